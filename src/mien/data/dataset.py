@@ -1,0 +1,100 @@
+"""Dataset: pictures with labels and splits, the whole of it in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.errors import DatasetError
+from mien.labels import LabelSet
+from mien.structures import FloatArray, ImageArray, IntArray
+
+Split = Literal["train", "valid", "test"]  # FER2013: Training, PublicTest, PrivateTest
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled face pictures.
+
+    Args:
+        name: What the data is called ("fer2013").
+        images: uint8 (n, H, W, C), C = 1 grey or 3 RGB.
+        targets: Class ids, int64 (n,), in [0, len(labels)).
+        labels: Names of the ids.
+        splits: Index into `SPLITS` of each picture, int8 (n,).
+        votes: Raters' votes as FER+ counts them, float32 (n, 10): the eight of `labels.FERPLUS`, then
+            unknown and not-a-face; None where there are none.
+
+    Raises:
+        DatasetError: The lengths differ, or a target is out of range.
+    """
+
+    name: str
+    images: ImageArray = field(repr=False)
+    targets: IntArray = field(repr=False)
+    labels: LabelSet
+    splits: npt.NDArray[np.int8] = field(repr=False)
+    votes: FloatArray | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.images), len(self.targets), len(self.splits)}
+        if self.votes is not None:
+            lengths.add(len(self.votes))
+        if len(lengths) != 1:
+            raise DatasetError(f"dataset '{self.name}' has parts of different lengths: {sorted(lengths)}")
+        if self.images.ndim != 4 or self.images.shape[3] not in (1, 3):
+            raise DatasetError(
+                f"dataset '{self.name}' has pictures of shape {self.images.shape}; "
+                "expected (n, H, W, 1) or (n, H, W, 3)"
+            )
+        if len(self.targets) and not (0 <= self.targets.min() and self.targets.max() < len(self.labels)):
+            raise DatasetError(f"dataset '{self.name}' has class ids outside 0..{len(self.labels) - 1}")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def select(self, index: npt.NDArray[np.bool_] | IntArray) -> Dataset:
+        """Return the pictures at a mask or at ids."""
+        return replace(
+            self,
+            images=self.images[index],
+            targets=self.targets[index],
+            splits=self.splits[index],
+            votes=None if self.votes is None else self.votes[index],
+        )
+
+    def split(self, name: Split) -> Dataset:
+        """Return one split.
+
+        Raises:
+            DatasetError: It holds no picture.
+        """
+        mask = self.splits == SPLITS.index(name)
+        if not mask.any():
+            raise DatasetError(
+                f"dataset '{self.name}' has no '{name}' split; it has "
+                f"{', '.join(s for i, s in enumerate(SPLITS) if (self.splits == i).any()) or 'no pictures'}"
+            )
+        return self.select(mask)
+
+    def counts(self) -> IntArray:
+        """Return the number of pictures per split and class, int64 (3, k)."""
+        pairs = self.splits.astype(np.int64) * len(self.labels) + self.targets
+        return np.bincount(pairs, minlength=3 * len(self.labels)).reshape(3, -1)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over pixels, labels and splits, in their order: the same data gives the same 64 digits."""
+        digest = hashlib.sha256()
+        digest.update(repr((self.images.shape, self.labels.labels)).encode())
+        for part in (self.images, self.targets, self.splits):
+            digest.update(np.ascontiguousarray(part))
+        if self.votes is not None:
+            digest.update(np.ascontiguousarray(self.votes))
+        return digest.hexdigest()

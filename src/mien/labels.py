@@ -1,0 +1,96 @@
+"""Label sets: the ordered names of the expressions a dataset or a model knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from mien.errors import DatasetError
+
+# One expression, one name: what other datasets and papers call it -> what mien calls it.
+SYNONYMS = {
+    "anger": "angry",
+    "disgusted": "disgust",
+    "fearful": "fear",
+    "afraid": "fear",
+    "scared": "fear",
+    "happiness": "happy",
+    "joy": "happy",
+    "sadness": "sad",
+    "surprised": "surprise",
+}
+
+
+def canonical(name: str) -> str:
+    """Return mien's own word for an expression: lower case, synonyms replaced ("Joy" -> "happy")."""
+    name = name.strip().lower()
+    return SYNONYMS.get(name, name)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSet:
+    """Class names in the order of their ids.
+
+    Args:
+        name: What the set is called ("fer2013").
+        labels: Canonical names, id 0 first, without repetition.
+
+    Raises:
+        DatasetError: There are fewer than two names, or one occurs twice.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
+            raise DatasetError(
+                f"label set '{self.name}' is {list(self.labels)}; expected two or more different names"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.labels)
+
+    def index(self, label: str) -> int:
+        """Return the id of a label, synonyms allowed.
+
+        Raises:
+            DatasetError: The set has no such label.
+        """
+        try:
+            return self.labels.index(canonical(label))
+        except ValueError:
+            raise DatasetError(
+                f"unknown label '{label}' for '{self.name}'; expected one of {', '.join(self.labels)}"
+            ) from None
+
+    def mapping_to(self, other: LabelSet) -> list[int | None]:
+        """Return, for each of our ids, the id of the same name in `other`; None where it has none."""
+        return [other.labels.index(name) if name in other.labels else None for name in self.labels]
+
+
+FER2013 = LabelSet("fer2013", ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"))
+# Column order of fer2013new.csv: Barsoum et al. 2016, arXiv:1608.01041.
+FERPLUS = LabelSet(
+    "ferplus", ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt")
+)
+FERG = LabelSet("ferg", ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"))
+
+LABEL_SETS = {labels.name: labels for labels in (FER2013, FERPLUS, FERG)}
+
+
+def label_set_for(names: Iterable[str], *, name: str) -> LabelSet:
+    """Return the known set with exactly these names, in its own order, or a new alphabetical one.
+
+    Args:
+        names: Class names as found in a dataset; synonyms allowed.
+        name: What to call the set when it is a new one.
+    """
+    found = {canonical(label) for label in names}
+    for known in (FER2013, FERPLUS):
+        if found == set(known.labels):
+            return known
+    return LabelSet(name, tuple(sorted(found)))

@@ -1,0 +1,1 @@
+"""Networks, their spec, the shipped and user models, export."""

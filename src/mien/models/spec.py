@@ -1,0 +1,146 @@
+"""ModelSpec: all one must know to use a model, stored inside the checkpoint and the ONNX file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Literal
+
+from mien.errors import MienError, ModelError
+from mien.labels import LabelSet
+
+SPEC_VERSION = 1
+SPEC_KEY = "mien_spec"  # key of the JSON in ONNX metadata_props and in a checkpoint's header
+
+Normalize = Literal["unit", "standardize"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preprocess:
+    """How a face crop becomes the network's input; carried out by `vision.preprocess`.
+
+    Args:
+        size: Side of the square input in pixels.
+        channels: 1 for grey, 3 for RGB.
+        equalize: Histogram-equalise the grey picture, as the 2020 prototype did.
+        normalize: Done inside the graph. "unit" divides by 255; "standardize" gives each picture
+            mean 0 and standard deviation 1.
+    """
+
+    size: int = 48
+    channels: int = 1
+    equalize: bool = False
+    normalize: Normalize = "standardize"
+
+    def __post_init__(self) -> None:
+        if not 8 <= self.size <= 1024:
+            raise ModelError(f"input size {self.size} is out of range; expected 8 to 1024 pixels")
+        if self.channels not in (1, 3):
+            raise ModelError(f"{self.channels} channels; expected 1 (grey) or 3 (RGB)")
+        if self.equalize and self.channels != 1:
+            raise ModelError("histogram equalisation is defined for grey input; set channels to 1")
+        if self.normalize not in ("unit", "standardize"):
+            raise ModelError(f"unknown normalisation '{self.normalize}'; expected unit or standardize")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """One output of a model: its labels and the temperature folded into its softmax.
+
+    The temperature is fitted on the validation split (Guo et al. 2017, arXiv:1706.04599).
+    """
+
+    labels: LabelSet
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """The contract between training and use.
+
+    Args:
+        name: What the model is called on the command line.
+        arch: Name of the network in `NETS`, or "foreign".
+        heads: Its outputs, the default one first. The ONNX output of a head bears the name of its label set.
+        preprocess: How a crop becomes the input.
+        crop: Geometry of the faces it was trained on; "fer2013" is the only one so far.
+        trained_on: Name and fingerprint of the data, empty when unknown.
+        license: SPDX identifier or a sentence; empty when unknown.
+        metrics: Published figures, e.g. {"PrivateTest/flip/accuracy": 0.704}.
+        recipe: The training settings as plain data, empty when unknown.
+        version: Version of this format.
+    """
+
+    name: str
+    arch: str
+    heads: tuple[Head, ...]
+    preprocess: Preprocess
+    crop: str = "fer2013"
+    trained_on: dict[str, str] = field(default_factory=dict)
+    license: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
+    recipe: dict[str, object] = field(default_factory=dict)
+    version: int = SPEC_VERSION
+
+    @property
+    def labels(self) -> LabelSet:
+        """Labels of the default head."""
+        return self.heads[0].labels
+
+    def head(self, name: str | None = None) -> Head:
+        """Return a head by the name of its label set; the default one for None.
+
+        Raises:
+            ModelError: The model has no such head.
+        """
+        if name is None:
+            return self.heads[0]
+        for head in self.heads:
+            if head.labels.name == name:
+                return head
+        names = ", ".join(head.labels.name for head in self.heads)
+        raise ModelError(f"model '{self.name}' has no labels '{name}'; choose from {names}")
+
+    def with_temperatures(self, temperatures: dict[str, float]) -> ModelSpec:
+        """Return a copy whose heads, named by their label sets, have these temperatures."""
+        heads = tuple(
+            Head(head.labels, temperatures.get(head.labels.name, head.temperature)) for head in self.heads
+        )
+        return replace(self, heads=heads)
+
+    def to_json(self) -> str:
+        """Return the spec as JSON with sorted keys, so that equal specs give equal bytes."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelSpec:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ModelError: The text is not such JSON, is incomplete, or is of a newer version.
+        """
+        try:
+            raw = json.loads(text)
+            version = raw["version"]
+            if version > SPEC_VERSION:
+                raise ModelError(
+                    f"the model's spec has version {version}, this mien reads up to {SPEC_VERSION}; "
+                    "upgrade it: pip install -U mien"
+                )
+            unknown = sorted(set(raw) - {f.name for f in fields(cls)})
+            if unknown:
+                raise ModelError(f"the model's spec has unknown keys: {', '.join(unknown)}")
+            heads = tuple(
+                Head(
+                    LabelSet(head["labels"]["name"], tuple(head["labels"]["labels"])), head["temperature"]
+                )
+                for head in raw.pop("heads")
+            )
+            preprocess = Preprocess(**raw.pop("preprocess"))
+            if not heads:
+                raise ModelError("the model's spec has no heads")
+            return cls(heads=heads, preprocess=preprocess, **raw)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ModelError(f"the model's spec is unreadable ({error!r}); export the model again") from error
+        except MienError as error:
+            raise ModelError(str(error)) from error

@@ -1,0 +1,121 @@
+"""What flows between the stages: boxes, faces, predictions, expressions, frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.labels import LabelSet
+
+ImageArray: TypeAlias = npt.NDArray[np.uint8]  # (H, W, 3) RGB unless said otherwise
+FloatArray: TypeAlias = npt.NDArray[np.float32]
+IntArray: TypeAlias = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle in pixels of the full frame: x to the right, y down, x2 and y2 exclusive."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+    @property
+    def width(self) -> float:
+        return self.x2 - self.x1
+
+    @property
+    def height(self) -> float:
+        return self.y2 - self.y1
+
+    @property
+    def area(self) -> float:
+        return max(self.width, 0.0) * max(self.height, 0.0)
+
+    def iou(self, other: Box) -> float:
+        """Return intersection over union with another box, in [0, 1]."""
+        width = min(self.x2, other.x2) - max(self.x1, other.x1)
+        height = min(self.y2, other.y2) - max(self.y1, other.y1)
+        if width <= 0 or height <= 0:
+            return 0.0
+        shared = width * height
+        return shared / (self.area + other.area - shared)
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """What a detector found.
+
+    Args:
+        box: Where the face is.
+        score: The detector's own confidence; comparable within one detector only.
+        landmarks: Five points (right eye, left eye, nose tip, right and left mouth corner, as the
+            person has them), float32 (5, 2) in frame pixels; None where the detector gives none.
+        track_id: Number of the face in a stream; None on stills.
+    """
+
+    box: Box
+    score: float
+    landmarks: FloatArray | None = field(default=None, compare=False)
+    track_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Probabilities over a label set.
+
+    Args:
+        probabilities: float32 (k,), sums to 1, in the order of `labels`.
+        labels: The k names.
+    """
+
+    probabilities: FloatArray = field(compare=False)
+    labels: LabelSet
+
+    @property
+    def label(self) -> str:
+        """The most probable label."""
+        return self.labels.labels[int(self.probabilities.argmax())]
+
+    @property
+    def confidence(self) -> float:
+        """The probability of `label`, in [0, 1]."""
+        return float(self.probabilities.max())
+
+    def top(self, n: int) -> list[tuple[str, float]]:
+        """Return the n most probable labels with their probabilities, best first."""
+        order = np.argsort(-self.probabilities, kind="stable")[:n]
+        return [(self.labels.labels[i], float(self.probabilities[i])) for i in order]
+
+    def as_dict(self) -> dict[str, float]:
+        """Return label -> probability in the order of the label set."""
+        return {name: float(p) for name, p in zip(self.labels, self.probabilities, strict=True)}
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """One face and what it shows (not what the person feels)."""
+
+    face: Face
+    prediction: Prediction
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture of a source.
+
+    Args:
+        image: RGB uint8 (H, W, 3).
+        time: Seconds from the start of the source; 0 for stills.
+        index: Number of the frame in its source, from 0.
+        source: Path, URL or camera it comes from.
+    """
+
+    image: ImageArray = field(compare=False)
+    time: float
+    index: int
+    source: str

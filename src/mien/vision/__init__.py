@@ -1,0 +1,1 @@
+"""From a frame to named expressions: detect, crop, preprocess, classify, draw."""
