@@ -74,12 +74,9 @@ class LabelSet:
 
 FER2013 = LabelSet("fer2013", ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"))
 # Column order of fer2013new.csv: Barsoum et al. 2016, arXiv:1608.01041.
-FERPLUS = LabelSet(
-    "ferplus", ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt")
-)
-FERG = LabelSet("ferg", ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"))
+FERPLUS = LabelSet("ferplus", ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt"))
 
-LABEL_SETS = {labels.name: labels for labels in (FER2013, FERPLUS, FERG)}
+LABEL_SETS = {labels.name: labels for labels in (FER2013, FERPLUS)}
 
 
 def label_set_for(names: Iterable[str], *, name: str) -> LabelSet:
@@ -90,7 +87,7 @@ def label_set_for(names: Iterable[str], *, name: str) -> LabelSet:
         name: What to call the set when it is a new one.
     """
     found = {canonical(label) for label in names}
-    for known in (FER2013, FERPLUS):
+    for known in LABEL_SETS.values():
         if found == set(known.labels):
             return known
     return LabelSet(name, tuple(sorted(found)))

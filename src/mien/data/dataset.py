@@ -53,7 +53,7 @@ class Dataset:
                 f"dataset '{self.name}' has pictures of shape {self.images.shape}; "
                 "expected (n, H, W, 1) or (n, H, W, 3)"
             )
-        if len(self.targets) and not (0 <= self.targets.min() and self.targets.max() < len(self.labels)):
+        if len(self.targets) and not (self.targets.min() >= 0 and self.targets.max() < len(self.labels)):
             raise DatasetError(f"dataset '{self.name}' has class ids outside 0..{len(self.labels) - 1}")
 
     def __len__(self) -> int:
@@ -94,7 +94,7 @@ class Dataset:
         digest = hashlib.sha256()
         digest.update(repr((self.images.shape, self.labels.labels)).encode())
         for part in (self.images, self.targets, self.splits):
-            digest.update(np.ascontiguousarray(part))
+            digest.update(np.ascontiguousarray(part).data)
         if self.votes is not None:
-            digest.update(np.ascontiguousarray(self.votes))
+            digest.update(np.ascontiguousarray(self.votes).data)
         return digest.hexdigest()

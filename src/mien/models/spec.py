@@ -131,9 +131,7 @@ class ModelSpec:
             if unknown:
                 raise ModelError(f"the model's spec has unknown keys: {', '.join(unknown)}")
             heads = tuple(
-                Head(
-                    LabelSet(head["labels"]["name"], tuple(head["labels"]["labels"])), head["temperature"]
-                )
+                Head(LabelSet(head["labels"]["name"], tuple(head["labels"]["labels"])), head["temperature"])
                 for head in raw.pop("heads")
             )
             preprocess = Preprocess(**raw.pop("preprocess"))

@@ -36,9 +36,7 @@ def resize(image: ImageArray, size: int) -> ImageArray:
     if (height, width) == (size, size):
         return image
     shrinks = height > size or width > size
-    resized = cv2.resize(
-        image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    )
+    resized = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     return np.asarray(resized, np.uint8)
 
 
