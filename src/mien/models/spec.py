@@ -103,9 +103,7 @@ class ModelSpec:
 
     def with_temperatures(self, temperatures: dict[str, float]) -> ModelSpec:
         """Return a copy whose heads, named by their label sets, have these temperatures."""
-        heads = tuple(
-            Head(head.labels, temperatures.get(head.labels.name, head.temperature)) for head in self.heads
-        )
+        heads = tuple(Head(head.labels, temperatures.get(head.labels.name, head.temperature)) for head in self.heads)
         return replace(self, heads=heads)
 
     def to_json(self) -> str:

@@ -1,0 +1,94 @@
+"""Checkpoints as safetensors: tensors and a JSON header, nothing that could run (extra: train)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mien.errors import RunError
+from mien.files import atomic_path
+from mien.models.nets import Net, build_net
+from mien.models.spec import SPEC_KEY, ModelSpec
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The parts of a run that change while it trains."""
+
+    net: Net
+    average: Net  # the exponential moving average, which is exported
+    optimizer: torch.optim.SGD
+
+
+def save_checkpoint(path: Path, state: Checkpoint, *, spec: ModelSpec, epochs_done: int) -> None:
+    """Write a checkpoint in one atomic step.
+
+    Raises:
+        OutputError: The folder is not writable or the disk is full.
+    """
+    tensors = {f"net.{name}": tensor for name, tensor in state.net.state_dict().items()}
+    tensors |= {f"average.{name}": tensor for name, tensor in state.average.state_dict().items()}
+    tensors |= {f"momentum.{name}": buffer for name, buffer in _momentum(state).items()}
+    header = {SPEC_KEY: spec.to_json(), "epochs_done": str(epochs_done)}
+    with atomic_path(path) as temporary:
+        # A tensor's strides are not stored, and `contiguous` is a copy: loading copies back into the net's own layout.
+        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, temporary, metadata=header)
+
+
+def load_checkpoint(path: Path, state: Checkpoint) -> int:
+    """Read a checkpoint into the nets and the optimiser; return the number of epochs done.
+
+    Raises:
+        RunError: The file is damaged or of another net.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            epochs_done = int(file.metadata()["epochs_done"])
+        state.net.load_state_dict(_part(tensors, "net"))
+        state.average.load_state_dict(_part(tensors, "average"))
+        momentum = _part(tensors, "momentum")
+        for name, parameter in state.net.named_parameters():
+            if name in momentum:
+                buffer = torch.empty_like(parameter).copy_(momentum[name])
+                state.optimizer.state[parameter]["momentum_buffer"] = buffer
+    except (SafetensorError, OSError, KeyError, RuntimeError, TypeError) as error:
+        raise RunError(f"cannot read checkpoint {path}: {error}") from error
+    return epochs_done
+
+
+def load_average(path: Path) -> tuple[Net, ModelSpec]:
+    """Return the averaged net of a checkpoint, ready for use, and its spec.
+
+    Raises:
+        RunError: There is no such file, or it is damaged.
+        ModelError: Its spec is unreadable.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            spec = ModelSpec.from_json(file.metadata()[SPEC_KEY])
+            tensors = {name: file.get_tensor(name) for name in file.keys() if name.startswith("average.")}  # noqa: SIM118
+        net = build_net(spec.arch, spec.preprocess, {h.labels.name: len(h.labels) for h in spec.heads})
+        net.load_state_dict(_part(tensors, "average"))
+    except (SafetensorError, OSError, KeyError, RuntimeError, TypeError) as error:
+        raise RunError(f"cannot read checkpoint {path}: {error}; expected one that `mien train` made") from error
+    return net.eval(), spec
+
+
+def _momentum(state: Checkpoint) -> dict[str, Tensor]:
+    buffers = {}
+    for name, parameter in state.net.named_parameters():
+        buffer = state.optimizer.state.get(parameter, {}).get("momentum_buffer")
+        if buffer is not None:
+            buffers[name] = buffer
+    return buffers
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    start = len(prefix) + 1
+    return {name[start:]: tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}

@@ -1,0 +1,397 @@
+"""The training loop (extra: train).
+
+Everything random in an epoch follows from (seed, epoch), so a run that is stopped at any moment and resumed from its
+last checkpoint ends with the same weights, bit for bit on the same machine, as one that was left alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.nn import functional as F
+
+from mien.config import Stage, TrainConfig, from_dict
+from mien.data.augment import augment
+from mien.data.dataset import Dataset
+from mien.errors import DatasetError, RunError
+from mien.files import atomic_path
+from mien.labels import FERPLUS
+from mien.models.nets import Net, build_net, normalize
+from mien.models.spec import Head, ModelSpec
+from mien.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from mien.training.environment import fastest_precision, git_commit, machine
+from mien.vision.preprocess import preprocess
+
+CHECKPOINT = "last.safetensors"
+CONFIG = "config.json"
+ENVIRONMENT = "environment.json"
+METRICS = "metrics.jsonl"
+
+EMA_EVERY = 4  # steps between updates of the average; with decay⁴ it is the same average at a quarter of the cost
+
+
+class Reporter(Protocol):
+    """Who wants to hear how a run goes; `cli` draws it."""
+
+    def step(self, epoch: int, done: int, total: int, loss: float, images_per_second: float) -> None: ...
+
+    def epoch(self, row: Mapping[str, float]) -> None: ...
+
+
+class Silent:
+    """A reporter that says nothing."""
+
+    def step(self, epoch: int, done: int, total: int, loss: float, images_per_second: float) -> None: ...
+
+    def epoch(self, row: Mapping[str, float]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """One split as tensors.
+
+    Args:
+        pictures: uint8 (n, H, W, C), preprocessed.
+        targets: int64 (n,).
+        votes: Distribution over the FER+ labels, float32 (n, 8).
+        has_votes: float32 (n,), 1 where the votes count.
+    """
+
+    pictures: Tensor
+    targets: Tensor
+    votes: Tensor
+    has_votes: Tensor
+
+
+def start(
+    config: TrainConfig,
+    dataset: Dataset,
+    run: Path,
+    *,
+    data_path: Path | None = None,
+    fabric: Fabric | None = None,
+    report: Reporter | None = None,
+) -> Path:
+    """Train a new model.
+
+    Args:
+        config: The recipe.
+        dataset: Data with a "train" split, and a "valid" one if progress is to be measured.
+        run: Folder to make; it holds config, environment, metrics, curves and the last checkpoint.
+        data_path: Where the dataset was read from; noted, for `resume`.
+        fabric: Devices and precision; a single processor or graphics card when None.
+        report: Hears of every step and epoch.
+
+    Returns:
+        Path of the last checkpoint.
+
+    Raises:
+        RunError: The folder exists already.
+        DatasetError: The data has no pictures to train on.
+    """
+    if (run / CONFIG).exists():
+        raise RunError(f"{run} is a run already; go on with it (mien train --resume {run}) or name another --run")
+    run.mkdir(parents=True, exist_ok=True)
+    precision = fastest_precision() if config.precision == "auto" else config.precision
+    spec = _spec(config, dataset)
+    _write_json(run / CONFIG, asdict(config))
+    environment = {
+        **machine(),
+        "commit": git_commit(),
+        "precision": precision,
+        "data": {"name": dataset.name, "fingerprint": dataset.fingerprint, "path": str(data_path or "")},
+        "spec": json.loads(spec.to_json()),
+    }
+    _write_json(run / ENVIRONMENT, environment)
+    return _fit(config, spec, dataset, run, fabric or Fabric(precision=precision, devices=1), report or Silent())
+
+
+def resume(run: Path, dataset: Dataset, *, fabric: Fabric | None = None, report: Reporter | None = None) -> Path:
+    """Go on with a run that was stopped, from its last checkpoint or from the start if it has none.
+
+    Args:
+        run: Folder of the run.
+        dataset: The data it was started with.
+        fabric: As for `start`.
+        report: As for `start`.
+
+    Returns:
+        Path of the last checkpoint.
+
+    Raises:
+        RunError: The folder is no run, or the data is not what it was started with.
+    """
+    config, environment = read_run(run)
+    known = environment["data"]["fingerprint"]
+    if dataset.fingerprint != known:
+        raise RunError(
+            f"{run} was started on data with fingerprint {known[:12]}, this has {dataset.fingerprint[:12]}; "
+            "give the same --data"
+        )
+    spec = ModelSpec.from_json(json.dumps(environment["spec"]))
+    fabric = fabric or Fabric(precision=environment["precision"], devices=1)
+    return _fit(config, spec, dataset, run, fabric, report or Silent())
+
+
+def read_run(run: Path) -> tuple[TrainConfig, dict[str, Any]]:
+    """Return config and environment of a run folder.
+
+    Raises:
+        RunError: The folder is no run.
+    """
+    try:
+        config = from_dict(TrainConfig, json.loads((run / CONFIG).read_text(encoding="utf-8")))
+        environment = json.loads((run / ENVIRONMENT).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{run} is not a run folder ({error}); expected one that `mien train` made") from error
+    return config, environment
+
+
+def read_metrics(run: Path) -> list[dict[str, float]]:
+    """Return the rows of a run's metrics, one per finished epoch."""
+    try:
+        lines = (run / METRICS).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in lines]
+
+
+def _fit(config: TrainConfig, spec: ModelSpec, dataset: Dataset, run: Path, fabric: Fabric, report: Reporter) -> Path:
+    torch.set_num_threads(os.cpu_count() or 1)
+    fabric.launch()
+    torch.manual_seed(config.seed)
+    train = _without_blanks(_tensors(dataset.split("train"), config))
+    valid = _tensors(dataset.split("valid"), config) if (dataset.splits == 1).any() else None
+    if len(train.targets) < config.batch_size * fabric.world_size:
+        raise DatasetError(
+            f"{len(train.targets)} pictures to train on do not fill one batch of {config.batch_size}; "
+            "set a smaller batch_size"
+        )
+    heads = {head.labels.name: len(head.labels) for head in spec.heads}
+    net = build_net(config.net, config.preprocess, heads)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+    average = copy.deepcopy(net).requires_grad_(False).eval()
+    optimizer = _optimizer(net, config)
+    state = Checkpoint(net=net, average=average, optimizer=optimizer)
+    first, rows = _restore(run, state, report)
+    model, optimizer = fabric.setup(net, optimizer)
+    average.to(fabric.device)
+    steps_per_epoch = len(train.targets) // config.batch_size
+
+    for epoch in range(first, config.epochs):
+        stage = config.stage_of(epoch)
+        began = time.perf_counter()
+        losses = []
+        model.train()
+        batches = _batches(train, config, stage, epoch=epoch, rank=fabric.global_rank, world=fabric.world_size)
+        for step, (pictures, targets) in enumerate(batches):
+            step_overall = epoch * steps_per_epoch + step
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(config, step_overall / steps_per_epoch)
+            logits = model(normalize(fabric.to_device(pictures), config.preprocess.normalize))
+            loss = _loss(logits, fabric.to_device(targets), config)
+            optimizer.zero_grad()
+            fabric.backward(loss)
+            fabric.clip_gradients(model, optimizer, max_norm=config.clip_norm)
+            optimizer.step()
+            if step_overall % EMA_EVERY == EMA_EVERY - 1:
+                _update_average(average, net, decay=config.ema_decay**EMA_EVERY, step=step_overall)
+            losses.append(loss.detach())
+            speed = (step + 1) * config.batch_size / (time.perf_counter() - began)
+            report.step(epoch, step + 1, steps_per_epoch, float(losses[-1]), speed)
+        row = {
+            "epoch": epoch + 1,
+            "size": stage.size,
+            "learning_rate": learning_rate(config, epoch + 1),
+            "train_loss": float(torch.stack(losses).mean()),
+            "images_per_second": steps_per_epoch * config.batch_size / (time.perf_counter() - began),
+        }
+        if not math.isfinite(row["train_loss"]):
+            raise RunError(f"the loss became {row['train_loss']} in epoch {epoch + 1}; try a smaller learning_rate")
+        if valid is not None:
+            row |= _validate(average, valid, config, size=stage.size)
+        row["seconds"] = time.perf_counter() - began
+        rows.append(row)
+        if fabric.is_global_zero:
+            save_checkpoint(run / CHECKPOINT, state, spec=spec, epochs_done=epoch + 1)
+            _write_metrics(run / METRICS, rows)
+        fabric.barrier()
+        report.epoch(row)
+    return run / CHECKPOINT
+
+
+def learning_rate(config: TrainConfig, epochs_done: float) -> float:
+    """Return the learning rate after so many epochs: linear warm-up from a tenth, then one cosine to 0."""
+    warmup = min(config.warmup_epochs, config.epochs)
+    if epochs_done < warmup:
+        return config.learning_rate * (0.1 + 0.9 * epochs_done / warmup)
+    share = (epochs_done - warmup) / max(config.epochs - warmup, 1e-9)
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What a batch should be answered with: two class ids a picture, mixed with `share` of the first."""
+
+    first: Tensor
+    second: Tensor
+    share: float
+    votes: Tensor
+    has_votes: Tensor
+
+    def to(self, device: torch.device) -> Targets:
+        """Return a copy on a device."""
+        moved = (t.to(device) for t in (self.first, self.second, self.votes, self.has_votes))
+        first, second, votes, has_votes = moved
+        return Targets(first, second, self.share, votes, has_votes)
+
+
+def _batches(
+    data: Tensors, config: TrainConfig, stage: Stage, *, epoch: int, rank: int, world: int
+) -> Iterator[tuple[Tensor, Targets]]:
+    """Yield one epoch of augmented batches; each of `world` processes gets its share of every batch."""
+    order = np.random.default_rng([config.seed, epoch])  # the same in every process
+    generator = torch.Generator().manual_seed(int(np.random.default_rng([config.seed, epoch, rank]).integers(2**62)))
+    torch.manual_seed(int(np.random.default_rng([config.seed, epoch, rank, 1]).integers(2**62)))  # for dropout
+    shuffled = order.permutation(len(data.targets))
+    mixes = config.mixup_alpha > 0 and (config.mixup_epochs == 0 or epoch < config.mixup_epochs)
+    for start in range(0, len(shuffled) - config.batch_size + 1, config.batch_size):
+        index = torch.from_numpy(shuffled[start : start + config.batch_size][rank::world])
+        pictures = augment(
+            data.pictures[index], config.augment, size=stage.size, strength=stage.augment, generator=generator
+        )
+        targets = data.targets[index]
+        votes, has_votes = data.votes[index], data.has_votes[index]
+        share, partner = 1.0, targets
+        if mixes and order.random() < config.mixup_share:
+            share = float(order.beta(config.mixup_alpha, config.mixup_alpha))
+            pictures = share * pictures + (1 - share) * pictures.flip(0)
+            partner = targets.flip(0)
+            votes = share * votes + (1 - share) * votes.flip(0)
+            has_votes = has_votes * has_votes.flip(0)
+        yield (
+            pictures.contiguous(memory_format=torch.channels_last),
+            Targets(targets, partner, share, votes, has_votes),
+        )
+
+
+def _loss(logits: Mapping[str, Tensor], targets: Targets, config: TrainConfig) -> Tensor:
+    """Cross-entropy of the first head, plus that of the FER+ head against the raters' distribution.
+
+    Soft labels: Barsoum et al. 2016, arXiv:1608.01041.
+    """
+    main = next(iter(logits.values())).float()
+    smooth = config.label_smoothing
+    loss = F.cross_entropy(main, targets.first, label_smoothing=smooth)
+    if targets.share < 1:
+        other = F.cross_entropy(main, targets.second, label_smoothing=smooth)
+        loss = targets.share * loss + (1 - targets.share) * other
+    if FERPLUS.name in logits and len(logits) > 1:
+        log_p = logits[FERPLUS.name].float().log_softmax(1)
+        per_picture = -(targets.votes * log_p).sum(1)
+        counted = targets.has_votes.sum().clamp(min=1)
+        loss = loss + config.ferplus_weight * (per_picture * targets.has_votes).sum() / counted
+    return loss
+
+
+@torch.no_grad()
+def _validate(net: Net, data: Tensors, config: TrainConfig, *, size: int) -> dict[str, float]:
+    """Return loss and accuracy of the first head, single view, at the size of the stage."""
+    device = next(net.parameters()).device
+    correct, loss = 0, 0.0
+    for start in range(0, len(data.targets), 256):
+        part = slice(start, start + 256)
+        pictures = augment(data.pictures[part], config.augment, size=size, strength=0, generator=torch.Generator())
+        pictures = normalize(pictures, config.preprocess.normalize).contiguous(memory_format=torch.channels_last)
+        logits = next(iter(net(pictures.to(device)).values())).cpu()
+        correct += int((logits.argmax(1) == data.targets[part]).sum())
+        loss += float(F.cross_entropy(logits, data.targets[part], reduction="sum"))
+    return {"valid_loss": loss / len(data.targets), "valid_accuracy": correct / len(data.targets)}
+
+
+@torch.no_grad()
+def _update_average(average: Net, net: Net, *, decay: float, step: int) -> None:
+    """Move the averaged weights and batch statistics toward the current ones; faster in the first steps."""
+    weight = 1 - min(decay, (1 + step) / (10 + step))
+    mine, current = _floats(average), _floats(net)
+    torch._foreach_lerp_(mine, current, weight)
+
+
+def _floats(net: Net) -> list[Tensor]:
+    return [tensor for tensor in net.state_dict().values() if tensor.is_floating_point()]
+
+
+def _optimizer(net: Net, config: TrainConfig) -> torch.optim.SGD:
+    decayed = [p for p in net.parameters() if p.ndim > 1]
+    others = [p for p in net.parameters() if p.ndim <= 1]
+    groups: Iterable[dict[str, object]] = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, nesterov=True)
+
+
+def _restore(run: Path, state: Checkpoint, report: Reporter) -> tuple[int, list[dict[str, float]]]:
+    """Load the last checkpoint if there is one; return the epochs done and their metrics."""
+    if not (run / CHECKPOINT).exists():
+        return 0, []
+    done = load_checkpoint(run / CHECKPOINT, state)
+    rows = read_metrics(run)[:done]  # a kill between checkpoint and metrics leaves one row too few, never a wrong one
+    for row in rows:
+        report.epoch(row)
+    return done, rows
+
+
+def _tensors(split: Dataset, config: TrainConfig) -> Tensors:
+    pictures = torch.from_numpy(preprocess(split.images, config.preprocess))
+    targets = torch.from_numpy(split.targets)
+    if split.votes is None:
+        return Tensors(pictures, targets, torch.zeros(len(targets), len(FERPLUS)), torch.zeros(len(targets)))
+    # Columns 8 and 9 are "unknown" and "not a face": where they lead, the raters say nothing of the expression.
+    counts = torch.from_numpy(split.votes)
+    faces = counts[:, : len(FERPLUS)]
+    counted = (counts.argmax(1) < len(FERPLUS)) & (faces.sum(1) > 0)
+    return Tensors(pictures, targets, faces / faces.sum(1, keepdim=True).clamp(min=1), counted.float())
+
+
+def _without_blanks(data: Tensors) -> Tensors:
+    flat = data.pictures.flatten(1)
+    kept = flat.amax(1) > flat.amin(1)
+    return Tensors(data.pictures[kept], data.targets[kept], data.votes[kept], data.has_votes[kept])
+
+
+def _spec(config: TrainConfig, dataset: Dataset) -> ModelSpec:
+    heads = [Head(dataset.labels)]
+    if dataset.votes is not None and config.ferplus_weight > 0 and dataset.labels.name != FERPLUS.name:
+        heads.append(Head(FERPLUS))
+    return ModelSpec(
+        name=config.name or config.net,
+        arch=config.net,
+        heads=tuple(heads),
+        preprocess=config.preprocess,
+        trained_on={"name": dataset.name, "fingerprint": dataset.fingerprint},
+        license="Apache-2.0",
+        recipe=json.loads(json.dumps(asdict(config))),
+    )
+
+
+def _write_json(path: Path, data: object) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(data, indent=2, default=str) + "\n", encoding="utf-8")
+
+
+def _write_metrics(path: Path, rows: list[dict[str, float]]) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
