@@ -44,9 +44,7 @@ class LabelSet:
 
     def __post_init__(self) -> None:
         if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
-            raise DatasetError(
-                f"label set '{self.name}' is {list(self.labels)}; expected two or more different names"
-            )
+            raise DatasetError(f"label set '{self.name}' is {list(self.labels)}; expected two or more different names")
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,11 @@ import numpy.typing as npt
 from mien.errors import DatasetError
 from mien.labels import LabelSet
 from mien.structures import FloatArray, ImageArray, IntArray
+from mien.vision.preprocess import resize
 
 Split = Literal["train", "valid", "test"]  # FER2013: Training, PublicTest, PrivateTest
 SPLITS: tuple[Split, ...] = get_args(Split)
+SplitArray: TypeAlias = npt.NDArray[np.int8]  # indices into SPLITS
 
 
 @dataclass(frozen=True)
@@ -32,14 +34,14 @@ class Dataset:
             unknown and not-a-face; None where there are none.
 
     Raises:
-        DatasetError: The lengths differ, or a target is out of range.
+        DatasetError: The lengths differ, or a target or split is out of range.
     """
 
     name: str
     images: ImageArray = field(repr=False)
     targets: IntArray = field(repr=False)
     labels: LabelSet
-    splits: npt.NDArray[np.int8] = field(repr=False)
+    splits: SplitArray = field(repr=False)
     votes: FloatArray | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -55,6 +57,8 @@ class Dataset:
             )
         if len(self.targets) and not (self.targets.min() >= 0 and self.targets.max() < len(self.labels)):
             raise DatasetError(f"dataset '{self.name}' has class ids outside 0..{len(self.labels) - 1}")
+        if len(self.splits) and not (self.splits.min() >= 0 and self.splits.max() < len(SPLITS)):
+            raise DatasetError(f"dataset '{self.name}' has splits outside 0..{len(SPLITS) - 1}")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -82,6 +86,15 @@ class Dataset:
                 f"{', '.join(s for i, s in enumerate(SPLITS) if (self.splits == i).any()) or 'no pictures'}"
             )
         return self.select(mask)
+
+    def resized(self, size: int) -> Dataset:
+        """Return the dataset with pictures of size × size pixels."""
+        if self.images.shape[1:3] == (size, size):
+            return self
+        images = np.empty((len(self), size, size, self.images.shape[3]), np.uint8)
+        for i, image in enumerate(self.images):
+            images[i] = resize(image, size).reshape(images.shape[1:])
+        return replace(self, images=images)
 
     def counts(self) -> IntArray:
         """Return the number of pictures per split and class, int64 (3, k)."""

@@ -2,57 +2,38 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import warnings
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from mien.data.dataset import SPLITS, Dataset
+from mien.data.damage import damage_reported
+from mien.data.dataset import SPLITS, Dataset, SplitArray
+from mien.data.votes import USAGES, VOTES_NAME, read_votes, votes_by_row
 from mien.errors import DatasetError
-from mien.labels import FER2013, FERPLUS, canonical
-from mien.structures import FloatArray, ImageArray
-from mien.vision.preprocess import resize
+from mien.labels import FER2013
+from mien.structures import FloatArray, ImageArray, IntArray
 
 COLUMNS = ("emotion", "pixels", "usage")
-USAGES = {"Training": "train", "PublicTest": "valid", "PrivateTest": "test"}
-VOTES_NAME = "fer2013new.csv"  # https://github.com/microsoft/FERPlus
-VOTE_COLUMNS = (*FERPLUS.labels, "unknown", "nf")  # nf: not a face
+MEMBER_NAMES = ("fer2013.csv", "icml_face_data.csv")  # in Kaggle's zips, beside other csv files
 BLOCK_BYTES = 1 << 22
 LONGEST_LINE_BYTES = 1 << 24  # a 48×48 row has 9 kB
 
 
 class ByteStream(Protocol):
+    """What plain, gzip and zip files have in common."""
+
     def read(self, size: int = -1, /) -> bytes: ...
 
 
-class Votes(NamedTuple):
-    """Rows of a FER+ file.
-
-    Args:
-        counts: float32 (n, 10), columns as in `VOTE_COLUMNS`.
-        splits: int8 (n,), index into `SPLITS`.
-        names: Names of the pictures; empty where FER+ removed one.
-    """
-
-    counts: FloatArray
-    splits: np.ndarray[tuple[int], np.dtype[np.int8]]
-    names: list[str]
-
-
 def can_read(path: Path) -> bool:
-    """Tell whether the path looks like FER2013's csv: by its name, and for a zip by the names inside."""
-    if not path.is_file():
-        return False
-    if path.suffix.lower() == ".zip":
-        return bool(_csv_members(path))
-    return path.name.lower().endswith((".csv", ".csv.gz"))
+    """Tell whether the path looks like FER2013's csv, by its name."""
+    return path.is_file() and path.name.lower().endswith((".csv", ".csv.gz", ".zip"))
 
 
 def read(path: Path, *, size: int | None = None, votes: Path | None = None) -> Dataset:
@@ -72,79 +53,32 @@ def read(path: Path, *, size: int | None = None, votes: Path | None = None) -> D
     """
     pixels, targets, splits = _read_rows(path)
     side = int(np.sqrt(pixels.shape[1]))
-    images = pixels.reshape(-1, side, side, 1)
-    if size is not None and size != side:
-        images = np.stack([resize(image, size) for image in images])[..., None]
-    return Dataset(
+    dataset = Dataset(
         name="fer2013",
-        images=images,
+        images=pixels.reshape(-1, side, side, 1),
         targets=targets,
         labels=FER2013,
         splits=splits,
         votes=_votes_for(splits, path, votes),
     )
+    return dataset if size is None else dataset.resized(size)
 
 
-def read_votes(path: Path) -> Votes:
-    """Read a FER+ file (fer2013new.csv).
-
-    Raises:
-        DatasetError: It cannot be read, lacks a column, or holds something other than counts.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.reader(file))
-    except OSError as error:
-        raise DatasetError(f"cannot read the votes '{path}': {error.strerror or error}") from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DatasetError(f"'{path}' is not a FER+ votes file (fer2013new.csv): {error}") from error
-    header = [canonical(name) for name in rows[0]] if rows else []
-    if missing := [name for name in (*VOTE_COLUMNS, "usage", "image name") if name not in header]:
-        raise DatasetError(
-            f"'{path}' is not a FER+ votes file (fer2013new.csv): no column {', '.join(missing)}"
-        )
-    columns = [header.index(name) for name in VOTE_COLUMNS]
-    usage, image_name = header.index("usage"), header.index("image name")
-    counts, splits, names = [], [], []
-    for line, row in enumerate(rows[1:], start=2):
-        try:
-            counts.append([float(row[column]) for column in columns])
-            splits.append(SPLITS.index(USAGES[row[usage].strip()]))
-            names.append(row[image_name].strip())
-        except (ValueError, IndexError, KeyError) as error:
-            raise DatasetError(
-                f"'{path}', line {line}: expected {', '.join(USAGES)} as Usage and ten counts of votes, "
-                f"found {','.join(row)!r}"
-            ) from error
-    return Votes(np.array(counts, np.float32).reshape(-1, 10), np.array(splits, np.int8), names)
-
-
-def _votes_for(splits: np.ndarray, path: Path, votes: Path | None) -> FloatArray | None:
-    """Return the votes of a given file or of the one beside the data, once they fit row by row."""
-    source = votes or path.parent / VOTES_NAME
-    if votes is None and not source.is_file():
+def _votes_for(splits: SplitArray, path: Path, votes: Path | None) -> FloatArray | None:
+    """Return the votes of a given file, or of the one beside the data when it fits."""
+    if votes is not None:
+        return votes_by_row(read_votes(votes), splits)
+    beside = path.parent / VOTES_NAME
+    if not beside.is_file():
         return None
     try:
-        found = read_votes(source)
-        if len(found.splits) != len(splits):
-            raise DatasetError(
-                f"'{source}' has votes on {len(found.splits)} pictures, but '{path}' has {len(splits)}; "
-                "they must agree row by row"
-            )
-        if not np.array_equal(found.splits, splits):
-            row = int((found.splits != splits).argmax())
-            raise DatasetError(
-                f"'{source}' and '{path}' name different Usage for row {row + 1}; they must agree row by row"
-            )
+        return votes_by_row(read_votes(beside), splits)
     except DatasetError as error:
-        if votes is not None:
-            raise
-        warnings.warn(f"votes ignored: {error}", stacklevel=4)
+        warnings.warn(f"no votes taken from the file beside the data: {error}", stacklevel=2)
         return None
-    return found.counts
 
 
-def _read_rows(path: Path) -> tuple[ImageArray, np.ndarray, np.ndarray]:
+def _read_rows(path: Path) -> tuple[ImageArray, IntArray, SplitArray]:
     """Return pixels uint8 (n, p), targets int64 (n,) and splits int8 (n,)."""
     pixels: list[ImageArray] = []
     targets: list[int] = []
@@ -161,17 +95,13 @@ def _read_rows(path: Path) -> tuple[ImageArray, np.ndarray, np.ndarray]:
                 targets.append(_target(fields[emotion]))
                 splits.append(_split(fields[usage]))
             except IndexError:
-                raise _row_error(
-                    path, number, f"{len(fields)} columns; expected {', '.join(COLUMNS)}"
-                ) from None
+                raise _row_error(path, number, f"{len(fields)} columns; expected {', '.join(COLUMNS)}") from None
             except ValueError as error:
                 raise _row_error(path, number, str(error)) from None
             n_pixels = len(values)
             pixels.append(values)
     if not pixels:
-        raise DatasetError(
-            f"'{path}' has a header but no rows; expected emotion,pixels,Usage; download it again"
-        )
+        raise DatasetError(f"'{path}' has a header but no rows; expected emotion,pixels,Usage; download it again")
     return np.stack(pixels), np.array(targets, np.int64), np.array(splits, np.int8)
 
 
@@ -241,9 +171,9 @@ def _numbered_lines(stream: ByteStream, path: Path) -> Iterator[tuple[int, bytes
 @contextmanager
 def _opened(path: Path) -> Iterator[ByteStream]:
     """Open the csv, unpacking on the way; damage found while reading becomes a DatasetError too."""
-    try:
+    with damage_reported(path):
         if path.suffix.lower() == ".zip":
-            with zipfile.ZipFile(path) as archive, archive.open(_csv_member(path)) as stream:
+            with zipfile.ZipFile(path) as archive, archive.open(_csv_member(path, archive)) as stream:
                 yield stream
         elif path.suffix.lower() == ".gz":
             with gzip.open(path) as stream:
@@ -251,36 +181,18 @@ def _opened(path: Path) -> Iterator[ByteStream]:
         else:
             with path.open("rb") as stream:
                 yield stream
-    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
-        raise DatasetError(f"'{path}' is truncated or damaged ({error}); download it again") from error
-    except OSError as error:
-        raise DatasetError(f"cannot read '{path}': {error.strerror or error}") from error
 
 
-def _csv_member(path: Path) -> str:
+def _csv_member(path: Path, archive: zipfile.ZipFile) -> str:
     """Return the member that holds the data: fer2013.csv, Kaggle's icml_face_data.csv, or the only csv."""
-    members = _csv_members(path)
-    for wanted in ("fer2013.csv", "icml_face_data.csv"):
-        for member in members:
-            if member.rsplit("/", 1)[-1].lower() == wanted:
-                return member
+    file_names = {member: member.rsplit("/", 1)[-1].lower() for member in archive.namelist()}
+    members = [m for m, name in file_names.items() if name.endswith(".csv") and name[0] != "."]
+    for member in members:
+        if file_names[member] in MEMBER_NAMES:
+            return member
     if len(members) != 1:
         raise DatasetError(
-            f"'{path}' holds {len(members)} csv files ({', '.join(members)}); expected fer2013.csv; unpack it"
+            f"'{path}' holds {len(members)} csv files and no pictures; expected one named fer2013.csv; "
+            "unpack it and give the csv"
         )
     return members[0]
-
-
-def _csv_members(path: Path) -> list[str]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (OSError, zipfile.BadZipFile):
-        return []
-    return [
-        name
-        for name in names
-        if name.lower().endswith(".csv")
-        and not name.startswith("__MACOSX/")
-        and name.rsplit("/", 1)[-1].lower() != VOTES_NAME
-    ]

@@ -37,13 +37,17 @@ def normalize(pictures: Tensor, mode: Normalize) -> Tensor:
 
     Args:
         pictures: float (n, C, H, W) in [0, 255].
-        mode: "unit" or "standardize", see `models.spec.Preprocess`.
+        mode: See `models.spec.Preprocess`.
 
     Returns:
-        The same shape: in [0, 1], or mean 0 and standard deviation 1 over each picture.
+        The same shape, normalised.
     """
     if mode == "unit":
         return pictures / 255
+    if mode == "signed":
+        return pictures / 127.5 - 1
+    if mode == "none":
+        return pictures
     centred = pictures - pictures.mean((1, 2, 3), keepdim=True)
     # 1 grey level keeps a blank picture finite.
     return centred / (centred.square().mean((1, 2, 3), keepdim=True).sqrt() + 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from mien.errors import MienError, ModelError
 from mien.labels import LabelSet
@@ -12,7 +12,9 @@ from mien.labels import LabelSet
 SPEC_VERSION = 1
 SPEC_KEY = "mien_spec"  # key of the JSON in ONNX metadata_props and in a checkpoint's header
 
-Normalize = Literal["unit", "standardize"]
+Normalize = Literal["unit", "signed", "standardize", "none"]
+Layout = Literal["uint8-nhwc", "float32-nhwc", "float32-nchw"]
+Output = Literal["probabilities", "logits"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +25,8 @@ class Preprocess:
         size: Side of the square input in pixels.
         channels: 1 for grey, 3 for RGB.
         equalize: Histogram-equalise the grey picture, as the 2020 prototype did.
-        normalize: Done inside the graph. "unit" divides by 255; "standardize" gives each picture
-            mean 0 and standard deviation 1.
+        normalize: "unit" divides by 255, "signed" maps to [-1, 1], "standardize" gives each picture mean 0 and
+            standard deviation 1, "none" leaves 0 to 255. Our own models do it inside the graph.
     """
 
     size: int = 48
@@ -39,8 +41,7 @@ class Preprocess:
             raise ModelError(f"{self.channels} channels; expected 1 (grey) or 3 (RGB)")
         if self.equalize and self.channels != 1:
             raise ModelError("histogram equalisation is defined for grey input; set channels to 1")
-        if self.normalize not in ("unit", "standardize"):
-            raise ModelError(f"unknown normalisation '{self.normalize}'; expected unit or standardize")
+        _check("normalisation", self.normalize, get_args(Normalize))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,24 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """What the ONNX graph itself takes and gives.
+
+    Args:
+        input: "uint8-nhwc" is our own form, pixels as they are, normalised inside the graph. A foreign model mostly
+            wants float32, which is normalised before it.
+        output: "probabilities", or "logits" to which softmax and temperature are still to be applied.
+    """
+
+    input: Layout = "uint8-nhwc"
+    output: Output = "probabilities"
+
+    def __post_init__(self) -> None:
+        _check("graph input", self.input, get_args(Layout))
+        _check("graph output", self.output, get_args(Output))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """The contract between training and use.
 
@@ -63,6 +82,7 @@ class ModelSpec:
         arch: Name of the network in `NETS`, or "foreign".
         heads: Its outputs, the default one first. The ONNX output of a head bears the name of its label set.
         preprocess: How a crop becomes the input.
+        graph: Form of the ONNX graph's input and output.
         crop: Geometry of the faces it was trained on; "fer2013" is the only one so far.
         trained_on: Name and fingerprint of the data, empty when unknown.
         license: SPDX identifier or a sentence; empty when unknown.
@@ -75,6 +95,7 @@ class ModelSpec:
     arch: str
     heads: tuple[Head, ...]
     preprocess: Preprocess
+    graph: Graph = field(default_factory=Graph)
     crop: str = "fer2013"
     trained_on: dict[str, str] = field(default_factory=dict)
     license: str = ""
@@ -98,8 +119,12 @@ class ModelSpec:
         for head in self.heads:
             if head.labels.name == name:
                 return head
-        names = ", ".join(head.labels.name for head in self.heads)
-        raise ModelError(f"model '{self.name}' has no labels '{name}'; choose from {names}")
+        raise ModelError(f"model '{self.name}' has no labels '{name}'; choose from {', '.join(self.names)}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the heads' label sets, the default one first."""
+        return tuple(head.labels.name for head in self.heads)
 
     def with_temperatures(self, temperatures: dict[str, float]) -> ModelSpec:
         """Return a copy whose heads, named by their label sets, have these temperatures."""
@@ -133,10 +158,16 @@ class ModelSpec:
                 for head in raw.pop("heads")
             )
             preprocess = Preprocess(**raw.pop("preprocess"))
+            graph = Graph(**raw.pop("graph", {}))
             if not heads:
                 raise ModelError("the model's spec has no heads")
-            return cls(heads=heads, preprocess=preprocess, **raw)
+            return cls(heads=heads, preprocess=preprocess, graph=graph, **raw)
         except (ValueError, KeyError, TypeError) as error:
             raise ModelError(f"the model's spec is unreadable ({error!r}); export the model again") from error
         except MienError as error:
             raise ModelError(str(error)) from error
+
+
+def _check(what: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ModelError(f"unknown {what} '{value}'; expected one of {', '.join(known)}")

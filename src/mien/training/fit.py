@@ -383,7 +383,7 @@ def _spec(config: TrainConfig, dataset: Dataset) -> ModelSpec:
         preprocess=config.preprocess,
         trained_on={"name": dataset.name, "fingerprint": dataset.fingerprint},
         license="Apache-2.0",
-        recipe=json.loads(json.dumps(asdict(config))),
+        recipe=json.loads(json.dumps(asdict(config) | {"name": config.name or config.net})),
     )
 
 

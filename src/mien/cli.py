@@ -1,0 +1,582 @@
+"""The command line: each command parses, calls the library, prints."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from mien.errors import InputError, MienError, MissingExtra
+
+if TYPE_CHECKING:
+    from mien.data.dataset import Dataset
+    from mien.models.spec import ModelSpec
+    from mien.recognizer import Recognizer
+    from mien.sources import Frame
+    from mien.structures import Expression
+
+app = typer.Typer(
+    help="Facial expression recognition: see, train, evaluate and compare.\n\n"
+    "mien names what a face shows; it does not read what a person feels.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+data_app = typer.Typer(help="Look at datasets and prepare them.", no_args_is_help=True)
+models_app = typer.Typer(help="List models and add your own.", invoke_without_command=True)
+app.add_typer(data_app, name="data")
+app.add_typer(models_app, name="models")
+
+out = Console()
+err = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+ModelsDir = Annotated[Path | None, typer.Option("--models", help="Directory of your models.", metavar="DIR")]
+Data = Annotated[
+    str | None, typer.Option("--data", help="Dataset: file, folder or zip; $MIEN_DATA if not given.", metavar="PATH")
+]
+Votes = Annotated[Path | None, typer.Option(help="FER+ votes (fer2013new.csv); found by itself beside the data.")]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; what the user can mend is one line on stderr and exit code 2."""
+    try:
+        app(args=list(arguments) if arguments is not None else None, prog_name="mien")
+    except MienError as error:
+        fail(error)
+        sys.exit(2)
+
+
+def fail(error: object) -> None:
+    """Print one line about an error."""
+    err.print(f"[bold red]error:[/] {_escaped(str(error))}", soft_wrap=True, highlight=False)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        from mien import __version__
+
+        out.print(f"mien {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.command()
+def predict(
+    paths: Annotated[list[Path], typer.Argument(help="Pictures, animated GIFs, videos, or folders of them.")],
+    to: Annotated[
+        Path | None, typer.Option("--out", help="Write annotated pictures and videos here.", metavar="DIR")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write one row a face.", metavar="FILE")] = None,
+    jsonl: Annotated[Path | None, typer.Option(help="Write one line a picture or frame.", metavar="FILE")] = None,
+    as_json: Json = False,
+    model: Annotated[str, typer.Option(help="Name from `mien models`, or an .onnx file.")] = "base",
+    labels: Annotated[str | None, typer.Option(help="Label set, for models that have two.")] = None,
+    detector: Annotated[str, typer.Option(help="haar, yunet, whole, …; an unknown name lists them all.")] = "haar",
+    min_score: Annotated[float | None, typer.Option(help="Leave out faces the detector is less sure of.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many expressions to show for each face.")] = 1,
+    glob: Annotated[str | None, typer.Option(help="Which files of a folder, e.g. '*.jpg'.")] = None,
+    models_dir: ModelsDir = None,
+) -> None:
+    """Name the expressions of faces in pictures, folders and videos.
+
+    Example: `mien predict party.jpg holiday/ clip.mp4 --out seen --csv faces.csv`
+    """
+    from mien.recognizer import Recognizer
+    from mien.sinks import CsvSink, JsonlSink, record
+    from mien.vision.detect import load_detector
+
+    recognizer = Recognizer(load_detector(detector, min_score=min_score), model, labels=labels, models_dir=models_dir)
+    files, failures = _expand(paths, glob)
+    records: list[dict[str, object]] = []
+    table = _table("picture", "face", "expression", "probability", "box")
+    with ExitStack() as stack:
+        sinks = [
+            stack.enter_context(sink(path, recognizer.head.labels))
+            for sink, path in ((CsvSink, csv), (JsonlSink, jsonl))
+            if path is not None
+        ]
+        progress = stack.enter_context(_progress(total=len(files), quiet=len(files) == 1))
+        for file in files:
+            try:
+                seen: list[list[Expression]] = []
+                for frame, expressions in _annotated(recognizer, file, to, top=top):
+                    for sink in sinks:
+                        sink.write(frame, expressions)
+                    if as_json:
+                        records.append(record(frame, expressions))
+                    seen.append(expressions)
+                _add_rows(table, file, seen, top=top)
+            except InputError as error:
+                failures += 1
+                fail(error)
+            progress()
+    if as_json:
+        print(json.dumps(records, indent=2))
+    elif table.row_count:
+        out.print(table)
+        if to is not None:
+            out.print(f"annotated: {_escaped(str(to))}", soft_wrap=True, highlight=False)
+    if failures:
+        raise typer.Exit(2)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name, or a .toml file.")] = "base",
+    data: Data = None,
+    votes: Votes = None,
+    run: Annotated[Path | None, typer.Option(help="Folder to make for the run.", metavar="DIR")] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="Lay a setting over the recipe.", metavar="KEY=VALUE")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Another seed gives another model of the same recipe.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run.", metavar="RUN")] = None,
+) -> None:
+    """Train a model by a recipe; stopped at any moment, it goes on with --resume.
+
+    Example: `mien train base --data fer2013.csv`
+    """
+    from mien.config import load_recipe, parse_override
+
+    with _extra("training", "train"):
+        from mien.training import fit
+
+    if resume is not None:
+        known = fit.read_run(resume)[1]["data"]["path"] or None
+        dataset, _ = _dataset(data or known, votes)
+        run = resume
+    else:
+        overrides = dict(parse_override(text) for text in setting or [])
+        config = load_recipe(recipe, overrides | ({} if seed is None else {"seed": seed}))
+        dataset, path = _dataset(data, votes)
+        run = run or Path("runs") / f"{config.name or config.net}-{time.strftime('%Y%m%d-%H%M%S')}"
+    out.print(f"run: {_escaped(str(run))}", soft_wrap=True, highlight=False)
+    try:
+        with _TrainingProgress() as progress:
+            if resume is not None:
+                fit.resume(run, dataset, report=progress)
+            else:
+                fit.start(config, dataset, run, data_path=path.resolve(), report=progress)
+    except KeyboardInterrupt:
+        err.print(f"\nstopped; go on with: mien train --resume {_escaped(str(run))}", soft_wrap=True, highlight=False)
+        raise typer.Exit(130) from None
+    _export(run, dataset, target=None, storage="float16", install=None)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A run folder that `mien train` made.")],
+    to: Annotated[
+        Path | None, typer.Option("--out", help="The .onnx file to write; RUN/NAME.onnx if not given.")
+    ] = None,
+    storage: Annotated[str, typer.Option(help="How weights are stored: float32, float16 or int8.")] = "float16",
+    install: Annotated[bool, typer.Option(help="Put the model into your models directory too.")] = False,
+    data: Data = None,
+    votes: Votes = None,
+    models_dir: ModelsDir = None,
+) -> None:
+    """Write a run's model as ONNX, calibrated on the validation split and checked against PyTorch.
+
+    Example: `mien export runs/base-20260401-120000 --install`
+    """
+    from mien.models.zoo import user_dir
+
+    with _extra("exporting", "train"):
+        from mien.training import fit
+
+    known = fit.read_run(run)[1]["data"]["path"] or None
+    dataset, _ = _dataset(data or known, votes)
+    _export(run, dataset, target=to, storage=storage, install=(models_dir or user_dir()) if install else None)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Name from `mien models`, or an .onnx file.")],
+    data: Data = None,
+    votes: Votes = None,
+    split: Annotated[str, typer.Option(help="train, valid (PublicTest) or test (PrivateTest).")] = "test",
+    labels: Annotated[str | None, typer.Option(help="Label set, for models that have two.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the report; reports/MODEL-DATA-SPLIT if not given.")
+    ] = None,
+    as_json: Json = False,
+    models_dir: ModelsDir = None,
+) -> None:
+    """Measure a model: accuracy with interval, F1, confusion matrix, calibration; writes report.md.
+
+    Example: `mien evaluate base --data fer2013.csv --split valid`
+    """
+    from mien.data.dataset import SPLITS
+    from mien.errors import ConfigError
+    from mien.evaluation.evaluate import evaluate as run_evaluation
+    from mien.evaluation.report import to_metrics, write_report
+    from mien.vision.classify import load_classifier
+
+    chosen = next((name for name in SPLITS if name == split), None)
+    if chosen is None:
+        raise ConfigError(f"unknown split '{split}'; choose from {', '.join(SPLITS)}")
+    classifier = load_classifier(model, models_dir=models_dir)
+    dataset, _ = _dataset(data, votes)
+    with _bar("evaluating") as progress:
+        evaluation = run_evaluation(classifier, dataset, split=chosen, head=labels, progress=progress)
+    folder = to or Path("reports") / f"{classifier.spec.name}-{dataset.name}-{split}"
+    report = write_report(evaluation, folder)
+    if as_json:
+        print(json.dumps(to_metrics(evaluation), indent=2))
+        return
+    table = _table("view", "accuracy", "95 % interval", "balanced", "macro-F1", "NLL", "ECE")
+    for name, view in evaluation.views.items():
+        a = view.accuracy
+        table.add_row(
+            name, f"{a.value:.2%}", f"{a.low:.2%} – {a.high:.2%}", f"{view.balanced_accuracy:.2%}",
+            f"{view.macro_f1:.2%}", f"{view.nll:.3f}", f"{view.ece:.3f}",
+        )  # fmt: skip
+    out.print(table)
+    out.print(f"report: {_escaped(str(report))}", soft_wrap=True, highlight=False)
+
+
+@models_app.callback(invoke_without_command=True)
+def models(context: typer.Context, as_json: Json = False, models_dir: ModelsDir = None) -> None:
+    """List the models at hand: shipped ones and your own.
+
+    Example: `mien models`
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from mien.models.zoo import list_models, user_dir
+
+    found = list_models(models_dir)
+    if as_json:
+        rows = [
+            {"name": m.name, "path": str(m.path), "shipped": m.shipped, "problem": m.problem, **_spec_facts(m.spec)}
+            for m in found
+        ]
+        print(json.dumps(rows, indent=2))
+        return
+    table = _table("model", "labels", "input", "size", "accuracy", "licence", "from")
+    for m in found:
+        facts = _spec_facts(m.spec)
+        accuracy = facts["accuracy"]
+        table.add_row(
+            m.name, str(facts["labels"] or m.problem), str(facts["input"]), f"{m.path.stat().st_size / 1e6:.1f} MB",
+            "" if accuracy is None else f"{accuracy:.1%}", str(facts["license"]), "mien" if m.shipped else "you",
+        )  # fmt: skip
+    out.print(table)
+    out.print(f"your models: {_escaped(str(models_dir or user_dir()))}", soft_wrap=True, highlight=False)
+
+
+@models_app.command("add")
+def models_add(
+    file: Annotated[Path, typer.Argument(help="An ONNX file.")],
+    labels: Annotated[str, typer.Option(help="Class names in the order of the outputs: angry,disgust,…")],
+    name: Annotated[str | None, typer.Option(help="What to call it; the file's name if not given.")] = None,
+    size: Annotated[int, typer.Option(help="Side of the input in pixels.")] = 48,
+    channels: Annotated[int, typer.Option(help="1 for grey, 3 for RGB.")] = 1,
+    normalize: Annotated[str, typer.Option(help="unit, signed, standardize or none.")] = "unit",
+    graph_input: Annotated[str, typer.Option(help="float32-nchw, float32-nhwc or uint8-nhwc.")] = "float32-nchw",
+    graph_output: Annotated[str, typer.Option(help="logits or probabilities.")] = "logits",
+    licence: Annotated[str, typer.Option(help="Terms of the weights.")] = "",
+    models_dir: ModelsDir = None,
+) -> None:
+    """Adopt an ONNX model of another origin: say once what it takes and gives.
+
+    Example: `mien models add net.onnx --labels angry,disgust,fear,happy,sad,surprise,neutral --size 48`
+    """
+    from typing import cast
+
+    from mien.labels import LABEL_SETS, LabelSet, canonical
+    from mien.models.spec import Graph, Head, Layout, ModelSpec, Normalize, Output, Preprocess
+    from mien.models.zoo import add_model
+    from mien.vision.classify import OnnxClassifier
+
+    names = tuple(canonical(label) for label in labels.split(","))
+    known = next((s for s in LABEL_SETS.values() if s.labels == names), None)
+    spec = ModelSpec(
+        name=name or file.stem,
+        arch="foreign",
+        heads=(Head(known or LabelSet(name or file.stem, names)),),
+        preprocess=Preprocess(size=size, channels=channels, normalize=cast(Normalize, normalize)),
+        graph=Graph(input=cast(Layout, graph_input), output=cast(Output, graph_output)),
+        license=licence,
+    )
+    path = add_model(file, spec, models_dir=models_dir)
+    try:
+        _try_out(OnnxClassifier(path))
+    except MienError:
+        path.unlink()
+        raise
+    out.print(f"added: mien predict PHOTO --model {_escaped(path.stem)}", soft_wrap=True, highlight=False)
+
+
+@data_app.command("info")
+def data_info(
+    path: Annotated[str | None, typer.Argument(help="Dataset; $MIEN_DATA if not given.")] = None,
+    votes: Votes = None,
+    sheet: Annotated[Path | None, typer.Option(help="Write a sheet of samples as PNG.", metavar="FILE")] = None,
+    as_json: Json = False,
+) -> None:
+    """Count a dataset's pictures by split and class.
+
+    Example: `mien data info fer2013.csv --sheet samples.png`
+    """
+    from dataclasses import asdict
+
+    from mien.data.info import info, sample_sheet
+    from mien.sinks import write_picture
+
+    dataset, _ = _dataset(path, votes)
+    facts = info(dataset)
+    if as_json:
+        print(json.dumps(asdict(facts), indent=2, default=str))
+    else:
+        _print_info(dataset)
+    if sheet is not None:
+        write_picture(sheet, sample_sheet(dataset))
+
+
+@data_app.command("prepare")
+def data_prepare(
+    path: Annotated[str, typer.Argument(help="Dataset of any form.")],
+    to: Annotated[Path, typer.Argument(help="The .npz file to write.")],
+    votes: Votes = None,
+    size: Annotated[int | None, typer.Option(help="Resize the pictures to this side in pixels.")] = None,
+) -> None:
+    """Write a dataset as one file that opens in an instant.
+
+    Example: `mien data prepare fer2013.csv.gz fer2013.npz`
+    """
+    from mien.data.prepare import prepare
+
+    dataset, _ = _dataset(path, votes, size=size)
+    prepare(dataset, to)
+    out.print(f"{len(dataset):,} pictures: {_escaped(str(to))}", soft_wrap=True, highlight=False)
+
+
+def _expand(paths: Sequence[Path], glob: str | None) -> tuple[list[Path], int]:
+    """Return the files that paths mean, and how many paths could not be read."""
+    from mien.sources import list_files
+
+    files: list[Path] = []
+    failures = 0
+    for path in paths:
+        try:
+            files += list_files(path, glob=glob)
+        except InputError as error:
+            failures += 1
+            fail(error)
+    return files, failures
+
+
+def _annotated(
+    recognizer: Recognizer, file: Path, folder: Path | None, *, top: int
+) -> Iterator[tuple[Frame, list[Expression]]]:
+    """Yield the frames of a file with their expressions, and write them, drawn, into the folder."""
+    from mien.sinks import AnnotatedSink
+    from mien.sources import frames
+
+    with ExitStack() as stack:
+        sink = stack.enter_context(AnnotatedSink(file, folder, top=top)) if folder is not None else None
+        for frame, expressions in recognizer.stream(frames(file)):
+            if sink is not None:
+                sink.write(frame, expressions)
+            yield frame, expressions
+
+
+def _add_rows(table: Table, file: Path, seen: Sequence[Sequence[Expression]], *, top: int) -> None:
+    """Add a row a face for a picture; for a video one row that sums it up."""
+    name = _escaped(file.name)
+    if len(seen) > 1:
+        counts = Counter(e.prediction.label for expressions in seen for e in expressions)
+        total = sum(counts.values())
+        shares = ", ".join(f"{label} {n / total:.0%}" for label, n in counts.most_common(3)) or "no face found"
+        table.add_row(name, f"{total} in {len(seen)} frames", shares, "", "")
+        return
+    for expressions in seen:
+        if not expressions:
+            table.add_row(name, "–", "no face found", "", "")
+        for number, expression in enumerate(expressions, start=1):
+            best = expression.prediction.top(top)
+            box = expression.face.box
+            table.add_row(
+                name, str(number), "\n".join(label for label, _ in best), "\n".join(f"{p:.0%}" for _, p in best),
+                f"{box.x1:.0f},{box.y1:.0f} – {box.x2:.0f},{box.y2:.0f}",
+            )  # fmt: skip
+
+
+def _dataset(argument: str | None, votes: Path | None, *, size: int | None = None) -> tuple[Dataset, Path]:
+    from mien.data.readers import data_path, read_dataset
+
+    path = data_path(argument)
+    with err.status(f"reading {_escaped(str(path))}"):
+        return read_dataset(path, votes=votes, size=size), path
+
+
+def _export(run: Path, dataset: Dataset, *, target: Path | None, storage: str, install: Path | None) -> None:
+    from mien.evaluation.plots import curves
+    from mien.training import fit
+    from mien.training.finish import export_run
+
+    if rows := fit.read_metrics(run):
+        curves(rows, run / "curves.png")
+    path, parity = export_run(run, dataset, target=target, storage=storage, install=install)
+    out.print(
+        f"model: {_escaped(str(path))} ({path.stat().st_size / 1e6:.1f} MB; at most {parity.max_difference:.1g} from "
+        f"PyTorch on {parity.n} pictures, {parity.same_label:.1%} the same label)",
+        soft_wrap=True,
+        highlight=False,
+    )
+    out.print(f"use it: mien predict PHOTO --model {_escaped(str(path))}", soft_wrap=True, highlight=False)
+
+
+def _print_info(dataset: Dataset) -> None:
+    from mien.data.dataset import SPLITS
+    from mien.data.info import info
+
+    facts = info(dataset)
+    counts = dataset.counts()
+    table = _table("split", *dataset.labels, "all", title=dataset.name)
+    for name, row in zip((*SPLITS, "all"), [*counts, counts.sum(0)], strict=True):
+        table.add_row(name, *(f"{n:,}" for n in row), f"{row.sum():,}")
+    out.print(table)
+    height, width, channels = dataset.images.shape[1:]
+    colour = "grey" if channels == 1 else "RGB"
+    votes = "with FER+ votes" if dataset.votes is not None else "no FER+ votes"
+    out.print(f"{width}×{height} {colour}, {facts.n_blank} blank, {votes}", highlight=False)
+    out.print(f"fingerprint {dataset.fingerprint}", highlight=False, soft_wrap=True)
+
+
+def _spec_facts(spec: ModelSpec | None) -> dict[str, str | float | None]:
+    if spec is None:
+        return {"labels": "", "input": "", "accuracy": None, "license": ""}
+    return {
+        "labels": ", ".join(f"{head.labels.name} ({len(head.labels)})" for head in spec.heads),
+        "input": f"{spec.preprocess.size}×{spec.preprocess.size} {'grey' if spec.preprocess.channels == 1 else 'RGB'}",
+        "accuracy": spec.metrics.get("test/flip/accuracy"),
+        "license": spec.license,
+    }
+
+
+def _try_out(classifier: object) -> None:
+    """Let a model see one blank face, so that a wrong spec is told at once."""
+    import numpy as np
+
+    from mien.vision.classify import OnnxClassifier
+
+    assert isinstance(classifier, OnnxClassifier)
+    size = classifier.spec.preprocess.size
+    classifier.predict_proba([np.zeros((size, size, 3), np.uint8)])
+
+
+class _TrainingProgress:
+    """Draws a run: a bar for the epoch, a line for each one done."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}"), BarColumn(), MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]:.3f}  {task.fields[speed]:.0f} images/s"),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+            console=out, transient=True, disable=not out.is_terminal,
+        )  # fmt: skip
+        self._task = self._progress.add_task("", total=None, epoch=1, loss=0.0, speed=0.0)
+
+    def __enter__(self) -> _TrainingProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def step(self, epoch: int, done: int, total: int, loss: float, images_per_second: float) -> None:
+        if done == 1:
+            self._progress.reset(self._task, total=total)
+        self._progress.update(
+            self._task, completed=done, total=total, epoch=epoch + 1, loss=loss, speed=images_per_second
+        )
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        valid = f"  valid {row['valid_accuracy']:.2%}" if "valid_accuracy" in row else ""
+        left = row.get("seconds_left", 0.0)
+        out.print(
+            f"epoch {row['epoch']:>3.0f}  size {row['size']:.0f}  loss {row['train_loss']:.3f}{valid}  "
+            f"{row['images_per_second']:.0f} images/s  {_duration(left)} left",
+            highlight=False,
+        )
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {seconds:02} s"
+
+
+@contextmanager
+def _extra(what: str, extra: str) -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("mien"):
+            raise
+        raise MissingExtra(what, extra) from error
+
+
+@contextmanager
+def _progress(*, total: int, quiet: bool) -> Iterator[_Advance]:
+    with Progress(
+        BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=err, transient=True,
+        disable=quiet or not err.is_terminal,
+    ) as progress:  # fmt: skip
+        task = progress.add_task("", total=total)
+        yield _Advance(progress, task)
+
+
+class _Advance:
+    def __init__(self, progress: Progress, task: object) -> None:
+        self._progress, self._task = progress, task
+
+    def __call__(self) -> None:
+        self._progress.advance(self._task)  # type: ignore[arg-type]
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[_Bar]:
+    with Progress(
+        TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=err, transient=True,
+        disable=not err.is_terminal,
+    ) as progress:  # fmt: skip
+        yield _Bar(progress)
+
+
+class _Bar:
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("", total=None)
+
+    def __call__(self, done: int, total: int) -> None:
+        self._progress.update(self._task, completed=done, total=total)
+
+
+def _table(*columns: str, title: str | None = None) -> Table:
+    table = Table(title=title, box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _escaped(text: str) -> str:
+    """Make a text printable on any console: undecodable bytes of file names and Rich's markup are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("[", "\\[")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""Unreadable files told in one line, whichever library stumbles over them."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mien.errors import DatasetError
+
+
+@contextmanager
+def damage_reported(path: Path) -> Iterator[None]:
+    """Turn what the block meets while reading `path` into a DatasetError: damage, a password, no permission."""
+    try:
+        yield
+    except (EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise DatasetError(f"'{path}' is truncated or damaged ({error}); download it again") from error
+    except (RuntimeError, NotImplementedError) as error:  # how zipfile tells of passwords and rare packing
+        raise DatasetError(f"cannot unpack '{path}': {error}; unpack it yourself and give that") from error
+    except OSError as error:  # gzip's BadGzipFile is one, without strerror
+        raise DatasetError(f"cannot read '{path}': {error.strerror or error}; check the file") from error

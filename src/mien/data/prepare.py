@@ -1,0 +1,70 @@
+"""A dataset as one file that opens at once: an uncompressed .npz of plain arrays, never a pickle."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from mien.data.dataset import Dataset
+from mien.errors import DatasetError, OutputError
+from mien.files import atomic_path
+from mien.labels import LabelSet
+
+SUFFIX = ".npz"
+FORMAT = 1
+DTYPES = {"images": np.uint8, "targets": np.int64, "splits": np.int8, "votes": np.float32}
+
+
+def prepare(dataset: Dataset, path: str | Path) -> None:
+    """Write a dataset to one file, whole or not at all; `read_dataset` reads it back.
+
+    Args:
+        dataset: What to write.
+        path: A name that ends in .npz.
+
+    Raises:
+        OutputError: The name ends otherwise, or the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() != SUFFIX:
+        raise OutputError(f"'{path}' is no name for a prepared dataset; expected one that ends in {SUFFIX}")
+    about = {"format": FORMAT, "name": dataset.name, "label_set": dataset.labels.name, "labels": [*dataset.labels]}
+    arrays = {name: getattr(dataset, name) for name in DTYPES if getattr(dataset, name) is not None}
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, about=np.array(json.dumps(about)), **arrays)
+
+
+def can_read(path: Path) -> bool:
+    """Tell whether the path looks like a prepared dataset, by its name."""
+    return path.is_file() and path.suffix.lower() == SUFFIX
+
+
+def read(path: Path, *, size: int | None = None, votes: Path | None = None) -> Dataset:
+    """Read what `prepare` wrote.
+
+    Args:
+        path: A prepared dataset.
+        size: Resize the pictures to this many pixels a side.
+        votes: Must be None, since the file has its votes inside.
+
+    Raises:
+        DatasetError: The file is no prepared dataset, or votes are given.
+    """
+    if votes is not None:
+        raise DatasetError(f"'{path}' is prepared and cannot take the votes '{votes}'; give them when you prepare it")
+    try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("not an .npz archive, or a truncated one")
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            about = json.loads(str(arrays["about"]))
+            found = {name: arrays[name] for name in DTYPES if name in arrays}
+        if about["format"] != FORMAT or any(array.dtype != DTYPES[name] for name, array in found.items()):
+            raise ValueError("written by another version of mien")
+        labels = LabelSet(about["label_set"], tuple(about["labels"]))
+        dataset = Dataset(name=about["name"], labels=labels, **found)
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, DatasetError) as error:
+        raise DatasetError(f"'{path}' is no prepared dataset ({error}); prepare it again") from error
+    return dataset if size is None else dataset.resized(size)

@@ -1,0 +1,117 @@
+"""FER+: what ten raters saw in each picture of FER2013 (Barsoum et al. 2016, arXiv:1608.01041)."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+
+from mien.data.dataset import SPLITS, Split, SplitArray
+from mien.errors import DatasetError
+from mien.labels import FERPLUS, canonical
+from mien.structures import FloatArray
+
+VOTES_NAME = "fer2013new.csv"  # as https://github.com/microsoft/FERPlus names it
+VOTE_COLUMNS = (*FERPLUS.labels, "unknown", "nf")  # nf: not a face
+USAGES: dict[str, Split] = {"Training": "train", "PublicTest": "valid", "PrivateTest": "test"}
+
+
+class Votes(NamedTuple):
+    """Rows of a FER+ file.
+
+    Args:
+        path: Where they come from, for messages.
+        counts: float32 (n, 10), columns as in `VOTE_COLUMNS`.
+        splits: int8 (n,), index into `SPLITS`.
+        names: Names of the pictures; empty where FER+ removed one.
+    """
+
+    path: Path
+    counts: FloatArray
+    splits: SplitArray
+    names: list[str]
+
+
+def read_votes(path: Path) -> Votes:
+    """Read a FER+ file (fer2013new.csv).
+
+    Raises:
+        DatasetError: It cannot be read, lacks a column, or holds something other than counts.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.reader(file))
+    except OSError as error:
+        raise DatasetError(f"cannot read the votes '{path}': {error.strerror or error}") from error
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DatasetError(f"'{path}' is not a FER+ votes file ({VOTES_NAME}): {error}") from error
+    header = [canonical(name) for name in rows[0]] if rows else []
+    if missing := [name for name in ("usage", "image name", *VOTE_COLUMNS) if name not in header]:
+        raise DatasetError(
+            f"'{path}' is not a FER+ votes file ({VOTES_NAME}): its first line names no {', '.join(missing)}"
+        )
+    usage, name, *columns = (header.index(name) for name in ("usage", "image name", *VOTE_COLUMNS))
+    counts, splits, names = [], [], []
+    for line, row in enumerate(rows[1:], start=2):
+        try:
+            splits.append(SPLITS.index(USAGES[row[usage].strip()]))
+            names.append(row[name].strip())
+            counts.append([int(row[column]) for column in columns])
+        except (ValueError, IndexError, KeyError):
+            raise DatasetError(
+                f"'{path}', line {line} is '{','.join(row)[:80]}'; "
+                f"expected one of {', '.join(USAGES)}, a name and ten whole numbers"
+            ) from None
+    return Votes(path, np.array(counts, np.float32).reshape(-1, 10), np.array(splits, np.int8), names)
+
+
+def votes_by_row(votes: Votes, splits: SplitArray) -> FloatArray:
+    """Return the votes of pictures that stand in the order of the votes file.
+
+    Args:
+        votes: What `read_votes` returned.
+        splits: Index into `SPLITS` of each picture, int8 (n,); a differing order shows here.
+
+    Returns:
+        float32 (n, 10).
+
+    Raises:
+        DatasetError: The rows do not correspond.
+    """
+    if len(votes.splits) != len(splits):
+        raise DatasetError(
+            f"'{votes.path}' has votes on {len(votes.splits)} pictures, but there are {len(splits)}; "
+            "expected one row per picture in the same order; give the votes of this very file"
+        )
+    if (differs := votes.splits != splits).any():
+        row = int(differs.argmax())
+        raise DatasetError(
+            f"'{votes.path}', line {row + 2} is of '{SPLITS[votes.splits[row]]}', but picture {row + 1} is of "
+            f"'{SPLITS[splits[row]]}'; expected the same order; give the votes of this very file"
+        )
+    return votes.counts
+
+
+def votes_by_name(votes: Votes, names: Sequence[str]) -> FloatArray:
+    """Return the votes of pictures that kept their FER+ name ("…/fer0032220.png"; the suffix may differ).
+
+    Kaggle's folder form of FER2013 renumbers the pictures, so their order cannot be told.
+
+    Returns:
+        float32 (n, 10).
+
+    Raises:
+        DatasetError: The votes file names not all of the pictures.
+    """
+    row_of = {PurePosixPath(name).stem: row for row, name in enumerate(votes.names) if name}
+    rows = [row_of.get(PurePosixPath(name).stem) for name in names]
+    if None in rows:
+        raise DatasetError(
+            f"'{votes.path}' has no votes on {rows.count(None)} of {len(names)} pictures, such as "
+            f"'{names[rows.index(None)]}'; expected FER+ names like fer0000012.png; "
+            "read FER2013 from its csv to have votes, since other picture names do not tell the row"
+        )
+    return votes.counts[np.array(rows, np.int64)]

@@ -1,0 +1,76 @@
+"""Temperature scaling: one number that makes a model's confidence honest without moving its accuracy.
+
+Guo et al. 2017, arXiv:1706.04599.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.evaluation.metrics import check_rows
+from mien.structures import FloatArray, IntArray
+
+COLDEST, HOTTEST = 0.05, 20.0  # a model beyond these is not miscalibrated but broken, or the data too few
+
+
+def softmax(logits: FloatArray, *, temperature: float = 1.0) -> FloatArray:
+    """Return the probabilities of logits divided by a temperature.
+
+    Log-probabilities are logits too: `softmax(log(p))` is p, and `softmax(log(p), temperature=1 / t)` undoes
+    a temperature t that p was made with.
+
+    Args:
+        logits: Finite numbers, shape (n, k).
+        temperature: Above 1 softens, below 1 sharpens.
+
+    Returns:
+        float32 (n, k), rows sum to 1.
+    """
+    return _softmax(logits.astype(np.float64) / temperature).astype(np.float32)
+
+
+def fit_temperature(logits: FloatArray, targets: IntArray) -> float:
+    """Return the temperature with the least negative log-likelihood.
+
+    In 1/T that is a convex function whose slope is the mean logit expected under the model minus the mean
+    logit of the true classes. Bisection on log T finds where the slope changes its sign: without a step size,
+    and it cannot diverge.
+
+    Args:
+        logits: FloatArray or log-probabilities of pictures the model was not fitted on, finite, shape (n, k).
+        targets: True class ids in [0, k), shape (n,).
+
+    Returns:
+        T in [COLDEST, HOTTEST], never worse than T = 1. It is a bound if the best T lies beyond (COLDEST when
+        each answer is right), and 1 if no temperature changes anything.
+
+    Raises:
+        ValueError: The shapes don't fit, there is no row, an id is out of range, or a logit is not finite.
+    """
+    check_rows(logits, targets)
+    if not np.isfinite(logits).all():
+        raise ValueError("the logits hold NaN or infinity; expected finite numbers")
+    centred = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    if not centred.any():
+        return 1.0
+    low, high = np.log(COLDEST), np.log(HOTTEST)
+    for _ in range(50):  # halves 6 nats down to less than a float64 can tell
+        middle = (low + high) / 2
+        if _slope(centred, targets, beta=np.exp(-middle)) > 0:
+            low = middle
+        else:
+            high = middle
+    return float(np.exp((low + high) / 2))
+
+
+def _slope(logits: npt.NDArray[np.float64], targets: IntArray, *, beta: float) -> float:
+    """Derivative of the mean negative log-likelihood by beta = 1 / T; positive when T is too low."""
+    expected = (_softmax(logits * beta) * logits).sum(axis=1)
+    return float((expected - logits[np.arange(len(targets)), targets]).mean())
+
+
+def _softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    powers: npt.NDArray[np.float64] = np.exp(logits - logits.max(axis=1, keepdims=True))
+    powers /= powers.sum(axis=1, keepdims=True)
+    return powers

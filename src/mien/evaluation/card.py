@@ -1,0 +1,135 @@
+"""Model cards: what a model is, what it was trained on, how it does, and where it must not be trusted.
+
+The form follows Mitchell et al. 2019, arXiv:1810.03993. No number is typed by hand: all come from the spec and
+from the metrics.json files of `report.write_report`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from mien.evaluation.report import (
+    NOTE,
+    Metrics,
+    classes_table,
+    described,
+    reading_notes,
+    split_name,
+    title_of,
+    views_table,
+)
+from mien.models.spec import ModelSpec
+
+_DATA_TERMS = {
+    "fer2013": "FER2013 was published for the ICML 2013 challenge (Goodfellow et al. 2013, arXiv:1307.0414; on "
+    "Kaggle) and is not part of this package. FER+ votes, where used: Barsoum et al. 2016, arXiv:1608.01041, MIT.",
+}
+
+_INTENDED_USE = """\
+Naming the expression that a face shows in photos, video and live pictures: for research, teaching, art,
+accessibility and play, where a wrong answer harms nobody. Not for decisions about a person.
+
+In the European Union it is prohibited to use AI systems to infer emotions of a person in the areas of workplace
+and education institutions, except for medical or safety reasons: AI Act, Regulation (EU) 2024/1689,
+Article 5(1)(f). Other uses of emotion recognition are regulated there too."""
+
+_LIMITS = """\
+- An expression is not an emotion: a face may smile without joy, and people show the same feeling in different ways
+  (Barrett et al. 2019, doi:10.1177/1529100619832930). The probabilities say how annotators would name the face.
+- Annotators disagree, and the labels of datasets found on the web are noisy; no model can be better than they are.
+- {data} Faces in profile, partly hidden, or much smaller than the model's input are outside of what it has learnt.
+- Bias by age, gender, skin colour or culture is unknown: the data doesn't record them, so it has not been measured.
+- Probabilities are calibrated on the validation split; on other pictures they will be less honest."""
+
+_DATA_LIMITS = {
+    "fer2013": "It was trained on grey pictures of 48×48 pixels from web searches, mostly of frontal faces.",
+}
+
+
+def model_card(spec: ModelSpec, metrics: Sequence[Metrics], *, size_bytes: int, confusion_picture: str = "") -> str:
+    """Return a model's card as Markdown.
+
+    Args:
+        spec: The model.
+        metrics: Contents of its metrics.json files, in the order to show them. The first one of a test split,
+            or the first one where there is none, is also told class by class.
+        size_bytes: Size of the model file.
+        confusion_picture: Link to that one's confusion matrix, relative to the card; left out when empty.
+    """
+    data = spec.trained_on.get("name", "")
+    parts = [
+        f"# {spec.name}",
+        f"> {NOTE}",
+        _facts(spec, size_bytes),
+        "## Training",
+        _training(spec),
+        "## Results",
+        *_results(spec, metrics, confusion_picture),
+        "## Intended use",
+        _INTENDED_USE,
+        "## Limits",
+        _LIMITS.format(data=_DATA_LIMITS.get(data, "It knows faces like those it was trained on.")),
+        "## Licence",
+        f"- Weights: {spec.license or 'unknown'}\n- Data: {_DATA_TERMS.get(data, 'terms unknown')}",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _facts(spec: ModelSpec, size_bytes: int) -> str:
+    preprocess = spec.preprocess
+    colour = "grey" if preprocess.channels == 1 else "RGB"
+    equalized = ", histogram-equalised" if preprocess.equalize else ""
+    lines = [
+        "What it is: a neural network that looks at the crop of one face and gives a probability for "
+        "each of its labels",
+        f"Net: {spec.arch}; file: {size_bytes / 1e6:.1f} MB",
+        f"Input: {preprocess.size}×{preprocess.size} pixels, {colour}{equalized}; crops framed as in {spec.crop}",
+        *(
+            f"Output {head.labels.name}{' (default)' if head is spec.heads[0] else ''}: "
+            f"{', '.join(head.labels)}; temperature {head.temperature:.3f}"
+            for head in spec.heads
+        ),
+    ]
+    return _bullets(lines)
+
+
+def _training(spec: ModelSpec) -> str:
+    facts = f"Trained on: {described(spec.trained_on)}"
+    if not spec.recipe:
+        return f"{facts}. The recipe is unknown."
+    recipe = json.dumps(spec.recipe, indent=2, sort_keys=True)
+    return f"{facts}. The recipe:\n\n```json\n{recipe}\n```"
+
+
+def _results(spec: ModelSpec, metrics: Sequence[Metrics], confusion_picture: str) -> list[str]:
+    if not metrics:
+        return ["Not evaluated yet: `mien evaluate` does it."]
+    headline = next((m for m in metrics if m["data"]["split"] == "test"), metrics[0])
+    view, figures = next(iter(headline["views"].items()))
+    occurring = {label: scores for label, scores in figures["classes"].items() if scores["support"]}
+    weakest = min(occurring, key=lambda label: occurring[label]["recall"])
+    return [
+        *([_protocol(headline)] if headline["data"]["name"] == spec.trained_on.get("name") else []),
+        views_table(metrics),
+        reading_notes(metrics),
+        f"### Per class: {title_of(headline)}, {view}",
+        classes_table(figures, headline["labels"]),
+        f"It fails most on *{weakest}*: it finds {100 * occurring[weakest]['recall']:.1f} % of them.",
+        *([f"![Confusion matrix, {view}]({confusion_picture})"] if confusion_picture else []),
+    ]
+
+
+def _protocol(metrics: Metrics) -> str:
+    data = metrics["data"]
+    fitted_on = " and ".join(split_name(data["name"], split) for split in data["fitted_on"])
+    valid, test = (split_name(data["name"], split) for split in ("valid", "test"))
+    joined = " before it joined the training data" if "valid" in data["fitted_on"] else ", temperature included"
+    return (
+        f"Fitted on {fitted_on}. Every decision was taken on {valid}{joined}; {test} was looked at once. No epoch "
+        "was picked: a fixed number of them, and the averaged weights after the last."
+    )
+
+
+def _bullets(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)

@@ -1,0 +1,136 @@
+"""Pictures of results. matplotlib is loaded when one is drawn, without pyplot and its global state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mien.errors import MissingExtra, RunError
+from mien.files import atomic_path
+from mien.structures import IntArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Epoch = Mapping[str, float]
+
+# Okabe & Ito's colours, which colour-blind readers can tell apart: jfly.uni-koeln.de/color
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"
+
+
+def draw_confusion(matrix: IntArray, labels: Sequence[str], path: str | Path, *, title: str) -> None:
+    """Write a confusion matrix as PNG: colour and percentage by row, counts below.
+
+    Args:
+        matrix: Counts, shape (k, k); rows are true, columns predicted.
+        labels: The k class names.
+        path: Where to write.
+        title: Stands above the matrix.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+        OutputError: The file cannot be written.
+    """
+    k = len(labels)
+    figure = _figure(width=max(8.0, 0.9 * k + 1.6), height=max(7.2, 0.8 * k + 1.6))
+    axes = figure.add_subplot()
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")  # one hue, darker is more
+    for row, column in np.ndindex(k, k):
+        share, count = shares[row, column], matrix[row, column]
+        colour = "white" if share > 0.65 else "black"
+        axes.text(column, row, f"{100 * share:.0f} %", color=colour, ha="center", va="bottom", size=14)
+        axes.text(column, row + 0.05, f"{count:,}", color=colour, ha="center", va="top", size=10)
+    turned = k > 8  # names side by side have no room
+    axes.set_xticks(range(k), labels, size=12, rotation=45 if turned else 0, ha="right" if turned else "center")
+    axes.set_yticks(range(k), labels, size=12)
+    axes.set_xlabel("predicted", size=13)
+    axes.set_ylabel("true", size=13)
+    axes.set_title(title, size=13, pad=12)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    _save(figure, path)
+
+
+def curves(rows: Sequence[Mapping[str, float | None]], path: str | Path) -> None:
+    """Write the curves of a training run as PNG: losses on the left, validation accuracy on the right.
+
+    Thin vertical lines mark where the size of the pictures changes; the grey area on the left is the
+    learning rate, from 0 to its peak.
+
+    Args:
+        rows: One per epoch, as in a run's metrics.jsonl: epoch, train_loss, learning_rate, size, and, where
+            they were measured, valid_loss and valid_accuracy in [0, 1].
+        path: Where to write.
+
+    Raises:
+        RunError: There is no row.
+        MissingExtra: matplotlib is not installed.
+        OutputError: The file cannot be written.
+    """
+    if not rows:
+        raise RunError("there are no epochs to draw; train at least one, then try again")
+    epochs = [{key: value for key, value in row.items() if value is not None} for row in rows]
+    figure = _figure(width=10, height=3.8)
+    losses, accuracies = figure.subplots(1, 2)
+    _draw_line(losses, epochs, "train_loss", label="train", colour=BLUE)
+    _draw_line(losses, epochs, "valid_loss", label="valid", colour=ORANGE)
+    _draw_line(accuracies, epochs, "valid_accuracy", label="valid", colour=ORANGE, scale=100)
+    losses.set_ylabel("loss")
+    accuracies.set_ylabel("validation accuracy, %")
+    for axes in (losses, accuracies):
+        axes.set_xlabel("epoch")
+        axes.grid(axis="y", color="#e5e5e5", linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        _mark_sizes(axes, epochs)
+    _shade_learning_rate(losses, epochs)
+    losses.legend(frameon=False)
+    _save(figure, path)
+
+
+def _figure(*, width: float, height: float) -> Figure:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtra("drawing plots", "train") from error
+    figure = Figure(figsize=(width, height), dpi=150)
+    figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1)
+    return figure
+
+
+def _save(figure: Figure, path: str | Path) -> None:
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": None})
+
+
+def _draw_line(axes: Axes, epochs: Sequence[Epoch], key: str, *, label: str, colour: str, scale: float = 1) -> None:
+    """Draw one column against the epochs, where it was measured; a single point gets a dot."""
+    measured = [epoch for epoch in epochs if key in epoch]
+    if measured:
+        x, y = [epoch["epoch"] for epoch in measured], [scale * epoch[key] for epoch in measured]
+        axes.plot(x, y, color=colour, label=label, marker="o" if len(measured) == 1 else None)
+
+
+def _mark_sizes(axes: Axes, epochs: Sequence[Epoch]) -> None:
+    for before, after in pairwise(epochs):
+        if before["size"] != after["size"]:
+            axes.axvline(after["epoch"], color=GREY, linewidth=0.8, linestyle=":")
+            place = axes.get_xaxis_transform()  # epochs to the right, share of the panel upwards
+            axes.text(after["epoch"], 1.0, f" {after['size']} px", transform=place, color=GREY, size=8)
+
+
+def _shade_learning_rate(axes: Axes, epochs: Sequence[Epoch]) -> None:
+    rates = [epoch["learning_rate"] for epoch in epochs]
+    area = axes.twinx()
+    area.fill_between([epoch["epoch"] for epoch in epochs], rates, color=GREY, alpha=0.15, linewidth=0)
+    area.set_ylim(0, 1.05 * max(rates))
+    area.set_axis_off()
+    axes.set_zorder(area.get_zorder() + 1)  # lines lie above the area
+    axes.patch.set_visible(False)
+    axes.fill_between([], [], color=GREY, alpha=0.15, label=f"learning rate, peak {max(rates):.3g}")

@@ -1,0 +1,203 @@
+"""The models at hand: shipped ones, and every .onnx in the user's models directory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import platformdirs
+
+from mien.errors import MissingSpec, ModelError, UnknownModel
+from mien.files import atomic_path
+from mien.models.spec import SPEC_KEY, ModelSpec
+
+# Field numbers of onnx.proto: ModelProto.graph, ModelProto.metadata_props, StringStringEntryProto.{key, value}.
+GRAPH, METADATA, KEY, VALUE = 7, 14, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model file.
+
+    Args:
+        name: What to call it on the command line: the file's stem.
+        path: The file.
+        shipped: Whether it came with mien.
+        spec: Its spec; None when it has none or an unreadable one.
+        problem: Why there is no spec; empty otherwise.
+    """
+
+    name: str
+    path: Path
+    shipped: bool
+    spec: ModelSpec | None
+    problem: str = ""
+
+
+def shipped_dir() -> Path:
+    """Return the folder of the models that came with mien."""
+    return Path(str(resources.files("mien.models") / "weights"))
+
+
+def user_dir() -> Path:
+    """Return the user's models directory: $MIEN_MODELS, or the platform's place for a program's data."""
+    return Path(os.environ.get("MIEN_MODELS") or platformdirs.user_data_path("mien") / "models")
+
+
+def list_models(models_dir: Path | None = None) -> list[Model]:
+    """Return the shipped models, then the user's, each by name; a user model hides a shipped one of its name."""
+    users = {path.stem: path for path in sorted((models_dir or user_dir()).glob("*.onnx"))}
+    shipped = {path.stem: path for path in sorted(shipped_dir().glob("*.onnx")) if path.stem not in users}
+    return [_describe(path, shipped=True) for path in shipped.values()] + [
+        _describe(path, shipped=False) for path in users.values()
+    ]
+
+
+def find_model(name: str, *, models_dir: Path | None = None) -> Path:
+    """Return the file of a model.
+
+    Args:
+        name: A name from `list_models`, or a path ending in .onnx.
+        models_dir: The user's models directory; the default one when None.
+
+    Raises:
+        UnknownModel: No such name or file.
+    """
+    if name.endswith(".onnx"):
+        if Path(name).is_file():
+            return Path(name)
+        raise UnknownModel(f"no model file {name}; `mien models` lists the models at hand")
+    for folder in (models_dir or user_dir(), shipped_dir()):
+        if (path := folder / f"{name}.onnx").is_file():
+            return path
+    names = ", ".join(model.name for model in list_models(models_dir)) or "none installed"
+    raise UnknownModel(f"no model '{name}'; choose from {names}, or give the path of an .onnx file")
+
+
+def read_spec(path: Path) -> ModelSpec:
+    """Read the spec out of an ONNX file without loading the network.
+
+    Raises:
+        ModelError: Not readable, not ONNX, or a spec that this version does not understand.
+        MissingSpec: ONNX, but of another origin.
+    """
+    try:
+        entries = dict(_metadata(path))
+    except OSError as error:
+        raise ModelError(f"cannot read model {path}: {error.strerror}") from error
+    except (IndexError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path} is not an ONNX file; expected one that `mien export` wrote") from error
+    if SPEC_KEY not in entries:
+        raise MissingSpec(
+            f"{path} has no mien spec, so nothing says what its input and output mean; adopt it with "
+            f"`mien models add {path} --labels angry,disgust,… --size 48 --channels 1`"
+        )
+    return ModelSpec.from_json(entries[SPEC_KEY])
+
+
+def write_with_spec(source: Path, target: Path, spec: ModelSpec) -> None:
+    """Copy an ONNX file and put a spec inside.
+
+    Fields of a protocol buffer may follow one another in any order and the last one of a key counts, so the spec is
+    simply appended.
+
+    Raises:
+        OutputError: The target cannot be written.
+    """
+    key, value = SPEC_KEY.encode(), spec.to_json().encode()
+    entry = _field(KEY, key) + _field(VALUE, value)
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)
+        with temporary.open("ab") as file:
+            file.write(_field(METADATA, entry))
+
+
+def add_model(source: Path, spec: ModelSpec, *, models_dir: Path | None = None) -> Path:
+    """Adopt an ONNX file: store it with a spec in the user's models directory, under the spec's name.
+
+    Raises:
+        ModelError: The source is not an ONNX file.
+        OutputError: The directory cannot be written.
+    """
+    with suppress(MissingSpec):
+        read_spec(source)
+    folder = models_dir or user_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{spec.name}.onnx"
+    write_with_spec(source, target, spec)
+    return target
+
+
+def _describe(path: Path, *, shipped: bool) -> Model:
+    try:
+        return Model(path.stem, path, shipped, read_spec(path))
+    except ModelError as error:
+        return Model(path.stem, path, shipped, None, str(error))
+
+
+def _metadata(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield the metadata of an ONNX file, in its order.
+
+    Raises:
+        IndexError: The bytes are no protocol buffer with a graph in it.
+    """
+    data = memoryview(path.read_bytes())
+    has_graph = False
+    for number, value in _fields(data):
+        has_graph |= number == GRAPH
+        if number == METADATA:
+            entry = dict(_fields(value))
+            yield bytes(entry.get(KEY, b"")).decode(), bytes(entry.get(VALUE, b"")).decode()
+    if not has_graph:
+        raise IndexError("no graph")
+
+
+def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Yield field number and content of a protocol buffer's top level; numbers come as empty content."""
+    at = 0
+    while at < len(data):
+        tag, at = _varint(data, at)
+        wire, length = tag & 7, 0
+        if wire == 0:
+            _, at = _varint(data, at)
+        elif wire == 2:
+            length, at = _varint(data, at)
+        elif wire in (1, 5):
+            at += 8 if wire == 1 else 4
+        else:
+            raise IndexError(f"wire type {wire}")
+        if at + length > len(data):
+            raise IndexError("truncated")
+        yield tag >> 3, data[at : at + length]
+        at += length
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at += 1
+        if byte < 0x80:
+            return value, at
+        shift += 7
+        if shift > 63:
+            raise IndexError("number too long")
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return _encoded(number << 3 | 2) + _encoded(len(content)) + content
+
+
+def _encoded(value: int) -> bytes:
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)

@@ -1,0 +1,72 @@
+"""Recognizer: detect, crop, classify, for one picture or a stream of frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from mien.errors import InputError
+from mien.structures import Expression, Frame, ImageArray, Prediction
+from mien.vision.classify import ExpressionClassifier, load_classifier
+from mien.vision.crop import crop_faces
+from mien.vision.detect import FaceDetector, create_detector
+
+
+class Recognizer:
+    """Sees faces and names their expressions.
+
+    Args:
+        detector: A detector, or a name in `vision.detect.DETECTORS`.
+        classifier: A classifier, or the name or path of a model.
+        labels: Label set to answer with, where the model has several heads; its default one when None.
+        models_dir: Where user models lie; the default directory when None.
+
+    Raises:
+        ConfigError: No detector of that name.
+        UnknownModel: No model of that name.
+        ModelError: The model file is not usable, or has no such labels.
+
+    Example:
+        >>> from mien import Recognizer, frames
+        >>> for frame, expressions in Recognizer().stream(frames("party.mp4")):
+        ...     print(frame.time, [e.prediction.label for e in expressions])
+    """
+
+    def __init__(
+        self,
+        detector: FaceDetector | str = "haar",
+        classifier: ExpressionClassifier | str = "base",
+        *,
+        labels: str | None = None,
+        models_dir: Path | None = None,
+    ) -> None:
+        self.detector = create_detector(detector) if isinstance(detector, str) else detector
+        self.classifier = (
+            load_classifier(classifier, models_dir=models_dir) if isinstance(classifier, str) else classifier
+        )
+        self.head = self.classifier.spec.head(labels)
+
+    def recognize(self, image: ImageArray) -> list[Expression]:
+        """Return the faces of a picture with what they show; an empty list where there is no face.
+
+        All faces of the picture are classified in one batch.
+
+        Args:
+            image: RGB uint8 (H, W, 3).
+
+        Raises:
+            InputError: The array is not such a picture.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != "uint8":
+            raise InputError(f"a picture of shape {image.shape} and {image.dtype}; expected RGB uint8 (H, W, 3)")
+        faces = self.detector.detect(image)
+        crops = crop_faces(image, faces, geometry=self.classifier.spec.crop)
+        probabilities = self.classifier.predict_proba(crops, head=self.head.labels.name)
+        return [
+            Expression(face, Prediction(row, self.head.labels)) for face, row in zip(faces, probabilities, strict=True)
+        ]
+
+    def stream(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Expression]]]:
+        """Yield every frame with its expressions, in order, one at a time."""
+        for frame in frames:
+            yield frame, self.recognize(frame.image)

@@ -1,0 +1,143 @@
+"""From face crops to probabilities, by ONNX Runtime alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import onnxruntime as ort
+
+from mien.errors import ModelError
+from mien.models.spec import ModelSpec, Normalize
+from mien.models.zoo import find_model, read_spec
+from mien.structures import FloatArray, ImageArray
+from mien.vision.preprocess import preprocess
+
+ort.set_default_logger_severity(3)  # errors only: what it warns of, its users can't mend
+
+
+class ExpressionClassifier(Protocol):
+    """What names the expressions of face crops."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Labels, input and origin of the model."""
+        ...
+
+    def predict_proba(self, crops: Sequence[ImageArray], *, head: str | None = None) -> FloatArray:
+        """Return probabilities, float32 (n, k), of uint8 crops, each (H, W[, 1]) grey or (H, W, 3) RGB."""
+        ...
+
+
+class OnnxClassifier:
+    """An ONNX file with a spec inside.
+
+    Args:
+        path: The file.
+        threads: Threads of ONNX Runtime; 0 lets it choose, which is one a core.
+
+    Raises:
+        ModelError: Not ONNX, or its input and outputs are not what the spec says.
+        MissingSpec: No spec inside.
+    """
+
+    def __init__(self, path: Path, *, threads: int = 0) -> None:
+        self.path = path
+        self.spec = read_spec(path)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        # One call's peak is small; without the arena, memory does not stay at the largest batch ever seen.
+        options.enable_cpu_mem_arena = False
+        try:
+            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's own exceptions have no common base
+            reason = str(error).splitlines()[0]
+            raise ModelError(f"ONNX Runtime cannot load {path}: {reason}") from error
+        self._input = self._session.get_inputs()[0].name
+        self._outputs = [output.name for output in self._session.get_outputs()]
+        if len(self._outputs) < len(self.spec.heads):
+            raise ModelError(
+                f"{path} has {len(self._outputs)} outputs but its spec names {len(self.spec.heads)}: "
+                f"{', '.join(self.spec.names)}; export or adopt it again"
+            )
+
+    def predict_proba(self, crops: Sequence[ImageArray], *, head: str | None = None) -> FloatArray:
+        """Return the probabilities of every crop.
+
+        Args:
+            crops: uint8, each (H, W), (H, W, 1) grey or (H, W, 3) RGB; any sizes, any number.
+            head: Name of a label set of the model; its default one when None.
+
+        Returns:
+            float32 (n, k); rows sum to 1.
+
+        Raises:
+            ModelError: No such head, or the graph does not take what the spec says.
+        """
+        chosen = self.spec.head(head)
+        if not len(crops):
+            return np.empty((0, len(chosen.labels)), np.float32)
+        pixels = preprocess(crops, self.spec.preprocess)
+        output = self._output_of(chosen.labels.name)
+        try:
+            (scores,) = self._session.run([output], {self._input: self._graph_input(pixels)})
+        except Exception as error:
+            reason = str(error).splitlines()[0]
+            raise ModelError(f"{self.path} does not take what its spec says: {reason}") from error
+        if scores.shape != (len(crops), len(chosen.labels)):
+            raise ModelError(
+                f"{self.path} gives {scores.shape} for {len(crops)} faces and {len(chosen.labels)} labels; "
+                "adopt it again with the right labels"
+            )
+        if self.spec.graph.output == "logits":
+            scores = softmax(scores / chosen.temperature)
+        return np.asarray(scores, np.float32)
+
+    def _output_of(self, name: str) -> str:
+        """Our own graphs name outputs after the label sets; a foreign one is taken in order."""
+        return name if name in self._outputs else self._outputs[self.spec.names.index(name)]
+
+    def _graph_input(self, pixels: ImageArray) -> ImageArray | FloatArray:
+        if self.spec.graph.input == "uint8-nhwc":
+            return pixels
+        scaled = normalize_array(pixels, self.spec.preprocess.normalize)
+        if self.spec.graph.input == "float32-nchw":
+            return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+        return scaled
+
+
+def load_classifier(name: str = "base", *, models_dir: Path | None = None, threads: int = 0) -> OnnxClassifier:
+    """Load a model by its name, or by the path of an ONNX file.
+
+    Args:
+        name: A shipped or user model, see `mien models`, or a path ending in .onnx.
+        models_dir: Directory of user models; the default one when None.
+        threads: As for `OnnxClassifier`.
+
+    Raises:
+        UnknownModel: No such model.
+        ModelError: The file is not a model of ours.
+    """
+    return OnnxClassifier(find_model(name, models_dir=models_dir), threads=threads)
+
+
+def normalize_array(pixels: ImageArray, mode: Normalize) -> FloatArray:
+    """Do what `models.nets.normalize` does, for graphs that expect it done: uint8 (n, H, W, C) to float32."""
+    scaled = pixels.astype(np.float32)
+    if mode == "unit":
+        return scaled / np.float32(255)
+    if mode == "signed":
+        return scaled / np.float32(127.5) - np.float32(1)
+    if mode == "none":
+        return scaled
+    centred = scaled - scaled.mean((1, 2, 3), keepdims=True)
+    deviation = np.sqrt(np.square(centred).mean((1, 2, 3), keepdims=True)) + np.float32(1)
+    return np.asarray(centred / deviation, np.float32)
+
+
+def softmax(logits: FloatArray) -> FloatArray:
+    """Return probabilities, float32 (n, k), of logits (n, k)."""
+    shifted = np.exp(logits - logits.max(1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(1, keepdims=True), np.float32)

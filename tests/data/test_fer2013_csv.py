@@ -1,0 +1,252 @@
+import gzip
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from mien.data.dataset import SPLITS, Dataset
+from mien.data.fer2013_csv import read
+from mien.data.votes import USAGES
+from mien.errors import DatasetError
+from mien.labels import FER2013, FERPLUS
+
+HEADER = "emotion,pixels,Usage"
+VOTES_HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n"
+ROWS = ("0,0 1 2 3,Training", "3,4 5 6 7,PublicTest", "6,8 9 10 255,PrivateTest")
+THREE_VOTES = (
+    "Training,fer0000000.png,4,0,0,1,3,2,0,0,0,0\n"
+    "PublicTest,fer0000001.png,0,10,0,0,0,0,0,0,0,0\n"
+    "PrivateTest,,0,0,0,0,0,0,0,0,0,10\n"
+)
+
+
+def write_csv(path: Path, rows: Sequence[str] = ROWS, *, header: str = HEADER, end: str = "\n") -> Path:
+    path.write_bytes("".join(line + end for line in (header, *rows)).encode())
+    return path
+
+
+def assert_is_the_three_rows(dataset: Dataset) -> None:
+    assert dataset.images.shape == (3, 2, 2, 1)
+    assert dataset.images.ravel().tolist() == [*range(11), 255]
+    assert dataset.targets.tolist() == [0, 3, 6]
+    assert [SPLITS[i] for i in dataset.splits] == ["train", "valid", "test"]
+    assert dataset.labels is FER2013
+
+
+def test_each_row_becomes_a_picture_with_label_and_split(tmp_path: Path) -> None:
+    dataset = read(write_csv(tmp_path / "fer2013.csv"))
+    assert_is_the_three_rows(dataset)
+    assert dataset.votes is None
+
+
+def test_a_gzipped_csv_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "fer2013.csv.gz"
+    path.write_bytes(gzip.compress(write_csv(tmp_path / "fer2013.csv").read_bytes()))
+    assert_is_the_three_rows(read(path))
+
+
+@pytest.mark.parametrize("member", ["fer2013/fer2013.csv", "icml_face_data.csv", "my_faces.csv"])
+def test_a_csv_inside_a_zip_is_read(tmp_path: Path, member: str) -> None:
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        archive.write(write_csv(tmp_path / "fer2013.csv"), member)
+        archive.writestr("README.txt", "hello")
+    assert_is_the_three_rows(read(tmp_path / "archive.zip"))
+
+
+def test_of_several_csv_files_in_a_zip_the_known_one_is_read(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        archive.writestr("train.csv", "emotion,pixels\n")
+        archive.write(write_csv(tmp_path / "fer2013.csv"), "icml_face_data.csv")
+    assert_is_the_three_rows(read(tmp_path / "archive.zip"))
+
+
+def test_columns_may_stand_in_any_order_with_blanks_quotes_and_further_ones(tmp_path: Path) -> None:
+    rows = ['Training,x,"0 1 2 3", 0', 'PublicTest,x,"4 5 6 7 ",3', "PrivateTest,x, 8  9 10 255,6"]
+    assert_is_the_three_rows(read(write_csv(tmp_path / "a.csv", rows, header="\ufeff Usage, note, Pixels, emotion")))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\n\n"])
+def test_every_line_end_is_read(tmp_path: Path, end: str) -> None:
+    assert_is_the_three_rows(read(write_csv(tmp_path / "a.csv", end=end)))
+
+
+def test_mixed_line_ends_and_a_missing_last_one_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(f"{HEADER}\r\n{ROWS[0]}\n{ROWS[1]}\r{ROWS[2]}".encode())
+    assert_is_the_three_rows(read(path))
+
+
+def test_lines_that_span_blocks_are_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_csv(tmp_path / "a.csv", end="\r\n")
+    for n_bytes in range(1, 30):
+        monkeypatch.setattr("mien.data.fer2013_csv.BLOCK_BYTES", n_bytes)
+        assert_is_the_three_rows(read(path))
+
+
+def test_pictures_are_resized_on_demand(tmp_path: Path) -> None:
+    dataset = read(write_csv(tmp_path / "a.csv", ["0,7 7 7 7,Training"]), size=5)
+    assert dataset.images.shape == (1, 5, 5, 1)
+    assert (dataset.images == 7).all()
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ("0,1 2 3,Training", "line 5 has 3 pixels; expected 4 as in the first row"),
+        ("0,1 2 3 4 5 6 7 8 9,Training", "line 5 has 9 pixels; expected 4"),
+        ("0,,Training", "line 5 has 0 pixels"),
+        ("0,1 2 300 4,Training", r"line 5 has pixels from 1 to 300; expected 0\.\.255"),
+        ("0,1 2 -1 4,Training", "line 5 has pixels from -1 to 4"),
+        ("0,1 2 99999999999999999999 4,Training", "line 5 has pixels from"),
+        ("0,1 2 x 4,Training", "line 5 has pixels that are not whole numbers"),
+        ("0,1 2 3 4.5,Training", "line 5 has pixels that are not whole numbers"),
+        ("9,1 2 3 4,Training", "line 5 has emotion '9'; expected 0 angry, 1 disgust"),
+        ("-1,1 2 3 4,Training", "line 5 has emotion '-1'"),
+        ("happy,1 2 3 4,Training", "line 5 has emotion 'happy'"),
+        ("0,1 2 3 4,Extra", "line 5 has Usage 'Extra'; expected Training, PublicTest, PrivateTest"),
+        ("0,1 2 3 4", "line 5 has 2 columns"),
+    ],
+)
+def test_a_wrong_row_is_named_by_its_line(tmp_path: Path, row: str, problem: str) -> None:
+    with pytest.raises(DatasetError, match=problem):
+        read(write_csv(tmp_path / "a.csv", [*ROWS, row]))
+
+
+def test_a_first_row_that_is_no_square_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="line 2 has 3 pixels; expected a square picture, 48×48 = 2304"):
+        read(write_csv(tmp_path / "a.csv", ["0,1 2 3,Training"]))
+
+
+def test_line_numbers_count_blank_lines(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="line 4 has emotion '9'"):
+        read(write_csv(tmp_path / "a.csv", [ROWS[0], "", "9,1 2 3 4,Training"], end="\r\n"))
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "is empty"),
+        (b"\n\n", "is empty"),
+        (b"emotion,pixels\n0,1 2 3 4\n", "no column usage in its first line"),
+        (b"a,b\n", "no column emotion, pixels, usage"),
+        (HEADER.encode(), "has a header but no rows"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00\xff\xfe" + bytes(range(256)), "not FER2013's csv"),
+    ],
+)
+def test_a_file_that_is_not_the_csv_is_an_error(tmp_path: Path, content: bytes, problem: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(content)
+    with pytest.raises(DatasetError, match=problem) as caught:
+        read(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_line_without_end_is_not_read_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mien.data.fer2013_csv.BLOCK_BYTES", 8)
+    monkeypatch.setattr("mien.data.fer2013_csv.LONGEST_LINE_BYTES", 100)
+    (tmp_path / "a.csv").write_bytes(bytes(1000))
+    with pytest.raises(DatasetError, match="line 1 does not end"):
+        read(tmp_path / "a.csv")
+
+
+def test_a_truncated_gzip_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress(write_csv(tmp_path / "a.csv").read_bytes())[:-12])
+    with pytest.raises(DatasetError, match=r"truncated or damaged.*download it again"):
+        read(path)
+
+
+def test_a_gzip_that_is_none_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="Not a gzipped file"):
+        read(write_csv(tmp_path / "a.csv.gz"))
+
+
+def test_a_truncated_zip_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("fer2013.csv", HEADER)
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(DatasetError, match="truncated or damaged"):
+        read(path)
+
+
+def test_a_zip_with_several_unknown_csv_files_is_an_error(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.csv", HEADER)
+        archive.writestr("b.csv", HEADER)
+    with pytest.raises(DatasetError, match="holds 2 csv files"):
+        read(tmp_path / "a.zip")
+
+
+def test_votes_beside_the_csv_come_along(tmp_path: Path) -> None:
+    (tmp_path / "fer2013new.csv").write_text(VOTES_HEADER + THREE_VOTES)
+    votes = read(write_csv(tmp_path / "a.csv")).votes
+    assert votes is not None
+    assert votes.dtype == np.float32
+    assert votes.tolist() == [[4, 0, 0, 1, 3, 2, 0, 0, 0, 0], [0, 10] + [0] * 8, [0] * 9 + [10]]
+
+
+def test_votes_beside_the_csv_that_do_not_fit_are_left_out_with_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "fer2013new.csv").write_text(VOTES_HEADER)
+    with pytest.warns(UserWarning, match="no votes taken.*votes on 0 pictures, but there are 3"):
+        assert read(write_csv(tmp_path / "a.csv")).votes is None
+
+
+def test_given_votes_must_fit(tmp_path: Path) -> None:
+    path = tmp_path / "votes.csv"
+    path.write_text(VOTES_HEADER + THREE_VOTES)
+    assert read(write_csv(tmp_path / "a.csv"), votes=path).votes is not None
+    with pytest.raises(DatasetError, match="votes on 3 pictures, but there are 2"):
+        read(write_csv(tmp_path / "a.csv", ROWS[:2]), votes=path)
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.data())
+def test_what_is_written_is_read(tmp_path: Path, data: st.DataObject) -> None:
+    n, side = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 6))
+    images = data.draw(arrays(np.uint8, (n, side, side, 1)))
+    targets = data.draw(st.lists(st.integers(0, 6), min_size=n, max_size=n))
+    usages = data.draw(st.lists(st.sampled_from(list(USAGES)), min_size=n, max_size=n))
+    end = data.draw(st.sampled_from(["\n", "\r\n", "\r"]))
+    pixels = [" ".join(map(str, image.ravel())) for image in images]
+    rows = [f"{t},{p},{u}" for t, p, u in zip(targets, pixels, usages, strict=True)]
+    dataset = read(write_csv(tmp_path / "a.csv", rows, end=end))
+    assert np.array_equal(dataset.images, images)
+    assert dataset.targets.tolist() == targets
+    assert [SPLITS[i] for i in dataset.splits] == [USAGES[usage] for usage in usages]
+
+
+@pytest.fixture(scope="module")
+def fer2013(fer2013_path: Path) -> Dataset:
+    return read(fer2013_path)
+
+
+def test_the_real_data_has_the_official_counts(fer2013: Dataset) -> None:
+    assert fer2013.images.shape == (35_887, 48, 48, 1)
+    assert fer2013.counts().sum(axis=1).tolist() == [28_709, 3_589, 3_589]
+    totals = dict(zip(fer2013.labels, fer2013.counts().sum(axis=0).tolist(), strict=True))
+    assert totals == {
+        "angry": 4953,
+        "disgust": 547,
+        "fear": 5121,
+        "happy": 8989,
+        "sad": 6077,
+        "surprise": 4002,
+        "neutral": 6198,
+    }
+
+
+def test_the_raters_agree_with_the_real_labels_on_64_percent_of_the_test_split(fer2013: Dataset) -> None:
+    """A label counts as theirs when no other has more votes; Barsoum et al. 2016 tell of noisy labels too."""
+    test = fer2013.split("test")
+    votes = test.votes
+    if votes is None:
+        pytest.skip("needs fer2013new.csv beside the csv")
+    column_of = np.array([FERPLUS.index(label) for label in FER2013])
+    for_label = votes[np.arange(len(test)), column_of[test.targets]]
+    assert round(float((for_label == votes.max(axis=1)).mean()), 2) == 0.64

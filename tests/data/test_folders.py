@@ -1,0 +1,202 @@
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mien.data.dataset import SPLITS
+from mien.data.folders import can_read, read
+from mien.errors import DatasetError
+from mien.labels import FER2013
+from mien.structures import ImageArray
+
+GREY = np.arange(64, dtype=np.uint8).reshape(8, 8)
+RGB = np.full((8, 8, 3), (200, 100, 0), np.uint8)
+KAGGLE = {
+    **{f"train/{label}/Training_{i}.jpg": GREY for i, label in enumerate(FER2013)},
+    "test/happy/PublicTest_17.jpg": GREY,
+    "test/sad/PrivateTest_18.jpg": GREY,
+}
+
+
+def encoded(image: ImageArray, suffix: str) -> bytes:
+    return cv2.imencode(suffix, image[..., ::-1] if image.ndim == 3 else image)[1].tobytes()
+
+
+def write_folder(root: Path, pictures: Mapping[str, ImageArray]) -> Path:
+    for name, image in pictures.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(image, path.suffix))
+    return root
+
+
+def write_zip(path: Path, pictures: Mapping[str, ImageArray]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, image in pictures.items():
+            archive.writestr(name, encoded(image, Path(name).suffix))
+    return path
+
+
+def split_of_each(root: Path) -> dict[str, str]:
+    """Name -> split, told apart by the brightness of the picture."""
+    dataset = read(root)
+    return {f"{i:02}": SPLITS[s] for i, s in zip(dataset.images[:, 0, 0, 0], dataset.splits, strict=True)}
+
+
+def test_class_folders_become_labels_and_pixels_are_kept(tmp_path: Path) -> None:
+    dataset = read(write_folder(tmp_path / "mine", {"sad/1.png": RGB, "Joy/2.png": RGB[::-1]}))
+    assert dataset.name == "mine"
+    assert dataset.labels.labels == ("happy", "sad")
+    assert dataset.targets.tolist() == [0, 1]
+    assert np.array_equal(dataset.images, np.stack([RGB, RGB]))
+
+
+@pytest.mark.parametrize(
+    ("folder", "split"),
+    [("train", "train"), ("Training", "train"), ("val", "valid"), ("validation", "valid"), ("TEST", "test")],
+)
+def test_split_folders_are_known_by_many_names(tmp_path: Path, folder: str, split: str) -> None:
+    others = {f"{name}/{label}/0.png": GREY for name in ("train", "valid", "test") for label in ("happy", "sad")}
+    dataset = read(write_folder(tmp_path, {**others, f"{folder}/fear/1.png": GREY}))
+    fear = dataset.targets == dataset.labels.index("fear")
+    assert [SPLITS[i] for i in dataset.splits[fear]] == [split]
+
+
+@pytest.mark.parametrize("wrapper", ["", "archive/fer2013/"])
+def test_kaggles_form_is_split_by_file_names(tmp_path: Path, wrapper: str) -> None:
+    pictures = {wrapper + name: image for name, image in KAGGLE.items()}
+    folder = read(write_folder(tmp_path / "folder", pictures))
+    assert folder.name == "fer2013"
+    assert folder.labels is FER2013
+    assert folder.counts().tolist() == [[1] * 7, [0, 0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 1, 0, 0]]
+    assert folder.images.shape == (9, 8, 8, 1)
+
+
+def test_a_zip_gives_the_same_dataset_as_the_folder(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "archive.zip", KAGGLE)
+    assert can_read(path)
+    assert read(path).fingerprint == read(write_folder(tmp_path / "folder", KAGGLE)).fingerprint
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["archive.zip", "folder"]
+
+
+def test_test_pictures_with_names_of_their_own_are_the_test_split(tmp_path: Path) -> None:
+    pictures = {f"{split}/{label}/a.png": GREY for split in ("train", "val", "test") for label in ("a", "b")}
+    assert read(write_folder(tmp_path, pictures)).counts().tolist() == [[1, 1]] * 3
+
+
+def test_ferg_is_read_over_all_characters(tmp_path: Path) -> None:
+    pictures = {f"{c}/{c}_{e}/{c}_{e}_{i}.png": RGB for c in ("aia", "ray") for e in ("joy", "fear") for i in (1, 12)}
+    dataset = read(write_folder(tmp_path / "FERG_DB_256", pictures))
+    assert dataset.labels.labels == ("fear", "happy")
+    assert dataset.counts().sum(axis=0).tolist() == [4, 4]
+
+
+def test_without_split_folders_a_tenth_is_held_out_for_each_of_valid_and_test(tmp_path: Path) -> None:
+    pictures = {f"{label}/{i}.png": GREY[:1, :1] for label in ("happy", "sad") for i in range(500)}
+    counts = read(write_zip(tmp_path / "a.zip", pictures)).counts()
+    assert counts.sum() == 1000
+    assert ((counts[1:] >= 30) & (counts[1:] <= 70)).all()
+
+
+def test_only_the_missing_split_is_held_out(tmp_path: Path) -> None:
+    train = {f"train/{label}/{i}.png": GREY[:1, :1] for label in ("happy", "sad") for i in range(100)}
+    test = {f"test/{label}/{i}.png": GREY[:1, :1] for label in ("happy", "sad") for i in range(7)}
+    counts = read(write_zip(tmp_path / "a.zip", {**train, **test})).counts().sum(axis=1)
+    assert counts[2] == 14
+    assert 8 <= counts[1] <= 32
+
+
+def test_a_picture_keeps_its_split_when_others_are_added(tmp_path: Path) -> None:
+    numbered = {f"{('happy', 'sad')[i % 2]}/{i:02}.png": np.full((4, 4), i, np.uint8) for i in range(60)}
+    few = dict(list(numbered.items())[::2])
+    few["sad/01.png"] = numbered["sad/01.png"]
+    before = split_of_each(write_folder(tmp_path / "few", few))
+    after = split_of_each(write_folder(tmp_path / "many", numbered))
+    assert len(set(after.values())) == 3
+    assert before == {name: after[name] for name in before}
+
+
+def test_mixed_sizes_become_112_pixels_or_the_wanted_size(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, {"a/1.png": GREY, "b/2.png": GREY[:4], "b/3.png": GREY})
+    assert read(root).images.shape == (3, 112, 112, 1)
+    assert read(root, size=20).images.shape == (3, 20, 20, 1)
+
+
+def test_grey_among_colour_becomes_rgb(tmp_path: Path) -> None:
+    images = read(write_folder(tmp_path, {"a/1.png": GREY, "b/2.png": RGB})).images
+    assert np.array_equal(images[0], np.dstack([GREY] * 3))
+    assert np.array_equal(images[1], RGB)
+
+
+def test_hidden_empty_and_other_files_are_passed_over(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, {"a/1.png": GREY, "b/2.png": GREY, ".cache/a/3.png": GREY, "a/._1.png": GREY})
+    for name in ("a/.DS_Store", "a/empty.png", "README.txt", "a/notes.csv"):
+        (root / name).touch()
+    assert len(read(root)) == 2
+
+
+def test_a_warning_counts_and_names_what_is_no_picture(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, {"a/1.png": GREY, "b/2.png": GREY})
+    for i in range(4):
+        (root / f"a/broken{i}.jpg").write_bytes(b"no picture")
+    with pytest.warns(UserWarning, match=r"4 of 6 files .* a/broken0\.jpg, a/broken1\.jpg, a/broken2\.jpg, …"):
+        dataset = read(root)
+    assert dataset.counts().sum(axis=0).tolist() == [1, 1]
+
+
+def test_a_folder_of_broken_pictures_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/1.png").write_bytes(b"no picture")
+    with pytest.raises(DatasetError, match=r"1 of 1 files .* are no pictures: a/1\.png"):
+        read(tmp_path)
+
+
+def test_a_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"holds no pictures; expected <class>/<picture>"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("stray", ["cover.png", "a/b/c/1.png", "extra/happy/1.png", "train/1.png"])
+def test_a_picture_outside_of_the_layout_is_named(tmp_path: Path, stray: str) -> None:
+    root = write_folder(tmp_path, {"train/a/1.png": GREY, "test/b/1.png": GREY, stray: GREY})
+    with pytest.raises(DatasetError, match=rf"'{stray}' .* lies in no class folder"):
+        read(root)
+
+
+def test_a_single_class_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="expected two or more different names"):
+        read(write_folder(tmp_path, {"happy/1.png": GREY}))
+
+
+def test_more_than_memory_should_hold_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_folder(tmp_path, {"a/1.png": GREY, "b/2.png": GREY})
+    monkeypatch.setattr("mien.data.folders.MOST_BYTES", 127)
+    with pytest.raises(DatasetError, match=r"8×8 pixels.*have them resized"):
+        read(root)
+    assert read(root, size=7).images.shape == (2, 7, 7, 1)
+
+
+def test_votes_are_matched_by_ferplus_names(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "d", {"happy/fer0000001.png": GREY, "sad/fer0000000.png": GREY})
+    (tmp_path / "votes.csv").write_text(
+        "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n"
+        "Training,fer0000000.png,0,0,0,10,0,0,0,0,0,0\n"
+        "Training,fer0000001.png,0,10,0,0,0,0,0,0,0,0\n"
+    )
+    votes = read(root, votes=tmp_path / "votes.csv").votes
+    assert votes is not None
+    assert votes.argmax(axis=1).tolist() == [1, 3]
+    with pytest.raises(DatasetError, match="read FER2013 from its csv"):
+        read(write_folder(tmp_path / "k", KAGGLE), votes=tmp_path / "votes.csv")
+
+
+def test_a_zip_with_damaged_pictures_is_an_error(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", KAGGLE)
+    content = bytearray(path.read_bytes())
+    content[100:110] = bytes(10)
+    path.write_bytes(content)
+    with pytest.raises(DatasetError, match="truncated or damaged"):
+        read(path)

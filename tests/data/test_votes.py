@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.data.votes import VOTE_COLUMNS, read_votes, votes_by_name, votes_by_row
+from mien.errors import DatasetError
+
+HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n"
+ROWS = "Training,fer0000000.png,4,0,0,1,3,2,0,0,0,0\nPrivateTest,fer0032298.png,0,9,1,0,0,0,0,0,0,0\n"
+
+
+@pytest.fixture
+def votes_path(tmp_path: Path) -> Path:
+    path = tmp_path / "fer2013new.csv"
+    path.write_text(HEADER + ROWS)
+    return path
+
+
+def test_columns_are_found_by_their_names(tmp_path: Path) -> None:
+    path = tmp_path / "votes.csv"
+    path.write_text(
+        "NF,unknown,contempt,fear,disgust,anger,sadness,surprise,happiness,neutral,Image name,Usage\n"
+        "0,0,0,0,2,3,1,0,0,4,fer0000000.png,Training\n"
+    )
+    votes = read_votes(path)
+    named = dict(zip(VOTE_COLUMNS, votes.counts[0].tolist(), strict=True))
+    assert {name: n for name, n in named.items() if n} == {"neutral": 4, "sad": 1, "angry": 3, "disgust": 2}
+
+
+def test_votes_follow_the_names_of_pictures(votes_path: Path) -> None:
+    votes = votes_by_name(read_votes(votes_path), ["test/happy/fer0032298.jpg", "train/angry/fer0000000.jpg"])
+    assert votes[:, 0].tolist() == [0, 4]
+
+
+def test_kaggles_picture_names_tell_no_row(votes_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"no votes on 1 of 1 pictures, such as 'Training_0\.jpg'.*its csv"):
+        votes_by_name(read_votes(votes_path), ["Training_0.jpg"])
+
+
+def test_another_order_of_splits_is_an_error(votes_path: Path) -> None:
+    votes = read_votes(votes_path)
+    assert votes_by_row(votes, np.array([0, 2], np.int8)).shape == (2, 10)
+    with pytest.raises(DatasetError, match="line 3 is of 'test', but picture 2 is of 'train'"):
+        votes_by_row(votes, np.array([0, 0], np.int8))
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("", "its first line names no usage"),
+        ("emotion,pixels,Usage\n", "its first line names no image name"),
+        (HEADER + "Training,a.png,many,0,0,0,0,0,0,0,0,0\n", "line 2 is 'Training,a.png,many"),
+        (HEADER + "Training,a.png,1\n", "line 2 is 'Training,a.png,1'"),
+        (HEADER + ROWS + "Extra,a.png,1,0,0,0,0,0,0,0,0,0\n", "line 4 is 'Extra"),
+    ],
+)
+def test_a_file_that_holds_no_votes_is_an_error(tmp_path: Path, content: str, problem: str) -> None:
+    path = tmp_path / "votes.csv"
+    path.write_text(content)
+    with pytest.raises(DatasetError, match=problem):
+        read_votes(path)
+
+
+def test_binary_and_missing_files_are_errors(tmp_path: Path) -> None:
+    (tmp_path / "votes.csv").write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(DatasetError, match="is not a FER"):
+        read_votes(tmp_path / "votes.csv")
+    with pytest.raises(DatasetError, match="cannot read the votes"):
+        read_votes(tmp_path / "none.csv")

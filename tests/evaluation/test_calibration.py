@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mien.evaluation.calibration import COLDEST, HOTTEST, fit_temperature, softmax
+from mien.evaluation.metrics import ece, nll
+
+
+def drawn(seed: int, *, n: int, temperature: float = 1.0):
+    """Logits whose softmax at `temperature` is the true distribution of the targets drawn with them."""
+    rng = np.random.default_rng(seed)
+    honest = rng.normal(0, 2, (n, 7)).astype(np.float32)
+    targets = (softmax(honest).cumsum(axis=1) > rng.random((n, 1))).argmax(axis=1)
+    return honest * np.float32(temperature), targets
+
+
+def test_softmax_of_log_probabilities_gives_them_back():
+    probabilities = np.array([[0.2, 0.3, 0.5]], np.float32)
+    np.testing.assert_allclose(softmax(np.log(probabilities)), probabilities, rtol=1e-6)
+
+
+@given(st.floats(0.2, 5))
+def test_softmax_takes_a_temperature_back(temperature):
+    logits, _ = drawn(0, n=20)
+    scaled = np.log(softmax(logits, temperature=temperature))
+    np.testing.assert_allclose(softmax(scaled, temperature=1 / temperature), softmax(logits), atol=1e-5)
+
+
+def test_softmax_survives_large_logits():
+    np.testing.assert_allclose(softmax(np.array([[1e4, 0, -1e4]], np.float32)), [[1, 0, 0]])
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 1.7, 6.0])
+def test_a_known_temperature_is_found_again(temperature):
+    logits, targets = drawn(1, n=20_000, temperature=temperature)
+    assert fit_temperature(logits, targets) == pytest.approx(temperature, rel=0.03)
+
+
+def test_the_right_temperature_mends_the_calibration():
+    logits, targets = drawn(2, n=20_000, temperature=3)
+    after = softmax(logits, temperature=fit_temperature(logits, targets))
+    assert ece(after, targets) < 0.02 < 0.15 < ece(softmax(logits), targets)
+
+
+@given(st.integers(0, 2**32), st.integers(1, 40), st.floats(0.1, 10))
+def test_the_fitted_temperature_is_never_worse_than_none(seed, n, scale):
+    rng = np.random.default_rng(seed)
+    logits, targets = rng.normal(0, scale, (n, 4)).astype(np.float32), rng.integers(0, 4, n)
+    temperature = fit_temperature(logits, targets)
+    assert COLDEST <= temperature <= HOTTEST
+    assert nll(softmax(logits, temperature=temperature), targets) <= nll(softmax(logits), targets) + 1e-6
+
+
+@given(st.integers(0, 2**32))
+def test_no_temperature_nearby_is_better_than_the_fitted_one(seed):
+    logits, targets = drawn(seed, n=200, temperature=2)
+    best = fit_temperature(logits, targets)
+    for other in (0.9 * best, 1.1 * best):
+        fitted, nearby = (nll(softmax(logits, temperature=t), targets) for t in (best, other))
+        assert fitted < nearby
+
+
+def test_log_probabilities_give_the_temperature_of_their_logits():
+    logits, targets = drawn(3, n=500, temperature=2)
+    shifted = np.log(softmax(logits))
+    assert fit_temperature(shifted, targets) == pytest.approx(fit_temperature(logits, targets), rel=1e-4)
+
+
+def test_a_model_that_is_always_right_is_sharpened_up_to_the_bound():
+    assert fit_temperature(np.eye(3, dtype=np.float32), np.arange(3)) == pytest.approx(COLDEST)
+
+
+def test_a_model_that_is_always_wrong_is_softened_up_to_the_bound():
+    assert fit_temperature(np.eye(3, dtype=np.float32), np.array([1, 2, 0])) == pytest.approx(HOTTEST)
+
+
+def test_logits_that_say_nothing_keep_temperature_one():
+    assert fit_temperature(np.full((4, 3), 2, np.float32), np.array([0, 1, 2, 0])) == 1
+
+
+def test_logits_that_are_not_finite_are_refused():
+    with pytest.raises(ValueError, match="finite"):
+        fit_temperature(np.array([[np.nan, 0]], np.float32), np.array([0]))

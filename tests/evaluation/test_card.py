@@ -1,0 +1,83 @@
+from dataclasses import replace
+
+import pytest
+
+from mien.evaluation.card import model_card
+from mien.evaluation.evaluate import evaluate
+from mien.evaluation.report import NOTE, classes_table, to_metrics, views_table
+from mien.labels import FER2013
+
+
+@pytest.fixture
+def metrics(evaluation):
+    return to_metrics(evaluation)
+
+
+def test_a_card_says_what_the_model_is(evaluation, metrics):
+    card = model_card(evaluation.spec, [metrics], size_bytes=21_300_000)
+    assert card.startswith(f"# pixel-reader\n\n> {NOTE}\n")
+    assert "file: 21.3 MB" in card
+    assert "48×48 pixels, grey; crops framed as in fer2013" in card
+    assert "Output fer2013 (default): angry, disgust, fear, happy, sad, surprise, neutral" in card
+    assert "Output ferplus: neutral, happy" in card
+    assert "temperature 1.500" in card
+    assert "name fer2013, fingerprint abc" in card
+    assert '"epochs": 3' in card
+
+
+def test_all_results_of_a_card_come_from_the_metrics(evaluation, metrics):
+    card = model_card(evaluation.spec, [metrics], size_bytes=1)
+    assert views_table([metrics]) in card
+    assert "192 of 200 pictures" in card
+    assert classes_table(metrics["views"]["single"], metrics["labels"]) in card
+    recalls = {label: scores["recall"] for label, scores in metrics["views"]["single"]["classes"].items()}
+    weakest = min(recalls, key=recalls.__getitem__)
+    assert f"It fails most on *{weakest}*: it finds {100 * recalls[weakest]:.1f} % of them." in card
+
+
+def test_a_card_tells_the_test_split_class_by_class_whatever_comes_first(evaluation, metrics, written, pixel_reader):
+    dataset = written([(1, 1, 1, "valid")])
+    valid = to_metrics(evaluate(pixel_reader(FER2013), dataset, split="valid"))
+    card = model_card(evaluation.spec, [valid, metrics], size_bytes=1)
+    assert card.index("| fer2013 PublicTest | single") < card.index("| fer2013 PrivateTest | single")
+    assert "### Per class: pixel-reader on fer2013 PrivateTest, single" in card
+    assert "### Per class: pixel-reader on fer2013 PublicTest, single" in model_card(
+        evaluation.spec, [valid], size_bytes=1
+    )
+
+
+def test_a_card_states_the_protocol_and_the_training_splits(evaluation, metrics):
+    card = model_card(evaluation.spec, [metrics], size_bytes=1)
+    assert "Fitted on Training. Every decision was taken on PublicTest, temperature included" in card
+    assert "PrivateTest was looked at once" in card
+    metrics["data"]["fitted_on"] = ["train", "valid"]
+    card = model_card(evaluation.spec, [metrics], size_bytes=1)
+    assert "Fitted on Training and PublicTest. Every decision was taken on PublicTest before it joined" in card
+
+
+def test_a_card_claims_no_protocol_for_data_the_model_was_not_trained_on(evaluation, metrics):
+    foreign = replace(evaluation.spec, trained_on={}, recipe={}, license="")
+    card = model_card(foreign, [metrics], size_bytes=1)
+    assert "Every decision" not in card
+    assert "Trained on: unknown. The recipe is unknown." in card
+    assert "- Weights: unknown\n- Data: terms unknown" in card
+
+
+def test_a_card_names_uses_limits_and_licences(evaluation, metrics):
+    card = model_card(evaluation.spec, [metrics], size_bytes=1)
+    assert "Article 5(1)(f)" in card
+    assert "An expression is not an emotion" in card
+    assert "grey pictures of 48×48 pixels" in card
+    assert "has not been measured" in card
+    assert "- Weights: Apache-2.0\n- Data: FER2013 was published for the ICML 2013 challenge" in card
+
+
+def test_a_card_links_the_confusion_matrix_if_there_is_one(evaluation, metrics):
+    assert "![" not in model_card(evaluation.spec, [metrics], size_bytes=1)
+    card = model_card(evaluation.spec, [metrics], size_bytes=1, confusion_picture="pixel-reader.png")
+    assert "![Confusion matrix, single](pixel-reader.png)" in card
+
+
+def test_a_model_that_was_not_evaluated_has_a_card_that_says_so(evaluation):
+    card = model_card(evaluation.spec, [], size_bytes=1)
+    assert "Not evaluated yet" in card
