@@ -9,6 +9,8 @@ import pytest
 
 from mien.data.readers import data_path
 from mien.errors import DatasetError
+from mien.labels import FER2013, FERPLUS
+from mien.models.spec import Head, ModelSpec, Preprocess
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +22,23 @@ def fer2013_path() -> Path:
         return data_path("fer2013")
     except DatasetError as error:
         pytest.skip(f"needs the real FER2013: {error}")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an ONNX model of ours with random weights and two heads."""
+    torch = pytest.importorskip("torch")
+    from mien.models.export import export
+    from mien.models.nets import build_net
+
+    torch.manual_seed(0)
+    spec = ModelSpec(
+        name="tiny",
+        arch="tiny",
+        heads=(Head(FER2013, 1.5), Head(FERPLUS, 0.7)),
+        preprocess=Preprocess(),
+    )
+    net = build_net("tiny", spec.preprocess, {"fer2013": 7, "ferplus": 8}).eval()
+    path = tmp_path_factory.mktemp("models") / "tiny.onnx"
+    export(net, spec, path, storage="float32")
+    return path

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import NamedTuple
 
 import platformdirs
 
@@ -86,12 +86,11 @@ def read_spec(path: Path) -> ModelSpec:
         ModelError: Not readable, not ONNX, or a spec that this version does not understand.
         MissingSpec: ONNX, but of another origin.
     """
-    try:
-        entries = dict(_metadata(path))
-    except OSError as error:
-        raise ModelError(f"cannot read model {path}: {error.strerror}") from error
-    except (IndexError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path} is not an ONNX file; expected one that `mien export` wrote") from error
+    with _onnx_expected(path):
+        fields = list(_fields(_read(path)))
+        if not any(field.number == GRAPH for field in fields):
+            raise IndexError("no graph")
+        entries = dict(_entry(field) for field in fields if field.number == METADATA)
     if SPEC_KEY not in entries:
         raise MissingSpec(
             f"{path} has no mien spec, so nothing says what its input and output mean; adopt it with "
@@ -101,20 +100,20 @@ def read_spec(path: Path) -> ModelSpec:
 
 
 def write_with_spec(source: Path, target: Path, spec: ModelSpec) -> None:
-    """Copy an ONNX file and put a spec inside.
+    """Copy an ONNX file and put a spec inside, in place of one that it may have.
 
-    Fields of a protocol buffer may follow one another in any order and the last one of a key counts, so the spec is
-    simply appended.
+    The fields of a protocol buffer may follow one another in any order, so the spec goes to the end.
 
     Raises:
+        ModelError: The source is not an ONNX file.
         OutputError: The target cannot be written.
     """
     key, value = SPEC_KEY.encode(), spec.to_json().encode()
-    entry = _field(KEY, key) + _field(VALUE, value)
-    with atomic_path(target) as temporary:
-        shutil.copyfile(source, temporary)
-        with temporary.open("ab") as file:
-            file.write(_field(METADATA, entry))
+    with _onnx_expected(source):
+        kept = [f.raw for f in _fields(_read(source)) if f.number != METADATA or _entry(f)[0] != SPEC_KEY]
+    with atomic_path(target) as temporary, temporary.open("wb") as file:
+        file.writelines(kept)
+        file.write(_encode_field(METADATA, _encode_field(KEY, key) + _encode_field(VALUE, value)))
 
 
 def add_model(source: Path, spec: ModelSpec, *, models_dir: Path | None = None) -> Path:
@@ -140,28 +139,43 @@ def _describe(path: Path, *, shipped: bool) -> Model:
         return Model(path.stem, path, shipped, None, str(error))
 
 
-def _metadata(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield the metadata of an ONNX file, in its order.
+@contextmanager
+def _onnx_expected(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ModelError(f"cannot read model {path}: {error.strerror}") from error
+    except (IndexError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path} is not an ONNX file; expected one that `mien export` wrote") from error
+
+
+def _read(path: Path) -> memoryview:
+    return memoryview(path.read_bytes())
+
+
+class Field(NamedTuple):
+    """One field of a protocol buffer: its content if it has a length, and all its bytes."""
+
+    number: int
+    content: memoryview
+    raw: memoryview
+
+
+def _entry(field: Field) -> tuple[str, str]:
+    """Return key and value of a metadata entry."""
+    parts = {part.number: bytes(part.content).decode() for part in _fields(field.content)}
+    return parts.get(KEY, ""), parts.get(VALUE, "")
+
+
+def _fields(data: memoryview) -> Iterator[Field]:
+    """Yield the top level of a protocol buffer.
 
     Raises:
-        IndexError: The bytes are no protocol buffer with a graph in it.
+        IndexError: The bytes are none.
     """
-    data = memoryview(path.read_bytes())
-    has_graph = False
-    for number, value in _fields(data):
-        has_graph |= number == GRAPH
-        if number == METADATA:
-            entry = dict(_fields(value))
-            yield bytes(entry.get(KEY, b"")).decode(), bytes(entry.get(VALUE, b"")).decode()
-    if not has_graph:
-        raise IndexError("no graph")
-
-
-def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Yield field number and content of a protocol buffer's top level; numbers come as empty content."""
-    at = 0
-    while at < len(data):
-        tag, at = _varint(data, at)
+    start = 0
+    while start < len(data):
+        tag, at = _varint(data, start)
         wire, length = tag & 7, 0
         if wire == 0:
             _, at = _varint(data, at)
@@ -171,10 +185,11 @@ def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
             at += 8 if wire == 1 else 4
         else:
             raise IndexError(f"wire type {wire}")
-        if at + length > len(data):
+        end = at + length
+        if end > len(data):
             raise IndexError("truncated")
-        yield tag >> 3, data[at : at + length]
-        at += length
+        yield Field(tag >> 3, data[at:end], data[start:end])
+        start = end
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
@@ -190,11 +205,11 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
             raise IndexError("number too long")
 
 
-def _field(number: int, content: bytes) -> bytes:
-    return _encoded(number << 3 | 2) + _encoded(len(content)) + content
+def _encode_field(number: int, content: bytes) -> bytes:
+    return _encode_varint(number << 3 | 2) + _encode_varint(len(content)) + content
 
 
-def _encoded(value: int) -> bytes:
+def _encode_varint(value: int) -> bytes:
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)

@@ -91,7 +91,7 @@ def start(
         dataset: Data with a "train" split, and a "valid" one if progress is to be measured.
         run: Folder to make; it holds config, environment, metrics, curves and the last checkpoint.
         data_path: Where the dataset was read from; noted, for `resume`.
-        fabric: Devices and precision; a single processor or graphics card when None.
+        fabric: Devices and precision, not launched yet; a single processor or graphics card when None.
         report: Hears of every step and epoch.
 
     Returns:
@@ -99,14 +99,15 @@ def start(
 
     Raises:
         RunError: The folder exists already.
-        DatasetError: The data has no pictures to train on.
+        DatasetError: The data has not enough pictures to train on.
     """
     if (run / CONFIG).exists():
         raise RunError(f"{run} is a run already; go on with it (mien train --resume {run}) or name another --run")
-    run.mkdir(parents=True, exist_ok=True)
     precision = fastest_precision() if config.precision == "auto" else config.precision
+    fabric = fabric or Fabric(precision=precision, devices=1)
+    fabric.launch()  # each of several processes comes to here; past this point all of them have looked for an old run
+    train = _train_tensors(dataset, config, world=fabric.world_size)
     spec = _spec(config, dataset)
-    _write_json(run / CONFIG, asdict(config))
     environment = {
         **machine(),
         "commit": git_commit(),
@@ -114,8 +115,11 @@ def start(
         "data": {"name": dataset.name, "fingerprint": dataset.fingerprint, "path": str(data_path or "")},
         "spec": json.loads(spec.to_json()),
     }
-    _write_json(run / ENVIRONMENT, environment)
-    return _fit(config, spec, dataset, run, fabric or Fabric(precision=precision, devices=1), report or Silent())
+    if fabric.is_global_zero:
+        run.mkdir(parents=True, exist_ok=True)
+        _write_json(run / ENVIRONMENT, environment)
+        _write_json(run / CONFIG, asdict(config))  # last, since it is what makes the folder a run
+    return _fit(config, spec, train, dataset, run, fabric, report or Silent())
 
 
 def resume(run: Path, dataset: Dataset, *, fabric: Fabric | None = None, report: Reporter | None = None) -> Path:
@@ -142,7 +146,9 @@ def resume(run: Path, dataset: Dataset, *, fabric: Fabric | None = None, report:
         )
     spec = ModelSpec.from_json(json.dumps(environment["spec"]))
     fabric = fabric or Fabric(precision=environment["precision"], devices=1)
-    return _fit(config, spec, dataset, run, fabric, report or Silent())
+    fabric.launch()
+    train = _train_tensors(dataset, config, world=fabric.world_size)
+    return _fit(config, spec, train, dataset, run, fabric, report or Silent())
 
 
 def read_run(run: Path) -> tuple[TrainConfig, dict[str, Any]]:
@@ -168,17 +174,12 @@ def read_metrics(run: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in lines]
 
 
-def _fit(config: TrainConfig, spec: ModelSpec, dataset: Dataset, run: Path, fabric: Fabric, report: Reporter) -> Path:
-    torch.set_num_threads(os.cpu_count() or 1)
-    fabric.launch()
+def _fit(
+    config: TrainConfig, spec: ModelSpec, train: Tensors, dataset: Dataset, run: Path, fabric: Fabric, report: Reporter
+) -> Path:
+    torch.set_num_threads(max((os.cpu_count() or 1) // fabric.world_size, 1))
     torch.manual_seed(config.seed)
-    train = _without_blanks(_tensors(dataset.split("train"), config))
     valid = _tensors(dataset.split("valid"), config) if (dataset.splits == 1).any() else None
-    if len(train.targets) < config.batch_size * fabric.world_size:
-        raise DatasetError(
-            f"{len(train.targets)} pictures to train on do not fill one batch of {config.batch_size}; "
-            "set a smaller batch_size"
-        )
     heads = {head.labels.name: len(head.labels) for head in spec.heads}
     net = build_net(config.net, config.preprocess, heads)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
@@ -225,8 +226,8 @@ def _fit(config: TrainConfig, spec: ModelSpec, dataset: Dataset, run: Path, fabr
         row["seconds"] = time.perf_counter() - began
         rows.append(row)
         if fabric.is_global_zero:
-            save_checkpoint(run / CHECKPOINT, state, spec=spec, epochs_done=epoch + 1)
             _write_metrics(run / METRICS, rows)
+            save_checkpoint(run / CHECKPOINT, state, spec=spec, epochs_done=epoch + 1)
         fabric.barrier()
         report.epoch(row)
     return run / CHECKPOINT
@@ -348,10 +349,22 @@ def _restore(run: Path, state: Checkpoint, report: Reporter) -> tuple[int, list[
     if not (run / CHECKPOINT).exists():
         return 0, []
     done = load_checkpoint(run / CHECKPOINT, state)
-    rows = read_metrics(run)[:done]  # a kill between checkpoint and metrics leaves one row too few, never a wrong one
+    rows = read_metrics(run)[:done]  # a kill between metrics and checkpoint leaves a row too many
     for row in rows:
         report.epoch(row)
     return done, rows
+
+
+def _train_tensors(dataset: Dataset, config: TrainConfig, *, world: int) -> Tensors:
+    train = _without_blanks(_tensors(dataset.split("train"), config))
+    if len(train.targets) < config.batch_size:
+        raise DatasetError(
+            f"{len(train.targets)} pictures to train on do not fill one batch of {config.batch_size}; "
+            "set a smaller batch_size"
+        )
+    if config.batch_size < 2 * world:
+        raise RunError(f"a batch of {config.batch_size} is too small for {world} processes; set a larger batch_size")
+    return train
 
 
 def _tensors(split: Dataset, config: TrainConfig) -> Tensors:

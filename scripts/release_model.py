@@ -1,0 +1,69 @@
+"""Turn a finished run into a shipped model: export, measure, write the card.
+
+    python scripts/release_model.py RUN --data fer2013.csv
+
+Writes src/mien/models/weights/NAME.onnx and docs/models/NAME.md with its numbers and pictures beside it. PublicTest and
+PrivateTest are measured; nothing may be decided on the latter, so run this once for a model that is final.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from mien.data.dataset import Split
+from mien.data.readers import data_path, read_dataset
+from mien.evaluation.card import model_card
+from mien.evaluation.evaluate import evaluate
+from mien.evaluation.report import Metrics, read_metrics, write_report
+from mien.models.zoo import read_spec, shipped_dir, write_with_spec
+from mien.training.finish import export_run
+from mien.training.fit import read_run
+from mien.vision.classify import OnnxClassifier
+
+ROOT = Path(__file__).parent.parent
+MEASURED: tuple[Split, ...] = ("test", "valid")
+MAX_BYTES = 12_000_000  # of a file in the wheel
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--data", help="the dataset; that of the run if not given")
+    parser.add_argument("--storage", default="float16")
+    arguments = parser.parse_args()
+
+    dataset = read_dataset(data_path(arguments.data or read_run(arguments.run)[1]["data"]["path"]))
+    with tempfile.TemporaryDirectory() as folder:
+        path, parity = export_run(arguments.run, dataset, target=Path(folder) / "model.onnx", storage=arguments.storage)
+        print(parity)
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise SystemExit(f"{size:,} bytes are more than {MAX_BYTES:,}; try --storage int8")
+        spec = read_spec(path)
+        card_folder = ROOT / "docs" / "models" / spec.name
+        shutil.rmtree(card_folder, ignore_errors=True)
+        figures: dict[str, float] = {}
+        measured: list[Metrics] = []
+        classifier = OnnxClassifier(path)
+        for split in MEASURED:
+            report = write_report(evaluate(classifier, dataset, split=split), card_folder / split)
+            measured.append(read_metrics(report.parent / "metrics.json"))
+            for view, result in measured[-1]["views"].items():
+                figures[f"{split}/{view}/accuracy"] = result["accuracy"]
+        spec = replace(spec, metrics=figures)
+        write_with_spec(path, shipped_dir() / f"{spec.name}.onnx", spec)
+        shutil.copyfile(arguments.run / "metrics.jsonl", card_folder / "training.jsonl")
+        if (arguments.run / "curves.png").exists():
+            shutil.copyfile(arguments.run / "curves.png", card_folder / "curves.png")
+        picture = f"{spec.name}/test/confusion_single.png"
+        card = model_card(spec, measured, size_bytes=size, confusion_picture=picture)
+        (card_folder.parent / f"{spec.name}.md").write_text(card, encoding="utf-8")
+    print(figures)
+
+
+if __name__ == "__main__":
+    main()
