@@ -9,6 +9,7 @@ of each of these packages the newest version with a wheel for it, and not newer 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,32 +17,41 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-TORCH = "2.13.0"  # moves by hand: see docs/design.md
+TORCH = "torch==2.13.0"  # moves by hand: a new release can be slower, or larger to fetch
 BUILD = ("hatchling", "editables")
 ONLY_310 = ("async-timeout", "exceptiongroup", "tomli")  # what 3.11 has in its standard library
 LARGE = ("torch", "lightning-fabric")  # pip would fetch gigabytes to resolve them; both still support 3.10
-HEADER = f"""\
-# The versions that mien is developed and tested with, on Linux: every package that its extras bring, and what builds it.
+HEADER = """\
+# The versions that mien is developed and tested with on Linux: all packages of its extras, and what builds it.
 # Not needed to use mien; `make` installs by it: pip install -c constraints.txt -e '.[train,dev,app]'
-# Refresh it with `make lock` on Python 3.11 and run `make check`. torch stays at {TORCH} until scripts/lock.py says otherwise.
+# Refresh it with `make lock` on Python 3.11, then run `make check`. torch moves by hand, in scripts/lock.py.
 """
 
 
 def main() -> None:
     if sys.version_info[:2] != (3, 11):
-        sys.exit(f"this is Python {sys.version_info.major}.{sys.version_info.minor}; lock with 3.11: make lock PYTHON=…")
+        sys.exit(
+            f"this is Python {sys.version_info.major}.{sys.version_info.minor}; lock with 3.11: make lock PYTHON=…"
+        )
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
         pip = [f"{folder}/bin/python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
-        run([*pip, "install", f"torch=={TORCH}", "-e", f"{ROOT}[train,dev,app]", *BUILD])
+        run([*pip, "install", TORCH, "-e", f"{ROOT}[train,dev,app]", *BUILD])
         newest = installed(pip)
         limits = Path(folder, "limits.txt")
         limits.write_text("".join(f"{name}<={version}\n" for name, version in newest.items()), encoding="utf-8")
         names = [name for name in newest if name not in LARGE]
         where = ["--dry-run", "--ignore-installed", "--target", f"{folder}/none", "--report", "-"]
         like_310 = ["--python-version", "3.10", "--only-binary", ":all:", "-c", str(limits)]
-        report = json.loads(run([*pip, "install", *where, *like_310, *names, *ONLY_310]))
-        older = dict(normal(package["metadata"]) for package in report["install"])
+        while True:
+            report = json.loads(run([*pip, "install", *where, *like_310, *names, *ONLY_310]))
+            packages = [package["metadata"] for package in report["install"]]
+            older = dict(map(normal, packages))
+            refusing = [normal(p) for p in packages if re.search(r">=\s*3\.1[1-9]", p.get("requires_python", ""))]
+            if not refusing:
+                break
+            with limits.open("a", encoding="utf-8") as file:  # some mirrors keep from pip which Python a version needs
+                file.writelines(f"{name}!={version}\n" for name, version in refusing)
     text = HEADER + "".join(lines(newest, older))
     (ROOT / "constraints.txt").write_text(text, encoding="utf-8")
 

@@ -6,10 +6,10 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.console import Console
@@ -19,11 +19,11 @@ from rich.table import Table
 from mien.errors import InputError, MienError, MissingExtra
 
 if TYPE_CHECKING:
+    from mien.config import TrainConfig
     from mien.data.dataset import Dataset
     from mien.models.spec import ModelSpec
     from mien.recognizer import Recognizer
-    from mien.sources import Frame
-    from mien.structures import Expression
+    from mien.structures import Expression, Frame
 
 app = typer.Typer(
     help="Facial expression recognition: see, train, evaluate and compare.\n\n"
@@ -36,6 +36,8 @@ data_app = typer.Typer(help="Look at datasets and prepare them.", no_args_is_hel
 models_app = typer.Typer(help="List models and add your own.", invoke_without_command=True)
 app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
+
+T = TypeVar("T")
 
 out = Console()
 err = Console(stderr=True)
@@ -97,20 +99,20 @@ def predict(
     from mien.vision.detect import load_detector
 
     recognizer = Recognizer(load_detector(detector, min_score=min_score), model, labels=labels, models_dir=models_dir)
-    files, failures = _expand(paths, glob)
+    places, failures = _expand(paths, glob)
     records: list[dict[str, object]] = []
     table = _table("picture", "face", "expression", "probability", "box")
     with ExitStack() as stack:
-        sinks = [
-            stack.enter_context(sink(path, recognizer.head.labels))
-            for sink, path in ((CsvSink, csv), (JsonlSink, jsonl))
-            if path is not None
-        ]
-        progress = stack.enter_context(_progress(total=len(files), quiet=len(files) == 1))
-        for file in files:
+        sinks: list[CsvSink | JsonlSink] = []
+        if csv is not None:
+            sinks.append(stack.enter_context(CsvSink(csv, recognizer.head.labels)))
+        if jsonl is not None:
+            sinks.append(stack.enter_context(JsonlSink(jsonl, recognizer.head.labels)))
+        for file, place in _tracked(places.items(), "files", total=len(places)):
             try:
                 seen: list[list[Expression]] = []
-                for frame, expressions in _annotated(recognizer, file, to, top=top):
+                drawn = None if to is None else (to / place).parent
+                for frame, expressions in _annotated(recognizer, file, drawn, top=top):
                     for sink in sinks:
                         sink.write(frame, expressions)
                     if as_json:
@@ -120,7 +122,6 @@ def predict(
             except InputError as error:
                 failures += 1
                 fail(error)
-            progress()
     if as_json:
         print(json.dumps(records, indent=2))
     elif table.row_count:
@@ -153,8 +154,8 @@ def train(
         from mien.training import fit
 
     if resume is not None:
-        known = fit.read_run(resume)[1]["data"]["path"] or None
-        dataset, _ = _dataset(data or known, votes)
+        config, environment = fit.read_run(resume)
+        dataset, path = _dataset(data or environment["data"]["path"] or None, votes)
         run = resume
     else:
         overrides = dict(parse_override(text) for text in setting or [])
@@ -163,7 +164,7 @@ def train(
         run = run or Path("runs") / f"{config.name or config.net}-{time.strftime('%Y%m%d-%H%M%S')}"
     out.print(f"run: {_escaped(str(run))}", soft_wrap=True, highlight=False)
     try:
-        with _TrainingProgress() as progress:
+        with _TrainingProgress(config) as progress:
             if resume is not None:
                 fit.resume(run, dataset, report=progress)
             else:
@@ -363,19 +364,26 @@ def data_prepare(
     out.print(f"{len(dataset):,} pictures: {_escaped(str(to))}", soft_wrap=True, highlight=False)
 
 
-def _expand(paths: Sequence[Path], glob: str | None) -> tuple[list[Path], int]:
-    """Return the files that paths mean, and how many paths could not be read."""
+def _expand(paths: Sequence[Path], glob: str | None) -> tuple[dict[Path, Path], int]:
+    """Return the files that paths mean, each with the place of its result below --out, and the number of failures.
+
+    A folder's files keep their places in it. No two results share a place: the later one goes a folder deeper.
+    """
     from mien.sources import list_files
 
-    files: list[Path] = []
+    places: dict[Path, Path] = {}
     failures = 0
     for path in paths:
         try:
-            files += list_files(path, glob=glob)
+            for file in list_files(path, glob=glob):
+                place = file.relative_to(path) if file != path else Path(file.name)
+                while place in places.values() and file not in places:
+                    place = (file.parent.name or "more") / place
+                places.setdefault(file, place)
         except InputError as error:
             failures += 1
             fail(error)
-    return files, failures
+    return places, failures
 
 
 def _annotated(
@@ -383,11 +391,12 @@ def _annotated(
 ) -> Iterator[tuple[Frame, list[Expression]]]:
     """Yield the frames of a file with their expressions, and write them, drawn, into the folder."""
     from mien.sinks import AnnotatedSink
-    from mien.sources import frames
+    from mien.sources import frame_count, frames
 
     with ExitStack() as stack:
         sink = stack.enter_context(AnnotatedSink(file, folder, top=top)) if folder is not None else None
-        for frame, expressions in recognizer.stream(frames(file)):
+        pictures = _tracked(frames(file), file.name, total=frame_count(file))
+        for frame, expressions in recognizer.stream(pictures):
             if sink is not None:
                 sink.write(frame, expressions)
             yield frame, expressions
@@ -481,7 +490,8 @@ def _try_out(classifier: object) -> None:
 class _TrainingProgress:
     """Draws a run: a bar for the epoch, a line for each one done."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: TrainConfig) -> None:
+        self._config = config
         self._progress = Progress(
             TextColumn("epoch {task.fields[epoch]}"), BarColumn(), MofNCompleteColumn(),
             TextColumn("loss {task.fields[loss]:.3f}  {task.fields[speed]:.0f} images/s"),
@@ -506,7 +516,8 @@ class _TrainingProgress:
 
     def epoch(self, row: Mapping[str, float]) -> None:
         valid = f"  valid {row['valid_accuracy']:.2%}" if "valid_accuracy" in row else ""
-        left = row.get("seconds_left", 0.0)
+        pixels = [self._config.stage_of(epoch).size ** 2 for epoch in range(round(row["epoch"]), self._config.epochs)]
+        left = row["seconds"] * sum(pixels) / row["size"] ** 2
         out.print(
             f"epoch {row['epoch']:>3.0f}  size {row['size']:.0f}  loss {row['train_loss']:.3f}{valid}  "
             f"{row['images_per_second']:.0f} images/s  {_duration(left)} left",
@@ -530,40 +541,21 @@ def _extra(what: str, extra: str) -> Iterator[None]:
         raise MissingExtra(what, extra) from error
 
 
-@contextmanager
-def _progress(*, total: int, quiet: bool) -> Iterator[_Advance]:
-    with Progress(
-        BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=err, transient=True,
-        disable=quiet or not err.is_terminal,
-    ) as progress:  # fmt: skip
-        task = progress.add_task("", total=total)
-        yield _Advance(progress, task)
-
-
-class _Advance:
-    def __init__(self, progress: Progress, task: object) -> None:
-        self._progress, self._task = progress, task
-
-    def __call__(self) -> None:
-        self._progress.advance(self._task)  # type: ignore[arg-type]
+def _tracked(items: Iterable[T], what: str, *, total: int | None) -> Iterator[T]:
+    """Yield the items, with a progress bar on a terminal if there are more than one."""
+    with _bar(what, shown=total != 1) as advance:
+        for done, item in enumerate(items, start=1):
+            yield item
+            advance(done, total)
 
 
 @contextmanager
-def _bar(what: str) -> Iterator[_Bar]:
-    with Progress(
-        TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=err, transient=True,
-        disable=not err.is_terminal,
-    ) as progress:  # fmt: skip
-        yield _Bar(progress)
-
-
-class _Bar:
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._task = progress.add_task("", total=None)
-
-    def __call__(self, done: int, total: int) -> None:
-        self._progress.update(self._task, completed=done, total=total)
+def _bar(what: str, *, shown: bool = True) -> Iterator[Callable[[int, int | None], None]]:
+    """Draw a progress bar, on a terminal; give a function that is told (done, total)."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not (shown and err.is_terminal)) as bar:
+        task = bar.add_task(_escaped(what), total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _table(*columns: str, title: str | None = None) -> Table:

@@ -73,7 +73,7 @@ class TrainConfig:
             raise ConfigError(f"batch_size is {self.batch_size}; batch normalisation needs at least 2")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay is {self.ema_decay}; expected 0 <= ema_decay < 1")
-        if self.learning_rate <= 0:
+        if not self.learning_rate > 0:  # nan too
             raise ConfigError(f"learning_rate is {self.learning_rate}; expected a positive number")
 
     @property

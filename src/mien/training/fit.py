@@ -341,7 +341,7 @@ def _optimizer(net: Net, config: TrainConfig) -> torch.optim.SGD:
         {"params": decayed, "weight_decay": config.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, nesterov=True)
+    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, nesterov=True, fused=True)
 
 
 def _restore(run: Path, state: Checkpoint, report: Reporter) -> tuple[int, list[dict[str, float]]]:

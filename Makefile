@@ -1,0 +1,65 @@
+# Everything runs in a virtual environment of its own; the stamps in it tell what is installed already.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+INSTALL := $(PIP) install -c constraints.txt
+SOURCES := src tests scripts $(wildcard benchmarks)
+
+# Where datasets lie: $(MIEN_DATA)/fer2013/fer2013.csv.gz. Nothing but train-demo and some tests look there.
+FER2013 := $(wildcard $(MIEN_DATA)/fer2013/fer2013.csv.gz)
+DEMO_DATA := $(or $(and $(MIEN_DATA),$(FER2013)),runs/drawn.csv.gz)
+
+.PHONY: help demo test check train-demo lint format types wheel lock clean
+
+help:  ## show this list
+	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*## /\t/' | expand -t 14
+
+demo: $(VENV)/.base  ## recognise the expression in one photo; installs no PyTorch
+	$(BIN)/mien predict docs/images/astronaut.png --out demo
+	@echo "the annotated picture is in $(CURDIR)/demo"
+
+test: $(VENV)/.dev  ## run the tests
+	$(BIN)/python -m pytest
+
+check: lint types test wheel  ## all that a change must pass
+
+train-demo: $(VENV)/.dev $(if $(filter runs/%,$(DEMO_DATA)),$(DEMO_DATA))  ## train a tiny net: drawn faces, or MIEN_DATA's FER2013
+	$(BIN)/mien train tiny --data $(DEMO_DATA) --run runs/demo-$(shell date +%Y%m%d-%H%M%S)
+
+lint: $(VENV)/.dev  ## look for mistakes and untidy formatting
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+
+format: $(VENV)/.dev  ## tidy the formatting
+	$(BIN)/ruff check --fix-only $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+types: $(VENV)/.dev  ## check the types
+	$(BIN)/mypy
+
+wheel: $(VENV)/.dev  ## build the wheel and check what it holds
+	rm -rf dist
+	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
+	$(BIN)/python scripts/check_wheel.py dist
+
+lock:  ## renew constraints.txt (Python 3.11)
+	$(PYTHON) scripts/lock.py
+
+clean:  ## remove all that make made; runs/ stays
+	rm -rf $(VENV) dist build demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+runs/drawn.csv.gz: scripts/draw_faces.py src/mien/data/synthetic.py | $(VENV)/.dev
+	$(BIN)/python scripts/draw_faces.py 5000 $@
+
+# hatchling goes in first and builds here, not in an environment of pip's own, so that it is the locked one too.
+$(VENV)/.base: pyproject.toml constraints.txt
+	scripts/system-packages $(PYTHON)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(INSTALL) hatchling editables
+	$(INSTALL) --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	$(INSTALL) --no-build-isolation -e '.[train,dev,app]'
+	@touch $@

@@ -1,0 +1,45 @@
+"""Check that a wheel holds what mien needs at run time, and nothing else.
+
+Usage: python scripts/check_wheel.py dist     (make check)
+"""
+
+from __future__ import annotations
+
+import sys
+import zipfile
+from pathlib import Path, PurePosixPath
+
+SOURCE = Path(__file__).parent.parent / "src"
+SUFFIXES = {".py", ".typed", ".toml", ".onnx", ".ui"}
+MAX_WEIGHTS = 12 * 2**20  # a wheel should stay quick to install
+
+
+def main(folder: str) -> None:
+    wheels = list(Path(folder).glob("*.whl"))
+    if len(wheels) != 1:
+        sys.exit(f"{len(wheels)} wheels in {folder}; expected one")
+    with zipfile.ZipFile(wheels[0]) as wheel:
+        sizes = {entry.filename: entry.file_size for entry in wheel.infolist() if ".dist-info/" not in entry.filename}
+    problems = list(problems_of(sizes))
+    if problems:
+        sys.exit("\n".join([f"{wheels[0].name}:", *problems]))
+    print(f"{wheels[0].name} is complete: {len(sizes)} files, {wheels[0].stat().st_size / 2**20:.1f} MB")
+
+
+def problems_of(sizes: dict[str, int]) -> list[str]:
+    expected = {p.relative_to(SOURCE).as_posix() for p in SOURCE.rglob("*") if p.suffix in SUFFIXES and p.is_file()}
+    problems = [f"  lacks {name}" for name in sorted(expected - set(sizes))]
+    problems += [f"  should not hold {name}" for name in sorted(set(sizes) - expected)]
+    weights = {n: size for n, size in sizes.items() if PurePosixPath(n).match("mien/models/weights/*.onnx")}
+    if not weights:
+        problems.append("  holds no mien/models/weights/*.onnx")
+    too_large = {n: size for n, size in weights.items() if size > MAX_WEIGHTS}
+    problems += [f"  {n} has {size / 2**20:.1f} MB; at most 12 are allowed" for n, size in too_large.items()]
+    for name in ("mien/py.typed", "mien/training/recipes/base.toml"):
+        if name not in sizes:
+            problems.append(f"  lacks {name}")
+    return problems
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,343 @@
+"""Where the faces of a picture are: Haar cascades, which OpenCV carries, and YuNet, which finds more."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import cv2.data
+import numpy as np
+import numpy.typing as npt
+
+from mien.errors import ConfigError, ModelError
+from mien.structures import Box, Face, FloatArray, ImageArray
+from mien.vision.preprocess import to_grey
+
+YUNET_FILE = "face_detection_yunet_2026may.onnx"
+YUNET_URL = f"https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/{YUNET_FILE}"
+YUNET_HASH = "sha256:ebafce4e3c118d6554634be5c27ab333b4c047a9a8c3faf1d7cf93101c22f0f0"
+FETCH_TIMEOUT = 8  # seconds; a machine without network falls back after that
+
+
+class FaceDetector(Protocol):
+    """Finds faces. One detector serves one thread at a time."""
+
+    def detect(self, image: ImageArray) -> list[Face]:
+        """Return the faces of a picture, by falling score, then from left to right and top to bottom.
+
+        Args:
+            image: RGB uint8 (H, W, 3); not changed.
+
+        Returns:
+            Faces in pixels of the picture; an empty list if there are none.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Cascade:
+    """A Haar cascade with what turns its stage sums into a score.
+
+    Args:
+        file: Its file in `cv2.data.haarcascades`.
+        threshold: `stageThreshold` of its last stage, from the file.
+        even: Evidence at which the score is 0.5. It parts faces from other things best on five photographs
+            with 38 faces and 40 frames of four clips, YuNet's faces taken as the truth.
+    """
+
+    file: str
+    threshold: float
+    even: float
+
+
+CASCADES = {
+    "default": Cascade("haarcascade_frontalface_default.xml", threshold=-2.993, even=22.0),
+    "alt": Cascade("haarcascade_frontalface_alt.xml", threshold=105.761, even=4.0),
+    "alt2": Cascade("haarcascade_frontalface_alt2.xml", threshold=53.756, even=4.0),
+    "alt-tree": Cascade("haarcascade_frontalface_alt_tree.xml", threshold=-1.170, even=2.0),
+}
+
+
+class HaarDetector:
+    """Viola and Jones 2001: fast, needs no file but OpenCV's own, sees upright frontal faces.
+
+    The cascade slides a window over the picture at growing sizes. Windows that pass all its stages and overlap make
+    a face, whose box is their mean: the frame that FER2013's faces were cut by. Its evidence is the sum over
+    its windows of how far each exceeds the last stage's threshold, so both many windows and sure ones count;
+    its score is evidence / (evidence + even), comparable among cascades, but no probability.
+
+    Args:
+        cascade: A name in `CASCADES`.
+        min_score: Leave out faces below this, in [0, 1].
+        max_side: Larger pictures are shrunk to this many pixels on the long side, to bound the time. Faces
+            under 40 pixels there are not looked for: they cost most of the time and show little.
+
+    Raises:
+        ConfigError: No such cascade, or min_score is out of range.
+    """
+
+    MIN_FACE = 40  # pixels; of 29 faces in the Solvay 1927 photo, shrunk to 1280 pixels, the smallest has 46
+    SCALE_FACTOR = 1.15  # 1.1 takes 1.4 times as long for no more faces, 1.2 loses some
+
+    def __init__(self, cascade: str = "default", *, min_score: float = 0.5, max_side: int = 1280) -> None:
+        if cascade not in CASCADES:
+            raise ConfigError(f"unknown cascade '{cascade}'; choose from {', '.join(CASCADES)}")
+        self.cascade = CASCADES[cascade]
+        self.min_score = _checked_score(min_score)
+        self.max_side = max_side
+        self._classifier = cv2.CascadeClassifier(os.path.join(cv2.data.haarcascades, self.cascade.file))
+
+    def detect(self, image: ImageArray) -> list[Face]:
+        small, factor = _shrink(image, self.max_side)
+        if min(small.shape[:2]) < self.MIN_FACE:
+            return []
+        windows, _, sums = self._classifier.detectMultiScale3(
+            to_grey(small),
+            scaleFactor=self.SCALE_FACTOR,
+            minNeighbors=0,  # all windows, ungrouped
+            minSize=(self.MIN_FACE, self.MIN_FACE),
+            outputRejectLevels=True,
+        )
+        margins = np.ravel(np.asarray(sums, np.float64)) - self.cascade.threshold
+        faces = _group(np.asarray(windows, np.float64).reshape(-1, 4) * factor, margins, even=self.cascade.even)
+        return _select(faces, min_score=self.min_score)
+
+
+class YuNetDetector:
+    """YuNet (Wu et al. 2023, doi:10.1007/s11633-023-1423-y): small, turned and covered faces too, five points.
+
+    Pictures with more than 640 pixels on the long side are looked at twice, the second time shrunk to that, since
+    the network was trained on faces of 10 to 300 pixels and misplaces larger ones.
+
+    Args:
+        path: The ONNX file; $MIEN_YUNET, or OpenCV's own, fetched on first use, when None.
+        min_score: Leave out faces below this, in [0, 1].
+        max_side: Larger pictures are shrunk to this many pixels on the long side, to bound the time.
+
+    Raises:
+        ConfigError: min_score is out of range.
+        ModelError: The file cannot be read or fetched, or is no such network.
+    """
+
+    SECOND_LOOK = 640
+    MIN_SIDE = 64  # FaceDetectorYN gives random boxes for pictures of 32 pixels, so smaller ones are padded
+
+    def __init__(self, path: str | Path | None = None, *, min_score: float = 0.6, max_side: int = 1280) -> None:
+        self.min_score = _checked_score(min_score)
+        self.max_side = max_side
+        file = yunet_path() if path is None else Path(path)
+        try:
+            network = np.frombuffer(file.read_bytes(), np.uint8)
+            self._network = cv2.FaceDetectorYN.create(
+                "onnx", network, np.empty(0, np.uint8), (320, 320), score_threshold=self.min_score
+            )
+        except (OSError, cv2.error) as error:
+            raise ModelError(f"cannot load the YuNet detector from '{file}'; expected {YUNET_FILE}") from error
+
+    def detect(self, image: ImageArray) -> list[Face]:
+        if image.size == 0:
+            return []
+        sides = {min(self.max_side, max(image.shape[:2])), min(self.SECOND_LOOK, max(image.shape[:2]))}
+        faces = [face for side in sorted(sides) for face in self._look(image, side)]
+        return _select(faces, min_score=self.min_score)
+
+    def _look(self, image: ImageArray, side: int) -> list[Face]:
+        small, factor = _shrink(image, side)
+        bgr = _pad(np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2BGR), np.uint8), self.MIN_SIDE)
+        self._network.setInputSize((bgr.shape[1], bgr.shape[0]))
+        _, rows = self._network.detect(bgr)
+        # A row: x, y, width, height, five points (right eye, left eye, nose, right and left mouth corner), score.
+        if rows is None:
+            return []
+        found = np.asarray(rows, np.float32)
+        whole = np.isfinite(found).all(axis=1) & (found[:, 2:4] > 0).all(axis=1)
+        return [_yunet_face(row, factor) for row in found[whole]]
+
+
+class WholeImage:
+    """The whole picture is one face: for pictures that were cropped already.
+
+    Args:
+        min_score: Taken for the sake of `create_detector`; the score is always 1.
+    """
+
+    def __init__(self, *, min_score: float = 0.0) -> None:
+        _checked_score(min_score)
+
+    def detect(self, image: ImageArray) -> list[Face]:
+        height, width = image.shape[:2]
+        return [Face(Box(0.0, 0.0, float(width), float(height)), score=1.0)] if image.size else []
+
+
+DETECTORS: dict[str, Callable[..., FaceDetector]] = {
+    "haar": HaarDetector,
+    "haar-alt": partial(HaarDetector, "alt"),
+    "haar-alt2": partial(HaarDetector, "alt2"),
+    "haar-alt-tree": partial(HaarDetector, "alt-tree"),
+    "yunet": YuNetDetector,
+    "whole": WholeImage,
+}
+
+
+def create_detector(name: str, *, min_score: float | None = None) -> FaceDetector:
+    """Return a detector by its name.
+
+    Args:
+        name: A name in `DETECTORS`.
+        min_score: Leave out faces below this, in [0, 1]; the detector's own default when None.
+
+    Raises:
+        ConfigError: No such detector, or min_score is out of range.
+        ModelError: YuNet's file cannot be fetched or read.
+    """
+    if name not in DETECTORS:
+        raise ConfigError(f"unknown detector '{name}'; choose from {', '.join(DETECTORS)}")
+    return DETECTORS[name]() if min_score is None else DETECTORS[name](min_score=_checked_score(min_score))
+
+
+def load_detector(name: str, *, min_score: float | None = None) -> FaceDetector:
+    """Return a detector by its name; Haar in place of a YuNet that cannot be fetched, with one warning.
+
+    A file that $MIEN_YUNET names must be there: that is an error. The Haar detector that steps in keeps
+    its own min_score, since scores of different detectors don't compare.
+
+    Args:
+        name: As in `create_detector`.
+        min_score: Likewise.
+
+    Raises:
+        ConfigError: No such detector, or min_score is out of range.
+        ModelError: The file that $MIEN_YUNET names cannot be read.
+    """
+    try:
+        return create_detector(name, min_score=min_score)
+    except _NotFetched as error:
+        _warn_once(f"{error}. Using the Haar detector, which finds fewer faces")
+        return HaarDetector()
+
+
+def yunet_path() -> Path:
+    """Return YuNet's file: $MIEN_YUNET, or OpenCV's own from the user's cache, fetched on first use.
+
+    Raises:
+        ModelError: There is no such file, or it cannot be fetched; tells what to do on an offline machine.
+    """
+    if given := os.environ.get("MIEN_YUNET"):
+        if not Path(given).is_file():
+            raise ModelError(f"MIEN_YUNET names '{given}', which is no file; expected the path of {YUNET_FILE}")
+        return Path(given)
+    path, problem = _fetch_yunet()
+    if path is None:
+        raise _NotFetched(problem)
+    return path
+
+
+class _NotFetched(ModelError):
+    """YuNet's file is not on this machine and could not be fetched."""
+
+
+@cache
+def _fetch_yunet() -> tuple[Path | None, str]:
+    """Return the path of the fetched file, or None and the reason; asked once in a process, also on failure."""
+    import pooch  # takes long to import, and is rarely needed
+
+    folder = pooch.os_cache("mien")
+    try:
+        downloader = pooch.HTTPDownloader(timeout=FETCH_TIMEOUT)
+        path = pooch.retrieve(YUNET_URL, YUNET_HASH, fname=YUNET_FILE, path=folder, downloader=downloader)
+    except (OSError, ValueError) as error:  # network errors are OSErrors; ValueError: another hash
+        return None, (
+            f"cannot fetch the YuNet detector ({type(error).__name__}); get {YUNET_URL} on another machine and "
+            f"set MIEN_YUNET to its path, or put it into {folder}"
+        )
+    return Path(path), ""
+
+
+@cache
+def _warn_once(message: str) -> None:
+    warnings.warn(message, stacklevel=3)
+
+
+def _checked_score(min_score: float) -> float:
+    if not 0 <= min_score <= 1:
+        raise ConfigError(f"min_score is {min_score}; expected 0 to 1")
+    return min_score
+
+
+def _shrink(image: ImageArray, side: int) -> tuple[ImageArray, npt.NDArray[np.float64]]:
+    """Shrink to at most `side` pixels on the long side; return what (x, y, width, height) are to be multiplied by."""
+    height, width = image.shape[:2]
+    scale = min(1.0, side / max(height, width, 1))
+    if scale == 1:
+        return image, np.ones(4)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return small, np.array([width / size[0], height / size[1]] * 2)
+
+
+def _pad(image: ImageArray, side: int) -> ImageArray:
+    """Add black at the right and below up to `side` pixels each way."""
+    height, width = image.shape[:2]
+    below, right = max(0, side - height), max(0, side - width)
+    if not below and not right:
+        return image
+    return np.asarray(cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT), np.uint8)
+
+
+def _yunet_face(row: FloatArray, factor: npt.NDArray[np.float64]) -> Face:
+    x, y, width, height = (float(value) for value in row[:4] * factor)
+    landmarks = (row[4:14].reshape(5, 2) * factor[:2]).astype(np.float32)
+    return Face(Box(x, y, x + width, y + height), float(row[14]), landmarks)
+
+
+def _group(windows: npt.NDArray[np.float64], margins: npt.NDArray[np.float64], *, even: float) -> list[Face]:
+    """Make faces of overlapping windows; each takes those that share 35 % (IoU) with its surest one.
+
+    Args:
+        windows: (n, 4) x, y, width, height.
+        margins: (n,) how far each exceeds the cascade's last threshold.
+        even: Evidence at which a face's score is 0.5.
+    """
+    order = np.lexsort((windows[:, 1], windows[:, 0], windows[:, 2], -margins))  # threads deliver in any order
+    corners = np.hstack([windows[:, :2], windows[:, :2] + windows[:, 2:]])[order]
+    margins = margins[order]
+    faces = []
+    while len(corners):
+        alike = _overlap(corners[0], corners) >= 0.35
+        evidence = max(float(margins[alike].sum()), 0.0)
+        faces.append(Face(Box(*(float(v) for v in corners[alike].mean(axis=0))), evidence / (evidence + even)))
+        corners, margins = corners[~alike], margins[~alike]
+    return faces
+
+
+def _overlap(box: npt.NDArray[np.float64], boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return intersection over union of a box (4,) with boxes (n, 4), all x1, y1, x2, y2."""
+    sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
+    shared = np.clip(sides, 0, None).prod(axis=1)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    return np.asarray(shared / (areas + (box[2:] - box[:2]).prod() - shared), np.float64)
+
+
+def _select(faces: list[Face], *, min_score: float) -> list[Face]:
+    """Return the faces from min_score on, by score, then place, without those that cover a surer one."""
+    ordered = sorted(faces, key=lambda face: (-face.score, face.box.x1, face.box.y1))
+    kept: list[Face] = []
+    for face in ordered:
+        if face.score >= min_score and not any(_is_same(face.box, other.box) for other in kept):
+            kept.append(replace(face, score=min(face.score, 1.0)))
+    return kept
+
+
+def _is_same(box: Box, other: Box) -> bool:
+    """Tell whether two boxes share a third of their union, or most of the smaller lies inside the other."""
+    iou = box.iou(other)
+    if iou > 0.3:
+        return True
+    shared = iou * (box.area + other.area) / (1 + iou)
+    return shared > 0.6 * min(box.area, other.area)

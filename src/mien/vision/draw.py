@@ -1,0 +1,224 @@
+"""Draw faces and their expressions into a picture."""
+
+from __future__ import annotations
+
+import unicodedata
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mien.structures import Box, Expression, ImageArray, Prediction
+
+Colour = tuple[int, int, int]  # RGB
+
+# The palette of Okabe and Ito 2008 (jfly.uni-koeln.de/color), told apart with any colour vision; its black, which
+# photographs hide, is replaced by a light grey.
+ORANGE, SKY, GREEN = (230, 159, 0), (86, 180, 233), (0, 158, 115)
+YELLOW, BLUE, VERMILION, PURPLE, GREY = (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167), (220, 220, 220)
+COLOURS: dict[str, Colour] = {
+    "angry": VERMILION,
+    "disgust": GREEN,
+    "fear": PURPLE,
+    "happy": YELLOW,
+    "sad": BLUE,
+    "surprise": ORANGE,
+    "neutral": GREY,
+    "contempt": SKY,
+}
+OTHER_COLOURS = (SKY, GREEN, PURPLE, YELLOW, BLUE, ORANGE, VERMILION)
+WHITE, BLACK = (255, 255, 255), (0, 0, 0)
+
+FONT = cv2.FONT_HERSHEY_DUPLEX
+MASTER_SCALE, MASTER_STROKE = 2.0, 4  # letters are drawn large and shrunk, which smooths them better than LINE_AA
+PADDING, LINE_HEIGHT, COLUMN_GAP = 0.55, 1.75, 0.6  # of a plate, in heights of a capital letter
+SMALLEST_LETTER = 5  # pixels; where not even these fit, the box stays without a label
+
+
+class Plate(NamedTuple):
+    """A label's rectangle in pixels and the height of its capital letters."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    letter: int
+
+
+def draw(image: ImageArray, expressions: Iterable[Expression], *, top: int = 1) -> ImageArray:
+    """Return a copy of the picture with a box around each face and a plate that names its expression.
+
+    Lines and letters grow with the faces and the picture. Plates stay inside the picture and keep clear of other
+    faces and of each other where there is room.
+
+    Args:
+        image: RGB uint8 (H, W, 3); not changed.
+        expressions: What to draw, in pixels of the picture.
+        top: How many of the most probable labels to name for each face.
+
+    Returns:
+        RGB uint8 (H, W, 3).
+    """
+    shown = list(expressions)
+    canvas = image.copy()
+    for expression in shown:
+        _draw_box(canvas, expression.face.box, colour_of(expression.prediction.label))
+    plates: list[Plate] = []
+    for expression in shown:
+        others = [other.face.box for other in shown if other is not expression]
+        rows = _rows(expression.prediction, top)
+        plate = _place(canvas.shape[:2], expression.face.box, rows, taken=plates, others=others)
+        if plate is not None:
+            plates.append(plate)
+            _draw_plate(canvas, plate, rows, colour_of(expression.prediction.label))
+    return canvas
+
+
+def colour_of(label: str) -> Colour:
+    """Return the RGB colour of an expression, always the same; labels of other sets share the palette."""
+    return COLOURS.get(label) or OTHER_COLOURS[zlib.crc32(label.encode()) % len(OTHER_COLOURS)]
+
+
+def _rows(prediction: Prediction, top: int) -> list[tuple[str, str]]:
+    return [(_ascii(label), f"{100 * p:.0f} %") for label, p in prediction.top(max(top, 1))]
+
+
+def _ascii(text: str) -> str:
+    """Return the text in the letters that OpenCV's fonts have."""
+    return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode() or "?"
+
+
+def _draw_box(canvas: ImageArray, box: Box, colour: Colour) -> None:
+    x1, y1, x2, y2 = _corners(canvas.shape[:2], box)
+    line = _line_width(canvas.shape[:2], box)
+    cv2.rectangle(canvas, (x1, y1), (x2, y2), BLACK, line + 2)  # an edge that shows on any ground
+    cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, line)
+
+
+def _corners(shape: tuple[int, ...], box: Box) -> tuple[int, int, int, int]:
+    """Return the first and last pixel of a box, clipped to the picture."""
+    height, width = shape
+    x1, x2 = (int(np.clip(round(x), 0, width - 1)) for x in (box.x1, box.x2 - 1))
+    y1, y2 = (int(np.clip(round(y), 0, height - 1)) for y in (box.y1, box.y2 - 1))
+    return x1, y1, x2, y2
+
+
+def _line_width(shape: tuple[int, ...], box: Box) -> int:
+    thin = max(1, round(min(shape) / 700))
+    return max(thin, min(round(max(box.width, box.height) / 60), round(min(shape) / 250)))
+
+
+def _letter_height(shape: tuple[int, ...], box: Box) -> int:
+    """Return the height of capital letters in pixels: an eighth of the face, legible in the picture as a whole."""
+    short = min(shape)
+    smallest = max(8.0, 0.009 * short)
+    return round(float(np.clip(0.125 * box.height, smallest, max(smallest, 0.03 * short))))
+
+
+def _place(
+    shape: tuple[int, ...],
+    box: Box,
+    rows: Sequence[tuple[str, str]],
+    *,
+    taken: Sequence[Plate],
+    others: Sequence[Box],
+) -> Plate | None:
+    """Return the plate at the best of the places around and in the box; None where no letter fits."""
+    height, width = shape
+    letter = _letter_height(shape, box)
+    plate_width, plate_height = _plate_size(rows, letter)
+    shrink = min(1.0, width / plate_width, height / plate_height)
+    if shrink < 1:
+        letter = int(letter * shrink)
+        if letter < SMALLEST_LETTER:
+            return None
+        plate_width, plate_height = (min(a, b) for a, b in zip(_plate_size(rows, letter), (width, height), strict=True))
+    x1, y1, x2, y2 = _corners(shape, box)
+    edge = (_line_width(shape, box) + 3) // 2  # of the box's line, outward
+    left, right = x1 - edge, x2 + edge + 1 - plate_width
+    above, below = y1 - edge - plate_height, y2 + edge + 1
+    inside_top, inside_bottom = y1 + edge, y2 - edge - plate_height
+    places = [(x, y) for y in (above, below, inside_bottom, inside_top) for x in (left, right, (left + right) // 2)]
+    plates = [
+        Plate(
+            int(np.clip(x, 0, width - plate_width)),
+            int(np.clip(y, 0, height - plate_height)),
+            plate_width,
+            plate_height,
+            letter,
+        )
+        for x, y in places
+    ]
+    return min(plates, key=lambda plate: _harm(plate, box, taken=taken, others=others))  # the first of the best
+
+
+def _harm(plate: Plate, box: Box, *, taken: Sequence[Plate], others: Sequence[Box]) -> float:
+    """Return what a plate hides, in parts of its area: plates count most, then others' faces, then its own."""
+    area = _box_of(plate)
+    over_plates = sum(_shared(area, _box_of(other)) for other in taken)
+    over_faces = sum(_shared(area, other) for other in others)
+    return (4 * over_plates + 2 * over_faces + _shared(area, box)) / area.area
+
+
+def _box_of(plate: Plate) -> Box:
+    return Box(plate.x, plate.y, plate.x + plate.width, plate.y + plate.height)
+
+
+def _shared(a: Box, b: Box) -> float:
+    return Box(max(a.x1, b.x1), max(a.y1, b.y1), min(a.x2, b.x2), min(a.y2, b.y2)).area
+
+
+def _plate_size(rows: Sequence[tuple[str, str]], letter: int) -> tuple[int, int]:
+    """Return width and height of a plate in pixels."""
+    labels = max(_text_width(label, letter) for label, _ in rows)
+    values = max(_text_width(value, letter) for _, value in rows)
+    width = labels + values + (COLUMN_GAP + 2 * PADDING) * letter
+    return round(width), round((1 + LINE_HEIGHT * (len(rows) - 1) + 2 * PADDING) * letter)
+
+
+def _draw_plate(canvas: ImageArray, plate: Plate, rows: Sequence[tuple[str, str]], colour: Colour) -> None:
+    x, y, width, height, letter = plate
+    ground = canvas[y : y + height, x : x + width]
+    ground[:] = colour
+    ink = _ink_on(colour)
+    padding = PADDING * letter
+    for number, (label, value) in enumerate(rows):
+        base = round(padding + letter * (1 + LINE_HEIGHT * number))
+        _draw_text(ground, label, letter, x=round(padding), base=base, ink=ink)
+        _draw_text(ground, value, letter, x=round(width - padding) - _text_width(value, letter), base=base, ink=ink)
+
+
+def _ink_on(colour: Colour) -> Colour:
+    """Return black or white, whichever has more contrast (relative luminance of WCAG 2.1) on the colour."""
+    linear = [(c / 255 / 12.92) if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in colour]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return BLACK if (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05) else WHITE
+
+
+def _text_width(text: str, letter: int) -> int:
+    return int(_text_mask(text, letter)[0].shape[1])
+
+
+def _draw_text(ground: ImageArray, text: str, letter: int, *, x: int, base: int, ink: Colour) -> None:
+    """Blend text into the ground, its baseline at y = base; what does not fit is cut off."""
+    mask, ascent = _text_mask(text, letter)
+    x, y = max(x, 0), max(base - ascent, 0)
+    part = ground[y : y + mask.shape[0], x : x + mask.shape[1]]
+    cover = mask[: part.shape[0], : part.shape[1], None]
+    part[:] = np.rint(part * (1 - cover) + np.array(ink, np.float32) * cover).astype(np.uint8)
+
+
+def _text_mask(text: str, letter: int) -> tuple[npt.NDArray[np.float32], int]:
+    """Return how much of each pixel the text covers, float32 (h, w) in [0, 1], and the rows above the baseline."""
+    (_, capital), _ = cv2.getTextSize("H", FONT, MASTER_SCALE, MASTER_STROKE)
+    (width, ascent), descent = cv2.getTextSize(text, FONT, MASTER_SCALE, MASTER_STROKE)
+    master = np.zeros((ascent + descent + 2 * MASTER_STROKE, width + 2 * MASTER_STROKE), np.uint8)
+    origin = (MASTER_STROKE, ascent + MASTER_STROKE)
+    cv2.putText(master, text, origin, FONT, MASTER_SCALE, 255, MASTER_STROKE, cv2.LINE_AA)
+    scale = letter / capital
+    size = (max(1, round(master.shape[1] * scale)), max(1, round(master.shape[0] * scale)))
+    mask = cv2.resize(master, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    return np.asarray(mask, np.float32) / np.float32(255), round(origin[1] * size[1] / master.shape[0])

@@ -1,0 +1,55 @@
+import pytest
+
+from mien.errors import DatasetError
+from mien.labels import FER2013, FERPLUS, LABEL_SETS, SYNONYMS, LabelSet, canonical, label_set_for
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("Joy", "happy"), (" ANGER ", "angry"), ("neutral", "neutral"), ("Contempt", "contempt")]
+)
+def test_canonical_gives_our_word(name: str, expected: str) -> None:
+    assert canonical(name) == expected
+
+
+def test_synonyms_lead_to_names_that_are_no_synonyms() -> None:
+    assert not set(SYNONYMS) & set(SYNONYMS.values())
+
+
+def test_known_sets_use_canonical_names() -> None:
+    for labels in LABEL_SETS.values():
+        assert tuple(canonical(name) for name in labels) == labels.labels
+
+
+def test_fer2013_keeps_the_order_of_its_csv() -> None:
+    assert list(FER2013) == ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]
+    assert len(FER2013) == 7
+
+
+def test_index_takes_synonyms() -> None:
+    assert FER2013.index("Happiness") == 3
+
+
+def test_an_unknown_label_lists_the_known_ones() -> None:
+    with pytest.raises(DatasetError, match=r"unknown label 'bored' for 'fer2013'; expected one of angry, .*neutral"):
+        FER2013.index("bored")
+
+
+@pytest.mark.parametrize("labels", [(), ("happy",), ("happy", "sad", "happy")])
+def test_a_set_needs_two_different_names(labels: tuple[str, ...]) -> None:
+    with pytest.raises(DatasetError, match="expected two or more different names"):
+        LabelSet("odd", labels)
+
+
+def test_mapping_goes_by_name() -> None:
+    there = FER2013.mapping_to(FERPLUS)
+    assert [None if i is None else FERPLUS.labels[i] for i in there] == list(FER2013)
+    assert FERPLUS.mapping_to(FER2013)[FERPLUS.index("contempt")] is None
+
+
+def test_a_known_set_is_found_in_any_order_and_spelling() -> None:
+    names = ["Neutral", "anger", "disgusted", "FEAR", "joy", "sadness", "surprised"]
+    assert label_set_for(names, name="folder") is FER2013
+
+
+def test_an_unknown_set_is_alphabetical() -> None:
+    assert label_set_for(["sad", "joy"], name="two") == LabelSet("two", ("happy", "sad"))

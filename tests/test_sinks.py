@@ -1,0 +1,212 @@
+"""What sinks write can be read back, while they write and after."""
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.errors import ConfigError, OutputError
+from mien.labels import FER2013
+from mien.sinks import AnnotatedSink, CsvSink, JsonlSink, VideoSink, record, write_picture
+from mien.sources import frame_count, frame_rate, frames, read_picture
+from mien.structures import Box, Expression, Face, Frame, ImageArray, Prediction
+
+PROBABILITIES = np.array([0.05, 0.05, 0.1, 0.6, 0.1, 0.05, 0.05], np.float32)
+HAPPY = Expression(Face(Box(1.26, 2, 31, 42), score=0.9, track_id=7), Prediction(PROBABILITIES, FER2013))
+SAD = Expression(Face(Box(30, 5, 50, 25), score=0.5), Prediction(np.roll(PROBABILITIES, 1), FER2013))
+
+
+def frame(index: int = 0, *, source: str = "a.mp4") -> Frame:
+    return Frame(np.full((48, 64, 3), (200, 50, 10 * index), np.uint8), index / 25, index, source)
+
+
+def near(image: ImageArray, colour: tuple[int, int, int], *, within: int = 12) -> bool:
+    return bool(np.abs(image.astype(int) - colour).max() <= within)
+
+
+def write_then_raise(sink: VideoSink, error: type[BaseException]) -> None:
+    sink.write(frame().image)
+    raise error
+
+
+class TestTables:
+    def test_csv_has_a_row_for_each_face_and_one_for_none(self, tmp_path: Path) -> None:
+        with CsvSink(tmp_path / "a.csv", FER2013) as sink:
+            sink.write(frame(0), [HAPPY, SAD])
+            sink.write(frame(1), [])
+        with (tmp_path / "a.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert list(rows[0]) == [
+            "source", "index", "time", "face", "track", "x1", "y1", "x2", "y2", "score", "label", "confidence", "note",
+            "p_angry", "p_disgust", "p_fear", "p_happy", "p_sad", "p_surprise", "p_neutral",
+        ]  # fmt: skip
+        assert [(row["index"], row["face"], row["label"], row["note"]) for row in rows] == [
+            ("0", "1", "happy", ""),
+            ("0", "2", "sad", ""),
+            ("1", "", "", "no face found"),
+        ]
+        assert (rows[0]["x1"], rows[0]["y2"], rows[0]["track"], rows[0]["confidence"]) == ("1.3", "42", "7", "0.6")
+        assert (rows[1]["track"], rows[2]["time"], rows[2]["p_happy"]) == ("", "0.04", "")
+
+    def test_jsonl_has_a_line_for_each_frame(self, tmp_path: Path) -> None:
+        with JsonlSink(tmp_path / "a.jsonl", FER2013) as sink:
+            sink.write(frame(0), [HAPPY])
+            sink.write(frame(1), [])
+        lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+        assert lines[0] == record(frame(0), [HAPPY])
+        assert lines[0]["faces"][0]["probabilities"]["happy"] == pytest.approx(0.6)
+        assert lines[0]["faces"][0]["box"] == [1.3, 2, 31, 42]
+        assert lines[1] == {"source": "a.mp4", "index": 1, "time": 0.04, "faces": [], "note": "no face found"}
+
+    @pytest.mark.parametrize("sink_type", [CsvSink, JsonlSink])
+    def test_rows_are_on_disk_before_the_run_ends(
+        self, tmp_path: Path, sink_type: type[CsvSink] | type[JsonlSink]
+    ) -> None:
+        with sink_type(tmp_path / "a", FER2013) as sink:
+            sink.write(frame(), [HAPPY])
+            assert "happy" in (tmp_path / "a").read_text().splitlines()[-1]
+
+    @pytest.mark.parametrize("sink_type", [CsvSink, JsonlSink])
+    def test_names_that_are_not_utf8_are_written(
+        self, tmp_path: Path, sink_type: type[CsvSink] | type[JsonlSink]
+    ) -> None:
+        with sink_type(tmp_path / "a", FER2013) as sink:
+            sink.write(frame(source=os.fsdecode(b"caf\xe9.png")), [HAPPY])
+            sink.write(frame(source="茶,\n.png"), [HAPPY])
+        text = (tmp_path / "a").read_text(encoding="utf-8")
+        assert "caf" in text
+        assert "茶" in text
+
+    @pytest.mark.parametrize("sink_type", [CsvSink, JsonlSink])
+    def test_a_place_that_cannot_be_written_is_an_output_error(
+        self, tmp_path: Path, sink_type: type[CsvSink] | type[JsonlSink]
+    ) -> None:
+        with pytest.raises(OutputError, match="choose another place"), sink_type(tmp_path / "no" / "a", FER2013):
+            pass
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+    @pytest.mark.parametrize("sink_type", [CsvSink, JsonlSink])
+    def test_a_full_disk_is_an_output_error(self, sink_type: type[CsvSink] | type[JsonlSink]) -> None:
+        with pytest.raises(OutputError, match="space"), sink_type("/dev/full", FER2013) as sink:
+            sink.write(frame(), [HAPPY])
+
+
+class TestPictures:
+    @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp", ".tif", ".ppm", ".JPG"])
+    def test_a_picture_is_read_back_in_its_colours(self, tmp_path: Path, suffix: str) -> None:
+        write_picture(tmp_path / f"a{suffix}", frame(3).image)
+        assert near(read_picture(tmp_path / f"a{suffix}"), (200, 50, 30), within=6)
+
+    def test_a_grey_picture_is_written(self, tmp_path: Path) -> None:
+        write_picture(tmp_path / "a.png", np.full((5, 4), 99, np.uint8))
+        assert read_picture(tmp_path / "a.png").tolist() == [[[99] * 3] * 4] * 5
+
+    @pytest.mark.parametrize("name", ["a.xyz", "a", "a.gif"])
+    def test_an_unknown_suffix_is_an_output_error(self, tmp_path: Path, name: str) -> None:
+        with pytest.raises(OutputError, match=r"choose from \.png"):
+            write_picture(tmp_path / name, frame().image)
+
+    def test_a_missing_folder_is_an_output_error(self, tmp_path: Path) -> None:
+        with pytest.raises(OutputError):
+            write_picture(tmp_path / "no" / "a.png", frame().image)
+
+    def test_an_empty_picture_is_an_output_error(self, tmp_path: Path) -> None:
+        with pytest.raises(OutputError, match=r"\(0, 0, 3\)"):
+            write_picture(tmp_path / "a.png", np.empty((0, 0, 3), np.uint8))
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestVideos:
+    @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mov", ".mkv"])
+    def test_a_video_is_read_back_in_its_colours(self, tmp_path: Path, suffix: str) -> None:
+        with VideoSink(tmp_path / f"a{suffix}", fps=10) as sink:
+            for i in range(6):
+                sink.write(frame(i).image)
+            assert not (tmp_path / f"a{suffix}").exists()
+        found = list(frames(tmp_path / f"a{suffix}"))
+        assert [f.time for f in found] == pytest.approx([i / 10 for i in range(6)], abs=1e-3)
+        assert near(found[3].image, (200, 50, 30))
+
+    @pytest.mark.parametrize(("width", "height"), [(1, 1), (33, 47), (64, 48), (3, 64)])
+    def test_odd_sides_gain_a_pixel(self, tmp_path: Path, width: int, height: int) -> None:
+        with VideoSink(tmp_path / "a.mp4", fps=10) as sink:
+            for _ in range(2):
+                sink.write(np.full((height, width, 3), (200, 50, 30), np.uint8))
+        [first, _] = frames(tmp_path / "a.mp4")
+        assert first.image.shape == (height + height % 2, width + width % 2, 3)
+        assert near(first.image, (200, 50, 30))
+
+    def test_pictures_of_another_size_are_resized(self, tmp_path: Path) -> None:
+        with VideoSink(tmp_path / "a.mp4", fps=10, size=(32, 24)) as sink:
+            sink.write(frame().image)
+            sink.write(np.full((24, 32, 3), 99, np.uint8))
+        assert [f.image.shape for f in frames(tmp_path / "a.mp4")] == [(24, 32, 3)] * 2
+
+    def test_an_error_leaves_no_file(self, tmp_path: Path) -> None:
+        with pytest.raises(ZeroDivisionError), VideoSink(tmp_path / "a.mp4", fps=10) as sink:
+            write_then_raise(sink, ZeroDivisionError)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_what_ctrl_c_ends_is_kept(self, tmp_path: Path) -> None:
+        with pytest.raises(KeyboardInterrupt), VideoSink(tmp_path / "a.mp4", fps=10) as sink:
+            write_then_raise(sink, KeyboardInterrupt)
+        assert frame_count(tmp_path / "a.mp4") == 1
+
+    def test_no_frame_makes_no_file(self, tmp_path: Path) -> None:
+        with VideoSink(tmp_path / "a.mp4", fps=10):
+            pass
+        assert list(tmp_path.iterdir()) == []
+
+    def test_bad_settings_are_errors(self, tmp_path: Path) -> None:
+        with pytest.raises(OutputError, match=r"choose from \.mp4"):
+            VideoSink(tmp_path / "a.doc", fps=10)
+        with pytest.raises(ConfigError, match="fps"):
+            VideoSink(tmp_path / "a.mp4", fps=0)
+        with pytest.raises(ConfigError, match="size"):
+            VideoSink(tmp_path / "a.mp4", fps=10, size=(0, 5))
+
+    def test_a_missing_folder_is_an_output_error(self, tmp_path: Path) -> None:
+        with pytest.raises(OutputError), VideoSink(tmp_path / "no" / "a.mp4", fps=10) as sink:
+            sink.write(frame().image)
+
+
+class TestAnnotated:
+    def test_a_picture_becomes_a_picture(self, tmp_path: Path) -> None:
+        write_picture(tmp_path / "a.png", frame().image)
+        with AnnotatedSink(tmp_path / "a.png", tmp_path / "seen" / "new") as sink:
+            for seen in frames(tmp_path / "a.png"):
+                sink.write(seen, [HAPPY])
+        image = read_picture(tmp_path / "seen" / "new" / "a.png")
+        assert image.shape == frame().image.shape
+        assert not np.array_equal(image, frame().image)
+
+    def test_a_video_becomes_a_video_of_the_same_rate(self, tmp_path: Path) -> None:
+        with VideoSink(tmp_path / "a.avi", fps=12.5) as video:
+            for i in range(4):
+                video.write(frame(i).image)
+        with AnnotatedSink(tmp_path / "a.avi", tmp_path / "seen") as sink:
+            for seen in frames(tmp_path / "a.avi"):
+                sink.write(seen, [])
+        assert frame_count(tmp_path / "seen" / "a.avi") == 4
+        assert frame_rate(tmp_path / "seen" / "a.avi") == pytest.approx(12.5)
+
+    def test_a_format_that_cannot_be_written_gets_a_second_suffix(self, tmp_path: Path) -> None:
+        images = [Image.new("RGB", (64, 48), colour) for colour in ("red", "blue")]
+        images[0].save(tmp_path / "one.gif")
+        images[0].save(tmp_path / "two.gif", save_all=True, append_images=images[1:], duration=100)
+        assert AnnotatedSink(tmp_path / "one.gif", tmp_path / "seen").path.name == "one.gif.png"
+        assert AnnotatedSink(tmp_path / "two.gif", tmp_path / "seen").path.name == "two.gif.mp4"
+
+    def test_the_file_itself_is_never_overwritten(self, tmp_path: Path) -> None:
+        write_picture(tmp_path / "a.png", frame().image)
+        with pytest.raises(OutputError, match="another folder"):
+            AnnotatedSink(tmp_path / "a.png", tmp_path)
+
+    def test_a_folder_that_is_a_file_is_an_output_error(self, tmp_path: Path) -> None:
+        write_picture(tmp_path / "a.png", frame().image)
+        with pytest.raises(OutputError, match="cannot make folder"):
+            AnnotatedSink(tmp_path / "a.png", tmp_path / "a.png" / "seen")

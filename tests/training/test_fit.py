@@ -1,0 +1,324 @@
+import json
+import math
+import runpy
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mien.config import Precision, Stage, TrainConfig
+from mien.data.dataset import Dataset
+from mien.data.synthetic import draw_faces
+from mien.errors import DatasetError, RunError
+from mien.labels import FERPLUS
+from mien.models.spec import Preprocess
+from mien.training.checkpoint import load_average
+from mien.training.fit import (
+    CHECKPOINT,
+    CONFIG,
+    ENVIRONMENT,
+    Silent,
+    learning_rate,
+    read_metrics,
+    read_run,
+    resume,
+    start,
+)
+
+EPOCHS = 4
+
+
+def small_config(net: str = "tiny", precision: Precision = "32-true") -> TrainConfig:
+    """All that could go astray when a run is resumed is switched on: two sizes, mixup, the average, dropout by net."""
+    return TrainConfig(
+        net=net,
+        preprocess=Preprocess(size=24),
+        stages=(Stage(size=16, epochs=2, augment=0.7), Stage(size=24, epochs=EPOCHS - 2)),
+        batch_size=32,
+        warmup_epochs=1,
+        ema_decay=0.9,
+        mixup_alpha=0.4,
+        mixup_epochs=3,
+        precision=precision,
+    )
+
+
+def small_dataset(seed: int = 0) -> Dataset:
+    faces = draw_faces(200, seed=seed, size=24)
+    votes = np.random.default_rng(seed).multinomial(10, [0.1] * 10, len(faces))
+    return replace(faces, votes=votes.astype(np.float32))
+
+
+class Interrupted(Exception):
+    pass
+
+
+class Interrupter(Silent):
+    """Raises in the given epoch, at the given step of it or, for step 0, when its checkpoint is written."""
+
+    def __init__(self, epoch: int, step: int) -> None:
+        self.at = (epoch, step)
+
+    def step(self, epoch: int, done: int, total: int, loss: float, images_per_second: float) -> None:
+        if (epoch, done) == self.at:
+            raise Interrupted
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        if (row["epoch"] - 1, 0) == self.at:
+            raise Interrupted
+
+
+class Teller(Silent):
+    """Says on standard output where it is."""
+
+    def step(self, epoch: int, done: int, total: int, loss: float, images_per_second: float) -> None:
+        print(epoch, done, flush=True)
+
+
+def start_telling(run: str) -> None:
+    """Run in another process, to be killed."""
+    start(small_config(), small_dataset(), Path(run), report=Teller())
+
+
+def assert_same_weights(run: Path, expected: Path) -> None:
+    ours, theirs = load_file(run / CHECKPOINT), load_file(expected / CHECKPOINT)
+    assert ours.keys() == theirs.keys()
+    assert any(name.startswith("momentum.") for name in ours)
+    assert any(name.startswith("average.heads.ferplus") for name in ours)
+    different = [name for name in ours if not torch.equal(ours[name], theirs[name])]
+    assert different == []
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of `small_config` on `small_dataset`."""
+    run = tmp_path_factory.mktemp("runs") / "undisturbed"
+    start(small_config(), small_dataset(), run)
+    return run
+
+
+def test_a_net_learns_the_drawn_faces(tmp_path: Path) -> None:
+    config = TrainConfig(
+        net="tiny",
+        preprocess=Preprocess(size=32),
+        stages=(Stage(size=32, epochs=12, augment=0.1),),
+        batch_size=32,
+        warmup_epochs=1,
+        ema_decay=0.98,
+        precision="32-true",
+    )
+    start(config, draw_faces(1500, seed=0, size=32), tmp_path / "run")
+    rows = read_metrics(tmp_path / "run")
+    assert rows[-1]["train_loss"] < rows[0]["train_loss"] - 0.4
+    assert rows[-1]["valid_accuracy"] > 0.5  # chance is 0.14
+
+
+def test_a_run_folder_tells_how_it_was_made(undisturbed: Path) -> None:
+    config, environment = read_run(undisturbed)
+    assert config == small_config()
+    assert environment["data"]["fingerprint"] == small_dataset().fingerprint
+    assert {"mien", "torch", "python", "processor", "cores", "commit", "precision"} <= set(environment)
+    net, spec = load_average(undisturbed / CHECKPOINT)
+    assert not net.training
+    assert [head.labels.name for head in spec.heads] == ["fer2013", "ferplus"]
+    assert spec.recipe == json.loads(json.dumps(asdict(config)))
+
+
+def test_metrics_have_a_row_for_each_epoch(undisturbed: Path) -> None:
+    rows = read_metrics(undisturbed)
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert [row["size"] for row in rows] == [16, 16, 24, 24]
+    assert rows[-1]["learning_rate"] == pytest.approx(0)
+    assert all(math.isfinite(value) for row in rows for value in row.values())
+
+
+@pytest.mark.parametrize(
+    ("epoch", "step"), [(0, 1), (2, 3), (2, 0)], ids=["in the first epoch", "within an epoch", "between epochs"]
+)
+def test_an_interrupted_run_ends_with_the_same_weights(
+    undisturbed: Path, tmp_path: Path, epoch: int, step: int
+) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        start(small_config(), small_dataset(), run, report=Interrupter(epoch, step))
+    resume(run, small_dataset())
+    assert_same_weights(run, undisturbed)
+    assert [row["epoch"] for row in read_metrics(run)] == [1, 2, 3, 4]
+
+
+def test_a_run_interrupted_again_and_again_ends_with_the_same_weights(undisturbed: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        start(small_config(), small_dataset(), run, report=Interrupter(1, 2))
+    for epoch, step in ((1, 4), (2, 1), (3, 5)):
+        with pytest.raises(Interrupted):
+            resume(run, small_dataset(), report=Interrupter(epoch, step))
+    resume(run, small_dataset())
+    assert_same_weights(run, undisturbed)
+
+
+@pytest.mark.parametrize(("net", "precision"), [("model2020", "32-true"), ("tiny", "bf16-mixed")])
+def test_dropout_and_half_precision_resume_too(tmp_path: Path, net: str, precision: Precision) -> None:
+    config = replace(small_config(net, precision), learning_rate=0.01)
+    start(config, small_dataset(), tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        start(config, small_dataset(), tmp_path / "parts", report=Interrupter(2, 2))
+    resume(tmp_path / "parts", small_dataset())
+    assert_same_weights(tmp_path / "parts", tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_with_the_same_weights(undisturbed: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    code = f"import runpy; runpy.run_path({__file__!r})['{start_telling.__name__}']({str(run)!r})"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.split() == ["2", "2"]:
+                process.send_signal(signal.SIGKILL)
+                break
+    assert process.returncode == -signal.SIGKILL
+    assert 2 <= len(read_metrics(run)) < EPOCHS
+    resume(run, small_dataset())
+    assert_same_weights(run, undisturbed)
+    assert [row["epoch"] for row in read_metrics(run)] == [1, 2, 3, 4]
+
+
+def test_a_row_without_its_checkpoint_is_written_anew(undisturbed: Path, tmp_path: Path) -> None:
+    """A kill can fall between the two files."""
+    run = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        start(small_config(), small_dataset(), run, report=Interrupter(1, 0))
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 3, "train_loss": 99.0}\n')
+    resume(run, small_dataset())
+    rows = read_metrics(run)
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert rows[2]["train_loss"] == read_metrics(undisturbed)[2]["train_loss"]
+
+
+def test_a_finished_run_is_left_as_it_is(undisturbed: Path) -> None:
+    before = (undisturbed / CHECKPOINT).read_bytes()
+    assert resume(undisturbed, small_dataset()) == undisturbed / CHECKPOINT
+    assert (undisturbed / CHECKPOINT).read_bytes() == before
+
+
+def test_other_data_cannot_resume_a_run(undisturbed: Path) -> None:
+    with pytest.raises(RunError, match="was started on data with fingerprint"):
+        resume(undisturbed, small_dataset(seed=1))
+
+
+def test_a_run_cannot_be_started_twice(undisturbed: Path) -> None:
+    with pytest.raises(RunError, match="is a run already; go on with it"):
+        start(small_config(), small_dataset(), undisturbed)
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", '"text"', '{"data": {}}'])
+def test_a_folder_that_is_no_run_cannot_be_resumed(tmp_path: Path, content: str | None) -> None:
+    (tmp_path / CONFIG).write_text(json.dumps(asdict(small_config())))
+    if content is not None:
+        (tmp_path / ENVIRONMENT).write_text(content)
+    with pytest.raises(RunError, match="is not a run folder"):
+        resume(tmp_path, small_dataset())
+
+
+def test_a_damaged_checkpoint_says_so(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        start(small_config(), small_dataset(), tmp_path / "run", report=Interrupter(0, 0))
+    checkpoint = tmp_path / "run" / CHECKPOINT
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    with pytest.raises(RunError, match="cannot read checkpoint"):
+        resume(tmp_path / "run", small_dataset())
+    with pytest.raises(RunError, match="cannot read checkpoint"):
+        load_average(checkpoint)
+
+
+def test_too_few_pictures_leave_no_run_behind(tmp_path: Path) -> None:
+    few = small_dataset().select(np.arange(30))
+    with pytest.raises(DatasetError, match="24 pictures to train on do not fill one batch of 32; set a smaller"):
+        start(small_config(), few, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_blank_pictures_do_not_count(tmp_path: Path) -> None:
+    dataset = small_dataset()
+    blank = replace(dataset, images=np.full_like(dataset.images, 7))
+    with pytest.raises(DatasetError, match="0 pictures to train on"):
+        start(small_config(), blank, tmp_path / "run")
+
+
+def test_a_diverging_run_says_so(tmp_path: Path) -> None:
+    config = replace(small_config(), learning_rate=1e30, clip_norm=1e30)
+    with pytest.raises(RunError, match="the loss became nan in epoch 1; try a smaller learning_rate"):
+        start(config, small_dataset(), tmp_path / "run")
+
+
+def test_data_without_votes_or_validation_trains_one_head(tmp_path: Path) -> None:
+    faces = draw_faces(64, seed=0, size=24)
+    faces = replace(faces, splits=np.zeros_like(faces.splits))
+    start(small_config(), faces, tmp_path / "run")
+    assert "valid_loss" not in read_metrics(tmp_path / "run")[0]
+    assert load_average(tmp_path / "run" / CHECKPOINT)[1].names == ("fer2013",)
+
+
+def test_votes_for_no_expression_do_not_count() -> None:
+    """Where "unknown" or "not a face" leads, the raters say nothing; else the eight expressions share the whole."""
+    tensors = runpy.run_module("mien.training.fit")["_tensors"]
+    votes = np.zeros((3, 10), np.float32)
+    votes[0, [1, 2, 9]] = 6, 2, 2
+    votes[1, [0, 8]] = 4, 6
+    votes[2, 9] = 10
+    dataset = replace(draw_faces(3, seed=0, size=24), votes=votes)
+    result = tensors(dataset, small_config())
+    assert result.has_votes.tolist() == [1, 0, 0]
+    assert result.votes[0].tolist() == [0, 0.75, 0.25, 0, 0, 0, 0, 0]
+    assert result.votes.shape == (3, len(FERPLUS))
+
+
+@pytest.mark.parametrize(
+    ("epochs_done", "expected"),
+    [(0, 0.01), (1, 0.055), (2, 0.1), (6, 0.05), (8, 0.1 * (1 - math.sqrt(0.5)) / 2), (10, 0)],
+)
+def test_the_learning_rate_warms_up_and_then_follows_a_cosine(epochs_done: float, expected: float) -> None:
+    config = TrainConfig(net="tiny", learning_rate=0.1, warmup_epochs=2, stages=(Stage(size=48, epochs=10),))
+    assert learning_rate(config, epochs_done) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_run_without_warm_up_begins_at_the_peak() -> None:
+    config = TrainConfig(net="tiny", learning_rate=0.1, warmup_epochs=0, stages=(Stage(size=48, epochs=4),))
+    assert learning_rate(config, 0) == pytest.approx(0.1)
+
+
+def test_a_run_shorter_than_its_warm_up_ends() -> None:
+    config = TrainConfig(net="tiny", learning_rate=0.1, warmup_epochs=5, stages=(Stage(size=48, epochs=2),))
+    assert [learning_rate(config, e) for e in (0, 1, 2)] == pytest.approx([0.01, 0.055, 0.1])
+
+
+@pytest.mark.slow
+def test_two_processes_train_about_as_well_as_one(undisturbed: Path, tmp_path: Path) -> None:
+    """Fabric starts the second process by calling the script again, so this needs a script."""
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import runpy, sys\n"
+        "from pathlib import Path\n"
+        "from lightning_fabric import Fabric\n"
+        "from mien.training.fit import start\n"
+        f"here = runpy.run_path({__file__!r})\n"
+        "fabric = Fabric(accelerator='cpu', devices=2, strategy='ddp')\n"
+        "start(here['small_config'](), here['small_dataset'](), Path(sys.argv[1]), fabric=fabric)\n"
+    )
+    run = tmp_path / "run"
+    done = subprocess.run([sys.executable, str(script), str(run)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    ours, theirs = read_metrics(run), read_metrics(undisturbed)
+    assert [row["epoch"] for row in ours] == [1, 2, 3, 4]
+    assert ours[-1]["train_loss"] == pytest.approx(theirs[-1]["train_loss"], abs=0.3)
+    assert ours[-1]["valid_loss"] == pytest.approx(theirs[-1]["valid_loss"], abs=0.3)
+    resume(run, small_dataset())  # one process can read what two have written
