@@ -10,9 +10,9 @@ import mien
 
 PACKAGE = Path(mien.__file__).parent
 LAYERS = (
-    {"errors", "labels", "structures", "files", "picture_header"},
+    {"errors", "labels", "structures", "files", "machine", "picture_header"},
     {"config", "data", "models", "vision", "sources", "sinks", "voice"},
-    {"recognizer", "training", "evaluation"},
+    {"recognizer", "training", "evaluation", "bench"},
     {"cli", "app", "web", "__main__"},
 )
 RANKS = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}

@@ -15,7 +15,7 @@ import platformdirs
 
 from mien import machine
 from mien.data.synthetic import draw_faces
-from mien.errors import ConfigError, ModelError
+from mien.errors import ConfigError
 from mien.models.zoo import find_model
 from mien.recognizer import Recognizer
 from mien.structures import Box, Face, ImageArray
@@ -200,8 +200,6 @@ def _detectors(photo: ImageArray | None) -> tuple[dict[str, FaceDetector], dict[
     file = local_yunet()
     if file is None:
         return detectors, {detecting("yunet"): f"{YUNET_FILE} is not at hand; set MIEN_YUNET to its path"}
-    if not file.is_file():
-        raise ModelError(f"MIEN_YUNET names '{file}', which is no file; expected the path of {YUNET_FILE}")
     return detectors | {"yunet": YuNetDetector(file)}, {}
 
 

@@ -64,12 +64,17 @@ def fail(error: object) -> None:
     err.print(f"[bold red]error:[/] {_escaped(str(error))}", soft_wrap=True, highlight=False)
 
 
+def _say(text: str) -> None:
+    """Print a line as it is: not wrapped, not coloured, whatever bytes it holds."""
+    out.print(_escaped(text), soft_wrap=True, highlight=False)
+
+
 @app.callback(invoke_without_command=True)
 def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
         from mien import __version__
 
-        out.print(f"mien {__version__}", highlight=False)
+        _say(f"mien {__version__}")
         raise typer.Exit
 
 
@@ -127,7 +132,7 @@ def predict(
     elif table.row_count:
         out.print(table)
         if to is not None:
-            out.print(f"annotated: {_escaped(str(to))}", soft_wrap=True, highlight=False)
+            _say(f"annotated: {to}")
     if failures:
         raise typer.Exit(2)
 
@@ -162,7 +167,7 @@ def train(
         config = load_recipe(recipe, overrides | ({} if seed is None else {"seed": seed}))
         dataset, path = _dataset(data, votes)
         run = run or Path("runs") / f"{config.name or config.net}-{time.strftime('%Y%m%d-%H%M%S')}"
-    out.print(f"run: {_escaped(str(run))}", soft_wrap=True, highlight=False)
+    _say(f"run: {run}")
     try:
         with _TrainingProgress(config) as progress:
             if resume is not None:
@@ -244,7 +249,40 @@ def evaluate(
             f"{view.macro_f1:.2%}", f"{view.nll:.3f}", f"{view.ece:.3f}",
         )  # fmt: skip
     out.print(table)
-    out.print(f"report: {_escaped(str(report))}", soft_wrap=True, highlight=False)
+    _say(f"report: {report}")
+
+
+@app.command("bench")
+def bench_command(
+    photo: Annotated[
+        Path | None, typer.Argument(help="A picture with a face; without one, detectors are not measured.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="Name from `mien models`, or an .onnx file.")] = "base",
+    repeats: Annotated[int, typer.Option(min=1, help="Runs of each stage.")] = 50,
+    as_json: Json = False,
+    models_dir: ModelsDir = None,
+) -> None:
+    """Measure how long each stage takes on this machine, from finding faces to naming what they show.
+
+    Example: `mien bench photo.jpg`
+    """
+    from dataclasses import asdict
+
+    from mien.bench import bench
+    from mien.sources import read_picture
+
+    result = bench(None if photo is None else read_picture(photo), model, models_dir=models_dir, repeats=repeats)
+    if as_json:
+        print(json.dumps(asdict(result), indent=2))
+        return
+    width, height = result.size
+    table = _table("stage", "median", "90th percentile", title=f"{result.model}, {width}×{height}")
+    for t in result.timings:
+        table.add_row(t.stage, f"{t.median_ms:.2f} ms", f"{t.p90_ms:.2f} ms")
+    out.print(table)
+    for stage, reason in result.skipped.items():
+        _say(f"not measured: {stage}: {reason}")
+    _say(", ".join(f"{name} {value}" for name, value in result.machine.items()))
 
 
 @models_app.callback(invoke_without_command=True)
@@ -274,7 +312,7 @@ def models(context: typer.Context, as_json: Json = False, models_dir: ModelsDir 
             "" if accuracy is None else f"{accuracy:.1%}", str(facts["license"]), "mien" if m.shipped else "you",
         )  # fmt: skip
     out.print(table)
-    out.print(f"your models: {_escaped(str(models_dir or user_dir()))}", soft_wrap=True, highlight=False)
+    _say(f"your models: {models_dir or user_dir()}")
 
 
 @models_app.command("add")
@@ -296,6 +334,8 @@ def models_add(
     """
     from typing import cast
 
+    import numpy as np
+
     from mien.labels import LABEL_SETS, LabelSet, canonical
     from mien.models.spec import Graph, Head, Layout, ModelSpec, Normalize, Output, Preprocess
     from mien.models.zoo import add_model
@@ -313,11 +353,11 @@ def models_add(
     )
     path = add_model(file, spec, models_dir=models_dir)
     try:
-        _try_out(OnnxClassifier(path))
+        OnnxClassifier(path).predict_proba([np.zeros((1, 1, 3), np.uint8)])  # so that a wrong spec is told at once
     except MienError:
         path.unlink()
         raise
-    out.print(f"added: mien predict PHOTO --model {_escaped(path.stem)}", soft_wrap=True, highlight=False)
+    _say(f"added: mien predict PHOTO --model {path.stem}")
 
 
 @data_app.command("info")
@@ -361,7 +401,7 @@ def data_prepare(
 
     dataset, _ = _dataset(path, votes, size=size)
     prepare(dataset, to)
-    out.print(f"{len(dataset):,} pictures: {_escaped(str(to))}", soft_wrap=True, highlight=False)
+    _say(f"{len(dataset):,} pictures: {to}")
 
 
 def _expand(paths: Sequence[Path], glob: str | None) -> tuple[dict[Path, Path], int]:
@@ -439,13 +479,11 @@ def _export(run: Path, dataset: Dataset, *, target: Path | None, storage: str, i
     if rows := fit.read_metrics(run):
         curves(rows, run / "curves.png")
     path, parity = export_run(run, dataset, target=target, storage=storage, install=install)
-    out.print(
-        f"model: {_escaped(str(path))} ({path.stat().st_size / 1e6:.1f} MB; at most {parity.max_difference:.1g} from "
-        f"PyTorch on {parity.n} pictures, {parity.same_label:.1%} the same label)",
-        soft_wrap=True,
-        highlight=False,
+    _say(
+        f"model: {path} ({path.stat().st_size / 1e6:.1f} MB; at most {parity.max_difference:.1g} from "
+        f"PyTorch on {parity.n} pictures, {parity.same_label:.1%} the same label)"
     )
-    out.print(f"use it: mien predict PHOTO --model {_escaped(str(path))}", soft_wrap=True, highlight=False)
+    _say(f"use it: mien predict PHOTO --model {path}")
 
 
 def _print_info(dataset: Dataset) -> None:
@@ -461,8 +499,8 @@ def _print_info(dataset: Dataset) -> None:
     height, width, channels = dataset.images.shape[1:]
     colour = "grey" if channels == 1 else "RGB"
     votes = "with FER+ votes" if dataset.votes is not None else "no FER+ votes"
-    out.print(f"{width}×{height} {colour}, {facts.n_blank} blank, {votes}", highlight=False)
-    out.print(f"fingerprint {dataset.fingerprint}", highlight=False, soft_wrap=True)
+    _say(f"{width}×{height} {colour}, {facts.n_blank} blank, {votes}")
+    _say(f"fingerprint {dataset.fingerprint}")
 
 
 def _spec_facts(spec: ModelSpec | None) -> dict[str, str | float | None]:
@@ -474,17 +512,6 @@ def _spec_facts(spec: ModelSpec | None) -> dict[str, str | float | None]:
         "accuracy": spec.metrics.get("test/flip/accuracy"),
         "license": spec.license,
     }
-
-
-def _try_out(classifier: object) -> None:
-    """Let a model see one blank face, so that a wrong spec is told at once."""
-    import numpy as np
-
-    from mien.vision.classify import OnnxClassifier
-
-    assert isinstance(classifier, OnnxClassifier)
-    size = classifier.spec.preprocess.size
-    classifier.predict_proba([np.zeros((size, size, 3), np.uint8)])
 
 
 class _TrainingProgress:

@@ -311,15 +311,16 @@ def _plain_name(path: Path) -> Iterator[str]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep OpenCV and FFmpeg from printing to stderr what the caller learns by an error."""
-    level = cv2.utils.logging.getLogLevel()
+    log = getattr(cv2.utils, "logging", cv2)  # before OpenCV 4.13 its functions were in cv2 itself
+    level = log.getLogLevel()
     ours = "OPENCV_FFMPEG_LOGLEVEL" not in os.environ  # OpenCV reads it once, when it opens the first video
     if ours:
         os.environ["OPENCV_FFMPEG_LOGLEVEL"] = "-8"  # AV_LOG_QUIET
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    log.setLogLevel(0)  # silent
     try:
         yield
     finally:
-        cv2.utils.logging.setLogLevel(level)
+        log.setLogLevel(level)
         if ours:
             os.environ.pop("OPENCV_FFMPEG_LOGLEVEL", None)
 

@@ -1,10 +1,10 @@
 import json
 import math
-import runpy
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from mien.training.fit import (
     CONFIG,
     ENVIRONMENT,
     Silent,
+    _tensors,
     learning_rate,
     read_metrics,
     read_run,
@@ -56,6 +57,14 @@ def small_dataset(seed: int = 0) -> Dataset:
     return replace(faces, votes=votes.astype(np.float32))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """Pictures this small are not worth a second thread, least of all on a machine that is busy."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.cpu_count", lambda: 1)
+        yield
+
+
 class Interrupted(Exception):
     pass
 
@@ -84,6 +93,7 @@ class Teller(Silent):
 
 def start_telling(run: str) -> None:
     """Run in another process, to be killed."""
+    os.cpu_count = lambda: 1  # as in `_one_thread`
     start(small_config(), small_dataset(), Path(run), report=Teller())
 
 
@@ -107,17 +117,18 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_net_learns_the_drawn_faces(tmp_path: Path) -> None:
     config = TrainConfig(
         net="tiny",
-        preprocess=Preprocess(size=32),
-        stages=(Stage(size=32, epochs=12, augment=0.1),),
-        batch_size=32,
-        warmup_epochs=1,
-        ema_decay=0.98,
+        preprocess=Preprocess(size=16),
+        stages=(Stage(size=16, epochs=8, augment=0),),
+        batch_size=16,
+        learning_rate=0.3,
+        ema_decay=0.95,
+        label_smoothing=0,
         precision="32-true",
     )
-    start(config, draw_faces(1500, seed=0, size=32), tmp_path / "run")
+    start(config, draw_faces(1000, seed=0, size=32), tmp_path / "run")
     rows = read_metrics(tmp_path / "run")
-    assert rows[-1]["train_loss"] < rows[0]["train_loss"] - 0.4
-    assert rows[-1]["valid_accuracy"] > 0.5  # chance is 0.14
+    assert rows[-1]["train_loss"] < rows[0]["train_loss"] / 2
+    assert rows[-1]["valid_accuracy"] > 0.6  # chance is 0.14
 
 
 def test_a_run_folder_tells_how_it_was_made(undisturbed: Path) -> None:
@@ -128,7 +139,7 @@ def test_a_run_folder_tells_how_it_was_made(undisturbed: Path) -> None:
     net, spec = load_average(undisturbed / CHECKPOINT)
     assert not net.training
     assert [head.labels.name for head in spec.heads] == ["fer2013", "ferplus"]
-    assert spec.recipe == json.loads(json.dumps(asdict(config)))
+    assert spec.recipe == json.loads(json.dumps(asdict(config) | {"name": "tiny"}))
 
 
 def test_metrics_have_a_row_for_each_epoch(undisturbed: Path) -> None:
@@ -270,13 +281,12 @@ def test_data_without_votes_or_validation_trains_one_head(tmp_path: Path) -> Non
 
 def test_votes_for_no_expression_do_not_count() -> None:
     """Where "unknown" or "not a face" leads, the raters say nothing; else the eight expressions share the whole."""
-    tensors = runpy.run_module("mien.training.fit")["_tensors"]
     votes = np.zeros((3, 10), np.float32)
     votes[0, [1, 2, 9]] = 6, 2, 2
     votes[1, [0, 8]] = 4, 6
     votes[2, 9] = 10
     dataset = replace(draw_faces(3, seed=0, size=24), votes=votes)
-    result = tensors(dataset, small_config())
+    result = _tensors(dataset, small_config())
     assert result.has_votes.tolist() == [1, 0, 0]
     assert result.votes[0].tolist() == [0, 0.75, 0.25, 0, 0, 0, 0, 0]
     assert result.votes.shape == (3, len(FERPLUS))

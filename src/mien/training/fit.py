@@ -28,10 +28,11 @@ from mien.data.dataset import Dataset
 from mien.errors import DatasetError, RunError
 from mien.files import atomic_path
 from mien.labels import FERPLUS
+from mien.machine import git_commit
 from mien.models.nets import Net, build_net, normalize
 from mien.models.spec import Head, ModelSpec
 from mien.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from mien.training.environment import fastest_precision, git_commit, machine
+from mien.training.environment import fastest_precision, training_facts
 from mien.vision.preprocess import preprocess
 
 CHECKPOINT = "last.safetensors"
@@ -109,7 +110,7 @@ def start(
     train = _train_tensors(dataset, config, world=fabric.world_size)
     spec = _spec(config, dataset)
     environment = {
-        **machine(),
+        **training_facts(),
         "commit": git_commit(),
         "precision": precision,
         "data": {"name": dataset.name, "fingerprint": dataset.fingerprint, "path": str(data_path or "")},
@@ -160,8 +161,9 @@ def read_run(run: Path) -> tuple[TrainConfig, dict[str, Any]]:
     try:
         config = from_dict(TrainConfig, json.loads((run / CONFIG).read_text(encoding="utf-8")))
         environment = json.loads((run / ENVIRONMENT).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{run} is not a run folder ({error}); expected one that `mien train` made") from error
+        environment["data"]["fingerprint"], environment["spec"], environment["precision"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{run} is not a run folder ({error!r}); expected one that `mien train` made") from error
     return config, environment
 
 
@@ -205,22 +207,22 @@ def _fit(
             loss = _loss(logits, fabric.to_device(targets), config)
             optimizer.zero_grad()
             fabric.backward(loss)
-            fabric.clip_gradients(model, optimizer, max_norm=config.clip_norm)
+            fabric.clip_gradients(model, optimizer, max_norm=config.clip_norm, error_if_nonfinite=False)
             optimizer.step()
             if step_overall % EMA_EVERY == EMA_EVERY - 1:
                 _update_average(average, net, decay=config.ema_decay**EMA_EVERY, step=step_overall)
-            losses.append(loss.detach())
+            losses.append(float(loss.detach()))
+            if not math.isfinite(losses[-1]):
+                raise RunError(f"the loss became {losses[-1]} in epoch {epoch + 1}; try a smaller learning_rate")
             speed = (step + 1) * config.batch_size / (time.perf_counter() - began)
-            report.step(epoch, step + 1, steps_per_epoch, float(losses[-1]), speed)
+            report.step(epoch, step + 1, steps_per_epoch, losses[-1], speed)
         row = {
             "epoch": epoch + 1,
             "size": stage.size,
             "learning_rate": learning_rate(config, epoch + 1),
-            "train_loss": float(torch.stack(losses).mean()),
+            "train_loss": math.fsum(losses) / len(losses),
             "images_per_second": steps_per_epoch * config.batch_size / (time.perf_counter() - began),
         }
-        if not math.isfinite(row["train_loss"]):
-            raise RunError(f"the loss became {row['train_loss']} in epoch {epoch + 1}; try a smaller learning_rate")
         if valid is not None:
             row |= _validate(average, valid, config, size=stage.size)
         row["seconds"] = time.perf_counter() - began

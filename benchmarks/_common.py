@@ -1,0 +1,96 @@
+"""What the benchmarks share: the form of their tables, targets and results."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PHOTO = ROOT / "docs" / "images" / "astronaut.png"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A measured value beside the one it should have.
+
+    Args:
+        what: What was measured.
+        value: The measured value.
+        limit: The value it should have at most, or at least.
+        unit: Unit of both; empty for a ratio.
+        at_least: The limit is a lower one.
+    """
+
+    what: str
+    value: float
+    limit: float
+    unit: str = ""
+    at_least: bool = False
+
+    @property
+    def met(self) -> bool:
+        return self.value >= self.limit if self.at_least else self.value <= self.limit
+
+    def row(self) -> list[str]:
+        sign, unit = "≥" if self.at_least else "≤", f" {self.unit}" if self.unit else ""
+        return [self.what, f"{self.value:.3g}{unit}", f"{sign} {self.limit:g}{unit}", "met" if self.met else "not met"]
+
+
+def arguments(doc: str) -> argparse.ArgumentParser:
+    """Return a parser that explains itself by the script's docstring and knows --out."""
+    summary, _, rest = doc.partition("\n\n")
+    parser = argparse.ArgumentParser(
+        description=summary, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the results as JSON too")
+    return parser
+
+
+def report(
+    title: str, tables: Sequence[str], results: Mapping[str, object], *, out: Path | None, **extra: object
+) -> None:
+    """Print the tables and where they were measured as Markdown; write the results as JSON.
+
+    Args:
+        title: Heading.
+        tables: Markdown.
+        results: The same figures as plain data.
+        out: The JSON file; None for none.
+        extra: What else a reader must know, e.g. thread counts.
+    """
+    from mien import machine  # not before the children of startup.py ran: see there
+
+    where = {**machine.facts(), **extra, "commit": machine.git_commit()}
+    print(f"## {title}\n")
+    for table in tables:
+        print(f"{table}\n")
+    print(", ".join(f"{name} {value}" for name, value in where.items()))
+    if out is not None:
+        out.write_text(json.dumps({"machine": where, **results}, indent=2) + "\n", encoding="utf-8")
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table; its first column is text, the others are figures and stand to the right."""
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def target_table(targets: Sequence[Target]) -> str:
+    """Return a Markdown table of targets, met or not."""
+    return markdown(["target", "measured", "wanted", ""], [target.row() for target in targets])
+
+
+def target_data(targets: Sequence[Target]) -> list[dict[str, object]]:
+    """Return targets as plain data."""
+    return [asdict(target) | {"met": target.met} for target in targets]
+
+
+def existing(path: Path, *, flag: str) -> Path:
+    """Return a path to a file, or end with a line that says what to give."""
+    if not path.is_file():
+        sys.exit(f"no file '{path}'; give one with {flag}")
+    return path

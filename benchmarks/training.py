@@ -1,0 +1,210 @@
+"""How fast our training loop is beside a bare PyTorch loop of the same net (extra: train).
+
+Ours is `mien.training.fit.start`: augmentation, gradient clipping, averaged weights, and one checkpoint an epoch of
+FER2013's size. The bare loop repeats forward, backward and an SGD step on one batch. Both take turns in one process,
+with the same precision and threads. Target: ours has at least 0.95 of the bare loop's pictures a second.
+
+Example: python benchmarks/training.py --net base --size 32 --out training.json
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from _common import Target, arguments, markdown, report, target_data, target_table
+from mien.config import Stage, TrainConfig, load_recipe, recipe_names
+from mien.data.dataset import Dataset
+from mien.labels import FER2013
+from mien.models.nets import build_net
+from mien.training import fit
+from mien.training.environment import fastest_precision
+
+RATIO = 0.95
+TRAIN_PICTURES = 28_709  # FER2013 Training: what an epoch, and so a checkpoint, is counted against
+WARMUP = 3  # steps of each turn that don't count: first calls choose and compile kernels
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Speeds of one round, in pictures a second; ours with its checkpoint, which took `checkpoint_seconds`."""
+
+    ours: float
+    bare: float
+    checkpoint_seconds: float
+
+    @property
+    def ratio(self) -> float:
+        return self.ours / self.bare
+
+
+def main() -> None:
+    parser = arguments(__doc__ or "")
+    parser.add_argument("--net", default="vgg-b", choices=recipe_names(), help="recipe (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=48, help="side of the pictures in pixels (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=128, help="pictures a step (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=40, help="counted steps a turn (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each loop (default: %(default)s)")
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        choices=("auto", "32-true", "bf16-mixed", "both"),
+        help="auto takes the faster one; both compares them in the bare loop alone",
+    )
+    options = parser.parse_args()
+    torch.set_num_threads(os.cpu_count() or 1)  # as `fit.start` does
+    config = replace(load_recipe(options.net), stages=(Stage(size=options.size, epochs=1),), batch_size=options.batch)
+    if options.precision == "both":
+        compare_precisions(config, steps=options.steps, rounds=options.rounds, out=options.out)
+    else:
+        precision = fastest_precision() if options.precision == "auto" else options.precision
+        compare_loops(replace(config, precision=precision), steps=options.steps, rounds=options.rounds, out=options.out)
+
+
+def compare_loops(config: TrainConfig, *, steps: int, rounds: int, out: Path | None) -> None:
+    """Time our loop and the bare one in turns; print and write what came out."""
+    turns = []
+    for number in range(rounds):
+        sides = ("ours", "bare") if number % 2 == 0 else ("bare", "ours")  # neither has the warmer processor
+        seconds = {}
+        for side in sides:
+            if side == "ours":
+                seconds["ours"], seconds["checkpoint"] = our_seconds(config, steps=steps)
+            else:
+                seconds["bare"] = bare_seconds(config, steps=steps)
+        ours = epoch_speed(seconds["ours"], seconds["checkpoint"], batch=config.batch_size, pictures=TRAIN_PICTURES)
+        turns.append(Turn(ours, config.batch_size / seconds["bare"], seconds["checkpoint"]))
+    rows = [
+        [f"round {i}", f"{t.ours:.1f}", f"{t.bare:.1f}", f"{t.ratio:.3f}", f"{t.checkpoint_seconds:.2f} s"]
+        for i, t in enumerate(turns, start=1)
+    ]
+    target = Target(
+        what="ours / bare, median round", value=statistics.median(t.ratio for t in turns), limit=RATIO, at_least=True
+    )
+    report(
+        f"Training: {config.net}, pictures a second, {steps} steps a round",
+        [markdown(["", "ours", "bare", "ratio", "a checkpoint"], rows), target_table([target])],
+        {"targets": target_data([target]), "rounds": [asdict(t) | {"ratio": t.ratio} for t in turns]},
+        out=out,
+        **conditions(config),
+        precision=config.precision,
+    )
+
+
+def compare_precisions(config: TrainConfig, *, steps: int, rounds: int, out: Path | None) -> None:
+    """Time the bare loop in float32 and in bfloat16, in turns; print and write what came out."""
+    full, half = replace(config, precision="32-true"), replace(config, precision="bf16-mixed")
+    speeds: dict[str, list[float]] = {"32-true": [], "bf16-mixed": []}
+    for _ in range(rounds):
+        for one in (full, half):
+            speeds[one.precision].append(config.batch_size / bare_seconds(one, steps=steps))
+    rows = [[name, *(f"{s:.1f}" for s in values)] for name, values in speeds.items()]
+    medians = {name: statistics.median(values) for name, values in speeds.items()}
+    report(
+        f"Training: {config.net}, pictures a second of the bare loop, {steps} steps a round",
+        [
+            markdown(["precision", *(f"round {i + 1}" for i in range(rounds))], rows),
+            f"bf16-mixed has {medians['bf16-mixed'] / medians['32-true']:.2f} times the speed of 32-true.",
+        ],
+        {"rounds": speeds, "medians": medians},
+        out=out,
+        **conditions(config),
+    )
+
+
+def conditions(config: TrainConfig) -> dict[str, object]:
+    return {
+        "torch": torch.__version__,
+        "torch_threads": torch.get_num_threads(),
+        "batch": config.batch_size,
+        "size": config.stages[0].size,
+    }
+
+
+class Watch:
+    """A reporter that notes when each step and the epoch ended."""
+
+    def __init__(self) -> None:
+        self.steps: list[float] = []
+        self.end = 0.0
+
+    def step(self, epoch: int, done: int, total: int, loss: float, images_per_second: float) -> None:
+        self.steps.append(time.perf_counter())
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        self.end = time.perf_counter()
+
+
+def our_seconds(config: TrainConfig, *, steps: int) -> tuple[float, float]:
+    """Train one epoch with `fit.start`; return the seconds of a step, and of what ends the epoch."""
+    n = config.batch_size * (steps + WARMUP)
+    watch = Watch()
+    with tempfile.TemporaryDirectory() as folder:
+        fit.start(config, random_pictures(n, config), Path(folder, "run"), report=watch)
+    return step_seconds(watch.steps), watch.end - watch.steps[-1]
+
+
+def bare_seconds(config: TrainConfig, *, steps: int) -> float:
+    """Return the seconds of a step of the plainest loop: one batch again and again."""
+    size, channels = config.stages[0].size, config.preprocess.channels
+    net = build_net(config.net, config.preprocess, {FER2013.name: len(FER2013)}).train()
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+    optimizer = torch.optim.SGD(
+        net.parameters(), lr=0.01, momentum=config.momentum, nesterov=True, weight_decay=config.weight_decay
+    )
+    pictures = torch.randn(config.batch_size, channels, size, size).contiguous(memory_format=torch.channels_last)
+    targets = torch.randint(len(FER2013), (config.batch_size,))
+    times = []
+    for _ in range(steps + WARMUP):
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16-mixed"):
+            logits = net(pictures)[FER2013.name]
+        loss = F.cross_entropy(logits.float(), targets)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        times.append(time.perf_counter())
+    return step_seconds(times)
+
+
+def step_seconds(times: Sequence[float]) -> float:
+    """Return the mean seconds between the ends of steps, the first `WARMUP` left out."""
+    return (times[-1] - times[WARMUP - 1]) / (len(times) - WARMUP)
+
+
+def epoch_speed(step: float, checkpoint: float, *, batch: int, pictures: int) -> float:
+    """Return the pictures a second of an epoch: its steps and one checkpoint.
+
+    Args:
+        step: Seconds a step.
+        checkpoint: Seconds of what ends an epoch.
+        batch: Pictures a step; the last short batch is dropped.
+        pictures: Pictures to train on.
+    """
+    steps = pictures // batch
+    return steps * batch / (steps * step + checkpoint)
+
+
+def random_pictures(n: int, config: TrainConfig) -> Dataset:
+    """Return noise to train on, no pictures to validate with: the bare loop doesn't either."""
+    rng = np.random.default_rng(0)
+    side, channels = config.preprocess.size, config.preprocess.channels
+    return Dataset(
+        name="noise",
+        images=rng.integers(0, 256, (n, side, side, channels), dtype=np.uint8),
+        targets=rng.integers(0, len(FER2013), n),
+        labels=FER2013,
+        splits=np.zeros(n, np.int8),
+    )
+
+
+if __name__ == "__main__":
+    main()
