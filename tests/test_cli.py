@@ -135,6 +135,7 @@ BAD: list[tuple[Sequence[str], str]] = [
     (("train", "huge", "--data", "DRAWN"), "unknown recipe 'huge'; choose from"),
     (("train", "tiny", "--data", "DRAWN", "--set", "learning_rat=1"), "unknown setting 'learning_rat'"),
     (("train", "tiny", "--data", "DRAWN", "--set", "seed"), "is not key=value"),
+    (("train", "tiny", "--data", "DRAWN", "--devices", "2"), "name it with --run"),
     (("train", "--resume", "nowhere"), "not a run folder"),
     (("export", "nowhere"), "not a run folder"),
     (("evaluate", "nobody", "--data", "DRAWN"), "no model 'nobody'"),
@@ -187,6 +188,19 @@ def test_a_model_is_trained_exported_listed_measured_and_used(drawn: Path, capsy
     assert (Path("report") / "report.md").exists()
 
     assert run("predict", ASTRONAUT, "--model", "tiny") == 0
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(drawn: Path) -> None:
+    command = ["train", "tiny", "--data", str(drawn), "--run", "run", "--set", "stages=[{size=32,epochs=1}]"]
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "mien.cli", *command, "--devices", "2"],
+        capture_output=True, text=True, check=False, env=environment, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("epoch   1") == 1
+    assert Path("run/tiny.onnx").exists()
 
 
 def test_train_goes_on_where_it_was_stopped(drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -147,6 +148,7 @@ def train(
         list[str] | None, typer.Option("--set", help="Lay a setting over the recipe.", metavar="KEY=VALUE")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Another seed gives another model of the same recipe.")] = None,
+    devices: Annotated[int, typer.Option(min=1, help="Graphics cards, or processes, that share each batch.")] = 1,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run.", metavar="RUN")] = None,
 ) -> None:
     """Train a model by a recipe; stopped at any moment, it goes on with --resume.
@@ -154,6 +156,7 @@ def train(
     Example: `mien train base --data fer2013.csv`
     """
     from mien.config import load_recipe, parse_override
+    from mien.errors import ConfigError
 
     with _extra("training", "train"):
         from mien.training import fit
@@ -165,19 +168,24 @@ def train(
     else:
         overrides = dict(parse_override(text) for text in setting or [])
         config = load_recipe(recipe, overrides | ({} if seed is None else {"seed": seed}))
+        if devices > 1 and run is None:
+            raise ConfigError("several devices are several processes, which must agree on a run; name it with --run")
         dataset, path = _dataset(data, votes)
         run = run or Path("runs") / f"{config.name or config.net}-{time.strftime('%Y%m%d-%H%M%S')}"
-    _say(f"run: {run}")
+    leads = os.environ.get("LOCAL_RANK", "0") == "0"  # of several processes, one speaks
+    if leads:
+        _say(f"run: {run}")
     try:
-        with _TrainingProgress(config) as progress:
+        with _TrainingProgress(config) if leads else nullcontext() as progress:
             if resume is not None:
                 fit.resume(run, dataset, report=progress)
             else:
-                fit.start(config, dataset, run, data_path=path.resolve(), report=progress)
+                fit.start(config, dataset, run, data_path=path.resolve(), devices=devices, report=progress)
     except KeyboardInterrupt:
         err.print(f"\nstopped; go on with: mien train --resume {_escaped(str(run))}", soft_wrap=True, highlight=False)
         raise typer.Exit(130) from None
-    _export(run, dataset, target=None, storage="float16", install=None)
+    if leads:
+        _export(run, dataset, target=None, storage="float16", install=None)
 
 
 @app.command()

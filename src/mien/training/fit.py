@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -82,7 +82,7 @@ def start(
     run: Path,
     *,
     data_path: Path | None = None,
-    fabric: Fabric | None = None,
+    devices: int = 1,
     report: Reporter | None = None,
 ) -> Path:
     """Train a new model.
@@ -92,7 +92,7 @@ def start(
         dataset: Data with a "train" split, and a "valid" one if progress is to be measured.
         run: Folder to make; it holds config, environment, metrics, curves and the last checkpoint.
         data_path: Where the dataset was read from; noted, for `resume`.
-        fabric: Devices and precision, not launched yet; a single processor or graphics card when None.
+        devices: How many graphics cards, or processes where there are none, share each batch.
         report: Hears of every step and epoch.
 
     Returns:
@@ -105,7 +105,7 @@ def start(
     if (run / CONFIG).exists():
         raise RunError(f"{run} is a run already; go on with it (mien train --resume {run}) or name another --run")
     precision = fastest_precision() if config.precision == "auto" else config.precision
-    fabric = fabric or Fabric(precision=precision, devices=1)
+    fabric = _fabric(precision, devices)
     fabric.launch()  # each of several processes comes to here; past this point all of them have looked for an old run
     train = _train_tensors(dataset, config, world=fabric.world_size)
     spec = _spec(config, dataset)
@@ -113,6 +113,7 @@ def start(
         **training_facts(),
         "commit": git_commit(),
         "precision": precision,
+        "devices": devices,
         "data": {"name": dataset.name, "fingerprint": dataset.fingerprint, "path": str(data_path or "")},
         "spec": json.loads(spec.to_json()),
     }
@@ -123,13 +124,12 @@ def start(
     return _fit(config, spec, train, dataset, run, fabric, report or Silent())
 
 
-def resume(run: Path, dataset: Dataset, *, fabric: Fabric | None = None, report: Reporter | None = None) -> Path:
-    """Go on with a run that was stopped, from its last checkpoint or from the start if it has none.
+def resume(run: Path, dataset: Dataset, *, report: Reporter | None = None) -> Path:
+    """Go on with a run that was stopped, on as many devices, from its last checkpoint or, without one, from the start.
 
     Args:
         run: Folder of the run.
         dataset: The data it was started with.
-        fabric: As for `start`.
         report: As for `start`.
 
     Returns:
@@ -146,7 +146,7 @@ def resume(run: Path, dataset: Dataset, *, fabric: Fabric | None = None, report:
             "give the same --data"
         )
     spec = ModelSpec.from_json(json.dumps(environment["spec"]))
-    fabric = fabric or Fabric(precision=environment["precision"], devices=1)
+    fabric = _fabric(environment["precision"], environment["devices"])
     fabric.launch()
     train = _train_tensors(dataset, config, world=fabric.world_size)
     return _fit(config, spec, train, dataset, run, fabric, report or Silent())
@@ -165,6 +165,12 @@ def read_run(run: Path) -> tuple[TrainConfig, dict[str, Any]]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{run} is not a run folder ({error!r}); expected one that `mien train` made") from error
     return config, environment
+
+
+def _fabric(precision: Literal["32-true", "bf16-mixed"], devices: int) -> Fabric:
+    if devices == 1:
+        return Fabric(precision=precision, devices=1)
+    return Fabric(precision=precision, devices=devices, strategy="ddp")
 
 
 def read_metrics(run: Path) -> list[dict[str, float]]:

@@ -1,0 +1,180 @@
+"""What the documents say is so: tables, links, commands, settings, imports, figures of the models."""
+
+import ast
+import importlib
+import json
+import re
+import runpy
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from mien import cli
+from mien.config import TrainConfig, from_dict, load_recipe, parse_override, tomllib
+from mien.labels import FER2013, FERPLUS
+from mien.models.spec import Head, ModelSpec, Preprocess
+from mien.models.zoo import Model, list_models, shipped_dir
+from mien.vision.detect import DETECTORS
+
+ROOT = Path(__file__).parent.parent
+SCRIPT = runpy.run_path(str(ROOT / "scripts" / "update_docs.py"))
+PAGES = {p.relative_to(ROOT).as_posix(): p for p in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])}
+SHIPPED = {model.name: model for model in list_models(shipped_dir())}
+COMMANDS: Any = typer.main.get_command(cli.app)  # click's, or the copy of it that newer Typers carry
+
+FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.M | re.S)
+SPAN = re.compile(r"`([^`\n]+)`")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def blocks(language: str) -> Iterator[tuple[str, str]]:
+    """Yield page and content of each fenced block in a language."""
+    for page, path in PAGES.items():
+        for found, content in FENCE.findall(path.read_text(encoding="utf-8")):
+            if found == language:
+                yield page, content
+
+
+def lines_of_shell() -> Iterator[tuple[str, str]]:
+    for page, content in blocks("sh"):
+        for line in content.replace("\\\n", " ").splitlines():
+            if line.strip():
+                yield page, line.strip()
+
+
+def spans() -> Iterator[tuple[str, str]]:
+    """Yield page and text of each code span outside of the fences."""
+    for page, path in PAGES.items():
+        for span in SPAN.findall(FENCE.sub("", path.read_text(encoding="utf-8"))):
+            yield page, span
+
+
+def arguments_of(line: str) -> list[str] | None:
+    """Return what follows "mien" in a command line, variables before it left out; None for another command."""
+    words = shlex.split(line)
+    while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+        words = words[1:]
+    return words[1:] if words and words[0] == "mien" else None
+
+
+def command_of(arguments: list[str]) -> tuple[Any, list[str]]:
+    """Return the innermost command that arguments name, and the arguments left to it."""
+    command, rest = COMMANDS, arguments
+    while rest and rest[0] in getattr(command, "commands", {}):
+        command, rest = command.commands[rest[0]], rest[1:]
+    return command, rest
+
+
+LINES = [(page, line) for page, line in lines_of_shell() if arguments_of(line) is not None]
+SPANS = sorted({(page, span) for page, span in spans() if span.startswith("mien ")})
+RELATIVE = sorted(
+    {
+        (page, target.partition("#")[0])
+        for page, path in PAGES.items()
+        for target in LINK.findall(FENCE.sub("", path.read_text(encoding="utf-8")))
+        if not re.match(r"[a-z]+:|#", target)
+    }
+)
+
+
+@pytest.mark.parametrize(("page", "cards"), SCRIPT["PAGES"].items())
+def test_the_table_of_models_is_fresh(page: str, cards: str) -> None:
+    text = PAGES[page].read_text(encoding="utf-8")
+    table = SCRIPT["models_table"](list(SHIPPED.values()), cards=cards)
+    assert SCRIPT["renewed"](text, table) == text, "renew it: make docs"
+
+
+def test_a_table_without_models_says_so() -> None:
+    assert SCRIPT["models_table"]([], cards="") == "None yet."
+
+
+def test_a_table_tells_labels_size_and_accuracy_of_a_model(tmp_path: Path) -> None:
+    path = tmp_path / "mine.onnx"
+    path.write_bytes(bytes(1_500_000))
+    metrics = {"valid/single/accuracy": 0.684, "valid/flip/accuracy": 0.691, "test/single/accuracy": 0.70214}
+    heads = (Head(FER2013), Head(FERPLUS))
+    spec = ModelSpec(name="mine", arch="base", heads=heads, preprocess=Preprocess(), metrics=metrics)
+    table = SCRIPT["models_table"]([Model("mine", path, True, spec)], cards="docs/models/")
+    assert table.splitlines() == [
+        "| model | net | size, MB | labels | PublicTest, % | PrivateTest, % |",
+        "| --- | --- | ---: | --- | ---: | ---: |",
+        "| [mine](docs/models/mine.md) | base | 1.5 | fer2013 (7), ferplus (8) | 68.40 / 69.10 | 70.21 / – |",
+    ]
+
+
+def test_a_page_without_markers_is_refused() -> None:
+    with pytest.raises(SystemExit, match="lacks the markers"):
+        SCRIPT["renewed"]("# A page", "a table")
+
+
+@pytest.mark.parametrize(("page", "target"), RELATIVE)
+def test_what_a_page_links_to_exists(page: str, target: str) -> None:
+    assert (PAGES[page].parent / target).exists()
+
+
+@pytest.mark.parametrize(("page", "line"), LINES)
+def test_a_command_line_parses(page: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    command, rest = command_of(arguments_of(line) or [])
+    values = command.make_context(command.name, list(rest)).params  # raises what the user would see
+    if "detector" in values:
+        assert values["detector"] in DETECTORS
+    if "recipe" in values and values["resume"] is None:
+        overrides = dict(parse_override(text) for text in values["setting"] or [])
+        load_recipe("base" if values["recipe"].endswith(".toml") else values["recipe"], overrides)
+
+
+@pytest.mark.parametrize(("page", "span"), SPANS)
+def test_a_command_in_the_text_exists_with_its_options(page: str, span: str) -> None:
+    command, rest = command_of(arguments_of(span) or [])
+    assert command is not COMMANDS, f"no such command: {span}"
+    known = {name for parameter in command.params for name in parameter.opts} | {"--help"}
+    assert {word.partition("=")[0] for word in rest if word.startswith("--")} <= known
+
+
+def test_make_knows_the_targets_that_are_named() -> None:
+    named = {
+        word for _, line in lines_of_shell() if (m := re.search(r"\bmake (\w[\w-]*)$", line)) for word in m.groups()
+    }
+    named |= {span.removeprefix("make ") for _, span in spans() if re.fullmatch(r"make [\w-]+", span)}
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert {target for target in named if not re.search(rf"^{target}:", makefile, re.M)} == set()
+
+
+@pytest.mark.parametrize(("page", "content"), blocks("toml"))
+def test_a_recipe_in_the_text_is_one(page: str, content: str) -> None:
+    assert from_dict(TrainConfig, tomllib.loads(content)).epochs > 0
+
+
+@pytest.mark.parametrize(("page", "content"), blocks("python"))
+def test_python_in_the_text_compiles_and_imports_what_exists(page: str, content: str) -> None:
+    indent = len(content) - len(content.lstrip(" "))
+    tree = ast.parse("\n".join(line[indent:] for line in content.splitlines()))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            module = importlib.import_module(str(node.module))
+            for alias in node.names:  # a submodule is an attribute only once it was imported
+                assert hasattr(module, alias.name) or importlib.import_module(f"{node.module}.{alias.name}")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_model_has_a_card_with_the_figures_of_its_spec(name: str) -> None:
+    spec, folder = SHIPPED[name].spec, ROOT / "docs" / "models"
+    assert spec is not None, SHIPPED[name].problem
+    assert spec.name == name
+    assert (folder / f"{name}.md").is_file()
+    reported = {}
+    for split in ("valid", "test"):
+        metrics = json.loads((folder / name / split / "metrics.json").read_text(encoding="utf-8"))
+        for view, figures in metrics["views"].items():
+            reported[f"{split}/{view}/accuracy"] = figures["accuracy"]
+    assert reported == spec.metrics
+
+
+def test_every_card_has_its_model() -> None:
+    cards = {path.stem for path in (ROOT / "docs" / "models").glob("*.md")} - {"README"}
+    assert cards == set(SHIPPED)
