@@ -21,6 +21,7 @@ from mien.errors import OutputError
 from mien.models.zoo import read_spec
 from mien.sinks import write_picture
 from mien.sources import read_picture
+from mien.vision import detect
 
 ASTRONAUT = Path(__file__).parent.parent / "docs" / "images" / "astronaut.png"
 
@@ -120,6 +121,22 @@ def test_predict_reads_and_prints_names_that_are_not_utf8(tiny_model: Path) -> N
     assert done.returncode == 0, done.stderr
     assert rb"caf\udce9[bold].png" in done.stdout
     assert r"caf\udce9[bold].png" in Path("f.csv").read_text()
+
+
+def test_warnings_are_one_line_too(
+    tiny_model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_network(*_: object, **__: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.delenv("MIEN_YUNET", raising=False)
+    monkeypatch.setattr("pooch.retrieve", without_network)
+    detect._fetch_yunet.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("warnings.filters", [])
+        assert run("predict", ASTRONAUT, "--model", tiny_model, "--detector", "yunet") == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: cannot fetch the YuNet detector")
 
 
 BAD: list[tuple[Sequence[str], str]] = [

@@ -6,7 +6,6 @@ import json
 import re
 import runpy
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from mien.vision.detect import DETECTORS
 ROOT = Path(__file__).parent.parent
 SCRIPT = runpy.run_path(str(ROOT / "scripts" / "update_docs.py"))
 PAGES = {p.relative_to(ROOT).as_posix(): p for p in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])}
+TEXTS = {page: path.read_text(encoding="utf-8") for page, path in PAGES.items()}
 SHIPPED = {model.name: model for model in list_models(shipped_dir())}
 COMMANDS: Any = typer.main.get_command(cli.app)  # click's, or the copy of it that newer Typers carry
 
@@ -31,26 +31,20 @@ SPAN = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
-def blocks(language: str) -> Iterator[tuple[str, str]]:
-    """Yield page and content of each fenced block in a language."""
-    for page, path in PAGES.items():
-        for found, content in FENCE.findall(path.read_text(encoding="utf-8")):
-            if found == language:
-                yield page, content
+def blocks(language: str) -> list[tuple[str, str]]:
+    """Return page and content of each fenced block in a language."""
+    found = [(page, *block) for page, text in TEXTS.items() for block in FENCE.findall(text)]
+    return [(page, content) for page, of, content in found if of == language]
 
 
-def lines_of_shell() -> Iterator[tuple[str, str]]:
-    for page, content in blocks("sh"):
-        for line in content.replace("\\\n", " ").splitlines():
-            if line.strip():
-                yield page, line.strip()
+def lines_of_shell() -> list[tuple[str, str]]:
+    joined = [(page, content.replace("\\\n", " ")) for page, content in blocks("sh")]
+    return [(page, line.strip()) for page, content in joined for line in content.splitlines() if line.strip()]
 
 
-def spans() -> Iterator[tuple[str, str]]:
-    """Yield page and text of each code span outside of the fences."""
-    for page, path in PAGES.items():
-        for span in SPAN.findall(FENCE.sub("", path.read_text(encoding="utf-8"))):
-            yield page, span
+def spans() -> list[tuple[str, str]]:
+    """Return page and text of each code span outside of the fences."""
+    return [(page, span) for page, text in TEXTS.items() for span in SPAN.findall(FENCE.sub("", text))]
 
 
 def arguments_of(line: str) -> list[str] | None:
@@ -74,8 +68,8 @@ SPANS = sorted({(page, span) for page, span in spans() if span.startswith("mien 
 RELATIVE = sorted(
     {
         (page, target.partition("#")[0])
-        for page, path in PAGES.items()
-        for target in LINK.findall(FENCE.sub("", path.read_text(encoding="utf-8")))
+        for page, text in TEXTS.items()
+        for target in LINK.findall(FENCE.sub("", text))
         if not re.match(r"[a-z]+:|#", target)
     }
 )
@@ -83,9 +77,8 @@ RELATIVE = sorted(
 
 @pytest.mark.parametrize(("page", "cards"), SCRIPT["PAGES"].items())
 def test_the_table_of_models_is_fresh(page: str, cards: str) -> None:
-    text = PAGES[page].read_text(encoding="utf-8")
     table = SCRIPT["models_table"](list(SHIPPED.values()), cards=cards)
-    assert SCRIPT["renewed"](text, table) == text, "renew it: make docs"
+    assert SCRIPT["renewed"](TEXTS[page], table) == TEXTS[page], "renew it: make docs"
 
 
 def test_a_table_without_models_says_so() -> None:
@@ -137,10 +130,8 @@ def test_a_command_in_the_text_exists_with_its_options(page: str, span: str) -> 
 
 
 def test_make_knows_the_targets_that_are_named() -> None:
-    named = {
-        word for _, line in lines_of_shell() if (m := re.search(r"\bmake (\w[\w-]*)$", line)) for word in m.groups()
-    }
-    named |= {span.removeprefix("make ") for _, span in spans() if re.fullmatch(r"make [\w-]+", span)}
+    texts = [line for _, line in lines_of_shell()] + [span for _, span in spans()]
+    named = {match[1] for text in texts if (match := re.search(r"\bmake ([\w-]+)$", text))}
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert {target for target in named if not re.search(rf"^{target}:", makefile, re.M)} == set()
 

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -53,16 +54,22 @@ Votes = Annotated[Path | None, typer.Option(help="FER+ votes (fer2013new.csv); f
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; what the user can mend is one line on stderr and exit code 2."""
-    try:
-        app(args=list(arguments) if arguments is not None else None, prog_name="mien")
-    except MienError as error:
-        fail(error)
-        sys.exit(2)
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: _notice("[yellow]warning:[/]", message)
+        try:
+            app(args=list(arguments) if arguments is not None else None, prog_name="mien")
+        except MienError as error:
+            fail(error)
+            sys.exit(2)
 
 
 def fail(error: object) -> None:
     """Print one line about an error."""
-    err.print(f"[bold red]error:[/] {_escaped(str(error))}", soft_wrap=True, highlight=False)
+    _notice("[bold red]error:[/]", error)
+
+
+def _notice(kind: str, text: object) -> None:
+    err.print(f"{kind} {_escaped(str(text))}", soft_wrap=True, highlight=False)
 
 
 def _say(text: str) -> None:

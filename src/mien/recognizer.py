@@ -9,14 +9,15 @@ from mien.errors import InputError
 from mien.structures import Expression, Frame, ImageArray, Prediction
 from mien.vision.classify import ExpressionClassifier, load_classifier
 from mien.vision.crop import crop_faces
-from mien.vision.detect import FaceDetector, create_detector
+from mien.vision.detect import FaceDetector, load_detector
 
 
 class Recognizer:
     """Sees faces and names their expressions.
 
     Args:
-        detector: A detector, or a name in `vision.detect.DETECTORS`.
+        detector: A detector, or a name in `vision.detect.DETECTORS`; Haar steps in, with a warning, for a YuNet that
+            cannot be fetched.
         classifier: A classifier, or the name or path of a model.
         labels: Label set to answer with, where the model has several heads; its default one when None.
         models_dir: Where user models lie; the default directory when None.
@@ -40,7 +41,7 @@ class Recognizer:
         labels: str | None = None,
         models_dir: Path | None = None,
     ) -> None:
-        self.detector = create_detector(detector) if isinstance(detector, str) else detector
+        self.detector = load_detector(detector) if isinstance(detector, str) else detector
         self.classifier = (
             load_classifier(classifier, models_dir=models_dir) if isinstance(classifier, str) else classifier
         )

@@ -22,6 +22,7 @@ VIDEO_SUFFIXES = frozenset({".gif", ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".we
 FORMATS = "JPEG, PNG, WebP, TIFF, BMP, GIF or PNM"
 MAX_PIXELS = 100_000_000  # 300 MB as RGB; twice what cameras of 2026 take
 MAX_BYTES = 1 << 30  # of a picture file; 100 million pixels of 16-bit RGB take 600 MB
+TEXT = frozenset(b"\t\n\r" + bytes(range(32, 127)))
 FALLBACK_FPS = 25.0  # for containers that give neither times nor a rate
 
 
@@ -158,7 +159,11 @@ def _kind(path: Path) -> str:
         raise _cannot_read(path, error) from error
     if found := picture_format(start):
         return "GIF" if found == "GIF" else "picture"
-    return "video" if start and path.suffix.lower() not in PICTURE_SUFFIXES else "picture"
+    if not start or path.suffix.lower() in PICTURE_SUFFIXES:
+        return "picture"  # an empty or false one; reading it says so
+    if all(byte in TEXT for byte in start):  # FFmpeg would draw a text, and open what a playlist names
+        raise InputError(f"'{_shown(path)}' is a text; expected a video or a picture ({FORMATS})")
+    return "video"
 
 
 def _status(path: Path) -> os.stat_result:
