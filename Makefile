@@ -8,9 +8,9 @@ SOURCES := src tests scripts $(wildcard benchmarks)
 
 # Where datasets lie: $(MIEN_DATA)/fer2013/fer2013.csv.gz. Nothing but train-demo and some tests look there.
 FER2013 := $(wildcard $(MIEN_DATA)/fer2013/fer2013.csv.gz)
-DEMO_DATA := $(or $(and $(MIEN_DATA),$(FER2013)),runs/drawn.csv.gz)
+DEMO_DATA := $(or $(and $(MIEN_DATA),$(FER2013)),runs/drawn.npz)
 
-.PHONY: help demo test check train-demo lint format types wheel lock clean
+.PHONY: help demo docs test check train-demo lint format types wheel lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*## /\t/' | expand -t 14
@@ -18,6 +18,10 @@ help:  ## show this list
 demo: $(VENV)/.base  ## recognise the expression in one photo; installs no PyTorch
 	$(BIN)/mien predict docs/images/astronaut.png --out demo
 	@echo "the annotated picture is in $(CURDIR)/demo"
+
+docs: demo  ## renew the picture and the tables of models in the documents
+	cp demo/astronaut.png docs/images/demo.png
+	$(BIN)/python scripts/update_docs.py
 
 test: $(VENV)/.dev  ## run the tests
 	$(BIN)/python -m pytest
@@ -49,7 +53,7 @@ lock:  ## renew constraints.txt (Python 3.11)
 clean:  ## remove all that make made; runs/ stays
 	rm -rf $(VENV) dist build demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-runs/drawn.csv.gz: scripts/draw_faces.py src/mien/data/synthetic.py | $(VENV)/.dev
+runs/drawn.npz: scripts/draw_faces.py src/mien/data/synthetic.py | $(VENV)/.dev
 	$(BIN)/python scripts/draw_faces.py 5000 $@
 
 # hatchling goes in first and builds here, not in an environment of pip's own, so that it is the locked one too.

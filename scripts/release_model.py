@@ -18,10 +18,12 @@ from mien.data.dataset import Split
 from mien.data.readers import data_path, read_dataset
 from mien.evaluation.card import model_card
 from mien.evaluation.evaluate import evaluate
+from mien.evaluation.plots import curves
 from mien.evaluation.report import Metrics, read_metrics, write_report
 from mien.models.zoo import read_spec, shipped_dir, write_with_spec
 from mien.training.finish import export_run
-from mien.training.fit import read_run
+from mien.training.fit import METRICS, read_run
+from mien.training.fit import read_metrics as read_rows
 from mien.vision.classify import OnnxClassifier
 
 ROOT = Path(__file__).parent.parent
@@ -34,16 +36,18 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--data", help="the dataset; that of the run if not given")
     parser.add_argument("--storage", default="float16")
+    parser.add_argument("--name", help="what the model is called; as in the run if not given")
     arguments = parser.parse_args()
 
     dataset = read_dataset(data_path(arguments.data or read_run(arguments.run)[1]["data"]["path"]))
     with tempfile.TemporaryDirectory() as folder:
         path, parity = export_run(arguments.run, dataset, target=Path(folder) / "model.onnx", storage=arguments.storage)
         print(parity)
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise SystemExit(f"{size:,} bytes are more than {MAX_BYTES:,}; try --storage int8")
         spec = read_spec(path)
+        spec = replace(spec, name=arguments.name or spec.name, license="Apache-2.0")
+        write_with_spec(path, path, spec)
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise SystemExit(f"{size:,} bytes are more than {MAX_BYTES:,}; try --storage int8")
         card_folder = ROOT / "docs" / "models" / spec.name
         shutil.rmtree(card_folder, ignore_errors=True)
         figures: dict[str, float] = {}
@@ -56,11 +60,15 @@ def main() -> None:
                 figures[f"{split}/{view}/accuracy"] = result["accuracy"]
         spec = replace(spec, metrics=figures)
         write_with_spec(path, shipped_dir() / f"{spec.name}.onnx", spec)
-        shutil.copyfile(arguments.run / "metrics.jsonl", card_folder / "training.jsonl")
-        if (arguments.run / "curves.png").exists():
-            shutil.copyfile(arguments.run / "curves.png", card_folder / "curves.png")
-        picture = f"{spec.name}/test/confusion_single.png"
-        card = model_card(spec, measured, size_bytes=size, confusion_picture=picture)
+        shutil.copyfile(arguments.run / METRICS, card_folder / "training.jsonl")
+        curves(read_rows(arguments.run), card_folder / "curves.png")
+        card = model_card(
+            spec,
+            measured,
+            size_bytes=size,
+            confusion_picture=f"{spec.name}/test/confusion_single.png",
+            curves_picture=f"{spec.name}/curves.png",
+        )
         (card_folder.parent / f"{spec.name}.md").write_text(card, encoding="utf-8")
     print(figures)
 

@@ -220,6 +220,21 @@ def test_two_processes_train_one_model(drawn: Path) -> None:
     assert Path("run/tiny.onnx").exists()
 
 
+def test_a_failed_adoption_loses_no_model(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = tmp_path / "models" / "mine.onnx"
+    mine.parent.mkdir()
+    shutil.copy(tiny_model, mine)
+    error_of(capsys, "models", "add", mine, "--labels", "a,b")
+    assert mine.read_bytes() == tiny_model.read_bytes()
+
+
+def test_models_directory_may_be_named_before_add(tiny_model: Path) -> None:
+    labels = ",".join(read_spec(tiny_model).labels)
+    options = ["--labels", labels, "--graph-input", "uint8-nhwc", "--graph-output", "probabilities", "--name", "mine"]
+    assert run("models", "--models", "here", "add", tiny_model, *options) == 0
+    assert [path.name for path in Path("here").iterdir()] == ["mine.onnx"]
+
+
 def test_train_goes_on_where_it_was_stopped(drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = ["--set", "stages=[{size=32,epochs=2}]"]
     assert run("train", "tiny", "--data", drawn, "--run", "whole", *settings) == 0

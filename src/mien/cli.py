@@ -323,15 +323,19 @@ def models(context: typer.Context, as_json: Json = False, models_dir: ModelsDir 
         facts = _spec_facts(m.spec)
         accuracy = facts["accuracy"]
         table.add_row(
-            m.name, str(facts["labels"] or m.problem), str(facts["input"]), f"{m.path.stat().st_size / 1e6:.1f} MB",
+            m.name, str(facts["labels"]), str(facts["input"]), f"{m.path.stat().st_size / 1e6:.2g} MB",
             "" if accuracy is None else f"{accuracy:.1%}", str(facts["license"]), "mien" if m.shipped else "you",
         )  # fmt: skip
     out.print(table)
+    for m in found:
+        if m.problem:
+            _notice("[yellow]not usable:[/]", m.problem)
     _say(f"your models: {models_dir or user_dir()}")
 
 
 @models_app.command("add")
 def models_add(
+    context: typer.Context,
     file: Annotated[Path, typer.Argument(help="An ONNX file.")],
     labels: Annotated[str, typer.Option(help="Class names in the order of the outputs: angry,disgust,…")],
     name: Annotated[str | None, typer.Option(help="What to call it; the file's name if not given.")] = None,
@@ -347,6 +351,7 @@ def models_add(
 
     Example: `mien models add net.onnx --labels angry,disgust,fear,happy,sad,surprise,neutral --size 48`
     """
+    from tempfile import TemporaryDirectory
     from typing import cast
 
     import numpy as np
@@ -366,12 +371,11 @@ def models_add(
         graph=Graph(input=cast(Layout, graph_input), output=cast(Output, graph_output)),
         license=licence,
     )
-    path = add_model(file, spec, models_dir=models_dir)
-    try:
-        OnnxClassifier(path).predict_proba([np.zeros((1, 1, 3), np.uint8)])  # so that a wrong spec is told at once
-    except MienError:
-        path.unlink()
-        raise
+    with TemporaryDirectory() as folder:  # so that a wrong spec is told at once and no model is lost to it
+        trial = add_model(file, spec, models_dir=Path(folder))
+        OnnxClassifier(trial).predict_proba([np.zeros((1, 1, 3), np.uint8)] * 2)
+    outer = context.parent.params["models_dir"] if context.parent else None  # mien models --models DIR add …
+    path = add_model(file, spec, models_dir=models_dir or outer)
     _say(f"added: mien predict PHOTO --model {path.stem}")
 
 

@@ -28,6 +28,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise _output_error(path, error) from error
     try:
         yield temporary
+        _allow_as_umask_says(temporary)  # again, since some libraries put a file of their own in its place
         os.replace(temporary, path)
     except OSError as error:
         raise _output_error(path, error) from error
@@ -37,13 +38,18 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def _new_file_beside(path: Path) -> Path:
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=".mien-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
-    with suppress(OSError):  # mkstemp allows the owner alone; a result is readable as the user's umask says
+    _allow_as_umask_says(Path(name))
+    return Path(name)
+
+
+def _allow_as_umask_says(path: Path) -> None:
+    """Let others read a file that mkstemp made for its owner alone."""
+    with suppress(OSError):
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-    return Path(name)
+        path.chmod(0o666 & ~umask)
 
 
 def _output_error(path: Path, error: OSError) -> OutputError:

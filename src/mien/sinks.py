@@ -141,8 +141,7 @@ class AnnotatedSink:
     """Writes what was seen in a file, drawn into it, to a folder, under the file's own name.
 
     A video becomes a video, a picture a picture. Where the format can only be read, one that can be written
-    is appended to the name (clip.webm.mp4). Files of one name from different folders overwrite each other; give
-    each folder its own.
+    is appended to the name (clip.webm.mp4). Files of one name need folders of their own.
 
     Args:
         file: The picture or video the frames come from.

@@ -47,7 +47,14 @@ _DATA_LIMITS = {
 }
 
 
-def model_card(spec: ModelSpec, metrics: Sequence[Metrics], *, size_bytes: int, confusion_picture: str = "") -> str:
+def model_card(
+    spec: ModelSpec,
+    metrics: Sequence[Metrics],
+    *,
+    size_bytes: int,
+    confusion_picture: str = "",
+    curves_picture: str = "",
+) -> str:
     """Return a model's card as Markdown.
 
     Args:
@@ -56,6 +63,7 @@ def model_card(spec: ModelSpec, metrics: Sequence[Metrics], *, size_bytes: int, 
             or the first one where there is none, is also told class by class.
         size_bytes: Size of the model file.
         confusion_picture: Link to that one's confusion matrix, relative to the card; left out when empty.
+        curves_picture: Link to the training curves; likewise.
     """
     data = spec.trained_on.get("name", "")
     parts = [
@@ -64,6 +72,7 @@ def model_card(spec: ModelSpec, metrics: Sequence[Metrics], *, size_bytes: int, 
         _facts(spec, size_bytes),
         "## Training",
         _training(spec),
+        *([f"![Loss and accuracy while training]({curves_picture})"] if curves_picture else []),
         "## Results",
         *_results(spec, metrics, confusion_picture),
         "## Intended use",

@@ -86,7 +86,7 @@ class ModelSpec:
         crop: Geometry of the faces it was trained on; "fer2013" is the only one so far.
         trained_on: Name and fingerprint of the data, empty when unknown.
         license: SPDX identifier or a sentence; empty when unknown.
-        metrics: Published figures, e.g. {"PrivateTest/flip/accuracy": 0.704}.
+        metrics: Published figures, e.g. {"test/flip/accuracy": 0.704}.
         recipe: The training settings as plain data, empty when unknown.
         version: Version of this format.
     """

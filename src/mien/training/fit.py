@@ -39,6 +39,7 @@ CHECKPOINT = "last.safetensors"
 CONFIG = "config.json"
 ENVIRONMENT = "environment.json"
 METRICS = "metrics.jsonl"
+PRECISION_VARIABLE = "MIEN_TRAINING_PRECISION"  # from the first process of a run to its others
 
 EMA_EVERY = 4  # steps between updates of the average; with decay⁴ it is the same average at a quarter of the cost
 
@@ -104,7 +105,7 @@ def start(
     """
     if (run / CONFIG).exists():
         raise RunError(f"{run} is a run already; go on with it (mien train --resume {run}) or name another --run")
-    precision = fastest_precision() if config.precision == "auto" else config.precision
+    precision = _agreed_precision(devices) if config.precision == "auto" else config.precision
     fabric = _fabric(precision, devices)
     fabric.launch()  # each of several processes comes to here; past this point all of them have looked for an old run
     train = _train_tensors(dataset, config, world=fabric.world_size)
@@ -146,7 +147,7 @@ def resume(run: Path, dataset: Dataset, *, report: Reporter | None = None) -> Pa
             "give the same --data"
         )
     spec = ModelSpec.from_json(json.dumps(environment["spec"]))
-    fabric = _fabric(environment["precision"], environment["devices"])
+    fabric = _fabric(environment["precision"], environment.get("devices", 1))
     fabric.launch()
     train = _train_tensors(dataset, config, world=fabric.world_size)
     return _fit(config, spec, train, dataset, run, fabric, report or Silent())
@@ -165,6 +166,14 @@ def read_run(run: Path) -> tuple[TrainConfig, dict[str, Any]]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{run} is not a run folder ({error!r}); expected one that `mien train` made") from error
     return config, environment
+
+
+def _agreed_precision(devices: int) -> Literal["32-true", "bf16-mixed"]:
+    """Measure which precision is faster; the processes that Fabric starts for further devices take ours."""
+    if devices == 1:
+        return fastest_precision()
+    told = os.environ.setdefault(PRECISION_VARIABLE, fastest_precision())
+    return "bf16-mixed" if told == "bf16-mixed" else "32-true"
 
 
 def _fabric(precision: Literal["32-true", "bf16-mixed"], devices: int) -> Fabric:
@@ -403,7 +412,6 @@ def _spec(config: TrainConfig, dataset: Dataset) -> ModelSpec:
         heads=tuple(heads),
         preprocess=config.preprocess,
         trained_on={"name": dataset.name, "fingerprint": dataset.fingerprint},
-        license="Apache-2.0",
         recipe=json.loads(json.dumps(asdict(config) | {"name": config.name or config.net})),
     )
 

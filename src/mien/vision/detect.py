@@ -248,6 +248,7 @@ def _fetch_yunet() -> tuple[Path | None, str]:
     import pooch  # takes long to import, and is rarely needed
 
     folder = pooch.os_cache("mien")
+    pooch.get_logger().setLevel("WARNING")
     try:
         downloader = pooch.HTTPDownloader(timeout=FETCH_TIMEOUT)
         path = pooch.retrieve(YUNET_URL, YUNET_HASH, fname=YUNET_FILE, path=folder, downloader=downloader)
