@@ -1,4 +1,4 @@
-"""From a run folder to a model: calibrate on the validation split, export, check against PyTorch (extra: train)."""
+"""From a run folder to a model: settle, calibrate, export, check against PyTorch (extra: train)."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
+import torch
+from torch import nn
 
 from mien.data.dataset import Dataset
 from mien.errors import DatasetError, RunError
 from mien.evaluation.calibration import fit_temperature
 from mien.labels import FERPLUS
 from mien.models.export import Parity, Storage, check_parity, export, torch_logits
+from mien.models.nets import Net, normalize
 from mien.models.spec import ModelSpec
 from mien.models.zoo import write_with_spec
 from mien.structures import FloatArray, IntArray
 from mien.training.checkpoint import load_average
 from mien.training.fit import CHECKPOINT
+from mien.vision.preprocess import preprocess
 
+N_STATISTICS = 8192  # pictures that batch statistics are taken from
 N_PARITY = 512  # pictures on which the export is compared with PyTorch
 
 
@@ -28,7 +33,7 @@ def export_run(
 
     Args:
         run: The run's folder.
-        dataset: The data it was trained on; its "valid" split calibrates the model.
+        dataset: The data it was trained on; its "train" split gives the batch statistics, "valid" calibrates.
         target: The .onnx file to write; `run`/NAME.onnx when None.
         storage: "float32", "float16" or "int8".
         install: Models directory to put a copy into; none when None.
@@ -43,6 +48,7 @@ def export_run(
     if not (run / CHECKPOINT).exists():
         raise RunError(f"{run} has no checkpoint yet; go on with it: mien train --resume {run}")
     net, spec = load_average(run / CHECKPOINT)
+    settle_norms(net, dataset.split("train"), spec)
     try:
         pictures = dataset.split("valid")
     except DatasetError:
@@ -60,11 +66,28 @@ def export_run(
     return path, parity
 
 
-def with_metrics(path: Path, spec: ModelSpec, metrics: dict[str, float]) -> None:
-    """Note published figures in a model file's spec."""
-    from dataclasses import replace
+@torch.no_grad()
+def settle_norms(net: Net, train: Dataset, spec: ModelSpec) -> None:
+    """Take the statistics of batch normalisation anew, from plain pictures, for the averaged weights; in place.
 
-    write_with_spec(path, path, replace(spec, metrics=metrics))
+    While training they were those of other weights and of augmented pictures, which sampling has smoothed. Precise
+    batch norm: Wu & Johnson 2021, arXiv:2105.07576.
+
+    Args:
+        net: The averaged net.
+        train: Pictures it was trained on; a fixed random choice of them is used.
+        spec: Says how they are preprocessed.
+    """
+    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean over all batches
+        norm.train()
+    chosen = np.random.default_rng(0).permutation(len(train))[:N_STATISTICS]
+    pixels = torch.from_numpy(preprocess(train.images[chosen], spec.preprocess))
+    for chunk in torch.split(pixels, 256):
+        net(normalize(chunk.permute(0, 3, 1, 2).float(), spec.preprocess.normalize))
+    net.eval()
 
 
 def _temperature(logits: FloatArray, pictures: Dataset, head: str) -> float:
