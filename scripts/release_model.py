@@ -59,6 +59,7 @@ def main() -> None:
             for view, result in measured[-1]["views"].items():
                 figures[f"{split}/{view}/accuracy"] = result["accuracy"]
         spec = replace(spec, metrics=figures)
+        shipped_dir().mkdir(exist_ok=True)
         write_with_spec(path, shipped_dir() / f"{spec.name}.onnx", spec)
         shutil.copyfile(arguments.run / METRICS, card_folder / "training.jsonl")
         curves(read_rows(arguments.run), card_folder / "curves.png")

@@ -76,7 +76,7 @@ def model2020(channels: int, size: int) -> Body:
         layers += [_conv_bn_relu(previous, width), nn.MaxPool2d(2)]
     side = size // 8
     layers += [FixedSide(side), nn.Flatten(), nn.Dropout(0.5)]
-    layers += [nn.Linear(256 * side**2, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, 128), nn.ReLU()]
+    layers += [nn.Linear(256 * side**2, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU()]
     return nn.Sequential(*layers), 128
 
 
