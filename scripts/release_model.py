@@ -55,6 +55,7 @@ def main() -> None:
         classifier = OnnxClassifier(path)
         for split in MEASURED:
             report = write_report(evaluate(classifier, dataset, split=split), card_folder / split)
+            (report.parent / "report.html").unlink()  # the same once more, with the pictures inside
             measured.append(read_metrics(report.parent / "metrics.json"))
             for view, result in measured[-1]["views"].items():
                 figures[f"{split}/{view}/accuracy"] = result["accuracy"]

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,10 @@ from mien.data.prepare import prepare
 from mien.data.synthetic import draw_faces
 from mien.errors import OutputError
 from mien.models.zoo import read_spec
-from mien.sinks import write_picture
+from mien.sinks import VideoSink, write_picture
 from mien.sources import read_picture
 from mien.vision import detect
+from mien.vision.explain import explain_faces
 
 ASTRONAUT = Path(__file__).parent.parent / "docs" / "images" / "astronaut.png"
 
@@ -88,6 +90,25 @@ def test_predict_says_why_there_is_no_expression(tiny_model: Path, capsys: pytes
     assert row["note"] == "no face found"
 
 
+def test_predict_says_uncertain_below_the_least_confidence(
+    tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("predict", ASTRONAUT, "--model", tiny_model, "--min-confidence", 0.99, "--csv", "faces.csv")
+    assert run(*arguments) == 0
+    assert "uncertain (" in capsys.readouterr().out
+    (row,) = csv.DictReader(Path("faces.csv").read_text().splitlines())
+    assert (row["label"], row["certain"]) == ("uncertain", "false")
+
+
+def test_a_video_s_row_counts_uncertain_answers(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = read_picture(ASTRONAUT)
+    with VideoSink("clip.avi", fps=5) as video:
+        for _ in range(2):
+            video.write(image)
+    assert run("predict", "clip.avi", "--model", tiny_model, "--min-confidence", 0.99, "--detector", "whole") == 0
+    assert "uncertain 100%" in capsys.readouterr().out
+
+
 def test_predict_goes_on_after_a_bad_file(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = Path("album/day1")
     folder.mkdir(parents=True)
@@ -110,6 +131,24 @@ def test_pictures_of_one_name_do_not_overwrite_each_other(tiny_model: Path) -> N
         shutil.copy(ASTRONAUT, Path(folder) / "a.png")
     assert run("predict", "one/a.png", "two/a.png", "two", "--model", tiny_model, "--out", "seen") == 0
     assert len(list(Path("seen").rglob("a.png"))) == 2
+
+
+def test_explain_draws_a_row_for_each_face(
+    tiny_model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.vision.explain.explain_faces", partial(explain_faces, n_masks=4))
+    assert run("explain", ASTRONAUT, "--model", tiny_model, "--out", "new/explained", "--label", "Anger") == 0
+    first, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("face 1: angry ")
+    assert last.split() == ["explained:", str(Path("new/explained/astronaut-explained.png"))]
+    assert read_picture("new/explained/astronaut-explained.png").shape[0] < 400
+
+
+def test_explain_says_that_there_is_no_face(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_picture("wall.png", np.full((200, 200, 3), 128, np.uint8))
+    assert run("explain", "wall.png", "--model", tiny_model, "--out", "explained") == 0
+    assert capsys.readouterr().out == "wall.png: no face found\n"
+    assert not Path("explained").exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
@@ -145,8 +184,13 @@ BAD: list[tuple[Sequence[str], str]] = [
     (("predict", "ASTRONAUT", "--model", "MODEL", "--detector", "hair"), "choose from haar"),
     (("predict", "ASTRONAUT", "--model", "MODEL", "--labels", "ferg"), "choose from fer2013, ferplus"),
     (("predict", "ASTRONAUT", "--model", "MODEL", "--min-score", "7"), "expected 0 to 1"),
+    (("predict", "ASTRONAUT", "--model", "MODEL", "--min-confidence", "7"), "expected 0 to 1"),
     (("predict", "ASTRONAUT", "--model", "MODEL", "--csv", "no/such/folder/f.csv"), "cannot write"),
     (("predict", "ASTRONAUT", "--model", "ASTRONAUT.onnx"), "no model file"),
+    (("explain", "nowhere.png", "--model", "MODEL"), "nowhere.png"),
+    (("explain", "ASTRONAUT", "--model", "nobody"), "no model 'nobody'"),
+    (("explain", "ASTRONAUT", "--model", "MODEL", "--label", "bored"), "expected one of angry, disgust"),
+    (("explain", "ASTRONAUT", "--model", "MODEL", "--detector", "hair"), "choose from haar"),
     (("train", "tiny", "--data", "nowhere.csv"), "no dataset at 'nowhere.csv'"),
     (("train", "tiny"), "pass --data PATH or set MIEN_DATA"),
     (("train", "huge", "--data", "DRAWN"), "unknown recipe 'huge'; choose from"),
@@ -250,7 +294,17 @@ def test_data_info_counts_and_draws_a_sheet(drawn: Path, capsys: pytest.CaptureF
 
 
 def test_help_of_every_command_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("predict", "train", "export", "evaluate", "models", "models add", "data info", "data prepare"):
+    for command in (
+        "predict",
+        "explain",
+        "train",
+        "export",
+        "evaluate",
+        "models",
+        "models add",
+        "data info",
+        "data prepare",
+    ):
         assert run(*command.split(), "--help") == 0
         assert f"mien {command}" in capsys.readouterr().out, command
 

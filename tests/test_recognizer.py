@@ -60,6 +60,22 @@ def test_labels_choose_the_head(tiny_model: Path) -> None:
         Recognizer("whole", str(tiny_model), labels="ferg")
 
 
+def test_an_answer_below_the_least_confidence_is_uncertain(tiny_model: Path) -> None:
+    image = np.zeros((48, 48, 3), np.uint8)
+    (plain,) = Recognizer("whole", str(tiny_model)).recognize(image)
+    (strict,) = Recognizer("whole", str(tiny_model), min_confidence=0.99).recognize(image)
+    assert plain.certain
+    assert plain.label == plain.prediction.label == strict.prediction.label
+    assert strict.label == "uncertain"
+    assert strict.prediction.as_dict() == plain.prediction.as_dict()
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
+def test_a_least_confidence_out_of_range_is_refused(tiny_model: Path, value: float) -> None:
+    with pytest.raises(ConfigError, match="expected 0 to 1"):
+        Recognizer("whole", str(tiny_model), min_confidence=value)
+
+
 def test_stream_yields_every_frame_in_order(tiny_model: Path) -> None:
     pictures = [Frame(np.full((50, 50, 3), i, np.uint8), time=i / 10, index=i, source="drawn") for i in range(4)]
     seen = list(Recognizer("whole", str(tiny_model)).stream(pictures))

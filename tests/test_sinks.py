@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +42,8 @@ class TestTables:
         with (tmp_path / "a.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
         assert list(rows[0]) == [
-            "source", "index", "time", "face", "track", "x1", "y1", "x2", "y2", "score", "label", "confidence", "note",
-            "p_angry", "p_disgust", "p_fear", "p_happy", "p_sad", "p_surprise", "p_neutral",
+            "source", "index", "time", "face", "track", "x1", "y1", "x2", "y2", "score", "label", "confidence",
+            "certain", "note", "p_angry", "p_disgust", "p_fear", "p_happy", "p_sad", "p_surprise", "p_neutral",
         ]  # fmt: skip
         assert [(row["index"], row["face"], row["label"], row["note"]) for row in rows] == [
             ("0", "1", "happy", ""),
@@ -61,6 +62,16 @@ class TestTables:
         assert lines[0]["faces"][0]["probabilities"]["happy"] == pytest.approx(0.6)
         assert lines[0]["faces"][0]["box"] == [1.3, 2, 31, 42]
         assert lines[1] == {"source": "a.mp4", "index": 1, "time": 0.04, "faces": [], "note": "no face found"}
+
+    def test_an_uncertain_answer_is_written_as_such_and_its_probabilities_stay(self, tmp_path: Path) -> None:
+        unsure = replace(HAPPY, min_confidence=0.7)
+        with CsvSink(tmp_path / "a.csv", FER2013) as table:
+            table.write(frame(), [HAPPY, unsure])
+        with (tmp_path / "a.csv").open(newline="") as file:
+            rows = [(row["label"], row["certain"], row["confidence"], row["p_happy"]) for row in csv.DictReader(file)]
+        assert rows == [("happy", "true", "0.6", "0.6"), ("uncertain", "false", "0.6", "0.6")]
+        face = json.loads(json.dumps(record(frame(), [unsure])))["faces"][0]
+        assert (face["label"], face["certain"], face["probabilities"]["happy"]) == ("uncertain", False, 0.6)
 
     @pytest.mark.parametrize("sink_type", [CsvSink, JsonlSink])
     def test_rows_are_on_disk_before_the_run_ends(

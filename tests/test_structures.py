@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.labels import FER2013, LabelSet
-from mien.structures import Box, Face, Prediction
+from mien.structures import Box, Expression, Face, Prediction
 
 pixels = st.floats(-1000, 1000, allow_nan=False, width=32)
 sides = st.floats(1, 1000, allow_nan=False, width=32)
@@ -72,3 +74,20 @@ def test_ties_go_to_the_first_label() -> None:
 def test_a_prediction_refuses_another_number_of_labels() -> None:
     with pytest.raises(ValueError, match="shorter"):
         Prediction(np.array([0.5, 0.5], np.float32), FER2013).as_dict()
+
+
+@pytest.mark.parametrize(
+    ("min_confidence", "answer"), [(0.0, "happy"), (0.5, "happy"), (0.75, "happy"), (0.76, "uncertain")]
+)
+def test_an_expression_is_uncertain_below_its_least_confidence(min_confidence: float, answer: str) -> None:
+    probabilities = np.array([0, 0, 0, 0.75, 0.25, 0, 0], np.float32)
+    expression = Expression(Face(Box(0, 0, 1, 1), 0.9), Prediction(probabilities, FER2013), min_confidence)
+    assert expression.label == answer
+    assert expression.certain == (answer == "happy")
+    assert expression.prediction.label == "happy"
+
+
+def test_another_prediction_is_held_to_the_same_confidence() -> None:
+    even, sure = (Prediction(np.array(p, np.float32), LabelSet("ab", ("a", "b"))) for p in ([0.5, 0.5], [0, 1]))
+    expression = Expression(Face(Box(0, 0, 1, 1), 0.9), even, 0.6)
+    assert (expression.label, replace(expression, prediction=sure).label) == ("uncertain", "b")

@@ -22,10 +22,11 @@ from mien.errors import InputError, MienError, MissingExtra
 
 if TYPE_CHECKING:
     from mien.config import TrainConfig
-    from mien.data.dataset import Dataset
+    from mien.data.dataset import Dataset, Split
     from mien.models.spec import ModelSpec
     from mien.recognizer import Recognizer
-    from mien.structures import Expression, Frame
+    from mien.structures import Expression, Frame, ImageArray
+    from mien.vision.classify import OnnxClassifier
 
 app = typer.Typer(
     help="Facial expression recognition: see, train, evaluate and compare.\n\n"
@@ -99,6 +100,9 @@ def predict(
     labels: Annotated[str | None, typer.Option(help="Label set, for models that have two.")] = None,
     detector: Annotated[str, typer.Option(help="haar, yunet, whole, …; an unknown name lists them all.")] = "haar",
     min_score: Annotated[float | None, typer.Option(help="Leave out faces the detector is less sure of.")] = None,
+    min_confidence: Annotated[
+        float, typer.Option(help="Answer 'uncertain' where no expression is as probable as this.")
+    ] = 0.0,
     top: Annotated[int, typer.Option(min=1, help="How many expressions to show for each face.")] = 1,
     glob: Annotated[str | None, typer.Option(help="Which files of a folder, e.g. '*.jpg'.")] = None,
     models_dir: ModelsDir = None,
@@ -111,7 +115,10 @@ def predict(
     from mien.sinks import CsvSink, JsonlSink, record
     from mien.vision.detect import load_detector
 
-    recognizer = Recognizer(load_detector(detector, min_score=min_score), model, labels=labels, models_dir=models_dir)
+    recognizer = Recognizer(
+        load_detector(detector, min_score=min_score), model,
+        labels=labels, min_confidence=min_confidence, models_dir=models_dir,
+    )  # fmt: skip
     places, failures = _expand(paths, glob)
     records: list[dict[str, object]] = []
     table = _table("picture", "face", "expression", "probability", "box")
@@ -143,6 +150,44 @@ def predict(
             _say(f"annotated: {to}")
     if failures:
         raise typer.Exit(2)
+
+
+@app.command()
+def explain(
+    photo: Annotated[Path, typer.Argument(help="A picture with faces.")],
+    to: Annotated[Path, typer.Option("--out", help="Folder of PHOTO-explained.png.", metavar="DIR")] = Path(),
+    label: Annotated[str | None, typer.Option(help="What to explain; each face's own label if not given.")] = None,
+    model: Annotated[str, typer.Option(help="Name from `mien models`, or an .onnx file.")] = "base",
+    labels: Annotated[str | None, typer.Option(help="Label set, for models that have two.")] = None,
+    detector: Annotated[str, typer.Option(help="haar, yunet, whole, …; an unknown name lists them all.")] = "haar",
+    models_dir: ModelsDir = None,
+) -> None:
+    """Draw which parts of each face its expression rests on.
+
+    Example: `mien explain photo.jpg --out explained`
+    """
+    from mien.recognizer import Recognizer
+    from mien.sinks import make_folder, write_picture
+    from mien.sources import read_picture
+    from mien.vision.crop import crop_faces
+    from mien.vision.explain import draw_explanations, explain_faces
+
+    recognizer = Recognizer(detector, model, labels=labels, models_dir=models_dir)
+    image = read_picture(photo)
+    crops = crop_faces(image, recognizer.detector.detect(image), geometry=recognizer.classifier.spec.crop)
+    with _bar("explaining") as progress:
+        explanations = explain_faces(
+            recognizer.classifier, crops, label=label, head=recognizer.head.labels.name, progress=progress
+        )
+    if not explanations:
+        _say(f"{photo}: no face found")
+        return
+    path = to / f"{photo.stem}-explained.png"
+    make_folder(to)
+    write_picture(path, draw_explanations(explanations))
+    for number, explanation in enumerate(explanations, start=1):
+        _say(f"face {number}: {explanation.label} {explanation.probability:.0%}")
+    _say(f"explained: {path}")
 
 
 @app.command()
@@ -223,47 +268,147 @@ def export(
 
 @app.command()
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Name from `mien models`, or an .onnx file.")],
-    data: Data = None,
+    model: Annotated[list[str] | None, typer.Argument(help="Names from `mien models`, or .onnx files.")] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="Dataset: file, folder or zip; may be repeated; $MIEN_DATA if not given.", metavar="PATH"),
+    ] = None,
     votes: Votes = None,
     split: Annotated[str, typer.Option(help="train, valid (PublicTest) or test (PrivateTest).")] = "test",
+    views: Annotated[str, typer.Option(help="Of single, flip, tencrop.", metavar="VIEW,…")] = "single,flip",
     labels: Annotated[str | None, typer.Option(help="Label set, for models that have two.")] = None,
     to: Annotated[
         Path | None, typer.Option("--out", help="Folder of the report; reports/MODEL-DATA-SPLIT if not given.")
     ] = None,
+    answer_accuracy: Annotated[
+        float, typer.Option(help="From which confidence on are answers as accurate as this?")
+    ] = 0.8,
+    published: Annotated[
+        bool, typer.Option("--published", help="Measure what the specs of shipped models, or of these, claim again.")
+    ] = False,
     as_json: Json = False,
     models_dir: ModelsDir = None,
 ) -> None:
-    """Measure a model: accuracy with interval, F1, confusion matrix, calibration; writes report.md.
+    """Measure models: accuracy with interval, F1, confusion matrix, calibration; writes report.md.
 
     Example: `mien evaluate base --data fer2013.csv --split valid`
     """
-    from mien.data.dataset import SPLITS
     from mien.errors import ConfigError
+    from mien.evaluation.evaluate import Evaluation, labelled_for
     from mien.evaluation.evaluate import evaluate as run_evaluation
-    from mien.evaluation.report import to_metrics, write_report
+    from mien.evaluation.report import file_name, to_metrics, write_report, write_reports
+    from mien.evaluation.sheets import mistakes_sheet
     from mien.vision.classify import load_classifier
 
-    chosen = next((name for name in SPLITS if name == split), None)
-    if chosen is None:
-        raise ConfigError(f"unknown split '{split}'; choose from {', '.join(SPLITS)}")
-    classifier = load_classifier(model, models_dir=models_dir)
-    dataset, _ = _dataset(data, votes)
-    with _bar("evaluating") as progress:
-        evaluation = run_evaluation(classifier, dataset, split=chosen, head=labels, progress=progress)
-    folder = to or Path("reports") / f"{classifier.spec.name}-{dataset.name}-{split}"
-    report = write_report(evaluation, folder)
-    if as_json:
-        print(json.dumps(to_metrics(evaluation), indent=2))
+    places: Sequence[str | None] = data or [None]
+    if published:
+        _check_published(model, places, votes, as_json=as_json, models_dir=models_dir)
         return
-    table = _table("view", "accuracy", "95 % interval", "balanced", "macro-F1", "NLL", "ECE")
-    for name, view in evaluation.views.items():
-        a = view.accuracy
+    if not model:
+        raise ConfigError("no model to evaluate; name one or more, see `mien models`")
+    if votes is not None and len(places) > 1:
+        raise ConfigError("--votes belongs to one dataset; evaluate the others apart")
+    chosen = _split(split)
+    classifiers = [load_classifier(name, models_dir=models_dir) for name in model]
+    names = _names(model, classifiers)
+    evaluations: list[Evaluation] = []
+    sheets: list[ImageArray] = []
+    for place in places:
+        read, _ = _dataset(place, votes)
+        for classifier, name in zip(classifiers, names, strict=True):
+            dataset = labelled_for(read, [classifier.spec.head(labels)])
+            with _bar(f"{name} on {dataset.name}") as progress:
+                evaluation = run_evaluation(
+                    classifier, dataset, split=chosen, views=views.split(","), head=labels, name=name,
+                    answer_accuracy=answer_accuracy, progress=progress,
+                )  # fmt: skip
+            evaluations.append(evaluation)
+            sheets.append(mistakes_sheet(evaluation, dataset, view=next(iter(evaluation.views))))
+    on = "+".join(dict.fromkeys(evaluation.dataset for evaluation in evaluations))
+    folder = to or Path("reports") / file_name("+".join(names), on, split)
+    several = len(evaluations) > 1
+    if several:
+        report = write_reports(evaluations, folder, sheets=sheets)
+    else:
+        report = write_report(evaluations[0], folder, sheet=sheets[0])
+    if as_json:
+        metrics = [to_metrics(evaluation) for evaluation in evaluations]
+        print(json.dumps(metrics if several else metrics[0], indent=2))
+        return
+    table = _table(
+        *(["model", "data"] if several else []), "view", "accuracy", "95 % interval", "balanced", "macro-F1", "NLL",
+        "ECE",
+    )  # fmt: skip
+    for evaluation in evaluations:
+        for view, result in evaluation.views.items():
+            a = result.accuracy
+            table.add_row(
+                *([evaluation.name, evaluation.dataset] if several else []), view, f"{a.value:.2%}",
+                f"{a.low:.2%} – {a.high:.2%}", f"{result.balanced_accuracy:.2%}", f"{result.macro_f1:.2%}",
+                f"{result.honesty.nll:.3f}", f"{result.honesty.ece:.3f}",
+            )  # fmt: skip
+    out.print(table)
+    _say(f"report: {report}")
+
+
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(help="A model: name from `mien models`, or an .onnx file.")],
+    b: Annotated[str, typer.Argument(help="Another one.")],
+    data: Data = None,
+    votes: Votes = None,
+    split: Annotated[str, typer.Option(help="train, valid (PublicTest) or test (PrivateTest).")] = "valid",
+    view: Annotated[str, typer.Option(help="single, flip or tencrop.")] = "single",
+    labels: Annotated[str | None, typer.Option(help="Label set, for models that have two.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write to; reports/A-B-DATA-SPLIT if not given.")
+    ] = None,
+    as_json: Json = False,
+    models_dir: ModelsDir = None,
+) -> None:
+    """Compare two models on the same pictures: is one better, by how much, and where.
+
+    To compare is to decide, so it is done on the valid split unless told otherwise.
+
+    Example: `mien compare base runs/mine/mine.onnx --data fer2013.csv`
+    """
+    from mien.evaluation import compare as comparing
+    from mien.evaluation.evaluate import evaluate as run_evaluation
+    from mien.evaluation.evaluate import labelled_for
+    from mien.evaluation.report import file_name
+    from mien.evaluation.sheets import differences_sheet
+    from mien.vision.classify import load_classifier
+
+    chosen = _split(split)
+    classifiers = [load_classifier(model, models_dir=models_dir) for model in (a, b)]
+    names = _names([a, b], classifiers)
+    read, _ = _dataset(data, votes)
+    dataset = labelled_for(read, [classifier.spec.head(labels) for classifier in classifiers])
+    evaluations = []
+    for classifier, name in zip(classifiers, names, strict=True):
+        with _bar(name) as progress:
+            evaluation = run_evaluation(
+                classifier, dataset, split=chosen, views=[view], head=labels, name=name, progress=progress
+            )
+        evaluations.append(evaluation)
+    comparison = comparing.compare(evaluations[0], evaluations[1], view=view)
+    sheet = differences_sheet(evaluations[0], evaluations[1], dataset, view=view)
+    folder = to or Path("reports") / file_name(*names, dataset.name, split)
+    report = comparing.write_comparison(comparison, folder, sheet=sheet)
+    if as_json:
+        print(json.dumps(comparing.to_plain(comparison), indent=2))
+        return
+    table = _table("class", "pictures", "recall A", "recall B", "only A", "only B", "p")
+    for c in comparison.classes:
         table.add_row(
-            name, f"{a.value:.2%}", f"{a.low:.2%} – {a.high:.2%}", f"{view.balanced_accuracy:.2%}",
-            f"{view.macro_f1:.2%}", f"{view.nll:.3f}", f"{view.ece:.3f}",
+            c.label, f"{c.support:,}", f"{c.recall_a:.1%}", f"{c.recall_b:.1%}", f"{c.only_a:,}", f"{c.only_b:,}",
+            comparing.p_text(c.p_value),
         )  # fmt: skip
     out.print(table)
+    for letter, name, accuracy in zip("AB", names, comparison.accuracies, strict=True):
+        _say(f"{letter}: {name}, accuracy {accuracy:.2%}")
+    _say(f"B − A: {comparison.difference:+.2%}, 95 % interval {comparison.low:+.2%} to {comparison.high:+.2%}")
+    _say(comparing.verdict(comparison))
     _say(f"report: {report}")
 
 
@@ -423,6 +568,44 @@ def data_prepare(
     _say(f"{len(dataset):,} pictures: {to}")
 
 
+@data_app.command("audit")
+def data_audit(
+    path: Annotated[str | None, typer.Argument(help="Dataset; $MIEN_DATA if not given.")] = None,
+    votes: Votes = None,
+    to: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the report; reports/audit-DATA if not given.", metavar="DIR")
+    ] = None,
+    threshold: Annotated[float, typer.Option(help="Least correlation of near duplicates, up to 1.")] = 0.9,
+    as_json: Json = False,
+) -> None:
+    """Find exact and near duplicates, leaks between splits, labels in conflict, and pictures of no face.
+
+    Example: `mien data audit fer2013.csv --out audits/fer2013`
+    """
+    from mien.data.audit import audit
+    from mien.data.audit_report import figures, write_audit
+
+    dataset, _ = _dataset(path, votes)
+    with _bar("comparing") as progress:
+        audited = audit(dataset, threshold=threshold, progress=progress)
+    report = write_audit(audited, dataset, to or Path("reports") / f"audit-{dataset.name}")
+    found = figures(audited, has_votes=dataset.votes is not None)
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    table = _table("split", "pictures", *(f"also in {name}" for name in found["splits"]), "blank", "not a face")
+    for name, part in found["splits"].items():
+        also = ("" if other == name else f"{part['same_photo'][other]:,}" for other in found["splits"])
+        table.add_row(name, f"{part['pictures']:,}", *also, f"{part['blank']:,}", f"{part['not_a_face']:,}")
+    out.print(table)
+    for what, group in (("the same pixels", found["exact"]), ("the same photo", found["clusters"])):
+        _say(
+            f"{group['pictures']:,} pictures in {group['groups']:,} groups of {what}; "
+            f"{group['conflicting_groups']:,} groups have several labels"
+        )
+    _say(f"report: {report}")
+
+
 def _expand(paths: Sequence[Path], glob: str | None) -> tuple[dict[Path, Path], int]:
     """Return the files that paths mean, each with the place of its result below --out, and the number of failures.
 
@@ -465,7 +648,7 @@ def _add_rows(table: Table, file: Path, seen: Sequence[Sequence[Expression]], *,
     """Add a row a face for a picture; for a video one row that sums it up."""
     name = _escaped(file.name)
     if len(seen) > 1:
-        counts = Counter(e.prediction.label for expressions in seen for e in expressions)
+        counts = Counter(e.label for expressions in seen for e in expressions)
         total = sum(counts.values())
         shares = ", ".join(f"{label} {n / total:.0%}" for label, n in counts.most_common(3)) or "no face found"
         table.add_row(name, f"{total} in {len(seen)} frames", shares, "", "")
@@ -475,9 +658,12 @@ def _add_rows(table: Table, file: Path, seen: Sequence[Sequence[Expression]], *,
             table.add_row(name, "–", "no face found", "", "")
         for number, expression in enumerate(expressions, start=1):
             best = expression.prediction.top(top)
+            names = [label for label, _ in best]
+            if not expression.certain:
+                names[0] = f"{expression.label} ({names[0]})"
             box = expression.face.box
             table.add_row(
-                name, str(number), "\n".join(label for label, _ in best), "\n".join(f"{p:.0%}" for _, p in best),
+                name, str(number), "\n".join(names), "\n".join(f"{p:.0%}" for _, p in best),
                 f"{box.x1:.0f},{box.y1:.0f} – {box.x2:.0f},{box.y2:.0f}",
             )  # fmt: skip
 
@@ -488,6 +674,63 @@ def _dataset(argument: str | None, votes: Path | None, *, size: int | None = Non
     path = data_path(argument)
     with err.status(f"reading {_escaped(str(path))}"):
         return read_dataset(path, votes=votes, size=size), path
+
+
+def _check_published(
+    names: Sequence[str] | None, places: Sequence[str | None], votes: Path | None, *, as_json: bool,
+    models_dir: Path | None,
+) -> None:  # fmt: skip
+    from dataclasses import asdict
+
+    from mien.errors import ConfigError
+    from mien.evaluation.published import check_published
+    from mien.models.zoo import list_models
+    from mien.vision.classify import load_classifier
+
+    chosen = names or [model.name for model in list_models(models_dir) if model.shipped]
+    if not chosen:
+        raise ConfigError("no model came with mien; name those whose figures are to be checked")
+    if len(places) > 1:
+        raise ConfigError("--published takes one dataset, that which the models were trained on")
+    classifiers = [load_classifier(name, models_dir=models_dir) for name in chosen]
+    dataset, _ = _dataset(places[0], votes)
+    rows: list[dict[str, object]] = []
+    wrong: list[str] = []
+    table = _table("model", "figure", "published", "measured", "difference")
+    for name, classifier in zip(chosen, classifiers, strict=True):
+        with _bar(name) as progress:
+            claims = check_published(classifier, dataset, progress=progress)
+        for claim in claims:
+            difference = claim.measured - claim.published
+            rows.append({"model": name, **asdict(claim), "holds": claim.holds})
+            table.add_row(
+                name, claim.key, f"{claim.published:.3%}", f"{claim.measured:.3%}", f"{100 * difference:+.3f} points"
+            )
+            if not claim.holds:
+                wrong.append(f"{name} {claim.key} by {100 * difference:+.3f} points")
+    if as_json:
+        print(json.dumps(rows, indent=2))
+    else:
+        out.print(table)
+    if wrong:
+        fail(f"not reproduced: {'; '.join(wrong)}")
+        raise typer.Exit(2)
+
+
+def _split(name: str) -> Split:
+    from mien.data.dataset import SPLITS
+    from mien.errors import ConfigError
+
+    for split in SPLITS:
+        if split == name:
+            return split
+    raise ConfigError(f"unknown split '{name}'; choose from {', '.join(SPLITS)}")
+
+
+def _names(arguments: Sequence[str], classifiers: Sequence[OnnxClassifier]) -> list[str]:
+    """Return the models' own names, or what was typed where these would be the same."""
+    names = [classifier.spec.name for classifier in classifiers]
+    return names if len(set(names)) == len(names) else list(arguments)
 
 
 def _export(run: Path, dataset: Dataset, *, target: Path | None, storage: str, install: Path | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mien.errors import InputError
+from mien.errors import ConfigError, InputError
 from mien.structures import Expression, Frame, ImageArray, Prediction
 from mien.vision.classify import ExpressionClassifier, load_classifier
 from mien.vision.crop import crop_faces
@@ -20,17 +20,19 @@ class Recognizer:
             cannot be fetched.
         classifier: A classifier, or the name or path of a model.
         labels: Label set to answer with, where the model has several heads; its default one when None.
+        min_confidence: Answer "uncertain" where no label is as probable as this, in [0, 1]; the probabilities stay.
+            0 always gives the most probable label.
         models_dir: Where user models lie; the default directory when None.
 
     Raises:
-        ConfigError: No detector of that name.
+        ConfigError: No detector of that name, or min_confidence is out of range.
         UnknownModel: No model of that name.
         ModelError: The model file is not usable, or has no such labels.
 
     Example:
         >>> from mien import Recognizer, frames
         >>> for frame, expressions in Recognizer().stream(frames("party.mp4")):
-        ...     print(frame.time, [e.prediction.label for e in expressions])
+        ...     print(frame.time, [e.label for e in expressions])
     """
 
     def __init__(
@@ -39,8 +41,12 @@ class Recognizer:
         classifier: ExpressionClassifier | str = "base",
         *,
         labels: str | None = None,
+        min_confidence: float = 0.0,
         models_dir: Path | None = None,
     ) -> None:
+        if not 0 <= min_confidence <= 1:
+            raise ConfigError(f"min_confidence is {min_confidence}; expected 0 to 1")
+        self.min_confidence = min_confidence
         self.detector = load_detector(detector) if isinstance(detector, str) else detector
         self.classifier = (
             load_classifier(classifier, models_dir=models_dir) if isinstance(classifier, str) else classifier
@@ -64,7 +70,8 @@ class Recognizer:
         crops = crop_faces(image, faces, geometry=self.classifier.spec.crop)
         probabilities = self.classifier.predict_proba(crops, head=self.head.labels.name)
         return [
-            Expression(face, Prediction(row, self.head.labels)) for face, row in zip(faces, probabilities, strict=True)
+            Expression(face, Prediction(row, self.head.labels), self.min_confidence)
+            for face, row in zip(faces, probabilities, strict=True)
         ]
 
     def stream(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Expression]]]:

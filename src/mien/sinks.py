@@ -17,7 +17,7 @@ import numpy as np
 from mien.errors import ConfigError, OutputError
 from mien.files import atomic_path
 from mien.labels import LabelSet
-from mien.sources import frame_rate, is_video
+from mien.sources import frame_rate, is_video, quiet
 from mien.structures import Expression, Frame, ImageArray
 from mien.vision.draw import draw
 
@@ -25,7 +25,8 @@ NO_FACE = "no face found"
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 WRITABLE_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 COLUMNS = (
-    "source", "index", "time", "face", "track", "x1", "y1", "x2", "y2", "score", "label", "confidence", "note",
+    "source", "index", "time", "face", "track", "x1", "y1", "x2", "y2", "score", "label", "confidence", "certain",
+    "note",
 )  # fmt: skip
 
 
@@ -33,8 +34,8 @@ def record(frame: Frame, expressions: list[Expression]) -> dict[str, object]:
     """Return what was seen in a frame as plain data, for JSON.
 
     Keys: source, index, time (seconds), note (why there are no faces; else empty), faces. Of a face: face
-    (number in the frame, from 1), track, box (x1, y1, x2, y2 in pixels), score (the detector's), label,
-    confidence, probabilities by label.
+    (number in the frame, from 1), track, box (x1, y1, x2, y2 in pixels), score (the detector's), label
+    (the answer, "uncertain" too), confidence (the largest probability), certain, probabilities by label.
     """
     return {**_frame_record(frame, expressions), "faces": _face_records(expressions)}
 
@@ -61,6 +62,18 @@ def write_picture(path: str | Path, image: ImageArray) -> None:
         raise OutputError(f"cannot write '{path}': no {suffix} of {image.shape} {image.dtype}; choose .png")
     with atomic_path(path) as temporary:
         temporary.write_bytes(data.tobytes())
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those it lies in, where missing.
+
+    Raises:
+        OutputError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make folder '{folder}': {error.strerror}; choose another place") from error
 
 
 class VideoSink:
@@ -127,7 +140,8 @@ class VideoSink:
     def _open(self, size: tuple[int, int]) -> cv2.VideoWriter:
         temporary = self._stack.enter_context(atomic_path(self.path))
         codec = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()])
-        writer = cv2.VideoWriter(str(temporary), codec, self.fps, size)
+        with quiet():
+            writer = cv2.VideoWriter(str(temporary), codec, self.fps, size)
         self._stack.callback(writer.release)  # runs before the file is put into place
         if not writer.isOpened():
             raise OutputError(
@@ -160,10 +174,7 @@ class AnnotatedSink:
         self.path = folder / _writable_name(file, CODECS if moves else WRITABLE_PICTURES, ".mp4" if moves else ".png")
         if self.path.resolve() == file.resolve():
             raise OutputError(f"'{self.path}' would be overwritten by its annotated copy; choose another folder")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"cannot make folder '{folder}': {error.strerror}; choose another place") from error
+        make_folder(folder)
         self._video = VideoSink(self.path, fps=frame_rate(file)) if moves else None
 
     def __enter__(self) -> AnnotatedSink:
@@ -222,8 +233,9 @@ class CsvSink(_TextSink):
     """Writes a row for each face, and one with empty fields and a note for each frame without a face.
 
     Columns, always in this order: source, index (of the frame, from 0), time (s), face (number in the frame,
-    from 1), track, x1, y1, x2, y2 (pixels), score (the detector's), label, confidence, note, then p_<label>, the
-    probability of each label of the set. The file grows as rows come.
+    from 1), track, x1, y1, x2, y2 (pixels), score (the detector's), label (the answer, "uncertain" too), confidence
+    (the largest probability), certain (true or false), note, then p_<label>, the probability of each label of the
+    set. The file grows as rows come.
 
     Args:
         path: File to write; an old one is overwritten.
@@ -289,8 +301,9 @@ def _face_record(number: int, expression: Expression) -> dict[str, Any]:
         "track": face.track_id,
         "box": [round(v, 1) for v in (box.x1, box.y1, box.x2, box.y2)],
         "score": round(face.score, 4),
-        "label": prediction.label,
+        "label": expression.label,
         "confidence": round(prediction.confidence, 6),
+        "certain": expression.certain,
         "probabilities": {label: round(p, 6) for label, p in prediction.as_dict().items()},
     }
 
@@ -299,7 +312,8 @@ def _flat(face: dict[str, Any]) -> dict[str, object]:
     """Return a face's record with a column for each side of the box and each probability."""
     simple = {key: value for key, value in face.items() if key not in ("box", "probabilities")}
     box = dict(zip(("x1", "y1", "x2", "y2"), face["box"], strict=True))
-    return {**simple, **box, **{f"p_{label}": p for label, p in face["probabilities"].items()}}
+    probabilities = {f"p_{label}": p for label, p in face["probabilities"].items()}
+    return {**simple, **box, "certain": "true" if face["certain"] else "false", **probabilities}
 
 
 def _csv_lines(columns: list[str], rows: Iterable[Mapping[str, object]]) -> str:

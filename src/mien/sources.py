@@ -90,7 +90,7 @@ def read_picture(path: str | Path) -> ImageArray:
     header = _checked_header(path, data)
     if header.format == "GIF":
         return next(_video_frames(path)).image
-    with _quiet():
+    with quiet():
         image = _decode(data, alpha=header.alpha)
     if image is None:
         raise UnreadablePicture(
@@ -252,7 +252,7 @@ def _video_frames(path: Path) -> Iterator[Frame]:
         rate = _rate(video)
         index, time = 0, 0.0
         while True:
-            with _quiet():
+            with quiet():
                 there, bgr = video.read()
             if not there:
                 break
@@ -282,7 +282,7 @@ def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
     if stat.S_ISDIR(_status(path).st_mode):
         raise InputError(f"'{_shown(path)}' is a folder; expected a video file")
     with _plain_name(path) as name:
-        with _quiet():
+        with quiet():
             video = cv2.VideoCapture(name)
         try:
             if not video.isOpened():
@@ -314,7 +314,7 @@ def _plain_name(path: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep OpenCV and FFmpeg from printing to stderr what the caller learns by an error."""
     log = getattr(cv2.utils, "logging", cv2)  # before OpenCV 4.13 its functions were in cv2 itself
     level = log.getLogLevel()

@@ -14,6 +14,8 @@ ImageArray: TypeAlias = npt.NDArray[np.uint8]  # (H, W, 3) RGB unless said other
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 IntArray: TypeAlias = npt.NDArray[np.int64]
 
+UNCERTAIN = "uncertain"  # the answer where no label is probable enough
+
 
 @dataclass(frozen=True, slots=True)
 class Box:
@@ -98,10 +100,28 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """One face and what it shows (not what the person feels)."""
+    """One face and what it shows (not what the person feels).
+
+    Args:
+        face: The face.
+        prediction: All probabilities, whether or not they suffice for an answer.
+        min_confidence: The confidence below which the answer is "uncertain", in [0, 1]; with 0 it never is. Kept
+            here, so that another prediction in `dataclasses.replace` is held to it too.
+    """
 
     face: Face
     prediction: Prediction
+    min_confidence: float = 0.0
+
+    @property
+    def certain(self) -> bool:
+        """Whether the confidence reaches `min_confidence`."""
+        return self.prediction.confidence >= self.min_confidence
+
+    @property
+    def label(self) -> str:
+        """The answer: the most probable label, or "uncertain"."""
+        return self.prediction.label if self.certain else UNCERTAIN
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,11 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mien.data.votes import VOTE_COLUMNS, read_votes, votes_by_name, votes_by_row
+from mien.data.synthetic import draw_faces
+from mien.data.votes import VOTE_COLUMNS, majority, read_votes, votes_by_name, votes_by_row
 from mien.errors import DatasetError
 
 HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n"
@@ -68,3 +70,30 @@ def test_binary_and_missing_files_are_errors(tmp_path: Path) -> None:
         read_votes(tmp_path / "votes.csv")
     with pytest.raises(DatasetError, match="cannot read the votes"):
         read_votes(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize(
+    ("counts", "label"),
+    [
+        ({"sad": 6, "neutral": 4}, "sad"),
+        ({"sad": 5, "neutral": 5}, "unknown"),  # a tie
+        ({"sad": 4, "neutral": 3, "fear": 3}, "unknown"),  # a lead without a majority
+        ({"sad": 4, "neutral": 3, "fear": 1, "angry": 1, "happy": 1}, "sad"),  # single votes are slips
+        ({"unknown": 6, "sad": 4}, "unknown"),
+        ({"nf": 9, "sad": 1}, "nf"),
+        ({"sad": 1, "neutral": 1}, "unknown"),
+        ({}, "unknown"),
+    ],
+)
+def test_the_majority_is_that_of_the_ferplus_authors(counts: dict[str, int], label: str) -> None:
+    votes = np.array([[counts.get(name, 0) for name in VOTE_COLUMNS]], np.float32)
+    drawn = draw_faces(1, seed=0, size=8)
+    relabelled = majority(replace(drawn, votes=votes))
+    assert relabelled.labels.labels[relabelled.targets[0]] == label
+    assert relabelled.name == "ferplus"
+    assert relabelled.images is drawn.images
+
+
+def test_there_is_no_majority_without_votes() -> None:
+    with pytest.raises(DatasetError, match="has no FER\\+ votes"):
+        majority(draw_faces(1, seed=0, size=8))

@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from mien.data.dataset import Dataset
 from mien.errors import ConfigError, DatasetError, ModelError
 from mien.evaluation.calibration import softmax
-from mien.evaluation.evaluate import evaluate
+from mien.evaluation.evaluate import CORNERS, cropped, evaluate, labelled_for
 from mien.evaluation.metrics import ece, nll
 from mien.labels import FER2013, FERPLUS, LabelSet
 
@@ -21,8 +23,8 @@ def test_figures_of_four_pictures_are_those_counted_by_hand(pixel_reader, writte
     assert result.macro_f1 == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
     assert result.confusion[HAPPY].tolist() == [0, 0, 0, 1, 1, 0, 0]
     assert result.classes[HAPPY].support == 2
-    assert result.nll == pytest.approx(-(3 * np.log(0.7) + np.log(0.05)) / 4, rel=1e-5)
-    assert result.ece == pytest.approx(0.05, abs=1e-6)
+    assert result.honesty.nll == pytest.approx(-(3 * np.log(0.7) + np.log(0.05)) / 4, rel=1e-5)
+    assert result.honesty.ece == pytest.approx(0.05, abs=1e-6)
 
 
 def test_only_the_wanted_split_is_looked_at(pixel_reader, written):
@@ -38,6 +40,43 @@ def test_flip_is_the_mean_over_a_picture_and_its_mirror_image(pixel_reader, writ
     assert views["single"].probabilities[0, [HAPPY, SAD]] == pytest.approx([0.7, 0.05])
     assert views["flip"].probabilities[0, [HAPPY, SAD]] == pytest.approx([0.375, 0.375])
     assert views["flip"].probabilities[1, SAD] == pytest.approx(0.7)
+
+
+def test_tencrop_is_the_mean_over_corners_and_centre_and_their_mirror_images(pixel_reader, written):
+    dataset = written([(HAPPY, 0, 0, "test")])
+    images = np.zeros((1, 48, 48, 1), np.uint8)
+    images[0, 0, 0], images[0, 0, -1], images[0, 6, 6], images[0, 6, -7], images[0, 3, 3] = 1, 2, 3, 4, 5
+    classifier = pixel_reader(FER2013)
+    evaluation = evaluate(classifier, replace(dataset, images=images), views=["tencrop"])
+    # which class the top left pixel tells in each of the ten crops
+    answers = [1, 0, 0, 2, 0, 4, 3, 0, 5, 0]
+    assert evaluation.views["tencrop"].probabilities[0] == pytest.approx(
+        [np.mean([0.7 if answer == k else 0.05 for answer in answers]) for k in range(7)]
+    )
+    assert len(classifier.batch_sizes) == 10
+
+
+@pytest.mark.parametrize(("height", "width"), [(48, 48), (64, 50), (1, 1), (7, 3)])
+def test_crops_lie_inside_the_picture_and_reach_its_borders(height, width):
+    images = np.arange(height * width).reshape(1, height, width, 1).astype(np.uint8)
+    corners = [cropped(images, down=down, right=right, mirror=False) for down, right in CORNERS.values()]
+    assert {crop.shape for crop in corners} == {(1, round(7 / 8 * height), round(7 / 8 * width), 1)}
+    assert corners[0][0, 0, 0] == images[0, 0, 0]
+    assert corners[3][0, -1, -1] == images[0, -1, -1]
+    assert np.array_equal(cropped(images, down=0, right=1, mirror=True), corners[1][:, :, ::-1])
+
+
+def test_rows_say_which_pictures_of_the_dataset_were_evaluated(pixel_reader, written):
+    rows = [(HAPPY, HAPPY, 0, "train"), (SAD, SAD, 0, "test"), (SAD, SAD, 0, "valid"), (SAD, HAPPY, 0, "test")]
+    evaluation = evaluate(pixel_reader(FER2013), written(rows))
+    assert evaluation.rows.tolist() == [1, 3]
+    assert evaluation.is_right("single").tolist() == [True, False]
+
+
+def test_a_model_may_be_given_another_name(pixel_reader, written):
+    dataset = written([(HAPPY, HAPPY, 0, "test")])
+    assert evaluate(pixel_reader(FER2013), dataset).name == "pixel-reader"
+    assert evaluate(pixel_reader(FER2013), dataset, name="runs/2/mine.onnx").name == "runs/2/mine.onnx"
 
 
 def test_targets_and_probabilities_are_kept_for_later_comparisons(evaluation):
@@ -92,7 +131,7 @@ def test_a_split_whose_pictures_are_all_left_out_is_refused(pixel_reader, writte
         evaluate(pixel_reader(FER2013), dataset)
 
 
-@pytest.mark.parametrize("views", [["single", "tencrop"], []])
+@pytest.mark.parametrize("views", [["single", "hundredcrop"], []])
 def test_an_unknown_view_is_refused_with_the_known_ones(pixel_reader, written, views):
     with pytest.raises(ConfigError, match="choose from single, flip"):
         evaluate(pixel_reader(FER2013), written([(0, 0, 0, "test")]), views=views)
@@ -153,15 +192,14 @@ def test_the_temperature_inside_the_model_is_taken_back_for_the_uncalibrated_fig
             look[[0, 1], answers] = 0.7
         before = np.mean([softmax(2 * np.log(look)) for look in honest], axis=0)
         targets = np.array([HAPPY, SAD])
-        assert result.nll == pytest.approx(nll(honest.mean(axis=0), targets), rel=1e-5)
-        assert result.nll_uncalibrated == pytest.approx(nll(before, targets), rel=1e-5)
-        assert result.ece_uncalibrated == pytest.approx(ece(before, targets), abs=1e-5)
+        assert result.honesty.nll == pytest.approx(nll(honest.mean(axis=0), targets), rel=1e-5)
+        assert result.uncalibrated.nll == pytest.approx(nll(before, targets), rel=1e-5)
+        assert result.uncalibrated.ece == pytest.approx(ece(before, targets), abs=1e-5)
 
 
 def test_a_model_without_temperature_has_no_uncalibrated_figures(pixel_reader, written):
     result = evaluate(pixel_reader(FER2013), written([(HAPPY, HAPPY, 0, "test")])).views["single"]
-    assert result.nll_uncalibrated is None
-    assert result.ece_uncalibrated is None
+    assert result.uncalibrated is None
 
 
 def test_pictures_come_in_batches_and_progress_counts_every_look(pixel_reader, written):
@@ -177,3 +215,74 @@ def test_what_was_evaluated_is_told(evaluation):
     assert evaluation.spec.name == "pixel-reader"
     assert (evaluation.dataset, evaluation.split, evaluation.n) == ("fer2013", "test", 200)
     assert len(evaluation.fingerprint) == 64
+
+
+def test_answers_are_given_from_a_confidence_on(evaluation, pixel_reader, written):
+    dataset = written([(HAPPY, HAPPY, 0, "test"), (SAD, HAPPY, 0, "test")])
+    honesty = evaluate(pixel_reader(FER2013), dataset, answer_accuracy=0.5).views["single"].honesty
+    assert (honesty.answering.n, honesty.answering.threshold) == (2, pytest.approx(0.7))
+    assert evaluate(pixel_reader(FER2013), dataset).views["single"].honesty.answering is None
+
+
+@pytest.mark.parametrize("wanted", [0, 80])
+def test_a_wanted_accuracy_out_of_range_is_refused(pixel_reader, written, wanted):
+    with pytest.raises(ConfigError, match="more than 0 and at most 1"):
+        evaluate(pixel_reader(FER2013), written([(0, 0, 0, "test")]), answer_accuracy=wanted)
+
+
+def test_intervals_enclose_their_figures_and_widen_with_clusters(pixel_reader, written):
+    rng = np.random.default_rng(0)
+    truths = np.repeat(rng.integers(0, 7, 60), 3)
+    answers = np.repeat(np.where(rng.random(60) < 0.6, truths[::3], 3), 3)
+    dataset = written([(int(t), int(a), 0, "test") for t, a in zip(truths, answers, strict=True)])
+    singly, together = (
+        evaluate(pixel_reader(FER2013), dataset, clusters=clusters).views["single"]
+        for clusters in (None, np.repeat(np.arange(60), 3))
+    )
+    widths = []
+    for result in (singly, together):
+        for value, (low, high) in (
+            (result.balanced_accuracy, result.balanced_accuracy_interval),
+            (result.macro_f1, result.macro_f1_interval),
+        ):
+            assert low < value < high
+            widths.append(high - low)
+    assert widths[2] > 1.3 * widths[0]
+    assert widths[3] > 1.3 * widths[1]
+
+
+def test_other_numbers_of_clusters_are_refused(pixel_reader, written):
+    with pytest.raises(ConfigError, match="one for each of 1 pictures"):
+        evaluate(pixel_reader(FER2013), written([(0, 0, 0, "test")]), clusters=np.zeros(2, np.int64))
+
+
+def with_votes(written) -> Dataset:
+    """Three test pictures: raters see sad, are at odds, see no face. The model answers sad to all."""
+    votes = np.zeros((3, 10), np.float32)
+    votes[0, [3, 0, 4]] = [6, 3, 1]
+    votes[1, [0, 3]] = [5, 5]
+    votes[2, 9] = 10
+    return replace(written([(SAD, 3, 3, "test")] * 3), votes=votes)
+
+
+def test_the_ferplus_head_is_held_against_the_raters(pixel_reader, written):
+    classifier, dataset = pixel_reader(FER2013, FERPLUS), with_votes(written)
+    labelled = labelled_for(dataset, [classifier.spec.head("ferplus")])
+    evaluation = evaluate(classifier, labelled, head="ferplus")
+    assert (evaluation.dataset, evaluation.labels) == ("ferplus", FERPLUS.labels)
+    assert (evaluation.n, evaluation.n_left_out, evaluation.missing) == (1, 2, ("unknown", "nf"))
+    result = evaluation.views["single"]
+    assert result.accuracy.value == 1
+    other = 0.3 / 7
+    expected = -(0.6 * np.log(0.7) + 0.4 * np.log(other))
+    assert result.raters.cross_entropy == pytest.approx(expected, rel=1e-5)
+    entropy = -(0.6 * np.log(0.6) + 0.3 * np.log(0.3) + 0.1 * np.log(0.1))
+    assert result.raters.kl == pytest.approx(expected - entropy, rel=1e-5)
+
+
+def test_other_heads_and_data_without_votes_keep_their_labels(pixel_reader, written):
+    dataset, heads = with_votes(written), pixel_reader(FER2013, FERPLUS).spec.heads
+    assert labelled_for(dataset, heads) is dataset
+    assert evaluate(pixel_reader(FER2013), dataset).views["single"].raters is None
+    without = written([(SAD, 3, 3, "test")])
+    assert labelled_for(without, heads[1:]) is without

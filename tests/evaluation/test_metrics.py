@@ -2,16 +2,21 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import entropy
 from sklearn import metrics as oracle
 
 from mien.evaluation.metrics import (
     accuracy,
     balanced_accuracy,
+    brier,
     confusion_matrix,
+    cross_entropy,
     ece,
+    kl_divergence,
     macro_f1,
     nll,
     per_class,
+    reliability,
     wilson_interval,
 )
 
@@ -210,3 +215,44 @@ def test_probabilities_that_do_not_fit_their_targets_are_refused(figure):
             figure(probabilities, np.array(targets))
     with pytest.raises(ValueError, match="n >= 1"):
         figure(probabilities[:0], np.array([], np.int64))
+
+
+@given(answers())
+def test_brier_agrees_with_scikit_learn(answer):
+    probabilities, targets = answer
+    exact = probabilities.astype(np.float64) / probabilities.sum(axis=1, keepdims=True, dtype=np.float64)
+    expected = oracle.brier_score_loss(targets, exact, labels=range(K), scale_by_half=False)
+    assert brier(probabilities, targets) == pytest.approx(expected, abs=1e-5)
+
+
+def test_brier_is_0_for_the_perfect_and_2_for_the_certain_and_wrong():
+    certain = np.eye(3, dtype=np.float32)
+    assert brier(certain, np.arange(3)) == 0
+    assert brier(certain, np.array([1, 2, 0])) == 2
+
+
+@given(answers())
+def test_reliability_counts_every_picture_in_the_bin_of_its_confidence(answer):
+    probabilities, targets = answer
+    bins = reliability(probabilities, targets, bins=10)
+    assert sum(b.n for b in bins) == len(targets)
+    assert all(b.low < b.confidence + 1e-6 and b.confidence <= b.high + 1e-6 for b in bins)
+    right = (probabilities.argmax(axis=1) == targets).sum()
+    assert sum(b.n * b.accuracy for b in bins) == pytest.approx(right)
+
+
+def test_kl_is_0_for_the_wanted_distribution_itself():
+    wanted = np.array([[0.2, 0.8, 0], [1, 0, 0]], np.float32)
+    assert kl_divergence(wanted, wanted) == 0
+    assert cross_entropy(wanted, wanted) == pytest.approx(-(0.2 * np.log(0.2) + 0.8 * np.log(0.8)) / 2)
+
+
+def test_kl_agrees_with_scipy():
+    wanted, predicted = np.random.default_rng(0).dirichlet(np.ones(8), size=(2, 50)).astype(np.float32)
+    expected = np.mean([entropy(w, p) for w, p in zip(wanted, predicted, strict=True)])
+    assert kl_divergence(predicted, wanted) == pytest.approx(expected, rel=1e-4)
+
+
+def test_distributions_of_other_shapes_are_refused():
+    with pytest.raises(ValueError, match="equal shapes"):
+        cross_entropy(np.ones((2, 3), np.float32), np.ones((2, 4), np.float32))

@@ -5,7 +5,9 @@ import pytest
 from PIL import Image
 
 from mien.errors import MissingExtra, OutputError, RunError
-from mien.evaluation.plots import curves, draw_confusion
+from mien.evaluation.metrics import reliability
+from mien.evaluation.plots import curves, draw_confusion, draw_reliability, draw_risk_coverage
+from mien.evaluation.selective import answering, risk_coverage
 from mien.labels import FER2013
 
 EPOCHS = [
@@ -54,6 +56,26 @@ def test_a_run_without_validation_has_curves_too(tmp_path):
 def test_curves_of_no_epoch_are_refused(tmp_path):
     with pytest.raises(RunError, match="no epochs"):
         curves([], tmp_path / "curves.png")
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_reliability_and_risk_are_drawn_with_and_without_temperature(tmp_path, calibrated):
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet(np.ones(7), size=200).astype(np.float32)
+    targets = rng.integers(0, 7, 200)
+    bins, curve = reliability(probabilities, targets), risk_coverage(probabilities, targets)
+    draw_reliability(bins, bins if calibrated else None, tmp_path / "reliability.png", title="a model")
+    draw_risk_coverage(
+        curve,
+        curve if calibrated else None,
+        tmp_path / "risk.png",
+        title="a model",
+        answering=answering(curve, 0.1) if calibrated else None,
+    )
+    for name in ("reliability.png", "risk.png"):
+        with Image.open(tmp_path / name) as picture:
+            picture.load()
+            assert picture.width >= 900
 
 
 def test_missing_matplotlib_names_the_extra(tmp_path, monkeypatch):

@@ -1,14 +1,17 @@
 import csv
 import json
+import re
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from mien.errors import InputError, MissingExtra, OutputError
+from mien.errors import ConfigError, InputError, MissingExtra, OutputError
 from mien.evaluation.evaluate import evaluate
-from mien.evaluation.report import NOTE, read_metrics, report_markdown, to_metrics, write_report
+from mien.evaluation.report import NOTE, read_metrics, report_markdown, to_metrics, write_report, write_reports
 from mien.labels import FER2013, FERPLUS
 
 
@@ -33,7 +36,12 @@ def test_a_report_is_a_folder_of_numbers_text_and_pictures(evaluation, tmp_path)
         "confusion_single.csv",
         "confusion_single.png",
         "metrics.json",
+        "reliability_flip.png",
+        "reliability_single.png",
+        "report.html",
         "report.md",
+        "risk_coverage_flip.png",
+        "risk_coverage_single.png",
     ]
     for view in ("single", "flip"):
         with Image.open(path.parent / f"confusion_{view}.png") as picture:
@@ -43,14 +51,14 @@ def test_a_report_is_a_folder_of_numbers_text_and_pictures(evaluation, tmp_path)
 def test_metrics_json_holds_the_figures_rounded(evaluation, tmp_path):
     write_report(evaluation, tmp_path)
     metrics = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
-    assert metrics["version"] == 1
+    assert metrics["version"] == 2
     assert metrics["model"]["trained_on"] == {"name": "fer2013", "fingerprint": "abc"}
     assert metrics["data"]["fingerprint"] == evaluation.fingerprint
     figures, result = metrics["views"]["single"], evaluation.views["single"]
     assert figures["accuracy"] == round(result.accuracy.correct / 200, 5)
     assert figures["accuracy_low"] == round(result.accuracy.low, 5)
     assert figures["unleaked"]["n"] == 192
-    assert figures["nll_uncalibrated"] == round(result.nll_uncalibrated, 5)
+    assert figures["uncalibrated"]["nll"] == round(result.uncalibrated.nll, 5)
     assert figures["confusion"] == result.confusion.tolist()
     assert list(figures["classes"]) == metrics["labels"] == list(FER2013.labels)
     assert figures["classes"]["fear"]["support"] == result.classes[2].support
@@ -62,7 +70,7 @@ def test_metrics_are_read_back_as_they_were(evaluation, tmp_path):
     assert read_metrics(tmp_path / "metrics.json") == to_metrics(evaluation)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 2}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 1}', '{"version": 3}'])
 def test_a_file_that_holds_no_metrics_is_refused(tmp_path, text):
     (tmp_path / "metrics.json").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match="mien evaluate"):
@@ -90,7 +98,9 @@ def test_the_text_has_a_row_per_view_with_wilson_intervals(evaluation):
     unleaked = evaluation.views["single"].unleaked
     assert cells["without copies, %"].startswith(f"{100 * unleaked.value:.2f} (")
     result = evaluation.views["single"]
-    assert cells["NLL"] == f"{result.nll:.3f} ({result.nll_uncalibrated:.3f})"
+    assert cells["NLL"] == f"{result.honesty.nll:.3f}"
+    low, high = result.macro_f1_interval
+    assert cells["macro-F1"] == f"{result.macro_f1:.3f} ({low:.3f}–{high:.3f})"
     assert flip[1] == "flip"
 
 
@@ -115,6 +125,56 @@ def test_the_text_says_what_it_is_about(evaluation):
     assert "- Trained on: name fer2013, fingerprint abc\n" in text
     assert "192 of 200 pictures whose exact pixels don't occur in Training" in text
     assert "![Confusion matrix, flip](confusion_flip.png)" in text
+
+
+def test_the_text_tells_how_honest_the_probabilities_are(evaluation):
+    text, result = report_markdown(to_metrics(evaluation)), evaluation.views["flip"]
+    header, after, before = rows_after(text, "## How honest the probabilities are, flip")
+    assert header == ["probabilities", "NLL", "Brier", "ECE", "AURC"]
+    for row, of in ((after, result.honesty), (before, result.uncalibrated)):
+        assert row[1:] == [f"{value:.3f}" for value in (of.nll, of.brier, of.ece, of.aurc)]
+    assert "![Reliability diagram, flip](reliability_flip.png)" in text
+    assert ("answer from a confidence of" in text) == (result.honesty.answering is not None)
+
+
+def test_an_accuracy_that_no_threshold_reaches_is_told(pixel_reader, written):
+    evaluation = evaluate(pixel_reader(FER2013), written([(1, 3, 3, "test")]))
+    assert "No threshold of confidence makes" in report_markdown(to_metrics(evaluation))
+
+
+def test_the_sheet_of_mistakes_is_there_only_if_it_was_drawn(evaluation, tmp_path):
+    for name, sheet in (("with", np.zeros((20, 20, 3), np.uint8)), ("without", None)):
+        path = write_report(evaluation, tmp_path / name, sheet=sheet)
+        assert (path.parent / "mistakes.png").exists() == (sheet is not None)
+        assert ("mistakes.png" in path.read_text(encoding="utf-8")) == (sheet is not None)
+
+
+def test_the_html_page_needs_no_other_file(evaluation, tmp_path):
+    path = write_report(evaluation, tmp_path, sheet=np.zeros((20, 20, 3), np.uint8))
+    text = path.with_suffix(".html").read_text(encoding="utf-8")
+    sources = re.findall(r'src="([^"]*)"', text)
+    assert len(sources) == 7
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert "<h1>pixel-reader on fer2013 PrivateTest</h1>" in text
+    assert "http" not in re.sub(r"base64,[^\"]*", "", text)
+
+
+def test_several_evaluations_share_one_table_and_have_a_report_each(evaluation, tmp_path):
+    other = replace(evaluation, name="runs/2/other.onnx")
+    path = write_reports([evaluation, other], tmp_path / "all")
+    header, *rows = rows_after(path.read_text(encoding="utf-8"), "# Evaluations")
+    assert header[:3] == ["model", "split", "view"]
+    assert [row[0] for row in rows] == ["pixel-reader"] * 2 + ["runs/2/other.onnx"] * 2
+    folders = ["01-pixel_reader_on_fer2013_PrivateTest", "02-runs_2_other.onnx_on_fer2013_PrivateTest"]
+    for folder in folders:
+        assert f"({folder}/report.md)" in path.read_text(encoding="utf-8")
+        assert (path.parent / folder / "report.md").is_file()
+    assert path.read_text(encoding="utf-8").count("*Without copies*") == 1
+
+
+def test_the_same_evaluation_twice_is_refused(evaluation, tmp_path):
+    with pytest.raises(ConfigError, match="'pixel-reader on fer2013 PrivateTest' was evaluated twice"):
+        write_reports([evaluation, evaluation], tmp_path)
 
 
 def test_classes_that_only_one_side_knows_are_told(pixel_reader, written):

@@ -1,6 +1,7 @@
 """Annotated pictures: what changes, what stays, and that labels stay inside."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -89,7 +90,7 @@ def test_any_box_in_any_picture_can_be_drawn(
 @pytest.mark.parametrize("top", [1, 3, 7])
 def test_every_plate_lies_inside_the_picture(shape: tuple[int, int], top: int) -> None:
     seen = expression(Box(10, 10, 30, 30))
-    rows = drawing._rows(seen.prediction, top)
+    rows = drawing._rows(seen, top)
     plate = drawing._place(shape, seen.face.box, rows, taken=[], others=[])
     if plate is not None:
         assert plate.x >= 0
@@ -117,6 +118,17 @@ def test_top_names_more_labels() -> None:
     assert heights[0] < heights[1] < heights[2]
 
 
+def test_an_uncertain_expression_is_drawn_in_a_grey_of_its_own_without_a_label() -> None:
+    unsure = replace(expression(Box(200, 200, 300, 300), "sad", probability=0.4), min_confidence=0.5)
+    drawn = draw(blank(), [unsure])
+    assert tuple(drawn[250, 200]) == drawing.UNCERTAIN_COLOUR
+    assert plate_area(drawn, drawing.UNCERTAIN_COLOUR) > 500
+    assert plate_area(drawn, COLOURS["sad"]) == 0
+    assert drawing.UNCERTAIN_COLOUR not in COLOURS.values()
+    assert drawing._rows(unsure, 1) == [("uncertain", "")]
+    assert drawing._rows(unsure, 2) == [("uncertain", ""), ("sad", "40 %"), ("angry", "10 %")]
+
+
 def test_letters_grow_with_the_picture() -> None:
     small = changed(draw(blank(480, 640), [expression(Box(200, 200, 300, 300))]))
     large = changed(draw(blank(1920, 2560), [expression(Box(800, 800, 1200, 1200))]))
@@ -125,7 +137,7 @@ def test_letters_grow_with_the_picture() -> None:
 
 def test_labels_are_written_in_letters_that_the_font_has() -> None:
     labels = LabelSet("own", ("fröhlich", "traurig", "平静"))
-    assert drawing._rows(expression(Box(0, 0, 1, 1), "fröhlich", labels=labels).prediction, 1) == [("frohlich", "97 %")]
+    assert drawing._rows(expression(Box(0, 0, 1, 1), "fröhlich", labels=labels), 1) == [("frohlich", "97 %")]
     assert draw(blank(), [expression(Box(200, 200, 300, 300), "平静", labels=labels)]).shape == (480, 640, 3)
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
 
-from mien.data.dataset import SPLITS, Split, SplitArray
+from mien.data.dataset import SPLITS, Dataset, Split, SplitArray
 from mien.errors import DatasetError
-from mien.labels import FERPLUS, canonical
+from mien.labels import FERPLUS, LabelSet, canonical
 from mien.structures import FloatArray
 
 VOTES_NAME = "fer2013new.csv"  # as https://github.com/microsoft/FERPlus names it
@@ -115,3 +116,26 @@ def votes_by_name(votes: Votes, names: Sequence[str]) -> FloatArray:
             "read FER2013 from its csv to have votes, since other picture names do not tell the row"
         )
     return votes.counts[np.array(rows, np.int64)]
+
+
+def majority(dataset: Dataset) -> Dataset:
+    """Return a dataset whose labels are what most raters saw, by the rule of the FER+ authors.
+
+    Single votes are taken for slips and left out. What then has more than half of the votes is the label; where
+    nothing has, as in a tie, it is "unknown": mode "majority" of https://github.com/microsoft/FERPlus. "unknown" and
+    "nf" (not a face) are no expressions, so a model lacks them, and an evaluation leaves their pictures out and
+    counts them.
+
+    Returns:
+        The same pictures, splits and votes, named "ferplus", with the labels `VOTE_COLUMNS`.
+
+    Raises:
+        DatasetError: The dataset has no votes.
+    """
+    if dataset.votes is None:
+        raise DatasetError(f"dataset '{dataset.name}' has no FER+ votes; give them with --votes {VOTES_NAME}")
+    counts = np.where(dataset.votes > 1, dataset.votes, 0)
+    led = counts.max(axis=1, initial=0) > counts.sum(axis=1) / 2
+    labels = LabelSet("ferplus votes", VOTE_COLUMNS)
+    targets = np.where(led, counts.argmax(axis=1), labels.index("unknown")).astype(np.int64)
+    return replace(dataset, name=FERPLUS.name, labels=labels, targets=targets)

@@ -3,36 +3,91 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from mien.data.dataset import SPLITS, Dataset, Split
+from mien.data.votes import majority
 from mien.errors import ConfigError, DatasetError, ModelError
+from mien.evaluation.bootstrap import balanced_accuracies, macro_f1s, percentile_interval, resampled_confusions
 from mien.evaluation.calibration import softmax
 from mien.evaluation.metrics import (
+    Bin,
     ClassScore,
     balanced_accuracy,
+    brier,
     confusion_matrix,
+    cross_entropy,
     ece,
+    kl_divergence,
     macro_f1,
     nll,
     per_class,
+    reliability,
     wilson_interval,
 )
+from mien.evaluation.selective import Answering, RiskCoverage, answering, aurc, risk_coverage
+from mien.labels import FERPLUS
 from mien.models.spec import Head, ModelSpec
 from mien.structures import FloatArray, ImageArray, IntArray
 from mien.vision.classify import ExpressionClassifier
 
-# What is done to a stack of pictures (n, H, W, C) before the classifier sees it.
-LOOKS: dict[str, Callable[[ImageArray], ImageArray]] = {
-    "plain": lambda images: images,
-    "mirrored": lambda images: np.ascontiguousarray(images[:, :, ::-1]),
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
+
+Look: TypeAlias = Callable[[ImageArray], ImageArray]
+
+CORNERS = {  # where a crop lies: share of the room above it, and to the left of it
+    "top left": (0.0, 0.0),
+    "top right": (0.0, 1.0),
+    "bottom left": (1.0, 0.0),
+    "bottom right": (1.0, 1.0),
+    "centre": (0.5, 0.5),
 }
+CROP_RATIO = 42 / 48  # 224 / 256 in Krizhevsky et al. 2012
+
+
+def mirrored(images: ImageArray) -> ImageArray:
+    """Return the mirror images of pictures (n, H, W, C)."""
+    return np.ascontiguousarray(images[:, :, ::-1])
+
+
+def cropped(images: ImageArray, *, down: float, right: float, mirror: bool) -> ImageArray:
+    """Return the same part of each picture; the model's preprocessing enlarges it again.
+
+    Args:
+        images: uint8 (n, H, W, C).
+        down: Where it lies: 0 at the top, 1 at the bottom.
+        right: 0 on the left, 1 on the right.
+        mirror: Whether to mirror it afterwards.
+
+    Returns:
+        uint8 (n, h, w, C), its sides `CROP_RATIO` of the picture's, rounded.
+    """
+    height, width = images.shape[1:3]
+    h, w = round(CROP_RATIO * height), round(CROP_RATIO * width)
+    y, x = round(down * (height - h)), round(right * (width - w))
+    crops = images[:, y : y + h, x : x + w]
+    return mirrored(crops) if mirror else crops
+
+
+# What is done to a stack of pictures (n, H, W, C) before the classifier sees it.
+CROPS: dict[str, Look] = {
+    name: partial(cropped, down=down, right=right, mirror=mirror)
+    for corner, (down, right) in CORNERS.items()
+    for name, mirror in ((corner, False), (f"{corner}, mirrored", True))
+}
+LOOKS: dict[str, Look] = {"plain": lambda images: images, "mirrored": mirrored, **CROPS}
 # A view is the arithmetic mean of the probabilities of these looks at a picture.
-VIEWS: dict[str, tuple[str, ...]] = {"single": ("plain",), "flip": ("plain", "mirrored")}
+VIEWS: dict[str, tuple[str, ...]] = {
+    "single": ("plain",),
+    "flip": ("plain", "mirrored"),
+    "tencrop": tuple(CROPS),  # Krizhevsky et al. 2012, section 4.1
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +102,42 @@ class Accuracy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Honesty:
+    """How far a model's probabilities can be trusted.
+
+    Args:
+        nll: Mean negative log-likelihood in nats.
+        brier: Brier score, summed over the classes, in [0, 2].
+        ece: Expected calibration error over 15 bins, in [0, 1].
+        aurc: Area under `curve`, in [0, 1].
+        reliability: Confidence and accuracy in each of those bins that holds pictures.
+        curve: Risk by coverage.
+        answering: From which confidence on answers are as accurate as wanted; None if from none.
+    """
+
+    nll: float
+    brier: float
+    ece: float
+    aurc: float
+    reliability: list[Bin] = field(repr=False)
+    curve: RiskCoverage = field(repr=False)
+    answering: Answering | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Raters:
+    """How near a model comes to what the raters of each picture said, in nats; 0 divergence is perfect.
+
+    Args:
+        kl: Mean KL divergence from the raters' votes on expressions, as a distribution, to the model's.
+        cross_entropy: Likewise; `kl` and the entropy of the votes.
+    """
+
+    kl: float
+    cross_entropy: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ViewResult:
     """All figures of one view.
 
@@ -58,10 +149,11 @@ class ViewResult:
         macro_f1: Mean F1 of the classes that occur or are predicted, in [0, 1].
         classes: Scores per class, in the order of `Evaluation.labels`.
         confusion: Counts, int64 (k, k); rows are true, columns predicted.
-        nll: Mean negative log-likelihood in nats.
-        ece: Expected calibration error over 15 bins, in [0, 1].
-        nll_uncalibrated: The same without the temperature that is folded into the model; None where it is 1.
-        ece_uncalibrated: Likewise.
+        balanced_accuracy_interval: Its 95 % bootstrap interval.
+        macro_f1_interval: Likewise.
+        honesty: How far the probabilities can be trusted.
+        uncalibrated: The same without the temperature that is folded into the model; None where it is 1.
+        raters: Against the votes on each picture; None unless the classes are those of FER+ and there are votes.
         probabilities: float32 (n, k), for comparisons and ensembles; not part of a report.
     """
 
@@ -71,10 +163,11 @@ class ViewResult:
     macro_f1: float
     classes: list[ClassScore]
     confusion: IntArray
-    nll: float
-    ece: float
-    nll_uncalibrated: float | None
-    ece_uncalibrated: float | None
+    balanced_accuracy_interval: tuple[float, float]
+    macro_f1_interval: tuple[float, float]
+    honesty: Honesty
+    uncalibrated: Honesty | None
+    raters: Raters | None
     probabilities: FloatArray = field(repr=False)
 
 
@@ -83,6 +176,7 @@ class Evaluation:
     """How a model did on one split of a dataset.
 
     Args:
+        name: What the model is called in reports.
         spec: The model.
         head: Its output that was evaluated.
         dataset: Name of the data.
@@ -94,10 +188,12 @@ class Evaluation:
         unused: Classes of the model that the dataset lacks; probabilities are renormalised without them.
         n: Number of pictures evaluated.
         n_left_out: Number of pictures left out.
+        rows: Rows of the dataset that were evaluated, in its order, int64 (n,).
         targets: True class ids into `labels`, int64 (n,).
         views: Results by name of view.
     """
 
+    name: str
     spec: ModelSpec
     head: Head
     dataset: str
@@ -109,8 +205,13 @@ class Evaluation:
     unused: tuple[str, ...]
     n: int
     n_left_out: int
+    rows: IntArray = field(repr=False)
     targets: IntArray = field(repr=False)
     views: dict[str, ViewResult]
+
+    def is_right(self, view: str) -> BoolArray:
+        """Return which pictures the model names right in a view, bool (n,)."""
+        return np.asarray(self.views[view].probabilities.argmax(axis=1) == self.targets, np.bool_)
 
 
 def evaluate(
@@ -120,7 +221,10 @@ def evaluate(
     split: Split = "test",
     views: Sequence[str] = ("single", "flip"),
     head: str | None = None,
+    name: str | None = None,
     fitted_on: Sequence[Split] = ("train",),
+    clusters: IntArray | None = None,
+    answer_accuracy: float = 0.8,
     batch_size: int = 256,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
@@ -130,7 +234,8 @@ def evaluate(
     the model that the dataset lacks (FER+ knows contempt, FER2013 doesn't) are dropped and the probabilities
     renormalised over the shared ones: the question put to the model is which of the dataset's classes it sees.
 
-    The view "flip" is the arithmetic mean of the probabilities of a picture and its mirror image.
+    The view "flip" is the arithmetic mean of the probabilities of a picture and its mirror image, "tencrop" that of
+    four corners and the centre, each with its mirror image.
 
     Args:
         classifier: Anything with a `spec` and `predict_proba`.
@@ -138,21 +243,30 @@ def evaluate(
         split: The part to evaluate.
         views: Names in `VIEWS`, each reported apart.
         head: Label set of the model's output to evaluate; the default one for None.
+        name: What to call the model in reports; as its spec does for None.
         fitted_on: Splits the model was fitted on.
+        clusters: An integer for each picture of the dataset, int64 (n,): those that share one, such as
+            near-duplicates, are drawn together for the bootstrap intervals. None takes each by itself.
+        answer_accuracy: Wanted share of right answers, in (0, 1], for `Honesty.answering`.
         batch_size: Pictures handed to the classifier at a time.
         progress: Called with (done, all) after each batch; pictures count once per look.
 
     Raises:
-        ConfigError: No view, or an unknown one.
+        ConfigError: No view, or an unknown one; `answer_accuracy` or the number of clusters is out of range.
         DatasetError: The split is empty, or dataset and model share fewer than two classes or no picture.
         ModelError: No such head, or it gives probabilities of the wrong shape or not finite.
     """
     looks = _looks_of(views)
+    if not 0 < answer_accuracy <= 1:
+        raise ConfigError(f"wanted accuracy of answers is {answer_accuracy}; expected more than 0 and at most 1")
+    if clusters is not None and clusters.shape != (len(dataset),):
+        raise ConfigError(f"clusters have shape {clusters.shape}; expected one for each of {len(dataset)} pictures")
     model_head = classifier.spec.head(head)
     columns = dataset.labels.mapping_to(model_head.labels)
     shared = [i for i, column in enumerate(columns) if column is not None]
-    whole = dataset.split(split)
-    pictures = whole.select(np.isin(whole.targets, shared))
+    n_all = len(dataset.split(split))
+    rows = np.flatnonzero((dataset.splits == SPLITS.index(split)) & np.isin(dataset.targets, shared))
+    pictures = dataset.select(rows)
     if len(shared) < 2 or not len(pictures):
         raise DatasetError(
             f"dataset '{dataset.name}' ({', '.join(dataset.labels)}) and model '{classifier.spec.name}' "
@@ -168,18 +282,21 @@ def evaluate(
     targets = np.searchsorted(shared, pictures.targets).astype(np.int64)
     unseen = None if split in fitted_on else _unseen(pictures.images, dataset, fitted_on=fitted_on)
     names = dataset.labels.labels
+    labels = tuple(names[i] for i in shared)
     return Evaluation(
+        name=name or classifier.spec.name,
         spec=classifier.spec,
         head=model_head,
         dataset=dataset.name,
         fingerprint=dataset.fingerprint,
         split=split,
         fitted_on=tuple(fitted_on),
-        labels=tuple(names[i] for i in shared),
+        labels=labels,
         missing=tuple(name for name, column in zip(names, columns, strict=True) if column is None),
         unused=tuple(name for name in model_head.labels if name not in names),
         n=len(pictures),
-        n_left_out=len(whole) - len(pictures),
+        n_left_out=n_all - len(pictures),
+        rows=rows,
         targets=targets,
         views={
             view: _result(
@@ -187,10 +304,20 @@ def evaluate(
                 targets,
                 temperature=model_head.temperature,
                 unseen=unseen,
+                clusters=None if clusters is None else clusters[rows],
+                votes=_distributions(pictures, labels),
+                answer_accuracy=answer_accuracy,
             )
             for view in views
         },
     )
+
+
+def labelled_for(dataset: Dataset, heads: Iterable[Head]) -> Dataset:
+    """Return a dataset with the labels that heads were taught: the raters' majority for FER+ heads if it has votes."""
+    if dataset.votes is None or any(head.labels.name != FERPLUS.name for head in heads):
+        return dataset
+    return majority(dataset)
 
 
 def _looks_of(views: Sequence[str]) -> list[str]:
@@ -229,7 +356,7 @@ def _predict(
     return {look: np.concatenate(part) for look, part in parts.items()}
 
 
-def _unseen(images: ImageArray, dataset: Dataset, *, fitted_on: Sequence[Split]) -> npt.NDArray[np.bool_] | None:
+def _unseen(images: ImageArray, dataset: Dataset, *, fitted_on: Sequence[Split]) -> BoolArray | None:
     """Return which pictures don't occur, pixel by pixel, in the splits a model was fitted on.
 
     None where those splits hold nothing. A copy that was cropped, scaled or compressed again goes unnoticed.
@@ -248,7 +375,10 @@ def _result(
     targets: IntArray,
     *,
     temperature: float,
-    unseen: npt.NDArray[np.bool_] | None,
+    unseen: BoolArray | None,
+    clusters: IntArray | None,
+    votes: FloatArray | None,
+    answer_accuracy: float,
 ) -> ViewResult:
     """Take the figures of the mean over several looks, each given as log-probabilities (n, k)."""
     probabilities = _mean_probabilities(logits)
@@ -256,7 +386,9 @@ def _result(
     uncalibrated = _mean_probabilities(logits, temperature=1 / temperature) if temperature != 1 else None
     predictions = probabilities.argmax(axis=1)
     correct = predictions == targets
-    confusion = confusion_matrix(targets, predictions, n_classes=probabilities.shape[1])
+    k = probabilities.shape[1]
+    confusion = confusion_matrix(targets, predictions, n_classes=k)
+    resampled = resampled_confusions(targets, predictions, n_classes=k, clusters=clusters)
     return ViewResult(
         accuracy=_accuracy(correct),
         unleaked=_accuracy(correct[unseen]) if unseen is not None and unseen.any() else None,
@@ -264,11 +396,39 @@ def _result(
         macro_f1=macro_f1(confusion),
         classes=per_class(confusion),
         confusion=confusion,
-        nll=nll(probabilities, targets),
-        ece=ece(probabilities, targets),
-        nll_uncalibrated=None if uncalibrated is None else nll(uncalibrated, targets),
-        ece_uncalibrated=None if uncalibrated is None else ece(uncalibrated, targets),
+        balanced_accuracy_interval=percentile_interval(balanced_accuracies(resampled)),
+        macro_f1_interval=percentile_interval(macro_f1s(resampled)),
+        honesty=_honesty(probabilities, targets, wanted=answer_accuracy),
+        uncalibrated=None if uncalibrated is None else _honesty(uncalibrated, targets, wanted=answer_accuracy),
+        raters=None
+        if votes is None
+        else Raters(kl=kl_divergence(probabilities, votes), cross_entropy=cross_entropy(probabilities, votes)),
         probabilities=probabilities,
+    )
+
+
+def _distributions(pictures: Dataset, labels: Sequence[str]) -> FloatArray | None:
+    """Return the votes on each picture's expression, float32 (n, 8), rows sum to 1.
+
+    None where there are none, for other classes than those of FER+, or if a picture has none.
+    """
+    if pictures.votes is None or tuple(labels) != FERPLUS.labels:
+        return None
+    votes = pictures.votes[:, : len(FERPLUS)]
+    sums = votes.sum(axis=1, keepdims=True)
+    return votes / sums if sums.all() else None
+
+
+def _honesty(probabilities: FloatArray, targets: IntArray, *, wanted: float) -> Honesty:
+    curve = risk_coverage(probabilities, targets)
+    return Honesty(
+        nll=nll(probabilities, targets),
+        brier=brier(probabilities, targets),
+        ece=ece(probabilities, targets),
+        aurc=aurc(curve),
+        reliability=reliability(probabilities, targets),
+        curve=curve,
+        answering=answering(curve, wanted),
     )
 
 
@@ -277,7 +437,7 @@ def _mean_probabilities(logits: Sequence[FloatArray], *, temperature: float = 1.
     return np.asarray(np.mean(looks, axis=0), np.float32)
 
 
-def _accuracy(correct: npt.NDArray[np.bool_]) -> Accuracy:
+def _accuracy(correct: BoolArray) -> Accuracy:
     n, hits = len(correct), int(correct.sum())
     low, high = wilson_interval(hits, n)
     return Accuracy(n=n, correct=hits, value=hits / n, low=low, high=high)

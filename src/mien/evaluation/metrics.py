@@ -33,6 +33,25 @@ class ClassScore:
     support: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bin:
+    """Pictures of similar confidence.
+
+    Args:
+        low: Confidence from which on, itself excluded, pictures belong here.
+        high: Confidence up to which they do, itself included.
+        n: Their number, at least 1.
+        confidence: Their mean confidence.
+        accuracy: Share of right predictions.
+    """
+
+    low: float
+    high: float
+    n: int
+    confidence: float
+    accuracy: float
+
+
 def confusion_matrix(targets: IntArray, predictions: IntArray, *, n_classes: int) -> IntArray:
     """Count each (true, predicted) pair of classes.
 
@@ -161,6 +180,52 @@ def nll(probabilities: FloatArray, targets: IntArray) -> float:
     return float(-np.log(of_truth.clip(SMALLEST_PROBABILITY, 1)).mean())
 
 
+def brier(probabilities: FloatArray, targets: IntArray) -> float:
+    """Return the Brier score: Brier 1950, Monthly Weather Review 78:1–3, equation 2.
+
+    It is the mean squared distance of the probabilities from 1 for the true class and 0 for the others, summed
+    over the classes: 0 is perfect, 2 is certain and always wrong.
+
+    Args:
+        probabilities: Rows that sum to 1, shape (n, k).
+        targets: True class ids in [0, k), shape (n,).
+
+    Raises:
+        ValueError: The shapes don't fit, there is no row, or an id is out of range.
+    """
+    check_rows(probabilities, targets)
+    errors = probabilities.astype(np.float64)
+    errors[np.arange(len(targets)), targets] -= 1
+    return float(np.square(errors).sum(axis=1).mean())
+
+
+def cross_entropy(probabilities: FloatArray, distributions: FloatArray) -> float:
+    """Return the mean cross-entropy from wanted distributions to predicted ones, in nats.
+
+    It is the KL divergence plus the entropy of the wanted distributions, which no model can go below. A
+    probability below `SMALLEST_PROBABILITY` counts as that.
+
+    Args:
+        probabilities: Predicted, rows that sum to 1, shape (n, k), n >= 1.
+        distributions: Wanted, rows that sum to 1, shape (n, k).
+
+    Raises:
+        ValueError: The shapes differ, or there is no row.
+    """
+    if probabilities.shape != distributions.shape or not len(probabilities):
+        raise ValueError(f"{probabilities.shape} probabilities for {distributions.shape}; expected equal shapes")
+    logarithms = np.log(probabilities.astype(np.float64).clip(SMALLEST_PROBABILITY, 1))
+    return float(-(distributions * logarithms).sum(axis=1).mean())
+
+
+def kl_divergence(probabilities: FloatArray, distributions: FloatArray) -> float:
+    """Return the mean Kullback–Leibler divergence from wanted distributions to predicted ones, in nats.
+
+    Arguments and errors are those of `cross_entropy`; 0 is perfect.
+    """
+    return cross_entropy(probabilities, distributions) - cross_entropy(distributions, distributions)
+
+
 def ece(probabilities: FloatArray, targets: IntArray, *, bins: int = 15) -> float:
     """Return the expected calibration error: Guo et al. 2017, arXiv:1706.04599, equation 3.
 
@@ -178,12 +243,33 @@ def ece(probabilities: FloatArray, targets: IntArray, *, bins: int = 15) -> floa
     Raises:
         ValueError: The shapes don't fit, there is no row, or an id is out of range.
     """
+    filled = reliability(probabilities, targets, bins=bins)
+    return sum(abs(b.confidence - b.accuracy) * b.n for b in filled) / len(targets)
+
+
+def reliability(probabilities: FloatArray, targets: IntArray, *, bins: int = 15) -> list[Bin]:
+    """Return confidence and accuracy by bin of confidence, as `ece` bins them; bins without pictures are left out.
+
+    Args:
+        probabilities: Rows that sum to 1, shape (n, k).
+        targets: True class ids in [0, k), shape (n,).
+        bins: How many bins of equal width there are.
+
+    Raises:
+        ValueError: The shapes don't fit, there is no row, or an id is out of range.
+    """
     check_rows(probabilities, targets)
     confidence = probabilities.max(axis=1).astype(np.float64)
     correct = probabilities.argmax(axis=1) == targets
-    bin_ids = (np.ceil(confidence * bins).astype(np.int64) - 1).clip(0, bins - 1)
-    gaps = np.bincount(bin_ids, weights=confidence - correct, minlength=bins)
-    return float(np.abs(gaps).sum() / len(targets))
+    ids = (np.ceil(confidence * bins).astype(np.int64) - 1).clip(0, bins - 1)
+    counts, sums, hits = (
+        np.bincount(ids, weights=weights, minlength=bins).tolist() for weights in (None, confidence, correct)
+    )
+    return [
+        Bin(low=i / bins, high=(i + 1) / bins, n=n, confidence=total / n, accuracy=right / n)
+        for i, (n, total, right) in enumerate(zip(counts, sums, hits, strict=True))
+        if n
+    ]
 
 
 def check_rows(rows: FloatArray, targets: IntArray) -> None:

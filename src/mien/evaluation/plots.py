@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.errors import MissingExtra, RunError
+from mien.evaluation.metrics import Bin, wilson_interval
+from mien.evaluation.selective import Answering, RiskCoverage
 from mien.files import atomic_path
 from mien.structures import IntArray
 
@@ -57,6 +59,74 @@ def draw_confusion(matrix: IntArray, labels: Sequence[str], path: str | Path, *,
     _save(figure, path)
 
 
+def draw_reliability(after: Sequence[Bin], before: Sequence[Bin] | None, path: str | Path, *, title: str) -> None:
+    """Write a reliability diagram as PNG: accuracy by confidence above, where the pictures are below.
+
+    Args:
+        after: Bins of the calibrated probabilities.
+        before: Those without the temperature; None if there is none.
+        path: Where to write.
+        title: Stands above.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+        OutputError: The file cannot be written.
+    """
+    figure = _figure(width=6.4, height=6.8)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+    upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="honest")
+    if before is not None:
+        _draw_bins(upper, before, label="before temperature", colour=ORANGE)
+    _draw_bins(upper, after, label="as the model answers", colour=BLUE)
+    upper.set_ylabel("share of right answers")
+    upper.set_ylim(0, 1)
+    upper.legend(frameon=False)
+    upper.set_title(title, size=12, pad=12)
+    total = sum(b.n for b in after)
+    widths = [b.high - b.low for b in after]
+    lower.bar([b.low for b in after], [b.n / total for b in after], widths, align="edge", color=BLUE, edgecolor="white")
+    lower.set_ylabel("share of pictures")
+    lower.set_xlabel("confidence")
+    lower.set_xlim(0, 1)
+    for axes in (upper, lower):
+        _tidy(axes)
+    _save(figure, path)
+
+
+def draw_risk_coverage(
+    after: RiskCoverage, before: RiskCoverage | None, path: str | Path, *, title: str, answering: Answering | None
+) -> None:
+    """Write risk–coverage curves as PNG: the share of wrong answers by the share of faces answered.
+
+    Args:
+        after: Of the calibrated probabilities.
+        before: Of those without the temperature; None if there is none.
+        path: Where to write.
+        title: Stands above.
+        answering: Marked by a dot if there is one.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+        OutputError: The file cannot be written.
+    """
+    figure = _figure(width=6.4, height=4.6)
+    axes = figure.add_subplot()
+    for curve, label, colour in ((before, "before temperature", ORANGE), (after, "as the model answers", BLUE)):
+        if curve is not None:
+            axes.plot(100 * curve.n / curve.n[-1], 100 * curve.wrong / curve.n, color=colour, label=label)
+    if answering is not None:
+        x, y = 100 * answering.coverage, 100 * (1 - answering.accuracy)
+        axes.plot([x], [y], "o", color="black", label=f"confidence {answering.threshold:.2f} or more")
+    axes.set_xlabel("faces answered, %")
+    axes.set_ylabel("wrong answers among them, %")
+    axes.set_xlim(0, 100)
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False)
+    axes.set_title(title, size=12, pad=12)
+    _tidy(axes)
+    _save(figure, path)
+
+
 def curves(rows: Sequence[Mapping[str, float | None]], path: str | Path) -> None:
     """Write the curves of a training run as PNG: losses on the left, validation accuracy on the right.
 
@@ -85,9 +155,8 @@ def curves(rows: Sequence[Mapping[str, float | None]], path: str | Path) -> None
     accuracies.set_ylabel("validation accuracy, %")
     for axes in (losses, accuracies):
         axes.set_xlabel("epoch")
-        axes.grid(axis="y", color="#e5e5e5", linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        _tidy(axes)
         _mark_sizes(axes, epochs)
     _shade_learning_rate(losses, epochs)
     losses.legend(frameon=False)
@@ -107,6 +176,20 @@ def _figure(*, width: float, height: float) -> Figure:
 def _save(figure: Figure, path: str | Path) -> None:
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})
+
+
+def _tidy(axes: Axes) -> None:
+    axes.grid(axis="y", color="#e5e5e5", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_bins(axes: Axes, bins: Sequence[Bin], *, label: str, colour: str) -> None:
+    """Draw accuracy by confidence, with 95 % Wilson intervals: a bin of few pictures says little."""
+    x, y = [b.confidence for b in bins], [b.accuracy for b in bins]
+    axes.plot(x, y, color=colour, label=label, marker="o", markersize=4, clip_on=False)
+    intervals = [wilson_interval(round(b.accuracy * b.n), b.n) for b in bins]
+    axes.vlines(x, [low for low, _ in intervals], [high for _, high in intervals], color=colour, alpha=0.35)
 
 
 def _draw_line(axes: Axes, epochs: Sequence[Epoch], key: str, *, label: str, colour: str, scale: float = 1) -> None:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mien.structures import Box, Expression, ImageArray, Prediction
+from mien.structures import Box, Expression, ImageArray
 
 Colour = tuple[int, int, int]  # RGB
 
@@ -30,6 +30,7 @@ COLOURS: dict[str, Colour] = {
     "contempt": SKY,
 }
 OTHER_COLOURS = (SKY, GREEN, PURPLE, YELLOW, BLUE, ORANGE, VERMILION)
+UNCERTAIN_COLOUR = (105, 105, 105)  # a dark grey; the light one is neutral's
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
 FONT = cv2.FONT_HERSHEY_DUPLEX
@@ -52,7 +53,8 @@ def draw(image: ImageArray, expressions: Iterable[Expression], *, top: int = 1) 
     """Return a copy of the picture with a box around each face and a plate that names its expression.
 
     Lines and letters grow with the faces and the picture. Plates stay inside the picture and keep clear of other
-    faces and of each other where there is room.
+    faces and of each other where there is room. Where the answer is "uncertain", both are grey, and the plate says so
+    alone, or above the most probable labels if several are asked for.
 
     Args:
         image: RGB uint8 (H, W, 3); not changed.
@@ -65,15 +67,15 @@ def draw(image: ImageArray, expressions: Iterable[Expression], *, top: int = 1) 
     shown = list(expressions)
     canvas = image.copy()
     for expression in shown:
-        _draw_box(canvas, expression.face.box, colour_of(expression.prediction.label))
+        _draw_box(canvas, expression.face.box, _colour(expression))
     plates: list[Plate] = []
     for expression in shown:
         others = [other.face.box for other in shown if other is not expression]
-        rows = _rows(expression.prediction, top)
+        rows = _rows(expression, top)
         plate = _place(canvas.shape[:2], expression.face.box, rows, taken=plates, others=others)
         if plate is not None:
             plates.append(plate)
-            _draw_plate(canvas, plate, rows, colour_of(expression.prediction.label))
+            _draw_plate(canvas, plate, rows, _colour(expression))
     return canvas
 
 
@@ -82,11 +84,18 @@ def colour_of(label: str) -> Colour:
     return COLOURS.get(label) or OTHER_COLOURS[zlib.crc32(label.encode()) % len(OTHER_COLOURS)]
 
 
-def _rows(prediction: Prediction, top: int) -> list[tuple[str, str]]:
-    return [(_ascii(label), f"{100 * p:.0f} %") for label, p in prediction.top(max(top, 1))]
+def _colour(expression: Expression) -> Colour:
+    return colour_of(expression.label) if expression.certain else UNCERTAIN_COLOUR
 
 
-def _ascii(text: str) -> str:
+def _rows(expression: Expression, top: int) -> list[tuple[str, str]]:
+    best = [(to_ascii(label), f"{100 * p:.0f} %") for label, p in expression.prediction.top(max(top, 1))]
+    if expression.certain:
+        return best
+    return [(expression.label, ""), *(best if top > 1 else [])]
+
+
+def to_ascii(text: str) -> str:
     """Return the text in the letters that OpenCV's fonts have."""
     return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode() or "?"
 
@@ -173,9 +182,9 @@ def _shared(a: Box, b: Box) -> float:
 
 def _plate_size(rows: Sequence[tuple[str, str]], letter: int) -> tuple[int, int]:
     """Return width and height of a plate in pixels."""
-    labels = max(_text_width(label, letter) for label, _ in rows)
-    values = max(_text_width(value, letter) for _, value in rows)
-    width = labels + values + (COLUMN_GAP + 2 * PADDING) * letter
+    labels = max(text_width(label, letter) for label, _ in rows)
+    values = max((text_width(value, letter) + COLUMN_GAP * letter for _, value in rows if value), default=0.0)
+    width = labels + values + 2 * PADDING * letter
     return round(width), round((1 + LINE_HEIGHT * (len(rows) - 1) + 2 * PADDING) * letter)
 
 
@@ -187,8 +196,8 @@ def _draw_plate(canvas: ImageArray, plate: Plate, rows: Sequence[tuple[str, str]
     padding = PADDING * letter
     for number, (label, value) in enumerate(rows):
         base = round(padding + letter * (1 + LINE_HEIGHT * number))
-        _draw_text(ground, label, letter, x=round(padding), base=base, ink=ink)
-        _draw_text(ground, value, letter, x=round(width - padding) - _text_width(value, letter), base=base, ink=ink)
+        draw_text(ground, label, letter, x=round(padding), base=base, ink=ink)
+        draw_text(ground, value, letter, x=round(width - padding) - text_width(value, letter), base=base, ink=ink)
 
 
 def _ink_on(colour: Colour) -> Colour:
@@ -198,11 +207,11 @@ def _ink_on(colour: Colour) -> Colour:
     return BLACK if (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05) else WHITE
 
 
-def _text_width(text: str, letter: int) -> int:
+def text_width(text: str, letter: int) -> int:
     return int(_text_mask(text, letter)[0].shape[1])
 
 
-def _draw_text(ground: ImageArray, text: str, letter: int, *, x: int, base: int, ink: Colour) -> None:
+def draw_text(ground: ImageArray, text: str, letter: int, *, x: int, base: int, ink: Colour) -> None:
     """Blend text into the ground, its baseline at y = base; what does not fit is cut off."""
     mask, ascent = _text_mask(text, letter)
     x, y = max(x, 0), max(base - ascent, 0)

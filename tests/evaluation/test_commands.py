@@ -1,0 +1,123 @@
+"""The commands evaluate and compare, as a user has them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mien.cli import main
+from mien.data.prepare import prepare
+from mien.data.readers import read_dataset
+from mien.data.synthetic import draw_faces
+from mien.evaluation.evaluate import evaluate
+from mien.models.zoo import read_spec, write_with_spec
+from mien.vision.classify import load_classifier
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIEN_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("MIEN_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "drawn.npz"
+    prepare(draw_faces(200, seed=0), path)
+    return path
+
+
+def run(*arguments: object) -> int:
+    """Run a command, return its exit code."""
+    with pytest.raises(SystemExit) as done:
+        main([str(argument) for argument in arguments])
+    return int(done.value.code or 0)
+
+
+def test_compare_looks_at_the_valid_split_and_writes_a_sheet(
+    tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(tiny_model, "other.onnx")
+    assert run("compare", tiny_model, "other.onnx", "--data", drawn) == 0
+    printed = capsys.readouterr().out
+    assert "The difference is not significant" in printed
+    (folder,) = Path("reports").iterdir()
+    assert folder.name.endswith("-other.onnx-drawn-valid")
+    assert (folder / "differences.png").is_file()
+
+
+def test_compare_json_is_all_that_stdout_gets(
+    tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(tiny_model, "other.onnx")
+    assert run("compare", tiny_model, "other.onnx", "--data", drawn, "--json", "--out", "new/folder") == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(Path("new/folder/comparison.json").read_text())
+
+
+def test_compare_refuses_an_unknown_view(tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("compare", tiny_model, tiny_model, "--data", drawn, "--view", "best") == 2
+    assert "choose from single, flip, tencrop" in capsys.readouterr().err
+
+
+def test_evaluate_puts_models_and_datasets_in_one_table(
+    tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(tiny_model, "other.onnx")
+    assert run("evaluate", tiny_model, "other.onnx", "--data", drawn, "--views", "single", "--out", "all") == 0
+    assert "other.onnx" in capsys.readouterr().out
+    assert len([path for path in Path("all").iterdir() if path.is_dir()]) == 2
+
+
+def test_evaluate_looks_at_ten_crops_when_told(
+    tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("evaluate", tiny_model, "--data", drawn, "--views", "tencrop", "--json", "--out", "ten") == 0
+    assert json.loads(capsys.readouterr().out)["views"].keys() == {"tencrop"}
+
+
+def claimed(model: Path, to: Path, fingerprint: str, accuracy: float) -> None:
+    spec = replace(
+        read_spec(model), metrics={"test/single/accuracy": accuracy}, trained_on={"fingerprint": fingerprint}
+    )
+    write_with_spec(model, to, spec)
+
+
+def test_published_figures_are_measured_again(
+    tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = read_dataset(drawn)
+    true = evaluate(load_classifier(str(tiny_model)), dataset, views=["single"]).views["single"].accuracy.value
+    claimed(tiny_model, Path("mine.onnx"), dataset.fingerprint, true)
+    assert run("evaluate", "--published", "mine.onnx", "--data", drawn, "--json") == 0
+    assert json.loads(capsys.readouterr().out)[0]["holds"]
+    claimed(tiny_model, Path("boaster.onnx"), dataset.fingerprint, true + 0.01)
+    assert run("evaluate", "--published", "boaster.onnx", "--data", drawn) == 2
+    captured = capsys.readouterr()
+    assert "boaster.onnx test/single/accuracy by -1.000 points" in captured.err
+    assert len(captured.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "no model to evaluate"),
+        (["--answer-accuracy", "80"], "at most 1"),
+        (["--views", "single,best"], "no view 'best'; choose from single, flip, tencrop"),
+        (["--published"], "published without figures"),
+        (["--published", "--data", "DRAWN"], "takes one dataset"),
+        (["--votes", "v.csv", "--data", "DRAWN"], "belongs to one dataset"),
+    ],
+)
+def test_what_evaluate_cannot_do_is_one_clear_line(
+    arguments: list[str], expected: str, tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = [tiny_model] if arguments else []
+    assert run("evaluate", *model, "--data", drawn, *(drawn if a == "DRAWN" else a for a in arguments)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert expected in line
