@@ -106,9 +106,13 @@ def near_pairs(images: ImageArray, *, threshold: float, progress: Progress | Non
 
 
 def _windows() -> list[Window]:
-    """Return 24 windows. Those at full scale are half of the shifts: the others follow with the roles swapped."""
+    """Return 24 windows.
+
+    At full scale, two thirds of the shifts: the others follow with the roles swapped, which turns a shift round, but of
+    mirrored pictures only its vertical part.
+    """
     middle = SIDE / 2
-    halves = ((0, 0), (1, 0), (-1, 0), (0, 1), (1, 1), (1, -1))
+    halves = ((0, 0), (1, 0), (-1, 0), (0, 1), (1, 1), (-1, 1))
     wholes = tuple((x, y) for x in (-1, 0, 1) for y in (-1, 0, 1))
     plan = ((1.0, 4, halves), (0.87, 4, wholes), (0.75, 5, wholes))
     return [Window(middle + d * x, middle + d * y, z * WINDOW) for z, d, shifts in plan for x, y in shifts]
@@ -240,7 +244,9 @@ def _measure(pictures: ImageArray, candidates: _Candidates, *, progress: Progres
     """Return the correlation of each candidate's fine structure, float32 (m,)."""
     windows = _windows()
     inside = slice((SIDE - PATCH) // 2 - REACH, (SIDE + PATCH) // 2 + REACH)
-    fine = np.stack([_fine_structure(picture) for picture in pictures])
+    fine = np.empty(pictures.shape, np.float32)
+    for i, picture in enumerate(pictures):
+        fine[i] = _fine_structure(picture)
     scores = np.empty(len(candidates.query), np.float32)
     for i, (query, base, window, mirrored, _) in enumerate(zip(*candidates, strict=True)):
         scores[i] = _correlation(fine[query], fine[base][inside, inside], windows[window], mirrored=mirrored)

@@ -50,6 +50,8 @@ class OnnxClassifier:
         options.intra_op_num_threads = threads
         # One call's peak is small; without the arena, memory does not stay at the largest batch ever seen.
         options.enable_cpu_mem_arena = False
+        # Its threads would wait busily after each face and take the cores from the detector, which is at work then.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's own exceptions have no common base
