@@ -23,8 +23,8 @@ Progress: TypeAlias = Callable[[int, int], None]
 SIDE = 48  # pictures are compared at this size, FER2013's
 WINDOW = 40  # side of the middle, in pixels of SIDE
 CELLS = 8  # of a thumbnail, a side
-DIMENSIONS = 40  # of a descriptor; 48 and 56 find no more, 32 fewer
-CANDIDATES = 10  # measured for each picture, on average: 3e-4 of FER2013's pairs, which hold 9 of 10 planted copies
+DIMENSIONS = 40  # of a descriptor: on FER2013, 48 and 56 find no more
+CANDIDATES = 10  # of each picture, on average: of FER2013's pairs 3 in 10,000, among which are 19 of 20 planted copies
 SAMPLE = 256  # pictures that the bound for candidates is taken from
 ROWS, COLUMNS = 256, 512  # of a tile of similarities, half a megabyte: in the cache it takes half the time
 
