@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mien.data.prepare import prepare
 from mien.data.readers import data_path
+from mien.data.synthetic import draw_faces
 from mien.errors import DatasetError
 from mien.labels import FER2013, FERPLUS
 from mien.models.spec import Head, ModelSpec, Preprocess
@@ -41,4 +43,21 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     net = build_net("tiny", spec.preprocess, {"fer2013": 7, "ferplus": 8}).eval()
     path = tmp_path_factory.mktemp("models") / "tiny.onnx"
     export(net, spec, path, storage="float32")
+    return path
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in an empty folder, with no models and no data of the user's at hand."""
+    monkeypatch.setenv("MIEN_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("MIEN_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared dataset of drawn faces."""
+    path = tmp_path_factory.mktemp("data") / "drawn.npz"
+    prepare(draw_faces(400, seed=0), path)
     return path

@@ -15,9 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.cli import main
-from mien.data.prepare import prepare
-from mien.data.synthetic import draw_faces
+from commands import run
 from mien.errors import OutputError
 from mien.models.zoo import read_spec
 from mien.sinks import VideoSink, write_picture
@@ -28,27 +26,7 @@ from mien.vision.explain import explain_faces
 ASTRONAUT = Path(__file__).parent.parent / "docs" / "images" / "astronaut.png"
 
 
-@pytest.fixture(autouse=True)
-def _own_models_and_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MIEN_MODELS", str(tmp_path / "models"))
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.delenv("MIEN_DATA", raising=False)
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prepared dataset of drawn faces."""
-    path = tmp_path_factory.mktemp("data") / "drawn.npz"
-    prepare(draw_faces(400, seed=0), path)
-    return path
-
-
-def run(*arguments: object) -> int:
-    """Run a command, return its exit code."""
-    with pytest.raises(SystemExit) as done:
-        main([str(argument) for argument in arguments])
-    return int(done.value.code or 0)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def error_of(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:

@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.evaluation.calibration import COLDEST, HOTTEST, fit_temperature, softmax
+from mien.evaluation.calibration import COLDEST, HOTTEST, fit_temperature
 from mien.evaluation.metrics import ece, nll
+from mien.vision.classify import softmax
 
 
 def drawn(seed: int, *, n: int, temperature: float = 1.0):

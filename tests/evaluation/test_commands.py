@@ -9,35 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from mien.cli import main
-from mien.data.prepare import prepare
+from commands import run
 from mien.data.readers import read_dataset
-from mien.data.synthetic import draw_faces
 from mien.evaluation.evaluate import evaluate
 from mien.models.zoo import read_spec, write_with_spec
 from mien.vision.classify import load_classifier
 
-
-@pytest.fixture(autouse=True)
-def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MIEN_MODELS", str(tmp_path / "models"))
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.delenv("MIEN_DATA", raising=False)
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("data") / "drawn.npz"
-    prepare(draw_faces(200, seed=0), path)
-    return path
-
-
-def run(*arguments: object) -> int:
-    """Run a command, return its exit code."""
-    with pytest.raises(SystemExit) as done:
-        main([str(argument) for argument in arguments])
-    return int(done.value.code or 0)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def test_compare_looks_at_the_valid_split_and_writes_a_sheet(

@@ -5,10 +5,10 @@ import pytest
 
 from mien.data.dataset import Dataset
 from mien.errors import ConfigError, DatasetError, ModelError
-from mien.evaluation.calibration import softmax
 from mien.evaluation.evaluate import CORNERS, cropped, evaluate, labelled_for
 from mien.evaluation.metrics import ece, nll
 from mien.labels import FER2013, FERPLUS, LabelSet
+from mien.vision.classify import softmax
 
 ANGRY, DISGUST, FEAR, HAPPY, SAD, SURPRISE, NEUTRAL = range(7)
 

@@ -14,22 +14,6 @@ from mien.structures import FloatArray, IntArray
 COLDEST, HOTTEST = 0.05, 20.0  # a model beyond these is not miscalibrated but broken, or the data too few
 
 
-def softmax(logits: FloatArray, *, temperature: float = 1.0) -> FloatArray:
-    """Return the probabilities of logits divided by a temperature.
-
-    Log-probabilities are logits too: `softmax(log(p))` is p, and `softmax(log(p), temperature=1 / t)` undoes
-    a temperature t that p was made with.
-
-    Args:
-        logits: Finite numbers, shape (n, k).
-        temperature: Above 1 softens, below 1 sharpens.
-
-    Returns:
-        float32 (n, k), rows sum to 1.
-    """
-    return _softmax(logits.astype(np.float64) / temperature).astype(np.float32)
-
-
 def fit_temperature(logits: FloatArray, targets: IntArray) -> float:
     """Return the temperature with the least negative log-likelihood.
 

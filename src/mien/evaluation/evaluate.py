@@ -15,7 +15,6 @@ from mien.data.dataset import SPLITS, Dataset, Split
 from mien.data.votes import majority
 from mien.errors import ConfigError, DatasetError, ModelError
 from mien.evaluation.bootstrap import balanced_accuracies, macro_f1s, percentile_interval, resampled_confusions
-from mien.evaluation.calibration import softmax
 from mien.evaluation.metrics import (
     Bin,
     ClassScore,
@@ -35,7 +34,7 @@ from mien.evaluation.selective import Answering, RiskCoverage, answering, aurc, 
 from mien.labels import FERPLUS
 from mien.models.spec import Head, ModelSpec
 from mien.structures import FloatArray, ImageArray, IntArray
-from mien.vision.classify import ExpressionClassifier
+from mien.vision.classify import ExpressionClassifier, softmax
 
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 

@@ -94,7 +94,7 @@ class OnnxClassifier:
                 "adopt it again with the right labels"
             )
         if self.spec.graph.output == "logits":
-            scores = softmax(scores / chosen.temperature)
+            scores = softmax(scores, temperature=chosen.temperature)
         return np.asarray(scores, np.float32)
 
     def _output_of(self, name: str) -> str:
@@ -139,7 +139,19 @@ def normalize_array(pixels: ImageArray, mode: Normalize) -> FloatArray:
     return np.asarray(centred / deviation, np.float32)
 
 
-def softmax(logits: FloatArray) -> FloatArray:
-    """Return probabilities, float32 (n, k), of logits (n, k)."""
-    shifted = np.exp(logits - logits.max(1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(1, keepdims=True), np.float32)
+def softmax(logits: FloatArray, *, temperature: float = 1.0) -> FloatArray:
+    """Return the probabilities of logits divided by a temperature.
+
+    Log-probabilities are logits too: `softmax(log(p))` is p, and `softmax(log(p), temperature=1 / t)` undoes
+    a temperature t that p was made with.
+
+    Args:
+        logits: Finite numbers, shape (n, k).
+        temperature: Above 1 softens, below 1 sharpens.
+
+    Returns:
+        float32 (n, k), rows sum to 1.
+    """
+    scaled = logits.astype(np.float64) / temperature
+    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
