@@ -63,6 +63,17 @@ class TestTables:
         assert lines[0]["faces"][0]["box"] == [1.3, 2, 31, 42]
         assert lines[1] == {"source": "a.mp4", "index": 1, "time": 0.04, "faces": [], "note": "no face found"}
 
+    def test_smoothed_probabilities_stand_beside_the_raw_ones(self, tmp_path: Path) -> None:
+        smoothed = replace(SAD, raw=HAPPY.prediction)
+        with CsvSink(tmp_path / "a.csv", FER2013, smoothed=True) as sink:
+            sink.write(frame(), [smoothed])
+        with (tmp_path / "a.csv").open(newline="") as file:
+            (row,) = csv.DictReader(file)
+        assert (row["label"], row["p_happy"], row["raw_happy"]) == ("sad", "0.1", "0.6")
+        faces = record(frame(), [smoothed])["faces"]
+        assert isinstance(faces, list)
+        assert (faces[0]["probabilities"]["happy"], faces[0]["raw"]["happy"]) == (0.1, 0.6)
+
     def test_an_uncertain_answer_is_written_as_such_and_its_probabilities_stay(self, tmp_path: Path) -> None:
         unsure = replace(HAPPY, min_confidence=0.7)
         with CsvSink(tmp_path / "a.csv", FER2013) as table:

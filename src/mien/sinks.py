@@ -18,7 +18,7 @@ from mien.errors import ConfigError, OutputError
 from mien.files import atomic_path
 from mien.labels import LabelSet
 from mien.sources import frame_rate, is_video, quiet
-from mien.structures import Expression, Frame, ImageArray
+from mien.structures import Expression, Frame, ImageArray, Prediction
 from mien.vision.draw import draw
 
 NO_FACE = "no face found"
@@ -35,7 +35,8 @@ def record(frame: Frame, expressions: list[Expression]) -> dict[str, object]:
 
     Keys: source, index, time (seconds), note (why there are no faces; else empty), faces. Of a face: face
     (number in the frame, from 1), track, box (x1, y1, x2, y2 in pixels), score (the detector's), label
-    (the answer, "uncertain" too), confidence (the largest probability), certain, probabilities by label.
+    (the answer, "uncertain" too), confidence (the largest probability), certain, probabilities by label; raw, those
+    before smoothing over time, where there was any.
     """
     return {**_frame_record(frame, expressions), "faces": _face_records(expressions)}
 
@@ -235,19 +236,22 @@ class CsvSink(_TextSink):
     Columns, always in this order: source, index (of the frame, from 0), time (s), face (number in the frame,
     from 1), track, x1, y1, x2, y2 (pixels), score (the detector's), label (the answer, "uncertain" too), confidence
     (the largest probability), certain (true or false), note, then p_<label>, the probability of each label of the
-    set. The file grows as rows come.
+    set, and of smoothed ones raw_<label>, those before. The file grows as rows come.
 
     Args:
         path: File to write; an old one is overwritten.
         labels: Label set of the predictions.
+        smoothed: Whether expressions come smoothed over time, so that there are columns of raw probabilities.
 
     Raises:
         OutputError: The file cannot be written; on entering or writing.
     """
 
-    def __init__(self, path: str | Path, labels: LabelSet) -> None:
+    def __init__(self, path: str | Path, labels: LabelSet, *, smoothed: bool = False) -> None:
         super().__init__(path, labels)
         self._columns = [*COLUMNS, *(f"p_{label}" for label in labels)]
+        if smoothed:
+            self._columns += [f"raw_{label}" for label in labels]
 
     def __enter__(self) -> CsvSink:
         self._append(_csv_lines(self._columns, [dict(zip(self._columns, self._columns, strict=True))]))
@@ -296,6 +300,7 @@ def _face_records(expressions: list[Expression]) -> list[dict[str, Any]]:
 def _face_record(number: int, expression: Expression) -> dict[str, Any]:
     face, prediction = expression.face, expression.prediction
     box = face.box
+    raw = expression.raw
     return {
         "face": number,
         "track": face.track_id,
@@ -304,21 +309,27 @@ def _face_record(number: int, expression: Expression) -> dict[str, Any]:
         "label": expression.label,
         "confidence": round(prediction.confidence, 6),
         "certain": expression.certain,
-        "probabilities": {label: round(p, 6) for label, p in prediction.as_dict().items()},
+        "probabilities": _rounded(prediction),
+        **({} if raw is None else {"raw": _rounded(raw)}),
     }
+
+
+def _rounded(prediction: Prediction) -> dict[str, float]:
+    return {label: round(p, 6) for label, p in prediction.as_dict().items()}
 
 
 def _flat(face: dict[str, Any]) -> dict[str, object]:
     """Return a face's record with a column for each side of the box and each probability."""
-    simple = {key: value for key, value in face.items() if key not in ("box", "probabilities")}
+    simple = {key: value for key, value in face.items() if key not in ("box", "probabilities", "raw")}
     box = dict(zip(("x1", "y1", "x2", "y2"), face["box"], strict=True))
     probabilities = {f"p_{label}": p for label, p in face["probabilities"].items()}
-    return {**simple, **box, "certain": "true" if face["certain"] else "false", **probabilities}
+    raw = {f"raw_{label}": p for label, p in face.get("raw", {}).items()}
+    return {**simple, **box, "certain": "true" if face["certain"] else "false", **probabilities, **raw}
 
 
 def _csv_lines(columns: list[str], rows: Iterable[Mapping[str, object]]) -> str:
     text = io.StringIO()
-    csv.DictWriter(text, columns, lineterminator="\n").writerows(rows)
+    csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n").writerows(rows)
     return text.getvalue()
 
 

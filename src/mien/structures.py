@@ -107,11 +107,13 @@ class Expression:
         prediction: All probabilities, whether or not they suffice for an answer.
         min_confidence: The confidence below which the answer is "uncertain", in [0, 1]; with 0 it never is. Kept
             here, so that another prediction in `dataclasses.replace` is held to it too.
+        raw: What this frame alone shows, where `prediction` was smoothed over time; else None.
     """
 
     face: Face
     prediction: Prediction
     min_confidence: float = 0.0
+    raw: Prediction | None = None
 
     @property
     def certain(self) -> bool:
@@ -130,8 +132,8 @@ class Frame:
 
     Args:
         image: RGB uint8 (H, W, 3).
-        time: Seconds from the start of the source; 0 for stills.
-        index: Number of the frame in its source, from 0.
+        time: Seconds from the start of the source; 0 for stills. A camera's frames count by the clock of this machine.
+        index: Number of the frame in its source, from 0; a live source that drops frames leaves gaps.
         source: Path, URL or camera it comes from.
     """
 
