@@ -11,8 +11,8 @@ import mien
 PACKAGE = Path(mien.__file__).parent
 LAYERS = (
     {"errors", "labels", "structures", "files", "machine", "picture_header"},
-    {"config", "data", "models", "vision", "sources", "sinks", "voice"},
-    {"recognizer", "training", "evaluation", "bench"},
+    {"config", "data", "models", "vision", "sources", "camera", "devices", "sinks", "statistics", "voice"},
+    {"recognizer", "live", "recording", "training", "evaluation", "bench", "doctor"},
     {"cli", "app", "web", "__main__"},
 )
 RANKS = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}

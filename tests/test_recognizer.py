@@ -52,6 +52,28 @@ def test_all_faces_of_a_frame_are_classified_in_one_batch(tiny_model: Path, monk
     assert sizes == [2]
 
 
+def test_the_two_halves_give_what_the_whole_gives(tiny_model: Path) -> None:
+    recognizer = Recognizer(TwoFaces(), str(tiny_model))
+    image = np.random.default_rng(0).integers(0, 256, (60, 120, 3), np.uint8)
+    faces = recognizer.detect(image)
+    assert faces == TwoFaces().detect(image)
+    halves, whole = recognizer.classify(image, faces), recognizer.recognize(image)
+    assert halves == whole
+    for half, other in zip(halves, whole, strict=True):
+        np.testing.assert_array_equal(half.prediction.probabilities, other.prediction.probabilities)
+
+
+def test_faces_found_elsewhere_are_classified_in_their_order(tiny_model: Path) -> None:
+    recognizer = Recognizer(NoFace(), str(tiny_model))
+    image = np.random.default_rng(0).integers(0, 256, (60, 120, 3), np.uint8)
+    right, left = reversed(TwoFaces().detect(image))
+    both = recognizer.classify(image, [right, left])
+    assert [e.face for e in both] == [right, left]
+    (alone,) = recognizer.classify(image, [left])
+    np.testing.assert_allclose(both[1].prediction.probabilities, alone.prediction.probabilities, atol=1e-5)
+    assert recognizer.classify(image, []) == []
+
+
 def test_labels_choose_the_head(tiny_model: Path) -> None:
     recognizer = Recognizer("whole", str(tiny_model), labels="ferplus")
     (expression,) = recognizer.recognize(np.zeros((48, 48, 3), np.uint8))
@@ -87,8 +109,10 @@ def test_stream_yields_every_frame_in_order(tiny_model: Path) -> None:
     "image", [np.zeros((5, 5), np.uint8), np.zeros((5, 5, 4), np.uint8), np.zeros((5, 5, 3), np.float32)]
 )
 def test_what_is_not_a_picture_is_refused(tiny_model: Path, image: ImageArray) -> None:
-    with pytest.raises(InputError, match="expected RGB uint8"):
-        Recognizer("whole", str(tiny_model)).recognize(image)
+    recognizer = Recognizer("whole", str(tiny_model))
+    for see in (recognizer.recognize, recognizer.detect, lambda image: recognizer.classify(image, [])):
+        with pytest.raises(InputError, match="expected RGB uint8"):
+            see(image)
 
 
 def test_unknown_names_list_the_known_ones(tiny_model: Path) -> None:

@@ -3,6 +3,9 @@
 import csv
 import json
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +14,17 @@ import pytest
 from PIL import Image
 
 from mien.errors import ConfigError, OutputError
-from mien.labels import FER2013
-from mien.sinks import AnnotatedSink, CsvSink, JsonlSink, VideoSink, record, write_picture
+from mien.labels import FER2013, LabelSet
+from mien.sinks import (
+    AnnotatedSink,
+    CsvSink,
+    JsonlSink,
+    LiveVideoSink,
+    VideoSink,
+    record,
+    save_faces,
+    write_picture,
+)
 from mien.sources import frame_count, frame_rate, frames, read_picture
 from mien.structures import Box, Expression, Face, Frame, ImageArray, Prediction
 
@@ -29,8 +41,8 @@ def near(image: ImageArray, colour: tuple[int, int, int], *, within: int = 12) -
     return bool(np.abs(image.astype(int) - colour).max() <= within)
 
 
-def write_then_raise(sink: VideoSink, error: type[BaseException]) -> None:
-    sink.write(frame().image)
+def write_then_raise(write: Callable[[ImageArray], None], error: type[BaseException]) -> None:
+    write(frame().image)
     raise error
 
 
@@ -170,12 +182,12 @@ class TestVideos:
 
     def test_an_error_leaves_no_file(self, tmp_path: Path) -> None:
         with pytest.raises(ZeroDivisionError), VideoSink(tmp_path / "a.mp4", fps=10) as sink:
-            write_then_raise(sink, ZeroDivisionError)
+            write_then_raise(sink.write, ZeroDivisionError)
         assert list(tmp_path.iterdir()) == []
 
     def test_what_ctrl_c_ends_is_kept(self, tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt), VideoSink(tmp_path / "a.mp4", fps=10) as sink:
-            write_then_raise(sink, KeyboardInterrupt)
+            write_then_raise(sink.write, KeyboardInterrupt)
         assert frame_count(tmp_path / "a.mp4") == 1
 
     def test_no_frame_makes_no_file(self, tmp_path: Path) -> None:
@@ -194,6 +206,156 @@ class TestVideos:
     def test_a_missing_folder_is_an_output_error(self, tmp_path: Path) -> None:
         with pytest.raises(OutputError), VideoSink(tmp_path / "no" / "a.mp4", fps=10) as sink:
             sink.write(frame().image)
+
+
+# Writes a frame each tenth of a second of the stream and says when each is written, until it is killed.
+ENDLESS = """
+import sys
+import numpy as np
+from mien.sinks import LiveVideoSink
+with LiveVideoSink(sys.argv[1]) as sink:
+    for i in range(10_000):
+        sink.write(np.full((48, 64, 3), i % 256, np.uint8), time=i / 10)
+        print(i, flush=True)
+"""
+
+
+class TestLiveVideos:
+    def test_every_frame_written_before_a_kill_is_read_back(self, tmp_path: Path) -> None:
+        with subprocess.Popen(
+            [sys.executable, "-c", ENDLESS, str(tmp_path / "a.mkv")], stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            written = [int(process.stdout.readline()) for _ in range(30)]
+            process.kill()
+        assert process.returncode != 0
+        found = list(frames(tmp_path / "a.mkv"))
+        assert len(found) >= len(written)
+        assert [f.time for f in found] == pytest.approx([i / 10 for i in range(len(found))], abs=1e-3)
+        assert all(near(f.image, (i % 256,) * 3) for i, f in enumerate(found))
+
+    def test_it_can_be_played_while_it_grows(self, tmp_path: Path) -> None:
+        with LiveVideoSink(tmp_path / "a.mkv") as sink:
+            for i in range(5):
+                sink.write(frame(i).image, time=i / 25)
+                assert sum(1 for _ in frames(tmp_path / "a.mkv")) == i + 1
+
+    def test_of_a_frame_that_was_cut_off_only_that_one_is_lost(self, tmp_path: Path) -> None:
+        sizes = []
+        with LiveVideoSink(tmp_path / "a.mkv") as sink:
+            for i in range(4):
+                sink.write(frame(i).image, time=i / 25)
+                sizes.append((tmp_path / "a.mkv").stat().st_size)
+        whole = (tmp_path / "a.mkv").read_bytes()
+        for size in range(sizes[2] + 1, sizes[3], 37):
+            (tmp_path / "cut.mkv").write_bytes(whole[:size])
+            assert [f.time for f in frames(tmp_path / "cut.mkv")] == pytest.approx([0, 0.04, 0.08])
+
+    @pytest.mark.parametrize(
+        ("times", "expected"),
+        [
+            ([10, 10.1, 10.15, 11.9, 15], [0, 0.1, 0.15, 1.9, 5]),  # any rate, from any start
+            ([5, 5.5, 0, 0.1], [0, 0.5, 0.501, 0.601]),  # a stream that starts anew
+            ([1, 1, 1], [0, 0.001, 0.002]),
+        ],
+    )
+    def test_the_clock_is_that_of_the_stream(self, tmp_path: Path, times: list[float], expected: list[float]) -> None:
+        with LiveVideoSink(tmp_path / "a.mkv") as sink:
+            for time in times:
+                sink.write(frame().image, time=time)
+        assert [f.time for f in frames(tmp_path / "a.mkv")] == pytest.approx(expected, abs=1e-6)
+
+    def test_a_steady_rate_and_the_length_are_announced(self, tmp_path: Path) -> None:
+        with LiveVideoSink(tmp_path / "a.mkv") as sink:
+            for i in range(20):
+                sink.write(frame().image, time=i / 25)
+        assert (frame_rate(tmp_path / "a.mkv"), frame_count(tmp_path / "a.mkv")) == (pytest.approx(25), 20)
+
+    def test_it_keeps_colours_and_odd_sides(self, tmp_path: Path) -> None:
+        with LiveVideoSink(tmp_path / "a.mkv") as sink:
+            sink.write(np.full((33, 47, 3), (200, 50, 30), np.uint8), time=0)
+        [found] = frames(tmp_path / "a.mkv")
+        assert found.image.shape == (33, 47, 3)
+        assert near(found.image, (200, 50, 30))
+
+    def test_pictures_of_another_size_are_resized(self, tmp_path: Path) -> None:
+        with LiveVideoSink(tmp_path / "a.mkv") as sink:
+            sink.write(frame().image, time=0)
+            sink.write(np.full((24, 32, 3), 99, np.uint8), time=1)
+        found = list(frames(tmp_path / "a.mkv"))
+        assert [f.image.shape for f in found] == [(48, 64, 3)] * 2
+        assert near(found[1].image, (99, 99, 99))
+
+    def test_an_error_leaves_what_was_written(self, tmp_path: Path) -> None:
+        with pytest.raises(ZeroDivisionError), LiveVideoSink(tmp_path / "a.mkv") as sink:
+            write_then_raise(lambda image: sink.write(image, time=0), ZeroDivisionError)
+        assert len(list(frames(tmp_path / "a.mkv"))) == 1
+
+    def test_no_frame_makes_no_file(self, tmp_path: Path) -> None:
+        with LiveVideoSink(tmp_path / "a.mkv"):
+            pass
+        assert list(tmp_path.iterdir()) == []
+
+    def test_another_suffix_is_an_output_error(self, tmp_path: Path) -> None:
+        with pytest.raises(OutputError, match=r"ends in \.mkv"):
+            LiveVideoSink(tmp_path / "a.mp4")
+
+    def test_a_missing_folder_is_an_output_error_at_once(self, tmp_path: Path) -> None:
+        with pytest.raises(OutputError, match="choose another place"), LiveVideoSink(tmp_path / "no" / "a.mkv"):
+            pass
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+    def test_a_full_disk_is_an_output_error(self, tmp_path: Path) -> None:
+        (tmp_path / "a.mkv").symlink_to("/dev/full")
+        with pytest.raises(OutputError, match="space"), LiveVideoSink(tmp_path / "a.mkv") as sink:
+            sink.write(frame().image, time=0)
+
+
+class TestFaces:
+    # A face in the frame's middle, drawn over a ground that tells each pixel apart.
+    SEEN = Frame(np.arange(100 * 120 * 3, dtype=np.uint32).reshape(100, 120, 3).astype(np.uint8), 12.34, 5, "a.mp4")
+    FACE = replace(HAPPY, face=Face(Box(40, 30, 60, 70), score=0.9, track_id=7))
+
+    def test_a_face_is_written_with_a_fifth_of_its_box_around_it(self, tmp_path: Path) -> None:
+        [path] = save_faces(self.SEEN, [self.FACE], tmp_path / "new" / "faces")
+        assert path == tmp_path / "new" / "faces" / "00012.340-track7-happy.png"
+        assert np.array_equal(read_picture(path), self.SEEN.image[22:78, 36:64])
+
+    def test_faces_without_a_track_have_their_number_in_the_frame(self, tmp_path: Path) -> None:
+        unsure = replace(SAD, min_confidence=0.9)
+        paths = save_faces(self.SEEN, [SAD, self.FACE, unsure], tmp_path)
+        assert [path.name for path in paths] == [
+            "00012.340-face1-sad.png",
+            "00012.340-track7-happy.png",
+            "00012.340-face3-uncertain.png",
+        ]
+
+    def test_none_is_ever_overwritten(self, tmp_path: Path) -> None:
+        paths = [path for _ in range(3) for path in save_faces(self.SEEN, [self.FACE], tmp_path)]
+        assert [path.name.partition("happy")[2] for path in paths] == [".png", "-2.png", "-3.png"]
+        assert sorted(tmp_path.iterdir()) == sorted(paths)
+
+    def test_a_face_at_the_edge_is_cut_off_there_and_one_outside_is_left_out(self, tmp_path: Path) -> None:
+        edge = replace(SAD, face=Face(Box(-10, 90, 10, 110), score=0.5))
+        outside = replace(SAD, face=Face(Box(300, 300, 320, 320), score=0.5))
+        [path] = save_faces(self.SEEN, [edge, outside], tmp_path)
+        assert np.array_equal(read_picture(path), self.SEEN.image[86:, :14])
+
+    def test_a_label_that_is_no_file_name_is_written_as_one(self, tmp_path: Path) -> None:
+        labels = LabelSet("own", ("../up/and away", "fröhlich"))
+        strange = replace(self.FACE, prediction=Prediction(np.array([0.9, 0.1], np.float32), labels))
+        [path] = save_faces(self.SEEN, [strange], tmp_path)
+        assert path == tmp_path / "00012.340-track7-_up_and_away.png"
+        assert path.exists()
+
+    def test_no_faces_write_nothing(self, tmp_path: Path) -> None:
+        assert save_faces(self.SEEN, [], tmp_path) == []
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_folder_that_is_a_file_is_an_output_error(self, tmp_path: Path) -> None:
+        (tmp_path / "a").write_text("")
+        with pytest.raises(OutputError, match="cannot make folder"):
+            save_faces(self.SEEN, [self.FACE], tmp_path / "a")
 
 
 class TestAnnotated:

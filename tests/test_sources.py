@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.errors import InputError, UnreadablePicture
-from mien.sources import frame_count, frame_rate, frames, is_video, list_files, read_picture
+from clips import turn_clockwise, write_video
+from mien import camera
+from mien.errors import CameraError, InputError, UnreadablePicture
+from mien.sources import frame_count, frame_rate, frames, is_video, list_files, parse_source, quiet, read_picture
 from mien.structures import ImageArray
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -38,17 +40,6 @@ def assert_near(image: ImageArray, expected: list[tuple[int, int, int]], *, with
     assert image.dtype == np.uint8
     assert image.ndim == 3
     assert np.abs(np.subtract(corners(image), expected)).max() <= within, corners(image)
-
-
-def write_video(path: Path, *, n: int = 10, fps: float = 10, size: tuple[int, int] = (64, 48)) -> Path:
-    """Write up to 12 frames, frame i of grey 20 * i, the left half red-tinted."""
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
-    for i in range(n):
-        image = np.full((size[1], size[0], 3), 20 * i, np.uint8)
-        image[:, : size[0] // 2, 2] = 255
-        writer.write(image)
-    writer.release()
-    return path
 
 
 class TestPictures:
@@ -278,12 +269,7 @@ class TestVideos:
         assert is_video(path)
 
     def test_a_rotated_video_is_turned_upright(self, tmp_path: Path) -> None:
-        data = bytearray(write_video(tmp_path / "a.mp4").read_bytes())
-        matrix = data.index(b"tkhd") + 4 + 40  # ISO 14496-12, 8.3.2: 16.16 fixed point, and 2.30 in the last column
-        one, unit = 1 << 16, 1 << 30
-        data[matrix : matrix + 36] = struct.pack(">9i", 0, one, 0, -one, 0, 0, 48 << 16, 0, unit)  # 90° clockwise
-        (tmp_path / "a.mp4").write_bytes(data)
-        frame = next(frames(tmp_path / "a.mp4"))
+        frame = next(frames(turn_clockwise(write_video(tmp_path / "a.mp4"))))
         assert frame.image.shape == (64, 48, 3)
         assert frame.image[8, 24, 0] > 200  # red, at the left as stored, is above
         assert frame.image[56, 24, 0] < 50
@@ -339,3 +325,98 @@ def test_a_text_is_no_video(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("#EXTM3U\nhttp://example.org/a.ts\n")
     with pytest.raises(InputError, match="is a text; expected a video or a picture"):
         list(frames(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("text", "source"),
+    [
+        (1, 1),
+        ("0", 0),
+        ("/dev/video0", "/dev/video0"),
+        (Path("/dev/video10"), "/dev/video10"),
+        ("/dev/v4l/by-id/usb-Cam-index0", "/dev/v4l/by-id/usb-Cam-index0"),
+        ("RTSP://host/x", "RTSP://host/x"),
+        ("http://host/clip.mp4", "http://host/clip.mp4"),
+        ("clip.mp4", Path("clip.mp4")),
+        ("clip:1.mp4", Path("clip:1.mp4")),
+        ("C:/clips/a.mp4", Path("C:/clips/a.mp4")),
+        ("/dev/videos/a.mp4", Path("/dev/videos/a.mp4")),
+        ("20260401", Path("20260401")),
+        ("-1", Path("-1")),
+        ("٣", Path("٣")),
+    ],
+)
+@pytest.mark.usefixtures("own_folder")
+def test_a_users_words_mean_an_index_an_address_or_a_path(text: int | str | Path, source: int | str | Path) -> None:
+    parsed = parse_source(text)
+    assert parsed == source
+    assert type(parsed) is type(source)
+
+
+@pytest.mark.usefixtures("own_folder")
+def test_digits_that_name_a_file_or_folder_mean_that() -> None:
+    Path("7").mkdir()
+    Image.fromarray(quarters()).save("7/a.png")
+    assert parse_source("7") == Path("7")
+    assert len(list(frames("7"))) == 1
+
+
+@pytest.mark.parametrize("source", [-1, 10**12, "rtsp://\udc80/x", "http://a\0b"])
+def test_what_opencv_crashes_at_is_refused(source: int | str) -> None:
+    with pytest.raises(InputError, match="expected"):
+        parse_source(source)
+
+
+class Steady:
+    """A device that always gives the same picture, BGR."""
+
+    released = False
+
+    def isOpened(self) -> bool:
+        return True
+
+    def read(self) -> tuple[bool, ImageArray]:
+        return True, np.full((4, 6, 3), (0, 0, 255), np.uint8)
+
+    def get(self, propId: int, /) -> float:
+        return -1.0
+
+    def release(self) -> None:
+        self.released = True
+
+
+@pytest.mark.parametrize(("source", "name"), [(0, "camera 0"), ("0", "camera 0"), ("rtsp://host/x", "rtsp://host/x")])
+@pytest.mark.usefixtures("own_folder")
+def test_a_live_source_is_read_like_a_file_and_closed_when_left(
+    source: int | str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = Steady()
+    monkeypatch.setattr(camera, "open_device", lambda source, *, timeout_seconds: device)
+    stream = frames(source)
+    first, second = next(stream), next(stream)
+    assert (first.image == RED).all()
+    assert first.source == name
+    assert first.index < second.index
+    assert first.time < second.time
+    del stream
+    assert device.released
+
+
+def test_a_live_source_that_gives_nothing_is_an_error_of_its_first_frame() -> None:
+    stream = frames(4242)
+    with pytest.raises(CameraError, match="camera 4242"):
+        next(stream)
+
+
+def test_opencv_stays_quiet_until_the_last_of_overlapping_blocks_ends() -> None:
+    log = getattr(cv2.utils, "logging", cv2)
+    before = log.getLogLevel()
+    assert before > 0
+    first, second = quiet(), quiet()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert log.getLogLevel() == 0
+    second.__exit__(None, None, None)
+    assert log.getLogLevel() == before
+    assert "OPENCV_FFMPEG_LOGLEVEL" not in os.environ

@@ -2,7 +2,8 @@
 
     MienError                  base of all below; the command line and the window catch this one
     ├── InputError             a picture, video or folder that cannot be read
-    │   └── UnreadablePicture  not a picture, truncated, or too large to decode
+    │   ├── UnreadablePicture  not a picture, truncated, or too large to decode
+    │   └── CameraError        a camera or stream that is missing, busy or forbidden
     ├── DatasetError           a dataset whose layout, pixels or labels are not what the reader expects
     ├── ModelError             a model file that is not ONNX or whose spec is missing or unreadable
     │   ├── UnknownModel       no model of that name
@@ -28,6 +29,10 @@ class InputError(MienError):
 
 class UnreadablePicture(InputError):
     """A file that is not a picture, is truncated, or is too large to decode."""
+
+
+class CameraError(InputError):
+    """A camera or stream that is missing, busy or forbidden."""
 
 
 class DatasetError(MienError):

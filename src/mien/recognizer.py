@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from mien.errors import ConfigError, InputError
-from mien.structures import Expression, Frame, ImageArray, Prediction
+from mien.structures import Expression, Face, Frame, ImageArray, Prediction
 from mien.vision.classify import ExpressionClassifier, load_classifier
 from mien.vision.crop import crop_faces
 from mien.vision.detect import FaceDetector, load_detector
@@ -56,7 +56,16 @@ class Recognizer:
     def recognize(self, image: ImageArray) -> list[Expression]:
         """Return the faces of a picture with what they show; an empty list where there is no face.
 
-        All faces of the picture are classified in one batch.
+        Args:
+            image: RGB uint8 (H, W, 3).
+
+        Raises:
+            InputError: The array is not such a picture.
+        """
+        return self.classify(image, self.detect(image))
+
+    def detect(self, image: ImageArray) -> list[Face]:
+        """Return the faces of a picture, in the order of the detector: the first half of `recognize`.
 
         Args:
             image: RGB uint8 (H, W, 3).
@@ -64,10 +73,19 @@ class Recognizer:
         Raises:
             InputError: The array is not such a picture.
         """
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != "uint8":
-            raise InputError(f"a picture of shape {image.shape} and {image.dtype}; expected RGB uint8 (H, W, 3)")
-        faces = self.detector.detect(image)
-        crops = crop_faces(image, faces, geometry=self.classifier.spec.crop)
+        return self.detector.detect(_checked(image))
+
+    def classify(self, image: ImageArray, faces: Sequence[Face]) -> list[Expression]:
+        """Return what faces show, in their order, all classified in one batch: the second half of `recognize`.
+
+        Args:
+            image: RGB uint8 (H, W, 3).
+            faces: In pixels of the picture, wherever they come from.
+
+        Raises:
+            InputError: The array is not such a picture.
+        """
+        crops = crop_faces(_checked(image), faces, geometry=self.classifier.spec.crop)
         probabilities = self.classifier.predict_proba(crops, head=self.head.labels.name)
         return [
             Expression(face, Prediction(row, self.head.labels), self.min_confidence)
@@ -75,6 +93,12 @@ class Recognizer:
         ]
 
     def stream(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Expression]]]:
-        """Yield every frame with its expressions, in order, one at a time."""
+        """Yield every frame with its expressions, in order, each seen by itself; `live.Live` follows faces."""
         for frame in frames:
             yield frame, self.recognize(frame.image)
+
+
+def _checked(image: ImageArray) -> ImageArray:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != "uint8":
+        raise InputError(f"a picture of shape {image.shape} and {image.dtype}; expected RGB uint8 (H, W, 3)")
+    return image

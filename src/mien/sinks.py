@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Container, Iterable, Mapping
+import re
+import struct
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from itertools import chain, count
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -18,7 +21,7 @@ from mien.errors import ConfigError, OutputError
 from mien.files import atomic_path
 from mien.labels import LabelSet
 from mien.sources import frame_rate, is_video, quiet
-from mien.structures import Expression, Frame, ImageArray, Prediction
+from mien.structures import Box, Expression, Frame, ImageArray, Prediction
 from mien.vision.draw import draw
 
 NO_FACE = "no face found"
@@ -28,6 +31,9 @@ COLUMNS = (
     "source", "index", "time", "face", "track", "x1", "y1", "x2", "y2", "score", "label", "confidence", "certain",
     "note",
 )  # fmt: skip
+LIVE_SUFFIX = ".mkv"
+LIVE_QUALITY = 85  # of JPEG; nearly half the size of OpenCV's usual 95, and no difference to be seen in motion
+LAST_PICTURE_MS = 40  # how long a live video shows its last picture
 
 
 def record(frame: Frame, expressions: list[Expression]) -> dict[str, object]:
@@ -55,14 +61,42 @@ def write_picture(path: str | Path, image: ImageArray) -> None:
     suffix = path.suffix.lower()
     if suffix not in WRITABLE_PICTURES:
         raise OutputError(f"cannot write '{path}': unknown suffix; choose from {', '.join(WRITABLE_PICTURES)}")
-    try:
-        written, data = cv2.imencode(suffix, _to_bgr(image))
-    except cv2.error:
-        written = False
-    if not written:
-        raise OutputError(f"cannot write '{path}': no {suffix} of {image.shape} {image.dtype}; choose .png")
+    data = _encode(path, suffix, _to_bgr(image))
     with atomic_path(path) as temporary:
-        temporary.write_bytes(data.tobytes())
+        temporary.write_bytes(data)
+
+
+def save_faces(
+    frame: Frame, expressions: Sequence[Expression], folder: str | Path, *, margin_ratio: float = 0.2
+) -> list[Path]:
+    """Write each face of a frame as a picture of its own; none ever takes the place of another.
+
+    Args:
+        frame: Where the faces are.
+        expressions: What was seen in it.
+        folder: Made if missing.
+        margin_ratio: How much is added on every side of a face's box, in parts of its width or height.
+
+    Returns:
+        The PNG files, named by time (s), track (or number in the frame) and answer: "00012.340-track7-happy.png".
+        A face that lies outside the frame has none.
+
+    Raises:
+        OutputError: The folder cannot be made, or a file not be written.
+    """
+    folder = Path(folder)
+    make_folder(folder)
+    paths = []
+    for number, expression in enumerate(expressions, start=1):
+        if not (crop := _box_with_margin(frame.image, expression.face.box, margin_ratio)).size:
+            continue
+        track = expression.face.track_id
+        who = f"face{number}" if track is None else f"track{track}"
+        label = re.sub(r"[^\w-]+", "_", expression.label)  # labels of a user's model may hold anything
+        path = _unused(folder / f"{frame.time:09.3f}-{who}-{label}.png")
+        write_picture(path, crop)
+        paths.append(path)
+    return paths
 
 
 def make_folder(folder: Path) -> None:
@@ -81,7 +115,7 @@ class VideoSink:
     """Writes a video, one frame for each picture given; the file appears, whole, when the block ends.
 
     It also appears when Ctrl+C ends the block, with what was written until then, but not after another error, nor
-    without any frame.
+    without any frame. Of a stream that may end in any way, see `LiveVideoSink`.
 
     Args:
         path: Ends in .mp4, .mov, .mkv (MPEG-4) or .avi (Motion JPEG).
@@ -200,34 +234,112 @@ class AnnotatedSink:
             self._video.write(image)
 
 
-class _TextSink:
-    """A text file that holds, at any moment, all that was written: it can be read while a long run goes on."""
+class _GrowingFile:
+    """A file that holds, at any moment, all that was written: it can be read while a long run goes on."""
 
-    def __init__(self, path: str | Path, labels: LabelSet) -> None:
+    def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.labels = labels
-        self._file: TextIO | None = None
+        self._file: BinaryIO | None = None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._close()
 
-    def _append(self, text: str) -> None:
-        """Write text through to the file, which the first call makes."""
+    def _append(self, data: bytes, *, at: int | None = None) -> None:
+        """Write data through to the file, which the first call makes; at its end, or over what stands at a place."""
         try:
             if self._file is None:
-                self._file = self.path.open("w", encoding="utf-8", newline="")
-            self._file.write(text)
+                self._file = self.path.open("wb")
+            if at is not None:
+                self._file.seek(at)
+            self._file.write(data)
             self._file.flush()
+            if at is not None:
+                self._file.seek(0, io.SEEK_END)
         except OSError as error:
             self._close()
-            raise OutputError(f"cannot write '{self.path}': {error.strerror}; choose another place") from error
+            raise OutputError(f"cannot write '{self.path}': {error.strerror or error}; choose another place") from error
 
     def _close(self) -> None:
         if self._file is not None:
             with suppress(OSError):  # all was flushed; what could not be was told then
                 self._file.close()
+
+
+class LiveVideoSink(_GrowingFile):
+    """Writes a video that can be played while it grows, and whatever ended the program: no picture written is lost.
+
+    Each picture stands at its own time, so the video's clock is the stream's at any rate. The file is Matroska with
+    Motion JPEG, put together here: FFmpeg, as OpenCV runs it, keeps 256 KiB back, which may be many seconds, and
+    cannot be told to write an MP4 that is playable before its end (github.com/opencv/opencv/issues/24570). The price
+    is its size, some six times that of MPEG-4: about 1.4 GB an hour for 640x480 pixels 15 times a second. It has no
+    index, so players have to search when they jump far.
+
+    Args:
+        path: Ends in .mkv; an old file is overwritten. Without any picture there is none.
+
+    Raises:
+        OutputError: Another suffix, or the file cannot be written; on entering or writing.
+
+    Example:
+        >>> with LiveVideoSink("seen.mkv") as sink:
+        ...     sink.write(image, time=frame.time)
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
+        if self.path.suffix.lower() != LIVE_SUFFIX:
+            raise OutputError(
+                f"cannot write '{path}': a video of a live stream is Matroska; choose a name that ends in {LIVE_SUFFIX}"
+            )
+        self.size: tuple[int, int] | None = None
+        self._header = b""
+        self._zero_ms = 0  # the stream's clock when the video began
+        self._last_ms = 0  # the video's clock at its last picture
+
+    def __enter__(self) -> LiveVideoSink:
+        self._append(b"")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+        if self.size is None:
+            with suppress(OSError):
+                self.path.unlink()
+
+    def write(self, image: ImageArray, *, time: float) -> None:
+        """Append a picture.
+
+        Args:
+            image: RGB uint8 (H, W, 3); resized to the first one's size.
+            time: Seconds by the stream's clock, whose zero may be anywhere. A clock that goes back, as where a stream
+                starts anew, goes on from the last picture.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        size = self.size or (image.shape[1], image.shape[0])
+        jpeg = _encode(self.path, ".jpg", _fit(_to_bgr(image), size), [cv2.IMWRITE_JPEG_QUALITY, LIVE_QUALITY])
+        now_ms = round(1000 * time)
+        if self.size is None:
+            self.size, self._header, self._zero_ms = size, _matroska_header(size), now_ms
+            self._append(self._header)
+        elif now_ms - self._zero_ms <= self._last_ms:
+            self._zero_ms = now_ms - self._last_ms - 1
+        self._last_ms = now_ms - self._zero_ms
+        self._append(_matroska_cluster(self._last_ms, jpeg))
+        self._append(struct.pack(">d", self._last_ms + LAST_PICTURE_MS), at=len(self._header) - 8)
+
+
+class _TextSink(_GrowingFile):
+    """A growing file of text about predictions over a label set."""
+
+    def __init__(self, path: str | Path, labels: LabelSet) -> None:
+        super().__init__(path)
+        self.labels = labels
 
 
 class CsvSink(_TextSink):
@@ -276,12 +388,12 @@ class JsonlSink(_TextSink):
     """
 
     def __enter__(self) -> JsonlSink:
-        self._append("")
+        self._append(b"")
         return self
 
     def write(self, frame: Frame, expressions: list[Expression]) -> None:
         """Append the line of a frame."""
-        self._append(json.dumps(record(frame, expressions), ensure_ascii=False) + "\n")
+        self._append(json.dumps(record(frame, expressions), ensure_ascii=False).encode() + b"\n")
 
 
 def _frame_record(frame: Frame, expressions: list[Expression]) -> dict[str, object]:
@@ -327,14 +439,73 @@ def _flat(face: dict[str, Any]) -> dict[str, object]:
     return {**simple, **box, "certain": "true" if face["certain"] else "false", **probabilities, **raw}
 
 
-def _csv_lines(columns: list[str], rows: Iterable[Mapping[str, object]]) -> str:
+def _csv_lines(columns: list[str], rows: Iterable[Mapping[str, object]]) -> bytes:
     text = io.StringIO()
     csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n").writerows(rows)
-    return text.getvalue()
+    return text.getvalue().encode()
 
 
 def _writable_name(file: Path, suffixes: Container[str], fallback: str) -> str:
     return file.name if file.suffix.lower() in suffixes else file.name + fallback
+
+
+def _encode(path: Path, suffix: str, image: ImageArray, options: Sequence[int] = ()) -> bytes:
+    """Return the bytes of a picture file, BGR or grey, in the format of a suffix; the path is for the message."""
+    try:
+        written, data = cv2.imencode(suffix, image, options)
+    except cv2.error:
+        written = False
+    if not written:
+        raise OutputError(f"cannot write '{path}': no {suffix} of {image.shape} {image.dtype}; choose .png")
+    return data.tobytes()
+
+
+def _matroska_header(size: tuple[int, int]) -> bytes:
+    """Return what a Matroska file of Motion JPEG begins with; its last 8 bytes are the duration in ms, a double.
+
+    Elements and codec as in RFC 9559, their coding as in RFC 8794 (EBML).
+
+    Args:
+        size: Width and height in pixels.
+    """
+    width, height = size
+    versions = _element("4286", 1) + _element("42f7", 1) + _element("42f2", 4) + _element("42f3", 8)
+    kind = _element("4282", b"matroska") + _element("4287", 4) + _element("4285", 2)
+    video = _element("e0", _element("b0", width) + _element("ba", height))
+    track = _element("d7", 1) + _element("73c5", 1) + _element("83", 1) + _element("86", b"V_MJPEG") + video
+    clock = _element("2ad7b1", 1_000_000)  # ns in a unit of time: one ms
+    info = clock + _element("4d80", b"mien") + _element("5741", b"mien") + _element("4489", bytes(8))
+    segment = bytes.fromhex("18538067 01ffffffffffffff")  # of unknown size: up to the end of the file
+    return (
+        _element("1a45dfa3", versions + kind) + segment + _element("1654ae6b", _element("ae", track))
+        + _element("1549a966", info)
+    )  # fmt: skip
+
+
+def _matroska_cluster(time_ms: int, jpeg: bytes) -> bytes:
+    """Return a picture as a cluster of its own: of track 1, at the cluster's time, a key frame."""
+    return _element("1f43b675", _element("e7", time_ms) + _element("a3", b"\x81\0\0\x80" + jpeg))
+
+
+def _element(identifier: str, value: int | bytes) -> bytes:
+    """Return an EBML element: identifier (hexadecimal), length in 8 bytes, value; integers take 8 bytes too."""
+    data = value.to_bytes(8, "big") if isinstance(value, int) else value
+    return bytes.fromhex(identifier) + (1 << 56 | len(data)).to_bytes(8, "big") + data
+
+
+def _box_with_margin(image: ImageArray, box: Box, ratio: float) -> ImageArray:
+    """Return the part of a picture that a box covers with a margin, in parts of its sides; empty outside."""
+    height, width = image.shape[:2]
+    x, y = ratio * box.width, ratio * box.height
+    x1, x2 = (int(np.clip(round(value), 0, width)) for value in (box.x1 - x, box.x2 + x))
+    y1, y2 = (int(np.clip(round(value), 0, height)) for value in (box.y1 - y, box.y2 + y))
+    return image[y1:y2, x1:x2]
+
+
+def _unused(path: Path) -> Path:
+    """Return the path, or where there is such a file the first of path-2, path-3 … that is none."""
+    others = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
+    return next(other for other in chain([path], others) if not other.exists())
 
 
 def _to_bgr(image: ImageArray) -> ImageArray:

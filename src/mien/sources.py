@@ -1,14 +1,16 @@
-"""Where frames come from: pictures, animated GIFs, videos and folders. BGR ends here."""
+"""Where frames come from: pictures, animated GIFs, videos, folders, live sources. BGR ends here and in `camera`."""
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import chain
 from pathlib import Path
+from threading import Lock
 
 import cv2
 import numpy as np
@@ -24,25 +26,56 @@ MAX_PIXELS = 100_000_000  # 300 MB as RGB; twice what cameras of 2026 take
 MAX_BYTES = 1 << 30  # of a picture file; 100 million pixels of 16-bit RGB take 600 MB
 TEXT = frozenset(b"\t\n\r" + bytes(range(32, 127)))
 FALLBACK_FPS = 25.0  # for containers that give neither times nor a rate
+LIVE = re.compile(r"[a-z][a-z0-9+.-]+://|/dev/video\d+$|/dev/v4l/", re.IGNORECASE)
+MAX_CAMERA = 9999  # OpenCV takes the number of a backend in an index too: 1400 is MSMF's first camera
 
 
-def frames(source: str | Path, *, glob: str | None = None) -> Iterator[Frame]:
-    """Yield the frames of a picture, an animated GIF, a video, or a folder of these, one at a time.
+def frames(source: int | str | Path, *, glob: str | None = None) -> Iterator[Frame]:
+    """Yield the frames of a picture, an animated GIF, a video, a folder of these, or a live source, one at a time.
 
     The time of a video's frame is its own timestamp, so it is right with variable frame rates too; videos
     filmed upright are turned as their file says. In a folder every file is a source of its own: `source`
     is its path, and `time` and `index` start at 0 again. A file that cannot be read ends the stream; to
     skip it, go over `list_files` and call `frames` for each.
 
+    A camera or stream never ends, and gives the newest frame each time; see `camera.Camera`.
+
     Args:
-        source: Path of a file or folder.
+        source: Path of a file or folder; a camera's index or "/dev/video…"; a URL. See `parse_source`.
         glob: Which files of a folder, at any depth ("*.jpg"); see `list_files`.
 
     Raises:
         InputError: There is no such path, the folder holds nothing to read, or a video has no frames.
+        CameraError: The camera or stream gives nothing; raised when the first frame is asked for.
         UnreadablePicture: See `read_picture`; raised when the file's turn comes.
     """
-    return chain.from_iterable(map(_frames_of_file, list_files(source, glob=glob)))
+    parsed = parse_source(source)
+    if not isinstance(parsed, Path):
+        return _live_frames(parsed)
+    return chain.from_iterable(map(_frames_of_file, list_files(parsed, glob=glob)))
+
+
+def parse_source(source: int | str | Path) -> int | str | Path:
+    """Return what a user's words mean: a camera's index (int), a live source's address (str), or a path.
+
+    An address is a URL ("rtsp://…", "http://…") or a device ("/dev/video0", "/dev/v4l/by-id/…"). A text of digits is
+    an index, unless a file or folder of that name exists.
+
+    Raises:
+        InputError: An index out of range, or an address that no system takes.
+    """
+    if isinstance(source, int):
+        if not 0 <= source <= MAX_CAMERA:  # OpenCV crashes at some negative ones
+            raise InputError(f"no camera {source}; expected a number from 0 to {MAX_CAMERA}, the first camera is 0")
+        return source
+    text = str(source)
+    if LIVE.match(text):
+        if not text.isprintable():  # OpenCV crashes at text that UTF-8 cannot hold
+            raise InputError(f"{text!r} is no address; expected one without control characters, in UTF-8")
+        return text
+    if re.fullmatch("[0-9]{1,4}", text) and not Path(text).exists():
+        return int(text)
+    return Path(source)
 
 
 def list_files(source: str | Path, *, glob: str | None = None) -> list[Path]:
@@ -138,6 +171,13 @@ def frame_rate(path: str | Path) -> float:
     """
     with _opened(Path(path)) as video:
         return _rate(video)
+
+
+def _live_frames(source: int | str) -> Iterator[Frame]:
+    from mien.camera import Camera  # which reads files by this module
+
+    with Camera(source) as camera:
+        yield from camera
 
 
 def _frames_of_file(path: Path) -> Iterator[Frame]:
@@ -313,21 +353,44 @@ def _plain_name(path: Path) -> Iterator[str]:
         yield name
 
 
+class _Silence:
+    """OpenCV's log level belongs to all threads: the first block silences it, the last one to end brings it back."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._blocks = 0
+        self._undo = ExitStack()
+
+    def begin(self) -> None:
+        with self._lock:
+            self._blocks += 1
+            if self._blocks > 1:
+                return
+            log = getattr(cv2.utils, "logging", cv2)  # before OpenCV 4.13 its functions were in cv2 itself
+            self._undo.callback(log.setLogLevel, log.getLogLevel())
+            log.setLogLevel(0)  # silent
+            if "OPENCV_FFMPEG_LOGLEVEL" not in os.environ:  # OpenCV reads it once, when it opens the first video
+                os.environ["OPENCV_FFMPEG_LOGLEVEL"] = "-8"  # AV_LOG_QUIET
+                self._undo.callback(os.environ.pop, "OPENCV_FFMPEG_LOGLEVEL", None)
+
+    def end(self) -> None:
+        with self._lock:
+            self._blocks -= 1
+            if self._blocks == 0:
+                self._undo.close()
+
+
+_SILENCE = _Silence()
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep OpenCV and FFmpeg from printing to stderr what the caller learns by an error."""
-    log = getattr(cv2.utils, "logging", cv2)  # before OpenCV 4.13 its functions were in cv2 itself
-    level = log.getLogLevel()
-    ours = "OPENCV_FFMPEG_LOGLEVEL" not in os.environ  # OpenCV reads it once, when it opens the first video
-    if ours:
-        os.environ["OPENCV_FFMPEG_LOGLEVEL"] = "-8"  # AV_LOG_QUIET
-    log.setLogLevel(0)  # silent
+    """Keep OpenCV and FFmpeg from printing to stderr what the caller learns by an error; any thread may."""
+    _SILENCE.begin()
     try:
         yield
     finally:
-        log.setLogLevel(level)
-        if ours:
-            os.environ.pop("OPENCV_FFMPEG_LOGLEVEL", None)
+        _SILENCE.end()
 
 
 def _cannot_read(path: Path, error: OSError | ValueError) -> InputError:

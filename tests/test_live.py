@@ -1,0 +1,202 @@
+"""Live: who looks when is counted by a detector and a classifier that are made up."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.errors import ConfigError, InputError
+from mien.labels import FER2013, FERPLUS, LabelSet
+from mien.live import Live, Sight
+from mien.models.spec import Head, ModelSpec, Preprocess
+from mien.recognizer import Recognizer
+from mien.sources import frames
+from mien.structures import Box, Face, FloatArray, Frame, ImageArray
+from mien.vision.track import Tracker
+
+ASTRONAUT = Path(__file__).parent.parent / "docs" / "images" / "astronaut.png"
+POINTS = np.array([(30, 40), (70, 40), (50, 60), (35, 75), (65, 75)], np.float32)
+
+
+@dataclass
+class Followed:
+    """A detector that finds faces where it is told, and counts its looks."""
+
+    corners: list[float] = field(default_factory=lambda: [10.0])
+    looks: int = 0
+
+    def detect(self, image: ImageArray) -> list[Face]:
+        self.looks += 1
+        return [Face(Box(x, 10, x + 100, 110), 0.9, POINTS + np.float32([x, 10])) for x in self.corners]
+
+
+@dataclass
+class Named:
+    """A classifier that always answers with one label, and counts the crops of each call."""
+
+    label: str = "happy"
+    labels: LabelSet = FER2013
+    calls: list[int] = field(default_factory=list)
+
+    @property
+    def spec(self) -> ModelSpec:
+        return ModelSpec(name="named", arch="none", heads=(Head(self.labels),), preprocess=Preprocess())
+
+    def predict_proba(self, crops: Sequence[ImageArray], *, head: str | None = None) -> FloatArray:
+        self.calls.append(len(crops))
+        return np.eye(len(self.labels), dtype=np.float32)[[self.labels.index(self.label)] * len(crops)]
+
+
+def shot(index: int, *, fps: float = 32, source: str = "camera 0") -> Frame:
+    """A frame of a clip; 32 a second, so that times are exact."""
+    return Frame(np.zeros((120, 400, 3), np.uint8), time=index / fps, index=index, source=source)
+
+
+def clip(n: int) -> list[Frame]:
+    return [shot(i) for i in range(n)]
+
+
+def looked(sights: Sequence[Sight]) -> list[int]:
+    """Return at which frames the detector ran."""
+    return [sight.frame.index for sight in sights if sight.seconds["detect"] > 0]
+
+
+def test_every_frame_is_seen_in_order_and_faces_keep_their_numbers() -> None:
+    sights = list(Live(Recognizer(Followed([10.0, 200.0]), Named())).stream(clip(40)))
+    assert [sight.frame.index for sight in sights] == list(range(40))
+    assert {tuple(e.face.track_id for e in sight.expressions) for sight in sights} == {(1, 2)}
+    assert all(e.label == "happy" for sight in sights for e in sight.expressions)
+    assert all(list(sight.seconds) == ["detect", "track", "classify"] for sight in sights)
+    assert all(sight.seconds["track"] > 0 and sight.seconds["classify"] > 0 for sight in sights)
+
+
+def test_without_rest_the_detector_looks_at_every_frame_and_its_boxes_stay() -> None:
+    detector = Followed()
+    for index, sight in enumerate(Live(Recognizer(detector, Named()), rest=0).stream(clip(30))):
+        assert detector.looks == index + 1
+        assert [e.face.box for e in sight.expressions] == [Box(10, 10, 110, 110)]
+
+
+def test_the_detector_rests_once_faces_are_confirmed_and_looks_again_in_time() -> None:
+    detector, classifier = Followed(), Named()
+    sights = list(Live(Recognizer(detector, classifier), rest=0.25).stream(clip(32)))
+    assert looked(sights) == [0, 1, 2, 10, 18, 26]  # three looks confirm; then one in 0.25 s, which are eight frames
+    assert detector.looks == 6
+    assert classifier.calls == [1] * 32  # what a face shows is seen in every frame
+    assert all(sight.expressions[0].face.landmarks is not None for sight in sights)
+
+
+def test_the_detector_does_not_rest_without_a_face_nor_for_a_fast_one() -> None:
+    nobody = Followed([])
+    list(Live(Recognizer(nobody, Named()), rest=0.25).stream(clip(20)))
+    assert nobody.looks == 20
+    runner = Followed()
+    live = Live(Recognizer(runner, Named()), rest=0.25)
+    for frame in clip(32):
+        runner.corners = [10 + 200 * frame.time]  # two sides of the face per second
+        live.see(frame)
+    assert runner.looks > 28
+
+
+def test_a_resting_detector_is_stood_in_for_by_faces_that_move_on() -> None:
+    detector = Followed()
+    live = Live(Recognizer(detector, Named()), rest=0.25)
+    for frame in clip(64):
+        detector.corners = [10 + 30 * frame.time]
+        (expression,) = live.see(frame).expressions
+        assert expression.face.box.x1 == pytest.approx(10 + 30 * frame.time, abs=2)
+        assert expression.face.track_id == 1
+    assert detector.looks < 20
+
+
+def test_a_face_that_leaves_is_gone_when_the_detector_looks_again() -> None:
+    detector = Followed()
+    live = Live(Recognizer(detector, Named()), rest=0.25)
+    list(live.stream(clip(11)))  # the last one was looked at
+    detector.corners = []
+    seen = [len(live.see(shot(index)).expressions) for index in range(11, 24)]
+    assert seen == [1] * 7 + [0] * 6
+    assert detector.looks == 4 + 6  # nobody is there: it looks at every frame
+
+
+def test_predictions_are_smoothed_and_the_frame_itself_is_in_raw() -> None:
+    recognizer = Recognizer(Followed(), classifier := Named())
+    live = Live(recognizer, half_life=0.25)
+    list(live.stream(clip(9)))  # until 0.25 s
+    classifier.label = "sad"
+    (expression,) = live.see(shot(16)).expressions  # 0.25 s later
+    assert expression.prediction.as_dict()["sad"] == pytest.approx(0.5)
+    assert expression.raw is not None
+    assert expression.raw.label == "sad"
+    (unsmoothed,) = Live(recognizer, half_life=0).see(shot(0)).expressions
+    assert unsmoothed.raw is None
+
+
+def test_another_model_between_frames_keeps_tracks_and_starts_smoothing_anew() -> None:
+    detector = Followed()
+    live = Live(Recognizer(detector, Named("happy")), half_life=0.3)
+    list(live.stream(clip(5)))
+    live.recognizer = Recognizer(detector, Named("contempt", labels=FERPLUS))
+    (expression,) = live.see(shot(5)).expressions
+    assert expression.face.track_id == 1
+    assert expression.prediction.labels == FERPLUS
+    assert expression.prediction.as_dict()["contempt"] == 1
+    live.recognizer = Recognizer(detector, Named("sad", labels=FERPLUS))  # the same labels: it goes on
+    (expression,) = live.see(shot(6)).expressions
+    assert expression.face.track_id == 1
+    assert expression.label == "contempt"
+
+
+@pytest.mark.parametrize("next_frame", [shot(30, source="camera 1"), shot(3), shot(300)])
+def test_another_source_an_earlier_time_or_a_long_gap_start_anew(next_frame: Frame) -> None:
+    recognizer = Recognizer(detector := Followed(), classifier := Named("happy"))
+    live = Live(recognizer, rest=0.25)
+    list(live.stream(clip(30)))
+    looks = detector.looks
+    classifier.label = "sad"
+    (expression,) = live.see(next_frame).expressions
+    assert detector.looks == looks + 1
+    assert expression.face.track_id == 2
+    assert expression.prediction.as_dict()["sad"] == 1
+
+
+def test_a_frame_that_cannot_be_seen_is_an_error_and_the_next_one_goes_on() -> None:
+    live = Live(Recognizer(Followed(), Named()))
+    list(live.stream(clip(3)))
+    grey = replace(shot(3), image=np.zeros((120, 400), np.uint8))
+    timeless = replace(shot(3), time=float("nan"))
+    for frame in (grey, timeless):
+        with pytest.raises(InputError):
+            live.see(frame)
+    assert live.see(shot(4)).expressions[0].face.track_id == 1
+
+
+def test_a_tracker_of_ones_own_is_used() -> None:
+    detector = Followed()
+    list(Live(Recognizer(detector, Named()), rest=0.25, tracker=Tracker(confirm=1)).stream(clip(8)))
+    assert detector.looks == 1
+
+
+@pytest.mark.parametrize("rest", [-0.1, 0.51, float("nan")])
+def test_a_rest_out_of_range_is_refused(rest: float) -> None:
+    with pytest.raises(ConfigError, match=r"rest is .*; expected 0 to 0.5 seconds"):
+        Live(Recognizer(Followed(), Named()), rest=rest)
+
+
+@pytest.mark.parametrize("gap", [0.01, 0.24, 0.26, 0.49, 0.51, 0.9])
+def test_the_longest_rest_loses_no_face_at_any_frame_rate(gap: float) -> None:
+    live = Live(Recognizer(Followed(), Named()), rest=0.5)
+    for index in range(30):
+        (expression,) = live.see(replace(shot(index), time=index * gap)).expressions
+        assert expression.face.track_id == 1
+
+
+def test_a_photo_is_seen_as_the_recogniser_sees_it(tiny_model: Path) -> None:
+    recognizer = Recognizer("haar", str(tiny_model))
+    (sight,) = Live(recognizer).stream(frames(ASTRONAUT))
+    (seen,) = sight.expressions
+    (plain,) = recognizer.recognize(sight.frame.image)
+    assert seen.face == replace(plain.face, track_id=1)
+    np.testing.assert_array_equal(seen.prediction.probabilities, plain.prediction.probabilities)
