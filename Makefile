@@ -65,5 +65,6 @@ $(VENV)/.base: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.base
+	scripts/system-packages $(PYTHON) test
 	$(INSTALL) --no-build-isolation -e '.[train,dev,app]'
 	@touch $@

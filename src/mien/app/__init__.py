@@ -1,0 +1,1 @@
+"""The desktop window and what works behind it (extra: app)."""

@@ -1,0 +1,135 @@
+"""The window of `mien live`: a stream as large as the window, and keys."""
+
+from __future__ import annotations
+
+import tkinter as tk
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from tkinter import ttk
+
+from mien.app.base import StreamWindow
+from mien.app.look import open_root, scale_of, set_theme
+from mien.app.worker import Shown
+from mien.camera import Camera
+from mien.errors import MienError
+from mien.labels import LabelSet
+from mien.recognizer import Recognizer
+from mien.recording import Recorder
+
+SIZE, SMALLEST = (800, 660), (320, 280)  # pixels of a standard screen
+KEYS = "q quit · c save frame · f save faces · s statistics · m next model · space pause"
+
+
+class Viewer(StreamWindow):
+    """Shows a stream and what is seen in it; closes itself when it could not be opened.
+
+    Args:
+        open_camera: Opens the stream, in the worker's thread.
+        models: Names of the models that m goes through, the one to begin with first.
+        make: Makes a recogniser of such a name; likewise.
+        saves: Folder for frames, faces and statistics.
+        open_recorder: Opens the files that it is recorded to.
+        half_life: Of the smoothing, in seconds.
+        top: How many labels to name for each face.
+    """
+
+    dark = True
+
+    def __init__(
+        self,
+        open_camera: Callable[[], Camera],
+        models: Sequence[str],
+        make: Callable[[str], Recognizer],
+        open_recorder: Callable[[LabelSet], Recorder],
+        *,
+        saves: Path,
+        half_life: float,
+        top: int,
+    ) -> None:
+        super().__init__(open_root("mien live"), saves=saves, half_life=half_life)
+        self.models, self.make = list(models), make
+        self.failure: str | None = None  # why nothing was seen at all
+        self.worker.top = top
+        self._lay_out()
+        self.worker.choose(partial(make, self.models[0]), lambda _: self.say(KEYS))
+        self.worker.start(open_camera, open_recorder)
+        self.poll()
+
+    def show(self, shown: Shown) -> None:
+        self.show_picture(shown.view)
+        model = self.models[0]
+        self.speed.configure(text=f"{model} · {shown.rate:.0f} frames/s · {1000 * shown.latency:.0f} ms")
+
+    def ended(self) -> None:
+        if self.failure is not None:
+            self.close()
+
+    def complain(self, sentence: str) -> None:
+        super().complain(sentence)
+        if self.shown is None:
+            self.failure = self.failure or sentence
+
+    def next_model(self) -> None:
+        """Recognise with the next model from now on."""
+        chosen = (self.models[1:] + self.models[:1])[0]
+        self.worker.choose(partial(self.make, chosen), lambda _: self._turn_to(chosen))
+
+    def pause(self) -> None:
+        """Stand still, or go on."""
+        self.worker.paused = not self.worker.paused
+        self.say("paused; press space to go on" if self.worker.paused else KEYS)
+
+    def _turn_to(self, model: str) -> None:
+        self.models = [model, *(other for other in self.models if other != model)]
+        self.say(KEYS)
+
+    def _lay_out(self) -> None:
+        root, scale = self.root, scale_of(self.root)
+        set_theme(root, dark=True)
+        root.geometry("{}x{}".format(*(round(side * scale) for side in SIZE)))
+        root.minsize(*(round(side * scale) for side in SMALLEST))
+        frame = ttk.Frame(root)
+        frame.grid(sticky="nsew")
+        frame.grid_propagate(False)
+        frame.columnconfigure(0, weight=1)
+        frame.rowconfigure(0, weight=1)
+        frame.bind("<Configure>", self._resized)
+        self.view = ttk.Label(frame, anchor="center", text="opening …")
+        self.view.grid(row=0, column=0, columnspan=2, sticky="nsew")
+        self.status = ttk.Label(frame, padding="6p 3p")
+        self.status.grid(row=1, column=0, sticky="ew")
+        self.speed = ttk.Label(frame, padding="6p 3p")
+        self.speed.grid(row=1, column=1)
+        acts = {
+            "q": self.close, "c": self.save_snapshot, "f": self.save_faces, "s": self.save_statistics,
+            "m": self.next_model, "space": self.pause, "Escape": self.close,
+        }  # fmt: skip
+        for key, act in acts.items():
+            root.bind(f"<{key}>" if len(key) > 1 else key, lambda _, act=act: act())  # type: ignore[misc]
+
+    def _resized(self, event: tk.Event[tk.Misc]) -> None:
+        self.worker.view_size = (max(event.width, 1), max(event.height - self.status.winfo_reqheight(), 1))
+        self.status.configure(wraplength=max(event.width - self.speed.winfo_reqwidth(), 100))
+
+
+def watch(
+    open_camera: Callable[[], Camera],
+    models: Sequence[str],
+    make: Callable[[str], Recognizer],
+    open_recorder: Callable[[LabelSet], Recorder],
+    *,
+    saves: Path,
+    half_life: float,
+    top: int,
+) -> None:
+    """Show a stream in a window until it is closed; see `Viewer`.
+
+    Raises:
+        InputError: There is no display, or the stream could not be opened.
+    """
+    viewer = Viewer(open_camera, models, make, open_recorder, saves=saves, half_life=half_life, top=top)
+    viewer.root.mainloop()
+    viewer.worker.close(wait=None)  # a video may still be converted
+    if viewer.failure is not None:
+        raise MienError(viewer.failure)

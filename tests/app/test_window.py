@@ -1,0 +1,226 @@
+"""The desktop window does, on a real screen and with real keys and clicks, what its buttons say."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hands import answer_dialog, click, press, type_text, until
+from mien.app.settings import Settings, load_settings, save_settings
+from mien.sources import read_picture
+
+pytestmark = pytest.mark.usefixtures("display")
+
+
+@pytest.fixture
+def tidied() -> Iterator[None]:
+    """Collect garbage once the window is gone: what Tk made may be deleted in Tk's own thread alone."""
+    yield
+    gc.collect()
+
+
+@pytest.fixture
+def window(display: None, tidied: None, tmp_path: Path, tiny_model: Path) -> Iterator[Any]:
+    """The window, with the tiny model beside the shipped ones."""
+    from mien.app.look import open_root
+    from mien.app.window import Window
+
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "tiny.onnx").write_bytes(tiny_model.read_bytes())
+    kept: list[Settings] = []
+    root = open_root("mien")
+    window = Window(
+        root, Settings(geometry="1024x700+0+0"), saves=tmp_path / "saves", models_dir=tmp_path / "models",
+        on_close=kept.append,
+    )  # fmt: skip
+    window.kept = kept  # type: ignore[attr-defined]
+    until(root, lambda: "names angry" in status(window), "a model is ready")
+    yield window
+    if not window.closed:
+        window.close()
+
+
+def status(window: Any) -> str:
+    return str(window.status.cget("text"))
+
+
+def widget(window: Any, name: str) -> Any:
+    return window.builder.get_object(name)
+
+
+def choose_from(window: Any, name: str, value: str) -> None:
+    """Choose from a list with the keyboard."""
+    box = widget(window, name)
+    values = list(box.cget("values"))
+    click(box)
+    until(window.root, lambda: window.root.tk.call("ttk::combobox::PopdownWindow", box), "the list is there")
+    steps = values.index(value) - values.index(box.get())
+    window.root.update()
+    press(*(["Down"] * steps if steps > 0 else ["Up"] * -steps), "Return")
+    until(window.root, lambda: box.get() == value, f"{value} is chosen")
+
+
+class TestPictures:
+    def test_a_picture_is_opened_shown_and_saved_with_its_face_named(
+        self, window: Any, astronaut: Path, tmp_path: Path
+    ) -> None:
+        answer_dialog(window.root, str(astronaut))
+        press("ctrl+o")
+        until(window.root, lambda: "1 face: happy" in status(window), "the face is named")
+        until(window.root, lambda: window.panel.canvas.find_all(), "its bars are shown")
+        assert window.view.cget("image")
+        saved = tmp_path / "seen.png"
+        answer_dialog(window.root, str(saved))
+        press("ctrl+s")
+        until(window.root, lambda: "saved" in status(window), "it is saved")
+        original, annotated = read_picture(astronaut), read_picture(saved)
+        assert annotated.shape == original.shape
+        changed = (annotated != original).any(axis=2)
+        assert 0.001 < changed.mean() < 0.2  # a box and a plate
+
+    def test_probabilities_are_shown_and_hidden_by_their_switch(self, window: Any, astronaut: Path) -> None:
+        window.open(astronaut)
+        until(window.root, lambda: "1 face: happy" in status(window), "the face is named")
+        assert widget(window, "side").winfo_ismapped()
+        wide = widget(window, "view_frame").winfo_width()
+        click(widget(window, "probabilities"))
+        until(window.root, lambda: not widget(window, "side").winfo_ismapped(), "the bars are gone")
+        until(window.root, lambda: widget(window, "view_frame").winfo_width() > wide, "the picture has their room")
+        press("ctrl+b")
+        until(window.root, lambda: widget(window, "side").winfo_ismapped(), "the bars are back")
+
+    def test_a_path_that_was_copied_is_pasted(self, window: Any, astronaut: Path) -> None:
+        window.root.clipboard_clear()
+        window.root.clipboard_append(f"file://{astronaut}")
+        press("ctrl+v")
+        until(window.root, lambda: "1 face: happy" in status(window), "the face is named")
+
+    def test_a_clipboard_without_a_picture_is_told(self, window: Any) -> None:
+        window.root.clipboard_clear()
+        window.root.clipboard_append("just words")
+        press("ctrl+v")
+        until(window.root, lambda: "clipboard" in status(window), "it says so")
+
+    def test_a_folder_is_leafed_through_past_what_cannot_be_read(
+        self, window: Any, astronaut: Path, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "pictures"
+        folder.mkdir()
+        (folder / "a.png").write_bytes(astronaut.read_bytes())
+        (folder / "b.png").write_text("no picture")
+        (folder / "c.png").write_bytes(astronaut.read_bytes())
+        window.open(folder)
+        until(window.root, lambda: status(window).startswith("a.png: 1 face"), "the first one is seen")
+        press("Next")
+        until(window.root, lambda: "b.png" in status(window) and "not a picture" in status(window), "it says so")
+        press("Next")
+        until(window.root, lambda: status(window).startswith("c.png: 1 face"), "the third one is seen")
+        press("Next")
+        until(window.root, lambda: status(window).startswith("a.png: 1 face"), "it begins anew")
+        press("Prior")
+        until(window.root, lambda: status(window).startswith("c.png: 1 face"), "and backwards")
+
+    def test_another_model_looks_at_the_same_picture(self, window: Any, astronaut: Path) -> None:
+        window.open(astronaut)
+        until(window.root, lambda: "1 face: happy" in status(window), "the face is named")
+        before = window.still.expressions[0].prediction.probabilities
+        choose_from(window, "models", "tiny")
+        until(window.root, lambda: window.still.expressions[0].prediction.probabilities is not before, "seen again")
+        assert not np.allclose(window.still.expressions[0].prediction.probabilities, before)
+
+
+class TestCamera:
+    def test_a_stand_in_runs_while_the_model_is_switched_and_all_is_saved(
+        self, window: Any, clip: Path, tmp_path: Path
+    ) -> None:
+        press("ctrl+2")
+        until(window.root, lambda: widget(window, "cameras").winfo_ismapped(), "the camera's buttons are there")
+        click(widget(window, "cameras"))
+        type_text(str(clip))
+        until(window.root, lambda: widget(window, "cameras").get() == str(clip), "its path is typed")
+        click(widget(window, "start"))
+        until(window.root, lambda: window.shown is not None and window.shown.sight.expressions, "a face is seen")
+        labels = window.shown.sight.expressions[0].prediction.labels.name
+        assert labels == "fer2013"
+        choose_from(window, "models", "tiny, ferplus")
+        until(
+            window.root,
+            lambda: window.shown.sight.expressions and len(window.shown.sight.expressions[0].prediction.labels) == 8,
+            "the other model names it, with the camera running",
+        )
+        assert window.streaming
+        for name, pattern in (("snapshot", "*.png"), ("faces", "*track*.png"), ("statistics", "*/statistics.json")):
+            click(widget(window, name))
+            until(window.root, lambda pattern=pattern: list((tmp_path / "saves").glob(pattern)), f"{name} are saved")
+        click(widget(window, "start"))
+        until(window.root, lambda: not window.streaming, "it has stopped")
+        assert widget(window, "start").cget("text") == "Start"
+        until(
+            window.root, lambda: not any(clip.name in thread.name for thread in threading.enumerate()), "it is closed"
+        )
+
+    def test_a_camera_that_is_missing_is_told_in_a_sentence(self, window: Any) -> None:
+        window._set("camera", "63")
+        press("ctrl+r")
+        until(window.root, lambda: "there is no camera 63" in status(window), "it says so")
+        until(window.root, lambda: not window.streaming, "it can be started again")
+        assert "there is no camera 63" in status(window)
+
+    def test_what_is_no_source_is_told_in_a_sentence(self, window: Any) -> None:
+        window._set("camera", "nothing.mp4")
+        press("ctrl+r")
+        until(window.root, lambda: "no file or folder 'nothing.mp4'" in status(window), "it says so")
+        until(window.root, lambda: not window.streaming, "it can be started again")
+
+    def test_closing_ends_camera_and_worker_and_remembers_the_choices(self, window: Any, clip: Path) -> None:
+        window._set("camera", str(clip))
+        press("ctrl+2", "ctrl+r")
+        until(window.root, lambda: window.shown is not None, "it runs")
+        press("ctrl+d")
+        until(window.root, lambda: window.dark, "it is dark")
+        press("ctrl+q")
+        deadline_root = window.root
+        until(deadline_root, lambda: window.closed, "it is closed")
+        names = [thread.name for thread in threading.enumerate()]
+        assert not any("mien" in name for name in names), names
+        assert window.kept[0].camera == str(clip)
+        assert window.kept[0].dark
+        assert window.kept[0].mode == "camera"
+
+
+class TestSettings:
+    def test_they_come_back_as_they_were(self, tmp_path: Path) -> None:
+        settings = Settings(mode="camera", model="tiny", dark=True, geometry="900x600+1+1")
+        save_settings(settings, tmp_path / "deep" / "window.json")
+        assert load_settings(tmp_path / "deep" / "window.json") == settings
+
+    @pytest.mark.parametrize("text", ["", "[]", "{", '{"dark": "yes", "model": 3, "other": 1}', "[" * 100_000])
+    def test_what_is_no_setting_is_passed_over(self, tmp_path: Path, text: str) -> None:
+        (tmp_path / "window.json").write_text(text)
+        assert load_settings(tmp_path / "window.json") == Settings()
+
+
+def test_every_callback_and_widget_of_the_layout_is_there(window: Any) -> None:
+    layout = ET.fromstring(resources.files("mien.app").joinpath("mien.ui").read_text(encoding="utf-8"))
+    callbacks = {e.text for e in layout.iter("property") if e.get("type") == "command"}
+    callbacks |= {e.get("handler") for e in layout.iter("bind")}
+    assert callbacks >= {"open_picture", "start_or_stop", "choose"}
+    assert [name for name in callbacks if not callable(getattr(window, str(name), None))] == []
+
+
+def test_the_window_fits_a_small_screen(window: Any) -> None:
+    window.root.geometry("1024x700")
+    for mode in ("ctrl+1", "ctrl+2"):
+        press(mode)
+        until(window.root, lambda: window.root.winfo_width() == 1024, "it has its size")
+        main = window.root.winfo_children()[0]
+        assert main.winfo_reqwidth() <= 1024
+        assert main.winfo_reqheight() <= 700

@@ -1,0 +1,52 @@
+"""Hands that type and click in windows, by way of the X server, as a person's would."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+import tkinter as tk
+from collections.abc import Callable
+
+PATIENCE = 60  # seconds, on a machine that is busy with other things
+
+
+def type_text(text: str) -> None:
+    subprocess.run(["xdotool", "type", "--delay", "2", text], check=True)
+
+
+def press(*keys: str) -> None:
+    subprocess.run(["xdotool", "key", *keys], check=True)
+
+
+def click(widget: tk.Misc) -> None:
+    """Click into the middle of a widget."""
+    widget.update()
+    x, y = widget.winfo_rootx() + widget.winfo_width() // 2, widget.winfo_rooty() + widget.winfo_height() // 2
+    subprocess.run(["xdotool", "mousemove", str(x), str(y), "click", "1"], check=True)
+
+
+def answer_dialog(root: tk.Misc, text: str) -> None:
+    """Type an answer and Return into the file dialog that is about to open, as soon as it listens."""
+    deadline = time.monotonic() + PATIENCE
+
+    def look() -> None:  # is called from within the dialog's own loop, too
+        if ".__tk_" in str(root.tk.call("focus")):
+            hands = f"xdotool key ctrl+slash; xdotool type --delay 2 '{text}'; xdotool key Return"
+            subprocess.Popen(["sh", "-c", hands]).wait()
+        elif time.monotonic() < deadline:
+            root.after(100, look)
+
+    root.after(100, look)
+
+
+def until(root: tk.Misc, condition: Callable[[], object], what: str) -> None:
+    """Let the window live until something is so.
+
+    Raises:
+        AssertionError: It did not become so in time.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"in {PATIENCE} s it did not come to this: {what}"
+        root.update()
+        time.sleep(0.01)
