@@ -1,9 +1,10 @@
 """Turn a finished run into a shipped model: export, measure, write the card.
 
-    python scripts/release_model.py RUN --data fer2013.csv
+    python scripts/release_model.py RUN --data fer2013.csv --audit audits/fer2013
 
 Writes src/mien/models/weights/NAME.onnx and docs/models/NAME.md with its numbers and pictures beside it. PublicTest and
-PrivateTest are measured; nothing may be decided on the latter, so run this once for a model that is final.
+PrivateTest are measured; nothing may be decided on the latter, so run this once for a model that is final. With
+--audit, leaks are told by it.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from mien.data.dataset import Split
+from mien.data.audit import read_audit
 from mien.data.readers import data_path, read_dataset
-from mien.evaluation.card import model_card
+from mien.evaluation.card import MEASURED, released_card
 from mien.evaluation.evaluate import evaluate
 from mien.evaluation.plots import curves
-from mien.evaluation.report import Metrics, read_metrics, write_report
+from mien.evaluation.report import read_metrics, write_report
 from mien.models.zoo import read_spec, shipped_dir, write_with_spec
 from mien.training.finish import export_run
 from mien.training.fit import METRICS, read_run
@@ -27,7 +28,6 @@ from mien.training.fit import read_metrics as read_rows
 from mien.vision.classify import OnnxClassifier
 
 ROOT = Path(__file__).parent.parent
-MEASURED: tuple[Split, ...] = ("test", "valid")
 MAX_BYTES = 12_000_000  # of a file in the wheel
 
 
@@ -35,11 +35,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--data", help="the dataset; that of the run if not given")
+    parser.add_argument("--audit", help="what `mien data audit` wrote about it")
     parser.add_argument("--storage", default="float16")
     parser.add_argument("--name", help="what the model is called; as in the run if not given")
     arguments = parser.parse_args()
 
     dataset = read_dataset(data_path(arguments.data or read_run(arguments.run)[1]["data"]["path"]))
+    clusters = None if arguments.audit is None else read_audit(arguments.audit, dataset).clusters
     with tempfile.TemporaryDirectory() as folder:
         path, parity = export_run(arguments.run, dataset, target=Path(folder) / "model.onnx", storage=arguments.storage)
         print(parity)
@@ -51,26 +53,19 @@ def main() -> None:
         card_folder = ROOT / "docs" / "models" / spec.name
         shutil.rmtree(card_folder, ignore_errors=True)
         figures: dict[str, float] = {}
-        measured: list[Metrics] = []
         classifier = OnnxClassifier(path)
         for split in MEASURED:
-            report = write_report(evaluate(classifier, dataset, split=split), card_folder / split)
+            report = write_report(evaluate(classifier, dataset, split=split, clusters=clusters), card_folder / split)
             (report.parent / "report.html").unlink()  # the same once more, with the pictures inside
-            measured.append(read_metrics(report.parent / "metrics.json"))
-            for view, result in measured[-1]["views"].items():
+            for view, result in read_metrics(report.parent / "metrics.json")["views"].items():
                 figures[f"{split}/{view}/accuracy"] = result["accuracy"]
         spec = replace(spec, metrics=figures)
         shipped_dir().mkdir(exist_ok=True)
-        write_with_spec(path, shipped_dir() / f"{spec.name}.onnx", spec)
+        shipped = shipped_dir() / f"{spec.name}.onnx"
+        write_with_spec(path, shipped, spec)
         shutil.copyfile(arguments.run / METRICS, card_folder / "training.jsonl")
         curves(read_rows(arguments.run), card_folder / "curves.png")
-        card = model_card(
-            spec,
-            measured,
-            size_bytes=size,
-            confusion_picture=f"{spec.name}/test/confusion_single.png",
-            curves_picture=f"{spec.name}/curves.png",
-        )
+        card = released_card(shipped, card_folder)
         (card_folder.parent / f"{spec.name}.md").write_text(card, encoding="utf-8")
     print(figures)
 

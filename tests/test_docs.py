@@ -75,10 +75,35 @@ RELATIVE = sorted(
 )
 
 
-@pytest.mark.parametrize(("page", "cards"), SCRIPT["PAGES"].items())
-def test_the_table_of_models_is_fresh(page: str, cards: str) -> None:
-    table = SCRIPT["models_table"](list(SHIPPED.values()), cards=cards)
-    assert SCRIPT["renewed"](TEXTS[page], table) == TEXTS[page], "renew it: make docs"
+FRESH: dict[str, str] = SCRIPT["pages"]()
+
+
+@pytest.mark.parametrize("page", FRESH)
+def test_what_is_generated_is_fresh(page: str) -> None:
+    assert TEXTS[page] == FRESH[page], "renew it: make docs"
+
+
+def test_tables_cards_and_findings_are_generated() -> None:
+    assert {"README.md", "docs/models/README.md", "docs/guides/auditing.md", "docs/evaluation.md"} <= FRESH.keys()
+    assert {f"docs/models/{name}.md" for name in SHIPPED} <= FRESH.keys()
+
+
+def test_only_what_is_between_the_markers_is_renewed() -> None:
+    page = "before <!-- b -->\nold\n<!-- /b --> between <!-- a -->\nold\n<!-- /a --> after"
+    renewed = SCRIPT["renewed"](page, "new", name="a")
+    assert renewed == "before <!-- b -->\nold\n<!-- /b --> between <!-- a -->\nnew\n<!-- /a --> after"
+
+
+def test_the_table_of_leaks_tells_what_is_seen_before_the_evaluation() -> None:
+    def split(photos: dict[str, int]) -> dict[str, Any]:
+        return {"pictures": 200, "same_pixels": dict.fromkeys(photos, 1), "same_photo": photos}
+
+    splits = {"valid": split({"train": 50}), "test": split({"train": 30, "valid": 4})}
+    assert SCRIPT["leaks_table"]({"dataset": "fer2013", "splits": splits}).splitlines()[2:] == [
+        "| PublicTest in Training | 200 | 1 (0.5 %) | 50 (25.0 %) |",
+        "| PrivateTest in Training | 200 | 1 (0.5 %) | 30 (15.0 %) |",
+        "| PrivateTest in PublicTest | 200 | 1 (0.5 %) | 4 (2.0 %) |",
+    ]
 
 
 def test_a_table_without_models_says_so() -> None:
@@ -100,8 +125,8 @@ def test_a_table_tells_labels_size_and_accuracy_of_a_model(tmp_path: Path) -> No
 
 
 def test_a_page_without_markers_is_refused() -> None:
-    with pytest.raises(SystemExit, match="lacks the markers"):
-        SCRIPT["renewed"]("# A page", "a table")
+    with pytest.raises(SystemExit, match="lacks the markers <!-- models --> and <!-- /models -->"):
+        SCRIPT["renewed"]("# A page", "a table", name="models")
 
 
 @pytest.mark.parametrize(("page", "target"), RELATIVE)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mien.cli import main
 from mien.data.audit import (
+    FOLD_SEED,
     KINDS,
     Audit,
     audit,
@@ -21,6 +22,7 @@ from mien.data.audit import (
     leaked,
     read_audit,
     save_audit,
+    select_training,
     sizes,
 )
 from mien.data.audit_report import example_sheet, figures, findings, write_audit
@@ -181,6 +183,52 @@ def test_dropping_leaks_keeps_valid_and_test(dataset: Dataset, audited: Audit) -
     assert not leaked(audit(clean), "train", ("valid", "test")).any()
 
 
+def test_all_of_train_is_selected_unless_told_otherwise(audited: Audit) -> None:
+    selection = select_training(audited)
+    assert selection.rows.tolist() == (audited.splits == TRAIN).tolist()
+    assert (selection.dropped, selection.fold, selection.facts) == (None, "", {})
+
+
+def test_a_selection_without_leaks_is_what_dropping_them_leaves_of_train(dataset: Dataset, audited: Audit) -> None:
+    selection = select_training(audited, without_leaks=True)
+    assert dataset.select(selection.rows).fingerprint == drop_leaks(dataset, audited).split("train").fingerprint
+    assert (selection.dropped, selection.facts) == (4, {"dropped": "4 leaks"})
+
+
+def test_the_folds_left_out_are_all_of_train_and_split_no_cluster(audited: Audit) -> None:
+    selections = [select_training(audited, n_folds=3, fold=fold) for fold in range(3)]
+    train = audited.splits == TRAIN
+    left_out = [train & ~selection.rows for selection in selections]
+    assert (np.sum(left_out, axis=0) == train).all()
+    for fold, mask in enumerate(left_out):
+        assert (mask == (folds(audited, 3, seed=FOLD_SEED, split="train") == fold)).all()
+        assert not set(audited.clusters[mask]) & set(audited.clusters[selections[fold].rows])
+    assert selections[2].facts == {"fold": "2 of 3 left out"}
+
+
+def test_leaks_and_a_fold_are_left_out_together(audited: Audit) -> None:
+    both = select_training(audited, without_leaks=True, n_folds=2, fold=1)
+    fold, leaks = select_training(audited, n_folds=2, fold=1), select_training(audited, without_leaks=True)
+    assert (both.rows == (fold.rows & leaks.rows)).all()
+    assert both.dropped == fold.rows.sum() - both.rows.sum()
+    assert both.facts.keys() == {"dropped", "fold"}
+
+
+@pytest.mark.parametrize(
+    ("n_folds", "fold", "expected"),
+    [
+        (5, None, "go together"),
+        (None, 0, "go together"),
+        (5, 5, "no fold 5 of 5; they are counted from 0 to 4"),
+        (5, -1, "no fold -1"),
+        (1, 0, "choose 2 to 127"),
+    ],
+)
+def test_a_fold_that_cannot_be_is_refused(audited: Audit, n_folds: int, fold: int, expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        select_training(audited, n_folds=n_folds, fold=fold)
+
+
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_hardly_any_pictures_are_no_trouble(n: int) -> None:
     few = photos(2).select(np.arange(n))
@@ -324,13 +372,6 @@ def test_another_seed_gives_other_folds(audited: Audit) -> None:
 def test_an_impossible_number_of_folds_is_refused(audited: Audit, n: int) -> None:
     with pytest.raises(ConfigError, match="folds"):
         folds(audited, n, seed=0)
-
-
-def test_the_guide_tells_the_figures_of_the_command() -> None:
-    found = json.loads((DOCS / "reports" / "fer2013-audit.json").read_text(encoding="utf-8"))
-    guide = (DOCS / "guides" / "auditing.md").read_text(encoding="utf-8")
-    block = guide.partition("<!-- audit -->\n")[2].partition("\n<!-- /audit -->")[0]
-    assert block == findings(found), "put mien.data.audit_report.findings of the json between the markers"
 
 
 def test_fer2013_holds_what_the_guide_says(fer2013_path: Path) -> None:

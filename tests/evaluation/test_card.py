@@ -2,10 +2,11 @@ from dataclasses import replace
 
 import pytest
 
-from mien.evaluation.card import model_card
+from mien.evaluation.card import MEASURED, model_card, released_card
 from mien.evaluation.evaluate import evaluate
-from mien.evaluation.report import NOTE, classes_table, to_metrics, views_table
+from mien.evaluation.report import NOTE, classes_table, to_metrics, views_table, write_report
 from mien.labels import FER2013
+from mien.models.zoo import read_spec
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def test_a_card_says_what_the_model_is(evaluation, metrics):
     assert "Output fer2013 (default): angry, disgust, fear, happy, sad, surprise, neutral" in card
     assert "Output ferplus: neutral, happy" in card
     assert "temperature 1.500" in card
-    assert "name fer2013, fingerprint abc" in card
+    assert "Trained on: fer2013, fingerprint abc" in card
     assert '"epochs": 3' in card
 
 
@@ -49,10 +50,34 @@ def test_a_card_tells_the_test_split_class_by_class_whatever_comes_first(evaluat
 def test_a_card_states_the_protocol_and_the_training_splits(evaluation, metrics):
     card = model_card(evaluation.spec, [metrics], size_bytes=1)
     assert "Fitted on Training. Every decision was taken on PublicTest, temperature included" in card
-    assert "PrivateTest was looked at once" in card
+    assert "temperature included, and none on PrivateTest" in card
+    assert "once" not in card
     metrics["data"]["fitted_on"] = ["train", "valid"]
     card = model_card(evaluation.spec, [metrics], size_bytes=1)
     assert "Fitted on Training and PublicTest. Every decision was taken on PublicTest before it joined" in card
+
+
+def test_a_card_tells_what_was_left_out_of_the_fit(evaluation):
+    left_out = {"name": "fer2013", "fingerprint": "abc", "dropped": "12 leaks", "fold": "2 of 5 left out"}
+    spec = replace(evaluation.spec, trained_on=left_out)
+    card = model_card(spec, [to_metrics(replace(evaluation, spec=spec))], size_bytes=1)
+    assert "Trained on: fer2013, fingerprint abc, dropped 12 leaks, fold 2 of 5 left out" in card
+    assert "Fitted on Training, dropped 12 leaks, fold 2 of 5 left out. Every decision" in card
+
+
+def test_the_card_of_a_released_model_is_made_from_its_file_and_reports(evaluation, tiny_model, tmp_path):
+    folder = tmp_path / "tiny"
+    for split in MEASURED:
+        write_report(replace(evaluation, split=split), folder / split)
+    card = released_card(tiny_model, folder)
+    metrics = [to_metrics(replace(evaluation, split=split)) for split in ("test", "valid")]
+    assert card == model_card(
+        read_spec(tiny_model),
+        metrics,
+        size_bytes=tiny_model.stat().st_size,
+        confusion_picture="tiny/test/confusion_single.png",
+        curves_picture="tiny/curves.png",
+    )
 
 
 def test_a_card_claims_no_protocol_for_data_the_model_was_not_trained_on(evaluation, metrics):

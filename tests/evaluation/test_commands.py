@@ -7,9 +7,11 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from commands import run
+from mien.data.audit import audit, save_audit
 from mien.data.readers import read_dataset
 from mien.evaluation.evaluate import evaluate
 from mien.models.zoo import read_spec, write_with_spec
@@ -59,6 +61,19 @@ def test_evaluate_looks_at_ten_crops_when_told(
     assert json.loads(capsys.readouterr().out)["views"].keys() == {"tencrop"}
 
 
+def test_evaluate_tells_leaks_by_an_audit(tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dataset = read_dataset(drawn)
+    train, test = (int((dataset.splits == split).argmax()) for split in (0, 2))
+    clusters = np.arange(len(dataset))
+    clusters[[train, test]] = min(train, test)
+    save_audit(replace(audit(dataset, threshold=1.0), clusters=clusters), "audit.npz")
+    assert run("evaluate", tiny_model, "--data", drawn, "--audit", "audit.npz", "--out", "report") == 0
+    assert "without leaks" in capsys.readouterr().out
+    metrics = json.loads(Path("report/metrics.json").read_text())
+    assert metrics["data"]["same"] == "photo"
+    assert metrics["views"]["single"]["unleaked"]["n"] == metrics["data"]["n"] - 1
+
+
 def claimed(model: Path, to: Path, fingerprint: str, accuracy: float) -> None:
     spec = replace(
         read_spec(model), metrics={"test/single/accuracy": accuracy}, trained_on={"fingerprint": fingerprint}
@@ -90,6 +105,9 @@ def test_published_figures_are_measured_again(
         (["--published"], "published without figures"),
         (["--published", "--data", "DRAWN"], "takes one dataset"),
         (["--votes", "v.csv", "--data", "DRAWN"], "belongs to one dataset"),
+        (["--audit", "audits", "--data", "DRAWN"], "--audit belongs to one dataset"),
+        (["--audit", "nowhere"], "'nowhere' is no audit"),
+        (["--published", "--audit", "audits"], "leave it out"),
     ],
 )
 def test_what_evaluate_cannot_do_is_one_clear_line(

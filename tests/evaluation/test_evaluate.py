@@ -168,6 +168,15 @@ def test_exact_copies_of_training_pictures_are_left_out_of_the_unleaked_accuracy
     assert result.unleaked.low < 0.5 < result.unleaked.high
 
 
+def test_clusters_tell_leaks_of_other_pixels_too(pixel_reader, written):
+    dataset, clusters = with_copies(written), np.array([0, 1, 2, 0, 0, 1, 2])  # the fourth shows the first's photo
+    evaluation = evaluate(pixel_reader(FER2013), dataset, clusters=clusters)
+    assert evaluation.same == "photo"
+    result = evaluation.views["single"]
+    assert (result.accuracy.n, result.unleaked.n, result.unleaked.correct) == (4, 1, 1)
+    assert evaluate(pixel_reader(FER2013), dataset).same == "pixels"
+
+
 def test_a_model_fitted_on_valid_too_has_seen_its_pictures(pixel_reader, written):
     evaluation = evaluate(pixel_reader(FER2013), with_copies(written), fitted_on=("train", "valid"))
     assert evaluation.fitted_on == ("train", "valid")

@@ -11,7 +11,15 @@ from PIL import Image
 
 from mien.errors import ConfigError, InputError, MissingExtra, OutputError
 from mien.evaluation.evaluate import evaluate
-from mien.evaluation.report import NOTE, read_metrics, report_markdown, to_metrics, write_report, write_reports
+from mien.evaluation.report import (
+    NOTE,
+    read_metrics,
+    report_markdown,
+    to_metrics,
+    views_table,
+    write_report,
+    write_reports,
+)
 from mien.labels import FER2013, FERPLUS
 
 
@@ -51,7 +59,7 @@ def test_a_report_is_a_folder_of_numbers_text_and_pictures(evaluation, tmp_path)
 def test_metrics_json_holds_the_figures_rounded(evaluation, tmp_path):
     write_report(evaluation, tmp_path)
     metrics = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
-    assert metrics["version"] == 2
+    assert metrics["version"] == 3
     assert metrics["model"]["trained_on"] == {"name": "fer2013", "fingerprint": "abc"}
     assert metrics["data"]["fingerprint"] == evaluation.fingerprint
     figures, result = metrics["views"]["single"], evaluation.views["single"]
@@ -70,11 +78,18 @@ def test_metrics_are_read_back_as_they_were(evaluation, tmp_path):
     assert read_metrics(tmp_path / "metrics.json") == to_metrics(evaluation)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 1}', '{"version": 3}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 1}', '{"version": 2}', '{"version": 4}', "[" * 200_000])
 def test_a_file_that_holds_no_metrics_is_refused(tmp_path, text):
     (tmp_path / "metrics.json").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match="mien evaluate"):
         read_metrics(tmp_path / "metrics.json")
+
+
+def test_metrics_of_the_version_before_told_leaks_by_pixels(evaluation, tmp_path):
+    metrics = to_metrics(evaluation)
+    del metrics["data"]["same"]
+    (tmp_path / "metrics.json").write_text(json.dumps({**metrics, "version": 2}), encoding="utf-8")
+    assert read_metrics(tmp_path / "metrics.json") == to_metrics(evaluation)
 
 
 def test_metrics_that_are_not_there_are_an_input_error(tmp_path):
@@ -122,9 +137,28 @@ def test_the_text_says_what_it_is_about(evaluation):
     assert NOTE in text
     assert evaluation.fingerprint in text
     assert "- Recipe: tiny\n" in text
-    assert "- Trained on: name fer2013, fingerprint abc\n" in text
+    assert "- Trained on: fer2013, fingerprint abc\n" in text
     assert "192 of 200 pictures whose exact pixels don't occur in Training" in text
     assert "![Confusion matrix, flip](confusion_flip.png)" in text
+
+
+def test_the_text_says_what_leaks_are_told_by(pixel_reader, written):
+    dataset = written([(1, 1, 1, "train"), (1, 1, 1, "test"), (2, 1, 1, "test"), (3, 3, 3, "test")])
+    by_photo, by_pixels = (
+        to_metrics(evaluate(pixel_reader(FER2013), dataset, clusters=clusters))
+        for clusters in (np.array([0, 0, 2, 3]), None)
+    )
+    text = report_markdown(by_photo)
+    assert rows_after(text, "## Results")[0][4] == "without leaks, %"
+    assert rows_after(text, "## Results")[1][4].startswith("50.00 (")
+    assert "the 2 of 3 pictures that show no photo which Training shows too" in text
+    assert "the bootstrap draws all pictures of a photo together" in text
+    assert "exact pixels" not in text
+    text = report_markdown(by_pixels)
+    assert rows_after(text, "## Results")[0][4] == "without copies, %"
+    assert "the 3 of 3 pictures whose exact pixels don't occur in Training too" in text
+    assert "all pictures of a photo" not in text
+    assert rows_after(views_table([by_photo, by_pixels]), "| split")[0][4] == "without copies or leaks, %"
 
 
 def test_the_text_tells_how_honest_the_probabilities_are(evaluation):

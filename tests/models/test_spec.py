@@ -60,6 +60,13 @@ def test_garbage_is_refused(text: str) -> None:
         ModelSpec.from_json(text)
 
 
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+def test_json_nested_without_end_is_refused(opening: str) -> None:
+    deep = opening * 200_000 + "0" + ("]" if opening == "[" else "}") * 200_000
+    with pytest.raises(ModelError, match=r"unreadable .* export the model again"):
+        ModelSpec.from_json(changed(recipe="DEEP").replace('"DEEP"', deep))
+
+
 def test_a_newer_version_asks_for_an_upgrade() -> None:
     with pytest.raises(ModelError, match=rf"version {SPEC_VERSION + 1}, this mien reads up to {SPEC_VERSION}; upgrade"):
         ModelSpec.from_json(changed(version=SPEC_VERSION + 1))

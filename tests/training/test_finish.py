@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,24 +8,29 @@ import pytest
 import torch
 
 from mien.config import Stage, TrainConfig
+from mien.data.audit import Selection
 from mien.data.synthetic import draw_faces
 from mien.errors import RunError
-from mien.labels import FER2013
+from mien.evaluation.calibration import fit_temperature
+from mien.labels import FER2013, FERPLUS
 from mien.models.nets import build_net, normalize
 from mien.models.spec import Head, ModelSpec, Preprocess
 from mien.models.zoo import read_spec
-from mien.training.finish import export_run, settle_norms
-from mien.training.fit import start
+from mien.training.checkpoint import load_average
+from mien.training.finish import _temperature, export_run, settle_norms
+from mien.training.fit import CHECKPOINT, start
 
 FACES = draw_faces(300, seed=0, size=24)
 SPEC = ModelSpec(name="tiny", arch="tiny", heads=(Head(FER2013),), preprocess=Preprocess(size=24))
 
 
+CONFIG = TrainConfig(net="tiny", preprocess=Preprocess(size=24), stages=(Stage(size=24, epochs=1),), batch_size=32)
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "run"
-    config = TrainConfig(net="tiny", preprocess=Preprocess(size=24), stages=(Stage(size=24, epochs=1),), batch_size=32)
-    start(config, FACES, run)
+    start(CONFIG, FACES, run)
     return run
 
 
@@ -47,6 +53,39 @@ def test_export_fits_a_temperature_and_is_the_same_each_time(finished: Path, tmp
     assert read_spec(first).heads[0].temperature != 1
     assert first.read_bytes() == again.read_bytes()
     assert parity.max_difference < 1e-2
+
+
+def test_statistics_are_settled_on_fitted_pictures_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = (FACES.splits == 0) & (np.arange(len(FACES)) % 3 > 0)
+    start(CONFIG, FACES, tmp_path / "run", selection=Selection(rows=rows, fold="0 of 3"))
+    nets = []
+    monkeypatch.setattr("mien.training.finish.export", lambda net, *_, **__: nets.append(net))
+    monkeypatch.setattr("mien.training.finish.check_parity", lambda *_: None)
+    export_run(tmp_path / "run", FACES)
+    expected, spec = load_average(tmp_path / "run" / CHECKPOINT)
+    settle_norms(expected, FACES.select(rows), spec)
+    torch.testing.assert_close(nets[0].state_dict(), expected.state_dict())
+    assert spec.trained_on["fold"] == "0 of 3 left out"
+
+
+def test_the_ferplus_head_is_calibrated_by_the_rule_of_its_authors() -> None:
+    """A slip counts for nothing, and neither does a lead without a majority."""
+    votes = np.zeros((4, 10), np.float32)
+    votes[0, [0, 1, 2]] = 6, 3, 1  # neutral; without the slip 6 of 9
+    votes[1, [1, 0]] = 5, 5  # a tie
+    votes[2, [3, 4, 5]] = 4, 3, 3  # sad leads, but has no majority
+    votes[3, [2, 9]] = 8, 2  # surprise
+    pictures = replace(FACES.select(np.arange(4)), votes=votes)
+    logits = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
+    assert _temperature(logits, pictures, "ferplus") == fit_temperature(logits[[0, 3]], np.array([0, 2]))
+    assert _temperature(logits, pictures, "ferplus") != fit_temperature(logits, np.array([0, 0, 3, 2]))
+    assert _temperature(logits[:, :7], pictures, "fer2013") == fit_temperature(logits[:, :7], pictures.targets)
+
+
+def test_raters_that_never_agree_leave_a_head_uncalibrated() -> None:
+    pictures = FACES.select(np.arange(3))
+    pictures = replace(pictures, votes=np.ones((3, 10), np.float32))
+    assert _temperature(np.eye(3, len(FERPLUS), dtype=np.float32), pictures, "ferplus") == 1
 
 
 def test_export_installs_a_copy(finished: Path, tmp_path: Path) -> None:

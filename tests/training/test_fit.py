@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from mien.config import Precision, Stage, TrainConfig
+from mien.data.audit import Selection
 from mien.data.dataset import Dataset
 from mien.data.synthetic import draw_faces
 from mien.errors import DatasetError, RunError
@@ -24,8 +25,10 @@ from mien.training.fit import (
     CHECKPOINT,
     CONFIG,
     ENVIRONMENT,
+    ROWS,
     Silent,
     _tensors,
+    fitted_pictures,
     learning_rate,
     read_metrics,
     read_run,
@@ -63,6 +66,13 @@ def _one_thread() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.cpu_count", lambda: 1)
         yield
+
+
+def small_selection() -> Selection:
+    """Return a selection of all of train but 20 pictures."""
+    rows = small_dataset().splits == 0
+    rows[np.flatnonzero(rows)[::8][:20]] = False
+    return Selection(rows=rows, dropped=20)
 
 
 class Interrupted(Exception):
@@ -231,7 +241,7 @@ def test_a_run_cannot_be_started_twice(undisturbed: Path) -> None:
         start(small_config(), small_dataset(), undisturbed)
 
 
-@pytest.mark.parametrize("content", [None, "", "{}", '"text"', '{"data": {}}'])
+@pytest.mark.parametrize("content", [None, "", "{}", '"text"', '{"data": {}}', "[" * 200_000], ids=range(6))
 def test_a_folder_that_is_no_run_cannot_be_resumed(tmp_path: Path, content: str | None) -> None:
     (tmp_path / CONFIG).write_text(json.dumps(asdict(small_config())))
     if content is not None:
@@ -249,6 +259,78 @@ def test_a_damaged_checkpoint_says_so(tmp_path: Path) -> None:
         resume(tmp_path / "run", small_dataset())
     with pytest.raises(RunError, match="cannot read checkpoint"):
         load_average(checkpoint)
+
+
+@pytest.fixture(scope="module")
+def selective(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of `small_config` on `small_selection`."""
+    run = tmp_path_factory.mktemp("runs") / "selective"
+    start(small_config(), small_dataset(), run, selection=small_selection(), audit_path=Path("audits/drawn"))
+    return run
+
+
+def test_a_selection_is_fitted_as_if_the_other_pictures_were_not_there(selective: Path, tmp_path: Path) -> None:
+    dataset, rows = small_dataset(), small_selection().rows
+    start(small_config(), dataset.select(rows | (dataset.splits != 0)), tmp_path / "run")
+    assert_same_weights(selective, tmp_path / "run")
+    ours, theirs = read_metrics(selective), read_metrics(tmp_path / "run")
+    assert [row["valid_loss"] for row in ours] == [row["valid_loss"] for row in theirs]
+
+
+def test_run_and_spec_tell_what_was_left_out_of_the_whole_dataset(selective: Path) -> None:
+    data = read_run(selective)[1]["data"]
+    assert data["fingerprint"] == small_dataset().fingerprint
+    assert (data["audit"], data["dropped"], data["fold"]) == ("audits/drawn", 20, "")
+    assert data["fitted"] == small_selection().rows.sum()
+    spec = load_average(selective / CHECKPOINT)[1]
+    assert spec.trained_on == {
+        "name": "drawn", "fingerprint": small_dataset().fingerprint, "dropped": "20 leaks"
+    }  # fmt: skip
+
+
+def test_an_interrupted_run_of_a_selection_ends_with_the_same_weights(selective: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        start(small_config(), small_dataset(), run, selection=small_selection(), report=Interrupter(2, 3))
+    resume(run, small_dataset())
+    assert_same_weights(run, selective)
+
+
+def test_a_run_knows_the_pictures_it_is_fitted_on(undisturbed: Path, selective: Path) -> None:
+    dataset = small_dataset()
+    assert fitted_pictures(undisturbed, dataset).fingerprint == dataset.split("train").fingerprint
+    expected = dataset.select(small_selection().rows)
+    assert fitted_pictures(selective, dataset).fingerprint == expected.fingerprint
+    with pytest.raises(RunError, match="was started on data with fingerprint"):
+        fitted_pictures(selective, small_dataset(seed=1))
+
+
+@pytest.mark.parametrize("damage", ["lost", "empty", "of all pictures", "of others"])
+def test_a_run_that_forgot_its_selection_is_not_resumed(tmp_path: Path, damage: str) -> None:
+    with pytest.raises(Interrupted):
+        start(small_config(), small_dataset(), tmp_path, selection=small_selection(), report=Interrupter(0, 0))
+    rows = np.load(tmp_path / ROWS)
+    (tmp_path / ROWS).unlink()
+    if damage == "empty":
+        (tmp_path / ROWS).touch()
+    elif damage == "of all pictures":
+        np.save(tmp_path / ROWS, np.ones_like(rows))
+    elif damage == "of others":
+        np.save(tmp_path / ROWS, rows[:100])
+    with pytest.raises(RunError, match=r"doesn't tell what .* is fitted on"):
+        resume(tmp_path, small_dataset())
+
+
+def test_a_selection_of_other_data_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="the selection is of 200 pictures, but 'drawn' has 150"):
+        start(small_config(), small_dataset().select(np.arange(150)), tmp_path / "run", selection=small_selection())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_selection_of_nothing_is_too_few_pictures(tmp_path: Path) -> None:
+    selection = Selection(rows=np.zeros(200, np.bool_), dropped=160)
+    with pytest.raises(DatasetError, match="0 pictures to train on"):
+        start(small_config(), small_dataset(), tmp_path / "run", selection=selection)
 
 
 def test_too_few_pictures_leave_no_run_behind(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from mien.structures import FloatArray, ImageArray, IntArray
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
 THRESHOLD = 0.9  # of the correlation; between those of FER2013's pairs lies a valley: docs/guides/auditing.md
+FOLD_SEED = 0  # of the parting, not of a training: models of several seeds share their folds
 FORMAT = 1
 KINDS = ("single", "exact", "near")
 DTYPES = {
@@ -70,6 +71,27 @@ class Audit:
         return len(self.clusters)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Selection:
+    """Which training pictures a model is fitted on.
+
+    Args:
+        rows: bool (n,), over all pictures of the dataset; True in train alone.
+        dropped: Number of pictures left out since valid or test show their photo; None if such were not looked for.
+        fold: The fold that is left out, and of how many: "2 of 5"; empty if none is.
+    """
+
+    rows: BoolArray = field(repr=False)
+    dropped: int | None = None
+    fold: str = ""
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What a spec tells of it, beside the data's name and fingerprint."""
+        dropped = {} if self.dropped is None else {"dropped": f"{self.dropped:,} leaks"}
+        return dropped | ({"fold": f"{self.fold} left out"} if self.fold else {})
+
+
 def audit(dataset: Dataset, *, threshold: float = THRESHOLD, progress: Progress | None = None) -> Audit:
     """Look for duplicates within and across the splits, for blank pictures and for what is no face.
 
@@ -83,7 +105,7 @@ def audit(dataset: Dataset, *, threshold: float = THRESHOLD, progress: Progress 
     """
     if not 0 < threshold <= 1:
         raise ConfigError(f"threshold {threshold} is out of range; expected above 0 and at most 1, such as {THRESHOLD}")
-    exact = _first_of_same(dataset.images)
+    exact = first_of_same(dataset.images)
     blank = np.ptp(dataset.images, axis=(1, 2, 3)) == 0
     different = np.flatnonzero((exact == np.arange(len(dataset))) & ~blank)
     near = near_pairs(dataset.images[different], threshold=threshold, progress=progress)
@@ -102,6 +124,13 @@ def audit(dataset: Dataset, *, threshold: float = THRESHOLD, progress: Progress 
         not_a_face=_leads(dataset.votes, "nf", len(dataset)),
         unclear=_leads(dataset.votes, "unknown", len(dataset)),
     )
+
+
+def first_of_same(images: ImageArray) -> IntArray:
+    """Return the index of the first picture with the same pixels, int64 (n,), for each of uint8 (n, H, W, C)."""
+    seen: dict[bytes, int] = {}
+    digests = (hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images)
+    return np.fromiter((seen.setdefault(digest, i) for i, digest in enumerate(digests)), np.int64, len(images))
 
 
 def sizes(groups: IntArray) -> IntArray:
@@ -193,6 +222,37 @@ def folds(audit: Audit, n: int, *, seed: int, split: Split | None = None) -> npt
     return folds
 
 
+def select_training(
+    audit: Audit, *, without_leaks: bool = False, n_folds: int | None = None, fold: int | None = None
+) -> Selection:
+    """Choose the training pictures to fit a model on; valid and test stay as they are.
+
+    Args:
+        audit: Of the data.
+        without_leaks: Leave out the pictures that valid or test show too.
+        n_folds: Part train into so many folds by cluster, always the same ones: `folds(audit, n_folds,
+            seed=FOLD_SEED, split="train")`.
+        fold: The fold to leave out, from 0.
+
+    Raises:
+        ConfigError: A number of folds without a fold, a fold without their number, or one of them is out of range.
+    """
+    rows = np.asarray(audit.splits == SPLITS.index("train"), np.bool_)
+    left_out = ""
+    if n_folds is not None or fold is not None:
+        if n_folds is None or fold is None:
+            raise ConfigError("the number of folds and the fold to leave out go together, such as 5 and 0")
+        parts = folds(audit, n_folds, seed=FOLD_SEED, split="train")
+        if not 0 <= fold < n_folds:
+            raise ConfigError(f"there is no fold {fold} of {n_folds}; they are counted from 0 to {n_folds - 1}")
+        rows &= parts != fold
+        left_out = f"{fold} of {n_folds}"
+    if not without_leaks:
+        return Selection(rows=rows, fold=left_out)
+    leaks = rows & leaked(audit, "train", ("valid", "test"))
+    return Selection(rows=rows & ~leaks, dropped=int(leaks.sum()), fold=left_out)
+
+
 def save_audit(audit: Audit, path: str | Path) -> None:
     """Write an audit to an .npz of plain arrays, whole or not at all; `read_audit` reads it back.
 
@@ -240,7 +300,7 @@ def read_audit(path: str | Path, dataset: Dataset) -> Audit:
             pairs=Pairs(*(found.pop(name) for name in Pairs._fields)),
             **found,
         )
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, RecursionError, zipfile.BadZipFile) as error:
         raise DatasetError(f"'{path}' is no audit ({error}); write one with mien data audit") from error
     check_fits(audit, dataset)
     return audit
@@ -257,13 +317,6 @@ def check_fits(audit: Audit, dataset: Dataset) -> None:
             f"the audit is of '{audit.dataset}' with fingerprint {audit.fingerprint[:12]}, but '{dataset.name}' has "
             f"{dataset.fingerprint[:12]}; audit this very data, with the same votes and size: mien data audit"
         )
-
-
-def _first_of_same(images: ImageArray) -> IntArray:
-    """Return the index of the first picture with the same pixels, int64 (n,)."""
-    seen: dict[bytes, int] = {}
-    digests = (hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images)
-    return np.fromiter((seen.setdefault(digest, i) for i, digest in enumerate(digests)), np.int64, len(images))
 
 
 def _connected(exact: IntArray, pairs: Pairs) -> IntArray:

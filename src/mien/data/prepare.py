@@ -65,6 +65,8 @@ def read(path: Path, *, size: int | None = None, votes: Path | None = None) -> D
             raise ValueError("written by another version of mien")
         labels = LabelSet(about["label_set"], tuple(about["labels"]))
         dataset = Dataset(name=about["name"], labels=labels, **found)
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, DatasetError) as error:
+    except (
+        OSError, EOFError, ValueError, KeyError, TypeError, RecursionError, zipfile.BadZipFile, DatasetError
+    ) as error:  # fmt: skip
         raise DatasetError(f"'{path}' is no prepared dataset ({error}); prepare it again") from error
     return dataset if size is None else dataset.resized(size)

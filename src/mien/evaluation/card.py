@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
+from mien.data.dataset import Split
 from mien.evaluation.report import (
     NOTE,
     Metrics,
     classes_table,
     described,
+    read_metrics,
     reading_notes,
     split_name,
     title_of,
     views_table,
 )
 from mien.models.spec import ModelSpec
+from mien.models.zoo import read_spec
+
+MEASURED: tuple[Split, ...] = ("test", "valid")  # splits that a released model has a report of
 
 _DATA_TERMS = {
     "fer2013": "FER2013 was published for the ICML 2013 challenge (Goodfellow et al. 2013, arXiv:1307.0414; on "
@@ -45,6 +51,26 @@ _LIMITS = """\
 _DATA_LIMITS = {
     "fer2013": "It was trained on grey pictures of 48×48 pixels from web searches, mostly of frontal faces.",
 }
+
+
+def released_card(model: Path, folder: Path) -> str:
+    """Return the card of a released model.
+
+    Args:
+        model: Its ONNX file.
+        folder: Of its reports, one for each split in `MEASURED`, and of curves.png; the card will lie beside it.
+
+    Raises:
+        ModelError: The file is no model of ours.
+        InputError: A report is missing, or unreadable.
+    """
+    return model_card(
+        read_spec(model),
+        [read_metrics(folder / split / "metrics.json") for split in MEASURED],
+        size_bytes=model.stat().st_size,
+        confusion_picture=f"{folder.name}/{MEASURED[0]}/confusion_single.png",
+        curves_picture=f"{folder.name}/curves.png",
+    )
 
 
 def model_card(
@@ -133,9 +159,11 @@ def _protocol(metrics: Metrics) -> str:
     data = metrics["data"]
     fitted_on = " and ".join(split_name(data["name"], split) for split in data["fitted_on"])
     valid, test = (split_name(data["name"], split) for split in ("valid", "test"))
+    trained_on = metrics["model"]["trained_on"]
+    left_out = "".join(f", {key} {trained_on[key]}" for key in ("dropped", "fold") if key in trained_on)
     joined = " before it joined the training data" if "valid" in data["fitted_on"] else ", temperature included"
     return (
-        f"Fitted on {fitted_on}. Every decision was taken on {valid}{joined}; {test} was looked at once. No epoch "
+        f"Fitted on {fitted_on}{left_out}. Every decision was taken on {valid}{joined}, and none on {test}. No epoch "
         "was picked: a fixed number of them, and the averaged weights after the last."
     )
 

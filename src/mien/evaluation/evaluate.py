@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from mien.data.audit import first_of_same
 from mien.data.dataset import SPLITS, Dataset, Split
 from mien.data.votes import majority
 from mien.errors import ConfigError, DatasetError, ModelError
@@ -37,6 +37,8 @@ from mien.structures import FloatArray, ImageArray, IntArray
 from mien.vision.classify import ExpressionClassifier, softmax
 
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
+
+Sameness = Literal["pixels", "photo"]  # what two pictures share if one is a leak of the other
 
 Look: TypeAlias = Callable[[ImageArray], ImageArray]
 
@@ -142,7 +144,7 @@ class ViewResult:
 
     Args:
         accuracy: Over all pictures that were evaluated.
-        unleaked: Over those whose exact pixels don't occur in the splits the model was fitted on; None when
+        unleaked: Over those whose `Evaluation.same` doesn't occur in the splits the model was fitted on; None when
             no picture is left, the dataset lacks those splits, or one of them is the evaluated one.
         balanced_accuracy: Mean recall of the classes that occur, in [0, 1].
         macro_f1: Mean F1 of the classes that occur or are predicted, in [0, 1].
@@ -182,6 +184,8 @@ class Evaluation:
         fingerprint: `Dataset.fingerprint` of the whole of it, all splits.
         split: The part that was evaluated.
         fitted_on: Splits whose pictures count as seen in `ViewResult.unleaked`.
+        same: Whether a picture counts as seen there, too, if a picture with the same pixels is, or one of the same
+            photo, which clusters tell; by photo, the bootstrap draws all pictures of one together.
         labels: Classes that dataset and model share, in the dataset's order.
         missing: Classes of the dataset that the model lacks; their pictures are left out.
         unused: Classes of the model that the dataset lacks; probabilities are renormalised without them.
@@ -199,6 +203,7 @@ class Evaluation:
     fingerprint: str
     split: Split
     fitted_on: tuple[Split, ...]
+    same: Sameness
     labels: tuple[str, ...]
     missing: tuple[str, ...]
     unused: tuple[str, ...]
@@ -244,8 +249,10 @@ def evaluate(
         head: Label set of the model's output to evaluate; the default one for None.
         name: What to call the model in reports; as its spec does for None.
         fitted_on: Splits the model was fitted on.
-        clusters: An integer for each picture of the dataset, int64 (n,): those that share one, such as
-            near-duplicates, are drawn together for the bootstrap intervals. None takes each by itself.
+        clusters: An integer for each picture of the dataset, int64 (n,): those that share one show the same photo, as
+            in `mien.data.audit.Audit.clusters`. They are drawn together for the bootstrap intervals, and those whose
+            photo the model was fitted on are left out of `ViewResult.unleaked`. None draws each by itself, and
+            leaves out those whose exact pixels it was fitted on.
         answer_accuracy: Wanted share of right answers, in (0, 1], for `Honesty.answering`.
         batch_size: Pictures handed to the classifier at a time.
         progress: Called with (done, all) after each batch; pictures count once per look.
@@ -279,7 +286,9 @@ def evaluate(
     smallest = np.finfo(np.float32).tiny  # keeps the logarithm of a probability of 0 finite
     logits = {look: np.log(p[:, shared_columns].clip(smallest)) for look, p in probabilities.items()}
     targets = np.searchsorted(shared, pictures.targets).astype(np.int64)
-    unseen = None if split in fitted_on else _unseen(pictures.images, dataset, fitted_on=fitted_on)
+    shown = first_of_same(dataset.images) if clusters is None else clusters
+    fitted = np.isin(dataset.splits, [SPLITS.index(name) for name in fitted_on])
+    unseen = ~np.isin(shown[rows], shown[fitted]) if fitted.any() and split not in fitted_on else None
     names = dataset.labels.labels
     labels = tuple(names[i] for i in shared)
     return Evaluation(
@@ -290,6 +299,7 @@ def evaluate(
         fingerprint=dataset.fingerprint,
         split=split,
         fitted_on=tuple(fitted_on),
+        same="pixels" if clusters is None else "photo",
         labels=labels,
         missing=tuple(name for name, column in zip(names, columns, strict=True) if column is None),
         unused=tuple(name for name in model_head.labels if name not in names),
@@ -353,20 +363,6 @@ def _predict(
             if progress is not None:
                 progress(done, len(looks) * len(images))
     return {look: np.concatenate(part) for look, part in parts.items()}
-
-
-def _unseen(images: ImageArray, dataset: Dataset, *, fitted_on: Sequence[Split]) -> BoolArray | None:
-    """Return which pictures don't occur, pixel by pixel, in the splits a model was fitted on.
-
-    None where those splits hold nothing. A copy that was cropped, scaled or compressed again goes unnoticed.
-    """
-    fitted = dataset.images[np.isin(dataset.splits, [SPLITS.index(name) for name in fitted_on])]
-    known = {_digest(image) for image in fitted}
-    return np.array([_digest(image) not in known for image in images]) if known else None
-
-
-def _digest(image: ImageArray) -> bytes:
-    return hashlib.blake2b(image.tobytes(), digest_size=16).digest()
 
 
 def _result(

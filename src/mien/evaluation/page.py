@@ -9,12 +9,15 @@ from pathlib import Path
 
 STYLE = """\
 :root { color-scheme: light dark; }
-body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem; font: 16px/1.5 system-ui, sans-serif; }
+body { max-width: 72rem; margin: 2rem auto; padding: 0 1rem; font: 16px/1.5 system-ui, sans-serif; }
 h1, h2, h3 { line-height: 1.2; margin: 2rem 0 0.8rem; }
 blockquote { margin: 1rem 0; padding: 0.1rem 1rem; border-left: 4px solid #0072b2; }
+p, li { max-width: 62rem; }
 div.table { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.3rem 0.7rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #8884; }
+table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.3rem 0.5rem; text-align: right; border-bottom: 1px solid #8884; }
+th { vertical-align: bottom; }
+td { white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 img { max-width: 100%; height: auto; background: white; border-radius: 6px; }
 code { overflow-wrap: anywhere; }

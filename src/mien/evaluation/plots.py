@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,8 @@ Epoch = Mapping[str, float]
 
 # Okabe & Ito's colours, which colour-blind readers can tell apart: jfly.uni-koeln.de/color
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"
+
+LEAST_COVERAGE = 0.02  # from which on risk is drawn: among the very first faces a single wrong one makes it leap
 
 
 def draw_confusion(matrix: IntArray, labels: Sequence[str], path: str | Path, *, title: str) -> None:
@@ -80,7 +82,7 @@ def draw_reliability(after: Sequence[Bin], before: Sequence[Bin] | None, path: s
     _draw_bins(upper, after, label="as the model answers", colour=BLUE)
     upper.set_ylabel("share of right answers")
     upper.set_ylim(0, 1)
-    upper.legend(frameon=False)
+    upper.legend(frameon=False, loc="lower right")  # where sure answers that are mostly wrong would be
     upper.set_title(title, size=12, pad=12)
     total = sum(b.n for b in after)
     widths = [b.high - b.low for b in after]
@@ -99,7 +101,7 @@ def draw_risk_coverage(
     """Write risk–coverage curves as PNG: the share of wrong answers by the share of faces answered.
 
     Args:
-        after: Of the calibrated probabilities.
+        after: Of the calibrated probabilities; drawn from `LEAST_COVERAGE` on, as the other one is.
         before: Of those without the temperature; None if there is none.
         path: Where to write.
         title: Stands above.
@@ -111,9 +113,9 @@ def draw_risk_coverage(
     """
     figure = _figure(width=6.4, height=4.6)
     axes = figure.add_subplot()
-    for curve, label, colour in ((before, "before temperature", ORANGE), (after, "as the model answers", BLUE)):
-        if curve is not None:
-            axes.plot(100 * curve.n / curve.n[-1], 100 * curve.wrong / curve.n, color=colour, label=label)
+    if before is not None:  # broad and pale, for mostly the other one lies upon it
+        _draw_risk(axes, before, label="before temperature", color=ORANGE, linewidth=4.5, alpha=0.45)
+    _draw_risk(axes, after, label="as the model answers", color=BLUE)
     if answering is not None:
         x, y = 100 * answering.coverage, 100 * (1 - answering.accuracy)
         axes.plot([x], [y], "o", color="black", label=f"confidence {answering.threshold:.2f} or more")
@@ -190,6 +192,12 @@ def _draw_bins(axes: Axes, bins: Sequence[Bin], *, label: str, colour: str) -> N
     axes.plot(x, y, color=colour, label=label, marker="o", markersize=4, clip_on=False)
     intervals = [wilson_interval(round(b.accuracy * b.n), b.n) for b in bins]
     axes.vlines(x, [low for low, _ in intervals], [high for _, high in intervals], color=colour, alpha=0.35)
+
+
+def _draw_risk(axes: Axes, curve: RiskCoverage, **style: Any) -> None:
+    shown = curve.n >= LEAST_COVERAGE * curve.n[-1]
+    n, wrong = curve.n[shown], curve.wrong[shown]
+    axes.plot(100 * n / curve.n[-1], 100 * wrong / n, **style)
 
 
 def _draw_line(axes: Axes, epochs: Sequence[Epoch], key: str, *, label: str, colour: str, scale: float = 1) -> None:

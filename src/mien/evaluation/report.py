@@ -12,7 +12,7 @@ from typing import TypedDict, cast
 
 from mien.data.votes import USAGES
 from mien.errors import ConfigError, InputError, OutputError
-from mien.evaluation.evaluate import Accuracy, Evaluation, Honesty, ViewResult
+from mien.evaluation.evaluate import Accuracy, Evaluation, Honesty, Sameness, ViewResult
 from mien.evaluation.metrics import ClassScore
 from mien.evaluation.page import page
 from mien.evaluation.plots import draw_confusion, draw_reliability, draw_risk_coverage
@@ -20,7 +20,7 @@ from mien.files import atomic_path
 from mien.sinks import write_picture
 from mien.structures import ImageArray, IntArray
 
-METRICS_VERSION = 2  # 2: intervals, honesty and raters
+METRICS_VERSION = 3  # 2: intervals, honesty and raters; 3: what leaks are told by
 NOTE = "mien names the expression annotators saw, not what a person feels."
 _DIGITS = 5  # after the point: tells one picture of 100,000
 
@@ -30,6 +30,8 @@ _VIEWS = {
     "tencrop": "that of four corners and the centre, each 7/8 of the side, and of their mirror images "
     "(Krizhevsky et al. 2012)",
 }
+
+_LEAKS: dict[Sameness, str] = {"pixels": "copies", "photo": "leaks"}  # the words of the glossary
 
 _HONESTY_NOTES = (
     "The Brier score is summed over the classes. AURC is the area under the risk–coverage curve: the mean share of "
@@ -131,6 +133,7 @@ class DataFigures(TypedDict):
     fingerprint: str
     split: str
     fitted_on: list[str]
+    same: Sameness
     n: int
     n_left_out: int
     missing: list[str]
@@ -267,6 +270,7 @@ def to_metrics(evaluation: Evaluation) -> Metrics:
             "fingerprint": evaluation.fingerprint,
             "split": evaluation.split,
             "fitted_on": list(evaluation.fitted_on),
+            "same": evaluation.same,
             "n": evaluation.n,
             "n_left_out": evaluation.n_left_out,
             "missing": list(evaluation.missing),
@@ -278,15 +282,18 @@ def to_metrics(evaluation: Evaluation) -> Metrics:
 
 
 def read_metrics(path: str | Path) -> Metrics:
-    """Read a metrics.json.
+    """Read a metrics.json, of the version before this one too, which knew leaks by their pixels alone.
 
     Raises:
-        InputError: It cannot be read, is not JSON, or is not of this version.
+        InputError: It cannot be read, is not JSON, or is of another version.
     """
     try:
         metrics = json.loads(Path(path).read_text(encoding="utf-8"))
+        if metrics["version"] == 2:
+            metrics["data"]["same"] = "pixels"
+            metrics["version"] = METRICS_VERSION
         version = metrics["version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"'{path}' is not a metrics.json ({error!r}); write one with mien evaluate") from error
     if version != METRICS_VERSION:
         raise InputError(f"'{path}' has version {version}, expected {METRICS_VERSION}; run mien evaluate again")
@@ -356,7 +363,8 @@ def views_table(evaluations: Sequence[Metrics]) -> str:
         for metrics in evaluations
         for view, figures in metrics["views"].items()
     ]
-    header = [*(["model"] if several else []), "split", "view", "pictures", "accuracy, %", "without copies, %"]
+    without = " or ".join(sorted({_LEAKS[metrics["data"]["same"]] for metrics in evaluations}))
+    header = [*(["model"] if several else []), "split", "view", "pictures", "accuracy, %", f"without {without}, %"]
     return table([*header, "balanced accuracy, %", "macro-F1", "NLL", "ECE"], rows)
 
 
@@ -411,11 +419,20 @@ def reading_notes(evaluations: Sequence[Metrics]) -> str:
 def _notes_on_data(metrics: Metrics) -> list[str]:
     data, place, notes = metrics["data"], _place(metrics), []
     unleaked = next(iter(metrics["views"].values()))["unleaked"]
+    by_photo = data["same"] == "photo"
     if unleaked:
         fitted_on = " and ".join(split_name(data["name"], split) for split in data["fitted_on"])
+        what = (
+            f"that show no photo which {fitted_on} shows too, near duplicates included (`mien data audit`)"
+            if by_photo
+            else f"whose exact pixels don't occur in {fitted_on} too"
+        )
         notes.append(
-            f"*Without copies*, {place}: the {unleaked['n']:,} of {data['n']:,} pictures whose exact pixels "
-            f"don't occur in {fitted_on} too."
+            f"*Without {_LEAKS[data['same']]}*, {place}: the {unleaked['n']:,} of {data['n']:,} pictures {what}."
+        )
+    if by_photo:
+        notes.append(
+            f"{place}: the bootstrap draws all pictures of a photo together; Wilson's interval counts each by itself."
         )
     if data["n_left_out"]:
         notes.append(
@@ -460,7 +477,8 @@ def split_name(dataset: str, split: str) -> str:
 
 def described(trained_on: Mapping[str, str]) -> str:
     """Return what is known of the training data on one line."""
-    return ", ".join(f"{key} {value}" for key, value in trained_on.items()) or "unknown"
+    name = [trained_on["name"]] if "name" in trained_on else []
+    return ", ".join([*name, *(f"{key} {value}" for key, value in trained_on.items() if key != "name")]) or "unknown"
 
 
 def _place(metrics: Metrics) -> str:

@@ -84,7 +84,8 @@ class ModelSpec:
         preprocess: How a crop becomes the input.
         graph: Form of the ONNX graph's input and output.
         crop: Geometry of the faces it was trained on; "fer2013" is the only one so far.
-        trained_on: Name and fingerprint of the data, empty when unknown.
+        trained_on: Name and fingerprint of the data, and which of its training pictures were left out, if any
+            ("dropped": "4,480 leaks", "fold": "2 of 5 left out"); empty when unknown.
         license: SPDX identifier or a sentence; empty when unknown.
         metrics: Published figures, e.g. {"test/flip/accuracy": 0.704}.
         recipe: The training settings as plain data, empty when unknown.
@@ -162,7 +163,7 @@ class ModelSpec:
             if not heads:
                 raise ModelError("the model's spec has no heads")
             return cls(heads=heads, preprocess=preprocess, graph=graph, **raw)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ModelError(f"the model's spec is unreadable ({error!r}); export the model again") from error
         except MienError as error:
             raise ModelError(str(error)) from error

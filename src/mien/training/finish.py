@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from mien.data.dataset import Dataset
+from mien.data.votes import majority
 from mien.errors import DatasetError, RunError
 from mien.evaluation.calibration import fit_temperature
 from mien.labels import FERPLUS
@@ -17,9 +18,9 @@ from mien.models.export import Parity, Storage, check_parity, export, torch_logi
 from mien.models.nets import Net, normalize
 from mien.models.spec import ModelSpec
 from mien.models.zoo import write_with_spec
-from mien.structures import FloatArray, IntArray
+from mien.structures import FloatArray
 from mien.training.checkpoint import load_average
-from mien.training.fit import CHECKPOINT
+from mien.training.fit import CHECKPOINT, fitted_pictures
 from mien.vision.preprocess import preprocess
 
 N_STATISTICS = 8192  # pictures that batch statistics are taken from
@@ -33,7 +34,8 @@ def export_run(
 
     Args:
         run: The run's folder.
-        dataset: The data it was trained on; its "train" split gives the batch statistics, "valid" calibrates.
+        dataset: The data it was trained on; the pictures it was fitted on give the batch statistics, "valid"
+            calibrates.
         target: The .onnx file to write; `run`/NAME.onnx when None.
         storage: "float32", "float16" or "int8".
         install: Models directory to put a copy into; none when None.
@@ -42,13 +44,13 @@ def export_run(
         The file, and how far it is from PyTorch on real pictures.
 
     Raises:
-        RunError: The run has no checkpoint yet.
+        RunError: The run has no checkpoint yet, or was fitted on a selection of other data.
         OutputError: The file cannot be written.
     """
     if not (run / CHECKPOINT).exists():
         raise RunError(f"{run} has no checkpoint yet; go on with it: mien train --resume {run}")
     net, spec = load_average(run / CHECKPOINT)
-    settle_norms(net, dataset.split("train"), spec)
+    settle_norms(net, fitted_pictures(run, dataset), spec)
     try:
         pictures = dataset.split("valid")
     except DatasetError:
@@ -91,10 +93,13 @@ def settle_norms(net: Net, train: Dataset, spec: ModelSpec) -> None:
 
 
 def _temperature(logits: FloatArray, pictures: Dataset, head: str) -> float:
-    """Fit a head's temperature to the dataset's labels, or, for the FER+ head, to the raters' majority."""
-    targets: IntArray = pictures.targets
-    kept = np.ones(len(targets), np.bool_)
+    """Fit a head's temperature to the dataset's labels, or, for the FER+ head, to the raters' majority.
+
+    Without a picture whose raters agree on an expression it is 1.
+    """
+    targets = pictures.targets
     if head == FERPLUS.name and pictures.votes is not None and pictures.labels.name != FERPLUS.name:
-        targets = pictures.votes.argmax(1).astype(np.int64)
-        kept = targets < len(FERPLUS)
-    return fit_temperature(logits[kept], targets[kept])
+        targets = majority(pictures).targets
+        agreed = targets < len(FERPLUS)  # "unknown" and "not a face" come after the expressions
+        logits, targets = logits[agreed], targets[agreed]
+    return fit_temperature(logits, targets) if len(targets) else 1.0

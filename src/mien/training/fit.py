@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mien.config import Stage, TrainConfig, from_dict
+from mien.data.audit import BoolArray, Selection
 from mien.data.augment import augment
 from mien.data.dataset import Dataset
 from mien.errors import DatasetError, RunError
@@ -39,6 +40,7 @@ CHECKPOINT = "last.safetensors"
 CONFIG = "config.json"
 ENVIRONMENT = "environment.json"
 METRICS = "metrics.jsonl"
+ROWS = "rows.npy"
 PRECISION_VARIABLE = "MIEN_TRAINING_PRECISION"  # from the first process of a run to its others
 
 EMA_EVERY = 4  # steps between updates of the average; with decay⁴ it is the same average at a quarter of the cost
@@ -83,6 +85,8 @@ def start(
     run: Path,
     *,
     data_path: Path | None = None,
+    selection: Selection | None = None,
+    audit_path: Path | None = None,
     devices: int = 1,
     report: Reporter | None = None,
 ) -> Path:
@@ -93,6 +97,9 @@ def start(
         dataset: Data with a "train" split, and a "valid" one if progress is to be measured.
         run: Folder to make; it holds config, environment, metrics, curves and the last checkpoint.
         data_path: Where the dataset was read from; noted, for `resume`.
+        selection: Which pictures of "train" to fit on, if not all of them; kept in the run. The dataset is the whole
+            one nevertheless, so that its fingerprint is that of the data.
+        audit_path: Where the audit that they were chosen by was read from; noted.
         devices: How many graphics cards, or processes where there are none, share each batch.
         report: Hears of every step and epoch.
 
@@ -101,25 +108,36 @@ def start(
 
     Raises:
         RunError: The folder exists already.
-        DatasetError: The data has not enough pictures to train on.
+        DatasetError: The data has not enough pictures to train on, or the selection is of other data.
     """
     if (run / CONFIG).exists():
         raise RunError(f"{run} is a run already; go on with it (mien train --resume {run}) or name another --run")
     precision = _agreed_precision(devices) if config.precision == "auto" else config.precision
     fabric = _fabric(precision, devices)
     fabric.launch()  # each of several processes comes to here; past this point all of them have looked for an old run
-    train = _train_tensors(dataset, config, world=fabric.world_size)
-    spec = _spec(config, dataset)
+    if selection is not None and selection.rows.shape != (len(dataset),):
+        raise DatasetError(
+            f"the selection is of {len(selection.rows)} pictures, but '{dataset.name}' has {len(dataset)}; "
+            "select from an audit of this very data"
+        )
+    chosen = dataset.split("train") if selection is None else dataset.select(selection.rows)
+    train = _train_tensors(chosen, config, world=fabric.world_size)
+    spec = _spec(config, dataset, selection)
+    data = {"name": dataset.name, "fingerprint": dataset.fingerprint, "path": str(data_path or "")}
+    if audit_path is not None:
+        data["audit"] = str(audit_path)
     environment = {
         **training_facts(),
         "commit": git_commit(),
         "precision": precision,
         "devices": devices,
-        "data": {"name": dataset.name, "fingerprint": dataset.fingerprint, "path": str(data_path or "")},
+        "data": data if selection is None else data | _note(selection),
         "spec": json.loads(spec.to_json()),
     }
     if fabric.is_global_zero:
         run.mkdir(parents=True, exist_ok=True)
+        if selection is not None:
+            _write_rows(run / ROWS, selection.rows)
         _write_json(run / ENVIRONMENT, environment)
         _write_json(run / CONFIG, asdict(config))  # last, since it is what makes the folder a run
     return _fit(config, spec, train, dataset, run, fabric, report or Silent())
@@ -140,16 +158,11 @@ def resume(run: Path, dataset: Dataset, *, report: Reporter | None = None) -> Pa
         RunError: The folder is no run, or the data is not what it was started with.
     """
     config, environment = read_run(run)
-    known = environment["data"]["fingerprint"]
-    if dataset.fingerprint != known:
-        raise RunError(
-            f"{run} was started on data with fingerprint {known[:12]}, this has {dataset.fingerprint[:12]}; "
-            "give the same --data"
-        )
+    _check_data(run, environment, dataset)
     spec = ModelSpec.from_json(json.dumps(environment["spec"]))
     fabric = _fabric(environment["precision"], environment.get("devices", 1))
     fabric.launch()
-    train = _train_tensors(dataset, config, world=fabric.world_size)
+    train = _train_tensors(fitted_pictures(run, dataset), config, world=fabric.world_size)
     return _fit(config, spec, train, dataset, run, fabric, report or Silent())
 
 
@@ -163,9 +176,50 @@ def read_run(run: Path) -> tuple[TrainConfig, dict[str, Any]]:
         config = from_dict(TrainConfig, json.loads((run / CONFIG).read_text(encoding="utf-8")))
         environment = json.loads((run / ENVIRONMENT).read_text(encoding="utf-8"))
         environment["data"]["fingerprint"], environment["spec"], environment["precision"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunError(f"{run} is not a run folder ({error!r}); expected one that `mien train` made") from error
     return config, environment
+
+
+def fitted_pictures(run: Path, dataset: Dataset) -> Dataset:
+    """Return the training pictures that a run is fitted on: "train", or what was selected of it.
+
+    Args:
+        run: Folder of the run.
+        dataset: The data it was started with.
+
+    Raises:
+        RunError: The folder is no run; or, where pictures were selected, they are not known any more, or the data is
+            not what they were selected from.
+        DatasetError: The data has no "train" split.
+    """
+    environment = read_run(run)[1]
+    n = environment["data"].get("fitted")
+    if n is None:
+        return dataset.split("train")
+    _check_data(run, environment, dataset)
+    try:
+        rows = np.load(run / ROWS, allow_pickle=False)
+        if rows.dtype != np.bool_ or rows.shape != (len(dataset),) or rows.sum() != n:
+            raise ValueError(f"expected to find {n} of {len(dataset)} pictures")
+    except (OSError, EOFError, ValueError) as error:
+        raise RunError(f"'{run / ROWS}' doesn't tell what {run} is fitted on ({error}); start it anew") from error
+    return dataset.select(rows)
+
+
+def _check_data(run: Path, environment: Mapping[str, Any], dataset: Dataset) -> None:
+    """Raise RunError for other data than a run was started with."""
+    known = environment["data"]["fingerprint"]
+    if dataset.fingerprint != known:
+        raise RunError(
+            f"{run} was started on data with fingerprint {known[:12]}, this has {dataset.fingerprint[:12]}; "
+            "give the same --data"
+        )
+
+
+def _note(selection: Selection) -> dict[str, Any]:
+    """Return what the environment of a run notes of a selection beside the data."""
+    return {"fitted": int(selection.rows.sum()), "dropped": selection.dropped, "fold": selection.fold}
 
 
 def _agreed_precision(devices: int) -> Literal["32-true", "bf16-mixed"]:
@@ -372,8 +426,8 @@ def _restore(run: Path, state: Checkpoint, report: Reporter) -> tuple[int, list[
     return done, rows
 
 
-def _train_tensors(dataset: Dataset, config: TrainConfig, *, world: int) -> Tensors:
-    train = _without_blanks(_tensors(dataset.split("train"), config))
+def _train_tensors(pictures: Dataset, config: TrainConfig, *, world: int) -> Tensors:
+    train = _without_blanks(_tensors(pictures, config))
     if len(train.targets) < config.batch_size:
         raise DatasetError(
             f"{len(train.targets)} pictures to train on do not fill one batch of {config.batch_size}; "
@@ -402,7 +456,7 @@ def _without_blanks(data: Tensors) -> Tensors:
     return Tensors(data.pictures[kept], data.targets[kept], data.votes[kept], data.has_votes[kept])
 
 
-def _spec(config: TrainConfig, dataset: Dataset) -> ModelSpec:
+def _spec(config: TrainConfig, dataset: Dataset, selection: Selection | None) -> ModelSpec:
     heads = [Head(dataset.labels)]
     if dataset.votes is not None and config.ferplus_weight > 0 and dataset.labels.name != FERPLUS.name:
         heads.append(Head(FERPLUS))
@@ -411,9 +465,18 @@ def _spec(config: TrainConfig, dataset: Dataset) -> ModelSpec:
         arch=config.net,
         heads=tuple(heads),
         preprocess=config.preprocess,
-        trained_on={"name": dataset.name, "fingerprint": dataset.fingerprint},
+        trained_on={
+            "name": dataset.name,
+            "fingerprint": dataset.fingerprint,
+            **({} if selection is None else selection.facts),
+        },
         recipe=json.loads(json.dumps(asdict(config) | {"name": config.name or config.net})),
     )
+
+
+def _write_rows(path: Path, rows: BoolArray) -> None:
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.save(file, rows, allow_pickle=False)
 
 
 def _write_json(path: Path, data: object) -> None:
