@@ -117,7 +117,7 @@ def _corners(shape: tuple[int, ...], box: Box) -> tuple[int, int, int, int]:
 
 def _line_width(shape: tuple[int, ...], box: Box) -> int:
     thin = max(1, round(min(shape) / 700))
-    return max(thin, min(round(max(box.width, box.height) / 60), round(min(shape) / 180)))
+    return max(thin, min(round(max(box.width, box.height) / 40), round(min(shape) / 180)))
 
 
 def _letter_height(shape: tuple[int, ...], box: Box) -> int:
