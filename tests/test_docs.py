@@ -150,7 +150,7 @@ def test_a_command_line_parses(page: str, line: str, monkeypatch: pytest.MonkeyP
 def test_a_command_in_the_text_exists_with_its_options(page: str, span: str) -> None:
     command, rest = command_of(arguments_of(span) or [])
     assert command is not COMMANDS, f"no such command: {span}"
-    known = {name for parameter in command.params for name in parameter.opts} | {"--help"}
+    known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
     assert {word.partition("=")[0] for word in rest if word.startswith("--")} <= known
 
 

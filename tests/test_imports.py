@@ -1,7 +1,9 @@
 """Importing mien is quick: what is heavy loads where it is needed."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,3 +15,13 @@ def test_importing_loads_nothing_heavy(module: str) -> None:
     code = f"import sys, {module}; print(*[name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.split() == []
+
+
+def test_recognising_leaves_no_trace_in_the_home_folder(tmp_path: Path) -> None:
+    """ONNX Runtime would note a device's id and each use there, and an address to send them to."""
+    code = "import numpy, mien; mien.Recognizer('whole').recognize(numpy.zeros((48, 48, 3), 'uint8'))"
+    kept = {
+        name: value for name, value in os.environ.items() if name not in ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")
+    }
+    subprocess.run([sys.executable, "-c", code], check=True, env=kept | {"HOME": str(tmp_path)})
+    assert list(tmp_path.rglob("*")) == []

@@ -10,7 +10,7 @@ import mien
 
 PACKAGE = Path(mien.__file__).parent
 LAYERS = (
-    {"errors", "labels", "structures", "files", "machine", "picture_header"},
+    {"errors", "labels", "structures", "files", "machine", "picture_header", "runtime"},
     {"config", "data", "models", "vision", "sources", "camera", "devices", "sinks", "statistics", "voice"},
     {"recognizer", "live", "recording", "training", "evaluation", "bench", "doctor"},
     {"cli", "app", "web", "__main__"},

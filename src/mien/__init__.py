@@ -10,18 +10,22 @@ from mien.labels import LabelSet
 from mien.structures import Box, Expression, Face, Frame, Prediction
 
 if TYPE_CHECKING:
+    from mien.camera import Camera
+    from mien.live import Live
     from mien.recognizer import Recognizer
     from mien.sources import frames, read_picture
     from mien.vision.draw import draw
 
 __all__ = [
-    "Box", "Expression", "Face", "Frame", "LabelSet", "MienError", "Prediction", "Recognizer", "draw", "frames",
-    "read_picture",
+    "Box", "Camera", "Expression", "Face", "Frame", "LabelSet", "Live", "MienError", "Prediction", "Recognizer", "draw",
+    "frames", "read_picture",
 ]  # fmt: skip
 __version__ = "0.1.0"
 
 # What needs OpenCV or ONNX Runtime is imported when it is first asked for, so that `import mien` stays quick.
 _LAZY = {
+    "Camera": "mien.camera",
+    "Live": "mien.live",
     "Recognizer": "mien.recognizer",
     "draw": "mien.vision.draw",
     "frames": "mien.sources",

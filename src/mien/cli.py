@@ -9,7 +9,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mien.data.dataset import Dataset, Split
     from mien.models.spec import ModelSpec
     from mien.recognizer import Recognizer
+    from mien.recording import Recorder
     from mien.structures import Expression, Frame, ImageArray
     from mien.vision.classify import OnnxClassifier
 
@@ -191,6 +192,95 @@ def explain(
 
 
 @app.command()
+def live(
+    source: Annotated[
+        str, typer.Argument(help="A camera's number or device, a stream's address, or a video, picture or folder.")
+    ] = "0",
+    window: Annotated[bool, typer.Option("--window/--no-window", help="Show it, or only record.")] = True,
+    as_camera: Annotated[
+        bool, typer.Option("--as-camera", help="Without a window, too, play a file at its own speed; else all is seen.")
+    ] = False,
+    to: Annotated[
+        Path | None, typer.Option("--out", help="Folder of frames, faces and statistics that are saved.", metavar="DIR")
+    ] = None,
+    video: Annotated[Path | None, typer.Option(help="Write an annotated video while it runs.", metavar="FILE")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write a row a face while it runs.", metavar="FILE")] = None,
+    jsonl: Annotated[Path | None, typer.Option(help="Write a line a frame while it runs.", metavar="FILE")] = None,
+    model: Annotated[str, typer.Option(help="Name from `mien models`, or an .onnx file.")] = "base",
+    labels: Annotated[str | None, typer.Option(help="Label set, for models that have two.")] = None,
+    detector: Annotated[str, typer.Option(help="haar, yunet, whole, …; an unknown name lists them all.")] = "haar",
+    min_score: Annotated[float | None, typer.Option(help="Leave out faces the detector is less sure of.")] = None,
+    min_confidence: Annotated[
+        float, typer.Option(help="Answer 'uncertain' where no expression is as probable as this.")
+    ] = 0.0,
+    half_life: Annotated[
+        float, typer.Option(min=0, help="Seconds after which what a face showed counts half; 0 doesn't smooth.")
+    ] = 0.3,
+    top: Annotated[int, typer.Option(min=1, help="How many expressions to show for each face.")] = 1,
+    models_dir: ModelsDir = None,
+) -> None:
+    """See a camera's faces and their expressions live, and record them.
+
+    Keys: q quit, c save frame, f save faces, s statistics, m next model, space pause.
+
+    Example: `mien live 0 --csv faces.csv`, `mien live clip.mp4`, `mien live 0 --no-window --out seen`
+    """
+    from functools import partial
+
+    from mien.camera import Camera
+    from mien.errors import ConfigError
+    from mien.models.zoo import list_models
+    from mien.recognizer import Recognizer
+    from mien.recording import Recorder
+    from mien.sources import frames, parse_source
+    from mien.vision.detect import load_detector
+
+    def make(name: str) -> Recognizer:
+        return Recognizer(
+            load_detector(detector, min_score=min_score), name,
+            labels=labels, min_confidence=min_confidence, models_dir=models_dir,
+        )  # fmt: skip
+
+    parsed = parse_source(source)
+    open_recorder = partial(Recorder, video=video, csv=csv, jsonl=jsonl, top=top)
+    if window:
+        with _extra("the window", "app"):
+            from mien.app.viewer import watch
+        others = [m.name for m in list_models(models_dir) if m.spec is not None and m.name != model]
+        watch(
+            partial(Camera, parsed, as_camera=True), [model, *others], make, open_recorder,
+            saves=to or Path("mien-live"), half_life=half_life, top=top,
+        )  # fmt: skip
+        return
+    if not (to or video or csv or jsonl):
+        raise ConfigError("without a window there is nothing to do; add --video, --csv, --jsonl or --out")
+    with ExitStack() as stack:
+        playing = as_camera or not isinstance(parsed, Path)
+        stream = stack.enter_context(Camera(parsed, as_camera=True)) if playing else frames(parsed)
+        recognizer = make(model)
+        recorder = stack.enter_context(open_recorder(recognizer.head.labels))
+        _record(stream, recognizer, recorder, half_life=half_life, to=to)
+
+
+@app.command("app")
+def app_command(
+    source: Annotated[Path | None, typer.Argument(help="A picture, or a folder of them, to open.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--out", help="Folder of what is saved; mien among your pictures if not given.")
+    ] = None,
+    models_dir: ModelsDir = None,
+) -> None:
+    """Open the desktop window, for pictures and cameras.
+
+    Example: `mien app holiday/`
+    """
+    with _extra("the window", "app"):
+        from mien.app.window import run
+
+    run(source, saves=to, models_dir=models_dir)
+
+
+@app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="A recipe's name, or a .toml file.")] = "base",
     data: Data = None,
@@ -201,6 +291,16 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Another seed gives another model of the same recipe.")] = None,
     devices: Annotated[int, typer.Option(min=1, help="Graphics cards, or processes, that share each batch.")] = 1,
+    audited: Annotated[
+        Path | None, typer.Option("--audit", help="What `mien data audit` wrote about this data.", metavar="AUDIT")
+    ] = None,
+    drop_leaks: Annotated[
+        bool, typer.Option("--drop-leaks", help="Don't fit on pictures that valid or test show too; needs --audit.")
+    ] = False,
+    n_folds: Annotated[
+        int | None, typer.Option("--folds", help="Part the training split into N folds; needs --audit.", metavar="N")
+    ] = None,
+    fold: Annotated[int | None, typer.Option(help="Don't fit on this fold, counted from 0.", metavar="I")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run.", metavar="RUN")] = None,
 ) -> None:
     """Train a model by a recipe; stopped at any moment, it goes on with --resume.
@@ -208,11 +308,19 @@ def train(
     Example: `mien train base --data fer2013.csv`
     """
     from mien.config import load_recipe, parse_override
+    from mien.data.audit import read_audit, select_training
     from mien.errors import ConfigError
 
     with _extra("training", "train"):
         from mien.training import fit
 
+    by_audit = drop_leaks or n_folds is not None or fold is not None
+    if resume is not None and (by_audit or audited is not None):
+        raise ConfigError("a resumed run is fitted on what it was started with; leave out --audit and what needs it")
+    if by_audit and audited is None:
+        raise ConfigError(
+            "--drop-leaks, --folds and --fold go by what mien data audit wrote about the data; name it with --audit"
+        )
     if resume is not None:
         config, environment = fit.read_run(resume)
         dataset, path = _dataset(data or environment["data"]["path"] or None, votes)
@@ -225,14 +333,24 @@ def train(
         dataset, path = _dataset(data, votes)
         run = run or Path("runs") / f"{config.name or config.net}-{time.strftime('%Y%m%d-%H%M%S')}"
     leads = os.environ.get("LOCAL_RANK", "0") == "0"  # of several processes, one speaks
+    selection = None
+    if audited is not None:
+        found = read_audit(audited, dataset)
+        selection = select_training(found, without_leaks=drop_leaks, n_folds=n_folds, fold=fold)
     if leads:
         _say(f"run: {run}")
+    if leads and selection is not None:
+        left_out = "".join(f", {key} {value}" for key, value in selection.facts.items())
+        _say(f"fitted on {selection.rows.sum():,} of {dataset.counts()[0].sum():,} training pictures{left_out}")
     try:
         with _TrainingProgress(config) if leads else nullcontext() as progress:
             if resume is not None:
                 fit.resume(run, dataset, report=progress)
             else:
-                fit.start(config, dataset, run, data_path=path.resolve(), devices=devices, report=progress)
+                fit.start(
+                    config, dataset, run, data_path=path.resolve(), selection=selection,
+                    audit_path=audited and audited.resolve(), devices=devices, report=progress,
+                )  # fmt: skip
     except KeyboardInterrupt:
         err.print(f"\nstopped; go on with: mien train --resume {_escaped(str(run))}", soft_wrap=True, highlight=False)
         raise typer.Exit(130) from None
@@ -283,6 +401,12 @@ def evaluate(
     answer_accuracy: Annotated[
         float, typer.Option(help="From which confidence on are answers as accurate as this?")
     ] = 0.8,
+    audited: Annotated[
+        Path | None,
+        typer.Option(
+            "--audit", help="What `mien data audit` wrote about this data; leaks are then told by it.", metavar="AUDIT"
+        ),
+    ] = None,
     published: Annotated[
         bool, typer.Option("--published", help="Measure what the specs of shipped models, or of these, claim again.")
     ] = False,
@@ -293,6 +417,7 @@ def evaluate(
 
     Example: `mien evaluate base --data fer2013.csv --split valid`
     """
+    from mien.data.audit import read_audit
     from mien.errors import ConfigError
     from mien.evaluation.evaluate import Evaluation, labelled_for
     from mien.evaluation.evaluate import evaluate as run_evaluation
@@ -302,12 +427,16 @@ def evaluate(
 
     places: Sequence[str | None] = data or [None]
     if published:
+        if audited is not None:
+            raise ConfigError("--published measures what the specs claim, which no --audit changes; leave it out")
         _check_published(model, places, votes, as_json=as_json, models_dir=models_dir)
         return
     if not model:
         raise ConfigError("no model to evaluate; name one or more, see `mien models`")
     if votes is not None and len(places) > 1:
         raise ConfigError("--votes belongs to one dataset; evaluate the others apart")
+    if audited is not None and len(places) > 1:
+        raise ConfigError("--audit belongs to one dataset; evaluate the others apart")
     chosen = _split(split)
     classifiers = [load_classifier(name, models_dir=models_dir) for name in model]
     names = _names(model, classifiers)
@@ -315,12 +444,13 @@ def evaluate(
     sheets: list[ImageArray] = []
     for place in places:
         read, _ = _dataset(place, votes)
+        clusters = None if audited is None else read_audit(audited, read).clusters
         for classifier, name in zip(classifiers, names, strict=True):
             dataset = labelled_for(read, [classifier.spec.head(labels)])
             with _bar(f"{name} on {dataset.name}") as progress:
                 evaluation = run_evaluation(
                     classifier, dataset, split=chosen, views=views.split(","), head=labels, name=name,
-                    answer_accuracy=answer_accuracy, progress=progress,
+                    clusters=clusters, answer_accuracy=answer_accuracy, progress=progress,
                 )  # fmt: skip
             evaluations.append(evaluation)
             sheets.append(mistakes_sheet(evaluation, dataset, view=next(iter(evaluation.views))))
@@ -336,16 +466,17 @@ def evaluate(
         print(json.dumps(metrics if several else metrics[0], indent=2))
         return
     table = _table(
-        *(["model", "data"] if several else []), "view", "accuracy", "95 % interval", "balanced", "macro-F1", "NLL",
-        "ECE",
+        *(["model", "data"] if several else []), "view", "accuracy", "95 % interval",
+        *([] if audited is None else ["without leaks"]), "balanced", "macro-F1", "NLL", "ECE",
     )  # fmt: skip
     for evaluation in evaluations:
         for view, result in evaluation.views.items():
-            a = result.accuracy
+            a, unleaked = result.accuracy, f"{result.unleaked.value:.2%}" if result.unleaked else "–"
             table.add_row(
                 *([evaluation.name, evaluation.dataset] if several else []), view, f"{a.value:.2%}",
-                f"{a.low:.2%} – {a.high:.2%}", f"{result.balanced_accuracy:.2%}", f"{result.macro_f1:.2%}",
-                f"{result.honesty.nll:.3f}", f"{result.honesty.ece:.3f}",
+                f"{100 * a.low:.2f}–{a.high:.2%}", *([] if audited is None else [unleaked]),
+                f"{result.balanced_accuracy:.2%}", f"{result.macro_f1:.2%}", f"{result.honesty.nll:.3f}",
+                f"{result.honesty.ece:.3f}",
             )  # fmt: skip
     out.print(table)
     _say(f"report: {report}")
@@ -443,6 +574,28 @@ def bench_command(
     for stage, reason in result.skipped.items():
         _say(f"not measured: {stage}: {reason}")
     _say(", ".join(f"{name} {value}" for name, value in result.machine.items()))
+
+
+@app.command("doctor")
+def doctor_command(as_json: Json = False, models_dir: ModelsDir = None) -> None:
+    """Show what a report of a problem must tell: versions, machine, models, cameras, and what is amiss.
+
+    Example: `mien doctor --json`
+    """
+    from mien.doctor import doctor
+
+    facts = doctor(models_dir)
+    if as_json:
+        print(json.dumps(facts, indent=2))
+        return
+    hints = facts.pop("hints")
+    table = _table("what", "found")
+    for what, found in facts.items():
+        text = "\n".join(found) if isinstance(found, list) else str(found)
+        table.add_row(what.replace("_", " "), _escaped(text or "none"))
+    out.print(table)
+    for hint in hints if isinstance(hints, list) else []:
+        _say(f"hint: {hint}")
 
 
 @models_app.callback(invoke_without_command=True)
@@ -556,14 +709,27 @@ def data_prepare(
     to: Annotated[Path, typer.Argument(help="The .npz file to write.")],
     votes: Votes = None,
     size: Annotated[int | None, typer.Option(help="Resize the pictures to this side in pixels.")] = None,
+    hold_out: Annotated[
+        str | None, typer.Option(help="FERG-DB and drawn faces: these characters are test.", metavar="NAME,…")
+    ] = None,
+    valid: Annotated[
+        str | None, typer.Option(help="And these valid; if not given, a tenth of the other pictures.", metavar="NAME,…")
+    ] = None,
 ) -> None:
     """Write a dataset as one file that opens in an instant.
 
-    Example: `mien data prepare fer2013.csv.gz fer2013.npz`
+    Example: `mien data prepare fer2013.csv.gz fer2013.npz`, `mien data prepare FERG_DB_256 ferg.npz --hold-out malcolm`
     """
+    from mien.data import ferg
     from mien.data.prepare import prepare
+    from mien.data.readers import data_path
 
-    dataset, _ = _dataset(path, votes, size=size)
+    if hold_out is None and valid is None:
+        dataset, _ = _dataset(path, votes, size=size)
+    else:
+        held, chosen = (names.split(",") if names else [] for names in (hold_out, valid))
+        with err.status(f"reading {_escaped(path)}"):
+            dataset = ferg.read(data_path(path), size=size, votes=votes, hold_out=held, valid=chosen)
     prepare(dataset, to)
     _say(f"{len(dataset):,} pictures: {to}")
 
@@ -604,6 +770,20 @@ def data_audit(
             f"{group['conflicting_groups']:,} groups have several labels"
         )
     _say(f"report: {report}")
+
+
+def _record(
+    stream: Iterable[Frame], recognizer: Recognizer, recorder: Recorder, *, half_life: float, to: Path | None
+) -> None:
+    """See a stream to its end, or until Ctrl+C, and record it."""
+    from mien.live import Live
+
+    with suppress(KeyboardInterrupt):
+        for sight in Live(recognizer, half_life=half_life).stream(stream):
+            recorder.write(sight)
+    if to is not None:
+        recorder.statistics.save(to)
+        _say(f"statistics: {to}")
 
 
 def _expand(paths: Sequence[Path], glob: str | None) -> tuple[dict[Path, Path], int]:
@@ -827,6 +1007,11 @@ def _extra(what: str, extra: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("mien"):
             raise
+        if error.name in ("tkinter", "_tkinter"):
+            raise MienError(
+                f"{what} needs Tk, which this Python lacks; on Debian and Ubuntu: sudo apt install python3-tk, with "
+                "Homebrew: brew install python-tk"
+            ) from error
         raise MissingExtra(what, extra) from error
 
 

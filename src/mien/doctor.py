@@ -8,12 +8,12 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, ver
 from pathlib import Path
 
 import cv2
-import onnxruntime
 
 from mien import machine
 from mien.bench import local_yunet
 from mien.devices import list_cameras
 from mien.models.zoo import list_models, user_dir
+from mien.runtime import onnxruntime
 
 OPTIONAL = ("torch", "pygubu")
 

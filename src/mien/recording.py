@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import chain, count
 from pathlib import Path
 from types import TracebackType
 
-from mien.errors import ConfigError, MienError, OutputError
+from mien.errors import ConfigError, InputError, MienError, OutputError
 from mien.labels import LabelSet
 from mien.live import Sight
 from mien.sinks import LIVE_SUFFIX, CsvSink, JsonlSink, LiveVideoSink, VideoSink
-from mien.sources import frame_count, frames
+from mien.sources import frame_count, frames, quiet
 from mien.statistics import Statistics
 from mien.structures import ImageArray
 from mien.vision.draw import draw
@@ -33,6 +33,7 @@ class Recorder:
         video: File for the annotated video.
         csv: File for a row a face.
         jsonl: File for a line a frame.
+        top: How many labels to name for each face, where the recorder has to draw.
 
     Raises:
         ConfigError: Two of the files are the same.
@@ -40,9 +41,15 @@ class Recorder:
     """
 
     def __init__(
-        self, labels: LabelSet, *, video: Path | None = None, csv: Path | None = None, jsonl: Path | None = None
+        self,
+        labels: LabelSet,
+        *,
+        video: Path | None = None,
+        csv: Path | None = None,
+        jsonl: Path | None = None,
+        top: int = 1,
     ) -> None:
-        self.labels = labels
+        self.labels, self.top = labels, top
         self.statistics = Statistics(labels)
         final = None if video is None or video.suffix.lower() == LIVE_SUFFIX else video
         growing = video if final is None else _unused(final.with_suffix(LIVE_SUFFIX))
@@ -94,7 +101,7 @@ class Recorder:
         for table in self._tables:
             table.write(sight.frame, sight.expressions)
         if self._video is not None:
-            image = draw(sight.frame.image, sight.expressions) if drawn is None else drawn
+            image = draw(sight.frame.image, sight.expressions, top=self.top) if drawn is None else drawn
             self._video.write(image, time=sight.frame.time)
 
     def _begin(self, source: str) -> None:
@@ -131,13 +138,16 @@ def convert(source: Path, sink: VideoSink) -> int:
 def _finish(grown: Path, sink: VideoSink) -> None:
     """Convert a video, and remove it once the other one is there as a whole."""
     try:
-        with sink:
+        with quiet(), sink:
             written = convert(grown, sink)
-        if frame_count(sink.path) != written:  # OpenCV does not tell of a full disk
-            raise OutputError(f"'{sink.path}' is not whole: make room there")
     except MienError as error:
         raise OutputError(f"{error}; what was seen is in '{grown}'") from error
-    grown.unlink()
+    with suppress(InputError):
+        if frame_count(sink.path) == written:  # OpenCV tells nobody that the disk is full
+            grown.unlink()
+            return
+    sink.path.unlink(missing_ok=True)
+    raise OutputError(f"cannot write all of '{sink.path}'; make room there: what was seen is in '{grown}'")
 
 
 def _unused(path: Path) -> Path:

@@ -174,6 +174,22 @@ class TestCamera:
         until(window.root, lambda: not window.streaming, "it can be started again")
         assert "there is no camera 63" in status(window)
 
+    def test_keys_in_the_camera_field_edit_its_text_and_return_starts(self, window: Any, clip: Path) -> None:
+        press("ctrl+2")
+        until(window.root, lambda: widget(window, "cameras").winfo_ismapped(), "the camera's buttons are there")
+        window.root.clipboard_clear()
+        window.root.clipboard_append(str(clip))
+        click(widget(window, "cameras"))
+        press("ctrl+v")
+        until(window.root, lambda: widget(window, "cameras").get() == str(clip), "the path is pasted into the field")
+        press("Return")
+        until(window.root, lambda: window.shown is not None, "it runs")
+        assert window._get("mode") == "camera"
+
+    def test_a_password_is_not_remembered(self, window: Any) -> None:
+        window._set("camera", "rtsp://me:secret@camera.example/1")
+        assert window.settings().camera == "rtsp://camera.example/1"
+
     def test_what_is_no_source_is_told_in_a_sentence(self, window: Any) -> None:
         window._set("camera", "nothing.mp4")
         press("ctrl+r")

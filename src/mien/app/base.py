@@ -52,13 +52,13 @@ class StreamWindow(ABC):
 
     def poll(self) -> None:
         """Do what the worker has for the window, show the newest frame, and come back soon."""
+        if self.worker.newest:
+            self.shown = self.worker.newest.pop()
+            self.show(self.shown)
         while not self.closed and not self.worker.done.empty():
             self.worker.done.get()()
         if self.closed:
             return
-        if self.worker.newest:
-            self.shown = self.worker.newest.pop()
-            self.show(self.shown)
         self._next_poll = self.root.after(POLL_MS, self.poll)
 
     def show_picture(self, image: ImageArray) -> None:
@@ -88,12 +88,12 @@ class StreamWindow(ABC):
     def save_faces(self) -> None:
         """Save each face of the stream's newest frame as a picture of its own."""
         if (shown := self.newest()) is not None:
-            self.save_faces_of(shown.sight.frame, shown.sight.expressions)
+            self.save_faces_of(shown.sight.frame, shown.sight.expressions, self.saves)
 
-    def save_faces_of(self, frame: Frame, expressions: list[Expression]) -> None:
+    def save_faces_of(self, frame: Frame, expressions: list[Expression], folder: Path) -> None:
         """Save each face of a frame as a picture of its own."""
         if expressions:
-            self.save(lambda: save_faces(frame, expressions, self.saves), self.saves / "face-…")
+            self.save(lambda: save_faces(frame, expressions, folder), folder)
         else:
             self.complain("there is no face to save")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import tkinter as tk
 import warnings
@@ -45,6 +46,7 @@ CHART_WIDTH, BARS_HEIGHT, TIMELINE_HEIGHT, FACE_SIDE = 270, 168, 152, 48  # pixe
 SIZE, SMALLEST = (1024, 700), (860, 520)
 PICTURE_HINT = "Open a picture or a folder of them, or paste one.\n\nF1 lists the keys."
 CAMERA_HINT = "Choose a camera, type an address or open a video file, then press Start.\n\nF1 lists the keys."
+EDITING = ("<Control-v>", "<Control-b>", "<Control-d>", "<Control-f>", "<Control-t>", "<Prior>", "<Next>")
 KEYS = {
     "Ctrl+1, Ctrl+2": "pictures, camera",
     "Ctrl+O": "open a picture",
@@ -132,6 +134,7 @@ class Window(StreamWindow):
         """Return the choices that are to be remembered."""
         names = ("mode", "model", "detector", "camera", "dark", "probabilities")
         choices = {name: self.builder.get_variable(name).get() for name in names}
+        choices["camera"] = re.sub("//[^/]*@", "//", choices["camera"])  # without the password
         return Settings(folder=self.folder, geometry=self.root.geometry(), **choices)
 
     def choose(self, _event: object = None) -> None:
@@ -264,7 +267,7 @@ class Window(StreamWindow):
         self._look_at(first)
 
     def _turn(self, by: int) -> None:
-        if len(self.files) > 1 and self._wanted in self.files:
+        if self._get("mode") == "picture" and len(self.files) > 1 and self._wanted in self.files:
             self._look_at(self.files[(self.files.index(self._wanted) + by) % len(self.files)])
 
     def _look_at(self, path: Path) -> None:
@@ -333,7 +336,7 @@ class Window(StreamWindow):
         if self._get("mode") == "camera":
             super().save_faces()
         elif self.still is not None:
-            self.save_faces_of(self.still.frame, self.still.expressions)
+            self.save_faces_of(self.still.frame, self.still.expressions, self.saves / Path(self.still.name).stem)
 
     def ended(self) -> None:
         self.streaming = self._opening = False
@@ -342,7 +345,7 @@ class Window(StreamWindow):
         self.redraw()
 
     def show(self, shown: Shown) -> None:
-        if self._get("mode") != "camera":  # a frame that was on its way when it was stopped
+        if not self.streaming:  # a frame that was on its way when it was stopped
             return
         self.show_picture(shown.view)
         if self._opening:
@@ -447,16 +450,16 @@ class Window(StreamWindow):
         view.bind("<Configure>", self._resized)
         self._widget("panel").configure(width=self._scaled(CHART_WIDTH, 0)[0])
         for keys, act in self._keys().items():
-            self.root.bind(keys, lambda _, act=act: act())  # type: ignore[misc]
+            self.root.bind(keys, partial(self._pressed, act, edits=keys in EDITING))
+        self._widget("cameras").bind("<Return>", lambda _: self.start_or_stop())
 
     def _keys(self) -> dict[str, Callable[[], None]]:
-        return {
+        leaf = {"<Prior>": self.previous_picture, "<Next>": self.next_picture}
+        return leaf | {
             "<Control-Key-1>": lambda: self._turn_to("picture"),
             "<Control-Key-2>": lambda: self._turn_to("camera"),
             "<Control-o>": self.open_picture,
             "<Control-v>": self.paste,
-            "<Prior>": self.previous_picture,
-            "<Next>": self.next_picture,
             "<Control-b>": lambda: self._switch("probabilities", self.change_probabilities),
             "<Control-r>": self.start_or_stop,
             "<Control-s>": self.save_picture,
@@ -467,6 +470,10 @@ class Window(StreamWindow):
             "<F5>": self.refresh,
             "<Control-q>": self.close,
         }
+
+    def _pressed(self, act: Callable[[], None], event: tk.Event[tk.Misc], *, edits: bool) -> None:
+        if not (edits and event.widget is self._widget("cameras")):  # there, these keys edit the text
+            act()
 
     def _turn_to(self, mode: str) -> None:
         self._set("mode", mode)

@@ -18,7 +18,7 @@ TIME_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 144
 SHIFT = 4  # OpenCV takes corners of areas in sixteenths of a pixel
 
 
-class Look(NamedTuple):
+class Palette(NamedTuple):
     """Colours of a chart; its ground is that of the window's theme, so that no edge shows there."""
 
     ground: Colour
@@ -27,8 +27,8 @@ class Look(NamedTuple):
     ink: Colour
 
 
-LIGHT = Look(ground=(250, 250, 250), trough=(232, 232, 232), outline=(110, 110, 110), ink=(28, 28, 28))
-DARK = Look(ground=(28, 28, 28), trough=(52, 52, 52), outline=(14, 14, 14), ink=(250, 250, 250))
+LIGHT = Palette(ground=(250, 250, 250), trough=(232, 232, 232), outline=(110, 110, 110), ink=(28, 28, 28))
+DARK = Palette(ground=(28, 28, 28), trough=(52, 52, 52), outline=(14, 14, 14), ink=(250, 250, 250))
 
 
 class Area(NamedTuple):
@@ -56,10 +56,10 @@ def bar_chart(
     Returns:
         RGB uint8 (H, W, 3). Where letters would be too small to read there are none.
     """
-    look = DARK if dark else LIGHT
-    canvas = _canvas(size, look)
+    palette = DARK if dark else LIGHT
+    canvas = _canvas(size, palette)
     letter = _letter_height(canvas, scale, rows=len(shares) + bool(title))
-    area = _draw_title(canvas, title, letter, look)
+    area = _draw_title(canvas, title, letter, palette)
     names = [_shortened(label, letter, 0.4 * (area.x2 - area.x1)) for label in shares]
     values = [float(np.clip(np.nan_to_num(share), 0, 1)) for share in shares.values()]
     left = area.x1 + max((text_width(name, letter) + letter for name in names), default=0) * bool(letter)
@@ -68,13 +68,13 @@ def bar_chart(
     thick = max(1, round(min(0.62 * pitch, 3 * letter if letter else pitch)))
     for row, (label, name, value) in enumerate(zip(shares, names, values, strict=True)):
         top = round(area.y1 + (row + 0.5) * pitch - thick / 2)
-        _fill(canvas, Area(left, top, right, top + thick), look.trough)
+        _fill(canvas, Area(left, top, right, top + thick), palette.trough)
         bar = Area(left, top, left + round(value * max(right - left, 0)), top + thick)
-        _fill(canvas, bar, look.outline)  # without an edge, light grey is lost on white
+        _fill(canvas, bar, palette.outline)  # without an edge, light grey is lost on white
         _fill(canvas, _inside(bar), UNCERTAIN_COLOUR if label == UNCERTAIN else colour_of(label))
         base, percent = top + (thick + letter) // 2, f"{100 * value:.0f} %"
-        _write(canvas, name, letter, x=area.x1, base=base, ink=look.ink)
-        _write(canvas, percent, letter, x=area.x2 - text_width(percent, letter or 1), base=base, ink=look.ink)
+        _write(canvas, name, letter, x=area.x1, base=base, ink=palette.ink)
+        _write(canvas, percent, letter, x=area.x2 - text_width(percent, letter or 1), base=base, ink=palette.ink)
     return canvas
 
 
@@ -102,10 +102,10 @@ def timeline_chart(
     Returns:
         RGB uint8 (H, W, 3). Where letters would be too small to read there are none.
     """
-    look, labels = DARK if dark else LIGHT, list(labels)
-    canvas = _canvas(size, look)
+    palette, labels = DARK if dark else LIGHT, list(labels)
+    canvas = _canvas(size, palette)
     letter = _letter_height(canvas, scale, rows=10)
-    area = _draw_legend(canvas, _draw_title(canvas, title, letter, look), labels, letter, look)
+    area = _draw_legend(canvas, _draw_title(canvas, title, letter, palette), labels, letter, palette)
     area = area._replace(y2=area.y2 - round(1.8 * letter))  # the axis is written below
     middles, rows = np.asarray(times, np.float64), np.asarray(probabilities, np.float64).reshape(-1, len(labels))
     half = float(middles[1] - middles[0]) / 2 if len(middles) > 1 else 0.5
@@ -114,14 +114,14 @@ def timeline_chart(
         seconds = np.array([middles[run][0] - half, *middles[run], middles[run][-1] + half])
         stacked = np.cumsum(np.vstack([rows[run][:1], rows[run], rows[run][-1:]]), axis=1)
         stacked[:, -1] = 1  # whatever rounding left
-        _draw_areas(canvas, area, seconds / end, stacked, labels, look)
-    _draw_time_axis(canvas, area, end, letter, look)
+        _draw_areas(canvas, area, seconds / end, stacked, labels, palette)
+    _draw_time_axis(canvas, area, end, letter, palette)
     return canvas
 
 
-def _canvas(size: tuple[int, int], look: Look) -> ImageArray:
+def _canvas(size: tuple[int, int], palette: Palette) -> ImageArray:
     width, height = size
-    return np.full((max(height, 1), max(width, 1), 3), look.ground, np.uint8)
+    return np.full((max(height, 1), max(width, 1), 3), palette.ground, np.uint8)
 
 
 def _letter_height(canvas: ImageArray, scale: float, *, rows: float) -> int:
@@ -132,18 +132,20 @@ def _letter_height(canvas: ImageArray, scale: float, *, rows: float) -> int:
     return letter if letter >= SMALLEST_LETTER else 0
 
 
-def _draw_title(canvas: ImageArray, title: str, letter: int, look: Look) -> Area:
+def _draw_title(canvas: ImageArray, title: str, letter: int, palette: Palette) -> Area:
     """Write the title and return what is left for the chart: all but it and a margin."""
     height, width = canvas.shape[:2]
     margin = letter or min(height, width) // 20
     area = Area(margin, margin, width - margin, height - margin)
     if not (title and letter):
         return area
-    _write(canvas, _shortened(title, letter, area.x2 - area.x1), letter, x=area.x1, base=area.y1 + letter, ink=look.ink)
+    _write(
+        canvas, _shortened(title, letter, area.x2 - area.x1), letter, x=area.x1, base=area.y1 + letter, ink=palette.ink
+    )
     return area._replace(y1=area.y1 + round(2.2 * letter))
 
 
-def _draw_legend(canvas: ImageArray, area: Area, labels: Sequence[str], letter: int, look: Look) -> Area:
+def _draw_legend(canvas: ImageArray, area: Area, labels: Sequence[str], letter: int, palette: Palette) -> Area:
     """Write a patch of colour and a name for each label, in rows, as far as half of the area; return the rest of it."""
     if not (labels and letter):
         return area
@@ -156,15 +158,15 @@ def _draw_legend(canvas: ImageArray, area: Area, labels: Sequence[str], letter: 
         if y > (area.y1 + area.y2) // 2:
             break
         patch = Area(x, y, x + letter, y + letter)
-        _fill(canvas, patch, look.outline)
+        _fill(canvas, patch, palette.outline)
         _fill(canvas, _inside(patch), colour_of(label))
-        _write(canvas, name, letter, x=x + round(1.6 * letter), base=y + letter, ink=look.ink)
+        _write(canvas, name, letter, x=x + round(1.6 * letter), base=y + letter, ink=palette.ink)
         x += wide + letter
     return area._replace(y1=y + round(2.2 * letter))
 
 
 def _draw_areas(
-    canvas: ImageArray, area: Area, places: Floats, stacked: Floats, labels: Sequence[str], look: Look
+    canvas: ImageArray, area: Area, places: Floats, stacked: Floats, labels: Sequence[str], palette: Palette
 ) -> None:
     """Draw an area for each label, down from the top, each over the one below it, so that no ground shows between.
 
@@ -174,7 +176,7 @@ def _draw_areas(
         places: From left (0) to right (1), shape (n,).
         stacked: Lower edges, from the top (0) to the bottom (1), shape (n, k).
         labels: The k names.
-        look: Colours.
+        palette: Colours.
     """
     plot = canvas[max(area.y1, 0) : max(area.y2, 0), max(area.x1, 0) : max(area.x2, 0)]
     if not plot.size:
@@ -187,23 +189,23 @@ def _draw_areas(
         cv2.fillPoly(plot, [np.rint(corners * 2**SHIFT).astype(np.int32)], colour_of(label), cv2.LINE_AA, SHIFT)
     left, right = (int(np.clip(round(value), 0, width - 1)) for value in (x[0], x[-1]))
     if right - left >= 5:  # light grey on white wants an edge; what is narrower would be nothing else
-        cv2.rectangle(plot, (left, 0), (right, height - 1), look.outline)
+        cv2.rectangle(plot, (left, 0), (right, height - 1), palette.outline)
 
 
-def _draw_time_axis(canvas: ImageArray, area: Area, end: float, letter: int, look: Look) -> None:
+def _draw_time_axis(canvas: ImageArray, area: Area, end: float, letter: int, palette: Palette) -> None:
     """Write minutes and seconds below the plot, at round times that leave room between them."""
     if not letter or area.x2 <= area.x1:
         return
-    _fill(canvas, area._replace(y1=area.y2, y2=area.y2 + 1), look.ink)
+    _fill(canvas, area._replace(y1=area.y2, y2=area.y2 + 1), palette.ink)
     room = 1.5 * text_width(_clock(end), letter) * end / (area.x2 - area.x1)  # seconds that a label takes up
     step = next((step for step in TIME_STEPS if step >= room), TIME_STEPS[-1] * np.ceil(room / TIME_STEPS[-1]))
     for second in np.arange(0, end, step):
         x = area.x1 + round(second / end * (area.x2 - area.x1))
-        _fill(canvas, Area(x, area.y2, x + 1, area.y2 + letter // 2), look.ink)
+        _fill(canvas, Area(x, area.y2, x + 1, area.y2 + letter // 2), palette.ink)
         text = _clock(second)
         wide = text_width(text, letter)
         left = int(np.clip(x - wide // 2, area.x1, max(area.x2 - wide, area.x1)))
-        _write(canvas, text, letter, x=left, base=area.y2 + round(1.9 * letter), ink=look.ink)
+        _write(canvas, text, letter, x=left, base=area.y2 + round(1.9 * letter), ink=palette.ink)
 
 
 def _clock(seconds: float) -> str:

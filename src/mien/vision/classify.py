@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import onnxruntime as ort
 
 from mien.errors import ModelError
 from mien.models.spec import ModelSpec, Normalize
 from mien.models.zoo import find_model, read_spec
+from mien.runtime import onnxruntime as ort
 from mien.structures import FloatArray, ImageArray
 from mien.vision.preprocess import preprocess
-
-ort.set_default_logger_severity(3)  # errors only: what it warns of, its users can't mend
 
 
 class ExpressionClassifier(Protocol):
