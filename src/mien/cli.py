@@ -232,6 +232,7 @@ def live(
     from mien.models.zoo import list_models
     from mien.recognizer import Recognizer
     from mien.recording import Recorder
+    from mien.sinks import make_folder
     from mien.sources import frames, parse_source
     from mien.vision.detect import load_detector
 
@@ -254,6 +255,10 @@ def live(
         return
     if not (to or video or csv or jsonl):
         raise ConfigError("without a window there is nothing to do; add --video, --csv, --jsonl or --out")
+    if to is not None:
+        make_folder(to)  # now, not when all is seen
+    if isinstance(parsed, Path):
+        _check_targets(parsed, [path for path in (video, csv, jsonl) if path is not None])
     with ExitStack() as stack:
         playing = as_camera or not isinstance(parsed, Path)
         stream = stack.enter_context(Camera(parsed, as_camera=True)) if playing else frames(parsed)
@@ -770,6 +775,17 @@ def data_audit(
             f"{group['conflicting_groups']:,} groups have several labels"
         )
     _say(f"report: {report}")
+
+
+def _check_targets(source: Path, targets: Sequence[Path]) -> None:
+    """Make sure that nothing that is to be seen would be overwritten."""
+    from mien.errors import OutputError
+    from mien.sources import list_files
+
+    taken = {file.resolve() for file in list_files(source)}
+    for target in targets:
+        if target.resolve() in taken:
+            raise OutputError(f"'{target}' is one of the files that are to be seen; choose another name")
 
 
 def _record(

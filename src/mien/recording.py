@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, suppress
-from itertools import chain, count
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-from mien.errors import ConfigError, InputError, MienError, OutputError
+from mien.errors import ConfigError, MienError, OutputError
 from mien.labels import LabelSet
 from mien.live import Sight
-from mien.sinks import LIVE_SUFFIX, CsvSink, JsonlSink, LiveVideoSink, VideoSink
-from mien.sources import frame_count, frames, quiet
+from mien.sinks import LIVE_SUFFIX, CsvSink, JsonlSink, LiveVideoSink, VideoSink, unused
+from mien.sources import frames, quiet
 from mien.statistics import Statistics
 from mien.structures import ImageArray
 from mien.vision.draw import draw
@@ -52,7 +51,7 @@ class Recorder:
         self.labels, self.top = labels, top
         self.statistics = Statistics(labels)
         final = None if video is None or video.suffix.lower() == LIVE_SUFFIX else video
-        growing = video if final is None else _unused(final.with_suffix(LIVE_SUFFIX))
+        growing = video if final is None else unused(final.with_suffix(LIVE_SUFFIX))
         self._places = [path for path in (final, growing, csv, jsonl) if path is not None]
         if len({path.resolve() for path in self._places}) < len(self._places):
             raise ConfigError(f"two files of one name: {', '.join(map(str, self._places))}; choose different ones")
@@ -139,18 +138,7 @@ def _finish(grown: Path, sink: VideoSink) -> None:
     """Convert a video, and remove it once the other one is there as a whole."""
     try:
         with quiet(), sink:
-            written = convert(grown, sink)
+            convert(grown, sink)
     except MienError as error:
         raise OutputError(f"{error}; what was seen is in '{grown}'") from error
-    with suppress(InputError):
-        if frame_count(sink.path) == written:  # OpenCV tells nobody that the disk is full
-            grown.unlink()
-            return
-    sink.path.unlink(missing_ok=True)
-    raise OutputError(f"cannot write all of '{sink.path}'; make room there: what was seen is in '{grown}'")
-
-
-def _unused(path: Path) -> Path:
-    """Return the path, or where there is such a file the first of path-2, path-3 … that is none."""
-    others = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
-    return next(other for other in chain([path], others) if not os.path.exists(other))
+    grown.unlink()

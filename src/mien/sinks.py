@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import struct
 from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
 from types import TracebackType
@@ -17,10 +19,10 @@ from typing import Any, BinaryIO
 import cv2
 import numpy as np
 
-from mien.errors import ConfigError, OutputError
+from mien.errors import ConfigError, InputError, OutputError
 from mien.files import atomic_path
 from mien.labels import LabelSet
-from mien.sources import frame_rate, is_video, quiet
+from mien.sources import frame_count, frame_rate, is_video, quiet
 from mien.structures import Box, Expression, Frame, ImageArray, Prediction
 from mien.vision.draw import draw
 
@@ -93,10 +95,16 @@ def save_faces(
         track = expression.face.track_id
         who = f"face{number}" if track is None else f"track{track}"
         label = re.sub(r"[^\w-]+", "_", expression.label)  # labels of a user's model may hold anything
-        path = _unused(folder / f"{frame.time:09.3f}-{who}-{label}.png")
+        path = unused(folder / f"{frame.time:09.3f}-{who}-{label}.png")
         write_picture(path, crop)
         paths.append(path)
     return paths
+
+
+def unused(path: Path) -> Path:
+    """Return the path, or where there is such a file the first of path-2, path-3 … that is none."""
+    others = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
+    return next(other for other in chain([path], others) if not os.path.exists(other))
 
 
 def make_folder(folder: Path) -> None:
@@ -144,6 +152,7 @@ class VideoSink:
         self.size = size
         self._stack = ExitStack()
         self._writer: cv2.VideoWriter | None = None
+        self._n_written = 0
 
     def __enter__(self) -> VideoSink:
         return self
@@ -171,9 +180,11 @@ class VideoSink:
             self.size = size
             self._writer = self._open(size)
         self._writer.write(_fit(_to_bgr(image), size))
+        self._n_written += 1
 
     def _open(self, size: tuple[int, int]) -> cv2.VideoWriter:
         temporary = self._stack.enter_context(atomic_path(self.path))
+        self._stack.push(partial(self._check, temporary))  # runs after the release
         codec = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()])
         with quiet():
             writer = cv2.VideoWriter(str(temporary), codec, self.fps, size)
@@ -184,6 +195,14 @@ class VideoSink:
                 "choose .avi or another name"
             )
         return writer
+
+    def _check(self, written: Path, kind: type[BaseException] | None, *_: object) -> None:
+        """Make sure that all is in the file: OpenCV tells nobody that a disk is full."""
+        there = None
+        with suppress(InputError):
+            there = frame_count(written)
+        if kind is None and there != self._n_written:
+            raise OutputError(f"cannot write all of '{self.path}'; make room there or choose another place")
 
 
 class AnnotatedSink:
@@ -500,12 +519,6 @@ def _box_with_margin(image: ImageArray, box: Box, ratio: float) -> ImageArray:
     x1, x2 = (int(np.clip(round(value), 0, width)) for value in (box.x1 - x, box.x2 + x))
     y1, y2 = (int(np.clip(round(value), 0, height)) for value in (box.y1 - y, box.y2 + y))
     return image[y1:y2, x1:x2]
-
-
-def _unused(path: Path) -> Path:
-    """Return the path, or where there is such a file the first of path-2, path-3 … that is none."""
-    others = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
-    return next(other for other in chain([path], others) if not other.exists())
 
 
 def _to_bgr(image: ImageArray) -> ImageArray:

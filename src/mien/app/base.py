@@ -11,8 +11,7 @@ from tkinter import ttk
 from types import TracebackType
 
 from mien.app.look import COLOURS, to_photo
-from mien.app.worker import Shown, Worker
-from mien.errors import MienError
+from mien.app.worker import Shown, Worker, sentence
 from mien.sinks import make_folder, save_faces, write_picture
 from mien.structures import Expression, Frame, ImageArray
 
@@ -128,9 +127,7 @@ class StreamWindow(ABC):
 
     def _report(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         """Say in the window what went wrong in a callback, where Tk would print a traceback."""
-        self.complain(
-            str(error) if isinstance(error, MienError) else f"mien made a mistake; please report it: {error!r}"
-        )
+        self.complain(sentence(error))
 
 
 def _now() -> str:

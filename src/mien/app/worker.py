@@ -131,10 +131,8 @@ class Worker:
     def _do(self, work: Callable[[], T], then: Callable[[T], None] | None = None) -> None:
         try:
             result = work()
-        except MienError as error:
-            self.done.put(partial(self._window.complain, str(error)))
-        except Exception as error:  # a mistake of ours must not end the thread, and the window with it, in silence
-            self.done.put(partial(self._window.complain, f"mien made a mistake; please report it: {error!r}"))
+        except Exception as error:  # a mistake of ours, too, must not end the thread in silence
+            self.done.put(partial(self._window.complain, sentence(error)))
         else:
             if then is not None:
                 self.done.put(partial(then, result))
@@ -176,9 +174,9 @@ class Worker:
         self._camera = None
         self._stream.close()
 
-    def _end(self, error: MienError | None = None) -> None:
+    def _end(self, error: Exception | None = None) -> None:
         if error is not None:
-            self.done.put(partial(self._window.complain, str(error)))
+            self.done.put(partial(self._window.complain, sentence(error)))
         elif self._camera is not None:
             self.done.put(partial(self._window.say, self._camera.status.text))
         self.done.put(self._window.ended)
@@ -198,7 +196,7 @@ class Worker:
             sight = self.live.see(frame)
             drawn = draw(frame.image, sight.expressions, top=self.top)
             self.recorder.write(sight, drawn)
-        except MienError as error:
+        except Exception as error:
             self._end(error)
             return
         self._times.append(time.monotonic())
@@ -212,6 +210,11 @@ class Worker:
         if lost != self._lost:
             self._lost = lost
             self.done.put(partial(self._window.complain if lost else self._window.say, status.text))
+
+
+def sentence(error: BaseException) -> str:
+    """Return what to tell of an error: its own words, or those that ask to report a mistake of ours."""
+    return str(error) if isinstance(error, MienError) else f"mien made a mistake; please report it: {error!r}"
 
 
 def fit(image: ImageArray, size: tuple[int, int]) -> ImageArray:

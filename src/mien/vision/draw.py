@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 import zlib
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import cv2
@@ -220,6 +221,7 @@ def draw_text(ground: ImageArray, text: str, letter: int, *, x: int, base: int, 
     part[:] = np.rint(part * (1 - cover) + np.array(ink, np.float32) * cover).astype(np.uint8)
 
 
+@lru_cache(maxsize=1024)  # labels and percentages come again in every frame of a stream
 def _text_mask(text: str, letter: int) -> tuple[npt.NDArray[np.float32], int]:
     """Return how much of each pixel the text covers, float32 (h, w) in [0, 1], and the rows above the baseline."""
     (_, capital), _ = cv2.getTextSize("H", FONT, MASTER_SCALE, MASTER_STROKE)

@@ -1,0 +1,403 @@
+"""The worker does, in its own thread and in order, what a window asks for; cameras are fakes, and nothing is shown."""
+
+from __future__ import annotations
+
+import csv
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import pytest
+
+from clips import write_video
+from mien import camera as camera_module
+from mien.app.worker import Worker, fit
+from mien.camera import Camera
+from mien.errors import ConfigError, UnknownModel
+from mien.labels import FER2013, FERPLUS, LabelSet
+from mien.models.spec import Head, ModelSpec, Preprocess
+from mien.recognizer import Recognizer
+from mien.recording import Recorder
+from mien.sources import frame_count, frames
+from mien.structures import Box, Face, FloatArray, ImageArray
+
+PATIENCE = 30.0  # seconds that nothing here needs, unless it hangs
+SIZE = (64, 48)
+FACE = Face(Box(8, 8, 40, 40), 0.9)
+
+
+class FakeDevice:
+    """A camera that gives a picture every few milliseconds while it is plugged in."""
+
+    def __init__(self) -> None:
+        self.plugged, self.released = threading.Event(), threading.Event()
+        self.plugged.set()
+
+    def isOpened(self) -> bool:
+        return self.plugged.is_set()
+
+    def read(self) -> tuple[bool, ImageArray | None]:
+        time.sleep(0.004)
+        return (True, np.full((*SIZE[::-1], 3), 90, np.uint8)) if self.plugged.is_set() else (False, None)
+
+    def get(self, propId: int, /) -> float:
+        return -1.0
+
+    def release(self) -> None:
+        self.released.set()
+
+
+@dataclass
+class OneFace:
+    def detect(self, image: ImageArray) -> list[Face]:
+        return [FACE]
+
+
+@dataclass
+class Named:
+    """A classifier that always answers with one label."""
+
+    label: str
+    labels: LabelSet
+
+    @property
+    def spec(self) -> ModelSpec:
+        return ModelSpec(name="named", arch="none", heads=(Head(self.labels),), preprocess=Preprocess())
+
+    def predict_proba(self, crops: Sequence[ImageArray], *, head: str | None = None) -> FloatArray:
+        return np.eye(len(self.labels), dtype=np.float32)[[self.labels.index(self.label)] * len(crops)]
+
+
+def recognizer(label: str, labels: LabelSet = FER2013) -> Recognizer:
+    return Recognizer(OneFace(), Named(label, labels))
+
+
+@dataclass
+class Window:
+    """Stands in for the window: keeps what it is told, when `poll` does what the worker has for it."""
+
+    half_life: float = 0.0
+    said: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+    n_ended: int = 0
+
+    def __post_init__(self) -> None:
+        self.worker = Worker(self, half_life=self.half_life)
+
+    def say(self, sentence: str) -> None:
+        self.said.append(sentence)
+
+    def complain(self, sentence: str) -> None:
+        assert "\n" not in sentence
+        self.complaints.append(sentence)
+
+    def ended(self) -> None:
+        self.n_ended += 1
+
+    def poll(self) -> None:
+        while not self.worker.done.empty():
+            self.worker.done.get()()
+
+    def until(self, condition: Callable[[], object]) -> None:
+        """Poll until something is so."""
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < end, f"it never came; complaints: {self.complaints}"
+            self.poll()
+            time.sleep(0.002)
+
+    def settle(self) -> None:
+        """Wait until all that was asked for is done."""
+        done: list[None] = []
+        self.worker.submit(lambda: None, done.append)
+        self.until(lambda: done)
+
+    def choose(self, make: Callable[[], Recognizer]) -> None:
+        self.worker.choose(make, lambda chosen: self.say(f"chosen: {chosen.head.labels.name}"))
+
+    def start(self, device: FakeDevice, open_recorder: Callable[[LabelSet], Recorder] = Recorder) -> None:
+        """Start a stream of a device, and wait for its first frame."""
+        self.worker.start(partial(Camera, 0, opener=lambda source: device, retry_seconds=0.01), open_recorder)
+        self.settle()
+        self.until(lambda: self.worker.newest)
+
+    def label(self) -> str:
+        """Return what the newest frame shows."""
+        self.worker.newest.clear()
+        self.until(lambda: self.worker.newest)
+        (expression,) = self.worker.newest.pop().sight.expressions
+        return f"{expression.prediction.labels.name}: {expression.label}"
+
+
+@pytest.fixture
+def window(monkeypatch: pytest.MonkeyPatch) -> Iterator[Window]:
+    """A window whose worker has a model that calls every face happy."""
+    monkeypatch.setattr(camera_module, "STALL_SECONDS", PATIENCE)  # a busy machine is no lost camera
+    made = Window()
+    made.choose(partial(recognizer, "happy"))
+    made.settle()
+    yield made
+    made.worker.close(wait=PATIENCE)
+    end = time.monotonic() + PATIENCE
+    while names := [thread.name for thread in threading.enumerate() if thread.name.startswith("mien")]:
+        assert time.monotonic() < end, names
+        time.sleep(0.002)
+
+
+def fail(error: Exception) -> NoReturn:
+    raise error
+
+
+def n_frames(recorder: Recorder) -> int:
+    return int(str(recorder.statistics.as_dict()["frames"]))
+
+
+class TestJobs:
+    def test_they_run_in_order_in_a_thread_of_their_own_and_what_follows_in_the_window_s(self, window: Window) -> None:
+        ran: list[tuple[str, int]] = []
+        followed: list[tuple[int, int]] = []
+        for number in range(20):
+            window.worker.submit(
+                lambda number=number: (ran.append((threading.current_thread().name, number)), number)[1],
+                lambda result: followed.append((threading.get_ident(), result)),
+            )
+        window.until(lambda: len(followed) == 20)
+        assert ran == [("mien-worker", number) for number in range(20)]
+        assert followed == [(threading.get_ident(), number) for number in range(20)]
+
+    def test_nothing_follows_before_the_window_looks(self, window: Window) -> None:
+        followed: list[int] = []
+        window.worker.submit(lambda: 1, followed.append)
+        ran = threading.Event()
+        window.worker.submit(ran.set)
+        assert ran.wait(PATIENCE)
+        assert followed == []
+        window.poll()
+        assert followed == [1]
+
+    @pytest.mark.parametrize(
+        ("error", "sentence"),
+        [
+            (ConfigError("fps is 0; expected more"), "fps is 0; expected more"),
+            (ZeroDivisionError("a bug"), "mien made a mistake; please report it: ZeroDivisionError('a bug')"),
+        ],
+    )
+    def test_an_error_is_a_sentence_and_the_next_job_runs(
+        self, window: Window, error: Exception, sentence: str
+    ) -> None:
+        followed: list[object] = []
+        window.worker.submit(partial(fail, error), followed.append)
+        window.worker.submit(lambda: 2, followed.append)
+        window.until(lambda: followed)
+        assert followed == [2]
+        assert window.complaints == [sentence]
+
+    def test_they_run_while_a_camera_does(self, window: Window) -> None:
+        window.start(FakeDevice())
+        window.settle()
+        assert window.label() == "fer2013: happy"
+
+    def test_what_was_asked_for_before_it_closes_is_done(self, tmp_path: Path) -> None:
+        window = Window()
+        holds = threading.Event()
+        window.worker.submit(lambda: holds.wait(PATIENCE))
+        window.worker.submit(lambda: (tmp_path / "saved").touch())
+        window.worker.close(wait=0)
+        holds.set()
+        window.worker.close(wait=PATIENCE)
+        assert (tmp_path / "saved").exists()
+
+
+class TestStream:
+    def test_the_newest_frame_alone_is_kept(self, window: Window) -> None:
+        window.worker.view_size = (32, 32)
+        window.start(FakeDevice())
+        first = window.worker.newest[0].sight.frame
+        recorder = window.worker.recorder
+        assert recorder is not None
+        window.until(lambda: n_frames(recorder) > 5)
+        assert len(window.worker.newest) == 1
+        shown = window.worker.newest.pop()
+        assert shown.sight.frame.index > first.index
+        assert (shown.drawn != shown.sight.frame.image).any()
+        assert shown.drawn.shape == (48, 64, 3)
+        assert shown.view.shape == (24, 32, 3)
+        assert shown.rate > 0
+        assert shown.latency >= 0
+
+    def test_while_paused_nothing_is_seen_and_jobs_run(self, window: Window) -> None:
+        window.start(FakeDevice())
+        window.worker.paused = True
+        window.settle()
+        window.worker.newest.clear()
+        window.settle()
+        time.sleep(0.05)
+        assert not window.worker.newest
+        window.worker.paused = False
+        assert window.label() == "fer2013: happy"
+
+    def test_a_file_ends_by_itself_and_another_one_starts(self, window: Window, tmp_path: Path) -> None:
+        clip = write_video(tmp_path / "a.mp4", n=3, fps=50)
+        for n_ended in (1, 2):
+            window.worker.start(partial(Camera, clip, as_camera=True))
+            window.until(lambda n_ended=n_ended: window.n_ended == n_ended)
+            assert window.worker.newest.pop().sight.frame.index == 2
+        assert window.complaints == []
+
+    def test_stopping_closes_camera_and_files_and_statistics_stay(self, window: Window, tmp_path: Path) -> None:
+        device, stopped = FakeDevice(), threading.Event()
+        window.start(device, partial(Recorder, video=tmp_path / "a.mp4", csv=tmp_path / "a.csv"))
+        window.worker.stop(lambda _: stopped.set())
+        window.until(stopped.is_set)
+        assert device.released.wait(PATIENCE)
+        assert window.worker.recorder is not None
+        assert len((tmp_path / "a.csv").read_text().splitlines()) == 1 + n_frames(window.worker.recorder)
+        assert frame_count(tmp_path / "a.mp4")
+        assert not (tmp_path / "a.mkv").exists()
+
+    def test_a_stream_takes_the_place_of_the_one_before(self, window: Window) -> None:
+        first, second = FakeDevice(), FakeDevice()
+        window.start(first)
+        window.start(second)
+        assert first.released.wait(PATIENCE)
+        assert not second.released.is_set()
+        assert window.worker.newest[0].sight.expressions[0].face.track_id == 1
+
+    def test_a_missing_camera_is_told_once_and_another_one_starts(self, window: Window) -> None:
+        missing, there = FakeDevice(), FakeDevice()
+        missing.plugged.clear()
+        window.worker.start(partial(Camera, 4242, opener=lambda source: missing))
+        window.until(lambda: window.n_ended)
+        assert len(window.complaints) == 1
+        assert "camera 4242" in window.complaints[0]
+        window.start(there)
+        assert (len(window.complaints), window.n_ended) == (1, 1)
+
+    def test_a_mistake_in_the_camera_s_thread_is_a_sentence_and_ends_the_stream(self, window: Window) -> None:
+        window.worker.start(partial(Camera, 0, opener=lambda source: fail(ZeroDivisionError("a bug"))))
+        window.until(lambda: window.n_ended)
+        assert window.complaints == ["mien made a mistake; please report it: ZeroDivisionError('a bug')"]
+
+    def test_without_a_model_there_is_no_stream(self) -> None:
+        window = Window()
+        window.worker.start(partial(Camera, 0, opener=lambda source: FakeDevice()))
+        window.until(lambda: window.n_ended)
+        assert window.complaints == ["no model is ready; choose one"]
+        window.worker.close(wait=PATIENCE)
+
+    def test_a_lost_camera_is_told_once_and_so_is_its_return(self, window: Window) -> None:
+        device = FakeDevice()
+        window.start(device)
+        said = len(window.said)
+        for n in (1, 2):
+            device.plugged.clear()
+            window.until(lambda n=n: len(window.complaints) == n)
+            time.sleep(0.1)  # several attempts to open it
+            window.poll()
+            assert window.complaints == ["camera 0 gives no pictures any more; trying again"] * n
+            device.plugged.set()
+            window.until(lambda n=n: len(window.said) == said + n)
+            assert window.label() == "fer2013: happy"
+            assert window.said[said:] == ["camera 0 is live"] * n
+        assert window.n_ended == 0
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which Linux has")
+    def test_a_full_disk_ends_the_stream_with_a_sentence(self, window: Window, tmp_path: Path) -> None:
+        device = FakeDevice()
+        recorder = partial(Recorder, csv=Path("/dev/full"), video=tmp_path / "a.mkv")
+        window.worker.start(partial(Camera, 0, opener=lambda source: device), recorder)
+        window.until(lambda: window.n_ended)
+        assert len(window.complaints) == 1
+        assert "No space left" in window.complaints[0]
+        assert device.released.wait(PATIENCE)
+
+    def test_a_place_that_cannot_be_written_is_a_sentence_and_the_camera_is_closed(
+        self, window: Window, tmp_path: Path
+    ) -> None:
+        device = FakeDevice()
+        recorder = partial(Recorder, csv=tmp_path / "no" / "a.csv")
+        window.worker.start(partial(Camera, 0, opener=lambda source: device), recorder)
+        window.until(lambda: window.n_ended)
+        assert "choose another place" in window.complaints[0]
+
+
+class TestChoosing:
+    def test_another_model_takes_over_while_the_stream_goes_on(self, window: Window) -> None:
+        device = FakeDevice()
+        window.start(device)
+        assert window.label() == "fer2013: happy"
+        window.choose(partial(recognizer, "sad"))
+        window.until(lambda: window.label() == "fer2013: sad")
+        window.until(lambda: window.worker.newest)
+        assert window.worker.newest.pop().sight.expressions[0].face.track_id == 1
+        assert not device.released.is_set()
+        assert (window.complaints, window.n_ended) == ([], 0)
+
+    def test_other_labels_begin_new_statistics(self, window: Window) -> None:
+        window.start(FakeDevice())
+        before = window.worker.recorder
+        window.choose(partial(recognizer, "contempt", FERPLUS))
+        window.until(lambda: window.label() == "ferplus: contempt")
+        assert window.worker.recorder is not None
+        assert window.worker.recorder is not before
+        assert window.worker.recorder.statistics.shares()["contempt"] == 1
+
+    def test_other_labels_are_refused_while_files_are_written(self, window: Window, tmp_path: Path) -> None:
+        window.start(FakeDevice(), partial(Recorder, csv=tmp_path / "a.csv"))
+        window.choose(partial(recognizer, "contempt", FERPLUS))
+        window.until(lambda: window.complaints)
+        assert window.complaints == [
+            "named has other labels than the files that are being written; stop the recording first"
+        ]
+        window.choose(partial(recognizer, "sad"))  # the same labels
+        window.until(lambda: window.label() == "fer2013: sad")
+        window.worker.stop()
+        window.choose(partial(recognizer, "contempt", FERPLUS))
+        window.until(lambda: "chosen: ferplus" in window.said)
+        with (tmp_path / "a.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [row["label"] for row in rows] == sorted(row["label"] for row in rows)  # happy, then sad
+        assert {row["label"] for row in rows} == {"happy", "sad"}
+        assert len(window.complaints) == 1
+
+    def test_a_model_that_cannot_be_had_leaves_the_one_before(self, window: Window) -> None:
+        window.start(FakeDevice())
+        window.choose(partial(fail, UnknownModel("no model 'nobody'")))
+        window.until(lambda: window.complaints)
+        assert window.complaints == ["no model 'nobody'"]
+        assert window.label() == "fer2013: happy"
+
+
+class TestClosing:
+    def test_it_ends_the_thread_while_a_camera_runs_and_files_are_whole(self, window: Window, tmp_path: Path) -> None:
+        device = FakeDevice()
+        window.start(device, partial(Recorder, csv=tmp_path / "a.csv", video=tmp_path / "a.mp4"))
+        window.worker.close(wait=PATIENCE)
+        assert "mien-worker" not in [thread.name for thread in threading.enumerate()]
+        assert device.released.wait(PATIENCE)
+        assert len(list(frames(tmp_path / "a.mp4"))) == frame_count(tmp_path / "a.mp4")
+        assert not (tmp_path / "a.mkv").exists()
+        assert (tmp_path / "a.csv").read_text().endswith("\n")
+
+    def test_twice_does_no_harm(self, window: Window) -> None:
+        window.worker.close(wait=PATIENCE)
+        window.worker.close(wait=PATIENCE)
+
+    def test_it_does_not_wait_longer_than_it_is_told(self, window: Window) -> None:
+        holds = threading.Event()
+        window.worker.submit(lambda: holds.wait(PATIENCE))
+        window.worker.close(wait=0.01)
+        assert "mien-worker" in [thread.name for thread in threading.enumerate()]
+        holds.set()
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((64, 48), (48, 64)), ((32, 100), (24, 32)), ((1000, 96), (96, 128)), ((1, 1), (1, 1))]
+)
+def test_a_view_keeps_the_proportions(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    assert fit(np.zeros((48, 64, 3), np.uint8), size).shape == (*expected, 3)
