@@ -87,13 +87,6 @@ def test_test_pictures_with_names_of_their_own_are_the_test_split(tmp_path: Path
     assert read(write_folder(tmp_path, pictures)).counts().tolist() == [[1, 1]] * 3
 
 
-def test_ferg_is_read_over_all_characters(tmp_path: Path) -> None:
-    pictures = {f"{c}/{c}_{e}/{c}_{e}_{i}.png": RGB for c in ("aia", "ray") for e in ("joy", "fear") for i in (1, 12)}
-    dataset = read(write_folder(tmp_path / "FERG_DB_256", pictures))
-    assert dataset.labels.labels == ("fear", "happy")
-    assert dataset.counts().sum(axis=0).tolist() == [4, 4]
-
-
 def test_without_split_folders_a_tenth_is_held_out_for_each_of_valid_and_test(tmp_path: Path) -> None:
     pictures = {f"{label}/{i}.png": GREY[:1, :1] for label in ("happy", "sad") for i in range(500)}
     counts = read(write_zip(tmp_path / "a.zip", pictures)).counts()

@@ -49,7 +49,7 @@ def test_a_reader_can_be_named(home: Path) -> None:
 
 
 def test_an_unknown_reader_is_told_the_known_ones(home: Path) -> None:
-    with pytest.raises(DatasetError, match="no reader 'parquet'; choose from prepared, folders, fer2013-csv"):
+    with pytest.raises(DatasetError, match="no reader 'parquet'; choose from prepared, ferg, folders, fer2013-csv"):
         read_dataset(home, reader="parquet")
 
 

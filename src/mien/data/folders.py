@@ -30,7 +30,6 @@ SPLIT_NAMES: dict[str, Split] = {
 }
 LAYOUT = "expected <class>/<picture> or <split>/<class>/<picture>, split being train, valid or test"
 KAGGLE_NAME = re.compile(rf"({'|'.join(USAGES)})_\d+\.")  # Training_3908.jpg
-FERG_NAME = re.compile(r"([a-z]+)_([a-z]+)_\d+\.png")  # aia/aia_anger/aia_anger_12.png
 SIZE_OF_MIXED = 112  # pixels a side when the pictures differ in size; what face networks beyond FER2013 read
 HELD_OUT = 0.1  # share of train that stands in for a missing valid or test split
 MOST_BYTES = 4 << 30  # the whole dataset lives in memory; `size` is the way past it
@@ -64,7 +63,7 @@ def can_read(path: Path) -> bool:
         return False
     try:
         with zipfile.ZipFile(path) as archive:
-            return any(map(_is_picture, archive.namelist()))
+            return any(map(is_picture, archive.namelist()))
     except (OSError, zipfile.BadZipFile):
         return False
 
@@ -72,11 +71,11 @@ def can_read(path: Path) -> bool:
 def read(path: Path, *, size: int | None = None, votes: Path | None = None) -> Dataset:
     """Read pictures from class folders, in the order of their names.
 
-    Understood are `<class>/<picture>` and `<split>/<class>/<picture>`, also inside further single folders;
-    Kaggle's form of FER2013, where the file name (`PublicTest_1.jpg`) decides the split; and FERG-DB's
-    `<character>/<character>_<emotion>/`. Of a split valid or test that is missing, 10 % of train take the
-    place: each file goes by the hash of its own name, so that it stays where it is when others are added.
-    Hidden and empty files are passed over; a warning tells of files that are no pictures.
+    Understood are `<class>/<picture>` and `<split>/<class>/<picture>`, also inside further single folders; and
+    Kaggle's form of FER2013, where the file name (`PublicTest_1.jpg`) decides the split. Of a split valid or test
+    that is missing, 10 % of train take the place: each file goes by the hash of its own name, so that it stays
+    where it is when others are added. Hidden and empty files are passed over; a warning tells of files that are no
+    pictures.
 
     The pictures keep a common size and grey when all of them are grey; else they become RGB, and of the
     wanted size or 112 pixels a side.
@@ -89,9 +88,9 @@ def read(path: Path, *, size: int | None = None, votes: Path | None = None) -> D
     Raises:
         DatasetError: There are no pictures, they do not lie in class folders, or they exceed 4 GB.
     """
-    with _opened(path) as files:
-        pictures = _hold_out(_placed(path, [name for name in files.names if _is_picture(name)]))
-        pictures, images = _decoded(path, pictures, files.read, size)
+    with opened(path) as files:
+        pictures = _hold_out(_placed(path, [name for name in files.names if is_picture(name)]))
+        pictures, images = decode_all(path, pictures, files.read, size)
     labels = label_set_for({picture.label for picture in pictures}, name=path.stem)
     names = [picture.name for picture in pictures]
     return Dataset(
@@ -104,7 +103,7 @@ def read(path: Path, *, size: int | None = None, votes: Path | None = None) -> D
     )
 
 
-def _is_picture(name: str) -> bool:
+def is_picture(name: str) -> bool:
     path = PurePosixPath(name)
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
     return path.suffix.lower() in PICTURE_SUFFIXES and not hidden
@@ -119,10 +118,6 @@ def _placed(root: Path, names: list[str]) -> list[Picture]:
     has_splits = any(_split_of_folder(path, depth) for path in paths)
     pictures = []
     for path in paths:
-        ferg = FERG_NAME.fullmatch(path.name)
-        if ferg and path.parent.name == f"{ferg[1]}_{ferg[2]}":
-            pictures.append(Picture(str(path), "train", ferg[2]))
-            continue
         split = _split_of_folder(path, depth) if has_splits else "train"
         if split is None or len(path.parts) != depth + 2 + has_splits:
             raise DatasetError(f"'{path}' in '{root}' lies in no class folder; {LAYOUT}; move or remove it")
@@ -170,14 +165,14 @@ def _drawn_split(picture: Picture, missing: list[Split]) -> Split:
     return "train"
 
 
-def _decoded(
+def decode_all(
     root: Path, pictures: list[Picture], read: Callable[[str], bytes], size: int | None
 ) -> tuple[list[Picture], ImageArray]:
     """Return those pictures that can be decoded, and their pixels, uint8 (n, H, W, C)."""
     kept: list[Picture] = []
     images: list[ImageArray] = []
     for picture in pictures:
-        image = _decode(read(picture.name))
+        image = decode(read(picture.name))
         if image is None:
             continue
         if size is None and images and image.shape[:2] != images[0].shape[:2]:
@@ -199,7 +194,7 @@ def _decoded(
     return kept, np.stack([to_rgb(image) for image in images])
 
 
-def _decode(content: bytes) -> ImageArray | None:
+def decode(content: bytes) -> ImageArray | None:
     """Return grey (H, W) or RGB (H, W, 3); None when it is no picture."""
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_ANYCOLOR)
@@ -223,7 +218,7 @@ def _warn_of_skipped(root: Path, pictures: list[Picture], kept: list[Picture]) -
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Files]:
+def opened(path: Path) -> Iterator[Files]:
     """List a folder or zip; damage found while reading becomes a DatasetError too."""
     with damage_reported(path):
         if path.is_dir():
