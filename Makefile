@@ -66,5 +66,5 @@ $(VENV)/.base: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.base
 	scripts/system-packages $(PYTHON) test
-	$(INSTALL) --no-build-isolation -e '.[train,dev,app]'
+	$(INSTALL) --no-build-isolation -e '.[train,dev,app,keras]'
 	@touch $@

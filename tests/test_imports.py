@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("torch", "matplotlib", "tkinter", "onnx", "lightning_fabric", "sklearn", "safetensors")
+HEAVY = ("torch", "matplotlib", "tkinter", "onnx", "lightning_fabric", "sklearn", "safetensors", "h5py", "keras")
 
 
 @pytest.mark.parametrize("module", ["mien", "mien.cli"])

@@ -294,6 +294,15 @@ def train(
     setting: Annotated[
         list[str] | None, typer.Option("--set", help="Lay a setting over the recipe.", metavar="KEY=VALUE")
     ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            help="Start from weights: a model's name or .onnx, a run, dlib's .dat, VGGFace's .h5.", metavar="WEIGHTS"
+        ),
+    ] = None,
+    freeze: Annotated[
+        list[str] | None, typer.Option(help="Keep a part of the net as it was, e.g. body.0.", metavar="PART")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Another seed gives another model of the same recipe.")] = None,
     devices: Annotated[int, typer.Option(min=1, help="Graphics cards, or processes, that share each batch.")] = 1,
     audited: Annotated[
@@ -310,7 +319,7 @@ def train(
 ) -> None:
     """Train a model by a recipe; stopped at any moment, it goes on with --resume.
 
-    Example: `mien train base --data fer2013.csv`
+    Example: `mien train base --data fer2013.csv`, `mien train finetune --data my-faces`
     """
     from mien.config import load_recipe, parse_override
     from mien.data.audit import read_audit, select_training
@@ -322,6 +331,8 @@ def train(
     by_audit = drop_leaks or n_folds is not None or fold is not None
     if resume is not None and (by_audit or audited is not None):
         raise ConfigError("a resumed run is fitted on what it was started with; leave out --audit and what needs it")
+    if resume is not None and (init is not None or freeze):
+        raise ConfigError("a resumed run goes on from its own checkpoint; leave out --init and --freeze")
     if by_audit and audited is None:
         raise ConfigError(
             "--drop-leaks, --folds and --fold go by what mien data audit wrote about the data; name it with --audit"
@@ -332,7 +343,8 @@ def train(
         run = resume
     else:
         overrides = dict(parse_override(text) for text in setting or [])
-        config = load_recipe(recipe, overrides | ({} if seed is None else {"seed": seed}))
+        flags = {"init": init, "freeze": freeze or None, "seed": seed}
+        config = load_recipe(recipe, overrides | {key: value for key, value in flags.items() if value is not None})
         if devices > 1 and run is None:
             raise ConfigError("several devices are several processes, which must agree on a run; name it with --run")
         dataset, path = _dataset(data, votes)
@@ -387,6 +399,44 @@ def export(
     known = fit.read_run(run)[1]["data"]["path"] or None
     dataset, _ = _dataset(data or known, votes)
     _export(run, dataset, target=to, storage=storage, install=(models_dir or user_dir()) if install else None)
+
+
+@app.command("convert")
+def convert_command(
+    file: Annotated[Path, typer.Argument(help="A Keras or TensorFlow model, .h5 or .keras, saved whole.")],
+    labels: Annotated[
+        str | None, typer.Option(help="Class names in the order of the outputs: angry,disgust,… or fer2013, ferplus.")
+    ] = None,
+    normalize: Annotated[
+        str | None, typer.Option(help="What was done to pixels before: unit (÷ 255), signed, none, caffe, …")
+    ] = None,
+    equalize: Annotated[
+        bool, typer.Option("--equalize", help="Pictures were histogram-equalised first, as the 2020 prototype did.")
+    ] = False,
+    name: Annotated[str | None, typer.Option(help="What to call it; the file's name if not given.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--out", help="The .onnx file to write; NAME.onnx if neither this nor --install.")
+    ] = None,
+    install: Annotated[bool, typer.Option(help="Put the model into your models directory.")] = False,
+    licence: Annotated[str, typer.Option(help="Terms of the weights.")] = "",
+    models_dir: ModelsDir = None,
+) -> None:
+    """Turn a Keras model into one of mien's; needs neither Keras nor TensorFlow.
+
+    Example: `mien convert model.h5 --labels fer2013 --install`
+    """
+    from mien.models.zoo import user_dir
+
+    with _extra("converting", "keras"):
+        from mien.models.convert import convert
+
+    done = convert(
+        file, to, labels=labels, name=name, normalize=normalize, equalize=equalize, license=licence,
+        install=(models_dir or user_dir()) if install else None,
+    )  # fmt: skip
+    facts = _spec_facts(done.spec)
+    _say(f"model: {done.path} ({facts['input']}, pixels {done.normalize}: {', '.join(done.spec.labels)})")
+    _say(f"use it: mien predict PHOTO --model {done.spec.name if install and not models_dir else done.path}")
 
 
 @app.command()
@@ -1022,6 +1072,9 @@ class _TrainingProgress:
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
+
+    def begun(self, origin: str) -> None:
+        _say(origin)
 
     def step(self, epoch: int, done: int, total: int, loss: float, images_per_second: float) -> None:
         if done == 1:

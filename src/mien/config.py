@@ -48,6 +48,11 @@ class TrainConfig:
 
     net: str  # a name in `models.nets.NETS`
     name: str = ""  # what the trained model is called; the net's name when empty
+    init: str = ""  # weights to start from, a model's name or a file; random ones when empty
+    freeze: tuple[str, ...] = ()  # parts of the net that keep those weights, and their batch statistics, e.g. "body.0"
+    body_rate: float = (
+        1.0  # the body's share of the learning rate; what it has learnt already needs less than new heads
+    )
     preprocess: Preprocess = field(default_factory=Preprocess)
     stages: tuple[Stage, ...] = (Stage(size=48, epochs=30),)  # progressive size saves a third of the work
     augment: Augment = field(default_factory=Augment)
@@ -75,6 +80,10 @@ class TrainConfig:
             raise ConfigError(f"ema_decay is {self.ema_decay}; expected 0 <= ema_decay < 1")
         if not self.learning_rate > 0:  # nan too
             raise ConfigError(f"learning_rate is {self.learning_rate}; expected a positive number")
+        if not self.body_rate > 0:
+            raise ConfigError(f"body_rate is {self.body_rate}; expected a positive number; freeze = ['body'] stops it")
+        if self.freeze and not self.init:
+            raise ConfigError("freeze keeps weights as they were; name those to start from with init (--init)")
 
     @property
     def epochs(self) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +52,32 @@ def normalize(pictures: Tensor, mode: Normalize) -> Tensor:
     centred = pictures - pictures.mean((1, 2, 3), keepdim=True)
     # 1 grey level keeps a blank picture finite.
     return centred / (centred.square().mean((1, 2, 3), keepdim=True).sqrt() + 1)
+
+
+def freeze(net: nn.Module, parts: Iterable[str]) -> list[nn.Module]:
+    """Keep parts of a net from learning, in place.
+
+    Args:
+        net: The net.
+        parts: Names of its modules, e.g. "body" or "body.0"; all below them is meant.
+
+    Returns:
+        The batch norms that are frozen; while the net trains they are to stay in eval mode.
+
+    Raises:
+        ConfigError: No such part, or nothing is left that learns.
+    """
+    modules = dict(net.named_modules())
+    norms: list[nn.Module] = []
+    for part in parts:
+        if not part or part not in modules:
+            known = [name for name in modules if name and name.count(".") < 2]
+            raise ConfigError(f"cannot freeze '{part}', the net has no such part; choose from {', '.join(known)}, …")
+        modules[part].requires_grad_(False)
+        norms += [module for module in modules[part].modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    if not any(parameter.requires_grad for parameter in net.parameters()):
+        raise ConfigError("everything is frozen, so nothing would learn; leave at least the heads out of freeze")
+    return norms
 
 
 def build_net(arch: str, preprocess: Preprocess, heads: Mapping[str, int]) -> Net:
@@ -119,11 +146,59 @@ def tiny(channels: int, size: int) -> Body:
     return nn.Sequential(_conv_bn_relu(channels, 16, stride=2), _conv_bn_relu(16, 32, stride=2), GlobalAverage()), 32
 
 
+def dlib_resnet(channels: int, size: int) -> Body:
+    """dlib's ResNet for face recognition (King 2017, dlib.net/dnn_face_recognition_ex.cpp): 29 convolutions, 5.6 M.
+
+    Its affine layers are batch norms here, and the last layer, to 128 numbers that tell people apart, is left out: they
+    are a linear map of the 256 features below, and made to forget what changes in a face. It takes pixels from 0 to
+    255 (`normalize = "none"`) and centres them itself.
+    """
+    del channels  # grey becomes RGB in `Centred`
+    stages = ((32, 32, 3), (32, 64, 4), (64, 128, 3), (128, 256, 3), (256, 256, 1))
+    layers: dict[str, nn.Module] = {
+        "pixels": Centred((122.782, 117.001, 104.298), 256),
+        "enlarged": Enlarged(DLIB_LEAST, to=112, always=size < DLIB_LEAST),
+        "stem": nn.Sequential(
+            nn.Conv2d(3, 32, 7, stride=2, bias=False), nn.BatchNorm2d(32), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2)
+        ),
+    }
+    for number, (previous, width, n_blocks) in enumerate(stages, start=1):
+        blocks = [DlibBlock(previous, width, down=number > 1)]
+        layers[f"stage{number}"] = nn.Sequential(*blocks, *(DlibBlock(width, width) for _ in range(n_blocks - 1)))
+    return nn.Sequential(OrderedDict(layers | {"pool": GlobalAverage(), "dropout": nn.Dropout(0.3)})), 256
+
+
+def vggface(channels: int, size: int) -> Body:
+    """VGG16 as VGGFace has it (Parkhi et al. 2015), and a dense layer of 1024 in place of its last three.
+
+    It takes pixels from 0 to 255 (`normalize = "none"`) and centres them itself.
+    """
+    del channels  # grey becomes RGB in `Centred`
+    # Means of the training pictures, here in RGB: keras_vggface, preprocess_input, version 1.
+    layers: dict[str, nn.Module] = {"pixels": Centred((129.1863, 104.7624, 93.5940), 1)}
+    previous = 3
+    for block, (width, n_convolutions) in enumerate(((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)), start=1):
+        parts: dict[str, nn.Module] = {}
+        for number in range(1, n_convolutions + 1):
+            parts[f"conv{block}_{number}"] = nn.Conv2d(previous, width, 3, padding=1)
+            parts[f"relu{block}_{number}"] = nn.ReLU(inplace=True)
+            previous = width
+        layers[f"conv{block}"] = nn.Sequential(OrderedDict(parts | {"pool": nn.MaxPool2d(2)}))
+    side = size // 32
+    layers |= {"side": FixedSide(side), "flatten": nn.Flatten(), "dropout": nn.Dropout(0.5)}
+    layers |= {"dense": nn.Linear(512 * side**2, 1024), "relu": nn.ReLU(), "norm": nn.BatchNorm1d(1024)}
+    return nn.Sequential(OrderedDict(layers)), 1024
+
+
+DLIB_LEAST = 103  # pixels a side, below which nothing is left for the last of dlib's unpadded strides
+
 NETS: dict[str, Callable[[int, int], Body]] = {
     "model2020": model2020,
     "vgg-b": vgg_b,
     "base": base,
     "tiny": tiny,
+    "dlib-resnet": dlib_resnet,
+    "vggface": vggface,
 }
 
 
@@ -163,6 +238,65 @@ class GlobalAverage(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, C, H, W) to (n, C)."""
         return x.mean((2, 3))
+
+
+class DlibBlock(nn.Module):
+    """Two 3×3 convolutions beside a short cut, as dlib adds them: what is smaller is filled up with zeros."""
+
+    def __init__(self, channels: int, width: int, *, down: bool = False) -> None:
+        super().__init__()
+        # dlib pads by half the filter where the stride is 1, else not at all.
+        self.conv1 = nn.Conv2d(channels, width, 3, stride=2 if down else 1, padding=0 if down else 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(width)
+        self.down, self.widens, self.channels = down, width > channels, channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, channels, H, W) to (n, width, H, W), or to half that height and width, rounded down."""
+        y = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
+        if self.down:
+            x = F.avg_pool2d(x, 2)
+            y = torch.cat([y, torch.zeros_like(y[:, :, :1])], 2)
+            y = torch.cat([y, torch.zeros_like(y[:, :, :, :1])], 3)
+            y = y[:, :, : x.shape[2], : x.shape[3]]  # one more than before where the side was even
+        if self.widens:
+            return F.relu(torch.cat([x + y[:, : self.channels], y[:, self.channels :]], 1))
+        return F.relu(x + y)
+
+
+class Centred(nn.Module):
+    """Subtract each colour's mean and divide by a number; grey pictures become RGB."""
+
+    def __init__(self, mean: tuple[float, float, float], divisor: float) -> None:
+        super().__init__()
+        self.mean: Tensor
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.divisor = divisor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, 1 or 3, H, W) to (n, 3, H, W)."""
+        return (x - self.mean) / self.divisor
+
+
+class Enlarged(nn.Module):
+    """Enlarge pictures that are too small for a net.
+
+    Args:
+        least: Side from which on they stay as they are.
+        to: Side that smaller ones get.
+        always: Whether the net is made for pictures that are too small; it is then exported so.
+    """
+
+    def __init__(self, least: int, *, to: int, always: bool) -> None:
+        super().__init__()
+        self.least, self.to_side, self.always = least, to, always
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, C, H, W) to the same or to (n, C, to, to)."""
+        if not self.always and (torch.onnx.is_in_onnx_export() or min(x.shape[2:]) >= self.least):
+            return x
+        return F.interpolate(x, size=(self.to_side, self.to_side), mode="bilinear", align_corners=False)
 
 
 class FixedSide(nn.Module):

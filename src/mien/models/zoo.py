@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import platformdirs
 
-from mien.errors import MissingSpec, ModelError, UnknownModel
+from mien.errors import MissingSpec, ModelError, OutputError, UnknownModel
 from mien.files import atomic_path
 from mien.models.spec import SPEC_KEY, ModelSpec
 
@@ -126,7 +126,10 @@ def add_model(source: Path, spec: ModelSpec, *, models_dir: Path | None = None) 
     with suppress(MissingSpec):
         read_spec(source)
     folder = models_dir or user_dir()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the models directory '{folder}': {error.strerror}; name another one") from error
     target = folder / f"{spec.name}.onnx"
     write_with_spec(source, target, spec)
     return target

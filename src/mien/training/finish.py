@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mien.data.dataset import Dataset
 from mien.data.votes import majority
@@ -15,15 +15,17 @@ from mien.errors import DatasetError, RunError
 from mien.evaluation.calibration import fit_temperature
 from mien.labels import FERPLUS
 from mien.models.export import Parity, Storage, check_parity, export, torch_logits
-from mien.models.nets import Net, normalize
+from mien.models.nets import Net, freeze, normalize
 from mien.models.spec import ModelSpec
 from mien.models.zoo import write_with_spec
 from mien.structures import FloatArray
 from mien.training.checkpoint import load_average
-from mien.training.fit import CHECKPOINT, fitted_pictures
+from mien.training.fit import CHECKPOINT, fitted_pictures, read_metrics
 from mien.vision.preprocess import preprocess
 
 N_STATISTICS = 8192  # pictures that batch statistics are taken from
+CHUNK = 256  # pictures that statistics are taken of at a time
+LARGE = 112  # pixels a side, above which it is a quarter of that, or a deep net's features would take many GB
 N_PARITY = 512  # pictures on which the export is compared with PyTorch
 
 
@@ -47,7 +49,7 @@ def export_run(
         RunError: The run has no checkpoint yet, or was fitted on a selection of other data.
         OutputError: The file cannot be written.
     """
-    if not (run / CHECKPOINT).exists():
+    if not (run / CHECKPOINT).exists() or not read_metrics(run):  # one that starts from weights has one at once
         raise RunError(f"{run} has no checkpoint yet; go on with it: mien train --resume {run}")
     net, spec = load_average(run / CHECKPOINT)
     settle_norms(net, fitted_pictures(run, dataset), spec)
@@ -78,17 +80,20 @@ def settle_norms(net: Net, train: Dataset, spec: ModelSpec) -> None:
     Args:
         net: The averaged net.
         train: Pictures it was trained on; a fixed random choice of them is used.
-        spec: Says how they are preprocessed.
+        spec: Says how they are preprocessed, and which parts were frozen and so keep their statistics.
     """
-    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
-    for norm in norms:
+    frozen = freeze(net, cast(Any, spec.recipe.get("freeze", ())))
+    for norm in net.modules():
+        if not isinstance(norm, _BatchNorm) or norm in frozen:
+            continue
         norm.reset_running_stats()
         norm.momentum = None  # the plain mean over all batches
         norm.train()
     chosen = np.random.default_rng(0).permutation(len(train))[:N_STATISTICS]
-    pixels = torch.from_numpy(preprocess(train.images[chosen], spec.preprocess))
-    for chunk in torch.split(pixels, 256):
-        net(normalize(chunk.permute(0, 3, 1, 2).float(), spec.preprocess.normalize))
+    size = CHUNK if spec.preprocess.size <= LARGE else CHUNK // 4
+    for rows in np.array_split(chosen, -(-len(chosen) // size)):  # of nearly equal sizes, as each counts the same
+        pixels = torch.from_numpy(preprocess(train.images[rows], spec.preprocess))
+        net(normalize(pixels.permute(0, 3, 1, 2).float(), spec.preprocess.normalize))
     net.eval()
 
 

@@ -11,8 +11,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -26,13 +26,15 @@ from mien.config import Stage, TrainConfig, from_dict
 from mien.data.audit import BoolArray, Selection
 from mien.data.augment import augment
 from mien.data.dataset import Dataset
-from mien.errors import DatasetError, RunError
+from mien.errors import ConfigError, DatasetError, RunError
 from mien.files import atomic_path
 from mien.labels import FERPLUS
 from mien.machine import git_commit
-from mien.models.nets import Net, build_net, normalize
-from mien.models.spec import Head, ModelSpec
-from mien.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from mien.models.backbones import Weights, calibrate_norms, fill, of_spec, read_weights
+from mien.models.nets import Net, build_net, freeze, normalize
+from mien.models.spec import Head, ModelSpec, Preprocess
+from mien.structures import ImageArray
+from mien.training.checkpoint import Checkpoint, load_average, load_checkpoint, save_checkpoint
 from mien.training.environment import fastest_precision, training_facts
 from mien.vision.preprocess import preprocess
 
@@ -49,6 +51,8 @@ EMA_EVERY = 4  # steps between updates of the average; with decay⁴ it is the s
 class Reporter(Protocol):
     """Who wants to hear how a run goes; `cli` draws it."""
 
+    def begun(self, origin: str) -> None: ...
+
     def step(self, epoch: int, done: int, total: int, loss: float, images_per_second: float) -> None: ...
 
     def epoch(self, row: Mapping[str, float]) -> None: ...
@@ -56,6 +60,8 @@ class Reporter(Protocol):
 
 class Silent:
     """A reporter that says nothing."""
+
+    def begun(self, origin: str) -> None: ...
 
     def step(self, epoch: int, done: int, total: int, loss: float, images_per_second: float) -> None: ...
 
@@ -101,7 +107,7 @@ def start(
             one nevertheless, so that its fingerprint is that of the data.
         audit_path: Where the audit that they were chosen by was read from; noted.
         devices: How many graphics cards, or processes where there are none, share each batch.
-        report: Hears of every step and epoch.
+        report: Hears what the net starts from, and of every step and epoch.
 
     Returns:
         Path of the last checkpoint.
@@ -109,9 +115,14 @@ def start(
     Raises:
         RunError: The folder exists already.
         DatasetError: The data has not enough pictures to train on, or the selection is of other data.
+        ConfigError: What is to be frozen is not there, or the weights to start from are of another net.
+        ModelError: The weights to start from cannot be read, or don't fit.
     """
     if (run / CONFIG).exists():
         raise RunError(f"{run} is a run already; go on with it (mien train --resume {run}) or name another --run")
+    if (run / CHECKPOINT).exists():
+        raise RunError(f"{run} holds a checkpoint, but not how it was trained; name another --run")
+    weights = _weights(config) if config.init else None
     precision = _agreed_precision(devices) if config.precision == "auto" else config.precision
     fabric = _fabric(precision, devices)
     fabric.launch()  # each of several processes comes to here; past this point all of them have looked for an old run
@@ -122,7 +133,10 @@ def start(
         )
     chosen = dataset.split("train") if selection is None else dataset.select(selection.rows)
     train = _train_tensors(chosen, config, world=fabric.world_size)
-    spec = _spec(config, dataset, selection)
+    spec = _spec(config, dataset, selection, weights)
+    net = _net(config, spec)
+    freeze(net, config.freeze)  # says what is wrong before there is a folder
+    origin = "" if weights is None else _load(net, weights, config, spec, train)
     data = {"name": dataset.name, "fingerprint": dataset.fingerprint, "path": str(data_path or "")}
     if audit_path is not None:
         data["audit"] = str(audit_path)
@@ -131,6 +145,7 @@ def start(
         "commit": git_commit(),
         "precision": precision,
         "devices": devices,
+        "init": origin,
         "data": data if selection is None else data | _note(selection),
         "spec": json.loads(spec.to_json()),
     }
@@ -139,8 +154,15 @@ def start(
         if selection is not None:
             _write_rows(run / ROWS, selection.rows)
         _write_json(run / ENVIRONMENT, environment)
+        if weights is not None:  # a resumed run reads them here
+            begun = Checkpoint(net=net, average=copy.deepcopy(net), optimizer=_optimizer(net, config))
+            save_checkpoint(run / CHECKPOINT, begun, spec=spec, epochs_done=0)
         _write_json(run / CONFIG, asdict(config))  # last, since it is what makes the folder a run
-    return _fit(config, spec, train, dataset, run, fabric, report or Silent())
+    fabric.barrier()
+    report = report or Silent()
+    if origin:
+        report.begun(origin)
+    return _fit(config, spec, train, dataset, run, fabric, report)
 
 
 def resume(run: Path, dataset: Dataset, *, report: Reporter | None = None) -> Path:
@@ -245,14 +267,46 @@ def read_metrics(run: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in lines]
 
 
+def _weights(config: TrainConfig) -> Weights:
+    """Read what a recipe starts from."""
+    path = Path(config.init)
+    if (path / CHECKPOINT).exists():
+        path = path / CHECKPOINT
+    if path.suffix == ".safetensors":
+        net, spec = load_average(path)
+        weights = of_spec(spec, net.state_dict())
+    else:
+        weights = read_weights(config.init)
+    if weights.arch != config.net:
+        raise ConfigError(
+            f"{config.init} has weights of net '{weights.arch}', the recipe trains '{config.net}'; "
+            f"take a recipe of that net, or add --set net={weights.arch}"
+        )
+    return weights
+
+
+def _net(config: TrainConfig, spec: ModelSpec) -> Net:
+    """Build a run's net, with the random weights of its seed."""
+    torch.manual_seed(config.seed)
+    return build_net(config.net, config.preprocess, {head.labels.name: len(head.labels) for head in spec.heads})
+
+
+def _load(net: Net, weights: Weights, config: TrainConfig, spec: ModelSpec, train: Tensors) -> str:
+    """Put the weights to start from into a net, in place; return a line about them."""
+    origin = fill(net, weights, preprocess=config.preprocess, labels=[head.labels for head in spec.heads])
+    if weights.convolutions:  # their batch statistics are unknown, so they are taken from the first batch
+        pictures, _ = next(_batches(train, config, config.stage_of(0), epoch=0, rank=0, world=1))
+        calibrate_norms(net, normalize(pictures, config.preprocess.normalize))
+    return origin
+
+
 def _fit(
     config: TrainConfig, spec: ModelSpec, train: Tensors, dataset: Dataset, run: Path, fabric: Fabric, report: Reporter
 ) -> Path:
     torch.set_num_threads(max((os.cpu_count() or 1) // fabric.world_size, 1))
-    torch.manual_seed(config.seed)
     valid = _tensors(dataset.split("valid"), config) if (dataset.splits == 1).any() else None
-    heads = {head.labels.name: len(head.labels) for head in spec.heads}
-    net = build_net(config.net, config.preprocess, heads)
+    net = _net(config, spec)
+    resting = freeze(net, config.freeze)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     average = copy.deepcopy(net).requires_grad_(False).eval()
     optimizer = _optimizer(net, config)
@@ -267,11 +321,13 @@ def _fit(
         began = time.perf_counter()
         losses = []
         model.train()
+        for norm in resting:
+            norm.eval()
         batches = _batches(train, config, stage, epoch=epoch, rank=fabric.global_rank, world=fabric.world_size)
         for step, (pictures, targets) in enumerate(batches):
             step_overall = epoch * steps_per_epoch + step
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(config, step_overall / steps_per_epoch)
+                group["lr"] = learning_rate(config, step_overall / steps_per_epoch) * group["share"]
             logits = model(normalize(fabric.to_device(pictures), config.preprocess.normalize))
             loss = _loss(logits, fabric.to_device(targets), config)
             optimizer.zero_grad()
@@ -341,9 +397,7 @@ def _batches(
     mixes = config.mixup_alpha > 0 and (config.mixup_epochs == 0 or epoch < config.mixup_epochs)
     for start in range(0, len(shuffled) - config.batch_size + 1, config.batch_size):
         index = torch.from_numpy(shuffled[start : start + config.batch_size][rank::world])
-        pictures = augment(
-            data.pictures[index], config.augment, size=stage.size, strength=stage.augment, generator=generator
-        )
+        pictures = _sample(data.pictures[index], config, stage.size, strength=stage.augment, generator=generator)
         targets = data.targets[index]
         votes, has_votes = data.votes[index], data.has_votes[index]
         share, partner = 1.0, targets
@@ -357,6 +411,12 @@ def _batches(
             pictures.contiguous(memory_format=torch.channels_last),
             Targets(targets, partner, share, votes, has_votes),
         )
+
+
+def _sample(pixels: Tensor, config: TrainConfig, size: int, *, strength: float, generator: torch.Generator) -> Tensor:
+    """Augment pictures, bring them to a stage's size and grey ones to the channels of the net."""
+    pictures = augment(pixels, config.augment, size=size, strength=strength, generator=generator)
+    return pictures if pictures.shape[1] == config.preprocess.channels else pictures.expand(-1, 3, -1, -1)
 
 
 def _loss(logits: Mapping[str, Tensor], targets: Targets, config: TrainConfig) -> Tensor:
@@ -385,7 +445,7 @@ def _validate(net: Net, data: Tensors, config: TrainConfig, *, size: int) -> dic
     correct, loss = 0, 0.0
     for start in range(0, len(data.targets), 256):
         part = slice(start, start + 256)
-        pictures = augment(data.pictures[part], config.augment, size=size, strength=0, generator=torch.Generator())
+        pictures = _sample(data.pictures[part], config, size, strength=0, generator=torch.Generator())
         pictures = normalize(pictures, config.preprocess.normalize).contiguous(memory_format=torch.channels_last)
         logits = next(iter(net(pictures.to(device)).values())).cpu()
         correct += int((logits.argmax(1) == data.targets[part]).sum())
@@ -406,12 +466,12 @@ def _floats(net: Net) -> list[Tensor]:
 
 
 def _optimizer(net: Net, config: TrainConfig) -> torch.optim.SGD:
-    decayed = [p for p in net.parameters() if p.ndim > 1]
-    others = [p for p in net.parameters() if p.ndim <= 1]
-    groups: Iterable[dict[str, object]] = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
+    groups: list[dict[str, object]] = []
+    for part, share in ((net.body, config.body_rate), (net.heads, 1.0)):
+        learning = [p for p in part.parameters() if p.requires_grad]
+        decayed, others = [p for p in learning if p.ndim > 1], [p for p in learning if p.ndim <= 1]
+        groups.append({"params": decayed, "weight_decay": config.weight_decay, "share": share})
+        groups.append({"params": others, "weight_decay": 0.0, "share": share})
     return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, nesterov=True, fused=True)
 
 
@@ -439,7 +499,7 @@ def _train_tensors(pictures: Dataset, config: TrainConfig, *, world: int) -> Ten
 
 
 def _tensors(split: Dataset, config: TrainConfig) -> Tensors:
-    pictures = torch.from_numpy(preprocess(split.images, config.preprocess))
+    pictures = torch.from_numpy(preprocess(split.images, _stored(split.images, config.preprocess)))
     targets = torch.from_numpy(split.targets)
     if split.votes is None:
         return Tensors(pictures, targets, torch.zeros(len(targets), len(FERPLUS)), torch.zeros(len(targets)))
@@ -450,16 +510,26 @@ def _tensors(split: Dataset, config: TrainConfig) -> Tensors:
     return Tensors(pictures, targets, faces / faces.sum(1, keepdim=True).clamp(min=1), counted.float())
 
 
+def _stored(images: ImageArray, wanted: Preprocess) -> Preprocess:
+    """Return how pictures lie in memory: no larger nor more colourful than they are, as `_sample` brings the rest."""
+    if wanted.equalize:
+        return wanted
+    height, width, channels = images.shape[1:]
+    size = min(wanted.size, max(height, width, 8))
+    return replace(wanted, size=size, channels=min(wanted.channels, channels))
+
+
 def _without_blanks(data: Tensors) -> Tensors:
     flat = data.pictures.flatten(1)
     kept = flat.amax(1) > flat.amin(1)
     return Tensors(data.pictures[kept], data.targets[kept], data.votes[kept], data.has_votes[kept])
 
 
-def _spec(config: TrainConfig, dataset: Dataset, selection: Selection | None) -> ModelSpec:
+def _spec(config: TrainConfig, dataset: Dataset, selection: Selection | None, weights: Weights | None) -> ModelSpec:
     heads = [Head(dataset.labels)]
     if dataset.votes is not None and config.ferplus_weight > 0 and dataset.labels.name != FERPLUS.name:
         heads.append(Head(FERPLUS))
+    named = {"name": config.name or config.net, "init": Path(config.init).name}  # a model tells no folder of its maker
     return ModelSpec(
         name=config.name or config.net,
         arch=config.net,
@@ -469,8 +539,9 @@ def _spec(config: TrainConfig, dataset: Dataset, selection: Selection | None) ->
             "name": dataset.name,
             "fingerprint": dataset.fingerprint,
             **({} if selection is None else selection.facts),
+            **({} if weights is None else {"init": weights.origin}),
         },
-        recipe=json.loads(json.dumps(asdict(config) | {"name": config.name or config.net})),
+        recipe=json.loads(json.dumps(asdict(config) | named)),
     )
 
 
