@@ -13,7 +13,6 @@ import pytest
 import torch
 from torch import nn
 
-from mien.data.synthetic import draw_faces
 from mien.errors import MissingExtra, ModelError, UnknownModel
 from mien.labels import FER2013, FERPLUS, LabelSet
 from mien.models.backbones import (

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from mien.errors import ConfigError
-from mien.models.nets import NETS, Net, ResidualBlock, build_net, normalize
+from mien.models.nets import NETS, DlibBlock, Net, ResidualBlock, build_net, freeze, normalize
 from mien.models.spec import Preprocess
 
 HEADS = {"fer2013": 7, "ferplus": 8}
@@ -59,6 +59,79 @@ def test_vgg_b_has_eight_convolutions() -> None:
 
 def test_the_prototype_has_three_convolutions() -> None:
     assert count(build_net("model2020", Preprocess(), HEADS), nn.Conv2d) == 3
+
+
+def test_dlibs_net_has_29_convolutions() -> None:
+    net = build_net("dlib-resnet", Preprocess(size=112, channels=3, normalize="none"), HEADS)
+    assert count(net, nn.Conv2d) == count(net, nn.BatchNorm2d) == 29
+    assert n_parameters(net.body) == 5_578_272
+
+
+def test_vggface_has_the_thirteen_convolutions_of_vgg16() -> None:
+    net = build_net("vggface", Preprocess(size=32, channels=3, normalize="none"), HEADS)
+    assert count(net, nn.Conv2d) == 13
+    assert sum(p.numel() for name, p in net.named_parameters() if ".conv" in name) == 14_714_688  # as Keras counts
+
+
+@pytest.mark.parametrize(("side", "short"), [(7, 3), (8, 3)])
+def test_dlibs_block_fills_up_with_zeros_what_its_convolutions_leave(side: int, short: int) -> None:
+    """Of 8 pixels the unpadded stride leaves 3, the pooled short cut 4; 4 more channels have no short cut."""
+    block = DlibBlock(2, 6, down=True).eval()
+    x = torch.rand(1, 2, side, side)
+    with torch.inference_mode():
+        result, pooled = block(x), nn.functional.avg_pool2d(x, 2)
+        branch = block.norm2(block.conv2(block.norm1(block.conv1(x)).relu()))
+    assert (branch.shape[2], result.shape[2]) == (short, side // 2)
+    expected = torch.zeros(1, 6, side // 2, side // 2)
+    expected[:, :2] += pooled
+    expected[:, :, :short, :short] += branch
+    torch.testing.assert_close(result, expected.relu())
+
+
+@pytest.mark.parametrize("arch", ["dlib-resnet", "vggface"])
+def test_a_face_net_sees_a_grey_picture_as_rgb_of_equal_channels(arch: str) -> None:
+    net = build_net(arch, Preprocess(size=48, normalize="none"), HEADS).eval()
+    grey = torch.rand(2, 1, 48, 48) * 255
+    with torch.inference_mode():
+        torch.testing.assert_close(net(grey)["fer2013"], net(grey.expand(-1, 3, -1, -1))["fer2013"])
+
+
+def test_dlibs_net_enlarges_what_is_too_small_for_its_strides() -> None:
+    net = build_net("dlib-resnet", Preprocess(size=112, channels=3, normalize="none"), HEADS).eval()
+    x = torch.rand(1, 3, 48, 48) * 255
+    with torch.inference_mode():
+        enlarged = nn.functional.interpolate(x, size=(112, 112), mode="bilinear")
+        torch.testing.assert_close(net(x)["fer2013"], net(enlarged)["fer2013"], atol=1e-4, rtol=1e-4)
+        assert net.body(torch.rand(1, 3, 103, 103)).isfinite().all()  # the least that goes as it is
+
+
+def test_frozen_parts_do_not_learn_and_the_others_do() -> None:
+    net = build_net("base", Preprocess(), HEADS)
+    norms = freeze(net, ["body.0", "body.2.first"])
+    fixed = {name for name, p in net.named_parameters() if not p.requires_grad}
+    assert fixed == {n for n, _ in net.named_parameters() if n.startswith(("body.0.", "body.2.first."))}
+    assert norms == [net.body[0][1], net.body[2].first[1]]
+
+
+def test_freezing_one_part_leaves_those_whose_name_goes_on_alone() -> None:
+    net = build_net("base", Preprocess(), HEADS)
+    freeze(net, ["body.1"])
+    assert not net.body[1][0].weight.requires_grad
+    assert net.body[0][0].weight.requires_grad
+    assert all(p.requires_grad for p in net.body[10].parameters())
+
+
+@pytest.mark.parametrize("part", ["boby", "", "body.0.weight", "body.99"])
+def test_an_unknown_part_lists_the_known_ones(part: str) -> None:
+    with pytest.raises(
+        ConfigError, match=rf"cannot freeze '{part}', the net has no such part; choose from body, body\.0"
+    ):
+        freeze(build_net("tiny", Preprocess(), HEADS), [part])
+
+
+def test_something_must_be_left_to_learn() -> None:
+    with pytest.raises(ConfigError, match="everything is frozen"):
+        freeze(build_net("tiny", Preprocess(), HEADS), ["body", "heads"])
 
 
 @pytest.mark.parametrize("attention", [False, True])

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -17,16 +18,20 @@ from mien.config import Precision, Stage, TrainConfig
 from mien.data.audit import Selection
 from mien.data.dataset import Dataset
 from mien.data.synthetic import draw_faces
-from mien.errors import DatasetError, RunError
-from mien.labels import FERPLUS
+from mien.errors import ConfigError, DatasetError, ModelError, RunError
+from mien.labels import FERPLUS, LabelSet
+from mien.models.export import WithPixels
 from mien.models.spec import Preprocess
+from mien.models.zoo import read_spec
 from mien.training.checkpoint import load_average
+from mien.training.finish import export_run
 from mien.training.fit import (
     CHECKPOINT,
     CONFIG,
     ENVIRONMENT,
     ROWS,
     Silent,
+    _batches,
     _tensors,
     fitted_pictures,
     learning_rate,
@@ -35,6 +40,7 @@ from mien.training.fit import (
     resume,
     start,
 )
+from mien.vision.classify import OnnxClassifier
 
 EPOCHS = 4
 
@@ -372,6 +378,189 @@ def test_votes_for_no_expression_do_not_count() -> None:
     assert result.has_votes.tolist() == [1, 0, 0]
     assert result.votes[0].tolist() == [0, 0.75, 0.25, 0, 0, 0, 0, 0]
     assert result.votes.shape == (3, len(FERPLUS))
+
+
+MINE = LabelSet("mine", ("calm", "cross", "glad", "scared", "sad", "awed", "plain"))
+
+
+class Listener(Silent):
+    """Keeps what a run says it starts from."""
+
+    said = ""
+
+    def begun(self, origin: str) -> None:
+        self.said += origin
+
+
+def other_dataset() -> Dataset:
+    """Return faces under labels that no model knows."""
+    return replace(small_dataset(seed=1), labels=MINE, votes=None, name="faces")
+
+
+def further_config(init: Path, **changes: object) -> TrainConfig:
+    return replace(small_config(), init=str(init), freeze=("body.0",), body_rate=0.1, mixup_alpha=0.0, **changes)  # type: ignore[arg-type]
+
+
+def test_a_run_starts_from_weights_with_new_heads_and_says_so(undisturbed: Path, tmp_path: Path) -> None:
+    listener = Listener()
+    start(further_config(undisturbed), other_dataset(), tmp_path / "run", report=listener)
+    line = "started from tiny (drawn): loaded body; left out head fer2013, head ferplus; new head mine"
+    assert listener.said == line
+    config, environment = read_run(tmp_path / "run")
+    assert (environment["init"], config.init) == (line, str(undisturbed))
+    spec = load_average(tmp_path / "run" / CHECKPOINT)[1]
+    assert spec.names == ("mine",)
+    assert spec.trained_on["init"] == "tiny (drawn)"
+    assert spec.recipe["init"] == undisturbed.name  # not in whose folder it lay
+
+
+def test_the_first_step_is_taken_from_the_average_of_the_run_before(undisturbed: Path, tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        start(further_config(undisturbed / CHECKPOINT), small_dataset(), tmp_path / "run", report=Interrupter(0, 1))
+    before, begun = load_file(undisturbed / CHECKPOINT), load_file(tmp_path / "run" / CHECKPOINT)
+    assert begun.keys() == {name for name in before if not name.startswith("momentum.")}
+    for part in ("net", "average"):
+        names = [name.removeprefix("net.") for name in begun if name.startswith("net.")]
+        assert [n for n in names if not torch.equal(begun[f"{part}.{n}"], before[f"average.{n}"])] == []
+
+
+def test_a_frozen_part_stays_bit_for_bit_and_the_rest_learns(undisturbed: Path, tmp_path: Path) -> None:
+    start(further_config(undisturbed), other_dataset(), tmp_path / "run")
+    before, after = load_file(undisturbed / CHECKPOINT), load_file(tmp_path / "run" / CHECKPOINT)
+    frozen = [name for name in before if name.startswith("average.body.0.")]
+    assert len(frozen) == 6  # a convolution, weights and statistics of its norm
+    for part in ("net", "average"):
+        assert [n for n in frozen if not torch.equal(after[n.replace("average", part, 1)], before[n])] == []
+    assert not torch.equal(after["net.body.1.0.weight"], before["average.body.1.0.weight"])
+    assert not torch.equal(after["net.body.1.1.running_mean"], before["average.body.1.1.running_mean"])
+    assert not any(name.startswith("momentum.body.0.") for name in after)
+
+
+def test_an_export_keeps_the_statistics_of_a_frozen_part(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(further_config(undisturbed), other_dataset(), tmp_path / "run")
+    nets = []
+    monkeypatch.setattr("mien.training.finish.export", lambda net, *_, **__: nets.append(net))
+    monkeypatch.setattr("mien.training.finish.check_parity", lambda *_: None)
+    export_run(tmp_path / "run", other_dataset())
+    before = load_average(tmp_path / "run" / CHECKPOINT)[0]
+    assert torch.equal(nets[0].body[0][1].running_mean, before.body[0][1].running_mean)
+    assert torch.equal(nets[0].body[0][1].running_var, before.body[0][1].running_var)
+    assert not torch.equal(nets[0].body[1][1].running_mean, before.body[1][1].running_mean)
+
+
+def test_a_slow_body_hardly_moves_while_its_heads_learn(undisturbed: Path, tmp_path: Path) -> None:
+    config = replace(further_config(undisturbed), freeze=(), body_rate=1e-6)
+    start(config, small_dataset(), tmp_path / "run")
+    before, after = load_file(undisturbed / CHECKPOINT), load_file(tmp_path / "run" / CHECKPOINT)
+    body, head = "body.1.0.weight", "heads.fer2013.weight"
+    assert 0 < (after[f"net.{body}"] - before[f"average.{body}"]).abs().max() < 1e-5
+    assert (after[f"net.{head}"] - before[f"average.{head}"]).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("at", [(0, 3), (1, 0), (2, 2)])
+def test_a_resumed_run_needs_the_weights_it_started_from_no_more(
+    undisturbed: Path, tmp_path: Path, at: tuple[int, int]
+) -> None:
+    (tmp_path / "weights.safetensors").write_bytes((undisturbed / CHECKPOINT).read_bytes())
+    config = further_config(tmp_path / "weights.safetensors")
+    start(config, small_dataset(), tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        start(config, small_dataset(), tmp_path / "run", report=Interrupter(*at))
+    (tmp_path / "weights.safetensors").unlink()
+    resume(tmp_path / "run", small_dataset())
+    assert_same_weights(tmp_path / "run", tmp_path / "whole")
+
+
+def test_a_run_starts_from_an_exported_model(undisturbed: Path, tmp_path: Path) -> None:
+    """Its batch norms were folded away, so they take their statistics from the first batch."""
+    path, _ = export_run(undisturbed, small_dataset(), target=tmp_path / "tiny.onnx", storage="float32")
+    config = replace(further_config(path), freeze=(), stages=(Stage(size=24, epochs=1, augment=0),))
+    with pytest.raises(Interrupted):
+        start(config, small_dataset(), tmp_path / "run", report=Interrupter(0, 1))
+    net, spec = load_average(tmp_path / "run" / CHECKPOINT)
+    pictures = torch.from_numpy(draw_faces(5, seed=3, size=24).images)
+    classifier = OnnxClassifier(path)
+    temperatures = [head.temperature for head in classifier.spec.heads]
+    with torch.inference_mode():
+        got = WithPixels(net, "standardize", temperatures)(pictures)[0].numpy()
+    np.testing.assert_allclose(got, classifier.predict_proba(list(pictures.numpy())), atol=1e-4)
+    assert spec.trained_on["init"] == "tiny (drawn)"
+    assert (net.body[0][1].running_var - 1).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"net": "base"}, ConfigError, "has weights of net 'tiny', the recipe trains 'base'; .* --set net=tiny"),
+        ({"freeze": ("body.7",)}, ConfigError, "cannot freeze 'body.7', the net has no such part"),
+        ({"preprocess": Preprocess(size=24, channels=3)}, ModelError, "the recipe's net has"),
+        ({"init": "runs/none.safetensors"}, RunError, "cannot read checkpoint"),
+    ],
+)
+def test_weights_that_do_not_fit_leave_no_run_behind(
+    undisturbed: Path, tmp_path: Path, changes: dict[str, object], error: type[Exception], message: str
+) -> None:
+    config = replace(further_config(undisturbed), **changes)  # type: ignore[arg-type]
+    with pytest.raises(error, match=message):
+        start(config, small_dataset(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_without_its_settings_is_left_alone(undisturbed: Path, tmp_path: Path) -> None:
+    (tmp_path / CHECKPOINT).write_bytes(b"weights")
+    with pytest.raises(RunError, match="holds a checkpoint, but not how it was trained; name another --run"):
+        start(small_config(), small_dataset(), tmp_path)
+    assert (tmp_path / CHECKPOINT).read_bytes() == b"weights"
+
+
+def test_a_run_that_has_only_begun_is_not_exported(undisturbed: Path, tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        start(further_config(undisturbed), small_dataset(), tmp_path / "run", report=Interrupter(0, 1))
+    with pytest.raises(RunError, match="has no checkpoint yet; go on with it"):
+        export_run(tmp_path / "run", small_dataset())
+
+
+def test_grey_pictures_lie_small_in_memory_and_reach_a_large_net_in_colour() -> None:
+    config = TrainConfig(
+        net="tiny", preprocess=Preprocess(size=64, channels=3), stages=(Stage(size=64, epochs=1, augment=0),),
+        batch_size=16,
+    )  # fmt: skip
+    dataset = draw_faces(16, seed=0, size=24)
+    tensors = _tensors(dataset, config)
+    assert tensors.pictures.shape == (16, 24, 24, 1)
+    pictures, targets = next(_batches(tensors, config, config.stages[0], epoch=0, rank=0, world=1))
+    assert pictures.shape == (16, 3, 64, 64)
+    assert torch.equal(pictures[:, 0], pictures[:, 2])
+    order = [dataset.targets.tolist().index(target) for target in targets.first.tolist()]
+    wanted = cv2.resize(dataset.images[order[0], :, :, 0], (64, 64), interpolation=cv2.INTER_LINEAR)
+    same = [np.abs(picture[0].numpy() - wanted).max() < 1 for picture in pictures]
+    assert any(same)  # as it would be resized for a prediction
+
+
+def test_one_command_fine_tunes_on_a_folder_of_other_classes(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from commands import run as run_command  # not on the path of the scripts that import this file
+
+    monkeypatch.chdir(tmp_path)
+    faces = draw_faces(210, seed=2, size=40)
+    for i, (image, target) in enumerate(zip(faces.images, faces.targets, strict=True)):
+        if target in (0, 3, 5):
+            folder = tmp_path / "faces" / ("grumpy", "", "", "beaming", "", "startled")[target]
+            folder.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(folder / f"{i}.png"), cv2.cvtColor(image, cv2.COLOR_GRAY2BGR))
+    settings = ["net=tiny", "batch_size=8", "stages=[{size=24,epochs=3,augment=0.2}]", "preprocess.size=24"]
+    flags = [word for setting in (*settings, "precision=32-true") for word in ("--set", setting)]
+    command = ("train", "finetune", "--data", "faces", "--init", undisturbed, "--freeze", "body.0", "--run", "run")
+    assert run_command(*command, *flags) == 0
+    assert "loaded body; left out head fer2013, head ferplus; new head faces" in capsys.readouterr().out
+    spec = read_spec(Path("run/finetuned.onnx"))
+    assert spec.labels.labels == ("beaming", "grumpy", "startled")
+    assert spec.recipe["freeze"] == ["body.0"]
+    assert run_command("train", "--resume", "run", "--init", "base") == 2
+    assert "a resumed run goes on from its own checkpoint" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ def fill(net: Net, weights: Weights, *, preprocess: Preprocess, labels: Iterable
     taken = []
     for own in labels:
         for theirs in weights.heads:
-            if theirs.labels == own.labels:
+            if theirs.labels == own.labels and f"heads.{theirs.name}.weight" in weights.tensors:
                 given |= {f"heads.{own.name}.{p}": weights.tensors[f"heads.{theirs.name}.{p}"] for p in HEAD}
                 taken.append(theirs)
                 break
