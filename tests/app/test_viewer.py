@@ -1,0 +1,73 @@
+"""The window of `mien live` obeys its keys."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hands import press, until
+from mien.camera import Camera
+from mien.recognizer import Recognizer
+from mien.recording import Recorder
+from mien.vision.detect import WholeImage
+
+
+@pytest.fixture
+def tidied() -> Iterator[None]:
+    """Collect garbage once the window is gone: what Tk made may be deleted in Tk's own thread alone."""
+    yield
+    gc.collect()
+
+
+@pytest.fixture
+def viewer(display: None, tidied: None, tmp_path: Path, clip: Path, tiny_model: Path) -> Iterator[Any]:
+    """A stream of the astronaut, with two models to go through."""
+    from mien.app.viewer import Viewer
+
+    viewer = Viewer(
+        partial(Camera, clip, as_camera=True),
+        ["base", str(tiny_model)],
+        partial(Recognizer, WholeImage()),
+        partial(Recorder, csv=tmp_path / "faces.csv"),
+        saves=tmp_path / "saves",
+        half_life=0.3,
+        top=2,
+    )
+    until(viewer.root, lambda: viewer.shown is not None, "the stream is seen")
+    yield viewer
+    if not viewer.closed:
+        viewer.close()
+
+
+def test_its_keys_save_pause_change_the_model_and_quit(viewer: Any, tmp_path: Path) -> None:
+    saves = tmp_path / "saves"
+    for key, pattern in (("c", "snapshot-*.png"), ("f", "*-track1-*.png"), ("s", "statistics-*/statistics.json")):
+        press(key)
+        until(viewer.root, lambda pattern=pattern: list(saves.glob(pattern)), f"{key} has saved {pattern}")
+    press("m")
+    until(viewer.root, lambda: viewer.models[0] != "base", "the next model sees")
+    press("space")
+    until(viewer.root, lambda: viewer.worker.paused, "it stands still")
+    press("space")
+    until(viewer.root, lambda: not viewer.worker.paused, "it goes on")
+    press("q")
+    until(viewer.root, lambda: viewer.closed, "it is closed")
+    viewer.worker.close(wait=None)
+    assert (tmp_path / "faces.csv").read_text().count("\n") > 1
+    assert viewer.failure is None
+
+
+def test_a_stream_that_cannot_be_opened_is_told_by_an_error(display: None, tidied: None, tmp_path: Path) -> None:
+    from mien.app.viewer import watch
+    from mien.errors import MienError
+
+    with pytest.raises(MienError, match=r"no file or folder 'nothing\.mp4'"):
+        watch(
+            partial(Camera, "nothing.mp4", as_camera=True), ["base"], partial(Recognizer, WholeImage()), Recorder,
+            saves=tmp_path, half_life=0.3, top=1,
+        )  # fmt: skip
