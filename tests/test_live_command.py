@@ -167,7 +167,7 @@ class TestWhatIsLeft:
     def test_statistics_of_the_whole_clip(self, seen: Path) -> None:
         folder = seen / "new" / "out"
         assert {path.name for path in folder.iterdir()} == {
-            "statistics.json", "statistics-bars.png", "statistics-timeline.png",
+            "statistics.json", "statistics-bars.png", "statistics-timeline.png", "statistics-tracks.png",
         }  # fmt: skip
         statistics = json.loads((folder / "statistics.json").read_text())
         assert (statistics["frames"], statistics["tracks"]) == (25, 2)

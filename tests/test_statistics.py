@@ -163,6 +163,30 @@ class TestTimeline:
         assert json.loads(plain)["faces"] == 1
 
 
+class TestTracks:
+    def test_each_has_its_own_timeline_on_the_bins_of_all(self) -> None:
+        statistics = counted((0.0, [seen(0.75, 1)]), (0.5, [seen(0.25, 1), seen(1.0, 2)]), (2.5, [seen(0.5, 2)]))
+        first, second = statistics.track_timeline(1), statistics.track_timeline(2)
+        assert first.times.tolist() == second.times.tolist() == statistics.timeline().times.tolist()
+        assert (first.faces.tolist(), second.faces.tolist()) == ([2, 0, 0], [1, 0, 1])
+        np.testing.assert_array_equal(first.probabilities[:, 0], [0.5, np.nan, np.nan])
+        np.testing.assert_array_equal(second.probabilities[:, 0], [1.0, np.nan, 0.5])
+
+    def test_merged_bins_keep_each_track(self) -> None:
+        happy = np.random.default_rng(0).integers(0, 5, 3 * MAX_BINS) / 4  # quarters: their sums are exact
+        line = counted(*((float(t), [seen(p, 1), seen(1 - p, 2)]) for t, p in enumerate(happy))).track_timeline(2)
+        assert line.bin_seconds == 4
+        assert line.faces.tolist() == [4] * len(happy[::4])
+        assert line.probabilities[:, 1].tolist() == happy.reshape(-1, 4).mean(axis=1).tolist()
+
+    def test_of_more_than_fit_the_longest_are_shown_in_order_of_appearance(self) -> None:
+        stream = [(float(t), [seen(0.9, 1 + t % 2)] if t < 9 else [seen(0.9, 3)]) for t in range(30)]
+        statistics = counted((0.0, [seen(0.9, 7)]), *stream)
+        assert statistics.longest_tracks(9) == [7, 1, 2, 3]
+        assert statistics.longest_tracks(2) in ([1, 3], [2, 3])
+        assert statistics.longest_tracks(1) == [3]
+
+
 def test_what_is_read_while_another_thread_adds_is_of_one_moment() -> None:
     statistics = Statistics(TWO)
 
@@ -184,7 +208,12 @@ class TestSaving:
     def test_writes_numbers_and_pictures(self, tmp_path: Path) -> None:
         statistics = counted((0, []), (0.5, [seen(0.75)]), (2.5, [seen(0.25)]))
         paths = statistics.save(tmp_path / "new" / "folder")
-        assert [path.name for path in paths] == ["statistics.json", "statistics-bars.png", "statistics-timeline.png"]
+        assert [path.name for path in paths] == [
+            "statistics.json",
+            "statistics-bars.png",
+            "statistics-timeline.png",
+            "statistics-tracks.png",
+        ]
         assert sorted((tmp_path / "new" / "folder").iterdir()) == sorted(paths)
         plain = json.loads(paths[0].read_text(encoding="utf-8"))
         assert plain == statistics.as_dict()

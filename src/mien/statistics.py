@@ -15,13 +15,14 @@ from mien.files import atomic_path
 from mien.labels import LabelSet
 from mien.sinks import make_folder, write_picture
 from mien.structures import UNCERTAIN, Expression, Frame
-from mien.vision.charts import bar_chart, timeline_chart
+from mien.vision.charts import TrackRow, bar_chart, timeline_chart, track_chart
 
 Floats = npt.NDArray[np.float64]
 
 SCHEMA = 1  # of statistics.json; grows when a key goes or changes its meaning
 MAX_GAP = 1.0  # s that a frame stands for at most; a longer silence is a pause, and nobody knows what was shown in it
 MAX_BINS = 600  # of the timeline; even, since bins are merged in pairs
+MAX_ROWS = 12  # of the picture of tracks
 MAX_TRACKS = 1000  # that are told apart; further ones, in a crowd, count in the whole only
 CHART_SIZE = (1200, 640)  # pixels of the saved pictures
 
@@ -44,7 +45,7 @@ class Timeline:
 
 
 class Statistics:
-    """Counts what is seen in a stream of any length; memory hardly grows with it, by a number for each track.
+    """Counts what is seen in a stream of any length; memory hardly grows with it, by some numbers for each track.
 
     A face in a frame counts for the seconds since the frame before, so that a rate that varies distorts nothing: for
     none in the first frame, and for `MAX_GAP` after a pause. The timeline's bins are one second long; where they
@@ -65,6 +66,7 @@ class Statistics:
         self._seconds = 0.0  # from there to the last frame
         self._whole = self._no_faces()
         self._by_track: dict[int, Floats] = {}
+        self._bins_of_track: dict[int, dict[int, Floats]] = {}  # of each bin it was seen in: sums, and its faces
         self._tracks: set[int] = set()
         self._bin_seconds = 1.0
         self._bin_sums = np.zeros((MAX_BINS, len(labels)))
@@ -116,6 +118,26 @@ class Statistics:
             middles = (np.arange(n_bins, dtype=np.float64) + 0.5) * self._bin_seconds
             return Timeline(self._bin_seconds, middles, faces, means)
 
+    def track_timeline(self, track: int) -> Timeline:
+        """Return the mean probabilities of one track, on the bins of `timeline`.
+
+        Raises:
+            KeyError: No such track, or one beyond the `MAX_TRACKS` that are told apart.
+        """
+        with self._lock:
+            line = self.timeline()
+            faces, means = np.zeros_like(line.faces), np.full_like(line.probabilities, np.nan)
+            for place, sums in self._bins_of_track[track].items():
+                faces[place], means[place] = sums[-1], sums[:-1] / sums[-1]
+            return Timeline(line.bin_seconds, line.times, faces, means)
+
+    def longest_tracks(self, n: int) -> list[int]:
+        """Return the numbers of the n tracks seen for the longest time, in the order in which they appeared."""
+        with self._lock:
+            found = list(self._by_track)
+            by_length = sorted(found, key=lambda track: -self._by_track[track][1].sum())
+            return [track for track in found if track in set(by_length[:n])]
+
     def as_dict(self) -> dict[str, object]:
         """Return everything as plain data, for JSON.
 
@@ -155,7 +177,7 @@ class Statistics:
             }
 
     def save(self, folder: str | Path, *, dark: bool = False) -> list[Path]:
-        """Write statistics.json, statistics-bars.png and statistics-timeline.png, each whole or not at all.
+        """Write statistics.json and, as statistics-….png, bars, timeline and tracks, each whole or not at all.
 
         Args:
             folder: Made if missing; files of these names in it are overwritten.
@@ -168,31 +190,47 @@ class Statistics:
             OutputError: The folder cannot be made, or a file not be written.
         """
         with self._lock:
-            plain, shares, line = self.as_dict(), self.shares(), self.timeline()
+            plain, shares, line, tracks = self.as_dict(), self.shares(), self.timeline(), self._track_rows()
+            n_tracks = len(self._tracks)
         bars = bar_chart(shares, size=CHART_SIZE, dark=dark, title="How long each expression was seen")
         title = "Mean probabilities over time"
         areas = timeline_chart(line.times, line.probabilities, self.labels, size=CHART_SIZE, dark=dark, title=title)
+        title = "Each face" if len(tracks) == n_tracks else f"The {len(tracks)} faces seen longest, of {n_tracks:,}"
+        rows = track_chart(line.times, tracks, self.labels, size=CHART_SIZE, dark=dark, title=title)
         folder = Path(folder)
         make_folder(folder)
-        paths = [folder / name for name in ("statistics.json", "statistics-bars.png", "statistics-timeline.png")]
+        paths = [folder / f"statistics{kind}" for kind in (".json", "-bars.png", "-timeline.png", "-tracks.png")]
         with atomic_path(paths[0]) as temporary:
             text = json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False)
             temporary.write_text(text + "\n", encoding="utf-8", newline="\n")
-        write_picture(paths[1], bars)
-        write_picture(paths[2], areas)
+        for path, chart in zip(paths[1:], (bars, areas, rows), strict=True):
+            write_picture(path, chart)
         return paths
+
+    def _track_rows(self) -> list[TrackRow]:
+        """Return what the picture of tracks shows, the longest of them."""
+        return [
+            TrackRow(
+                f"face {track}, {self._by_track[track][1].sum():.0f} s",
+                dict(zip(self._answers, _shares(self._by_track[track]).tolist(), strict=True)),
+                self.track_timeline(track).probabilities,
+            )
+            for track in self.longest_tracks(MAX_ROWS)
+        ]
 
     def _count(self, expression: Expression, weight: float) -> None:
         """Count a face of the newest frame, for so many seconds."""
         one = self._no_faces()
         one[:, self._answers.index(expression.label)] = 1, weight
         self._whole += one
+        place = int(self._seconds // self._bin_seconds)
         track = expression.face.track_id
         if track is not None:
             self._tracks.add(track)
             if track in self._by_track or len(self._by_track) < MAX_TRACKS:
                 self._by_track[track] = self._by_track.get(track, 0) + one
-        place = int(self._seconds // self._bin_seconds)
+                bins = self._bins_of_track.setdefault(track, {})
+                bins[place] = bins.get(place, 0) + np.append(expression.prediction.probabilities, 1.0)
         self._bin_sums[place] += expression.prediction.probabilities
         self._bin_faces[place] += 1
 
@@ -202,6 +240,11 @@ class Statistics:
         for bins in (self._bin_sums, self._bin_faces):
             bins[: MAX_BINS // 2] = bins[0::2] + bins[1::2]
             bins[MAX_BINS // 2 :] = 0
+        for track, fine in self._bins_of_track.items():
+            coarse: dict[int, Floats] = {}
+            for place, sums in fine.items():
+                coarse[place // 2] = coarse.get(place // 2, 0) + sums
+            self._bins_of_track[track] = coarse
 
     def _no_faces(self) -> Floats:
         """Return a count of nothing: faces (row 0) and seconds (row 1) of each answer, shape (2, k + 1)."""

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mien.labels import FER2013
 from mien.structures import ImageArray
-from mien.vision.charts import DARK, LIGHT, bar_chart, timeline_chart
+from mien.vision.charts import DARK, LIGHT, TrackRow, bar_chart, timeline_chart, track_chart
 from mien.vision.draw import COLOURS, UNCERTAIN_COLOUR, Colour
 
 SIZE = (400, 300)
@@ -172,3 +172,41 @@ class TestTimeline:
         labels = ["a label " * 20, "another one " * 20]
         image = timeline_chart([0.5], np.array([[0.5, 0.5]]), labels, size=SIZE, dark=False, title="title " * 50)
         assert image.shape == (300, 400, 3)
+
+
+class TestTracks:
+    def rows(self, n: int = 2) -> list[TrackRow]:
+        probabilities = np.zeros((10, 7))
+        probabilities[:, 3] = 1
+        probabilities[5:] = np.nan
+        return [TrackRow(f"{i}: 5 s", {"happy": 0.75, "sad": 0.25}, probabilities) for i in range(n)]
+
+    def chart(self, tracks: list[TrackRow], *, size: tuple[int, int] = (800, 400), dark: bool = False) -> ImageArray:
+        return track_chart(np.arange(10) + 0.5, tracks, FER2013, size=size, dark=dark, title="Each face")
+
+    def test_the_parts_of_a_bar_are_as_long_as_their_shares(self) -> None:
+        sad = width_of(self.chart(self.rows(1))[45:], COLOURS["sad"])  # which the strip has none of
+        shorter = [row._replace(shares={"happy": 0.9, "sad": 0.1}) for row in self.rows(1)]
+        assert sad > 40
+        assert width_of(self.chart(shorter)[45:], COLOURS["sad"]) == pytest.approx(0.4 * sad, abs=2)
+
+    def test_a_strip_ends_where_the_face_left(self) -> None:
+        half = self.rows(1)[0]
+        whole = half._replace(probabilities=np.tile(half.probabilities[0], (10, 1)))
+        bar = width_of(self.chart([half._replace(probabilities=np.full((10, 7), np.nan))])[45:], COLOURS["happy"])
+        long, short = (width_of(self.chart([row])[45:], COLOURS["happy"]) - bar for row in (whole, half))
+        assert short == pytest.approx(long / 2, abs=3)
+
+    def test_uncertain_is_in_the_legend_once_it_was_answered(self) -> None:
+        unsure = [row._replace(shares={"happy": 0.5, "uncertain": 0.5}) for row in self.rows(1)]
+        before, after = (area_of(self.chart(rows)[:45], UNCERTAIN_COLOUR) for rows in (self.rows(1), unsure))
+        assert after > before + 20  # letters have a few such pixels at their edges
+
+    def test_every_track_has_a_row(self) -> None:
+        column = (self.chart(self.rows(5))[40:, 150] == COLOURS["happy"]).all(axis=1)
+        assert np.flatnonzero(np.diff(column.astype(int)) == 1).size == 5
+
+    @pytest.mark.parametrize("n", [0, 1, 12])
+    @pytest.mark.parametrize("size", [(0, 0), (1, 1), (7, 300), (300, 7), (60, 40), (220, 160)])
+    def test_it_never_fails(self, n: int, size: tuple[int, int]) -> None:
+        assert self.chart(self.rows(n), size=size).shape == (max(size[1], 1), max(size[0], 1), 3)

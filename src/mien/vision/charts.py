@@ -31,6 +31,20 @@ LIGHT = Palette(ground=(250, 250, 250), trough=(232, 232, 232), outline=(110, 11
 DARK = Palette(ground=(28, 28, 28), trough=(52, 52, 52), outline=(14, 14, 14), ink=(250, 250, 250))
 
 
+class TrackRow(NamedTuple):
+    """What a chart of tracks tells of one of them.
+
+    Args:
+        name: Stands on the left.
+        shares: Of each answer, in [0, 1]; they sum to 1.
+        probabilities: Rows that sum to 1, one for each bin of time, shape (n, k); NaN where it was not seen.
+    """
+
+    name: str
+    shares: Mapping[str, float]
+    probabilities: Floats
+
+
 class Area(NamedTuple):
     """Pixels that a part of a chart takes up; x2 and y2 are exclusive."""
 
@@ -71,7 +85,7 @@ def bar_chart(
         _fill(canvas, Area(left, top, right, top + thick), palette.trough)
         bar = Area(left, top, left + round(value * max(right - left, 0)), top + thick)
         _fill(canvas, bar, palette.outline)  # without an edge, light grey is lost on white
-        _fill(canvas, _inside(bar), UNCERTAIN_COLOUR if label == UNCERTAIN else colour_of(label))
+        _fill(canvas, _inside(bar), _colour(label))
         base, percent = top + (thick + letter) // 2, f"{100 * value:.0f} %"
         _write(canvas, name, letter, x=area.x1, base=base, ink=palette.ink)
         _write(canvas, percent, letter, x=area.x2 - text_width(percent, letter or 1), base=base, ink=palette.ink)
@@ -107,16 +121,87 @@ def timeline_chart(
     letter = _letter_height(canvas, scale, rows=10)
     area = _draw_legend(canvas, _draw_title(canvas, title, letter, palette), labels, letter, palette)
     area = area._replace(y2=area.y2 - round(1.8 * letter))  # the axis is written below
-    middles, rows = np.asarray(times, np.float64), np.asarray(probabilities, np.float64).reshape(-1, len(labels))
-    half = float(middles[1] - middles[0]) / 2 if len(middles) > 1 else 0.5
-    end = float(middles[-1]) + half if len(middles) else 1.0
+    middles = np.asarray(times, np.float64)
+    _draw_timeline(canvas, area, middles, probabilities, labels, palette)
+    _draw_time_axis(canvas, area, _end(middles), letter, palette)
+    return canvas
+
+
+def track_chart(
+    times: Sequence[float] | Floats,
+    tracks: Sequence[TrackRow],
+    labels: Iterable[str],
+    *,
+    size: tuple[int, int],
+    dark: bool,
+    title: str = "",
+    scale: float = 1.0,
+) -> ImageArray:
+    """Draw a row for each track: its name, a bar parted by its shares, and how its probabilities went over time.
+
+    Args:
+        times: The middle of each bin in seconds, evenly spaced, shape (n,).
+        tracks: The rows from top to bottom.
+        labels: The k names, for the legend.
+        size: Width and height in pixels.
+        dark: Whether the ground is dark.
+        title: Stands above the legend.
+        scale: How many pixels of the screen make one of a standard one; letters grow with it, where there is room.
+
+    Returns:
+        RGB uint8 (H, W, 3). Where letters would be too small to read there are none.
+    """
+    palette, labels = DARK if dark else LIGHT, list(labels)
+    canvas = _canvas(size, palette)
+    letter = _letter_height(canvas, scale, rows=max(10.0, 2.0 * len(tracks)))
+    answers = labels + [UNCERTAIN] * any(track.shares.get(UNCERTAIN) for track in tracks)
+    area = _draw_legend(canvas, _draw_title(canvas, title, letter, palette), answers, letter, palette)
+    area = area._replace(y2=area.y2 - round(1.8 * letter))  # the axis is written below
+    middles = np.asarray(times, np.float64)
+    names = [_shortened(track.name, letter, 0.25 * (area.x2 - area.x1)) for track in tracks]
+    left = area.x1 + max((text_width(name, letter) + letter for name in names), default=0) * bool(letter)
+    parted = left + round(0.3 * max(area.x2 - left, 0))
+    pitch = (area.y2 - area.y1) / max(len(tracks), 1)
+    gap = min(round(0.2 * pitch), letter or 2)
+    over_time = area._replace(x1=min(parted + 2 * letter + 1, area.x2))
+    for row, (track, name) in enumerate(zip(tracks, names, strict=True)):
+        top, bottom = round(area.y1 + row * pitch), round(area.y1 + (row + 1) * pitch) - gap
+        _write(canvas, name, letter, x=area.x1, base=(top + bottom + letter) // 2, ink=palette.ink)
+        _draw_shares(canvas, Area(left, top, parted, bottom), track.shares, palette)
+        _draw_timeline(canvas, over_time._replace(y1=top, y2=bottom), middles, track.probabilities, labels, palette)
+    _draw_time_axis(canvas, over_time, _end(middles), letter, palette)
+    return canvas
+
+
+def _draw_shares(canvas: ImageArray, area: Area, shares: Mapping[str, float], palette: Palette) -> None:
+    """Draw one bar whose parts, from left to right, are as long as the shares."""
+    _fill(canvas, area, palette.outline)
+    inner, begin = _inside(area), 0.0
+    for answer, share in shares.items():
+        x1, x2 = (inner.x1 + round((inner.x2 - inner.x1) * min(at, 1.0)) for at in (begin, begin + share))
+        _fill(canvas, inner._replace(x1=x1, x2=x2), _colour(answer))
+        begin += share
+
+
+def _half_a_bin(middles: Floats) -> float:
+    return float(middles[1] - middles[0]) / 2 if len(middles) > 1 else 0.5
+
+
+def _end(middles: Floats) -> float:
+    """Return when the last bin ends, in seconds."""
+    return float(middles[-1]) + _half_a_bin(middles) if len(middles) else 1.0
+
+
+def _draw_timeline(
+    canvas: ImageArray, area: Area, middles: Floats, probabilities: Floats, labels: Sequence[str], palette: Palette
+) -> None:
+    """Draw stacked areas for every stretch of bins in which somebody was seen."""
+    half, rows = _half_a_bin(middles), np.asarray(probabilities, np.float64).reshape(-1, len(labels))
     for run in _runs(np.asarray(np.isfinite(rows).all(axis=1))):
         seconds = np.array([middles[run][0] - half, *middles[run], middles[run][-1] + half])
         stacked = np.cumsum(np.vstack([rows[run][:1], rows[run], rows[run][-1:]]), axis=1)
         stacked[:, -1] = 1  # whatever rounding left
-        _draw_areas(canvas, area, seconds / end, stacked, labels, palette)
-    _draw_time_axis(canvas, area, end, letter, palette)
-    return canvas
+        _draw_areas(canvas, area, seconds / _end(middles), stacked, labels, palette)
 
 
 def _canvas(size: tuple[int, int], palette: Palette) -> ImageArray:
@@ -159,7 +244,7 @@ def _draw_legend(canvas: ImageArray, area: Area, labels: Sequence[str], letter: 
             break
         patch = Area(x, y, x + letter, y + letter)
         _fill(canvas, patch, palette.outline)
-        _fill(canvas, _inside(patch), colour_of(label))
+        _fill(canvas, _inside(patch), _colour(label))
         _write(canvas, name, letter, x=x + round(1.6 * letter), base=y + letter, ink=palette.ink)
         x += wide + letter
     return area._replace(y1=y + round(2.2 * letter))
@@ -241,6 +326,10 @@ def _inside(area: Area) -> Area:
     """Return an area without its outermost pixels; those less than three pixels high or wide stay whole."""
     x, y = (1 if area.x2 - area.x1 > 2 else 0), (1 if area.y2 - area.y1 > 2 else 0)
     return Area(area.x1 + x, area.y1 + y, area.x2 - x, area.y2 - y)
+
+
+def _colour(answer: str) -> Colour:
+    return UNCERTAIN_COLOUR if answer == UNCERTAIN else colour_of(answer)
 
 
 def _fill(canvas: ImageArray, area: Area, colour: Colour) -> None:
