@@ -22,6 +22,7 @@ from mien.vision.detect import YUNET_FILE
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = sorted(path.stem for path in (ROOT / "benchmarks").glob("[!_]*.py"))
+NEED_TORCH = ("finetuning", "nets", "training")
 
 
 class OneFace:
@@ -42,7 +43,7 @@ def script(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> M
     """The module of benchmarks/ that the test names."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     name = request.param
-    if name == "training":
+    if name in NEED_TORCH:
         pytest.importorskip("torch")
     module = importlib.import_module(name)
     monkeypatch.delitem(sys.modules, name)
@@ -135,7 +136,7 @@ def test_the_facts_of_the_machine_are_plain_data() -> None:
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_every_benchmark_explains_itself(name: str) -> None:
-    if name == "training":
+    if name in NEED_TORCH:
         pytest.importorskip("torch")
     command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), "--help"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)

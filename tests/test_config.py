@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,14 @@ def test_every_shipped_recipe_loads(name: str) -> None:
     config = load_recipe(name)
     assert config.epochs == sum(stage.epochs for stage in config.stages)
     assert config.stages[-1].size == config.preprocess.size  # the last stage sees what the model will see
+
+
+@pytest.mark.parametrize("variant", ["plain", "cbam", "gru", "vit"])
+def test_variants_of_the_flagship_are_trained_as_it_is(variant: str) -> None:
+    """So what differs in the end is the net's doing."""
+    config = load_recipe(f"base-{variant}-short")
+    assert (config.net, config.name) == (f"base-{variant}", f"base-{variant}-short")
+    assert replace(config, net="base", name="base-short") == load_recipe("base-short")
 
 
 def test_an_unknown_recipe_lists_the_known_ones() -> None:

@@ -29,6 +29,7 @@ from mien.models.backbones import (
     read_vggface,
     read_weights,
 )
+from mien.models.blocks import SequencePool
 from mien.models.export import STORAGES, Storage, export
 from mien.models.nets import NETS, Net, build_net
 from mien.models.spec import Head, ModelSpec, Preprocess
@@ -38,7 +39,7 @@ MINE = LabelSet("mine", ("calm", "cross", "glad"))
 
 
 def lively(arch: str, preprocess: Preprocess, heads: dict[str, int], seed: int = 0) -> Net:
-    """Return a net whose batch norms have statistics, as after a training."""
+    """Return a net whose norms and pooling are not as they were at first, as after a training."""
     torch.manual_seed(seed)
     net = build_net(arch, preprocess, heads)
     for module in net.modules():
@@ -47,6 +48,11 @@ def lively(arch: str, preprocess: Preprocess, heads: dict[str, int], seed: int =
                 nn.init.uniform_(tensor, 0.5, 1.5)
             for tensor in (module.bias, module.running_mean):
                 nn.init.uniform_(tensor, -0.3, 0.3)
+        if isinstance(module, nn.LayerNorm):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -0.3, 0.3)
+        if isinstance(module, SequencePool):
+            nn.init.normal_(module.weight)
     return net.eval()
 
 
@@ -73,12 +79,13 @@ def test_every_net_goes_on_as_it_was_exported(arch: str, tmp_path: Path) -> None
     torch.testing.assert_close(logits(again, preprocess)["ferplus"], logits(net, preprocess)["ferplus"])
 
 
+@pytest.mark.parametrize("arch", ["base", "base-vit"])
 @pytest.mark.parametrize("storage", STORAGES[1:])
-def test_small_storage_is_widened(storage: Storage, tmp_path: Path) -> None:
+def test_small_storage_is_widened(storage: Storage, arch: str, tmp_path: Path) -> None:
     preprocess = Preprocess()
-    net = lively("base", preprocess, {"fer2013": 7, "ferplus": 8})
-    export(net, spec_of("base", preprocess), tmp_path / "net.onnx", storage=storage)
-    again = lively("base", preprocess, {"fer2013": 7}, seed=1)
+    net = lively(arch, preprocess, {"fer2013": 7, "ferplus": 8})
+    export(net, spec_of(arch, preprocess), tmp_path / "net.onnx", storage=storage)
+    again = lively(arch, preprocess, {"fer2013": 7}, seed=1)
     fill(again, read_model(tmp_path / "net.onnx"), preprocess=preprocess, labels=[FER2013])
     expected = logits(net, preprocess)["fer2013"]
     torch.testing.assert_close(logits(again, preprocess)["fer2013"], expected, atol=0.03, rtol=0)
@@ -144,7 +151,7 @@ def test_weights_that_are_not_finite_are_refused() -> None:
         fill(build_net("tiny", Preprocess(), {}), weights, preprocess=Preprocess(), labels=[])
 
 
-@pytest.mark.parametrize("arch", ["base", "dlib-resnet"])
+@pytest.mark.parametrize("arch", ["base", "base-cbam", "base-vit", "dlib-resnet"])
 def test_calibrated_norms_compute_the_same_in_training_as_before(arch: str) -> None:
     net = lively(arch, Preprocess(), {"mine": 3})
     for module in net.modules():

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 
 from mien.data.synthetic import draw_faces
 from mien.errors import ModelError
@@ -27,9 +28,10 @@ def test_every_net_gives_the_same_answers_as_onnx(arch: str, preprocess: Preproc
     torch.manual_seed(0)
     net = build_net(arch, preprocess, {"fer2013": 7}).eval()
     export(net, spec_of(arch, preprocess), tmp_path / "net.onnx", storage="float32")
-    parity = check_parity(net, tmp_path / "net.onnx", draw_faces(7, seed=0).images)
-    assert parity.max_difference < 1e-4
-    assert parity.same_label == 1
+    for n in (1, 5):  # it was exported from two, which attention and recurrence could have taken for all there ever are
+        parity = check_parity(net, tmp_path / "net.onnx", draw_faces(n, seed=0).images)
+        assert parity.max_difference < 1e-4
+        assert parity.same_label == 1
 
 
 @pytest.mark.parametrize(("storage", "share"), [("float16", 0.5), ("int8", 0.25)])
@@ -41,6 +43,15 @@ def test_smaller_storage_is_smaller_and_close(storage: Storage, share: float, tm
     sizes = [(tmp_path / f"{kind}.onnx").stat().st_size for kind in (storage, "float32")]
     assert sizes[0] / sizes[1] == pytest.approx(share, rel=0.05)
     assert check_parity(net, tmp_path / f"{storage}.onnx", draw_faces(20, seed=0).images).max_difference < 5e-3
+
+
+def test_scales_as_many_as_a_large_weight_has_numbers_are_not_compressed_themselves() -> None:
+    weights = numpy_helper.from_array(np.ones((2048, 8), np.float32), "dense")
+    output = helper.make_tensor_value_info("dense", TensorProto.FLOAT, [2048, 8])
+    model = helper.make_model(helper.make_graph([], "graph", [], [output], [weights]))
+    compress(model, "int8")
+    assert [tensor.name for tensor in model.graph.initializer] == ["dense.int8", "dense.scale"]
+    assert [node.op_type for node in model.graph.node] == ["Cast", "Mul"]
 
 
 def test_unknown_storage_is_refused() -> None:

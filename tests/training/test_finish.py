@@ -47,6 +47,16 @@ def test_settled_statistics_are_those_of_plain_pictures() -> None:
     assert not any(module.training for module in net.modules())
 
 
+def test_settling_touches_batch_statistics_alone() -> None:
+    torch.manual_seed(0)
+    spec = replace(SPEC, arch="base-vit")
+    net = build_net("base-vit", spec.preprocess, {"fer2013": 7})
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    settle_norms(net, FACES.select(np.arange(32)), spec)
+    changed = {name for name, tensor in net.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert {name.split(".")[-1] for name in changed} == {"running_mean", "running_var", "num_batches_tracked"}
+
+
 def test_export_fits_a_temperature_and_is_the_same_each_time(finished: Path, tmp_path: Path) -> None:
     first, parity = export_run(finished, FACES, target=tmp_path / "a.onnx")
     again, _ = export_run(finished, FACES, target=tmp_path / "b.onnx")

@@ -21,6 +21,7 @@ from mien.data.synthetic import draw_faces
 from mien.errors import ConfigError, DatasetError, ModelError, RunError
 from mien.labels import FERPLUS, LabelSet
 from mien.models.export import WithPixels
+from mien.models.nets import NETS, build_net
 from mien.models.spec import Preprocess
 from mien.models.zoo import read_spec
 from mien.training.checkpoint import load_average
@@ -32,6 +33,7 @@ from mien.training.fit import (
     ROWS,
     Silent,
     _batches,
+    _optimizer,
     _tensors,
     fitted_pictures,
     learning_rate,
@@ -600,3 +602,19 @@ def test_two_processes_train_about_as_well_as_one(undisturbed: Path, tmp_path: P
     assert [row["epoch"] for row in ours] == [1, 2, 3, 4]
     assert ours[-1]["train_loss"] == pytest.approx(theirs[-1]["train_loss"], abs=0.3)
     assert ours[-1]["valid_loss"] == pytest.approx(theirs[-1]["valid_loss"], abs=0.3)
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_weights_of_convolutions_and_dense_layers_decay_and_nothing_else_does(net: str) -> None:
+    """Not biases, nor norms, nor embeddings of places, though these have as many axes as a convolution's weight."""
+    built = build_net(net, Preprocess(size=32), {"fer2013": 7})
+    names = {parameter: name for name, parameter in built.named_parameters()}
+    groups = _optimizer(built, small_config(net)).param_groups
+    decayed = {names[p] for group in groups if group["weight_decay"] > 0 for p in group["params"]}
+    kept = {names[p] for group in groups if group["weight_decay"] == 0 for p in group["params"]}
+    assert decayed | kept == set(names.values())
+    assert not decayed & kept
+    assert all(name.endswith(".weight") and built.get_parameter(name).ndim in (2, 4) for name in decayed)
+    assert {name for name in kept if built.get_parameter(name).ndim > 1} == (
+        {"body.7.weight"} if net == "base-vit" else set()
+    )

@@ -112,7 +112,7 @@ def compress(model: onnx.ModelProto, storage: Storage) -> None:
     if storage == "float32":
         return
     widening = []
-    for tensor in model.graph.initializer:
+    for tensor in list(model.graph.initializer):  # scales are added to them meanwhile
         weights = numpy_helper.to_array(tensor)
         if weights.dtype != np.float32 or weights.size < 1024:
             continue

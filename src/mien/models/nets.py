@@ -5,11 +5,24 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mien.errors import ConfigError
+from mien.models.blocks import (
+    CBAM,
+    Centred,
+    DlibBlock,
+    Enlarged,
+    FixedSide,
+    GlobalAverage,
+    ReNet,
+    ResidualBlock,
+    SequencePool,
+    SqueezeExcite,
+    Tokens,
+    TransformerBlock,
+    conv_bn_relu,
+)
 from mien.models.spec import Normalize, Preprocess
 
 
@@ -100,11 +113,26 @@ def model2020(channels: int, size: int) -> Body:
     widths = (64, 128, 256)
     layers: list[nn.Module] = []
     for previous, width in zip((channels, *widths), widths, strict=False):
-        layers += [_conv_bn_relu(previous, width), nn.MaxPool2d(2)]
+        layers += [conv_bn_relu(previous, width), nn.MaxPool2d(2)]
     side = size // 8
     layers += [FixedSide(side), nn.Flatten(), nn.Dropout(0.5)]
     layers += [nn.Linear(256 * side**2, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU()]
     return nn.Sequential(*layers), 128
+
+
+def ferg(channels: int, size: int) -> Body:
+    """The cartoon net of the 2020 prototype, made for FERG-DB's faces at 100×100 RGB: 4.8 M parameters there.
+
+    The prototype had no batch norm; one after each convolution is ours, as in `model2020`.
+    """
+    widths = (32, 64, 128)
+    layers: list[nn.Module] = []
+    for previous, width in zip((channels, *widths), widths, strict=False):
+        layers += [conv_bn_relu(previous, width), nn.MaxPool2d(2)]
+    side = size // 8  # each pooling rounds down: 100, 50, 25, 12
+    layers += [FixedSide(side), nn.Flatten(), nn.Dropout(0.5)]
+    layers += [nn.Linear(128 * side**2, 256), nn.ReLU(), nn.Dropout(0.5)]
+    return nn.Sequential(*layers), 256
 
 
 def vgg_b(channels: int, size: int) -> Body:
@@ -112,7 +140,7 @@ def vgg_b(channels: int, size: int) -> Body:
     widths = (64, 128, 256, 512)
     layers: list[nn.Module] = []
     for previous, width in zip((channels, *widths), widths, strict=False):
-        layers += [_conv_bn_relu(previous, width), _conv_bn_relu(width, width), nn.MaxPool2d(2)]
+        layers += [conv_bn_relu(previous, width), conv_bn_relu(width, width), nn.MaxPool2d(2)]
     side = size // 16
     layers += [FixedSide(side), nn.Flatten(), nn.Dropout(0.5)]
     layers += [nn.Linear(512 * side**2, 1024), nn.ReLU(), nn.Dropout(0.5)]
@@ -125,25 +153,59 @@ def base(channels: int, size: int) -> Body:
     5.3 M parameters, 349 MMAC at 48×48; pooling is by stride, which is what a processor does fastest.
     """
     del size  # global average pooling takes any
-    return nn.Sequential(
-        _conv_bn_relu(channels, 32),
-        _conv_bn_relu(32, 64, stride=2),
-        ResidualBlock(64, attention=False),
-        _conv_bn_relu(64, 160, stride=2),
-        ResidualBlock(160),
-        ResidualBlock(160),
-        _conv_bn_relu(160, 320, stride=2),
-        ResidualBlock(320),
-        ResidualBlock(320),
-        GlobalAverage(),
-        nn.Dropout(0.3),
-    ), 320
+    return nn.Sequential(*_base_maps(channels, SqueezeExcite), GlobalAverage(), nn.Dropout(0.3)), 320
+
+
+def base_plain(channels: int, size: int) -> Body:
+    """`base` without attention."""
+    del size
+    return nn.Sequential(*_base_maps(channels, nn.Identity), GlobalAverage(), nn.Dropout(0.3)), 320
+
+
+def base_cbam(channels: int, size: int) -> Body:
+    """`base` with attention to channels and to places (Woo et al. 2018, arXiv:1807.06521)."""
+    del size
+    return nn.Sequential(*_base_maps(channels, CBAM), GlobalAverage(), nn.Dropout(0.3)), 320
+
+
+def base_gru(channels: int, size: int) -> Body:
+    """`base` with recurrent sweeps over its last maps, one of ReNet's layers, before they are pooled."""
+    del size
+    maps = _base_maps(channels, SqueezeExcite)
+    return nn.Sequential(*maps, ReNet(320, 128), GlobalAverage(), nn.Dropout(0.3)), 256
+
+
+def base_vit(channels: int, size: int) -> Body:
+    """`base` with three transformer blocks in place of its last two, which have as many parameters: 36 · 320².
+
+    Convolutions before the transformer, and pooling by what the tokens say, are what small data asks for: compact
+    transformers, Hassani et al. 2021, arXiv:2104.05704.
+    """
+    blocks = [TransformerBlock(320, heads=5) for _ in range(3)]
+    tokens = Tokens(320, -(-size // 8))
+    maps = _base_maps(channels, SqueezeExcite)[:-2]
+    return nn.Sequential(*maps, tokens, *blocks, nn.LayerNorm(320), SequencePool(320), nn.Dropout(0.3)), 320
+
+
+def _base_maps(channels: int, attention: Callable[[int], nn.Module]) -> list[nn.Module]:
+    """Return what of `base` makes maps (n, 320, size / 8, size / 8), with an attention in its last four blocks."""
+    return [
+        conv_bn_relu(channels, 32),
+        conv_bn_relu(32, 64, stride=2),
+        ResidualBlock(64, attention=nn.Identity),
+        conv_bn_relu(64, 160, stride=2),
+        ResidualBlock(160, attention=attention),
+        ResidualBlock(160, attention=attention),
+        conv_bn_relu(160, 320, stride=2),
+        ResidualBlock(320, attention=attention),
+        ResidualBlock(320, attention=attention),
+    ]
 
 
 def tiny(channels: int, size: int) -> Body:
     """A net of two convolutions for tests and for trying things out: seconds, not hours."""
     del size
-    return nn.Sequential(_conv_bn_relu(channels, 16, stride=2), _conv_bn_relu(16, 32, stride=2), GlobalAverage()), 32
+    return nn.Sequential(conv_bn_relu(channels, 16, stride=2), conv_bn_relu(16, 32, stride=2), GlobalAverage()), 32
 
 
 def dlib_resnet(channels: int, size: int) -> Body:
@@ -196,129 +258,12 @@ NETS: dict[str, Callable[[int, int], Body]] = {
     "model2020": model2020,
     "vgg-b": vgg_b,
     "base": base,
+    "base-plain": base_plain,
+    "base-cbam": base_cbam,
+    "base-gru": base_gru,
+    "base-vit": base_vit,
     "tiny": tiny,
+    "ferg": ferg,
     "dlib-resnet": dlib_resnet,
     "vggface": vggface,
 }
-
-
-class ResidualBlock(nn.Module):
-    """Two 3×3 convolutions beside a short cut; starts as the identity (Goyal et al. 2017, arXiv:1706.02677)."""
-
-    def __init__(self, width: int, *, attention: bool = True) -> None:
-        super().__init__()
-        self.first = _conv_bn_relu(width, width)
-        self.conv = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(width)
-        self.attention = SqueezeExcite(width) if attention else nn.Identity()
-        nn.init.zeros_(self.norm.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, width, H, W) to the same shape."""
-        return F.relu(x + self.attention(self.norm(self.conv(self.first(x)))))
-
-
-class SqueezeExcite(nn.Module):
-    """Weigh the channels by what the whole picture shows (Hu et al. 2018, arXiv:1709.01507)."""
-
-    def __init__(self, width: int, reduction: int = 8) -> None:
-        super().__init__()
-        self.squeeze = nn.Linear(width, width // reduction)
-        self.excite = nn.Linear(width // reduction, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, width, H, W) to the same shape."""
-        weights = torch.sigmoid(self.excite(F.relu(self.squeeze(x.mean((2, 3))))))
-        return x * weights[:, :, None, None]
-
-
-class GlobalAverage(nn.Module):
-    """Mean over height and width: (n, C, H, W) to (n, C)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, C, H, W) to (n, C)."""
-        return x.mean((2, 3))
-
-
-class DlibBlock(nn.Module):
-    """Two 3×3 convolutions beside a short cut, as dlib adds them: what is smaller is filled up with zeros."""
-
-    def __init__(self, channels: int, width: int, *, down: bool = False) -> None:
-        super().__init__()
-        # dlib pads by half the filter where the stride is 1, else not at all.
-        self.conv1 = nn.Conv2d(channels, width, 3, stride=2 if down else 1, padding=0 if down else 1, bias=False)
-        self.norm1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(width)
-        self.down, self.widens, self.channels = down, width > channels, channels
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, channels, H, W) to (n, width, H, W), or to half that height and width, rounded down."""
-        y = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
-        if self.down:
-            x = F.avg_pool2d(x, 2)
-            y = torch.cat([y, torch.zeros_like(y[:, :, :1])], 2)
-            y = torch.cat([y, torch.zeros_like(y[:, :, :, :1])], 3)
-            y = y[:, :, : x.shape[2], : x.shape[3]]  # one more than before where the side was even
-        if self.widens:
-            return F.relu(torch.cat([x + y[:, : self.channels], y[:, self.channels :]], 1))
-        return F.relu(x + y)
-
-
-class Centred(nn.Module):
-    """Subtract each colour's mean and divide by a number; grey pictures become RGB."""
-
-    def __init__(self, mean: tuple[float, float, float], divisor: float) -> None:
-        super().__init__()
-        self.mean: Tensor
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.divisor = divisor
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, 1 or 3, H, W) to (n, 3, H, W)."""
-        return (x - self.mean) / self.divisor
-
-
-class Enlarged(nn.Module):
-    """Enlarge pictures that are too small for a net.
-
-    Args:
-        least: Side from which on they stay as they are.
-        to: Side that smaller ones get.
-        always: Whether the net is made for pictures that are too small; it is then exported so.
-    """
-
-    def __init__(self, least: int, *, to: int, always: bool) -> None:
-        super().__init__()
-        self.least, self.to_side, self.always = least, to, always
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, C, H, W) to the same or to (n, C, to, to)."""
-        if not self.always and (torch.onnx.is_in_onnx_export() or min(x.shape[2:]) >= self.least):
-            return x
-        return F.interpolate(x, size=(self.to_side, self.to_side), mode="bilinear", align_corners=False)
-
-
-class FixedSide(nn.Module):
-    """Pool feature maps of other sizes to one side, so that a dense layer can train on smaller pictures too."""
-
-    def __init__(self, side: int) -> None:
-        super().__init__()
-        self.side = side
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, C, H, W) to (n, C, side, side); of that size already, x comes back as it is."""
-        if torch.onnx.is_in_onnx_export() or x.shape[2:] == (
-            self.side,
-            self.side,
-        ):  # an exported net takes its one size
-            return x
-        return F.adaptive_avg_pool2d(x, self.side)
-
-
-def _conv_bn_relu(channels: int, width: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(channels, width, 3, stride=stride, padding=1, bias=False),
-        nn.BatchNorm2d(width),
-        nn.ReLU(inplace=True),
-    )

@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mien.config import Stage, TrainConfig, from_dict
@@ -467,9 +467,10 @@ def _floats(net: Net) -> list[Tensor]:
 
 def _optimizer(net: Net, config: TrainConfig) -> torch.optim.SGD:
     groups: list[dict[str, object]] = []
+    layers = {module.weight for module in net.modules() if isinstance(module, (nn.Conv2d, nn.Linear))}
     for part, share in ((net.body, config.body_rate), (net.heads, 1.0)):
         learning = [p for p in part.parameters() if p.requires_grad]
-        decayed, others = [p for p in learning if p.ndim > 1], [p for p in learning if p.ndim <= 1]
+        decayed, others = [p for p in learning if p in layers], [p for p in learning if p not in layers]
         groups.append({"params": decayed, "weight_decay": config.weight_decay, "share": share})
         groups.append({"params": others, "weight_decay": 0.0, "share": share})
     return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, nesterov=True, fused=True)

@@ -1,0 +1,282 @@
+"""The blocks that nets are made of: convolutions, attention, recurrence, and what fits sizes together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def conv_bn_relu(channels: int, width: int, stride: int = 1) -> nn.Sequential:
+    """Return a 3×3 convolution, batch norm and ReLU: (n, channels, H, W) to (n, width, ⌈H / stride⌉, ⌈W / stride⌉)."""
+    return nn.Sequential(
+        nn.Conv2d(channels, width, 3, stride=stride, padding=1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(inplace=True),
+    )
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions beside a short cut; starts as the identity (Goyal et al. 2017, arXiv:1706.02677).
+
+    Args:
+        width: Channels of the maps.
+        attention: Makes, for so many channels, what weighs the branch beside the short cut; `nn.Identity` for nothing.
+    """
+
+    def __init__(self, width: int, *, attention: Callable[[int], nn.Module]) -> None:
+        super().__init__()
+        self.first = conv_bn_relu(width, width)
+        self.conv = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+        self.attention = attention(width)
+        nn.init.zeros_(self.norm.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, width, H, W) to the same shape."""
+        return F.relu(x + self.attention(self.norm(self.conv(self.first(x)))))
+
+
+class SqueezeExcite(nn.Module):
+    """Weigh the channels by what the whole picture shows (Hu et al. 2018, arXiv:1709.01507)."""
+
+    def __init__(self, width: int, reduction: int = 8) -> None:
+        super().__init__()
+        self.squeeze = nn.Linear(width, width // reduction)
+        self.excite = nn.Linear(width // reduction, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, width, H, W) to the same shape."""
+        weights = torch.sigmoid(self.excite(F.relu(self.squeeze(x.mean((2, 3))))))
+        return x * weights[:, :, None, None]
+
+
+class CBAM(nn.Module):
+    """Weigh the channels, then the places (Woo et al. 2018, arXiv:1807.06521).
+
+    The two layers that all channels share are as wide as those of `SqueezeExcite`; the paper's are half as wide.
+    """
+
+    def __init__(self, width: int, reduction: int = 8) -> None:
+        super().__init__()
+        self.squeeze = nn.Linear(width, width // reduction)
+        self.excite = nn.Linear(width // reduction, width)
+        self.places = nn.Conv2d(2, 1, 7, padding=3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, width, H, W) to the same shape."""
+        mean, largest = (self.excite(F.relu(self.squeeze(y))) for y in (x.mean((2, 3)), x.amax((2, 3))))
+        x = x * torch.sigmoid(mean + largest)[:, :, None, None]
+        summary = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1)
+        return x * torch.sigmoid(self.places(summary))
+
+
+class ReNet(nn.Module):
+    """Sweep over maps with recurrent units: each column both ways, then each row (Visin et al. 2015, arXiv:1505.00393).
+
+    So each place of the result depends on the whole map. On top of convolutions: Visin et al. 2016, arXiv:1511.07053.
+
+    Args:
+        channels: Of the maps.
+        units: Of each direction.
+    """
+
+    def __init__(self, channels: int, units: int) -> None:
+        super().__init__()
+        self.down, self.up = GRU(channels, units), GRU(channels, units, back=True)
+        self.right, self.left = GRU(2 * units, units), GRU(2 * units, units, back=True)
+        self.width = 2 * units
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, channels, H, W) to (n, 2 · units, H, W)."""
+        height, width = x.shape[2:]
+        columns = x.permute(0, 3, 2, 1).flatten(0, 1)  # (n · W, H, channels)
+        columns = torch.cat([self.down(columns), self.up(columns)], 2)
+        rows = columns.reshape(-1, width, height, self.width).transpose(1, 2).flatten(0, 1)  # (n · H, W, 2 · units)
+        rows = torch.cat([self.right(rows), self.left(rows)], 2)
+        return rows.reshape(-1, height, width, self.width).permute(0, 3, 1, 2)
+
+
+class GRU(nn.Module):
+    """A gated recurrent unit (Cho et al. 2014, arXiv:1406.1078), its weights in the form and order of PyTorch's.
+
+    PyTorch's own warns, when it is exported, of any number of pictures but one, and its weights lose their names.
+
+    Args:
+        channels: Numbers of a step.
+        units: Numbers of its state.
+        back: Whether it begins at the last step.
+    """
+
+    def __init__(self, channels: int, units: int, *, back: bool = False) -> None:
+        super().__init__()
+        self.input = Dense(channels, 3 * units)  # to the reset gate, the update gate and the new state
+        self.state = nn.Linear(units, 3 * units)
+        self.units, self.back = units, back
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, steps, channels) to the states after each step, (n, steps, units)."""
+        inputs = self.input(x).unbind(1)
+        states: list[Tensor] = []
+        for gates in reversed(inputs) if self.back else inputs:
+            # The state is 0 at first. Made of zeros, it would be exported for one number of pictures only.
+            past = self.state(states[-1]) if states else self.state.bias
+            (reset, update, new), (r, u, n) = gates.split(self.units, 1), past.split(self.units, -1)
+            new, kept = torch.tanh(new + torch.sigmoid(reset + r) * n), torch.sigmoid(update + u)
+            states.append(new + kept * (states[-1] - new) if states else new - kept * new)
+        return torch.stack(states[::-1] if self.back else states, 1)
+
+
+class Dense(nn.Linear):
+    """A dense layer on sequences; it takes all steps as one batch, as so an exported weight keeps its name and rows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, steps, n_inputs) to (n, steps, n_outputs)."""
+        return super().forward(x.reshape(-1, self.in_features)).reshape(-1, x.shape[1], self.out_features)
+
+
+class Tokens(nn.Module):
+    """Make a token of each place of a map, and add what was learned of that place (Dosovitskiy et al. 2021).
+
+    Args:
+        width: Channels of the maps, and numbers of a token.
+        side: Height and width of the maps that the net is made for; for others, places are interpolated.
+    """
+
+    def __init__(self, width: int, side: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, width, side, side), std=0.02))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, width, H, W) to (n, H · W, width), row by row."""
+        places: Tensor = self.weight
+        if not torch.onnx.is_in_onnx_export() and x.shape[2:] != places.shape[2:]:  # exported, it takes its one size
+            places = F.interpolate(places, size=x.shape[2:], mode="bilinear", align_corners=False)
+        return (x + places).flatten(2).transpose(1, 2)
+
+
+class TransformerBlock(nn.Module):
+    """Self-attention and two dense layers, each beside a short cut (Dosovitskiy et al. 2021, arXiv:2010.11929).
+
+    Args:
+        width: Numbers of a token; a multiple of `heads`.
+        heads: Attentions side by side.
+    """
+
+    def __init__(self, width: int, *, heads: int) -> None:
+        super().__init__()
+        self.parts = (heads, width // heads)
+        self.norm1 = nn.LayerNorm(width)
+        self.ask = Dense(width, 3 * width)  # queries, keys and values
+        self.answer = Dense(width, width)
+        self.norm2 = nn.LayerNorm(width)
+        self.widen = Dense(width, 4 * width)
+        self.narrow = Dense(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, t, width) to the same shape."""
+        asked = self.ask(self.norm1(x)).reshape(-1, x.shape[1], 3, *self.parts)
+        queries, keys, values = asked.permute(2, 0, 3, 1, 4).unbind()  # each (n, heads, t, width / heads)
+        shares = (queries @ keys.transpose(2, 3) * self.parts[1] ** -0.5).softmax(3)
+        x = x + self.answer((shares @ values).transpose(1, 2).flatten(2))
+        y: Tensor = self.narrow(F.gelu(self.widen(self.norm2(x))))
+        return x + y
+
+
+class SequencePool(nn.Module):
+    """A mean of the tokens, weighted by what they say (Hassani et al. 2021, arXiv:2104.05704)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(width))  # all tokens count the same at first
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, t, width) to (n, width)."""
+        shares = (x @ self.weight).softmax(1)
+        return torch.matmul(shares[:, None], x)[:, 0]
+
+
+class GlobalAverage(nn.Module):
+    """Mean over height and width: (n, C, H, W) to (n, C)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, C, H, W) to (n, C)."""
+        return x.mean((2, 3))
+
+
+class DlibBlock(nn.Module):
+    """Two 3×3 convolutions beside a short cut, as dlib adds them: what is smaller is filled up with zeros."""
+
+    def __init__(self, channels: int, width: int, *, down: bool = False) -> None:
+        super().__init__()
+        # dlib pads by half the filter where the stride is 1, else not at all.
+        self.conv1 = nn.Conv2d(channels, width, 3, stride=2 if down else 1, padding=0 if down else 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(width)
+        self.down, self.widens, self.channels = down, width > channels, channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, channels, H, W) to (n, width, H, W), or to half that height and width, rounded down."""
+        y = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
+        if self.down:
+            x = F.avg_pool2d(x, 2)
+            y = torch.cat([y, torch.zeros_like(y[:, :, :1])], 2)
+            y = torch.cat([y, torch.zeros_like(y[:, :, :, :1])], 3)
+            y = y[:, :, : x.shape[2], : x.shape[3]]  # one more than before where the side was even
+        if self.widens:
+            return F.relu(torch.cat([x + y[:, : self.channels], y[:, self.channels :]], 1))
+        return F.relu(x + y)
+
+
+class Centred(nn.Module):
+    """Subtract each colour's mean and divide by a number; grey pictures become RGB."""
+
+    def __init__(self, mean: tuple[float, float, float], divisor: float) -> None:
+        super().__init__()
+        self.mean: Tensor
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.divisor = divisor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, 1 or 3, H, W) to (n, 3, H, W)."""
+        return (x - self.mean) / self.divisor
+
+
+class Enlarged(nn.Module):
+    """Enlarge pictures that are too small for a net.
+
+    Args:
+        least: Side from which on they stay as they are.
+        to: Side that smaller ones get.
+        always: Whether the net is made for pictures that are too small; it is then exported so.
+    """
+
+    def __init__(self, least: int, *, to: int, always: bool) -> None:
+        super().__init__()
+        self.least, self.to_side, self.always = least, to, always
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, C, H, W) to the same or to (n, C, to, to)."""
+        if not self.always and (torch.onnx.is_in_onnx_export() or min(x.shape[2:]) >= self.least):
+            return x
+        return F.interpolate(x, size=(self.to_side, self.to_side), mode="bilinear", align_corners=False)
+
+
+class FixedSide(nn.Module):
+    """Pool feature maps of other sizes to one side, so that a dense layer can train on smaller pictures too."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, C, H, W) to (n, C, side, side); of that size already, x comes back as it is."""
+        if torch.onnx.is_in_onnx_export() or x.shape[2:] == (
+            self.side,
+            self.side,
+        ):  # an exported net takes its one size
+            return x
+        return F.adaptive_avg_pool2d(x, self.side)
