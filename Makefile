@@ -4,13 +4,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 INSTALL := $(PIP) install -c constraints.txt
-SOURCES := src tests scripts $(wildcard benchmarks)
+SOURCES := src tests scripts notebooks $(wildcard benchmarks)
 
 # Where datasets lie: $(MIEN_DATA)/fer2013/fer2013.csv.gz. Nothing but train-demo and some tests look there.
 FER2013 := $(wildcard $(MIEN_DATA)/fer2013/fer2013.csv.gz)
 DEMO_DATA := $(or $(and $(MIEN_DATA),$(FER2013)),runs/drawn.npz)
 
-.PHONY: help demo docs test check train-demo lint format types wheel lock clean
+.PHONY: help demo docs notebooks test check train-demo lint format types wheel lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*## /\t/' | expand -t 14
@@ -22,6 +22,9 @@ demo: $(VENV)/.base  ## recognise the expression in one photo; installs no PyTor
 docs: demo  ## renew the picture and the tables of models in the documents
 	cp demo/astronaut.png docs/images/demo.png
 	$(BIN)/python scripts/update_docs.py
+
+notebooks: $(VENV)/.dev  ## run the notebooks and put what they show into docs/notebooks; takes minutes
+	$(BIN)/python scripts/notebooks.py
 
 test: $(VENV)/.dev  ## run the tests
 	$(BIN)/python -m pytest

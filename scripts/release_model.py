@@ -1,10 +1,12 @@
 """Turn a finished run into a shipped model: export, measure, write the card.
 
     python scripts/release_model.py RUN --data fer2013.csv --audit audits/fer2013
+    python scripts/release_model.py RUN --data cartoons.npz --made scripts/draw_cartoons.sh --storage int8
 
-Writes src/mien/models/weights/NAME.onnx and docs/models/NAME.md with its numbers and pictures beside it. PublicTest and
-PrivateTest are measured; nothing may be decided on the latter, so run this once for a model that is final. With
---audit, leaks are told by it.
+Writes src/mien/models/weights/NAME.onnx and docs/models/NAME.md with its numbers and pictures beside it. The valid and
+test splits are measured, PublicTest and PrivateTest of FER2013; nothing may be decided on the latter, so run this once
+for a model that is final. With --audit, leaks are told by it. With --made, for data that mien drew, the model and its
+card tell the commands of that script that draw it again.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--data", help="the dataset; that of the run if not given")
     parser.add_argument("--audit", help="what `mien data audit` wrote about it")
+    parser.add_argument("--made", type=Path, help="the script that drew the dataset, by mien commands")
     parser.add_argument("--storage", default="float16")
     parser.add_argument("--name", help="what the model is called; as in the run if not given")
     arguments = parser.parse_args()
@@ -46,7 +49,9 @@ def main() -> None:
         path, parity = export_run(arguments.run, dataset, target=Path(folder) / "model.onnx", storage=arguments.storage)
         print(parity)
         spec = read_spec(path)
-        spec = replace(spec, name=arguments.name or spec.name, license="Apache-2.0")
+        made = {"made": "\n".join(commands_in(arguments.made))} if arguments.made else {}
+        name, origin = arguments.name or spec.name, spec.trained_on | made
+        spec = replace(spec, name=name, license="Apache-2.0", trained_on=origin)
         write_with_spec(path, path, spec)
         if (size := path.stat().st_size) > MAX_BYTES:
             raise SystemExit(f"{size:,} bytes are more than {MAX_BYTES:,}; try --storage int8")
@@ -68,6 +73,14 @@ def main() -> None:
         card = released_card(shipped, card_folder)
         (card_folder.parent / f"{spec.name}.md").write_text(card, encoding="utf-8")
     print(figures)
+
+
+def commands_in(script: Path) -> list[str]:
+    """Return the mien commands of a shell script, a line each."""
+    lines = script.read_text(encoding="utf-8").splitlines()
+    if not (commands := [line.strip() for line in lines if line.strip().startswith("mien ")]):
+        raise SystemExit(f"{script} has no line that starts with 'mien '; expected the commands that drew the dataset")
+    return commands
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ LAYERS = (
     {"errors", "labels", "structures", "files", "machine", "picture_header", "runtime"},
     {"config", "data", "models", "vision", "sources", "camera", "devices", "sinks", "statistics", "voice"},
     {"recognizer", "live", "recording", "training", "evaluation", "bench", "doctor"},
-    {"cli", "app", "web", "__main__"},
+    {"cli", "app", "notebook", "web", "__main__"},
 )
 RANKS = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
 RANKS["__init__"] = RANKS["recognizer"]  # `import mien` gives the recogniser, not the commands

@@ -88,6 +88,37 @@ def test_a_card_claims_no_protocol_for_data_the_model_was_not_trained_on(evaluat
     assert "- Weights: unknown\n- Data: terms unknown" in card
 
 
+DRAWN = {
+    "name": "toons-ada-dax",
+    "fingerprint": "abc",
+    "made": "mien data draw toons --seed 3\nmien data prepare toons toons.npz --hold-out ada,dax --valid finn",
+}
+
+
+def test_the_card_of_a_model_of_cartoons_says_so_plainly(evaluation):
+    spec = replace(evaluation.spec, trained_on=DRAWN)
+    drawn = replace(evaluation, spec=spec, dataset="toons-ada-dax")
+    card = model_card(spec, [to_metrics(drawn), to_metrics(replace(drawn, split="valid"))], size_bytes=1)
+    assert "no use on photographs" in card.split("## Training")[0]
+    assert (
+        "Trained on: toons-ada-dax, fingerprint abc. Held out of the training are the characters ada, dax (test)"
+        in card
+    )
+    assert "finn (valid), with all their pictures." in card
+    assert f"```sh\n{DRAWN['made']}\n```" in card
+    assert "Fitted on train. Every decision was taken on valid, temperature included, and none on test." in card
+    assert "whole pictures, framed as they are drawn" in card
+    assert "- Data: drawn by mien" in card
+    assert not any(word in card for word in ("PublicTest", "PrivateTest", "ICML", "crops framed", "photos, video"))
+    assert "Article 5(1)(f)" in card
+
+
+def test_the_card_of_a_model_of_photographs_says_nothing_of_cartoons(evaluation, metrics):
+    card = model_card(evaluation.spec, [metrics], size_bytes=1)
+    assert "cartoon" not in card
+    assert "draws" not in card
+
+
 def test_a_card_names_uses_limits_and_licences(evaluation, metrics):
     card = model_card(evaluation.spec, [metrics], size_bytes=1)
     assert "Article 5(1)(f)" in card

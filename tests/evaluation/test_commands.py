@@ -96,6 +96,26 @@ def test_published_figures_are_measured_again(
     assert len(captured.err.splitlines()) == 1
 
 
+def test_published_figures_whose_data_is_not_given_are_named(
+    tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = read_dataset(drawn)
+    true = evaluate(load_classifier(str(tiny_model)), dataset, views=["single"]).views["single"].accuracy.value
+    shipped = Path("shipped")
+    shipped.mkdir()
+    monkeypatch.setattr("mien.models.zoo.shipped_dir", lambda: shipped.absolute())
+    claimed(tiny_model, shipped / "elsewhere.onnx", "fedcba", 0.5)
+    assert run("evaluate", "--published", "--data", drawn) == 2  # nothing could be checked
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "error: not checked: elsewhere" in line
+    claimed(tiny_model, shipped / "mine.onnx", dataset.fingerprint, true)
+    assert run("evaluate", "--published", "--data", drawn, "--json") == 0
+    captured = capsys.readouterr()
+    assert [(row["model"], row["holds"]) for row in json.loads(captured.out)] == [("elsewhere", None), ("mine", True)]
+    assert captured.err.startswith("not checked: elsewhere")
+    assert run("evaluate", "--published", "elsewhere", "mine", "--data", drawn) == 2  # both were asked for
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -103,7 +123,7 @@ def test_published_figures_are_measured_again(
         (["--answer-accuracy", "80"], "at most 1"),
         (["--views", "single,best"], "no view 'best'; choose from single, flip, tencrop"),
         (["--published"], "published without figures"),
-        (["--published", "--data", "DRAWN"], "takes one dataset"),
+        (["--published", "--votes", "v.csv", "--data", "DRAWN"], "--votes belongs to one dataset"),
         (["--votes", "v.csv", "--data", "DRAWN"], "belongs to one dataset"),
         (["--audit", "audits", "--data", "DRAWN"], "--audit belongs to one dataset"),
         (["--audit", "nowhere"], "'nowhere' is no audit"),

@@ -6,7 +6,7 @@ from PIL import Image
 
 from mien.errors import MissingExtra, OutputError, RunError
 from mien.evaluation.metrics import reliability
-from mien.evaluation.plots import curves, draw_confusion, draw_reliability, draw_risk_coverage
+from mien.evaluation.plots import curves, draw_confusion, draw_confusions, draw_reliability, draw_risk_coverage
 from mien.evaluation.selective import answering, risk_coverage
 from mien.labels import FER2013
 
@@ -31,6 +31,18 @@ def test_more_classes_get_a_larger_picture(tmp_path):
     with Image.open(tmp_path / "2.png") as small, Image.open(tmp_path / "12.png") as large:
         assert large.width > small.width
         assert large.height > small.height
+
+
+def test_confusions_side_by_side_have_a_row_and_a_column_each(tmp_path):
+    two, labels = np.array([[3, 1], [0, 0]]), ["sad", "happy"]
+    pairs = [("a", "x"), ("a", "y"), ("b", "x")]
+    draw_confusions(dict.fromkeys(pairs, (two, labels)), tmp_path / "all.png")
+    draw_confusions({("a", "x"): (two, labels)}, tmp_path / "one.png")
+    with Image.open(tmp_path / "all.png") as all_of_them, Image.open(tmp_path / "one.png") as one:
+        assert (all_of_them.width, all_of_them.height) == (2 * one.width, 2 * one.height)
+        pixels = np.asarray(all_of_them.convert("L"))
+    assert (pixels[one.height :, one.width :] == 255).all()  # nothing of b on y
+    assert (pixels[one.height :, : one.width] < 255).any()
 
 
 def test_the_same_matrix_gives_the_same_bytes(tmp_path):

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from mien.errors import DatasetError, ModelError
-from mien.evaluation.published import check_published
+from mien.evaluation.published import check_published, published_on
 from mien.labels import FER2013
 
 HAPPY, SAD = FER2013.index("happy"), FER2013.index("sad")
@@ -41,6 +41,20 @@ def test_other_data_is_refused(published):
     classifier, dataset = published({"test/flip/accuracy": 0.5})
     with pytest.raises(DatasetError, match="give the very data"):
         check_published(classifier, dataset.select([0, 1]))
+
+
+def test_data_that_mien_draws_is_told_how_to_draw(published):
+    classifier, dataset = published({"test/flip/accuracy": 0.5})
+    classifier.spec = replace(classifier.spec, trained_on=classifier.spec.trained_on | {"made": "mien a\nmien b"})
+    with pytest.raises(DatasetError, match="which this draws: mien a && mien b"):
+        check_published(classifier, dataset.select([0, 1]))
+
+
+def test_each_model_is_checked_on_its_own_data(published):
+    classifier, dataset = published({"test/flip/accuracy": 0.5})
+    part = dataset.select([0, 1])
+    assert published_on(classifier.spec, [part, dataset]) is dataset
+    assert published_on(classifier.spec, [part]) is part  # which check_published then refuses
 
 
 @pytest.mark.parametrize("key", ["test/accuracy", "exam/single/accuracy", "test/best/accuracy", "test/single/f1"])

@@ -206,6 +206,29 @@ def test_several_evaluations_share_one_table_and_have_a_report_each(evaluation, 
     assert path.read_text(encoding="utf-8").count("*Without copies*") == 1
 
 
+def test_several_data_get_a_matrix_with_chance_and_confusions_side_by_side(evaluation, pixel_reader, written, tmp_path):
+    rows = [(3, 3, 3, "test"), (3, 3, 3, "test"), (3, 5, 5, "test"), (5, 4, 4, "test")]
+    reader = pixel_reader(FER2013)
+    here = evaluate(reader, written(rows, name="here"), name="a")
+    path = write_reports([here, replace(here, name="b"), replace(evaluation, name="a")], tmp_path)
+    header, *lines = rows_after(path.read_text(encoding="utf-8"), "## Models by data")
+    assert header == ["accuracy, %", "here test, head fer2013", "fer2013 PrivateTest"]
+    assert [line[0] for line in lines] == ["a", "b", "*chance*"]
+    assert lines[0][1].startswith("50.00 (")
+    assert lines[1][2] == "–"
+    assert lines[2][1] == "75.00"  # three of four are happy
+    commonest = evaluation.views["single"].confusion.sum(axis=1).max()
+    assert lines[2][2] == f"{100 * commonest / 200:.2f}"
+    with Image.open(path.parent / "matrix.png") as picture:
+        picture.load()
+
+
+def test_one_dataset_needs_no_matrix(evaluation, tmp_path):
+    path = write_reports([evaluation, replace(evaluation, name="other")], tmp_path)
+    assert "Models by data" not in path.read_text(encoding="utf-8")
+    assert not (tmp_path / "matrix.png").exists()
+
+
 def test_the_same_evaluation_twice_is_refused(evaluation, tmp_path):
     with pytest.raises(ConfigError, match="'pixel-reader on fer2013 PrivateTest' was evaluated twice"):
         write_reports([evaluation, evaluation], tmp_path)

@@ -7,6 +7,7 @@ from the metrics.json files of `report.write_report`.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,10 +33,17 @@ _DATA_TERMS = {
     "Kaggle) and is not part of this package. FER+ votes, where used: Barsoum et al. 2016, arXiv:1608.01041, MIT.",
 }
 
-_INTENDED_USE = """\
-Naming the expression that a face shows in photos, video and live pictures: for research, teaching, art,
-accessibility and play, where a wrong answer harms nobody. Not for decisions about a person.
+_DRAWN_WARNING = "It was trained on cartoons that mien drew, and on nothing else: **it is no use on photographs.**"
 
+_USE = """\
+Naming the expression that a face shows in photos, video and live pictures: for research, teaching, art,
+accessibility and play, where a wrong answer harms nobody. Not for decisions about a person."""
+
+_DRAWN_USE = """\
+Naming the expression of cartoons drawn like those it knows: to teach, to try things out, and to show that a model
+which knows one kind of face may be of no use on another. Not for pictures of people."""
+
+_LAW = """\
 In the European Union it is prohibited to use AI systems to infer emotions of a person in the areas of workplace
 and education institutions, except for medical or safety reasons: AI Act, Regulation (EU) 2024/1689,
 Article 5(1)(f). Other uses of emotion recognition are regulated there too."""
@@ -46,6 +54,16 @@ _LIMITS = """\
 - Annotators disagree, and the labels of datasets found on the web are noisy; no model can be better than they are.
 - {data} Faces in profile, partly hidden, or much smaller than the model's input are outside of what it has learnt.
 - Bias by age, gender, skin colour or culture is unknown: the data doesn't record them, so it has not been measured.
+- Probabilities are calibrated on the validation split; on other pictures they will be less honest."""
+
+_DRAWN_LIMITS = """\
+- It names expressions of cartoons by `mien data draw`. How far it falls on photographs:
+  [cross-dataset](../reports/cross-dataset.md). FERG-DB's characters, drawn by others, it has never seen.
+- A drawn expression follows the textbook and its label is right by construction; no annotator could disagree. Figures
+  on photographs can't be compared with these.
+- The intervals take each picture for a draw by itself. Pictures of one character are not: with other characters held
+  out, the figures may differ by more.
+- It was trained on whole pictures, framed as they are drawn. Give it such: `mien predict --detector whole`.
 - Probabilities are calibrated on the validation split; on other pictures they will be less honest."""
 
 _DATA_LIMITS = {
@@ -91,10 +109,13 @@ def model_card(
         confusion_picture: Link to that one's confusion matrix, relative to the card; left out when empty.
         curves_picture: Link to the training curves; likewise.
     """
-    data = spec.trained_on.get("name", "")
+    data, drawn = spec.trained_on.get("name", ""), bool(spec.made_by)
+    limits = _LIMITS.format(data=_DATA_LIMITS.get(data, "It knows faces like those it was trained on."))
+    terms = "drawn by mien, and free to use and to pass on" if drawn else _DATA_TERMS.get(data, "terms unknown")
     parts = [
         f"# {spec.name}",
         f"> {NOTE}",
+        *([_DRAWN_WARNING] if drawn else []),
         _facts(spec, size_bytes),
         "## Training",
         _training(spec),
@@ -102,11 +123,12 @@ def model_card(
         "## Results",
         *_results(spec, metrics, confusion_picture),
         "## Intended use",
-        _INTENDED_USE,
+        _DRAWN_USE if drawn else _USE,
+        _LAW,
         "## Limits",
-        _LIMITS.format(data=_DATA_LIMITS.get(data, "It knows faces like those it was trained on.")),
+        _DRAWN_LIMITS if drawn else limits,
         "## Licence",
-        f"- Weights: {spec.license or 'unknown'}\n- Data: {_DATA_TERMS.get(data, 'terms unknown')}",
+        f"- Weights: {spec.license or 'unknown'}\n- Data: {terms}",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -115,11 +137,12 @@ def _facts(spec: ModelSpec, size_bytes: int) -> str:
     preprocess = spec.preprocess
     colour = "grey" if preprocess.channels == 1 else "RGB"
     equalized = ", histogram-equalised" if preprocess.equalize else ""
+    framed = "whole pictures, framed as they are drawn" if spec.made_by else f"crops framed as in {spec.crop}"
     lines = [
         "What it is: a neural network that looks at the crop of one face and gives a probability for "
         "each of its labels",
         f"Net: {spec.arch}; file: {size_bytes / 1e6:.1f} MB",
-        f"Input: {preprocess.size}×{preprocess.size} pixels, {colour}{equalized}; crops framed as in {spec.crop}",
+        f"Input: {preprocess.size}×{preprocess.size} pixels, {colour}{equalized}; {framed}",
         *(
             f"Output {head.labels.name}{' (default)' if head is spec.heads[0] else ''}: "
             f"{', '.join(head.labels)}; temperature {head.temperature:.3f}"
@@ -130,11 +153,29 @@ def _facts(spec: ModelSpec, size_bytes: int) -> str:
 
 
 def _training(spec: ModelSpec) -> str:
-    facts = f"Trained on: {described(spec.trained_on)}"
+    facts = f"Trained on: {described(spec.trained_on)}. {_drawing(spec.made_by)}"
     if not spec.recipe:
-        return f"{facts}. The recipe is unknown."
+        return f"{facts}The recipe is unknown."
     recipe = json.dumps(spec.recipe, indent=2, sort_keys=True)
-    return f"{facts}. The recipe:\n\n```json\n{recipe}\n```"
+    return f"{facts}The recipe:\n\n```json\n{recipe}\n```"
+
+
+def _drawing(commands: Sequence[str]) -> str:
+    """Return who was held out of drawn data and what draws it again; nothing without commands."""
+    if not commands:
+        return ""
+    words = shlex.split(" ".join(commands))
+    held = {
+        split: words[words.index(option) + 1].replace(",", ", ")
+        for split, option in (("test", "--hold-out"), ("valid", "--valid"))
+        if option in words
+    }
+    who = "".join(f", {names} ({split})" for split, names in held.items())
+    told = (
+        f"Held out of the training are the characters{who.removeprefix(',')}, with all their pictures. " if who else ""
+    )
+    shell = "\n".join(commands)
+    return f"{told}This draws the same data again:\n\n```sh\n{shell}\n```\n\n"
 
 
 def _results(spec: ModelSpec, metrics: Sequence[Metrics], confusion_picture: str) -> list[str]:

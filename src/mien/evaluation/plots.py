@@ -61,6 +61,36 @@ def draw_confusion(matrix: IntArray, labels: Sequence[str], path: str | Path, *,
     _save(figure, path)
 
 
+def draw_confusions(confusions: Mapping[tuple[str, str], tuple[IntArray, Sequence[str]]], path: str | Path) -> None:
+    """Write confusion matrices side by side as PNG, in percent by row.
+
+    Args:
+        confusions: (row, column) of the picture -> counts, shape (k, k), and the k class names; a pair that is not
+            there stays empty.
+        path: Where to write.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+        OutputError: The file cannot be written.
+    """
+    rows, columns = (list(dict.fromkeys(pair[i] for pair in confusions)) for i in (0, 1))
+    figure = _figure(width=5.2 * len(columns), height=4.9 * len(rows))
+    for (row_name, column_name), (matrix, labels) in confusions.items():
+        place = rows.index(row_name) * len(columns) + columns.index(column_name) + 1
+        axes = figure.add_subplot(len(rows), len(columns), place)
+        shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")  # one hue, darker is more
+        for (row, column), share in np.ndenumerate(shares):
+            colour = "white" if share > 0.65 else "black"
+            axes.text(column, row, f"{100 * share:.0f}", color=colour, ha="center", va="center", size=10)
+        axes.set_xticks(range(len(labels)), labels, size=9, rotation=45, ha="right")
+        axes.set_yticks(range(len(labels)), labels, size=9)
+        axes.set_title(f"{row_name} on {column_name}", size=10, pad=8)
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+    _save(figure, path)
+
+
 def draw_reliability(after: Sequence[Bin], before: Sequence[Bin] | None, path: str | Path, *, title: str) -> None:
     """Write a reliability diagram as PNG: accuracy by confidence above, where the pictures are below.
 

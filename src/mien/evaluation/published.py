@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mien.data.dataset import SPLITS, Dataset
 from mien.errors import DatasetError, ModelError
 from mien.evaluation.evaluate import VIEWS, evaluate
+from mien.models.spec import ModelSpec
 from mien.vision.classify import ExpressionClassifier
 
 TOLERANCE = 0.0005  # of an accuracy: other processors and versions of ONNX Runtime turn a few close answers
@@ -31,6 +32,12 @@ class Claim:
     def holds(self) -> bool:
         """Whether the two differ by no more than `TOLERANCE`."""
         return abs(self.measured - self.published) <= TOLERANCE + 1e-9
+
+
+def published_on(spec: ModelSpec, datasets: Sequence[Dataset]) -> Dataset:
+    """Return the dataset that a model is published for, by its fingerprint; the first one if none is it."""
+    fingerprint = spec.trained_on.get("fingerprint")
+    return next((dataset for dataset in datasets if dataset.fingerprint == fingerprint), datasets[0])
 
 
 def check_published(
@@ -58,6 +65,7 @@ def check_published(
         raise DatasetError(
             f"dataset '{dataset.name}' has fingerprint {dataset.fingerprint[:12]}…, but model '{spec.name}' is "
             f"published for {spec.trained_on.get('fingerprint', 'unknown')[:12]}…; give the very data with --data"
+            + (f", which this draws: {' && '.join(spec.made_by)}" if spec.made_by else "")
         )
     measured: dict[str, float] = {}
     for split in SPLITS:

@@ -10,18 +10,26 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TypedDict, cast
 
+import numpy as np
+
 from mien.data.votes import USAGES
 from mien.errors import ConfigError, InputError, OutputError
 from mien.evaluation.evaluate import Accuracy, Evaluation, Honesty, Sameness, ViewResult
 from mien.evaluation.metrics import ClassScore
 from mien.evaluation.page import page
-from mien.evaluation.plots import draw_confusion, draw_reliability, draw_risk_coverage
+from mien.evaluation.plots import draw_confusion, draw_confusions, draw_reliability, draw_risk_coverage
 from mien.files import atomic_path
 from mien.sinks import write_picture
 from mien.structures import ImageArray, IntArray
 
 METRICS_VERSION = 3  # 2: intervals, honesty and raters; 3: what leaks are told by
 NOTE = "mien names the expression annotators saw, not what a person feels."
+MATRIX = "matrix.png"
+MATRIX_TITLE = "Confusion matrices: a row for each model, a column for each data"
+MATRIX_NOTE = (
+    "*Chance* names the commonest class of the data every time. In brackets: 95 % Wilson intervals. In the picture, "
+    "rows of a matrix are true and columns predicted, in percent of the row."
+)
 _DIGITS = 5  # after the point: tells one picture of 100,000
 
 _VIEWS = {
@@ -203,6 +211,8 @@ def write_reports(
 ) -> Path:
     """Write one table of several evaluations, and a report of each in a folder of its own beside it.
 
+    If they are on several data, a matrix of models by data is added, and the confusion matrices side by side.
+
     Args:
         evaluations: What to report, in the order to show it; no two of the same model, data and split.
         folder: Made if need be; files of an earlier report are replaced.
@@ -225,6 +235,8 @@ def write_reports(
     places = [f"{number:02}-{file_name(title)}" for number, title in enumerate(titles, start=1)]
     for i, (evaluation, place) in enumerate(zip(evaluations, places, strict=True)):
         write_report(evaluation, folder / place, sheet=sheets[i] if sheets else None)
+    if _several_data(all_metrics):
+        draw_matrix(all_metrics, folder / MATRIX)
     write_text(folder / "report.md", overview_markdown(all_metrics, places, suffix="md"))
     write_text(folder / "report.html", page(overview_markdown(all_metrics, places, suffix="html"), folder=folder))
     return folder / "report.md"
@@ -235,16 +247,26 @@ def overview_markdown(evaluations: Sequence[Metrics], places: Sequence[str], *, 
     links = [
         f"- [{title_of(metrics)}]({place}/report.{suffix})" for metrics, place in zip(evaluations, places, strict=True)
     ]
+    matrix = _several_data(evaluations)
     parts = [
         "# Evaluations",
         f"> {NOTE}",
         views_table(evaluations),
         reading_notes(evaluations),
         "To tell whether one of two models is better, compare them picture by picture: `mien compare`.",
+        *(
+            ["## Models by data", matrix_table(evaluations), MATRIX_NOTE, f"![{MATRIX_TITLE}]({MATRIX})"]
+            if matrix
+            else []
+        ),
         "## One by one",
         "\n".join(links),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _several_data(evaluations: Sequence[Metrics]) -> bool:
+    return len({_place(metrics) for metrics in evaluations}) > 1
 
 
 def file_name(*parts: str) -> str:
@@ -368,6 +390,38 @@ def views_table(evaluations: Sequence[Metrics]) -> str:
     return table([*header, "balanced accuracy, %", "macro-F1", "NLL", "ECE"], rows)
 
 
+def matrix_table(evaluations: Sequence[Metrics]) -> str:
+    """Return a Markdown table of accuracies with intervals: a row per model, a column per data, each in its first view.
+
+    The last row is chance, what naming the commonest class of the data every time would give.
+    """
+    cells = _matrix(evaluations)
+    models, places = (list(dict.fromkeys(pair[i] for pair in cells)) for i in (0, 1))
+    rows = [[m, *(_with_interval(_first(cells[m, p])) if (m, p) in cells else "–" for p in places)] for m in models]
+    of_place = {place: _first(metrics) for (_, place), metrics in reversed(cells.items())}
+    chances = (f"{100 * chance(of_place[place]):.2f}" for place in places)
+    return table(["accuracy, %", *places], [*rows, ["*chance*", *chances]])
+
+
+def chance(figures: ViewFigures) -> float:
+    """Return the share of the commonest class, in [0, 1]: the accuracy of naming it every time."""
+    return max(scores["support"] for scores in figures["classes"].values()) / figures["n"]
+
+
+def draw_matrix(evaluations: Sequence[Metrics], path: str | Path) -> None:
+    """Write the confusion matrices of several evaluations side by side, laid out like `matrix_table`, as PNG.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+        OutputError: The file cannot be written.
+    """
+    confusions = {
+        pair: (np.array(_first(metrics)["confusion"], np.int64), metrics["labels"])
+        for pair, metrics in _matrix(evaluations).items()
+    }
+    draw_confusions(confusions, path)
+
+
 def honesty_table(figures: ViewFigures) -> str:
     """Return a Markdown table of what `evaluate.Honesty` and `evaluate.Raters` hold, before and after temperature."""
     ways = [("as the model answers", figures["honesty"])]
@@ -476,9 +530,10 @@ def split_name(dataset: str, split: str) -> str:
 
 
 def described(trained_on: Mapping[str, str]) -> str:
-    """Return what is known of the training data on one line."""
+    """Return what is known of the training data on one line; the commands that draw it are not part of that."""
     name = [trained_on["name"]] if "name" in trained_on else []
-    return ", ".join([*name, *(f"{key} {value}" for key, value in trained_on.items() if key != "name")]) or "unknown"
+    facts = (f"{key} {value}" for key, value in trained_on.items() if key not in ("name", "made"))
+    return ", ".join([*name, *facts]) or "unknown"
 
 
 def _place(metrics: Metrics) -> str:
@@ -486,6 +541,15 @@ def _place(metrics: Metrics) -> str:
     data, head = metrics["data"], metrics["model"]["head"]
     place = f"{data['name']} {split_name(data['name'], data['split'])}"
     return place if head == data["name"] else f"{place}, head {head}"
+
+
+def _matrix(evaluations: Sequence[Metrics]) -> dict[tuple[str, str], Metrics]:
+    """Return evaluations by model and place."""
+    return {(metrics["model"]["name"], _place(metrics)): metrics for metrics in evaluations}
+
+
+def _first(metrics: Metrics) -> ViewFigures:
+    return next(iter(metrics["views"].values()))
 
 
 def _view_figures(result: ViewResult, labels: Sequence[str]) -> ViewFigures:

@@ -1,0 +1,138 @@
+"""What notebooks need: results that Jupyter shows below a cell, and a whole training in one call.
+
+Nothing of Jupyter's is imported: it asks the last value of a cell how it is to be shown.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from mien.config import TrainConfig, load_recipe
+from mien.data.audit import Selection
+from mien.data.dataset import Dataset
+from mien.errors import MissingExtra
+from mien.evaluation.evaluate import Evaluation
+from mien.evaluation.plots import curves as draw_curves
+from mien.evaluation.plots import draw_confusion
+from mien.evaluation.report import title_of, to_metrics, views_table
+from mien.sinks import write_picture
+from mien.structures import ImageArray
+from mien.vision.classify import OnnxClassifier
+
+if TYPE_CHECKING:
+    from mien.training.fit import Reporter
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What Jupyter shows if it is a cell's last value.
+
+    Args:
+        png: A picture's file; None where there is a text.
+        markdown: A text.
+    """
+
+    png: bytes | None = None
+    markdown: str | None = None
+
+    def _repr_png_(self) -> bytes | None:
+        return self.png
+
+    def _repr_markdown_(self) -> str | None:
+        return self.markdown
+
+    def __repr__(self) -> str:
+        return self.markdown or "a picture"
+
+
+def show(what: ImageArray | str) -> Shown:
+    """Show a picture, RGB uint8 (H, W, 3), or a text in Markdown."""
+    return Shown(markdown=what) if isinstance(what, str) else _drawn(lambda path: write_picture(path, what))
+
+
+def results(*evaluations: Evaluation) -> Shown:
+    """Show a table of evaluations, a row for each view."""
+    return Shown(markdown=views_table([to_metrics(evaluation) for evaluation in evaluations]))
+
+
+def confusion(evaluation: Evaluation, *, view: str = "single") -> Shown:
+    """Show the confusion matrix of one view."""
+    title, matrix = title_of(to_metrics(evaluation)), evaluation.views[view].confusion
+    return _drawn(lambda path: draw_confusion(matrix, evaluation.labels, path, title=f"{title}, {view}"))
+
+
+def curves(classifier: OnnxClassifier) -> Shown:
+    """Show losses and accuracy of the training that a classifier is from, as `train` gave it.
+
+    Raises:
+        RunError: There is no run beside the model's file.
+    """
+    from mien.training.fit import read_metrics
+
+    return _drawn(lambda path: draw_curves(read_metrics(classifier.path.parent), path))
+
+
+def train(
+    recipe: str,
+    dataset: Dataset,
+    *,
+    settings: Mapping[str, object] | None = None,
+    selection: Selection | None = None,
+    run: Path | None = None,
+) -> OnnxClassifier:
+    """Train a model, say how it goes, export it, and load it.
+
+    Args:
+        recipe: Its name, or a .toml file.
+        dataset: Data with a "train" split; "valid" measures progress and calibrates.
+        settings: What to lay over the recipe: {"seed": 1, "augment.rotation": 10}.
+        selection: Which pictures of "train" to fit on, if not all of them.
+        run: Folder to make; runs/NAME-DATE-TIME when None, so that a cell can be run again.
+
+    Returns:
+        The classifier; its `path` is the model's file, in the run's folder.
+
+    Raises:
+        MissingExtra: PyTorch is not installed.
+        ConfigError, DatasetError, RunError: As `training.fit.start`.
+    """
+    try:
+        from mien.training import fit
+        from mien.training.finish import export_run
+    except ModuleNotFoundError as error:
+        raise MissingExtra("training", "train") from error
+    config = load_recipe(recipe, settings)
+    run = run or Path("runs") / f"{config.name or config.net}-{time.strftime('%Y%m%d-%H%M%S')}"
+    report: Reporter = _Lines(config)
+    fit.start(config, dataset, run, selection=selection, report=report)
+    path, _ = export_run(run, dataset)
+    print(f"model: {path}")
+    return OnnxClassifier(path)
+
+
+class _Lines:
+    """Prints a line for each epoch."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self._epochs = config.epochs
+
+    def begun(self, origin: str) -> None:
+        print(origin)
+
+    def step(self, epoch: int, done: int, total: int, loss: float, images_per_second: float) -> None: ...
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        valid = f", valid {row['valid_accuracy']:.1%}" if "valid_accuracy" in row else ""
+        print(f"epoch {row['epoch']:.0f} of {self._epochs}: loss {row['train_loss']:.3f}{valid}", flush=True)
+
+
+def _drawn(write: Callable[[Path], None]) -> Shown:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "picture.png"
+        write(path)
+        return Shown(png=path.read_bytes())

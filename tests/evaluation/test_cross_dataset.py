@@ -1,0 +1,81 @@
+"""The report of scripts/cross_dataset.py, and the commands that scripts/release_model.py puts into a model."""
+
+import json
+import runpy
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import typer.main
+from PIL import Image
+
+from mien import cli
+from mien.evaluation.evaluate import evaluate
+from mien.labels import FER2013
+from mien.models.spec import ModelSpec, Preprocess
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+HAPPY, SAD = FER2013.index("happy"), FER2013.index("sad")
+
+
+@pytest.fixture(scope="module")
+def cross():
+    return runpy.run_path(str(SCRIPTS / "cross_dataset.py"))
+
+
+@pytest.fixture
+def evaluations(pixel_reader, written):
+    """ferg names all four cartoons right and one of three photographs, base two and two."""
+    photographs = [(HAPPY, HAPPY, HAPPY, "valid"), (HAPPY, SAD, SAD, "valid"), (SAD, HAPPY, HAPPY, "valid")]
+    cartoons = [(HAPPY, HAPPY, HAPPY, "test"), (SAD, SAD, SAD, "test")] * 2
+    reader = pixel_reader(FER2013)
+    data = {
+        ("ferg", "valid"): written(photographs),
+        ("ferg", "test"): written(cartoons, name="cartoons"),
+        ("base", "valid"): written([(HAPPY, HAPPY, HAPPY, "valid"), *photographs[:2]]),
+        ("base", "test"): written([*cartoons[:3], (SAD, HAPPY, HAPPY, "test")], name="cartoons"),
+    }
+    return [evaluate(reader, each, split=split, views=["single"], name=name) for (name, split), each in data.items()]
+
+
+def test_the_report_tells_what_each_model_does_on_the_others_faces(cross, evaluations, tmp_path):
+    cross["write_cross_report"](evaluations, tmp_path)
+    text = " ".join((tmp_path / "cross-dataset.md").read_text(encoding="utf-8").split())
+    assert "*ferg* names 100.0 % of cartoon characters right" in text
+    assert "33.3 % of photographs, where naming the commonest class would give 66.7 %" in text
+    assert "*base* names 66.7 % of the photographs right and 75.0 % of the cartoons (chance: 50.0 %)" in text
+    assert "PublicTest" in text
+    held = json.loads((tmp_path / "cross-dataset.json").read_text(encoding="utf-8"))
+    assert [(each["model"]["name"], each["data"]["split"]) for each in held] == [
+        ("ferg", "valid"), ("ferg", "test"), ("base", "valid"), ("base", "test"),
+    ]  # fmt: skip
+    with Image.open(tmp_path / "cross-dataset.png") as picture:
+        picture.load()
+
+
+def test_the_cartoons_are_drawn_by_the_commands_in_the_model(cross, monkeypatch):
+    made = "mien data draw toons --characters ada,finn,gus --count 21 --size 16\n"
+    made += "mien data prepare toons toons.npz --hold-out ada --valid finn"
+    spec = ModelSpec(name="ferg", arch="ferg", heads=(), preprocess=Preprocess(), trained_on={"made": made})
+    drawn = cross["drawn"](spec)
+    assert drawn.name == "toons-ada"
+    assert drawn.counts().sum(axis=1).tolist() == [7, 7, 7]
+    assert cross["drawn"](replace(spec)).fingerprint == drawn.fingerprint
+
+
+def test_the_script_that_draws_the_cartoons_holds_commands_that_there_are():
+    commands = runpy.run_path(str(SCRIPTS / "release_model.py"))["commands_in"](SCRIPTS / "draw_cartoons.sh")
+    assert [command.split()[:3] for command in commands] == [
+        ["mien", "data", "draw"], ["mien", "data", "draw"], ["mien", "data", "prepare"],
+    ]  # fmt: skip
+    data = typer.main.get_command(cli.app).commands["data"]
+    for command in commands:
+        _, _, name, *rest = shlex.split(command)
+        data.commands[name].make_context(name, rest)  # raises what the user would see
+
+
+def test_a_script_without_commands_is_refused(tmp_path):
+    (tmp_path / "empty.sh").write_text("echo mien\n")
+    with pytest.raises(SystemExit, match="no line that starts with 'mien '"):
+        runpy.run_path(str(SCRIPTS / "release_model.py"))["commands_in"](tmp_path / "empty.sh")
