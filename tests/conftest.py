@@ -46,6 +46,21 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def tiny_temporal(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a temporal model with random weights that belongs to `tiny_model`."""
+    torch = pytest.importorskip("torch")
+    from mien.training.temporal import TemporalConfig, TemporalNet, export_temporal
+    from mien.vision.classify import OnnxClassifier
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("temporal") / "tiny-temporal.onnx"
+    config = TemporalConfig(state=16)
+    net = TemporalNet(15, (0, 7), state=16)
+    export_temporal(net, path, classifier=OnnxClassifier(tiny_model), labels=FER2013, config=config, trained_on={})
+    return path
+
+
 @pytest.fixture
 def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work in an empty folder, with no models and no data of the user's at hand."""

@@ -6,6 +6,7 @@ import json
 import re
 import runpy
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def test_what_is_generated_is_fresh(page: str) -> None:
 
 def test_tables_cards_and_findings_are_generated() -> None:
     assert {"README.md", "docs/models/README.md", "docs/guides/auditing.md", "docs/evaluation.md"} <= FRESH.keys()
-    assert {f"docs/models/{name}.md" for name in SHIPPED} <= FRESH.keys()
+    assert {f"docs/models/{name}.md" for name in SHIPPED} | {"docs/reports/prototype.md"} <= FRESH.keys()
 
 
 def test_only_what_is_between_the_markers_is_renewed() -> None:
@@ -106,6 +107,34 @@ def test_the_table_of_leaks_tells_what_is_seen_before_the_evaluation() -> None:
     ]
 
 
+def report(arch: str, matrix: list[list[int]]) -> dict[str, Any]:
+    """What `evaluation.report.read_metrics` gives, as far as the page about the prototype reads it."""
+    counts = {"correct": sum(matrix[i][i] for i in range(2)), "n": sum(map(sum, matrix))}
+    view = {**counts, "confusion": matrix}
+    return {"model": {"arch": arch}, "data": {"name": "fer2013"}, "labels": ["happy", "sad"], "views": {"single": view}}
+
+
+def test_the_prototype_s_page_adds_both_splits_and_pairs_models_by_their_net() -> None:
+    reports = {
+        "small": [report("model2020", [[50, 10], [20, 20]]), report("model2020", [[60, 0], [10, 30]])],
+        "ours": [report("base", [[60, 0], [0, 40]]), report("base", [[60, 0], [40, 0]])],
+    }
+    page = SCRIPT["prototype_page"](reports, [])
+    assert "| model2020, 56.0 (54.9–57.1) | [small](../models/small.md) | 80.00 (73.91–84.95) | +24.0 | 70.00" in page
+    assert "| VGG-B, 59.1 (58.0–60.2) | none yet |" in page
+    assert "| – | [ours](../models/ours.md) | 80.00 (73.91–84.95) |  | 100.00" in page
+    assert "| happy | 91.7 | 100.0 |\n| sad | 62.5 | 50.0 |" in page
+    assert "| **happy** | 110 | 10 |\n| **sad** | 30 | 50 |" in page
+    assert "Ours is not shipped yet." in page
+    assert "[toon](../models/toon.md)" in SCRIPT["prototype_page"](reports, ["toon"])
+
+
+def test_the_prototype_s_figures_are_over_as_many_pictures_as_ours() -> None:
+    for name in SHIPPED:
+        if reports := SCRIPT["fer2013_reports"](name):
+            assert sum(report["views"]["single"]["n"] for report in reports) == SCRIPT["PROTOTYPE_PICTURES"]
+
+
 def test_a_table_without_models_says_so() -> None:
     assert SCRIPT["models_table"]([], cards="") == "None yet."
 
@@ -115,12 +144,34 @@ def test_a_table_tells_labels_size_and_accuracy_of_a_model(tmp_path: Path) -> No
     path.write_bytes(bytes(1_500_000))
     metrics = {"valid/single/accuracy": 0.684, "valid/flip/accuracy": 0.691, "test/single/accuracy": 0.70214}
     heads = (Head(FER2013), Head(FERPLUS))
-    spec = ModelSpec(name="mine", arch="base", heads=heads, preprocess=Preprocess(), metrics=metrics)
+    spec = ModelSpec(
+        name="mine", arch="base", heads=heads, preprocess=Preprocess(), metrics=metrics, trained_on={"name": "fer2013"}
+    )
     table = SCRIPT["models_table"]([Model("mine", path, True, spec)], cards="docs/models/")
     assert table.splitlines() == [
         "| model | net | size, MB | labels | PublicTest, % | PrivateTest, % |",
         "| --- | --- | ---: | --- | ---: | ---: |",
         "| [mine](docs/models/mine.md) | base | 1.5 | fer2013 (7), ferplus (8) | 68.40 / 69.10 | 70.21 / – |",
+    ]
+
+
+def test_a_model_of_other_data_is_kept_apart_and_its_data_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.onnx"
+    path.write_bytes(bytes(1_500_000))
+    metrics = {"valid/single/accuracy": 0.99, "test/single/accuracy": 0.98}
+    spec = ModelSpec(name="toon", arch="ferg", heads=(Head(FER2013),), preprocess=Preprocess(), metrics=metrics)
+    models = [
+        Model("mine", path, True, replace(spec, name="mine", arch="base", trained_on={"name": "fer2013"})),
+        Model("toon", path, True, replace(spec, trained_on={"name": "cartoons-ada"})),
+    ]
+    first, told, second = SCRIPT["models_table"](models, cards="").split("\n\n")
+    assert "PrivateTest" in first
+    assert "toon" not in first
+    assert "not comparable" in told
+    assert second.splitlines() == [
+        "| model | net | size, MB | labels | valid, % | test, % | data |",
+        "| --- | --- | ---: | --- | ---: | ---: | --- |",
+        "| [toon](toon.md) | ferg | 1.5 | fer2013 (7) | 99.00 / – | 98.00 / – | cartoons-ada |",
     ]
 
 
@@ -191,6 +242,13 @@ def test_a_shipped_model_has_a_card_with_the_figures_of_its_spec(name: str) -> N
     assert reported == spec.metrics
 
 
+@pytest.mark.parametrize("name", [name for name, model in SHIPPED.items() if model.spec and model.spec.made_by])
+def test_a_model_of_drawn_data_tells_the_commands_of_the_script_that_drew_it(name: str) -> None:
+    spec, script = SHIPPED[name].spec, (ROOT / "scripts" / "draw_cartoons.sh").read_text(encoding="utf-8")
+    assert spec is not None
+    assert spec.made_by == [line for line in script.splitlines() if line.startswith("mien ")]
+
+
 def test_every_card_has_its_model() -> None:
     cards = {path.stem for path in (ROOT / "docs" / "models").glob("*.md")} - {"README"}
-    assert cards == set(SHIPPED)
+    assert cards == set(SHIPPED) | {model.name for model in list_models(shipped_dir(), temporal=True)}

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.errors import ConfigError, InputError
+from mien.errors import ConfigError, InputError, ModelError
 from mien.labels import FER2013, FERPLUS, LabelSet
 from mien.live import Live, Sight
 from mien.models.spec import Head, ModelSpec, Preprocess
 from mien.recognizer import Recognizer
 from mien.sources import frames
 from mien.structures import Box, Face, FloatArray, Frame, ImageArray
+from mien.vision.temporal import Follower, TemporalModel
 from mien.vision.track import Tracker
 
 ASTRONAUT = Path(__file__).parent.parent / "docs" / "images" / "astronaut.png"
@@ -160,6 +161,43 @@ def test_another_source_an_earlier_time_or_a_long_gap_start_anew(next_frame: Fra
     assert detector.looks == looks + 1
     assert expression.face.track_id == 2
     assert expression.prediction.as_dict()["sad"] == 1
+
+
+def test_a_temporal_model_stands_in_for_smoothing_until_a_recogniser_has_none(
+    tiny_model: Path, tiny_temporal: Path
+) -> None:
+    plain, following = (Recognizer(Followed([10.0, 200.0]), str(tiny_model)) for _ in range(2))
+    following.follow_by(model := TemporalModel(tiny_temporal))
+    live, follower = Live(following), Follower(model)
+    rng = np.random.default_rng(0)
+    for index in range(8):
+        frame = replace(shot(index), image=rng.integers(0, 256, (120, 400, 3), np.uint8))
+        seen = live.see(frame).expressions
+        raw, heads = following.classify_by_heads(frame.image, [e.face for e in seen])
+        expected = follower.update(raw, heads, frame.time)
+        for expression, other, alone in zip(seen, expected, raw, strict=True):
+            np.testing.assert_array_equal(expression.prediction.probabilities, other.prediction.probabilities)
+            assert expression.raw is not None
+            np.testing.assert_array_equal(expression.raw.probabilities, alone.prediction.probabilities)
+    live.recognizer = plain
+    (first, _) = live.see(shot(8)).expressions
+    assert first.face.track_id == 1
+    np.testing.assert_array_equal(
+        first.prediction.probabilities, plain.classify(shot(8).image, [first.face])[0].prediction.probabilities
+    )
+    live.recognizer = following  # what was remembered is of a while ago: it begins anew, and so does another source
+    for frame in (shot(9), shot(10, source="camera 1")):
+        (again, _) = live.see(frame).expressions
+        _, heads = following.classify_by_heads(frame.image, [again.face])
+        (fresh,) = Follower(model).update([again], heads, 0.0)
+        np.testing.assert_allclose(again.prediction.probabilities, fresh.prediction.probabilities, atol=1e-6)
+
+
+def test_a_temporal_model_of_another_classifier_is_refused(tiny_model: Path, tiny_temporal: Path) -> None:
+    for recognizer in (Recognizer(Followed(), Named()), Recognizer(Followed(), str(tiny_model), labels="ferplus")):
+        with pytest.raises(ModelError, match=r"train one for it|train another one"):
+            recognizer.follow_by(TemporalModel(tiny_temporal))
+        assert recognizer.temporal is None
 
 
 def test_a_frame_that_cannot_be_seen_is_an_error_and_the_next_one_goes_on() -> None:

@@ -10,6 +10,7 @@ from time import perf_counter
 from mien.errors import ConfigError
 from mien.recognizer import Recognizer
 from mien.structures import Expression, Face, Frame
+from mien.vision.temporal import Follower
 from mien.vision.track import Smoother, Tracker
 
 
@@ -33,11 +34,11 @@ class Live:
     """Recognises a stream: detect, track, classify, smooth.
 
     Faces keep the detector's own boxes; only while it rests they are where their tracks should be. `recognizer` may be
-    replaced between frames: tracks stay, and smoothing starts anew if the label set is another.
+    replaced between frames: tracks stay, and smoothing starts anew if the label set, or the temporal model, is another.
 
     Args:
-        recognizer: What detects and classifies.
-        half_life: Of the smoothing, in seconds; 0 for none. See `Smoother`.
+        recognizer: What detects and classifies; with a temporal model, that one follows what faces show.
+        half_life: Of the smoothing where there is no temporal model, in seconds; 0 for none. See `Smoother`.
         rest: At most so many seconds pass between two looks of the detector while all faces are steady; 0 lets it look
             at every frame. A new face is seen so much later, and one that left stays so much longer. With 0.2 s, 99.6 %
             of the frames with faces keep all their labels, for half of the looks; with 0.4 s only 98.6 %
@@ -68,6 +69,7 @@ class Live:
             raise ConfigError(f"rest is {rest}; expected 0 to {longest:g} seconds, half of what a track outlives")
         self.rest = rest
         self.smoother = Smoother(half_life)
+        self._follower: Follower | None = None
         self._source: str | None = None
         self._looked = 0.0  # time of the frame that the detector last looked at
 
@@ -94,10 +96,20 @@ class Live:
             with _timed(seconds, "track"):
                 faces = self.tracker.update(found, frame.time)
             self._looked = frame.time
-        with _timed(seconds, "classify"):
-            expressions = recognizer.classify(frame.image, faces)
-        with _timed(seconds, "track"):
-            expressions = self.smoother.update(expressions, frame.time)
+        temporal = recognizer.temporal
+        if temporal is None:
+            self._follower = None
+            with _timed(seconds, "classify"):
+                expressions = recognizer.classify(frame.image, faces)
+            with _timed(seconds, "track"):
+                expressions = self.smoother.update(expressions, frame.time)
+        else:
+            if self._follower is None or self._follower.model is not temporal:
+                self._follower = Follower(temporal)
+            with _timed(seconds, "classify"):
+                expressions, heads = recognizer.classify_by_heads(frame.image, faces)
+            with _timed(seconds, "track"):
+                expressions = self._follower.update(expressions, heads, frame.time)
         return Sight(frame, expressions, seconds)
 
     def stream(self, frames: Iterable[Frame]) -> Iterator[Sight]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from mien.errors import ConfigError, InputError
-from mien.structures import Expression, Face, Frame, ImageArray, Prediction
-from mien.vision.classify import ExpressionClassifier, load_classifier
+from mien.structures import Expression, Face, FloatArray, Frame, ImageArray, Prediction
+from mien.vision.classify import ExpressionClassifier, load_classifier, predict_heads
 from mien.vision.crop import crop_faces
 from mien.vision.detect import FaceDetector, load_detector
+from mien.vision.temporal import TemporalModel
 
 
 class Recognizer:
@@ -52,6 +55,16 @@ class Recognizer:
             load_classifier(classifier, models_dir=models_dir) if isinstance(classifier, str) else classifier
         )
         self.head = self.classifier.spec.head(labels)
+        self.temporal: TemporalModel | None = None  # see `follow_by`
+
+    def follow_by(self, temporal: TemporalModel) -> None:
+        """Have `live.Live` follow faces by a temporal model from now on, in place of smoothing.
+
+        Raises:
+            ModelError: It belongs to another classifier or label set.
+        """
+        temporal.check(self.classifier, self.head.labels)
+        self.temporal = temporal
 
     def recognize(self, image: ImageArray) -> list[Expression]:
         """Return the faces of a picture with what they show; an empty list where there is no face.
@@ -86,7 +99,16 @@ class Recognizer:
             InputError: The array is not such a picture.
         """
         crops = crop_faces(_checked(image), faces, geometry=self.classifier.spec.crop)
-        probabilities = self.classifier.predict_proba(crops, head=self.head.labels.name)
+        return self._named(faces, self.classifier.predict_proba(crops, head=self.head.labels.name))
+
+    def classify_by_heads(self, image: ImageArray, faces: Sequence[Face]) -> tuple[list[Expression], FloatArray]:
+        """Return what `classify` does, and what all heads say side by side, (n, width), for the temporal model."""
+        crops = crop_faces(_checked(image), faces, geometry=self.classifier.spec.crop)
+        heads = predict_heads(self.classifier, crops)
+        chosen = self.classifier.spec.heads.index(self.head)
+        return self._named(faces, heads[chosen]), np.concatenate(heads, axis=1)
+
+    def _named(self, faces: Sequence[Face], probabilities: FloatArray) -> list[Expression]:
         return [
             Expression(face, Prediction(row, self.head.labels), self.min_confidence)
             for face, row in zip(faces, probabilities, strict=True)

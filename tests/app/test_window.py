@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -14,7 +15,11 @@ import numpy as np
 import pytest
 
 from hands import answer_dialog, click, press, type_text, until
+from keras_files import save_linear
+from mien.app.converting import PIXELS, label_orders
 from mien.app.settings import Settings, load_settings, save_settings
+from mien.labels import FER2013
+from mien.models.zoo import read_spec
 from mien.sources import read_picture
 
 pytestmark = pytest.mark.usefixtures("display")
@@ -210,6 +215,105 @@ class TestCamera:
         assert window.kept[0].camera == str(clip)
         assert window.kept[0].dark
         assert window.kept[0].mode == "camera"
+
+
+class TestKerasModels:
+    """A Keras model that was dropped into the models directory."""
+
+    @pytest.fixture(autouse=True)
+    def _converter(self) -> None:
+        for package in ("h5py", "onnx"):
+            pytest.importorskip(package, reason="needs the extra: pip install 'mien[keras]'")
+
+    def test_it_is_found_asked_about_converted_chosen_and_looks(
+        self, window: Any, astronaut: Path, tmp_path: Path
+    ) -> None:
+        assert not widget(window, "offer").winfo_ismapped()
+        window.open(astronaut)
+        until(window.root, lambda: "1 face: happy" in status(window), "the face is named")
+        save_linear(tmp_path / "models" / "net.h5")
+        press("F5")
+        until(window.root, lambda: widget(window, "convert").winfo_ismapped(), "it is offered")
+        assert widget(window, "offered").cget("text") == "net.h5 is a Keras model, not converted yet"
+        assert widget(window, "convert").cget("text") == "Convert net…"
+        click(widget(window, "convert"))
+        until(window.root, lambda: window.dialog is not None, "it is asked about")
+        assert window.dialog.labels.get() == "angry,disgust,fear,happy,sad,surprise,neutral"
+        assert window.dialog.pixels.get().startswith("unit:")
+        click(window.dialog.equalize)
+        click(window.dialog.convert)
+        until(window.root, lambda: "1 face:" in status(window) and widget(window, "models").get() == "net", "it looks")
+        spec = read_spec(tmp_path / "models" / "net.onnx")
+        assert spec.labels == FER2013
+        assert spec.preprocess.equalize
+        assert "net" in widget(window, "models").cget("values")
+        assert window.worker.live.recognizer.classifier.spec == spec
+        assert not widget(window, "offer").winfo_ismapped()
+        assert not window.dialog.top.winfo_exists()
+
+    def test_what_is_wrong_with_an_answer_is_told_and_can_be_mended(self, window: Any, tmp_path: Path) -> None:
+        save_linear(tmp_path / "models" / "net.h5", n_outputs=3, channels=3, inner="block1_conv1")
+        press("F5")
+        until(window.root, lambda: widget(window, "convert").winfo_ismapped(), "it is offered")
+        click(widget(window, "convert"))
+        until(window.root, lambda: window.dialog is not None, "it is asked about")
+        dialog = window.dialog
+        assert (dialog.labels.get(), dialog.pixels.get()) == ("", "")  # neither can be known
+        assert len(dialog.pixels.cget("values")) == len(PIXELS)
+        click(dialog.labels)
+        type_text("happy,sad")
+        until(window.root, lambda: dialog.labels.get() == "happy,sad", "labels are typed")
+        press("Return")
+        until(window.root, lambda: "such nets are fed in several ways" in status(window), "it says so")
+        dialog.pixels.current(4)
+        press("Return")
+        until(window.root, lambda: "3 outputs, but 2 labels were given" in status(window), "it says so")
+        type_text(",angry")
+        until(window.root, lambda: dialog.labels.get() == "happy,sad,angry", "one more is typed")
+        click(dialog.convert)
+        until(window.root, lambda: "net names happy, sad, angry" in status(window), "it is converted and chosen")
+
+    def test_of_several_one_is_chosen_and_a_broken_one_is_told(self, window: Any, tmp_path: Path) -> None:
+        (tmp_path / "models" / "broken.h5").write_text("no model")
+        save_linear(tmp_path / "models" / "net.keras")
+        press("F5")
+        until(window.root, lambda: widget(window, "convert").winfo_ismapped(), "they are offered")
+        assert widget(window, "offered").cget("text") == "Keras models, not converted yet: broken.h5, net.keras"
+        click(widget(window, "convert"))
+        press("Down", "Return")
+        until(window.root, lambda: "broken.h5: this is no Keras model" in status(window), "it says so")
+        click(widget(window, "convert"))
+        press("Down", "Down", "Return")
+        until(window.root, lambda: window.dialog is not None, "the other one is asked about")
+        click(window.dialog.cancel)
+        until(window.root, lambda: not window.dialog.top.winfo_exists(), "it is left for later")
+        assert widget(window, "convert").winfo_ismapped()
+
+    def test_without_the_extra_it_says_what_to_install(
+        self, window: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        save_linear(tmp_path / "models" / "net.h5")
+        for name in ("mien.models.convert", "mien.models.keras_file"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+            monkeypatch.delattr(name, raising=False)
+        monkeypatch.setitem(sys.modules, "h5py", None)
+        press("F5")
+        until(window.root, lambda: widget(window, "convert").winfo_ismapped(), "it is offered all the same")
+        click(widget(window, "convert"))
+        until(window.root, lambda: "pip install 'mien[keras]'" in status(window), "it says so")
+        assert window.dialog is None
+
+
+def test_every_normalisation_can_be_said_in_the_window() -> None:
+    convert = pytest.importorskip("mien.models.convert", reason="needs the extra: pip install 'mien[keras]'")
+    assert list(PIXELS) == list(convert.NORMALIZATIONS)
+
+
+@pytest.mark.parametrize(("n", "orders"), [(7, 2), (8, 2), (3, 0)])
+def test_labels_are_proposed_where_their_number_is_known(n: int, orders: int) -> None:
+    proposed = label_orders(n)
+    assert len(proposed) == orders
+    assert all(len(order.split(",")) == n for order in proposed)
 
 
 class TestSettings:

@@ -4,6 +4,8 @@ import copy
 import io
 import json
 import pickle
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,6 +21,7 @@ import pytest
 
 import keras_models
 from commands import run
+from keras_files import save_linear
 from mien.errors import ConfigError, MienError, ModelError, OutputError
 from mien.labels import FER2013
 from mien.models.zoo import read_spec
@@ -27,7 +30,7 @@ from mien.vision.classify import OnnxClassifier, softmax
 h5py = pytest.importorskip("h5py")
 pytest.importorskip("onnx")
 
-from mien.models.convert import NORMALIZATIONS, convert  # noqa: E402
+from mien.models.convert import NORMALIZATIONS, Findings, convert, examine, normalizations_for  # noqa: E402
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Weights = dict[str, list[tuple[str, Array]]]  # layer -> names and values
@@ -339,6 +342,23 @@ def test_grey_models_refuse_normalisations_by_colour(tmp_path: Path) -> None:
         convert(path, labels="a,b,c", normalize="caffe")
     with pytest.raises(ConfigError, match="unknown normalisation 'bgr'; choose from unit, "):
         convert(path, labels="a,b,c", normalize="bgr")
+
+
+# --- what a file tells by itself --------------------------------------------------------------------------------------
+
+
+def test_a_file_tells_how_many_labels_and_colours_it_has_and_mostly_its_normalisation(tmp_path: Path) -> None:
+    assert examine(save_linear(tmp_path / "grey.h5")) == Findings(n_outputs=7, channels=1, normalize="unit")
+    elsewhere = save_linear(tmp_path / "vgg.h5", n_outputs=3, channels=3, inner="block1_conv1")
+    assert examine(elsewhere) == Findings(n_outputs=3, channels=3, normalize=None)
+    (tmp_path / "half.h5").write_bytes((tmp_path / "grey.h5").read_bytes()[:900])
+    with pytest.raises(ModelError, match=r"half\.h5"):
+        examine(tmp_path / "half.h5")
+
+
+def test_grey_pictures_go_through_fewer_normalisations() -> None:
+    assert normalizations_for(1) == ["unit", "signed", "none"]
+    assert normalizations_for(3) == list(NORMALIZATIONS)
 
 
 # --- spec and labels --------------------------------------------------------------------------------------------------
@@ -677,3 +697,39 @@ def test_a_place_that_cannot_be_written_is_an_error_of_ours(small: Path, tmp_pat
     for places in ({"target": tmp_path / "file" / "net.onnx"}, {"install": tmp_path / "file"}):
         with pytest.raises(OutputError, match="cannot make folder"):
             convert(small, labels="a,b,c", **places)
+
+
+@pytest.mark.usefixtures("own_folder")
+def test_a_model_in_the_directory_is_offered_converted_by_the_command_that_is_told_and_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "models").mkdir()
+    save_linear(tmp_path / "models" / "net.h5")
+    photo = keras_models.__file__.replace("tests/keras_models.py", "docs/images/astronaut.png")
+    assert run("models") == 0
+    listed = capsys.readouterr()
+    assert re.search(r"^net +Keras, not converted yet ", listed.out, re.M)
+    assert run("models", "--json") == 0
+    (row,) = [model for model in json.loads(capsys.readouterr().out) if model["format"] == "keras"]
+    assert (row["name"], row["labels"], row["shipped"]) == ("net", "", False)
+    for command in (("predict", photo), ("live", photo, "--no-window", "--out", "seen"), ("bench", photo)):
+        assert run(*command, "--model", "net") == 2
+        assert capsys.readouterr().err == f"error: {row['problem']}\n"
+    command = row["problem"].split("`")[1].replace("angry,disgust,…", "fer2013")
+    assert command in listed.err.replace("angry,disgust,…", "fer2013")
+    assert run(*shlex.split(command)[1:]) == 0
+    assert run("predict", photo, "--model", "net") == 0
+    capsys.readouterr()
+    assert run("models", "--json") == 0
+    assert [m["format"] for m in json.loads(capsys.readouterr().out) if m["name"] == "net"] == ["onnx"]
+
+
+def test_listing_loads_no_reader(tmp_path: Path) -> None:
+    (tmp_path / "net.h5").touch()
+    code = (
+        "import sys; from pathlib import Path; from mien.models.zoo import list_models\n"
+        f"print([m.name for m in list_models(Path({str(tmp_path)!r})) if m.problem])\n"
+        "print({'h5py', 'onnx', 'onnxruntime'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "['net']\nset()\n"

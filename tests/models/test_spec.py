@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 
 from mien.errors import ModelError
 from mien.labels import FER2013, FERPLUS, LabelSet
-from mien.models.spec import SPEC_VERSION, Head, ModelSpec, Preprocess
+from mien.models.spec import SPEC_VERSION, Head, ModelSpec, Preprocess, Temporal
 
 SPEC = ModelSpec(
     name="base", arch="base", heads=(Head(FER2013, 1.3), Head(FERPLUS)), preprocess=Preprocess(), license="Apache-2.0"
@@ -70,6 +71,21 @@ def test_json_nested_without_end_is_refused(opening: str) -> None:
 def test_a_newer_version_asks_for_an_upgrade() -> None:
     with pytest.raises(ModelError, match=rf"version {SPEC_VERSION + 1}, this mien reads up to {SPEC_VERSION}; upgrade"):
         ModelSpec.from_json(changed(version=SPEC_VERSION + 1))
+
+
+def test_classifiers_are_written_as_before_there_were_temporal_models() -> None:
+    assert "temporal" not in json.loads(SPEC.to_json())
+    assert json.loads(SPEC.to_json())["version"] == 1
+    assert ModelSpec.from_json(SPEC.to_json()).temporal is None
+
+
+def test_a_temporal_model_is_read_back_and_older_miens_are_told_to_upgrade() -> None:
+    belongs = Temporal(classifier="base", fingerprint="ab" * 32, width=15, state=48)
+    spec = replace(SPEC, temporal=belongs, version=2)
+    assert ModelSpec.from_json(spec.to_json()) == spec
+    assert json.loads(spec.to_json())["version"] == 2  # more than the 1 that they read up to
+    with pytest.raises(ModelError, match="unreadable"):
+        ModelSpec.from_json(changed(temporal={"classifier": "base"}))
 
 
 def test_unknown_keys_are_named() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from onnx import TensorProto, helper
 from mien.errors import MissingSpec, ModelError, UnknownModel
 from mien.labels import FER2013
 from mien.models.spec import SPEC_KEY, SPEC_VERSION, Graph, Head, ModelSpec, Preprocess
-from mien.models.zoo import add_model, find_model, list_models, read_spec, write_with_spec
+from mien.models.zoo import add_model, find_model, list_models, read_spec, shipped_dir, write_with_spec
 from mien.vision.classify import OnnxClassifier
 
 SPEC = ModelSpec(
@@ -122,3 +123,56 @@ def test_unknown_name_lists_the_known_ones(tiny_model: Path, tmp_path: Path) -> 
         find_model("nobody", models_dir=tmp_path)
     with pytest.raises(UnknownModel, match=r"no model file"):
         find_model("nowhere.onnx", models_dir=tmp_path)
+
+
+# --- Keras models in the directory ------------------------------------------------------------------------------------
+
+
+def test_keras_models_are_listed_unopened_until_they_are_converted(tiny_model: Path, tmp_path: Path) -> None:
+    for name in ("old.h5", "new.keras", "done.h5", "notes.txt"):
+        (tmp_path / name).write_text("no model at all, which nobody looks at")
+    (tmp_path / "folder.keras").mkdir()
+    (tmp_path / "done.onnx").write_bytes(tiny_model.read_bytes())
+    found = {model.path.name: model for model in list_models(tmp_path) if not model.shipped}
+    assert {name: model.format for name, model in found.items()} == {
+        "done.onnx": "onnx", "new.keras": "keras", "old.h5": "keras",
+    }  # fmt: skip
+    assert (found["old.h5"].name, found["old.h5"].spec) == ("old", None)
+
+
+def test_the_command_for_a_keras_model_can_be_pasted_into_a_shell(tmp_path: Path) -> None:
+    folder = tmp_path / "team's models"
+    folder.mkdir()
+    (folder / "net.h5").touch()
+    (problem,) = [model.problem for model in list_models(folder) if model.problem]
+    words = shlex.split(problem.split("`")[1])
+    assert words == [
+        "mien", "convert", str(folder / "net.h5"), "--labels", "angry,disgust,…", "--install", "--models", str(folder),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["net", "net.keras"])
+def test_a_keras_model_that_is_named_is_answered_with_the_command(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIEN_MODELS", str(tmp_path))
+    (tmp_path / "net.keras").touch()
+    with pytest.raises(ModelError, match=r"net\.keras is a Keras model, not .* --labels angry,disgust,… --install`$"):
+        find_model(name)
+
+
+def test_a_keras_model_that_is_given_by_its_path_too(tmp_path: Path) -> None:
+    (tmp_path / "net.h5").touch()
+    with pytest.raises(ModelError, match=r"mien convert .*net\.h5 "):
+        find_model(str(tmp_path / "net.h5"), models_dir=tmp_path / "empty")
+    with pytest.raises(UnknownModel, match="no model"):
+        find_model(str(tmp_path / "other.h5"), models_dir=tmp_path / "empty")
+
+
+def test_a_keras_model_does_not_hide_a_shipped_one_and_is_none_to_choose_from(tmp_path: Path) -> None:
+    (tmp_path / "base.h5").touch()
+    (tmp_path / "mine.h5").touch()
+    assert find_model("base", models_dir=tmp_path) == shipped_dir() / "base.onnx"
+    with pytest.raises(UnknownModel) as refused:
+        find_model("nobody", models_dir=tmp_path)
+    assert "mine" not in str(refused.value)

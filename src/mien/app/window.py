@@ -13,7 +13,7 @@ from functools import partial
 from importlib import resources
 from pathlib import Path
 from tkinter import filedialog, messagebox
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -22,6 +22,7 @@ import pygubu
 
 from mien.app.base import StreamWindow
 from mien.app.clipboard import paste_picture
+from mien.app.converting import Answers, ConvertDialog, convert_keras, examine
 from mien.app.look import COLOURS, open_root, scale_of, set_theme
 from mien.app.panel import Panel
 from mien.app.settings import Settings, load_settings, save_settings, settings_path
@@ -38,6 +39,9 @@ from mien.vision.charts import bar_chart, timeline_chart
 from mien.vision.crop import crop_faces
 from mien.vision.detect import DETECTORS, load_detector
 from mien.vision.draw import draw, draw_text, to_ascii
+
+if TYPE_CHECKING:
+    from mien.models.convert import Conversion, Findings
 
 HALF_LIFE = 0.3  # seconds, of the smoothing of a camera's probabilities
 REDRAW_MS = 120  # after the last change of the window's size
@@ -114,6 +118,8 @@ class Window(StreamWindow):
         self.streaming = False
         self._models: dict[str, tuple[str, str]] = {}  # what the list says -> model and label set
         self._cameras: dict[str, int | str] = {}  # likewise -> what to open
+        self._keras: list[Path] = []  # the user's models that are to be converted
+        self.dialog: ConvertDialog | None = None
         self._wanted: Path | None = None  # the newest picture asked for; older ones are passed over
         self._opening = False
         self._charts_at = 0.0
@@ -171,7 +177,8 @@ class Window(StreamWindow):
         self._widget("cameras").configure(values=list(self._cameras))
         if not self._get("camera") and self._cameras:
             self._set("camera", next(iter(self._cameras)))
-        if problem := next((model.problem for model in models if model.problem), ""):
+        self._offer([model.path for model in models if model.format == "keras"])
+        if problem := next((model.problem for model in models if model.problem and model.format == "onnx"), ""):
             self.complain(problem)
         else:
             self.say(f"models: {', '.join(self._models)}; cameras: {', '.join(self._cameras) or 'none found'}")
@@ -202,6 +209,50 @@ class Window(StreamWindow):
         """Show or hide the bars of each face; a camera's charts always show."""
         self._show_widget("side", self._get("mode") == "camera" or self._get("probabilities"))
         self.redraw()
+
+    # Keras models
+
+    def convert(self) -> None:
+        """Ask about the Keras model that is to be converted; first which one, where there are several."""
+        if len(self._keras) == 1:
+            self._examine(self._keras[0])
+            return
+        menu, button = tk.Menu(self.root, tearoff=False), self._widget("convert")
+        for path in self._keras:
+            menu.add_command(label=path.name, command=partial(self._examine, path))
+        menu.tk_popup(button.winfo_rootx(), button.winfo_rooty())
+
+    def _offer(self, files: list[Path]) -> None:
+        """Say which Keras models there are, and offer to convert them."""
+        self._keras = files
+        names, several = ", ".join(path.name for path in files), len(files) > 1
+        sentence = (
+            f"Keras models, not converted yet: {names}" if several else f"{names} is a Keras model, not converted yet"
+        )
+        self._set("offered", sentence)
+        self._widget("convert").configure(text="Convert…" if several else f"Convert {''.join(p.stem for p in files)}…")
+        self._show_widget("offer", bool(files))
+
+    def _examine(self, path: Path) -> None:
+        self.say(f"looking into {path.name} …")
+        self.worker.submit(partial(examine, path), partial(self._ask_about, path))
+
+    def _ask_about(self, path: Path, found: tuple[Findings, list[str]]) -> None:
+        if self.dialog is not None:
+            self.dialog.close()
+        self.say(f"say what {path.name} was trained with")
+        findings, pixels = found
+        self.dialog = ConvertDialog(self.root, path, findings, pixels=pixels, convert=partial(self._convert, path))
+
+    def _convert(self, path: Path, answers: Answers) -> None:
+        self.say(f"converting {path.name} …")
+        self.worker.submit(partial(convert_keras, path, answers, self.models_dir), self._converted)
+
+    def _converted(self, conversion: Conversion) -> None:
+        if self.dialog is not None:
+            self.dialog.close()
+        self._set("model", conversion.spec.name)
+        self.worker.submit(self._find, self._begin)
 
     # Pictures
 

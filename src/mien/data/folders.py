@@ -89,7 +89,7 @@ def read(path: Path, *, size: int | None = None, votes: Path | None = None) -> D
         DatasetError: There are no pictures, they do not lie in class folders, or they exceed 4 GB.
     """
     with opened(path) as files:
-        pictures = _hold_out(_placed(path, [name for name in files.names if is_picture(name)]))
+        pictures = hold_out(placed(path, [name for name in files.names if is_picture(name)]))
         pictures, images = decode_all(path, pictures, files.read, size)
     labels = label_set_for({picture.label for picture in pictures}, name=path.stem)
     names = [picture.name for picture in pictures]
@@ -109,10 +109,10 @@ def is_picture(name: str) -> bool:
     return path.suffix.lower() in PICTURE_SUFFIXES and not hidden
 
 
-def _placed(root: Path, names: list[str]) -> list[Picture]:
-    """Tell split and label of each picture from its place."""
+def placed(root: Path, names: list[str], *, layout: str = LAYOUT) -> list[Picture]:
+    """Tell split and label of each picture, or whatever lies as `layout` says, from its place."""
     if not names:
-        raise DatasetError(f"'{root}' holds no pictures; {LAYOUT}")
+        raise DatasetError(f"'{root}' holds no pictures; {layout}")
     paths = [PurePosixPath(name) for name in names]
     depth = _wrapper_depth(paths)
     has_splits = any(_split_of_folder(path, depth) for path in paths)
@@ -120,7 +120,7 @@ def _placed(root: Path, names: list[str]) -> list[Picture]:
     for path in paths:
         split = _split_of_folder(path, depth) if has_splits else "train"
         if split is None or len(path.parts) != depth + 2 + has_splits:
-            raise DatasetError(f"'{path}' in '{root}' lies in no class folder; {LAYOUT}; move or remove it")
+            raise DatasetError(f"'{path}' in '{root}' lies in no class folder; {layout}; move or remove it")
         pictures.append(Picture(str(path), _kaggle_split(path.name) or split, path.parent.name))
     return pictures
 
@@ -145,7 +145,7 @@ def _kaggle_split(name: str) -> Split | None:
     return USAGES[found[1]] if found else None
 
 
-def _hold_out(pictures: list[Picture]) -> list[Picture]:
+def hold_out(pictures: list[Picture]) -> list[Picture]:
     """Give the splits valid and test, where missing, their share of train."""
     present = {picture.split for picture in pictures}
     missing = [split for split in SPLITS[1:] if split not in present]

@@ -59,6 +59,40 @@ class Conversion:
     normalize: str
 
 
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a Keras file tells by itself, before it is converted.
+
+    Args:
+        n_outputs: How many labels the model has.
+        channels: 1 for grey, 3 for RGB.
+        normalize: What `convert` takes when it isn't told; None where it must be.
+    """
+
+    n_outputs: int
+    channels: int
+    normalize: str | None
+
+
+def examine(source: Path) -> Findings:
+    """Look into a Keras model for what must be said to convert it.
+
+    Raises:
+        ModelError: As `convert`.
+    """
+    with open_keras(source) as model:
+        try:
+            graph, preprocess, _, normalize = _to_onnx(model, None)
+        except ConfigError:  # such nets are fed in several ways
+            (graph, preprocess, _, _), normalize = _to_onnx(model, "none"), None
+    return Findings(_n_outputs(graph), preprocess.channels, normalize)
+
+
+def normalizations_for(channels: int) -> list[str]:
+    """Return those of `NORMALIZATIONS` that pictures of so many channels can go through."""
+    return [name for name, (_, mean, _) in NORMALIZATIONS.items() if len(mean) in (1, channels)]
+
+
 def convert(
     source: Path,
     target: Path | None = None,
@@ -93,11 +127,10 @@ def convert(
         raise ConfigError(f"a model is to be written to {target}; expected a name that ends in .onnx")
     with open_keras(source) as model:
         graph, preprocess, output, used = _to_onnx(model, normalize)
-    n_outputs = graph.graph.output[0].type.tensor_type.shape.dim[1].dim_value
     spec = ModelSpec(
         name=name,
         arch="foreign",
-        heads=(Head(_label_set(labels, n_outputs, name)),),
+        heads=(Head(_label_set(labels, _n_outputs(graph), name)),),
         preprocess=replace(preprocess, equalize=equalize),
         graph=Graph(input="uint8-nhwc", output=output),
         license=license,
@@ -115,6 +148,10 @@ def convert(
             make_folder(path.parent)
             write_with_spec(plain, path, spec)
     return Conversion(path, spec, used)
+
+
+def _n_outputs(graph: onnx.ModelProto) -> int:
+    return int(graph.graph.output[0].type.tensor_type.shape.dim[1].dim_value)
 
 
 def _label_set(labels: str | None, n_outputs: int, name: str) -> LabelSet:
@@ -213,7 +250,7 @@ def _normalize(builder: Builder, pictures: Value, mode: str) -> None:
     if mode not in NORMALIZATIONS:
         raise ConfigError(f"unknown normalisation '{mode}'; choose from {', '.join(NORMALIZATIONS)}")
     bgr, mean, deviation = NORMALIZATIONS[mode]
-    if len(mean) not in (1, pictures.shape[2]):
+    if mode not in normalizations_for(pictures.shape[2]):
         raise ConfigError(f"normalisation '{mode}' is for RGB, but the model takes grey; choose unit, signed or none")
     x = replace(pictures, name=builder.add("Cast", "faces", to=TensorProto.FLOAT))
     if bgr:

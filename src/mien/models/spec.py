@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from mien.errors import MienError, ModelError
 from mien.labels import LabelSet
 
-SPEC_VERSION = 1
+SPEC_VERSION = 2  # the newest that is read; version 2 has temporal models, and all others are still written as 1
 SPEC_KEY = "mien_spec"  # key of the JSON in ONNX metadata_props and in a checkpoint's header
 
 Normalize = Literal["unit", "signed", "standardize", "none"]
@@ -74,6 +74,23 @@ class Graph:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Temporal:
+    """What a temporal model works on: the probabilities that one classifier gave for a track's face, frame by frame.
+
+    Args:
+        classifier: Its name, for messages.
+        fingerprint: Of its graph, by `zoo.graph_fingerprint`: no other classifier is taken.
+        width: How many probabilities those are, of all its heads together.
+        state: How many numbers are remembered of a track.
+    """
+
+    classifier: str
+    fingerprint: str
+    width: int
+    state: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """The contract between training and use.
 
@@ -85,10 +102,13 @@ class ModelSpec:
         graph: Form of the ONNX graph's input and output.
         crop: Geometry of the faces it was trained on; "fer2013" is the only one so far.
         trained_on: Name and fingerprint of the data, and which of its training pictures were left out, if any
-            ("dropped": "4,480 leaks", "fold": "2 of 5 left out"); empty when unknown.
+            ("dropped": "4,480 leaks", "fold": "2 of 5 left out"); "made" holds the commands that draw it, a line
+            each, if mien drew it; empty when unknown.
         license: SPDX identifier or a sentence; empty when unknown.
         metrics: Published figures, e.g. {"test/flip/accuracy": 0.704}.
         recipe: The training settings as plain data, empty when unknown.
+        temporal: What a temporal model works on; None for a classifier, which sees faces by itself. `preprocess` and
+            `crop` are then those of the classifier.
         version: Version of this format.
     """
 
@@ -102,7 +122,13 @@ class ModelSpec:
     license: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
     recipe: dict[str, object] = field(default_factory=dict)
-    version: int = SPEC_VERSION
+    temporal: Temporal | None = None
+    version: int = 1
+
+    @property
+    def made_by(self) -> list[str]:
+        """Commands that draw the training data again; none for data that comes from elsewhere."""
+        return self.trained_on.get("made", "").splitlines()
 
     @property
     def labels(self) -> LabelSet:
@@ -134,7 +160,10 @@ class ModelSpec:
 
     def to_json(self) -> str:
         """Return the spec as JSON with sorted keys, so that equal specs give equal bytes."""
-        return json.dumps(asdict(self), sort_keys=True)
+        plain = asdict(self)
+        if self.temporal is None:  # so that a mien that knows no such key reads classifiers
+            del plain["temporal"]
+        return json.dumps(plain, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> ModelSpec:
@@ -160,9 +189,11 @@ class ModelSpec:
             )
             preprocess = Preprocess(**raw.pop("preprocess"))
             graph = Graph(**raw.pop("graph", {}))
+            temporal = raw.pop("temporal", None)
+            temporal = temporal if temporal is None else Temporal(**temporal)
             if not heads:
                 raise ModelError("the model's spec has no heads")
-            return cls(heads=heads, preprocess=preprocess, graph=graph, **raw)
+            return cls(heads=heads, preprocess=preprocess, graph=graph, temporal=temporal, **raw)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ModelError(f"the model's spec is unreadable ({error!r}); export the model again") from error
         except MienError as error:

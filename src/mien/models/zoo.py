@@ -1,8 +1,10 @@
-"""The models at hand: shipped ones, and every .onnx in the user's models directory."""
+"""The models at hand: shipped ones, every .onnx in the user's models directory, and Keras models to be converted."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,6 +17,8 @@ import platformdirs
 from mien.errors import MissingSpec, ModelError, OutputError, UnknownModel
 from mien.files import atomic_path
 from mien.models.spec import SPEC_KEY, ModelSpec
+
+KERAS_SUFFIXES = (".h5", ".keras")
 
 # Field numbers of onnx.proto: ModelProto.graph, ModelProto.metadata_props, StringStringEntryProto.{key, value}.
 GRAPH, METADATA, KEY, VALUE = 7, 14, 1, 2
@@ -38,6 +42,11 @@ class Model:
     spec: ModelSpec | None
     problem: str = ""
 
+    @property
+    def format(self) -> str:
+        """Return "onnx", or "keras" for a model that is to be converted before it can be used."""
+        return "keras" if self.path.suffix in KERAS_SUFFIXES else "onnx"
+
 
 def shipped_dir() -> Path:
     """Return the folder of the models that came with mien."""
@@ -49,12 +58,26 @@ def user_dir() -> Path:
     return Path(os.environ.get("MIEN_MODELS") or platformdirs.user_data_path("mien") / "models")
 
 
-def list_models(models_dir: Path | None = None) -> list[Model]:
-    """Return the shipped models, then the user's, each by name; a user model hides a shipped one of its name."""
+def list_models(models_dir: Path | None = None, *, temporal: bool = False) -> list[Model]:
+    """Return the shipped models, then the user's, each by name; a user model hides a shipped one of its name.
+
+    Keras models of the user's that were not converted yet come last; they are not opened.
+
+    Args:
+        models_dir: The user's models directory; the default one when None.
+        temporal: Return the temporal models, which need a classifier, instead of all others.
+    """
+    found = _all_models(models_dir)
+    return [model for model in found if temporal == (model.spec is not None and model.spec.temporal is not None)]
+
+
+def _all_models(models_dir: Path | None) -> list[Model]:
     users = {path.stem: path for path in sorted((models_dir or user_dir()).glob("*.onnx"))}
     shipped = {path.stem: path for path in sorted(shipped_dir().glob("*.onnx")) if path.stem not in users}
-    return [_describe(path, shipped=True) for path in shipped.values()] + [
-        _describe(path, shipped=False) for path in users.values()
+    return [
+        *(_describe(path, shipped=True) for path in shipped.values()),
+        *(_describe(path, shipped=False) for path in users.values()),
+        *(Model(path.stem, path, False, None, _unconverted(path, models_dir)) for path in _keras_files(models_dir)),
     ]
 
 
@@ -67,6 +90,7 @@ def find_model(name: str, *, models_dir: Path | None = None) -> Path:
 
     Raises:
         UnknownModel: No such name or file.
+        ModelError: It is a Keras model, which is to be converted first.
     """
     if name.endswith(".onnx"):
         if Path(name).is_file():
@@ -75,7 +99,11 @@ def find_model(name: str, *, models_dir: Path | None = None) -> Path:
     for folder in (models_dir or user_dir(), shipped_dir()):
         if (path := folder / f"{name}.onnx").is_file():
             return path
-    names = ", ".join(model.name for model in list_models(models_dir)) or "none installed"
+    files = [path for path in _keras_files(models_dir) if name in (path.stem, path.name)]
+    for path in (Path(name), *files):
+        if path.suffix in KERAS_SUFFIXES and path.is_file():
+            raise ModelError(_unconverted(path, models_dir))
+    names = ", ".join(model.name for model in list_models(models_dir) if model.format == "onnx") or "none installed"
     raise UnknownModel(f"no model '{name}'; choose from {names}, or give the path of an .onnx file")
 
 
@@ -97,6 +125,17 @@ def read_spec(path: Path) -> ModelSpec:
             f"`mien models add {path} --labels angry,disgust,… --size 48 --channels 1`"
         )
     return ModelSpec.from_json(entries[SPEC_KEY])
+
+
+def graph_fingerprint(path: Path) -> str:
+    """Return the SHA-256 of an ONNX file's graph, weights included: what is the same whatever its spec says.
+
+    Raises:
+        ModelError: Not readable, or not ONNX.
+    """
+    with _onnx_expected(path):
+        graphs = [field.content for field in _fields(_read(path)) if field.number == GRAPH]
+    return hashlib.sha256(b"".join(graphs)).hexdigest()
 
 
 def write_with_spec(source: Path, target: Path, spec: ModelSpec) -> None:
@@ -133,6 +172,19 @@ def add_model(source: Path, spec: ModelSpec, *, models_dir: Path | None = None) 
     target = folder / f"{spec.name}.onnx"
     write_with_spec(source, target, spec)
     return target
+
+
+def _keras_files(models_dir: Path | None) -> list[Path]:
+    """Return the Keras models of the user's that have no .onnx of their name beside them."""
+    files = (path for path in sorted((models_dir or user_dir()).glob("*")) if path.suffix in KERAS_SUFFIXES)
+    return [path for path in files if path.is_file() and not path.with_suffix(".onnx").is_file()]
+
+
+def _unconverted(path: Path, models_dir: Path | None) -> str:
+    """Return the sentence about a Keras model, with the command that converts it."""
+    where = "" if models_dir is None else f" --models {shlex.quote(str(models_dir))}"
+    command = f"mien convert {shlex.quote(str(path))} --labels angry,disgust,… --install{where}"
+    return f"{path} is a Keras model, not converted yet; name its labels in the order of its outputs: `{command}`"
 
 
 def _describe(path: Path, *, shipped: bool) -> Model:

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from mien.errors import ModelError
-from mien.models.spec import ModelSpec, Normalize
+from mien.models.spec import Head, ModelSpec, Normalize
 from mien.models.zoo import find_model, read_spec
 from mien.runtime import onnxruntime as ort
 from mien.structures import FloatArray, ImageArray
@@ -44,6 +44,12 @@ class OnnxClassifier:
     def __init__(self, path: Path, *, threads: int = 0) -> None:
         self.path = path
         self.spec = read_spec(path)
+        if self.spec.temporal is not None:
+            seer = self.spec.temporal.classifier
+            raise ModelError(
+                f"{path} is a temporal model, which sees no faces by itself: it follows what '{seer}' sees; use it so: "
+                f"mien live --model {seer} --temporal"
+            )
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         # One call's peak is small; without the arena, memory does not stay at the largest batch ever seen.
@@ -76,23 +82,33 @@ class OnnxClassifier:
         Raises:
             ModelError: No such head, or the graph does not take what the spec says.
         """
-        chosen = self.spec.head(head)
+        (probabilities,) = self._run(crops, [self.spec.head(head)])
+        return probabilities
+
+    def predict_heads(self, crops: Sequence[ImageArray]) -> list[FloatArray]:
+        """Return what `predict_proba` does for each head, in the order of the spec, having seen the crops once."""
+        return self._run(crops, self.spec.heads)
+
+    def _run(self, crops: Sequence[ImageArray], heads: Sequence[Head]) -> list[FloatArray]:
         if not len(crops):
-            return np.empty((0, len(chosen.labels)), np.float32)
+            return [np.empty((0, len(head.labels)), np.float32) for head in heads]
         pixels = preprocess(crops, self.spec.preprocess)
-        output = self._output_of(chosen.labels.name)
+        outputs = [self._output_of(head.labels.name) for head in heads]
         try:
-            (scores,) = self._session.run([output], {self._input: self._graph_input(pixels)})
+            found = self._session.run(outputs, {self._input: self._graph_input(pixels)})
         except Exception as error:
             reason = str(error).splitlines()[0]
             raise ModelError(f"{self.path} does not take what its spec says: {reason}") from error
-        if scores.shape != (len(crops), len(chosen.labels)):
+        return [self._probabilities(scores, head, n=len(crops)) for scores, head in zip(found, heads, strict=True)]
+
+    def _probabilities(self, scores: FloatArray, head: Head, *, n: int) -> FloatArray:
+        if scores.shape != (n, len(head.labels)):
             raise ModelError(
-                f"{self.path} gives {scores.shape} for {len(crops)} faces and {len(chosen.labels)} labels; "
+                f"{self.path} gives {scores.shape} for {n} faces and {len(head.labels)} labels; "
                 "adopt it again with the right labels"
             )
         if self.spec.graph.output == "logits":
-            scores = softmax(scores, temperature=chosen.temperature)
+            scores = softmax(scores, temperature=head.temperature)
         return np.asarray(scores, np.float32)
 
     def _output_of(self, name: str) -> str:
@@ -121,6 +137,13 @@ def load_classifier(name: str = "base", *, models_dir: Path | None = None, threa
         ModelError: The file is not a model of ours.
     """
     return OnnxClassifier(find_model(name, models_dir=models_dir), threads=threads)
+
+
+def predict_heads(classifier: ExpressionClassifier, crops: Sequence[ImageArray]) -> list[FloatArray]:
+    """Return the probabilities (n, k) of each head of a classifier; an ONNX file sees the crops once for all."""
+    if isinstance(classifier, OnnxClassifier):
+        return classifier.predict_heads(crops)
+    return [classifier.predict_proba(crops, head=name) for name in classifier.spec.names]
 
 
 def normalize_array(pixels: ImageArray, mode: Normalize) -> FloatArray:

@@ -1,0 +1,410 @@
+"""Training of temporal models: a GRU over what a classifier says of each frame (extra: train).
+
+The classifier stays as it is, so its answers are computed once, and what is left to learn is small: minutes.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+
+from mien.data.cartoons import CHARACTERS
+from mien.data.dataset import SPLITS, Dataset
+from mien.data.sequences import FaceSequence, drawn_sequences, moving_stills, read_clips
+from mien.errors import ConfigError, DatasetError, OutputError
+from mien.evaluation.temporal import (
+    MEASURE,
+    Following,
+    SeenSequence,
+    compare_smoothing,
+    followed,
+    following_table,
+    head_of,
+    see,
+)
+from mien.files import atomic_path
+from mien.labels import FER2013, LabelSet
+from mien.models.export import OPSET
+from mien.models.spec import Head, ModelSpec, Temporal
+from mien.models.zoo import graph_fingerprint, write_with_spec
+from mien.structures import IntArray
+from mien.vision.classify import OnnxClassifier
+from mien.vision.detect import FaceDetector
+from mien.vision.temporal import TemporalModel
+
+LEAST = 1e-4  # probabilities below are as good as that
+GAPS = (0.01, 1.0)  # seconds; what lies outside is taken for these
+PADDING = -1  # target of what fills a batch up
+HELD_OUT = 18, 30  # sequences of drawn faces and of pictures in motion that are measured on, at 30 frames a second
+THINNED = {"30": 1, "15": 2, "10": 3}  # frames a second -> of how many at 30 one is taken
+
+Sequences = dict[str, list[SeenSequence]]  # by what they were made of
+Progress = Callable[[int, int | None], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemporalConfig:
+    """Settings of a temporal model and its training."""
+
+    name: str = ""  # what it is called; CLASSIFIER-temporal when empty
+    drawn: int = 60  # sequences of drawn faces
+    extras: int = 60  # made-up characters that they show; those with names are held out
+    stills: int = 120  # sequences of the dataset's pictures in motion
+    state: int = 48  # numbers that are remembered of a track
+    steps: int = 400
+    batch_size: int = 24  # sequences
+    window: int = 240  # frames of a sequence that are learnt from at once
+    learning_rate: float = 3e-3  # the peak of one cycle (Smith & Topin 2019, arXiv:1708.07120)
+    weight_decay: float = 1e-2
+    dropout: float = 0.2
+    left_out: float = 0.1  # share of frames, so that a slow machine's gaps are known
+    clip_norm: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.state < 16:
+            raise ConfigError(f"state is {self.state}; expected 16 or more, the labels' means and some besides")
+        for name in ("steps", "batch_size", "window"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected 1 or more")
+        if min(self.drawn, self.stills) < 0 or self.extras < 1:
+            raise ConfigError("drawn and stills are numbers of sequences, 0 or more, and extras is 1 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A temporal model that was made.
+
+    Args:
+        path: Its file.
+        card: The page about it.
+        difference: How far, at most, it is from PyTorch, step by step.
+        results: How labels follow sequences that were held out, by what these are of and by what labels go by.
+    """
+
+    path: Path
+    card: Path
+    difference: float
+    results: dict[str, dict[str, Following]]
+
+
+class TemporalNet(nn.Module):
+    """Smoothing that has learnt when to follow and when to wait.
+
+    A GRU (Cho et al. 2014, arXiv:1406.1078) reads log-probabilities and the logarithm of the time between frames. It
+    says how much of the new frame enters the mean of a head's probabilities over the frames so far, and corrects the
+    logarithm of that mean. So it begins near to plain smoothing, and has less to find than a GRU alone.
+
+    Args:
+        width: Probabilities of a frame, of all heads together.
+        head: Which of them are those of the head that is followed, from and to.
+        state: Numbers that are remembered, the mean's included.
+        dropout: Share of the GRU's inputs and outputs that is left out in training.
+    """
+
+    def __init__(self, width: int, head: tuple[int, int], *, state: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.head, self.n_labels = slice(*head), head[1] - head[0]
+        self.gru = nn.GRU(width + 1, state - self.n_labels, batch_first=True)
+        self.gate = nn.Linear(state - self.n_labels, 1)
+        self.correct = nn.Linear(state - self.n_labels, self.n_labels)
+        self.dropout = nn.Dropout(dropout)
+        nn.init.zeros_(self.correct.weight)
+        nn.init.zeros_(self.correct.bias)
+
+    def forward(self, heads: Tensor, seconds: Tensor) -> Tensor:
+        """Map (n, t, width) and (n, t, 1) to logits (n, t, k), from a state of zeros on."""
+        known, _ = self.gru(self.dropout(self._inputs(heads, seconds)))
+        known = self.dropout(known)
+        mean, means = heads.new_zeros(len(heads), self.n_labels), []
+        for frame, gate in zip(
+            heads[:, :, self.head].unbind(1), torch.sigmoid(self.gate(known)).unbind(1), strict=True
+        ):
+            mean = mean + gate * (frame - mean)
+            means.append(mean)
+        return self._logits(torch.stack(means, 1), known)
+
+    def step(self, heads: Tensor, seconds: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (n, width), (n, 1) and (n, state) to probabilities (n, k) and the new state; what is exported."""
+        mean, known = state[:, : self.n_labels], state[:, self.n_labels :]
+        input_weight, state_weight, input_bias, state_bias = self.gru.all_weights[0]
+        x = F.linear(self._inputs(heads, seconds), input_weight, input_bias)
+        h = F.linear(known, state_weight, state_bias)
+        (reset_x, update_x, new_x), (reset_h, update_h, new_h) = x.chunk(3, 1), h.chunk(3, 1)
+        update = torch.sigmoid(update_x + update_h)
+        new = torch.tanh(new_x + torch.sigmoid(reset_x + reset_h) * new_h)
+        known = (1 - update) * new + update * known
+        mean = mean + torch.sigmoid(self.gate(known)) * (heads[:, self.head] - mean)
+        return self._logits(mean, known).softmax(1), torch.cat([mean, known], 1)
+
+    def _logits(self, mean: Tensor, known: Tensor) -> Tensor:
+        # Divided by its sum, since a mean that began with 0 is too small at first, in all labels alike.
+        share = mean / mean.sum(-1, keepdim=True).clamp(min=LEAST)
+        return share.clamp(min=LEAST).log() + self.correct(known)  # type: ignore[no-any-return]
+
+    def _inputs(self, heads: Tensor, seconds: Tensor) -> Tensor:
+        # Shifted and scaled to about mean 0 and deviation 1.
+        return torch.cat([heads.clamp(min=LEAST).log() / 3 + 1, seconds.clamp(*GAPS).log() / 2 + 1.4], dim=-1)
+
+
+class _Step(nn.Module):
+    """What is exported: one step."""
+
+    def __init__(self, net: TemporalNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, heads: Tensor, seconds: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        return self.net.step(heads, seconds, state)
+
+
+def train_temporal(
+    classifier: OnnxClassifier,
+    path: Path,
+    config: TemporalConfig,
+    *,
+    labels: LabelSet,
+    pictures: Dataset | None = None,
+    clips: Path | None = None,
+    detector: FaceDetector | None = None,
+    progress: Progress | None = None,
+) -> Trained:
+    """Make sequences, see them, train on them, export, check, measure on sequences that were held out, write a card.
+
+    Args:
+        classifier: What the model is for.
+        path: The .onnx file to write; the card lies beside it, as .md.
+        config: Settings.
+        labels: What the model is to answer with: those of one of the classifier's heads.
+        pictures: Set in motion: those of train to learn from, those of valid to measure on; none when None.
+        clips: Folder of clips with splits, see `data.sequences.read_clips`; none when None.
+        detector: Finds the faces in clips.
+        progress: Is told (done, of how many or None) of sequences seen, then of steps.
+
+    Raises:
+        DatasetError: Pictures or clips have other labels, or there is no train split.
+        ConfigError: There is nothing to train on.
+        OutputError: A file cannot be written.
+    """
+    if not path.parent.is_dir():  # told now, not when all is trained
+        raise OutputError(f"cannot write '{path}': there is no such folder; make it or choose another place")
+    train, held_out = _see_all(classifier, config, labels, pictures, clips, detector, progress)
+    net = fit_temporal(
+        [s for part in train.values() for s in part], config, head=head_of(classifier, labels), progress=progress
+    )
+    counts = {what: f"{len(part):,} sequences" for what, part in train.items()}
+    if pictures is not None:
+        counts[f"pictures of {pictures.name}"] += f", fingerprint {pictures.fingerprint}"
+    spec = export_temporal(net, path, classifier=classifier, labels=labels, config=config, trained_on=counts)
+    model = TemporalModel(path)
+    model.check(classifier, labels)
+    difference = step_difference(net, model, [s for part in train.values() for s in part[:2]])
+    results = {
+        f"{what}, {rate} frames/s": compare_smoothing(model, classifier, [s.thinned(every) for s in part])
+        for what, part in held_out.items()
+        for rate, every in THINNED.items()
+    }
+    card = path.with_suffix(".md")
+    with atomic_path(card) as temporary:
+        temporary.write_text(temporal_card(spec, results), encoding="utf-8", newline="\n")
+    return Trained(path, card, difference, results)
+
+
+def fit_temporal(
+    sequences: Sequence[SeenSequence],
+    config: TemporalConfig,
+    *,
+    head: tuple[int, int],
+    progress: Progress | None = None,
+) -> TemporalNet:
+    """Train a net on all frames of sequences; the same sequences and settings give the same net.
+
+    Args:
+        sequences: At least one.
+        config: Settings.
+        head: Which of a frame's probabilities are those of the head that is followed, from and to.
+        progress: Is told (steps done, of how many).
+
+    Raises:
+        ConfigError: There is no sequence.
+    """
+    if not sequences:
+        raise ConfigError("there is no sequence to train on; give pictures, clips, or a number of drawn ones")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        width = sequences[0].heads.shape[1]
+        net = TemporalNet(width, head, state=config.state, dropout=config.dropout).train()
+        optimizer = torch.optim.AdamW(net.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=config.steps)
+        for done, (heads, seconds, targets) in enumerate(_batches(sequences, config), start=1):
+            loss = F.cross_entropy(net(heads, seconds).flatten(0, 1), targets.flatten(), ignore_index=PADDING)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(net.parameters(), config.clip_norm)
+            optimizer.step()
+            schedule.step()
+            if progress is not None:
+                progress(done, config.steps)
+    return net.eval()
+
+
+def export_temporal(
+    net: TemporalNet, path: Path, *, classifier: OnnxClassifier, labels: LabelSet, config: TemporalConfig,
+    trained_on: dict[str, str],
+) -> ModelSpec:  # fmt: skip
+    """Write a net's step as ONNX, with a spec that says which classifier it belongs to.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    seer = classifier.spec
+    width = net.gru.input_size - 1
+    spec = ModelSpec(
+        name=config.name or f"{seer.name}-temporal",
+        arch="gru",
+        heads=(Head(labels),),
+        preprocess=seer.preprocess,
+        crop=seer.crop,
+        trained_on=trained_on,
+        license=seer.license,
+        recipe=asdict(config),
+        temporal=Temporal(
+            classifier=seer.name, fingerprint=graph_fingerprint(classifier.path), width=width, state=config.state
+        ),
+        version=2,
+    )
+    example = (torch.full((2, width), 0.1), torch.full((2, 1), 0.1), torch.zeros(2, config.state))
+    inputs, outputs = ["heads", "seconds", "state"], ["probabilities", "new_state"]
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # as in models.export
+        plain = Path(folder) / "plain.onnx"
+        torch.onnx.export(
+            _Step(net.eval()), example, str(plain), dynamo=False, opset_version=OPSET, input_names=inputs,
+            output_names=outputs, dynamic_axes={name: {0: "n"} for name in (*inputs, *outputs)},
+        )  # fmt: skip
+        model = onnx.load(plain)
+        model.doc_string, model.producer_name, model.producer_version = f"mien model {spec.name}", "mien", ""
+        onnx.save(model, plain)
+        write_with_spec(plain, path, spec)
+    return spec
+
+
+@torch.no_grad()
+def step_difference(net: TemporalNet, model: TemporalModel, sequences: Sequence[SeenSequence]) -> float:
+    """Return how far, at most, the file's probabilities, step by step, are from the net's on whole sequences."""
+    worst = 0.0
+    for sequence, found in zip(sequences, followed(model, sequences), strict=True):
+        heads, seconds = torch.from_numpy(sequence.heads), torch.from_numpy(sequence.seconds)
+        expected = net.eval()(heads[None], seconds[None, :, None]).softmax(-1)[0].numpy()
+        worst = max(worst, float(np.abs(found - expected).max()))
+    return worst
+
+
+def temporal_card(spec: ModelSpec, results: dict[str, dict[str, Following]]) -> str:
+    """Return the page about a temporal model: what it is for, what it learnt from, how labels follow with it."""
+    seer = "" if spec.temporal is None else spec.temporal.classifier
+    sources = "\n".join(f"- {what}: {count}" for what, count in spec.trained_on.items())
+    return f"""# {spec.name}
+
+> mien names the expression annotators saw, not what a person feels.
+
+Follows what each face of a stream shows, on top of the classifier {seer}, in place of smoothing:
+`mien live --model {seer} --temporal`. It sees no faces by itself, and works with that very {seer} alone. Labels:
+{", ".join(spec.labels)}.
+
+## Training
+
+{sources}
+
+```json
+{json.dumps(spec.recipe, indent=2, sort_keys=True)}
+```
+
+## How labels follow
+
+{MEASURE}
+
+{following_table(results)}
+
+## Limits
+
+- What it learnt from is made: drawn faces that move as the textbook has it, and pictures of different people that
+  replace one another. No film of real faces with a label for each frame was at hand, so how often it is right on one
+  has not been measured.
+- Its probabilities are not calibrated; those of single frames, kept as `raw`, are.
+"""
+
+
+def _see_all(
+    classifier: OnnxClassifier, config: TemporalConfig, labels: LabelSet, pictures: Dataset | None, clips: Path | None,
+    detector: FaceDetector | None, progress: Progress | None,
+) -> tuple[Sequences, Sequences]:  # fmt: skip
+    """Return what the classifier says of sequences to train on and of those held out."""
+    train: Sequences = {}
+    held_out: Sequences = {}
+
+    def add(to: Sequences, what: str, sequences: Iterable[FaceSequence], known: LabelSet, total: int) -> None:
+        ids = _ids(known, labels, what)
+        seen = see(classifier, sequences, total=total, progress=progress)
+        to[what] = [replace(sequence, targets=ids[sequence.targets]) for sequence in seen]
+
+    n_drawn, n_stills = HELD_OUT
+    if config.drawn:
+        extras = [f"extra{i}" for i in range(1, config.extras + 1)]
+        drawn = drawn_sequences(config.drawn, seed=config.seed, characters=extras)
+        others = drawn_sequences(n_drawn, seed=config.seed, characters=tuple(CHARACTERS), rate=30)
+        add(train, "drawn faces", drawn, FER2013, config.drawn)
+        add(held_out, "drawn faces", others, FER2013, n_drawn)
+    if pictures is not None and config.stills:
+        what = f"pictures of {pictures.name}"
+        moving = moving_stills(pictures.split("train"), config.stills, seed=config.seed)
+        add(train, what, moving, pictures.labels, config.stills)
+        if SPLITS.index("valid") in pictures.splits:
+            others = moving_stills(pictures.split("valid"), n_stills, seed=config.seed, rate=30)
+            add(held_out, what, others, pictures.labels, n_stills)
+    if clips is not None and detector is not None:
+        what = f"clips of {clips.name}"
+        for split, sequence in read_clips(clips, detector, labels, size=classifier.spec.preprocess.size):
+            part = train if split == "train" else held_out
+            part[what] = part.get(what, []) + see(classifier, [sequence])
+    return train, held_out
+
+
+def _ids(known: LabelSet, labels: LabelSet, what: str) -> IntArray:
+    """Return the id among labels of each id of a known set."""
+    ids = known.mapping_to(labels)
+    if None in ids:
+        lacking = ", ".join(label for label, i in zip(known, ids, strict=True) if i is None)
+        raise DatasetError(f"{what} show {lacking}, which is not among the labels {', '.join(labels)}; leave them out")
+    return np.array(ids, np.int64)
+
+
+def _batches(sequences: Sequence[SeenSequence], config: TemporalConfig) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield heads (n, t, width), seconds (n, t, 1) and targets (n, t) of random parts of random sequences."""
+    rng = np.random.default_rng(config.seed)
+    for _ in range(config.steps):
+        parts = [_part(sequences[int(i)], config, rng) for i in rng.integers(len(sequences), size=config.batch_size)]
+        heads = pad_sequence([torch.from_numpy(part.heads) for part in parts], batch_first=True)
+        seconds = pad_sequence([torch.from_numpy(part.seconds) for part in parts], batch_first=True)
+        targets = pad_sequence([torch.from_numpy(part.targets) for part in parts], True, PADDING)
+        yield heads, seconds[:, :, None], targets
+
+
+def _part(sequence: SeenSequence, config: TemporalConfig, rng: np.random.Generator) -> SeenSequence:
+    """Return a random window of a sequence, without some random frames."""
+    length = len(sequence.times)
+    start = int(rng.integers(max(length - config.window, 0) + 1))
+    rows = np.arange(start, min(start + config.window, length))
+    rows = rows[(rng.random(len(rows)) >= config.left_out) | (rows == start)]
+    return SeenSequence(sequence.heads[rows], sequence.times[rows], sequence.targets[rows])

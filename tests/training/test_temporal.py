@@ -1,0 +1,213 @@
+"""Temporal models are trained, exported, and their steps compared with PyTorch's own GRU."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from commands import run
+from mien.data.dataset import Dataset
+from mien.data.synthetic import draw_faces
+from mien.errors import ConfigError, DatasetError, OutputError
+from mien.evaluation.temporal import SeenSequence, followed, measure, smoothed
+from mien.labels import FER2013, LabelSet
+from mien.models.zoo import read_spec
+from mien.training import temporal
+from mien.training.temporal import (
+    TemporalConfig,
+    TemporalNet,
+    export_temporal,
+    fit_temporal,
+    step_difference,
+    train_temporal,
+)
+from mien.vision.classify import OnnxClassifier
+from mien.vision.temporal import TemporalModel
+
+WIDTH = 15
+SMALL = TemporalConfig(drawn=2, extras=1, stills=2, state=16, steps=3, batch_size=2)
+
+
+@pytest.fixture(autouse=True)
+def few_are_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(temporal, "HELD_OUT", (1, 1))
+
+
+def noisy(n: int, *, seed: int, certainty: float = 1.0) -> list[SeenSequence]:
+    """Sequences whose label changes once; each frame alone is a poor witness."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(n):
+        times = np.cumsum(rng.uniform(0.03, 0.12, 40))
+        targets = np.where(np.arange(40) < rng.integers(10, 30), *rng.choice(7, 2, replace=False)).astype(np.int64)
+        logits = certainty * np.eye(7)[targets] + rng.normal(0, 0.8, (40, 7))
+        heads = np.concatenate([np.exp(logits), np.ones((40, 8))], axis=1)
+        heads[:, :7] /= heads[:, :7].sum(1, keepdims=True)
+        heads[:, 7:] /= 8
+        found.append(SeenSequence(heads.astype(np.float32), times, targets))
+    return found
+
+
+def test_steps_of_the_file_are_those_of_pytorchs_gru_over_whole_sequences(tiny_model: Path, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    net = TemporalNet(WIDTH, (0, 7), state=20, dropout=0.5)
+    torch.nn.init.normal_(net.correct.weight)
+    path = tmp_path / "t.onnx"
+    classifier, config = OnnxClassifier(tiny_model), TemporalConfig(state=20)
+    spec = export_temporal(net, path, classifier=classifier, labels=FER2013, config=config, trained_on={"x": "y"})
+    assert read_spec(path) == spec
+    assert (spec.version, spec.labels, spec.name) == (2, FER2013, "tiny-temporal")
+    sequences = noisy(3, seed=0)
+    assert step_difference(net, TemporalModel(path), sequences) < 1e-5
+    # Said again as the docstring of TemporalNet has it, with PyTorch's own GRU over the whole sequence.
+    sequence = sequences[0]
+    logs = torch.from_numpy(sequence.heads).clamp(min=1e-4).log() / 3 + 1
+    seconds = torch.from_numpy(sequence.seconds)[:, None].clamp(0.01, 1).log() / 2 + 1.4
+    with torch.no_grad():
+        known = net.gru(torch.cat([logs, seconds], 1)[None])[0][0]
+        gates, corrections = torch.sigmoid(net.gate(known))[:, 0].numpy(), net.correct(known).numpy()
+    weights = [gates[k] * np.prod(1 - gates[k + 1 :]) for k in range(len(gates))]
+    mean = np.average(sequence.heads[:, :7], axis=0, weights=weights)
+    expected = mean * np.exp(corrections[-1])
+    found = followed(TemporalModel(path), [sequence])[0][-1]
+    np.testing.assert_allclose(found, expected / expected.sum(), atol=1e-4)
+
+
+def test_training_learns_to_trust_several_frames_and_gives_the_same_again(tiny_model: Path, tmp_path: Path) -> None:
+    config = TemporalConfig(state=24, steps=60, batch_size=12, learning_rate=1e-2)
+    net, again = (fit_temporal(noisy(60, seed=0), config, head=(0, 7)) for _ in range(2))
+    for one, other in zip(net.parameters(), again.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+    path = tmp_path / "t.onnx"
+    export_temporal(net, path, classifier=OnnxClassifier(tiny_model), labels=FER2013, config=config, trained_on={})
+    held_out = noisy(20, seed=1)
+    alone = measure([s.heads[:, :7].argmax(1) for s in held_out], held_out)
+    learnt = measure([rows.argmax(1) for rows in followed(TemporalModel(path), held_out)], held_out)
+    assert learnt.accuracy > alone.accuracy + 0.1
+    assert learnt.changes < alone.changes / 2
+
+
+def test_figures_of_a_small_case() -> None:
+    targets = np.array([0, 0, 1, 1, 1, 2], np.int64)
+    sequence = SeenSequence(np.zeros((6, 3), np.float32), np.arange(6) / 2, targets)
+    found = measure([np.array([0, 0, 0, 1, 0, 0])], [sequence])
+    assert found.accuracy == pytest.approx(3 / 6)
+    assert found.changes == pytest.approx(2 / 2.5)
+    assert found.delay == pytest.approx(0.5)  # label 1 is shown a frame late, label 2 never
+    assert found.missed == pytest.approx(1 / 2)
+
+
+def test_smoothing_to_compare_with_is_that_of_live_use() -> None:
+    from mien.structures import Box, Expression, Face, Prediction
+    from mien.vision.track import Smoother
+
+    (sequence,) = noisy(1, seed=3)
+    smoother, face = Smoother(0.3), Face(Box(0, 0, 1, 1), 1.0, track_id=1)
+    live = [
+        smoother.update([Expression(face, Prediction(row[:7], FER2013))], float(time))[0].prediction.probabilities
+        for row, time in zip(sequence.heads, sequence.times, strict=True)
+    ]
+    np.testing.assert_allclose(smoothed(sequence.heads[:, :7], sequence.seconds, 0.3), live, atol=1e-5)
+
+
+def test_a_model_is_trained_on_drawn_faces_pictures_and_clips(tiny_model: Path, tmp_path: Path) -> None:
+    clips = tmp_path / "clips"
+    for split in ("train", "valid"):
+        folder = clips / split / "happy" / "one"
+        folder.mkdir(parents=True)
+        for i in range(4):
+            cv2.imwrite(str(folder / f"{i}.png"), np.full((60, 60, 3), 60 * i, np.uint8))
+    from mien.vision.detect import WholeImage
+
+    done = train_temporal(
+        OnnxClassifier(tiny_model), tmp_path / "mine.onnx", SMALL, labels=FER2013, pictures=draw_faces(60, seed=0),
+        clips=clips, detector=WholeImage(),
+    )  # fmt: skip
+    assert done.difference < 1e-4
+    assert len(done.results) == 9  # three sources, three frame rates
+    card = done.card.read_text(encoding="utf-8")
+    assert "`mien live --model tiny --temporal`" in card
+    assert all(f"| {what} | temporal |" in card for what in done.results)
+    assert "nan" not in card  # no label changes in the clip
+    assert set(read_spec(done.path).trained_on) == {"drawn faces", "pictures of drawn", "clips of clips"}
+
+
+def test_other_labels_and_nothing_to_train_on_are_refused(tiny_model: Path, tmp_path: Path) -> None:
+    classifier, path = OnnxClassifier(tiny_model), tmp_path / "t.onnx"
+    drawn = draw_faces(30, seed=0)
+    strange = Dataset("strange", drawn.images, drawn.targets % 2, LabelSet("two", ("happy", "smug")), drawn.splits)
+    with pytest.raises(DatasetError, match="pictures of strange show smug, which is not among the labels angry"):
+        train_temporal(classifier, path, TemporalConfig(drawn=0), labels=FER2013, pictures=strange)
+    with pytest.raises(ConfigError, match="no sequence to train on"):
+        train_temporal(classifier, path, TemporalConfig(drawn=0), labels=FER2013)
+    assert not path.exists()
+    with pytest.raises(OutputError, match="there is no such folder"):
+        train_temporal(classifier, tmp_path / "no" / "t.onnx", TemporalConfig(), labels=FER2013)
+
+
+@pytest.mark.usefixtures("own_folder")
+def test_the_command_trains_and_live_uses_it(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = tmp_path / "mine"
+    models.mkdir()
+    shutil.copy(tiny_model, models / "tiny.onnx")
+    settings = [part for key in ("drawn=1", "steps=2", "state=16", "extras=1") for part in ("--set", key)]
+    assert run("train-temporal", "--model", "tiny", "--models", models, "--install", *settings) == 0
+    assert f"use it: mien live --model tiny --temporal --models {models}" in capsys.readouterr().out
+    astronaut = Path(__file__).parents[2] / "docs" / "images" / "astronaut.png"
+    live = ("live", astronaut, "--no-window", "--models", models, "--temporal", "--csv", "faces.csv")
+    assert run(*live, "--model", "tiny") == 0
+    assert "raw_angry" in Path("faces.csv").read_text()
+    assert run("models", "--models", models) == 0
+    assert "temporal: what tiny sees" in capsys.readouterr().out
+    assert run(*live, "--model", "tiny", "--labels", "ferplus") == 2
+    assert "no temporal model fits this 'tiny' and the labels 'ferplus'" in capsys.readouterr().err
+    assert run("predict", astronaut, "--model", "tiny-temporal", "--models", models) == 2
+    told = capsys.readouterr().err.strip()
+    assert "sees no faces by itself" in told
+    assert "\n" not in told
+
+
+@pytest.mark.usefixtures("own_folder")
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        ((), "holds no clips; expected <class>/<clip>"),
+        (("notes.txt",), "holds no clips"),
+        (("0.png",), "lies in no class folder; expected <class>/<clip>"),
+        (("smug/one/0.png", "happy/one/0.png"), "unknown label 'smug'"),
+    ],
+)
+def test_a_bad_folder_of_clips_is_one_line(
+    names: tuple[str, ...], told: str, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("clips").mkdir()
+    for name in names:
+        path = Path("clips", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), np.zeros((9, 9, 3), np.uint8)) if path.suffix == ".png" else path.write_text("x")
+    assert run("train-temporal", "--model", tiny_model, "--clips", "clips", "--set", "drawn=0") == 2
+    error = capsys.readouterr().err.strip()
+    assert told in error
+    assert "\n" not in error
+    assert not list(Path().glob("*.onnx"))
+
+
+@pytest.mark.usefixtures("own_folder")
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("steps=0", "steps is 0; expected 1 or more"),
+        ("mood=1", "unknown setting 'mood'"),
+        ("state='x'", "expected int"),
+    ],
+)
+def test_a_wrong_setting_is_told(setting: str, told: str, tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train-temporal", "--model", tiny_model, "--set", setting) == 2
+    assert told in capsys.readouterr().err
