@@ -50,10 +50,13 @@ def main() -> None:
             "photos": lambda seed: photos(known, options.n, seed=seed),
             "cartoons": lambda seed: cartoons(options.n, seed=seed),
         }
-        found = {
-            folder: {way: [accuracy(make(seed), WAYS[way][1], seed) for seed in range(options.seeds)] for way in WAYS}
-            for folder, make in folders.items()
-        }
+        found: dict[str, dict[str, list[float]]] = {folder: {way: [] for way in WAYS} for folder in folders}
+        for folder, make in folders.items():
+            for seed in range(options.seeds):
+                data = make(seed)
+                for way, (title, settings) in WAYS.items():
+                    found[folder][way].append(accuracy(data, settings, seed))
+                    print(f"{folder}, seed {seed}, {title}: {found[folder][way][-1]:.1%}", file=sys.stderr, flush=True)
     except MienError as error:
         sys.exit(str(error))
     rows = [[title, *(percent(found[folder][way]) for folder in folders)] for way, (title, _) in WAYS.items()]

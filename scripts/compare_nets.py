@@ -99,13 +99,13 @@ def model_of(run: Path, dataset: Dataset) -> Path:
 
 def rows_of(models: list[Path], dataset: Dataset) -> list[Row]:
     """Measure models on the valid split, each beside the first."""
-    classifiers = [OnnxClassifier(path, threads=1) for path in models]
+    classifiers = [OnnxClassifier(path) for path in models]
     names = [classifier.spec.name for classifier in classifiers]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ModelError(f"several models are called '{repeated[0]}'; give each once, or train it with another name")
     costs = [cost(classifier) for classifier in classifiers]
     evaluations = [evaluate(classifier, dataset, split="valid", views=VIEWS) for classifier in classifiers]
-    times = faces_ms(classifiers, dataset)
+    times = faces_ms([OnnxClassifier(path, threads=1) for path in models], dataset)
     first, others = evaluations[0], evaluations[1:]
     comparisons = [{view: compare(first, other, view=view) for view in VIEWS} for other in others]
     p_values = holm([comparison["single"].p_value for comparison in comparisons])
