@@ -61,7 +61,7 @@ def main() -> None:
         sys.exit(str(error))
     rows = [[title, *(percent(found[folder][way]) for folder in folders)] for way, (title, _) in WAYS.items()]
     report(
-        f"Fine-tuning on {options.n} pictures of each class, accuracy on others, {options.seeds} seeds",
+        f"Fine-tuning on {options.n} pictures of each class, accuracy on others, seeds: {options.seeds}",
         [markdown(["", *folders], rows)],
         {"accuracies": found},
         out=options.out,
