@@ -26,7 +26,7 @@ from mien.training.temporal import (
     step_difference,
     train_temporal,
 )
-from mien.vision.classify import OnnxClassifier
+from mien.vision.classify import OnnxClassifier, load_classifier
 from mien.vision.temporal import TemporalModel
 
 WIDTH = 15
@@ -211,3 +211,14 @@ def test_a_bad_folder_of_clips_is_one_line(
 def test_a_wrong_setting_is_told(setting: str, told: str, tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("train-temporal", "--model", tiny_model, "--set", setting) == 2
     assert told in capsys.readouterr().err
+
+
+def test_a_missing_folder_of_clips_is_told_before_anything_is_drawn(tmp_path: Path) -> None:
+    told: list[object] = []
+    with pytest.raises(DatasetError, match="no folder"):
+        train_temporal(
+            load_classifier("base"), tmp_path / "a.onnx", TemporalConfig(), labels=FER2013,
+            clips=tmp_path / "none", progress=lambda *count: told.append(count),
+        )  # fmt: skip
+    assert told == []
+    assert list(tmp_path.iterdir()) == []

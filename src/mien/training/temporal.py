@@ -199,6 +199,8 @@ def train_temporal(
     """
     if not path.parent.is_dir():  # told now, not when all is trained
         raise OutputError(f"cannot write '{path}': there is no such folder; make it or choose another place")
+    if clips is not None and not clips.is_dir():
+        raise DatasetError(f"no folder '{clips}' of clips; check the path")
     train, held_out = _see_all(classifier, config, labels, pictures, clips, detector, progress)
     net = fit_temporal(
         [s for part in train.values() for s in part], config, head=head_of(classifier, labels), progress=progress
