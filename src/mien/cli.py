@@ -734,7 +734,7 @@ def models(context: typer.Context, as_json: Json = False, models_dir: ModelsDir 
         return
     from mien.models.zoo import list_models, user_dir
 
-    found = [*list_models(models_dir), *list_models(models_dir, temporal=True)]
+    found = list_models(models_dir, temporal=None)
     if as_json:
         rows = [
             {

@@ -58,27 +58,25 @@ def user_dir() -> Path:
     return Path(os.environ.get("MIEN_MODELS") or platformdirs.user_data_path("mien") / "models")
 
 
-def list_models(models_dir: Path | None = None, *, temporal: bool = False) -> list[Model]:
+def list_models(models_dir: Path | None = None, *, temporal: bool | None = False) -> list[Model]:
     """Return the shipped models, then the user's, each by name; a user model hides a shipped one of its name.
 
     Keras models of the user's that were not converted yet come last; they are not opened.
 
     Args:
         models_dir: The user's models directory; the default one when None.
-        temporal: Return the temporal models, which need a classifier, instead of all others.
+        temporal: Return the temporal models, which need a classifier, instead of all others; both kinds when None.
     """
-    found = _all_models(models_dir)
-    return [model for model in found if temporal == (model.spec is not None and model.spec.temporal is not None)]
-
-
-def _all_models(models_dir: Path | None) -> list[Model]:
     users = {path.stem: path for path in sorted((models_dir or user_dir()).glob("*.onnx"))}
     shipped = {path.stem: path for path in sorted(shipped_dir().glob("*.onnx")) if path.stem not in users}
-    return [
+    found = [
         *(_describe(path, shipped=True) for path in shipped.values()),
         *(_describe(path, shipped=False) for path in users.values()),
         *(Model(path.stem, path, False, None, _unconverted(path, models_dir)) for path in _keras_files(models_dir)),
     ]
+    if temporal is None:
+        return found
+    return [model for model in found if temporal == (model.spec is not None and model.spec.temporal is not None)]
 
 
 def find_model(name: str, *, models_dir: Path | None = None) -> Path:

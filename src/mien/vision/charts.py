@@ -116,12 +116,10 @@ def timeline_chart(
     Returns:
         RGB uint8 (H, W, 3). Where letters would be too small to read there are none.
     """
-    palette, labels = DARK if dark else LIGHT, list(labels)
+    palette, labels, middles = DARK if dark else LIGHT, list(labels), np.asarray(times, np.float64)
     canvas = _canvas(size, palette)
     letter = _letter_height(canvas, scale, rows=10)
-    area = _draw_legend(canvas, _draw_title(canvas, title, letter, palette), labels, letter, palette)
-    area = area._replace(y2=area.y2 - round(1.8 * letter))  # the axis is written below
-    middles = np.asarray(times, np.float64)
+    area = _draw_heading(canvas, title, labels, letter, palette)
     _draw_timeline(canvas, area, middles, probabilities, labels, palette)
     _draw_time_axis(canvas, area, _end(middles), letter, palette)
     return canvas
@@ -151,13 +149,11 @@ def track_chart(
     Returns:
         RGB uint8 (H, W, 3). Where letters would be too small to read there are none.
     """
-    palette, labels = DARK if dark else LIGHT, list(labels)
+    palette, labels, middles = DARK if dark else LIGHT, list(labels), np.asarray(times, np.float64)
     canvas = _canvas(size, palette)
     letter = _letter_height(canvas, scale, rows=max(10.0, 2.0 * len(tracks)))
     answers = labels + [UNCERTAIN] * any(track.shares.get(UNCERTAIN) for track in tracks)
-    area = _draw_legend(canvas, _draw_title(canvas, title, letter, palette), answers, letter, palette)
-    area = area._replace(y2=area.y2 - round(1.8 * letter))  # the axis is written below
-    middles = np.asarray(times, np.float64)
+    area = _draw_heading(canvas, title, answers, letter, palette)
     names = [_shortened(track.name, letter, 0.25 * (area.x2 - area.x1)) for track in tracks]
     left = area.x1 + max((text_width(name, letter) + letter for name in names), default=0) * bool(letter)
     parted = left + round(0.3 * max(area.x2 - left, 0))
@@ -228,6 +224,12 @@ def _draw_title(canvas: ImageArray, title: str, letter: int, palette: Palette) -
         canvas, _shortened(title, letter, area.x2 - area.x1), letter, x=area.x1, base=area.y1 + letter, ink=palette.ink
     )
     return area._replace(y1=area.y1 + round(2.2 * letter))
+
+
+def _draw_heading(canvas: ImageArray, title: str, answers: Sequence[str], letter: int, palette: Palette) -> Area:
+    """Write the title and the legend of a chart over time; return what is left above the axis of times."""
+    area = _draw_legend(canvas, _draw_title(canvas, title, letter, palette), answers, letter, palette)
+    return area._replace(y2=area.y2 - round(1.8 * letter))
 
 
 def _draw_legend(canvas: ImageArray, area: Area, labels: Sequence[str], letter: int, palette: Palette) -> Area:
