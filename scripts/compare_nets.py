@@ -18,6 +18,7 @@ from pathlib import Path
 
 from mien import machine
 from mien.bench import BATCH, timing
+from mien.config import TrainConfig
 from mien.data.dataset import Dataset
 from mien.data.readers import data_path, read_dataset
 from mien.errors import MienError, ModelError
@@ -36,6 +37,7 @@ VIEWS = ("single", "flip")
 WIDTH = 120  # characters a line of the page
 ROUNDS = 5  # of timing, in which all nets take turns
 FREE = {"net", "name"}  # settings of a recipe in which those that are compared may differ
+USUAL = json.loads(json.dumps(asdict(TrainConfig(net=""))))  # for settings that a recipe is too old to name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +124,8 @@ def row(
     *,
     first: ModelSpec,
 ) -> Row:
-    ours, theirs = ({**spec.recipe, "data": spec.trained_on.get("fingerprint")} for spec in (evaluation.spec, first))
+    specs = (evaluation.spec, first)
+    ours, theirs = ({**USUAL, **spec.recipe, "data": spec.trained_on.get("fingerprint")} for spec in specs)
     return Row(
         name=evaluation.name,
         net=evaluation.spec.arch,
