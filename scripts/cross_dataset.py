@@ -32,6 +32,7 @@ from mien.evaluation.report import (
     write_text,
 )
 from mien.models.spec import ModelSpec
+from mien.models.zoo import list_models
 from mien.vision.classify import OnnxClassifier, load_classifier
 
 ROOT = Path(__file__).parent.parent
@@ -70,7 +71,10 @@ Made by `python scripts/cross_dataset.py --fer2013 fer2013.csv`, which draws the
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", default=[CARTOONIST, "base", "model2020"])
+    others = [model.name for model in list_models() if model.shipped and model.name != CARTOONIST]
+    parser.add_argument(
+        "models", nargs="*", default=[CARTOONIST, *others], help="those that come with mien if not given"
+    )
     parser.add_argument("--fer2013", default="fer2013")
     parser.add_argument("--cartoons", help="the prepared cartoons; drawn if not given")
     arguments = parser.parse_args()

@@ -750,6 +750,7 @@ def models(context: typer.Context, as_json: Json = False, models_dir: ModelsDir 
         print(json.dumps(rows, indent=2))
         return
     table = _table("model", "labels", "input", "size", "accuracy", "licence", "from")
+    table.columns[0].no_wrap = all(len(m.name) <= 20 for m in found)  # names are typed, so they stay in one piece
     for m in found:
         facts = _spec_facts(m.spec)
         accuracy = facts["accuracy"]

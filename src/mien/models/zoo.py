@@ -67,11 +67,11 @@ def list_models(models_dir: Path | None = None, *, temporal: bool | None = False
         models_dir: The user's models directory; the default one when None.
         temporal: Return the temporal models, which need a classifier, instead of all others; both kinds when None.
     """
-    users = {path.stem: path for path in sorted((models_dir or user_dir()).glob("*.onnx"))}
-    shipped = {path.stem: path for path in sorted(shipped_dir().glob("*.onnx")) if path.stem not in users}
+    users = {path.stem: path for path in (models_dir or user_dir()).glob("*.onnx")}
+    shipped = {path.stem: path for path in shipped_dir().glob("*.onnx") if path.stem not in users}
     found = [
-        *(_describe(path, shipped=True) for path in shipped.values()),
-        *(_describe(path, shipped=False) for path in users.values()),
+        *(_describe(path, shipped=True) for _, path in sorted(shipped.items())),
+        *(_describe(path, shipped=False) for _, path in sorted(users.items())),
         *(Model(path.stem, path, False, None, _unconverted(path, models_dir)) for path in _keras_files(models_dir)),
     ]
     if temporal is None:
