@@ -50,9 +50,7 @@ class TrainConfig:
     name: str = ""  # what the trained model is called; the net's name when empty
     init: str = ""  # weights to start from, a model's name or a file; random ones when empty
     freeze: tuple[str, ...] = ()  # parts of the net that keep those weights, and their batch statistics, e.g. "body.0"
-    body_rate: float = (
-        1.0  # the body's share of the learning rate; what it has learnt already needs less than new heads
-    )
+    body_rate: float = 1.0  # the body's share of the learning rate, less where it has learnt already and heads are new
     preprocess: Preprocess = field(default_factory=Preprocess)
     stages: tuple[Stage, ...] = (Stage(size=48, epochs=30),)  # progressive size saves a third of the work
     augment: Augment = field(default_factory=Augment)

@@ -274,9 +274,7 @@ class FixedSide(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, C, H, W) to (n, C, side, side); of that size already, x comes back as it is."""
-        if torch.onnx.is_in_onnx_export() or x.shape[2:] == (
-            self.side,
-            self.side,
-        ):  # an exported net takes its one size
+        size = (self.side, self.side)
+        if torch.onnx.is_in_onnx_export() or x.shape[2:] == size:  # an exported net takes its one size
             return x
-        return F.adaptive_avg_pool2d(x, self.side)
+        return F.adaptive_avg_pool2d(x, size)
