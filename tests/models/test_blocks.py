@@ -12,6 +12,7 @@ from torch import nn
 from mien.models.blocks import (
     CBAM,
     GRU,
+    Convolution,
     DlibBlock,
     ReNet,
     ResidualBlock,
@@ -167,3 +168,30 @@ def test_dlibs_block_fills_up_with_zeros_what_its_convolutions_leave(side: int, 
     expected[:, :2] += pooled
     expected[:, :, :short, :short] += branch
     torch.testing.assert_close(result, expected.relu())
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "padding"), [((6, 6), 1, 1), ((4, 5), 1, 1), ((12, 12), 2, 1), ((11, 11), 2, 0)]
+)
+def test_convolutions_of_small_maps_learn_as_pytorch_s(size: tuple[int, int], stride: int, padding: int) -> None:
+    torch.manual_seed(0)
+    mine = Convolution(16, 24, 3, stride=stride, padding=padding, bias=False)
+    x = torch.randn(4, 16, *size).bfloat16().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        y = mine(x)
+    assert "SmallMaps" in y.grad_fn.name()
+    gradient = torch.randn_like(y)
+    y.backward(gradient)
+
+    exact = mine.weight.detach().bfloat16().float().requires_grad_()
+    exact_x = x.detach().float().requires_grad_()
+    expected = nn.functional.conv2d(exact_x, exact, stride=stride, padding=padding)
+    expected.backward(gradient.float())
+    for got, wanted in ((y, expected), (x.grad, exact_x.grad), (mine.weight.grad, exact.grad)):
+        assert (got.float() - wanted).abs().max() < 0.01 * wanted.abs().max()  # bfloat16 keeps 8 bits
+
+
+@pytest.mark.parametrize(("size", "dtype"), [(7, torch.bfloat16), (6, torch.float32)])
+def test_other_convolutions_are_pytorch_s(size: int, dtype: torch.dtype) -> None:
+    mine = Convolution(4, 4, 3, padding=1, bias=False).to(dtype)
+    assert "SmallMaps" not in mine(torch.randn(1, 4, size, size, dtype=dtype)).grad_fn.name()

@@ -3,19 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.grad import conv2d_input
 
 
 def conv_bn_relu(channels: int, width: int, stride: int = 1) -> nn.Sequential:
     """Return a 3×3 convolution, batch norm and ReLU: (n, channels, H, W) to (n, width, ⌈H / stride⌉, ⌈W / stride⌉)."""
     return nn.Sequential(
-        nn.Conv2d(channels, width, 3, stride=stride, padding=1, bias=False),
+        Convolution(channels, width, 3, stride=stride, padding=1, bias=False),
         nn.BatchNorm2d(width),
         nn.ReLU(inplace=True),
     )
+
+
+class Convolution(nn.Conv2d):
+    """PyTorch's convolution, which learns faster on small maps in bfloat16 on a processor.
+
+    There PyTorch 2.13 finds the gradient of the weights at a third of the speed of the matrix product that it is.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, in_channels, H, W) to (n, out_channels, H', W')."""
+        places = x.shape[2] * x.shape[3] / (self.stride[0] * self.stride[1])
+        if self.training and x.dtype == torch.bfloat16 and x.device.type == "cpu" and places <= SMALL_MAP:
+            y: Tensor = _SmallMaps.apply(x, self.weight, self.stride[0], self.padding[0])  # type: ignore[no-untyped-call]
+            return y
+        return super().forward(x)
+
+
+SMALL_MAP = 36  # places of a map, up to which the copies that the matrix product wants cost less than they save
+
+
+class _SmallMaps(torch.autograd.Function):
+    """A square convolution without bias, for `Convolution`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+        weight = weight.to(x.dtype)
+        ctx.save_for_backward(x, weight)
+        ctx.stride, ctx.padding = stride, padding
+        return F.conv2d(x, weight, stride=stride, padding=padding)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        x, weight = ctx.saved_tensors
+        stride, padding, (width, channels, side, _) = ctx.stride, ctx.padding, weight.shape
+        to_x = conv2d_input(x.shape, weight, gradient, stride=stride, padding=padding)
+        padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, padding, padding, padding, padding))
+        patches = padded.unfold(1, side, stride).unfold(2, side, stride).permute(0, 1, 2, 4, 5, 3)
+        rows = patches.reshape(-1, side * side * channels)  # one for each place that the filters lie on
+        to_weight = gradient.permute(1, 0, 2, 3).reshape(width, -1) @ rows
+        return to_x, to_weight.view(width, side, side, channels).permute(0, 3, 1, 2).float(), None, None
 
 
 class ResidualBlock(nn.Module):
@@ -29,7 +71,7 @@ class ResidualBlock(nn.Module):
     def __init__(self, width: int, *, attention: Callable[[int], nn.Module]) -> None:
         super().__init__()
         self.first = conv_bn_relu(width, width)
-        self.conv = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.conv = Convolution(width, width, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(width)
         self.attention = attention(width)
         nn.init.zeros_(self.norm.weight)
@@ -212,9 +254,9 @@ class DlibBlock(nn.Module):
     def __init__(self, channels: int, width: int, *, down: bool = False) -> None:
         super().__init__()
         # dlib pads by half the filter where the stride is 1, else not at all.
-        self.conv1 = nn.Conv2d(channels, width, 3, stride=2 if down else 1, padding=0 if down else 1, bias=False)
+        self.conv1 = Convolution(channels, width, 3, stride=2 if down else 1, padding=0 if down else 1, bias=False)
         self.norm1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.conv2 = Convolution(width, width, 3, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(width)
         self.down, self.widens, self.channels = down, width > channels, channels
 
