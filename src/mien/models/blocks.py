@@ -52,7 +52,7 @@ class _SmallMaps(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
         x, weight = ctx.saved_tensors
         stride, padding, (width, channels, side, _) = ctx.stride, ctx.padding, weight.shape
-        to_x = conv2d_input(x.shape, weight, gradient, stride=stride, padding=padding)
+        to_x = conv2d_input(x.shape, weight, gradient, stride=stride, padding=padding)  # type: ignore[no-untyped-call]
         padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, padding, padding, padding, padding))
         patches = padded.unfold(1, side, stride).unfold(2, side, stride).permute(0, 1, 2, 4, 5, 3)
         rows = patches.reshape(-1, side * side * channels)  # one for each place that the filters lie on
