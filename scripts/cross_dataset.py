@@ -20,6 +20,7 @@ from pathlib import Path
 
 from mien.data.dataset import Dataset, Split
 from mien.data.readers import data_path, read_dataset
+from mien.errors import MienError
 from mien.evaluation.evaluate import Evaluation, evaluate
 from mien.evaluation.report import (
     MATRIX_NOTE,
@@ -80,12 +81,16 @@ def main() -> None:
     arguments = parser.parse_args()
     if CARTOONIST not in arguments.models:
         parser.error(f"the report is about {CARTOONIST}; name it too")
-    classifiers = [load_classifier(name) for name in arguments.models]
-    spec = next(each.spec for each in classifiers if each.spec.name == CARTOONIST)
-    cartoons = read_dataset(arguments.cartoons) if arguments.cartoons else drawn(spec)
-    if cartoons.fingerprint != spec.trained_on["fingerprint"]:
-        raise SystemExit(f"these are not the cartoons of {CARTOONIST}, which its card says how to draw")
-    write_cross_report(measure(classifiers, read_dataset(data_path(arguments.fer2013)), cartoons), FOLDER)
+    try:
+        classifiers = [load_classifier(name) for name in arguments.models]
+        fer2013 = read_dataset(data_path(arguments.fer2013))
+        spec = next(each.spec for each in classifiers if each.spec.name == CARTOONIST)
+        cartoons = read_dataset(arguments.cartoons) if arguments.cartoons else drawn(spec)
+        if cartoons.fingerprint != spec.trained_on["fingerprint"]:
+            sys.exit(f"these are not the cartoons of {CARTOONIST}, which its card says how to draw")
+        write_cross_report(measure(classifiers, fer2013, cartoons), FOLDER)
+    except MienError as error:
+        sys.exit(str(error))
 
 
 def drawn(spec: ModelSpec) -> Dataset:

@@ -79,3 +79,10 @@ def test_a_script_without_commands_is_refused(tmp_path):
     (tmp_path / "empty.sh").write_text("echo mien\n")
     with pytest.raises(SystemExit, match="no line that starts with 'mien '"):
         runpy.run_path(str(SCRIPTS / "release_model.py"))["commands_in"](tmp_path / "empty.sh")
+
+
+def test_photographs_that_are_missing_are_told_of_in_a_line_before_anything_is_drawn(cross, monkeypatch, tmp_path):
+    monkeypatch.setattr("sys.argv", ["cross_dataset.py", "--fer2013", str(tmp_path / "nowhere.csv")])
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: pytest.fail("cartoons were drawn"))
+    with pytest.raises(SystemExit, match=r"no dataset at .*nowhere\.csv"):
+        cross["main"]()
