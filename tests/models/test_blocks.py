@@ -175,7 +175,7 @@ def test_dlibs_block_fills_up_with_zeros_what_its_convolutions_leave(side: int, 
 )
 def test_convolutions_of_small_maps_learn_as_pytorch_s(size: tuple[int, int], stride: int, padding: int) -> None:
     torch.manual_seed(0)
-    mine = Convolution(16, 24, 3, stride=stride, padding=padding, bias=False)
+    mine = Convolution(16, 24, stride=stride, padding=padding)
     x = torch.randn(4, 16, *size).bfloat16().requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
         y = mine(x)
@@ -193,5 +193,5 @@ def test_convolutions_of_small_maps_learn_as_pytorch_s(size: tuple[int, int], st
 
 @pytest.mark.parametrize(("size", "dtype"), [(7, torch.bfloat16), (6, torch.float32)])
 def test_other_convolutions_are_pytorch_s(size: int, dtype: torch.dtype) -> None:
-    mine = Convolution(4, 4, 3, padding=1, bias=False).to(dtype)
+    mine = Convolution(4, 4).to(dtype)
     assert "SmallMaps" not in mine(torch.randn(1, 4, size, size, dtype=dtype)).grad_fn.name()

@@ -14,32 +14,37 @@ from torch.nn.grad import conv2d_input
 def conv_bn_relu(channels: int, width: int, stride: int = 1) -> nn.Sequential:
     """Return a 3×3 convolution, batch norm and ReLU: (n, channels, H, W) to (n, width, ⌈H / stride⌉, ⌈W / stride⌉)."""
     return nn.Sequential(
-        Convolution(channels, width, 3, stride=stride, padding=1, bias=False),
+        Convolution(channels, width, stride=stride),
         nn.BatchNorm2d(width),
         nn.ReLU(inplace=True),
     )
 
 
 class Convolution(nn.Conv2d):
-    """PyTorch's convolution, which learns faster on small maps in bfloat16 on a processor.
+    """A 3×3 convolution without bias that learns faster than PyTorch's on small maps in bfloat16 on a processor.
 
     There PyTorch 2.13 finds the gradient of the weights at a third of the speed of the matrix product that it is.
     """
 
+    def __init__(self, channels: int, width: int, *, stride: int = 1, padding: int = 1) -> None:
+        super().__init__(channels, width, 3, stride=stride, padding=padding, bias=False)
+        self.small = SMALL_MAP * stride**2  # places of maps that come in
+
     def forward(self, x: Tensor) -> Tensor:
-        """Map (n, in_channels, H, W) to (n, out_channels, H', W')."""
-        places = x.shape[2] * x.shape[3] / (self.stride[0] * self.stride[1])
-        if self.training and x.dtype == torch.bfloat16 and x.device.type == "cpu" and places <= SMALL_MAP:
+        """Map (n, channels, H, W) to (n, width, H', W')."""
+        if self.training and x.dtype == torch.bfloat16 and x.device.type == "cpu" and x[0, 0].numel() <= self.small:
             y: Tensor = _SmallMaps.apply(x, self.weight, self.stride[0], self.padding[0])  # type: ignore[no-untyped-call]
             return y
         return super().forward(x)
 
 
-SMALL_MAP = 36  # places of a map, up to which the copies that the matrix product wants cost less than they save
+SMALL_MAP = (
+    36  # places of maps that come out, up to which the copies that the matrix product wants cost less than they save
+)
 
 
 class _SmallMaps(torch.autograd.Function):
-    """A square convolution without bias, for `Convolution`."""
+    """A convolution as `Convolution` has it, with a gradient of its own for the weights."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
@@ -71,7 +76,7 @@ class ResidualBlock(nn.Module):
     def __init__(self, width: int, *, attention: Callable[[int], nn.Module]) -> None:
         super().__init__()
         self.first = conv_bn_relu(width, width)
-        self.conv = Convolution(width, width, 3, padding=1, bias=False)
+        self.conv = Convolution(width, width)
         self.norm = nn.BatchNorm2d(width)
         self.attention = attention(width)
         nn.init.zeros_(self.norm.weight)
@@ -254,9 +259,9 @@ class DlibBlock(nn.Module):
     def __init__(self, channels: int, width: int, *, down: bool = False) -> None:
         super().__init__()
         # dlib pads by half the filter where the stride is 1, else not at all.
-        self.conv1 = Convolution(channels, width, 3, stride=2 if down else 1, padding=0 if down else 1, bias=False)
+        self.conv1 = Convolution(channels, width, stride=2 if down else 1, padding=0 if down else 1)
         self.norm1 = nn.BatchNorm2d(width)
-        self.conv2 = Convolution(width, width, 3, padding=1, bias=False)
+        self.conv2 = Convolution(width, width)
         self.norm2 = nn.BatchNorm2d(width)
         self.down, self.widens, self.channels = down, width > channels, channels
 
