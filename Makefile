@@ -10,7 +10,7 @@ SOURCES := src tests scripts notebooks $(wildcard benchmarks)
 FER2013 := $(wildcard $(MIEN_DATA)/fer2013/fer2013.csv.gz)
 DEMO_DATA := $(or $(and $(MIEN_DATA),$(FER2013)),runs/drawn.npz)
 
-.PHONY: help demo docs notebooks test check train-demo lint format types wheel lock clean
+.PHONY: help demo docs notebooks speed test check train-demo lint format types wheel lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*## /\t/' | expand -t 14
@@ -25,6 +25,9 @@ docs: demo  ## renew the picture and the tables of models in the documents
 
 notebooks: $(VENV)/.dev  ## run the notebooks and put what they show into docs/notebooks; takes minutes
 	$(BIN)/python scripts/notebooks.py
+
+speed: $(VENV)/.dev  ## measure how fast mien is on this machine, into docs/reports/speed.md; takes minutes
+	$(BIN)/python scripts/speed.py
 
 test: $(VENV)/.dev  ## run the tests
 	$(BIN)/python -m pytest

@@ -68,9 +68,9 @@ def main() -> None:
         "predict": [{"seconds": r.seconds, "peak_mb": r.peak_mb} for r in predicts],
         "installed_bytes": sizes,
     }
-    print(f"Python alone starts and ends in {median(r.seconds for r in bare):.3f} s.\n")
+    alone = f"Python alone starts and ends in {median(r.seconds for r in bare):.3f} s."
     title = f"Start: median of {options.repeats} processes, model {options.model}"
-    report(title, [target_table(targets), *tables], results, out=options.out)
+    report(title, [target_table(targets), alone, *tables], results, out=options.out)
 
 
 def repeated(command: list[str], repeats: int) -> list[Run]:
