@@ -65,12 +65,14 @@ def main() -> None:
 def case(size: int, channels: int, width: int, stride: int, *, batch: int, repeats: int) -> Case:
     side = SIDES[size] if stride == 2 else SIDES[size] // 2
     maps = torch.randn(batch, channels, side, side).bfloat16().contiguous(memory_format=torch.channels_last)
+    maps.requires_grad_()
     ours = Convolution(channels, width, stride=stride)
-    layers = (ours, nn.Conv2d(channels, width, 3, stride=stride, padding=1, bias=False))
+    theirs = nn.Conv2d(channels, width, 3, stride=stride, padding=1, bias=False)
+    layers = [layer.to(memory_format=torch.channels_last) for layer in (ours, theirs)]
     times: list[list[float]] = [[], []]
     for _ in range(repeats):
         for layer, found in zip(layers, times, strict=True):
-            found.append(milliseconds(layer.to(memory_format=torch.channels_last), maps.requires_grad_()))
+            found.append(milliseconds(layer, maps))
     return Case(size, channels, width, stride, *map(median, times))
 
 
