@@ -86,6 +86,7 @@ def pages() -> dict[str, str]:
         "docs/models/README.md": ("models", models_table(models, cards="")),
         "docs/guides/auditing.md": ("audit", findings(found)),
         "docs/evaluation.md": ("leaks", leaks_table(found)),
+        "docs/reports/temporal.md": ("temporal", following_in(ROOT / "docs/models/base-temporal.md")),
     }
     measured = {model.name: reports for model in models if (reports := fer2013_reports(model.name))}
     others = [model.name for model in models if model.name not in measured]
@@ -110,6 +111,11 @@ def renewed(text: str, content: str, *, name: str) -> str:
     if not begin or not end:
         sys.exit(f"a page lacks the markers {start} and {stop}; put them where its {name} belong")
     return f"{before}{start}\n{content}\n{stop}{after}"
+
+
+def following_in(card: Path) -> str:
+    """Return the only table of a temporal model's card: how labels follow the sequences that were held out."""
+    return "\n".join(line for line in card.read_text(encoding="utf-8").splitlines() if line.startswith("|"))
 
 
 def leaks_table(found: Figures) -> str:

@@ -86,6 +86,7 @@ def test_what_is_generated_is_fresh(page: str) -> None:
 
 def test_tables_cards_and_findings_are_generated() -> None:
     assert {"README.md", "docs/models/README.md", "docs/guides/auditing.md", "docs/evaluation.md"} <= FRESH.keys()
+    assert FRESH["docs/reports/temporal.md"].count("| temporal |") == 6  # drawn faces and pictures at three rates
     assert {f"docs/models/{name}.md" for name in SHIPPED} | {"docs/reports/prototype.md"} <= FRESH.keys()
 
 
