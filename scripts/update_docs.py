@@ -4,7 +4,7 @@ Usage: python scripts/update_docs.py     (make docs)
 
 The figures are those of the specs inside the ONNX files and of the reports beside the cards, which
 scripts/release_model.py measured, and those of docs/reports/fer2013-audit.json, which is the audit.json of
-`mien data audit fer2013`.
+`mien data audit fer2013`. The temporal report takes its table from the card that `mien train-temporal` wrote.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def conv_bn_relu(channels: int, width: int, stride: int = 1) -> nn.Sequential:
 class Convolution(nn.Conv2d):
     """A 3×3 convolution without bias that learns faster than PyTorch's on small maps in bfloat16 on a processor.
 
-    There PyTorch 2.13 finds the gradient of the weights at a third of the speed of the matrix product that it is.
+    There PyTorch 2.13 takes longer to find the gradient of the weights than the matrix product that it is.
     """
 
     def __init__(self, channels: int, width: int, *, stride: int = 1, padding: int = 1) -> None:
@@ -38,9 +38,8 @@ class Convolution(nn.Conv2d):
         return super().forward(x)
 
 
-SMALL_MAP = (
-    36  # places of maps that come out, up to which the copies that the matrix product wants cost less than they save
-)
+# Places of maps that come out, up to which the copies that the matrix product wants cost no more than they save.
+SMALL_MAP = 36
 
 
 class _SmallMaps(torch.autograd.Function):
