@@ -9,6 +9,7 @@ docs/reports/attention.md and, beside it, the same figures as attention.json. No
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import sys
 import textwrap
@@ -35,6 +36,7 @@ from mien.vision.classify import OnnxClassifier
 ROOT = Path(__file__).parent.parent
 VIEWS = ("single", "flip")
 WIDTH = 120  # characters a line of the page
+VERDICTS = ("helped", "did not", "can't tell")
 ROUNDS = 5  # of timing, in which all nets take turns
 FREE = {"net", "name"}  # settings of a recipe in which those that are compared may differ
 USUAL = json.loads(json.dumps(asdict(TrainConfig(net=""))))  # for settings that a recipe is too old to name
@@ -194,11 +196,26 @@ def page_of(rows: list[Row], dataset: Dataset) -> str:
     facts = ", ".join(f"{name} {value}" for name, value in where().items())
     parts = [
         "# What attention and recurrence add",
+        textwrap.fill(conclusion(rows), WIDTH),
         table([*header, "p", "verdict"], lines),
+        "\n".join(textwrap.fill(line, WIDTH, subsequent_indent="  ") for line in legend(rows)),
         *(textwrap.fill(note, WIDTH) for note in notes),
         textwrap.fill(f"Made by scripts/compare_nets.py; {facts}; data {dataset.fingerprint[:12]}.", WIDTH),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def conclusion(rows: list[Row]) -> str:
+    """Return which nets have helped, which have not, and of which it can't be told."""
+    first, *others = rows
+    named = {verdict: [r.name for r in others if r.verdict == verdict] for verdict in VERDICTS}
+    said = (f"{verdict}: {', '.join(names) or 'none'}" for verdict, names in named.items())
+    return f"Beside {first.name}, {'; '.join(said)}."
+
+
+def legend(rows: list[Row]) -> list[str]:
+    """Return an item of a list for each net: what it is, in the first line of what its source says."""
+    return [f"- {r.name}: {(inspect.getdoc(NETS[r.net]) or '').splitlines()[0]}" for r in rows]
 
 
 def interval(accuracy: Accuracy) -> str:

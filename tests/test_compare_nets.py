@@ -36,6 +36,8 @@ def test_a_page_tells_that_a_model_is_no_better_than_itself(
     run(monkeypatch, tiny_model, tmp_path / "other.onnx", "--data", drawn, "--out", tmp_path / "reports" / "page.md")
     page = (tmp_path / "reports" / "page.md").read_text(encoding="utf-8")
     assert re.search(r"\| other \| .* \| \+0\.00 \(.*\) \| \+0\.00 \(.*\) \| = 1\.000 \| can't tell \|", page)
+    assert "Beside tiny, helped: none; did not: none; can't tell: other." in page
+    assert "\n- other: A net of two convolutions" in page
     assert "**other was not trained as tiny:** learning_rate differ" in page
     nets = json.loads((tmp_path / "reports" / "page.json").read_text(encoding="utf-8"))["nets"]
     assert [(net["name"], net["verdict"]) for net in nets] == [("tiny", ""), ("other", "can't tell")]
