@@ -349,7 +349,7 @@ def _fit(
             "images_per_second": steps_per_epoch * config.batch_size / (time.perf_counter() - began),
         }
         if valid is not None:
-            row |= _validate(average, valid, config, size=stage.size)
+            row |= _validate(average, valid, config, fabric, size=stage.size)
         row["seconds"] = time.perf_counter() - began
         rows.append(row)
         if fabric.is_global_zero:
@@ -439,15 +439,16 @@ def _loss(logits: Mapping[str, Tensor], targets: Targets, config: TrainConfig) -
 
 
 @torch.no_grad()
-def _validate(net: Net, data: Tensors, config: TrainConfig, *, size: int) -> dict[str, float]:
-    """Return loss and accuracy of the first head, single view, at the size of the stage."""
-    device = next(net.parameters()).device
+def _validate(net: Net, data: Tensors, config: TrainConfig, fabric: Fabric, *, size: int) -> dict[str, float]:
+    """Return loss and accuracy of the first head, single view, at the size of the stage, in the run's precision."""
     correct, loss = 0, 0.0
     for start in range(0, len(data.targets), 256):
         part = slice(start, start + 256)
         pictures = _sample(data.pictures[part], config, size, strength=0, generator=torch.Generator())
         pictures = normalize(pictures, config.preprocess.normalize).contiguous(memory_format=torch.channels_last)
-        logits = next(iter(net(pictures.to(device)).values())).cpu()
+        with fabric.autocast():
+            answers = net(fabric.to_device(pictures))
+        logits = next(iter(answers.values())).float().cpu()
         correct += int((logits.argmax(1) == data.targets[part]).sum())
         loss += float(F.cross_entropy(logits, data.targets[part], reduction="sum"))
     return {"valid_loss": loss / len(data.targets), "valid_accuracy": correct / len(data.targets)}
