@@ -196,7 +196,7 @@ def page_of(rows: list[Row], dataset: Dataset) -> str:
     facts = ", ".join(f"{name} {value}" for name, value in where().items())
     parts = [
         "# What attention and recurrence add",
-        textwrap.fill(conclusion(rows), WIDTH),
+        textwrap.fill(conclusion(rows), WIDTH, break_on_hyphens=False),
         table([*header, "p", "verdict"], lines),
         "\n".join(textwrap.fill(line, WIDTH, subsequent_indent="  ") for line in legend(rows)),
         *(textwrap.fill(note, WIDTH) for note in notes),
