@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from mien.data.audit_report import Figures, findings
-from mien.evaluation.card import released_card
+from mien.evaluation.card import CURVES_NOTE, released_card
 from mien.evaluation.metrics import per_class, wilson_interval
 from mien.evaluation.report import Metrics, read_metrics, split_name, table
 from mien.models.spec import ModelSpec
@@ -45,8 +45,8 @@ PROTOTYPE_TEXT = """\
 
 mien began as a prototype in Keras, in 2020. This page puts the models that come with mien beside its figures.
 
-What we know of the prototype is the accuracy in its published confusion matrices, over PublicTest and PrivateTest
-together, {pictures:,} pictures. What it did class by class, and how its epochs were chosen, we don't know. Ours are of
+What we know of the prototype is the overall accuracy of its published confusion matrices, over PublicTest and
+PrivateTest together, {pictures:,} pictures. Their cells, and how its epochs were chosen, we don't have. Ours are of
 the same pictures, one look at each, added up from the reports beside the [cards](../models/README.md); in brackets are
 95 % intervals (Wilson). No epoch of ours was picked, but PublicTest, half of these pictures, is what we decided on: the
 column that no decision has seen is PrivateTest. Photos that Training shows too are in, for the prototype and for us.
@@ -63,7 +63,10 @@ seven labels. {cartoons}
 
 ## Class by class
 
-The share of each class that our models find, in percent, over the {pictures:,} pictures.
+The share of each class that our models find, in percent, over the {pictures:,} pictures. Below are the confusion
+matrices and training curves of all models that come with mien.
+
+{curves}
 
 {recalls}
 """
@@ -89,7 +92,7 @@ def pages() -> dict[str, str]:
         "docs/reports/temporal.md": ("temporal", following_in(ROOT / "docs/models/base-temporal.md")),
     }
     measured = {model.name: reports for model in models if (reports := fer2013_reports(model.name))}
-    others = [model.name for model in models if model.name not in measured]
+    others = {model.name: _reports(model.name) for model in models if model.name not in measured}
     cards = {
         f"docs/models/{model.name}.md": released_card(model.path, ROOT / "docs/models" / model.name) for model in models
     }
@@ -131,25 +134,30 @@ def leaks_table(found: Figures) -> str:
 
 def fer2013_reports(name: str) -> list[Metrics]:
     """Return what a shipped model's reports say of PublicTest and PrivateTest; nothing if they are of other data."""
-    reports = [read_metrics(ROOT / "docs/models" / name / split / "metrics.json") for split in SPLITS.values()]
+    reports = _reports(name)
     return reports if all(report["data"]["name"] == "fer2013" for report in reports) else []
 
 
-def prototype_page(measured: dict[str, list[Metrics]], others: list[str]) -> str:
+def _reports(name: str) -> list[Metrics]:
+    return [read_metrics(ROOT / "docs/models" / name / split / "metrics.json") for split in SPLITS.values()]
+
+
+def prototype_page(measured: dict[str, list[Metrics]], others: dict[str, list[Metrics]]) -> str:
     """Return the page that puts our models beside the prototype.
 
     Args:
         measured: Name of a model -> its reports of PublicTest and PrivateTest.
-        others: Names of models that were trained and measured on other data.
+        others: Likewise of models that were trained and measured on other data, of its splits valid and test.
     """
-    sums = {name: np.sum([_confusion(report) for report in reports], axis=0) for name, reports in measured.items()}
+    sums = {name: _confusion(reports) for name, reports in measured.items()}
     text = PROTOTYPE_TEXT.format(
         pictures=PROTOTYPE_PICTURES,
         accuracies=_prototype_table(measured),
-        cartoons=_cartoons_text(others),
+        cartoons=_cartoons_text(list(others)),
+        curves=CURVES_NOTE,
         recalls=_recalls_table(measured, sums) if measured else NONE_YET,
     )
-    return "\n".join([text, *(_matrices(name, measured[name][0]["labels"], sums[name]) for name in measured)])
+    return "\n".join([text, *(_matrices(name, reports) for name, reports in (measured | others).items())])
 
 
 def _prototype_table(measured: dict[str, list[Metrics]]) -> str:
@@ -196,27 +204,32 @@ def _recalls_table(measured: dict[str, list[Metrics]], sums: dict[str, IntArray]
     return table(["class", *scores], rows)
 
 
-def _matrices(name: str, labels: list[str], matrix: IntArray) -> str:
+def _matrices(name: str, reports: list[Metrics]) -> str:
     """Return a model's part of the page: its confusion matrix over both splits, pictures of each, and its curves."""
-    folder = f"../models/{name}"
-    counts = [[f"**{label}**", *(f"{count:,}" for count in row)] for label, row in zip(labels, matrix, strict=True)]
-    pictures = [f"![{name} on {split}]({folder}/{part}/confusion_single.png)" for split, part in SPLITS.items()]
+    folder, labels = f"../models/{name}", reports[0]["labels"]
+    counts = [
+        [f"**{label}**", *(f"{count:,}" for count in row)]
+        for label, row in zip(labels, _confusion(reports), strict=True)
+    ]
+    data = reports[0]["data"]["name"]
+    splits = {split_name(data, split): split for split in SPLITS.values()}
+    pictures = [f"![{name} on {split}]({folder}/{part}/confusion_single.png)" for split, part in splits.items()]
     return "\n".join([
         f"## {name}",
         "",
-        "Pictures of both splits; rows are true, columns predicted.",
+        f"Pictures of both splits of {data}; rows are true, columns predicted.",
         "",
         table(["", *labels], counts),
         "",
-        table(list(SPLITS), [pictures]),
+        table(list(splits), [pictures]),
         "",
         f"![Loss and accuracy while {name} was trained]({folder}/curves.png)",
         "",
     ])  # fmt: skip
 
 
-def _confusion(report: Metrics) -> IntArray:
-    return np.array(report["views"]["single"]["confusion"], np.int64)
+def _confusion(reports: list[Metrics]) -> IntArray:
+    return np.sum([report["views"]["single"]["confusion"] for report in reports], axis=0, dtype=np.int64)
 
 
 def models_table(models: list[Model], *, cards: str) -> str:

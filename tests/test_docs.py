@@ -120,14 +120,23 @@ def test_the_prototype_s_page_adds_both_splits_and_pairs_models_by_their_net() -
         "small": [report("model2020", [[50, 10], [20, 20]]), report("model2020", [[60, 0], [10, 30]])],
         "ours": [report("base", [[60, 0], [0, 40]]), report("base", [[60, 0], [40, 0]])],
     }
-    page = SCRIPT["prototype_page"](reports, [])
+    page = SCRIPT["prototype_page"](reports, {})
     assert "| model2020, 56.0 (54.9–57.1) | [small](../models/small.md) | 80.00 (73.91–84.95) | +24.0 | 70.00" in page
     assert "| VGG-B, 59.1 (58.0–60.2) | none yet |" in page
     assert "| – | [ours](../models/ours.md) | 80.00 (73.91–84.95) |  | 100.00" in page
     assert "| happy | 91.7 | 100.0 |\n| sad | 62.5 | 50.0 |" in page
     assert "| **happy** | 110 | 10 |\n| **sad** | 30 | 50 |" in page
     assert "Ours is not shipped yet." in page
-    assert "[toon](../models/toon.md)" in SCRIPT["prototype_page"](reports, ["toon"])
+    toon = [report("ferg", [[5, 0], [0, 5]]), report("ferg", [[4, 1], [0, 5]])]
+    for each in toon:
+        each["data"]["name"] = "cartoons"
+    page = SCRIPT["prototype_page"](reports, {"toon": toon})
+    assert "Ours: [toon](../models/toon.md)" in page
+    part = page.split("## toon")[1]
+    assert "both splits of cartoons" in part
+    assert "| **happy** | 9 | 1 |\n| **sad** | 0 | 10 |" in part
+    assert "![toon on valid](../models/toon/valid/confusion_single.png)" in part
+    assert "![Loss and accuracy while toon was trained](../models/toon/curves.png)" in part
 
 
 def test_the_prototype_s_figures_are_over_as_many_pictures_as_ours() -> None:

@@ -109,7 +109,8 @@ def test_the_card_of_a_model_of_cartoons_says_so_plainly(evaluation):
     assert "Fitted on train. Every decision was taken on valid, temperature included, and none on test." in card
     assert "whole pictures, framed as they are drawn" in card
     assert "- Data: drawn by mien" in card
-    assert not any(word in card for word in ("PublicTest", "PrivateTest", "ICML", "crops framed", "photos, video"))
+    photographic = ("PublicTest", "PrivateTest", "ICML", "crops framed", "the crop", "photos, video", "annotators saw")
+    assert not any(word in card for word in photographic)
     assert "Article 5(1)(f)" in card
 
 
@@ -126,6 +127,14 @@ def test_a_card_names_uses_limits_and_licences(evaluation, metrics):
     assert "grey pictures of 48×48 pixels" in card
     assert "has not been measured" in card
     assert "- Weights: Apache-2.0\n- Data: FER2013 was published for the ICML 2013 challenge" in card
+
+
+def test_a_card_tells_what_the_training_started_from(evaluation, metrics):
+    origin = "net.dat (its author, CC0-1.0)"
+    spec = replace(evaluation.spec, trained_on=evaluation.spec.trained_on | {"init": origin})
+    licence = model_card(spec, [metrics], size_bytes=1).split("## Licence")[1]
+    assert f"It started from {origin}" in licence
+    assert "started from" not in model_card(evaluation.spec, [metrics], size_bytes=1)
 
 
 def test_a_card_links_the_confusion_matrix_if_there_is_one(evaluation, metrics):

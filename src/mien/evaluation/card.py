@@ -52,7 +52,7 @@ _LIMITS = """\
 - An expression is not an emotion: a face may smile without joy, and people show the same feeling in different ways
   (Barrett et al. 2019, doi:10.1177/1529100619832930). The probabilities say how annotators would name the face.
 - Annotators disagree, and the labels of datasets found on the web are noisy; no model can be better than they are.
-- {data} Faces in profile, partly hidden, or much smaller than the model's input are outside of what it has learnt.
+- {data} Faces in profile, partly hidden, or much smaller are outside of what it has learnt.
 - Bias by age, gender, skin colour or culture is unknown: the data doesn't record them, so it has not been measured.
 - Probabilities are calibrated on the validation split; on other pictures they will be less honest."""
 
@@ -69,6 +69,12 @@ _DRAWN_LIMITS = """\
 _DATA_LIMITS = {
     "fer2013": "It was trained on grey pictures of 48×48 pixels from web searches, mostly of frontal faces.",
 }
+
+_DRAWN_NOTE = "mien names the expression that is drawn; a cartoon feels nothing."
+
+CURVES_NOTE = """\
+The curves tell accuracy as it was while training; the finished model's batch statistics were taken anew, which can move
+it by a point or two."""
 
 
 def released_card(model: Path, folder: Path) -> str:
@@ -114,12 +120,12 @@ def model_card(
     terms = "drawn by mien, and free to use and to pass on" if drawn else _DATA_TERMS.get(data, "terms unknown")
     parts = [
         f"# {spec.name}",
-        f"> {NOTE}",
+        f"> {_DRAWN_NOTE if drawn else NOTE}",
         *([_DRAWN_WARNING] if drawn else []),
         _facts(spec, size_bytes),
         "## Training",
         _training(spec),
-        *([f"![Loss and accuracy while training]({curves_picture})"] if curves_picture else []),
+        *([f"![Loss and accuracy while training]({curves_picture})", CURVES_NOTE] if curves_picture else []),
         "## Results",
         *_results(spec, metrics, confusion_picture),
         "## Intended use",
@@ -128,9 +134,15 @@ def model_card(
         "## Limits",
         _DRAWN_LIMITS if drawn else limits,
         "## Licence",
-        f"- Weights: {spec.license or 'unknown'}\n- Data: {terms}",
+        _bullets([f"Weights: {spec.license or 'unknown'}", f"Data: {terms}", *_start(spec)]),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _start(spec: ModelSpec) -> list[str]:
+    """Say what the training started from, if not from random numbers."""
+    origin = spec.trained_on.get("init")
+    return [f"It started from {origin}; the terms of that, and the faces it has seen, come along"] if origin else []
 
 
 def _facts(spec: ModelSpec, size_bytes: int) -> str:
@@ -139,8 +151,8 @@ def _facts(spec: ModelSpec, size_bytes: int) -> str:
     equalized = ", histogram-equalised" if preprocess.equalize else ""
     framed = "whole pictures, framed as they are drawn" if spec.made_by else f"crops framed as in {spec.crop}"
     lines = [
-        "What it is: a neural network that looks at the crop of one face and gives a probability for "
-        "each of its labels",
+        f"What it is: a neural network that looks at {'a picture' if spec.made_by else 'the crop'} of one face and "
+        "gives a probability for each of its labels",
         f"Net: {spec.arch}; file: {size_bytes / 1e6:.1f} MB",
         f"Input: {preprocess.size}×{preprocess.size} pixels, {colour}{equalized}; {framed}",
         *(
