@@ -84,8 +84,14 @@ def test_an_extra_looks_different_with_every_seed_and_number() -> None:
     assert find_character("ada", seed=0) is find_character("ada", seed=1)
 
 
+@pytest.mark.parametrize("name", ["extra", "extra0", "extra01", "extra1x", "extra" + 5000 * "1"])
+def test_an_extra_has_one_spelling(name: str) -> None:
+    with pytest.raises(ConfigError, match="unknown character"):
+        find_character(name)
+
+
 def test_what_extras_wear_and_how_they_look_can_be_drawn() -> None:
-    for i in range(40):
+    for i in range(1, 41):
         who = find_character(f"extra{i}")
         assert who.style in HAIR
         assert who.nose in NOSES

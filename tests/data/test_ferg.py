@@ -14,7 +14,9 @@ import pytest
 from commands import run
 from mien.data import ferg, folders
 from mien.data.dataset import SPLITS, Dataset
+from mien.data.prepare import prepare
 from mien.data.readers import read_dataset
+from mien.data.synthetic import draw_faces
 from mien.errors import DatasetError
 from mien.labels import FER2013
 from mien.structures import ImageArray
@@ -219,4 +221,7 @@ def test_commands_know_the_layout_and_can_hold_characters_out(
     capsys.readouterr()
     assert run("data", "prepare", "FERG_DB_256", "other.npz", "--hold-out", "bob") == 2
     assert "unknown character 'bob'" in capsys.readouterr().err
+    prepare(draw_faces(20, seed=0), "faces.npz")
+    assert run("data", "prepare", "faces.npz", "other.npz", "--hold-out", "bob") == 2
+    assert "'faces.npz' shows no characters; --hold-out and --valid are for" in capsys.readouterr().err
     assert not (tmp_path / "other.npz").exists()

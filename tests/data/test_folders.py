@@ -1,3 +1,4 @@
+import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,6 +53,22 @@ def test_class_folders_become_labels_and_pixels_are_kept(tmp_path: Path) -> None
     assert dataset.labels.labels == ("happy", "sad")
     assert dataset.targets.tolist() == [0, 1]
     assert np.array_equal(dataset.images, np.stack([RGB, RGB]))
+
+
+def test_a_dataset_is_called_as_its_folder_however_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_folder(tmp_path / "faces.v2", {"a/1.png": GREY, "b/2.png": GREY})
+    assert read(root).name == "faces.v2"
+    monkeypatch.chdir(root)
+    assert (read(Path()).name, read(Path()).labels.name) == ("faces.v2", "faces.v2")
+    assert read(write_zip(tmp_path / "faces.zip", {"a/1.png": GREY, "b/2.png": GREY})).name == "faces"
+
+
+def test_names_that_are_no_utf_8_are_read(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"caf\xe9.png")
+    dataset = read(write_folder(tmp_path / "mine", {f"a/{odd}": GREY, "b/2.png": GREY}))
+    assert len(dataset) == 2
 
 
 @pytest.mark.parametrize(
@@ -170,6 +187,8 @@ def test_more_than_memory_should_hold_is_an_error(tmp_path: Path, monkeypatch: p
     with pytest.raises(DatasetError, match=r"8×8 pixels.*have them resized"):
         read(root)
     assert read(root, size=7).images.shape == (2, 7, 7, 1)
+    with pytest.raises(DatasetError, match=r"9×9 pixels"):
+        read(root, size=9)
 
 
 def test_votes_are_matched_by_ferplus_names(tmp_path: Path) -> None:

@@ -48,6 +48,12 @@ def test_a_reader_can_be_named(home: Path) -> None:
     assert len(read_dataset(home / "fer2013", reader="folders")) == 2
 
 
+@pytest.mark.parametrize("size", [-1, 0, 1025])
+def test_a_size_that_no_picture_can_have_is_told(home: Path, size: int) -> None:
+    with pytest.raises(DatasetError, match=f"size is {size}; expected 1 to 1024 pixels a side"):
+        read_dataset(home, size=size)
+
+
 def test_an_unknown_reader_is_told_the_known_ones(home: Path) -> None:
     with pytest.raises(DatasetError, match="no reader 'parquet'; choose from prepared, ferg, folders, fer2013-csv"):
         read_dataset(home, reader="parquet")

@@ -161,6 +161,13 @@ def test_heads_share_the_body() -> None:
     assert n_parameters(two) - n_parameters(one) == 8 * 32 + 8
 
 
+@pytest.mark.parametrize("name", ["my faces", "train", "training", "keys", "faces.v2", ""])
+def test_a_head_may_have_any_name(name: str) -> None:
+    net = build_net("tiny", Preprocess(), {name: 3, "ferplus": 8})
+    logits = net.eval()(torch.zeros(2, 1, 48, 48))
+    assert {key: tuple(scores.shape) for key, scores in logits.items()} == {name: (2, 3), "ferplus": (2, 8)}
+
+
 def test_unit_divides_by_255() -> None:
     pixels = torch.tensor([0.0, 51.0, 255.0]).view(1, 1, 1, 3)
     torch.testing.assert_close(normalize(pixels, "unit").flatten(), torch.tensor([0.0, 0.2, 1.0]))

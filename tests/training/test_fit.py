@@ -18,7 +18,7 @@ from mien.config import Precision, Stage, TrainConfig
 from mien.data.audit import Selection
 from mien.data.dataset import Dataset
 from mien.data.synthetic import draw_faces
-from mien.errors import ConfigError, DatasetError, ModelError, RunError
+from mien.errors import ConfigError, DatasetError, ModelError, OutputError, RunError
 from mien.labels import FERPLUS, LabelSet
 from mien.models.export import WithPixels
 from mien.models.nets import NETS, build_net
@@ -473,6 +473,40 @@ def test_a_resumed_run_needs_the_weights_it_started_from_no_more(
     (tmp_path / "weights.safetensors").unlink()
     resume(tmp_path / "run", small_dataset())
     assert_same_weights(tmp_path / "run", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("name", ["train", "faces.v2"])
+def test_labels_may_be_called_as_pytorch_allows_no_module(name: str, tmp_path: Path) -> None:
+    faces = draw_faces(100, seed=0, size=24)
+    faces = replace(faces, labels=LabelSet(name, tuple("abcdefg")))
+    config = replace(small_config(), stages=(Stage(size=24, epochs=1),))
+    run, listener = tmp_path / "run", Listener()
+    start(config, faces, run)
+    path, parity = export_run(run, faces)
+    assert OnnxClassifier(path).spec.names == (name,)
+    assert parity.max_difference < 0.01
+    for init in (run, path):
+        start(replace(config, init=str(init)), faces, tmp_path / f"from-{init.name}", report=listener)
+        assert f"loaded body, head {name}; left out nothing; new nothing" in listener.said
+
+
+def test_the_average_of_a_run_of_one_step_has_moved(tmp_path: Path) -> None:
+    faces = draw_faces(60, seed=0, size=24)
+    config = replace(small_config(), stages=(Stage(size=24, epochs=1),))
+    assert int((faces.splits == 0).sum()) // config.batch_size == 1
+    start(config, faces, tmp_path / "run")
+    torch.manual_seed(config.seed)
+    begun = build_net("tiny", config.preprocess, {"fer2013": 7})
+    with pytest.raises(Interrupted):
+        start(config, faces, tmp_path / "begun", report=Interrupter(0, 1))
+    ended = load_average(tmp_path / "run" / CHECKPOINT)[0]
+    assert all((a != b).any() for a, b in zip(ended.parameters(), begun.parameters(), strict=True))
+
+
+def test_a_run_that_has_no_place_is_told_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"cannot make folder '.*file/run': .*; choose another place"):
+        start(small_config(), small_dataset(), tmp_path / "file" / "run", report=Interrupter(0, 1))
 
 
 def test_a_run_starts_from_an_exported_model(undisturbed: Path, tmp_path: Path) -> None:

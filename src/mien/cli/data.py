@@ -10,6 +10,7 @@ import typer
 
 from mien.cli.arguments import Json, Votes, read_data
 from mien.cli.console import bar, err, escaped, new_table, out, say
+from mien.errors import DatasetError
 
 if TYPE_CHECKING:
     from mien.data.dataset import Dataset
@@ -48,7 +49,9 @@ def data_prepare(
     path: Annotated[str, typer.Argument(help="Dataset of any form.")],
     to: Annotated[Path, typer.Argument(help="The .npz file to write.")],
     votes: Votes = None,
-    size: Annotated[int | None, typer.Option(help="Resize the pictures to this side in pixels.")] = None,
+    size: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Resize the pictures to this side in pixels.")
+    ] = None,
     hold_out: Annotated[
         str | None, typer.Option(help="FERG-DB and drawn faces: these characters are test.", metavar="NAME,…")
     ] = None,
@@ -67,9 +70,11 @@ def data_prepare(
     if hold_out is None and valid is None:
         dataset, _ = read_data(path, votes, size=size)
     else:
+        if not ferg.can_read(place := data_path(path)):
+            raise DatasetError(f"'{place}' shows no characters; --hold-out and --valid are for FERG-DB and drawn faces")
         held, chosen = (names.split(",") if names else [] for names in (hold_out, valid))
         with err.status(f"reading {escaped(path)}"):
-            dataset = ferg.read(data_path(path), size=size, votes=votes, hold_out=held, valid=chosen)
+            dataset = ferg.read(place, size=size, votes=votes, hold_out=held, valid=chosen)
     prepare(dataset, to)
     say(f"{len(dataset):,} pictures: {to}")
 
@@ -149,7 +154,7 @@ def _print_info(dataset: Dataset) -> None:
 
     facts = info(dataset)
     counts = dataset.counts()
-    table = new_table("split", *dataset.labels, "all", title=dataset.name)
+    table = new_table("split", *map(escaped, dataset.labels), "all", title=escaped(dataset.name))
     for name, row in zip((*SPLITS, "all"), [*counts, counts.sum(0)], strict=True):
         table.add_row(name, *(f"{n:,}" for n in row), f"{row.sum():,}")
     out.print(table)

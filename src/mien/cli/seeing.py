@@ -273,7 +273,7 @@ def _add_rows(table: Table, file: Path, seen: Sequence[Sequence[Expression]], *,
     if len(seen) > 1:
         counts = Counter(e.label for expressions in seen for e in expressions)
         total = sum(counts.values())
-        shares = ", ".join(f"{label} {n / total:.0%}" for label, n in counts.most_common(3)) or "no face found"
+        shares = ", ".join(f"{escaped(label)} {n / total:.0%}" for label, n in counts.most_common(3)) or "no face found"
         table.add_row(name, f"{total} in {len(seen)} frames", shares, "", "")
         return
     for expressions in seen:
@@ -281,9 +281,9 @@ def _add_rows(table: Table, file: Path, seen: Sequence[Sequence[Expression]], *,
             table.add_row(name, "–", "no face found", "", "")
         for number, expression in enumerate(expressions, start=1):
             best = expression.prediction.top(top)
-            names = [label for label, _ in best]
+            names = [escaped(label) for label, _ in best]
             if not expression.certain:
-                names[0] = f"{expression.label} ({names[0]})"
+                names[0] = f"{escaped(expression.label)} ({names[0]})"
             box = expression.face.box
             table.add_row(
                 name, str(number), "\n".join(names), "\n".join(f"{p:.0%}" for _, p in best),

@@ -7,6 +7,7 @@ the face looks is up to the character: a net that was fitted on some characters 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -229,12 +230,12 @@ def find_character(name: str, *, seed: int = 0) -> Character:
     Raises:
         ConfigError: There is none of that name, or the seed is negative.
     """
-    number = name.removeprefix("extra")
-    if name not in CHARACTERS and not (number != name and number.isascii() and number.isdecimal()):
+    extra = re.fullmatch(r"extra([1-9][0-9]{0,8})", name)  # one spelling for each, or one face would have two names
+    if name not in CHARACTERS and extra is None:
         raise ConfigError(f"unknown character '{name}'; choose from {', '.join(CHARACTERS)}, extra1, extra2, …")
     if seed < 0:
         raise ConfigError(f"the seed is {seed}; expected 0 or more")
-    return CHARACTERS.get(name) or _made_up(np.random.default_rng([seed, int(number), 1]))
+    return CHARACTERS[name] if extra is None else _made_up(np.random.default_rng([seed, int(extra[1]), 1]))
 
 
 def moves_of(units: Mapping[int, float]) -> Moves:

@@ -8,6 +8,7 @@ says how well a model does on a face it has never seen is to hold out a whole ch
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import warnings
 import zipfile
@@ -17,7 +18,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from mien.data.dataset import SPLITS, Dataset, Split
-from mien.data.folders import MOST_BYTES, Picture, decode, decode_all, is_picture, opened
+from mien.data.folders import MOST_BYTES, Picture, decode, decode_all, is_picture, name_of, opened
 from mien.errors import DatasetError
 from mien.labels import FER2013
 
@@ -92,7 +93,7 @@ def read(
             stacklevel=2,
         )
     return Dataset(
-        name="-".join(["ferg" if characters <= CHARACTERS else path.stem, *hold_out]),
+        name="-".join(["ferg" if characters <= CHARACTERS else name_of(path), *hold_out]),
         images=images,
         targets=np.array([FER2013.index(picture.label) for picture in pictures], np.int64),
         labels=FER2013,
@@ -128,5 +129,5 @@ def _split(name: str, character: str, hold_out: Sequence[str], valid: Sequence[s
     test = 0.0 if hold_out else TEST
     held = 0.0 if valid else VALID * (1 - test)
     own = "/".join(PurePosixPath(name).parts[-2:])
-    draw = int.from_bytes(hashlib.blake2b(own.encode(), digest_size=8).digest(), "big") / 2**64
+    draw = int.from_bytes(hashlib.blake2b(os.fsencode(own), digest_size=8).digest(), "big") / 2**64
     return "test" if draw < test else "valid" if draw < test + held else "train"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import warnings
 import zipfile
@@ -91,16 +92,21 @@ def read(path: Path, *, size: int | None = None, votes: Path | None = None) -> D
     with opened(path) as files:
         pictures = hold_out(placed(path, [name for name in files.names if is_picture(name)]))
         pictures, images = decode_all(path, pictures, files.read, size)
-    labels = label_set_for({picture.label for picture in pictures}, name=path.stem)
+    labels = label_set_for({picture.label for picture in pictures}, name=name_of(path))
     names = [picture.name for picture in pictures]
     return Dataset(
-        name="fer2013" if all(map(_kaggle_split, names)) else path.stem,
+        name="fer2013" if all(map(_kaggle_split, names)) else name_of(path),
         images=images,
         targets=np.array([labels.index(picture.label) for picture in pictures], np.int64),
         labels=labels,
         splits=np.array([SPLITS.index(picture.split) for picture in pictures], np.int8),
         votes=None if votes is None else votes_by_name(read_votes(votes), names),
     )
+
+
+def name_of(path: Path) -> str:
+    """Return what a dataset is called: as its folder, or as its zip without the suffix."""
+    return path.resolve().name if path.is_dir() else path.stem
 
 
 def is_picture(name: str) -> bool:
@@ -158,7 +164,7 @@ def hold_out(pictures: list[Picture]) -> list[Picture]:
 def _drawn_split(picture: Picture, missing: list[Split]) -> Split:
     """Draw a split by the hash of class folder and name, which no other file touches."""
     own = "/".join(PurePosixPath(picture.name).parts[-2:])
-    draw = int.from_bytes(hashlib.blake2b(own.encode(), digest_size=8).digest(), "big") / 2**64
+    draw = int.from_bytes(hashlib.blake2b(os.fsencode(own), digest_size=8).digest(), "big") / 2**64
     for i, split in enumerate(missing, start=1):
         if draw < i * HELD_OUT:
             return split
@@ -180,11 +186,11 @@ def decode_all(
             images = [resize(other, size) for other in images]
         if size is not None:
             image = resize(image, size)
-        elif len(pictures) * image.nbytes > MOST_BYTES:
+        if len(pictures) * image.nbytes > MOST_BYTES:
             raise DatasetError(
                 f"'{root}' needs {len(pictures) * image.nbytes / 2**30:.0f} GB of memory with its pictures of "
                 f"{image.shape[1]}×{image.shape[0]} pixels; expected at most {MOST_BYTES >> 30}; "
-                "have them resized (size=96)"
+                "have them resized: mien data prepare … --size 96"
             )
         kept.append(picture)
         images.append(image)

@@ -12,6 +12,7 @@ from mien.data.dataset import Dataset
 from mien.errors import DatasetError
 
 DATA_VARIABLE = "MIEN_DATA"
+SIZES = range(1, 1025)  # sides in pixels that pictures can be resized to
 KNOWN_FILES = tuple(
     folder + file
     for folder in ("", "fer2013/")
@@ -60,11 +61,14 @@ def read_dataset(
         votes: FER+ votes that belong to the data (fer2013new.csv); beside a csv they are found without.
 
     Raises:
-        DatasetError: There is nothing at the path, no reader knows its form, or its content is wrong.
+        DatasetError: There is nothing at the path, no reader knows its form, its content is wrong, or the size is
+            not in `SIZES`.
     """
     path = Path(path)
     if not path.exists():
         raise DatasetError(f"no dataset at '{path}'; expected {_forms()}")
+    if size is not None and size not in SIZES:
+        raise DatasetError(f"size is {size}; expected {SIZES[0]} to {SIZES[-1]} pixels a side")
     if reader is not None and reader not in READERS:
         raise DatasetError(f"no reader '{reader}'; choose from {', '.join(READERS)}")
     if reader is None:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from mien.errors import MissingExtra, ModelError
 from mien.labels import LabelSet
-from mien.models.nets import NETS, Net
+from mien.models.nets import NETS, Net, head_key
 from mien.models.spec import ModelSpec, Preprocess
 from mien.models.zoo import find_model, read_spec
 from mien.structures import FloatArray
@@ -148,8 +148,9 @@ def fill(net: Net, weights: Weights, *, preprocess: Preprocess, labels: Iterable
     taken = []
     for own in labels:
         for theirs in weights.heads:
-            if theirs.labels == own.labels and f"heads.{theirs.name}.weight" in weights.tensors:
-                given |= {f"heads.{own.name}.{p}": weights.tensors[f"heads.{theirs.name}.{p}"] for p in HEAD}
+            ours, given_as = f"heads.{head_key(own.name)}", f"heads.{head_key(theirs.name)}"
+            if theirs.labels == own.labels and f"{given_as}.weight" in weights.tensors:
+                given |= {f"{ours}.{p}": weights.tensors[f"{given_as}.{p}"] for p in HEAD}
                 taken.append(theirs)
                 break
     state = net.state_dict()
@@ -158,7 +159,8 @@ def fill(net: Net, weights: Weights, *, preprocess: Preprocess, labels: Iterable
         if found != wanted:
             raise ModelError(
                 f"{weights.origin}: {name} has the shape {found}, the recipe's net has {wanted}; "
-                "set size and channels of its input as they were"
+                f"where the net is the same, give it the input it had: --set preprocess.size={weights.preprocess.size} "
+                f"--set preprocess.channels={weights.preprocess.channels}, and a last stage of that size"
             )
         if not tensor.isfinite().all():
             raise ModelError(f"{weights.origin}: {name} has numbers that are not finite; the file is damaged")

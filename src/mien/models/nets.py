@@ -38,12 +38,19 @@ class Net(nn.Module):
     def __init__(self, body: nn.Module, n_features: int, heads: Mapping[str, int]) -> None:
         super().__init__()
         self.body = body
-        self.heads = nn.ModuleDict({name: nn.Linear(n_features, n) for name, n in heads.items()})
+        self.heads = nn.ModuleDict({head_key(name): nn.Linear(n_features, n) for name, n in heads.items()})
+        self.names = tuple(heads)
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
         """Return the logits (n, k) of each head by its name."""
         features = self.body(pictures)
-        return {name: head(features) for name, head in self.heads.items()}
+        return {name: head(features) for name, head in zip(self.names, self.heads.values(), strict=True)}
+
+
+def head_key(name: str) -> str:
+    """Return how a head is called among the modules of a net, where neither dots nor PyTorch's own names can be."""
+    key = name.replace(".", "-")
+    return f"{key}-" if not key or hasattr(nn.ModuleDict(), key) else key
 
 
 def normalize(pictures: Tensor, mode: Normalize) -> Tensor:

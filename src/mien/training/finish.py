@@ -18,6 +18,7 @@ from mien.models.export import Parity, Storage, check_parity, export, torch_logi
 from mien.models.nets import Net, freeze, normalize
 from mien.models.spec import ModelSpec
 from mien.models.zoo import write_with_spec
+from mien.sinks import make_folder
 from mien.structures import FloatArray
 from mien.training.checkpoint import load_average
 from mien.training.fit import CHECKPOINT, fitted_pictures, read_metrics
@@ -52,6 +53,9 @@ def export_run(
     if not (run / CHECKPOINT).exists() or not read_metrics(run):  # one that starts from weights has one at once
         raise RunError(f"{run} has no checkpoint yet; go on with it: mien train --resume {run}")
     net, spec = load_average(run / CHECKPOINT)
+    path = target or run / f"{spec.name}.onnx"
+    for folder in [path.parent] if install is None else [path.parent, install]:
+        make_folder(folder)  # now, not after the work
     settle_norms(net, fitted_pictures(run, dataset), spec)
     try:
         pictures = dataset.split("valid")
@@ -60,12 +64,9 @@ def export_run(
     if pictures is not None:
         logits = torch_logits(net, pictures.images, spec)
         spec = spec.with_temperatures({name: _temperature(logits[name], pictures, name) for name in spec.names})
-    path = target or run / f"{spec.name}.onnx"
-    path.parent.mkdir(parents=True, exist_ok=True)
     export(net, spec, path, storage=cast(Storage, storage))
     parity = check_parity(net, path, (dataset if pictures is None else pictures).images[:N_PARITY])
     if install is not None:
-        install.mkdir(parents=True, exist_ok=True)
         write_with_spec(path, install / f"{spec.name}.onnx", spec)
     return path, parity
 

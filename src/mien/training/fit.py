@@ -33,6 +33,7 @@ from mien.machine import git_commit
 from mien.models.backbones import Weights, calibrate_norms, fill, of_spec, read_weights
 from mien.models.nets import Net, build_net, freeze, normalize
 from mien.models.spec import Head, ModelSpec, Preprocess
+from mien.sinks import make_folder
 from mien.structures import ImageArray
 from mien.training.checkpoint import Checkpoint, load_average, load_checkpoint, save_checkpoint
 from mien.training.environment import fastest_precision, training_facts
@@ -150,7 +151,7 @@ def start(
         "spec": json.loads(spec.to_json()),
     }
     if fabric.is_global_zero:
-        run.mkdir(parents=True, exist_ok=True)
+        make_folder(run)
         if selection is not None:
             _write_rows(run / ROWS, selection.rows)
         _write_json(run / ENVIRONMENT, environment)
@@ -315,6 +316,7 @@ def _fit(
     model, optimizer = fabric.setup(net, optimizer)
     average.to(fabric.device)
     steps_per_epoch = len(train.targets) // config.batch_size
+    last_step = config.epochs * steps_per_epoch - 1
 
     for epoch in range(first, config.epochs):
         stage = config.stage_of(epoch)
@@ -334,8 +336,9 @@ def _fit(
             fabric.backward(loss)
             fabric.clip_gradients(model, optimizer, max_norm=config.clip_norm, error_if_nonfinite=False)
             optimizer.step()
-            if step_overall % EMA_EVERY == EMA_EVERY - 1:
-                _update_average(average, net, decay=config.ema_decay**EMA_EVERY, step=step_overall)
+            since = step_overall % EMA_EVERY + 1
+            if since == EMA_EVERY or step_overall == last_step:
+                _update_average(average, net, decay=config.ema_decay**since, step=step_overall)
             losses.append(float(loss.detach()))
             if not math.isfinite(losses[-1]):
                 raise RunError(f"the loss became {losses[-1]} in epoch {epoch + 1}; try a smaller learning_rate")
