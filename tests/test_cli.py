@@ -54,6 +54,13 @@ def test_predict_prints_a_table_and_writes_everything_asked_for(
     assert len(json.loads(line)["faces"]) == 1
 
 
+def test_what_a_file_is_called_cannot_break_the_line(capsys: pytest.CaptureFixture[str]) -> None:
+    line = error_of(capsys, "predict", "a\nb\x1b[31m\r\x07.png")
+    assert "a b\\x1b[31m" in line
+    assert "\\x07.png" in line
+    assert not {"\x1b", "\r", "\x07"} & set(line)
+
+
 def test_predict_json_is_all_that_stdout_gets(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("predict", ASTRONAUT, "--model", tiny_model, "--json") == 0
     (picture,) = json.loads(capsys.readouterr().out)

@@ -34,6 +34,17 @@ def test_there_are_four() -> None:
     assert list(BOOKS) == ["1-train", "2-transfer", "3-cartoons", "4-own-data"]
 
 
+def test_notebooks_in_one_folder_draw_their_pictures_into_different_places() -> None:
+    drawn = [
+        line.split('"')[1]
+        for path in BOOKS.values()
+        for cell in code_of(path)
+        for line in cell.splitlines()
+        if line.strip().startswith('FACES = "')
+    ]
+    assert sorted(drawn) == ["own-faces", "transfer-faces"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BOOKS)
 def test_a_notebook_runs_from_the_first_cell_to_the_last(name: str, script: dict[str, Any], tmp_path: Path) -> None:

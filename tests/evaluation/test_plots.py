@@ -59,6 +59,12 @@ def test_curves_are_drawn_even_where_figures_are_missing(tmp_path, n):
         assert picture.width > 2 * picture.height
 
 
+def test_a_run_that_ends_with_its_first_epoch_has_curves(tmp_path):
+    """The learning rate of its only row is 0, which leaves nothing to scale by."""
+    curves([EPOCHS[0] | {"learning_rate": 0.0}], tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 0
+
+
 def test_a_run_without_validation_has_curves_too(tmp_path):
     rows = [{"epoch": i, "train_loss": 1 / i, "size": 48, "learning_rate": 0.1} for i in (1, 2)]
     curves(rows, tmp_path / "curves.png")

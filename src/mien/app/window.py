@@ -181,7 +181,7 @@ class Window(StreamWindow):
         if problem := next((model.problem for model in models if model.problem and model.format == "onnx"), ""):
             self.complain(problem)
         else:
-            self.say(f"models: {', '.join(self._models)}; cameras: {', '.join(self._cameras) or 'none found'}")
+            self.say(f"models: {'; '.join(self._models)} – cameras: {'; '.join(self._cameras) or 'none found'}")
 
     def _begin(self, found: tuple[list[Model], list[CameraInfo]]) -> None:
         self._refreshed(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -14,6 +15,8 @@ from mien.errors import MienError, MissingExtra
 
 T = TypeVar("T")
 
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and line feed
+
 out = Console()
 err = Console(stderr=True)
 
@@ -25,7 +28,7 @@ def fail(error: object) -> None:
 
 def notice(kind: str, text: object) -> None:
     """Print a text on stderr after its kind, which may hold Rich's markup; the text is printed as it is."""
-    err.print(f"{kind} {escaped(str(text))}", soft_wrap=True, highlight=False)
+    err.print(f"{kind} {escaped(' '.join(str(text).splitlines()))}", soft_wrap=True, highlight=False)
 
 
 def say(text: str) -> None:
@@ -80,5 +83,6 @@ def extra(what: str, name: str) -> Iterator[None]:
 
 
 def escaped(text: str) -> str:
-    """Make a text printable on any console: undecodable bytes of file names and Rich's markup are escaped."""
+    """Make a text harmless on any console: undecodable bytes, control characters and Rich's markup are escaped."""
+    text = CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
     return text.encode("utf-8", "backslashreplace").decode().replace("[", "\\[")

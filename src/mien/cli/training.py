@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -161,8 +162,8 @@ def train_temporal_command(
         write_with_spec(path, folder / path.name, read_spec(path))
     out.print(following_table(trained.results), soft_wrap=True, highlight=False, markup=False)
     say(f"model: {path} (at most {trained.difference:.1g} from PyTorch); card: {trained.card}")
-    where = "" if install and not models_dir else f" --models {folder if install else path.parent}"
-    say(f"use it: mien live --model {model} --temporal{where}")
+    where = "" if install and not models_dir else f" --models {quote(str(folder if install else path.parent))}"
+    say(f"use it: mien live --model {quote(model)} --temporal{where}")
 
 
 def export(
@@ -202,7 +203,7 @@ def _export(run: Path, dataset: Dataset, *, target: Path | None, storage: str, i
         f"model: {path} ({path.stat().st_size / 1e6:.1f} MB; at most {parity.max_difference:.1g} from "
         f"PyTorch on {parity.n} pictures, {parity.same_label:.1%} the same label)"
     )
-    say(f"use it: mien predict PHOTO --model {path}")
+    say(f"use it: mien predict PHOTO --model {quote(str(path))}")
 
 
 class _TrainingProgress:

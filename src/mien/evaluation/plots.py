@@ -250,7 +250,7 @@ def _shade_learning_rate(axes: Axes, epochs: Sequence[Epoch]) -> None:
     rates = [epoch["learning_rate"] for epoch in epochs]
     area = axes.twinx()
     area.fill_between([epoch["epoch"] for epoch in epochs], rates, color=GREY, alpha=0.15, linewidth=0)
-    area.set_ylim(0, 1.05 * max(rates))
+    area.set_ylim(0, 1.05 * max(rates) or 1)  # a run of one epoch ends it with a rate of 0
     area.set_axis_off()
     axes.set_zorder(area.get_zorder() + 1)  # lines lie above the area
     axes.patch.set_visible(False)

@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from mien.errors import MissingExtra, ModelError
+from mien.errors import MissingExtra, ModelError, UnknownModel
 from mien.labels import LabelSet
 from mien.models.nets import NETS, Net, head_key
 from mien.models.spec import ModelSpec, Preprocess
@@ -100,9 +100,12 @@ def read_weights(source: str) -> Weights:
     reader = READERS.get(path.suffix.lower())
     if reader is not None:
         return reader(path)
-    if path.suffix:
-        raise ModelError(f"cannot start from {source}; expected {KINDS}")
-    return read_model(find_model(source))
+    try:
+        return read_model(find_model(source))
+    except UnknownModel as error:
+        if path.suffix:
+            raise ModelError(f"cannot start from {source}; expected {KINDS}") from error
+        raise UnknownModel(f"{error}; or give {KINDS}") from error
 
 
 def of_spec(spec: ModelSpec, tensors: Mapping[str, Tensor], convolutions: tuple[Convolution, ...] = ()) -> Weights:
@@ -283,7 +286,7 @@ def read_dlib(path: Path) -> Weights:
             data = file.read(DLIB_MOST_BYTES)
         convolutions = tuple(_affine_convolutions(_dlib_layers(_DlibFile(data))))
     except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror}") from error
+        raise ModelError(f"cannot read {path}: {error.strerror}; --init dlib takes it from the extra") from error
     except (ValueError, OverflowError) as error:
         raise ModelError(f"{path} is not dlib's face recognition net, or damaged: {error}; copy it again") from error
     known = hashlib.sha256(data).hexdigest() == DLIB_SHA256
@@ -418,7 +421,10 @@ def read_vggface(path: Path) -> Weights:
             convolutions = [_keras_convolution(layers, name, before, width) for name, before, width in shapes]
             others = [name for name in layers if name not in names and len(layers[name].attrs.get("weight_names", ()))]
     except OSError as error:
-        raise ModelError(f"cannot read {path}: not there, no HDF5 file, or damaged; copy it again") from error
+        raise ModelError(
+            f"cannot read {path}: not there, no HDF5 file, or damaged; it belongs to keras-vggface's release v2.0, "
+            "fetch it there and name it with --init"
+        ) from error
     except (KeyError, ValueError, AttributeError, TypeError, RuntimeError) as error:
         raise ModelError(f"{path} is not VGGFace's VGG16 as keras_vggface has it: {error}") from error
     first = convolutions[0]
