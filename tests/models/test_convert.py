@@ -619,12 +619,66 @@ def test_numbers_of_other_files_are_not_read(small: Path, tmp_path: Path) -> Non
 
 
 def test_a_small_file_of_huge_weights_is_refused(small: Path) -> None:
-    with h5py.File(small, "a") as file:
-        group = file["model_weights/dense_1"]
-        del group["dense_1/kernel:0"]
-        group.create_dataset("dense_1/kernel:0", (10**6, 10**6), "f4", chunks=(1000, 1000))
-    with pytest.raises(ModelError, match="not inside the file"):
+    put_zeros(small, "dense_1/dense_1/kernel:0", (10**6, 10**6))
+    with pytest.raises(ModelError, match=r"shapes \(1000000, 1000000\), expected \(36, 3\)"):
         convert(small, labels="a,b,c")
+
+
+def put_zeros(path: Path, place: str, shape: tuple[int, int]) -> None:
+    """Put an array that takes no room in the file into the place of some weights."""
+    with h5py.File(path, "a") as file:
+        del file[f"model_weights/{place}"]
+        file.create_dataset(f"model_weights/{place}", shape, "f4", chunks=(100, 1000))
+
+
+def test_weights_that_unpack_to_far_more_than_the_file_has_are_refused(tmp_path: Path) -> None:
+    path = save_linear(tmp_path / "net.h5", n_outputs=12_000)
+    put_zeros(path, "dense/dense/kernel:0", (144, 12_000))
+    with pytest.raises(ModelError, match=r"net\.h5: the numbers of '.*dense/kernel:0' are not inside the file"):
+        convert(path, labels="a,b,c")
+
+
+def test_a_layer_of_too_many_weights_is_refused_unread(tmp_path: Path) -> None:
+    path = save_linear(tmp_path / "net.h5", n_outputs=7)
+    with h5py.File(path, "a") as file:
+        config = file.attrs["model_config"].replace('"units": 7', '"units": 7000000')
+        file.attrs["model_config"] = config
+    put_zeros(path, "dense/dense/kernel:0", (144, 7_000_000))
+    with pytest.raises(ModelError, match=r"layer 'dense' has 1,008,000,000 weights, expected at most 268,435,456"):
+        convert(path, labels="a,b,c")
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        [layer("Reshape", "flat", target_shape=[-1]), dense("dense_1")],
+        [layer("GlobalAveragePooling2D", "mean"), layer("Softmax", "last", axis=-1)],
+    ],
+)
+def test_a_layer_that_gives_too_much_is_refused_by_its_name(tmp_path: Path, after: list[dict[str, Any]]) -> None:
+    start = layer("ZeroPadding2D", "wide", padding=[[0, 10**6], [0, 10**6]], batch_input_shape=[None, 12, 12, 3])
+    path = save_h5(tmp_path / "net.h5", sequential(start, *after), {})
+    with pytest.raises(ModelError, match=r"net\.h5: layer 'wide' gives 3,000,072,000,432 numbers a picture, .* most 67,108,864"):
+        convert(path, labels="a,b,c")
+
+
+def test_too_little_memory_is_an_error_of_ours(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("mien.models.keras_layers.numbers_of", full)
+    with pytest.raises(ModelError, match=r"small\.h5: it does not fit into memory"):
+        convert(small, labels="a,b,c")
+
+
+def test_a_trial_that_fails_names_the_file_it_was_told(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(classifier: OnnxClassifier, crops: object) -> None:
+        raise ModelError(f"{classifier.path} does not take what its spec says: out of memory")
+
+    monkeypatch.setattr(OnnxClassifier, "predict_proba", fail)
+    with pytest.raises(ModelError, match=r"small\.h5: what it becomes does not take .* out of memory$") as refused:
+        convert(small, labels="a,b,c")
+    assert "trial" not in str(refused.value)
 
 
 def test_a_zip_that_unpacks_to_nonsense_is_refused(tmp_path: Path) -> None:

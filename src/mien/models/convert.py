@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from onnx import TensorProto, helper
 from mien.errors import ConfigError, ModelError
 from mien.labels import LABEL_SETS, LabelSet, canonical
 from mien.models.keras_file import MODELS, Json, KerasModel, Names, layers_of, name_of, open_keras
-from mien.models.keras_layers import ADVICE, LAYERS, MERGES, PICTURES, Builder, Layer, Value
+from mien.models.keras_layers import ADVICE, LAYERS, MERGES, MOST_NUMBERS, PICTURES, Builder, Layer, Value
 from mien.models.spec import Graph, Head, ModelSpec, Normalize, Output, Preprocess
 from mien.models.zoo import add_model, write_with_spec
 from mien.sinks import make_folder
@@ -139,7 +140,10 @@ def convert(
         plain, trial = Path(folder) / "plain.onnx", Path(folder) / "trial.onnx"
         onnx.save(graph, plain)
         write_with_spec(plain, trial, spec)
-        _try(trial)
+        try:
+            _try(trial)
+        except ModelError as error:  # which names the file it tried
+            raise ModelError(f"{source}: {str(error).replace(str(trial), 'what it becomes')}") from error
         if install is not None:
             make_folder(install)
             path = add_model(plain, spec, models_dir=install)
@@ -356,11 +360,17 @@ def _call(builder: Builder, layer: Json, inputs: list[Value], file: KerasModel, 
     if found.config.get("data_format") == "channels_first":
         raise found.refused("has channels first; mien converts models with channels last")
     if kind in MERGES and len(inputs) > 1:
-        return MERGES[kind](builder, found, inputs)
-    if kind not in LAYERS:
+        result = MERGES[kind](builder, found, inputs)
+    elif kind in LAYERS:
+        (x,) = inputs
+        result = LAYERS[kind](builder, found, x)
+    else:
         raise found.refused(f"is a {kind}, which mien does not convert")
-    (x,) = inputs
-    return LAYERS[kind](builder, found, x)
+    if (n := math.prod(result.shape)) > MOST_NUMBERS:
+        raise ModelError(
+            f"layer '{found.name}' gives {n:,} numbers a picture, expected at most {MOST_NUMBERS:,}; make it smaller"
+        )
+    return result
 
 
 def _is_custom(layer: Json) -> bool:
