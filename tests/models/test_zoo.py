@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from mien.errors import MissingSpec, ModelError, UnknownModel
+from mien.errors import ConfigError, MissingSpec, ModelError, UnknownModel
 from mien.labels import FER2013
 from mien.models.spec import SPEC_KEY, SPEC_VERSION, Graph, Head, ModelSpec, Preprocess
 from mien.models.zoo import add_model, find_model, list_models, read_spec, shipped_dir, write_with_spec
@@ -76,6 +76,14 @@ def test_adopting_leaves_the_source_alone(foreign: Path, tmp_path: Path) -> None
     before = foreign.read_bytes()
     add_model(foreign, SPEC, models_dir=tmp_path / "mine")
     assert foreign.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", "a\\b", "/evil", ".hidden", "..", "", " "])
+def test_a_name_that_leads_out_of_the_directory_is_refused(foreign: Path, tmp_path: Path, name: str) -> None:
+    before = set(tmp_path.rglob("*"))
+    with pytest.raises(ConfigError, match=r"a model cannot be called '.*'; expected a name without / "):
+        add_model(foreign, replace(SPEC, name=name), models_dir=tmp_path / "mine")
+    assert set(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize("content", [b"", b"hello, I am a text", b"\x89PNG\r\n\x1a\n" + bytes(50), b"\xff" * 40])

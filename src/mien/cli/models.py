@@ -91,7 +91,7 @@ def models_add(
     names = tuple(canonical(label) for label in labels.split(","))
     known = next((s for s in LABEL_SETS.values() if s.labels == names), None)
     spec = ModelSpec(
-        name=name or file.stem,
+        name=file.stem if name is None else name,
         arch="foreign",
         heads=(Head(known or LabelSet(name or file.stem, names)),),
         preprocess=Preprocess(size=size, channels=channels, normalize=cast(Normalize, normalize)),

@@ -19,7 +19,7 @@ from mien.labels import LABEL_SETS, LabelSet, canonical
 from mien.models.keras_file import MODELS, Json, KerasModel, Names, layers_of, name_of, open_keras
 from mien.models.keras_layers import ADVICE, LAYERS, MERGES, MOST_NUMBERS, PICTURES, Builder, Layer, Value
 from mien.models.spec import Graph, Head, ModelSpec, Normalize, Output, Preprocess
-from mien.models.zoo import add_model, write_with_spec
+from mien.models.zoo import add_model, check_name, write_with_spec
 from mien.sinks import make_folder
 from mien.vision.classify import OnnxClassifier
 
@@ -120,10 +120,12 @@ def convert(
 
     Raises:
         ModelError: Not such a file, or one with a layer that is not known, or damaged. Nothing is written.
-        ConfigError: Labels or normalisation are unknown or must be told, or the target is no .onnx file.
+        ConfigError: Labels or normalisation are unknown or must be told, the name is none for a file, or the target is
+            no .onnx file.
         OutputError: The file cannot be written.
     """
-    name = name or source.stem
+    name = source.stem if name is None else name
+    check_name(name)
     if target is not None and target.suffix != ".onnx":
         raise ConfigError(f"a model is to be written to {target}; expected a name that ends in .onnx")
     with open_keras(source) as model:

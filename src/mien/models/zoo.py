@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import platformdirs
 
-from mien.errors import MissingSpec, ModelError, OutputError, UnknownModel
+from mien.errors import ConfigError, MissingSpec, ModelError, OutputError, UnknownModel
 from mien.files import atomic_path
 from mien.models.spec import SPEC_KEY, ModelSpec
 
@@ -153,13 +153,27 @@ def write_with_spec(source: Path, target: Path, spec: ModelSpec) -> None:
         file.write(_encode_field(METADATA, _encode_field(KEY, key) + _encode_field(VALUE, value)))
 
 
+def check_name(name: str) -> None:
+    """Make sure that a model can be stored under a name.
+
+    Raises:
+        ConfigError: It is empty, hidden, or leads to another folder.
+    """
+    if not name.strip() or name.startswith(".") or "\\" in name or Path(name).name != name:
+        raise ConfigError(
+            f"a model cannot be called '{name}'; expected a name without / and \\ that begins with no dot: --name mine"
+        )
+
+
 def add_model(source: Path, spec: ModelSpec, *, models_dir: Path | None = None) -> Path:
     """Adopt an ONNX file: store it with a spec in the user's models directory, under the spec's name.
 
     Raises:
         ModelError: The source is not an ONNX file.
+        ConfigError: The spec's name is none for a file.
         OutputError: The directory cannot be written.
     """
+    check_name(spec.name)
     with suppress(MissingSpec):
         read_spec(source)
     folder = models_dir or user_dir()
