@@ -22,7 +22,7 @@ import pytest
 import keras_models
 from commands import run
 from keras_files import save_linear
-from mien.errors import ConfigError, MienError, ModelError, OutputError
+from mien.errors import ConfigError, DatasetError, MienError, ModelError, OutputError
 from mien.labels import FER2013
 from mien.models.zoo import read_spec
 from mien.vision.classify import OnnxClassifier, softmax
@@ -393,10 +393,23 @@ def test_another_order_of_labels_is_another_label_set(seven: Path, tmp_path: Pat
     assert spec.labels.name == "fer2013-labels"
 
 
-@pytest.mark.parametrize(("labels", "given"), [(None, 0), ("", 0), ("a,b", 2), ("ferplus", 8)])
-def test_labels_must_be_as_many_as_outputs(seven: Path, labels: str | None, given: int) -> None:
+@pytest.mark.parametrize(("labels", "given"), [("a,b", 2), ("ferplus", 8)])
+def test_labels_must_be_as_many_as_outputs(seven: Path, labels: str, given: int) -> None:
     with pytest.raises(ConfigError, match=f"7 outputs, but {given} labels .*--labels fer2013 or ferplus"):
         convert(seven, labels=labels)
+
+
+@pytest.mark.parametrize("labels", [None, ""])
+def test_labels_that_are_missing_are_asked_for(seven: Path, labels: str | None) -> None:
+    with pytest.raises(ConfigError, match=r"7 outputs, and nothing says what they mean; .*--labels fer2013 or ferplus"):
+        convert(seven, labels=labels)
+
+
+def test_labels_may_not_be_empty_or_an_unknown_set(seven: Path) -> None:
+    with pytest.raises(DatasetError, match="expected no empty name"):
+        convert(seven, labels="a,b,c,d,e,f,")
+    with pytest.raises(ConfigError, match="unknown label set 'fer13'"):
+        convert(seven, labels="fer13")
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------

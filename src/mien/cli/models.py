@@ -64,7 +64,9 @@ def models(context: typer.Context, as_json: Json = False, models_dir: ModelsDir 
 def models_add(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="An ONNX file.")],
-    labels: Annotated[str, typer.Option(help="Class names in the order of the outputs: angry,disgust,…")],
+    labels: Annotated[
+        str, typer.Option(help="Class names in the order of the outputs: angry,disgust,… or fer2013, ferplus.")
+    ],
     name: Annotated[str | None, typer.Option(help="What to call it; the file's name if not given.")] = None,
     size: Annotated[int, typer.Option(help="Side of the input in pixels.")] = 48,
     channels: Annotated[int, typer.Option(help="1 for grey, 3 for RGB.")] = 1,
@@ -83,17 +85,16 @@ def models_add(
 
     import numpy as np
 
-    from mien.labels import LABEL_SETS, LabelSet, canonical
+    from mien.labels import named_label_set
     from mien.models.spec import Graph, Head, Layout, ModelSpec, Normalize, Output, Preprocess
     from mien.models.zoo import add_model
     from mien.vision.classify import OnnxClassifier
 
-    names = tuple(canonical(label) for label in labels.split(","))
-    known = next((s for s in LABEL_SETS.values() if s.labels == names), None)
+    name = file.stem if name is None else name
     spec = ModelSpec(
-        name=file.stem if name is None else name,
+        name=name,
         arch="foreign",
-        heads=(Head(known or LabelSet(name or file.stem, names)),),
+        heads=(Head(named_label_set(labels, name=name)),),
         preprocess=Preprocess(size=size, channels=channels, normalize=cast(Normalize, normalize)),
         graph=Graph(input=cast(Layout, graph_input), output=cast(Output, graph_output)),
         license=licence,

@@ -15,7 +15,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from mien.errors import ConfigError, ModelError
-from mien.labels import LABEL_SETS, LabelSet, canonical
+from mien.labels import LABEL_SETS, LabelSet, named_label_set
 from mien.models.keras_file import MODELS, Json, KerasModel, Names, layers_of, name_of, open_keras
 from mien.models.keras_layers import ADVICE, LAYERS, MERGES, MOST_NUMBERS, PICTURES, Builder, Layer, Value
 from mien.models.spec import Graph, Head, ModelSpec, Normalize, Output, Preprocess
@@ -122,6 +122,7 @@ def convert(
         ModelError: Not such a file, or one with a layer that is not known, or damaged. Nothing is written.
         ConfigError: Labels or normalisation are unknown or must be told, the name is none for a file, or the target is
             no .onnx file.
+        DatasetError: The labels are not two or more different names.
         OutputError: The file cannot be written.
     """
     name = source.stem if name is None else name
@@ -161,15 +162,16 @@ def _n_outputs(graph: onnx.ModelProto) -> int:
 
 
 def _label_set(labels: str | None, n_outputs: int, name: str) -> LabelSet:
-    names = tuple(canonical(label) for label in (labels or "").split(","))
-    known = LABEL_SETS.get(labels or "") or next((s for s in LABEL_SETS.values() if s.labels == names), None)
-    n_given = len(known or names) if labels else 0
-    if n_given != n_outputs:
-        raise ConfigError(
-            f"the model has {n_outputs} outputs, but {n_given} labels were given; name them in the order it was "
-            f"trained with: --labels angry,disgust,…, or by a known set: --labels {' or '.join(LABEL_SETS)}"
-        )
-    return known or LabelSet(f"{name}-labels" if name in LABEL_SETS else name, names)
+    how = (
+        "name them in the order it was trained with: --labels angry,disgust,…, or by a known set: --labels "
+        f"{' or '.join(LABEL_SETS)}"
+    )
+    if not labels:
+        raise ConfigError(f"the model has {n_outputs} outputs, and nothing says what they mean; {how}")
+    found = named_label_set(labels, name=name)
+    if len(found) != n_outputs:
+        raise ConfigError(f"the model has {n_outputs} outputs, but {len(found)} labels were given; {how}")
+    return found
 
 
 @QUIET
