@@ -188,6 +188,12 @@ def test_a_file_of_keras_2_answers_as_computed_by_numpy(small: Path) -> None:
     np.testing.assert_allclose(answers(small), small_answers(PICTURES), atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["small.hdf5", "SMALL.H5", "small"])
+def test_a_file_is_known_by_its_content_whatever_its_suffix(small: Path, name: str) -> None:
+    expected = answers(small)
+    np.testing.assert_array_equal(answers(small.rename(small.with_name(name))), expected)
+
+
 def test_the_oldest_sequential_configuration_is_a_list(tmp_path: Path) -> None:
     model = {"class_name": "Sequential", "config": small_model()["config"]["layers"]}
     path = save_h5(tmp_path / "old.h5", model, small_weights(), version="2.1.6")

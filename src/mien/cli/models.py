@@ -108,7 +108,7 @@ def models_add(
 
 
 def convert_command(
-    file: Annotated[Path, typer.Argument(help="A Keras or TensorFlow model, .h5 or .keras, saved whole.")],
+    file: Annotated[Path, typer.Argument(help="A Keras or TensorFlow model, .h5, .hdf5 or .keras, saved whole.")],
     labels: Annotated[
         str | None, typer.Option(help="Class names in the order of the outputs: angry,disgust,… or fer2013, ferplus.")
     ] = None,
