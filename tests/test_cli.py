@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -256,6 +257,21 @@ def test_a_model_is_adopted_with_a_known_label_set(tiny_model: Path) -> None:
     options = ["--graph-input", "uint8-nhwc", "--graph-output", "probabilities", "--models", "here", "--name", "mine"]
     assert run("models", "add", tiny_model, "--labels", "fer2013", *options) == 0
     assert read_spec(Path("here/mine.onnx")).names == ("fer2013",)
+
+
+def test_probabilities_that_are_called_logits_are_warned_about(
+    tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--labels", "fer2013", "--graph-input", "uint8-nhwc", "--models", "here", "--name", "mine"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert run("models", "add", tiny_model, *options) == 0
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("warning: what the model gives looks like probabilities")
+        assert line.endswith("add it again with --graph-output probabilities")
+        assert read_spec(Path("here/mine.onnx")).graph.output == "logits"
+        assert run("models", "add", tiny_model, *options, "--graph-output", "probabilities") == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_models_directory_may_be_named_before_add(tiny_model: Path) -> None:

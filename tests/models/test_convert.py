@@ -509,6 +509,13 @@ def test_the_model_that_is_changed_above_is_converted_as_it_is(tmp_path: Path) -
     assert done.path.exists()
 
 
+def test_the_other_way_that_is_advised_expects_a_softmax(tmp_path: Path) -> None:
+    path = save_h5(tmp_path / "net.h5", sequential(layer("LSTM", "lstm", batch_input_shape=[None, 12, 12, 3])), {})
+    advised = r"mien models add net\.onnx --labels .* --graph-input float32-nhwc --graph-output probabilities "
+    with pytest.raises(ModelError, match=f"'lstm' is a LSTM, which mien does not convert; .*{advised}"):
+        convert(path, labels="a,b,c")
+
+
 def test_a_class_of_its_author_is_refused(tmp_path: Path) -> None:
     path = save_h5(
         tmp_path / "net.h5",

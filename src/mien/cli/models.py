@@ -80,6 +80,8 @@ def models_add(
 
     Example: `mien models add net.onnx --labels angry,disgust,fear,happy,sad,surprise,neutral --size 48`
     """
+    import warnings
+    from dataclasses import replace
     from tempfile import TemporaryDirectory
     from typing import cast
 
@@ -100,8 +102,16 @@ def models_add(
         license=licence,
     )
     with TemporaryDirectory() as folder:  # so that a wrong spec is told at once and no model is lost to it
-        trial = add_model(file, spec, models_dir=Path(folder))
-        OnnxClassifier(trial).predict_proba([np.zeros((1, 1, 3), np.uint8)] * 2)
+        as_it_is = replace(spec, graph=replace(spec.graph, output="probabilities"))
+        trial = add_model(file, as_it_is, models_dir=Path(folder))
+        pictures = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8)
+        scores = OnnxClassifier(trial).predict_proba(list(pictures))
+    if graph_output == "logits" and (scores >= 0).all() and np.allclose(scores.sum(1), 1, atol=1e-3):
+        warnings.warn(
+            "what the model gives looks like probabilities, and a second softmax would make them wrong; add it again "
+            "with --graph-output probabilities",
+            stacklevel=2,
+        )
     outer = context.parent.params["models_dir"] if context.parent else None  # mien models --models DIR add …
     path = add_model(file, spec, models_dir=models_dir or outer)
     say(f"added: mien predict PHOTO --model {path.stem}")
