@@ -658,8 +658,10 @@ def put_zeros(path: Path, place: str, shape: tuple[int, int]) -> None:
 
 
 def test_weights_that_unpack_to_far_more_than_the_file_has_are_refused(tmp_path: Path) -> None:
-    path = save_linear(tmp_path / "net.h5", n_outputs=12_000)
-    put_zeros(path, "dense/dense/kernel:0", (144, 12_000))
+    path = save_linear(tmp_path / "net.h5", n_outputs=120_000)
+    put_zeros(path, "dense/dense/kernel:0", (144, 120_000))
+    with h5py.File(path, "a") as file:
+        file["model_weights/dense/dense/kernel:0"][0, 0] = 1  # takes a chunk, 0.4 MB of 69 MB
     with pytest.raises(ModelError, match=r"net\.h5: the numbers of '.*dense/kernel:0' are not inside the file"):
         convert(path, labels="a,b,c")
 
