@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -188,6 +189,8 @@ BAD: list[tuple[Sequence[str], str]] = [
     (("evaluate", "MODEL", "--data", "DRAWN", "--split", "training"), "unknown split 'training'"),
     (("models", "add", "ASTRONAUT", "--labels", "a,b"), "not an ONNX file"),
     (("models", "add", "MODEL", "--labels", "a,b", "--size", "3"), "out of range"),
+    (("models", "add", "MODEL", "--labels", "a,b,"), "no empty name"),
+    (("models", "add", "MODEL", "--labels", "a,b", "--models", "x", "--name", "../evil"), "cannot be called '../evil'"),
     (("models", "add", "MODEL", "--labels", "a,b", "--graph-input", "uint8-nhwc"), "2 labels"),
     (("data", "info", "ASTRONAUT"), "no dataset that mien can read"),
     (("data", "prepare", "DRAWN", "out.txt"), "ends in .npz"),
@@ -255,6 +258,27 @@ def test_a_failed_adoption_loses_no_model(tiny_model: Path, tmp_path: Path, caps
     shutil.copy(tiny_model, mine)
     error_of(capsys, "models", "add", mine, "--labels", "a,b")
     assert mine.read_bytes() == tiny_model.read_bytes()
+
+
+def test_a_model_is_adopted_with_a_known_label_set(tiny_model: Path) -> None:
+    options = ["--graph-input", "uint8-nhwc", "--graph-output", "probabilities", "--models", "here", "--name", "mine"]
+    assert run("models", "add", tiny_model, "--labels", "fer2013", *options) == 0
+    assert read_spec(Path("here/mine.onnx")).names == ("fer2013",)
+
+
+def test_probabilities_that_are_called_logits_are_warned_about(
+    tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--labels", "fer2013", "--graph-input", "uint8-nhwc", "--models", "here", "--name", "mine"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert run("models", "add", tiny_model, *options) == 0
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("warning: what the model gives looks like probabilities")
+        assert line.endswith("add it again with --graph-output probabilities")
+        assert read_spec(Path("here/mine.onnx")).graph.output == "logits"
+        assert run("models", "add", tiny_model, *options, "--graph-output", "probabilities") == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_models_directory_may_be_named_before_add(tiny_model: Path) -> None:

@@ -1,7 +1,7 @@
 import pytest
 
-from mien.errors import DatasetError
-from mien.labels import FER2013, FERPLUS, LABEL_SETS, SYNONYMS, LabelSet, canonical, label_set_for
+from mien.errors import ConfigError, DatasetError
+from mien.labels import FER2013, FERPLUS, LABEL_SETS, SYNONYMS, LabelSet, canonical, label_set_for, named_label_set
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,12 @@ def test_a_set_needs_two_different_names(labels: tuple[str, ...]) -> None:
         LabelSet("odd", labels)
 
 
+@pytest.mark.parametrize("empty", ["", " "])
+def test_a_set_has_no_empty_name(empty: str) -> None:
+    with pytest.raises(DatasetError, match=r"label set 'odd' is .*; expected no empty name"):
+        LabelSet("odd", ("happy", "sad", empty))
+
+
 def test_mapping_goes_by_name() -> None:
     there = FER2013.mapping_to(FERPLUS)
     assert [None if i is None else FERPLUS.labels[i] for i in there] == list(FER2013)
@@ -53,3 +59,20 @@ def test_a_known_set_is_found_in_any_order_and_spelling() -> None:
 
 def test_an_unknown_set_is_alphabetical() -> None:
     assert label_set_for(["sad", "joy"], name="two") == LabelSet("two", ("happy", "sad"))
+
+
+@pytest.mark.parametrize("text", ["fer2013", "FER2013", "anger, disgust,fear,happy,sad,surprise,Neutral"])
+def test_a_text_names_a_known_set_or_its_classes(text: str) -> None:
+    assert named_label_set(text, name="mine") is FER2013
+
+
+def test_a_text_of_other_classes_is_a_new_set_that_takes_no_known_name() -> None:
+    assert named_label_set("Joy,sad", name="mine") == LabelSet("mine", ("happy", "sad"))
+    assert named_label_set("sad,joy", name="fer2013") == LabelSet("fer2013-labels", ("sad", "happy"))
+
+
+def test_a_text_of_one_word_that_is_no_set_lists_the_known_ones() -> None:
+    with pytest.raises(
+        ConfigError, match="unknown label set 'fer13'; choose from fer2013, ferplus, or name the classes"
+    ):
+        named_label_set("fer13", name="mine")

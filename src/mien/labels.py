@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from mien.errors import DatasetError
+from mien.errors import ConfigError, DatasetError
 
 # One expression, one name: what other datasets and papers call it -> what mien calls it.
 SYNONYMS = {
@@ -36,7 +36,7 @@ class LabelSet:
         labels: Canonical names, id 0 first, without repetition.
 
     Raises:
-        DatasetError: There are fewer than two names, or one occurs twice.
+        DatasetError: There are fewer than two names, one occurs twice, or one is empty.
     """
 
     name: str
@@ -45,6 +45,10 @@ class LabelSet:
     def __post_init__(self) -> None:
         if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
             raise DatasetError(f"label set '{self.name}' is {list(self.labels)}; expected two or more different names")
+        if not all(map(str.strip, self.labels)):
+            raise DatasetError(
+                f"label set '{self.name}' is {list(self.labels)}; expected no empty name, drop its comma"
+            )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -89,3 +93,26 @@ def label_set_for(names: Iterable[str], *, name: str) -> LabelSet:
         if found == set(known.labels):
             return known
     return LabelSet(name, tuple(sorted(found)))
+
+
+def named_label_set(text: str, *, name: str) -> LabelSet:
+    """Return the label set that a text names.
+
+    Args:
+        text: Name of a known set, or class names in the order of their ids with commas between; synonyms allowed.
+        name: What to call the set when it is a new one.
+
+    Raises:
+        ConfigError: The text is one word, but no known set's.
+        DatasetError: As `LabelSet`.
+    """
+    names = tuple(canonical(label) for label in text.split(","))
+    for known in LABEL_SETS.values():
+        if names in (known.labels, (known.name,)):
+            return known
+    if len(names) == 1:
+        raise ConfigError(
+            f"unknown label set '{text}'; choose from {', '.join(LABEL_SETS)}, or name the classes in the order of the "
+            "outputs, with commas between: angry,disgust,…"
+        )
+    return LabelSet(f"{name}-labels" if name in LABEL_SETS else name, names)

@@ -22,7 +22,7 @@ import pytest
 import keras_models
 from commands import run
 from keras_files import save_linear
-from mien.errors import ConfigError, MienError, ModelError, OutputError
+from mien.errors import ConfigError, DatasetError, MienError, ModelError, OutputError
 from mien.labels import FER2013
 from mien.models.zoo import read_spec
 from mien.vision.classify import OnnxClassifier, softmax
@@ -186,6 +186,12 @@ def small(tmp_path: Path) -> Path:
 
 def test_a_file_of_keras_2_answers_as_computed_by_numpy(small: Path) -> None:
     np.testing.assert_allclose(answers(small), small_answers(PICTURES), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["small.hdf5", "SMALL.H5", "small"])
+def test_a_file_is_known_by_its_content_whatever_its_suffix(small: Path, name: str) -> None:
+    expected = answers(small)
+    np.testing.assert_array_equal(answers(small.rename(small.with_name(name))), expected)
 
 
 def test_the_oldest_sequential_configuration_is_a_list(tmp_path: Path) -> None:
@@ -393,10 +399,23 @@ def test_another_order_of_labels_is_another_label_set(seven: Path, tmp_path: Pat
     assert spec.labels.name == "fer2013-labels"
 
 
-@pytest.mark.parametrize(("labels", "given"), [(None, 0), ("", 0), ("a,b", 2), ("ferplus", 8)])
-def test_labels_must_be_as_many_as_outputs(seven: Path, labels: str | None, given: int) -> None:
+@pytest.mark.parametrize(("labels", "given"), [("a,b", 2), ("ferplus", 8)])
+def test_labels_must_be_as_many_as_outputs(seven: Path, labels: str, given: int) -> None:
     with pytest.raises(ConfigError, match=f"7 outputs, but {given} labels .*--labels fer2013 or ferplus"):
         convert(seven, labels=labels)
+
+
+@pytest.mark.parametrize("labels", [None, ""])
+def test_labels_that_are_missing_are_asked_for(seven: Path, labels: str | None) -> None:
+    with pytest.raises(ConfigError, match=r"7 outputs, and nothing says what they mean; .*--labels fer2013 or ferplus"):
+        convert(seven, labels=labels)
+
+
+def test_labels_may_not_be_empty_or_an_unknown_set(seven: Path) -> None:
+    with pytest.raises(DatasetError, match="expected no empty name"):
+        convert(seven, labels="a,b,c,d,e,f,")
+    with pytest.raises(ConfigError, match="unknown label set 'fer13'"):
+        convert(seven, labels="fer13")
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
@@ -488,6 +507,13 @@ def test_what_is_not_converted_is_named(tmp_path: Path, change: Change, told: st
 def test_the_model_that_is_changed_above_is_converted_as_it_is(tmp_path: Path) -> None:
     done = convert(save_h5(tmp_path / "net.h5", branched_model(), BRANCHED), tmp_path / "net.onnx", labels="a,b,c")
     assert done.path.exists()
+
+
+def test_the_other_way_that_is_advised_expects_a_softmax(tmp_path: Path) -> None:
+    path = save_h5(tmp_path / "net.h5", sequential(layer("LSTM", "lstm", batch_input_shape=[None, 12, 12, 3])), {})
+    advised = r"mien models add net\.onnx --labels .* --graph-input float32-nhwc --graph-output probabilities "
+    with pytest.raises(ModelError, match=f"'lstm' is a LSTM, which mien does not convert; .*{advised}"):
+        convert(path, labels="a,b,c")
 
 
 def test_a_class_of_its_author_is_refused(tmp_path: Path) -> None:
@@ -619,11 +645,68 @@ def test_numbers_of_other_files_are_not_read(small: Path, tmp_path: Path) -> Non
 
 
 def test_a_small_file_of_huge_weights_is_refused(small: Path) -> None:
-    with h5py.File(small, "a") as file:
-        group = file["model_weights/dense_1"]
-        del group["dense_1/kernel:0"]
-        group.create_dataset("dense_1/kernel:0", (10**6, 10**6), "f4", chunks=(1000, 1000))
-    with pytest.raises(ModelError, match="not inside the file"):
+    put_zeros(small, "dense_1/dense_1/kernel:0", (10**6, 10**6))
+    with pytest.raises(ModelError, match=r"shapes \(1000000, 1000000\), expected \(36, 3\)"):
+        convert(small, labels="a,b,c")
+
+
+def put_zeros(path: Path, place: str, shape: tuple[int, int]) -> None:
+    """Put an array that takes no room in the file into the place of some weights."""
+    with h5py.File(path, "a") as file:
+        del file[f"model_weights/{place}"]
+        file.create_dataset(f"model_weights/{place}", shape, "f4", chunks=(100, 1000))
+
+
+def test_weights_that_unpack_to_far_more_than_the_file_has_are_refused(tmp_path: Path) -> None:
+    path = save_linear(tmp_path / "net.h5", n_outputs=120_000)
+    put_zeros(path, "dense/dense/kernel:0", (144, 120_000))
+    with h5py.File(path, "a") as file:
+        file["model_weights/dense/dense/kernel:0"][0, 0] = 1  # takes a chunk, 0.4 MB of 69 MB
+    with pytest.raises(ModelError, match=r"net\.h5: the numbers of '.*dense/kernel:0' are not inside the file"):
+        convert(path, labels="a,b,c")
+
+
+def test_a_layer_of_too_many_weights_is_refused_unread(tmp_path: Path) -> None:
+    path = save_linear(tmp_path / "net.h5", n_outputs=7)
+    with h5py.File(path, "a") as file:
+        config = file.attrs["model_config"].replace('"units": 7', '"units": 7000000')
+        file.attrs["model_config"] = config
+    put_zeros(path, "dense/dense/kernel:0", (144, 7_000_000))
+    with pytest.raises(ModelError, match=r"layer 'dense' has 1,008,000,000 weights, expected at most 268,435,456"):
+        convert(path, labels="a,b,c")
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        [layer("Reshape", "flat", target_shape=[-1]), dense("dense_1")],
+        [layer("GlobalAveragePooling2D", "mean"), layer("Softmax", "last", axis=-1)],
+    ],
+)
+def test_a_layer_that_gives_too_much_is_refused_by_its_name(tmp_path: Path, after: list[dict[str, Any]]) -> None:
+    start = layer("ZeroPadding2D", "wide", padding=[[0, 10**6], [0, 10**6]], batch_input_shape=[None, 12, 12, 3])
+    path = save_h5(tmp_path / "net.h5", sequential(start, *after), {})
+    with pytest.raises(
+        ModelError, match=r"net\.h5: layer 'wide' gives 3,000,072,000,432 numbers a picture, .* most 67,108,864"
+    ):
+        convert(path, labels="a,b,c")
+
+
+def test_too_little_memory_is_an_error_of_ours(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("mien.models.keras_layers.numbers_of", full)
+    with pytest.raises(ModelError, match=r"small\.h5: it does not fit into memory"):
+        convert(small, labels="a,b,c")
+
+
+def test_a_trial_that_fails_names_the_file_it_was_told(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(classifier: OnnxClassifier, crops: object) -> None:
+        raise ModelError(f"{classifier.path} does not take what its spec says: out of memory")
+
+    monkeypatch.setattr(OnnxClassifier, "predict_proba", fail)
+    with pytest.raises(ModelError, match=r"small\.h5: what it becomes does not take what .*: out of memory$"):
         convert(small, labels="a,b,c")
 
 
@@ -690,6 +773,18 @@ def test_a_model_is_not_written_over_what_it_comes_from(small: Path) -> None:
     with pytest.raises(ConfigError, match=r"small\.h5; expected a name that ends in \.onnx"):
         convert(small, small, labels="a,b,c")
     assert small.read_bytes() == before
+
+
+@pytest.mark.usefixtures("own_folder")
+@pytest.mark.parametrize("name", ["../evil", "", "/evil"])
+def test_the_command_does_not_leave_the_models_directory(
+    small: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = set(tmp_path.rglob("*"))
+    for options in (["--install", "--models", "models"], []):
+        assert run("convert", small, "--labels", "a,b,c", "--name", name, *options) == 2
+        assert f"a model cannot be called '{name}'; expected a name without /" in capsys.readouterr().err
+    assert set(tmp_path.rglob("*")) == before
 
 
 def test_a_place_that_cannot_be_written_is_an_error_of_ours(small: Path, tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ SPEC = ModelSpec(
 
 names = st.text(min_size=1, max_size=12)
 numbers = st.floats(allow_nan=False, allow_infinity=False)
-label_sets = st.builds(LabelSet, names, st.lists(names, min_size=2, max_size=9, unique=True).map(tuple))
+labels = names.filter(str.strip)
+label_sets = st.builds(LabelSet, names, st.lists(labels, min_size=2, max_size=9, unique=True).map(tuple))
 inputs = st.builds(
     Preprocess,
     size=st.integers(8, 1024),
@@ -107,6 +108,8 @@ def test_a_missing_key_is_refused(key: str) -> None:
         {"heads": []},
         {"heads": [{"labels": {"name": "one", "labels": ["happy"]}, "temperature": 1.0}]},
         {"heads": [{"labels": {"name": "two", "labels": ["happy", "happy"]}, "temperature": 1.0}]},
+        {"heads": [{"labels": {"name": "two", "labels": ["happy", ""]}, "temperature": 1.0}]},
+        {"heads": [{"labels": {"name": "two", "labels": [1, 2]}, "temperature": 1.0}]},
         {"preprocess": {"size": 4}},
         {"preprocess": {"size": 48, "channels": 2}},
         {"preprocess": {"size": 48, "channels": 3, "equalize": True}},

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from mien.errors import MissingSpec, ModelError, UnknownModel
+from mien.errors import ConfigError, MissingSpec, ModelError, UnknownModel
 from mien.labels import FER2013
 from mien.models.spec import SPEC_KEY, SPEC_VERSION, Graph, Head, ModelSpec, Preprocess
 from mien.models.zoo import add_model, find_model, list_models, read_spec, shipped_dir, write_with_spec
@@ -78,6 +78,14 @@ def test_adopting_leaves_the_source_alone(foreign: Path, tmp_path: Path) -> None
     assert foreign.read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["../evil", "a/b", "a\\b", "/evil", ".hidden", "..", "", " "])
+def test_a_name_that_leads_out_of_the_directory_is_refused(foreign: Path, tmp_path: Path, name: str) -> None:
+    before = set(tmp_path.rglob("*"))
+    with pytest.raises(ConfigError, match=r"a model cannot be called '.*'; expected a name without / "):
+        add_model(foreign, replace(SPEC, name=name), models_dir=tmp_path / "mine")
+    assert set(tmp_path.rglob("*")) == before
+
+
 @pytest.mark.parametrize("content", [b"", b"hello, I am a text", b"\x89PNG\r\n\x1a\n" + bytes(50), b"\xff" * 40])
 def test_what_is_not_onnx_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "net.onnx"
@@ -129,13 +137,13 @@ def test_unknown_name_lists_the_known_ones(tiny_model: Path, tmp_path: Path) -> 
 
 
 def test_keras_models_are_listed_unopened_until_they_are_converted(tiny_model: Path, tmp_path: Path) -> None:
-    for name in ("old.h5", "new.keras", "done.h5", "notes.txt"):
+    for name in ("old.h5", "older.HDF5", "new.keras", "loud.H5", "done.h5", "notes.txt"):
         (tmp_path / name).write_text("no model at all, which nobody looks at")
     (tmp_path / "folder.keras").mkdir()
     (tmp_path / "done.onnx").write_bytes(tiny_model.read_bytes())
     found = {model.path.name: model for model in list_models(tmp_path) if not model.shipped}
     assert {name: model.format for name, model in found.items()} == {
-        "done.onnx": "onnx", "new.keras": "keras", "old.h5": "keras",
+        "done.onnx": "onnx", "loud.H5": "keras", "new.keras": "keras", "old.h5": "keras", "older.HDF5": "keras",
     }  # fmt: skip
     assert (found["old.h5"].name, found["old.h5"].spec) == ("old", None)
 
@@ -151,14 +159,15 @@ def test_the_command_for_a_keras_model_can_be_pasted_into_a_shell(tmp_path: Path
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["net", "net.keras"])
+@pytest.mark.parametrize("file", ["net.keras", "net.KERAS", "net.hdf5"])
+@pytest.mark.parametrize("by_stem", [True, False])
 def test_a_keras_model_that_is_named_is_answered_with_the_command(
-    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, file: str, by_stem: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MIEN_MODELS", str(tmp_path))
-    (tmp_path / "net.keras").touch()
-    with pytest.raises(ModelError, match=r"net\.keras is a Keras model, not .* --labels angry,disgust,… --install`$"):
-        find_model(name)
+    (tmp_path / file).touch()
+    with pytest.raises(ModelError, match=rf"{file} is a Keras model, not .* --labels angry,disgust,… --install`$"):
+        find_model("net" if by_stem else file)
 
 
 def test_a_keras_model_that_is_given_by_its_path_too(tmp_path: Path) -> None:
@@ -169,8 +178,17 @@ def test_a_keras_model_that_is_given_by_its_path_too(tmp_path: Path) -> None:
         find_model(str(tmp_path / "other.h5"), models_dir=tmp_path / "empty")
 
 
-def test_a_keras_model_does_not_hide_a_shipped_one_and_is_none_to_choose_from(tmp_path: Path) -> None:
+def test_a_keras_model_hides_a_shipped_one_until_it_is_converted(tiny_model: Path, tmp_path: Path) -> None:
     (tmp_path / "base.h5").touch()
+    with pytest.raises(ModelError, match=r"base\.h5 is a Keras model, not converted yet"):
+        find_model("base", models_dir=tmp_path)
+    assert [m.path for m in list_models(tmp_path) if m.name == "base"] == [tmp_path / "base.h5"]
+    (tmp_path / "base.onnx").write_bytes(tiny_model.read_bytes())
+    assert find_model("base", models_dir=tmp_path) == tmp_path / "base.onnx"
+    assert [m.path for m in list_models(tmp_path) if m.name == "base"] == [tmp_path / "base.onnx"]
+
+
+def test_a_keras_model_is_none_to_choose_from(tmp_path: Path) -> None:
     (tmp_path / "mine.h5").touch()
     assert find_model("base", models_dir=tmp_path) == shipped_dir() / "base.onnx"
     with pytest.raises(UnknownModel) as refused:

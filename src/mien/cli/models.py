@@ -64,7 +64,9 @@ def models(context: typer.Context, as_json: Json = False, models_dir: ModelsDir 
 def models_add(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="An ONNX file.")],
-    labels: Annotated[str, typer.Option(help="Class names in the order of the outputs: angry,disgust,…")],
+    labels: Annotated[
+        str, typer.Option(help="Class names in the order of the outputs: angry,disgust,… or fer2013, ferplus.")
+    ],
     name: Annotated[str | None, typer.Option(help="What to call it; the file's name if not given.")] = None,
     size: Annotated[int, typer.Option(help="Side of the input in pixels.")] = 48,
     channels: Annotated[int, typer.Option(help="1 for grey, 3 for RGB.")] = 1,
@@ -78,36 +80,45 @@ def models_add(
 
     Example: `mien models add net.onnx --labels angry,disgust,fear,happy,sad,surprise,neutral --size 48`
     """
+    import warnings
+    from dataclasses import replace
     from tempfile import TemporaryDirectory
     from typing import cast
 
     import numpy as np
 
-    from mien.labels import LABEL_SETS, LabelSet, canonical
+    from mien.labels import named_label_set
     from mien.models.spec import Graph, Head, Layout, ModelSpec, Normalize, Output, Preprocess
     from mien.models.zoo import add_model
     from mien.vision.classify import OnnxClassifier
 
-    names = tuple(canonical(label) for label in labels.split(","))
-    known = next((s for s in LABEL_SETS.values() if s.labels == names), None)
+    name = file.stem if name is None else name
     spec = ModelSpec(
-        name=name or file.stem,
+        name=name,
         arch="foreign",
-        heads=(Head(known or LabelSet(name or file.stem, names)),),
+        heads=(Head(named_label_set(labels, name=name)),),
         preprocess=Preprocess(size=size, channels=channels, normalize=cast(Normalize, normalize)),
         graph=Graph(input=cast(Layout, graph_input), output=cast(Output, graph_output)),
         license=licence,
     )
     with TemporaryDirectory() as folder:  # so that a wrong spec is told at once and no model is lost to it
-        trial = add_model(file, spec, models_dir=Path(folder))
-        OnnxClassifier(trial).predict_proba([np.zeros((1, 1, 3), np.uint8)] * 2)
+        as_it_is = replace(spec, graph=replace(spec.graph, output="probabilities"))
+        trial = add_model(file, as_it_is, models_dir=Path(folder))
+        pictures = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8)
+        scores = OnnxClassifier(trial).predict_proba(list(pictures))
+    if graph_output == "logits" and (scores >= 0).all() and np.allclose(scores.sum(1), 1, atol=1e-3):
+        warnings.warn(
+            "what the model gives looks like probabilities, and a second softmax would make them wrong; add it again "
+            "with --graph-output probabilities",
+            stacklevel=2,
+        )
     outer = context.parent.params["models_dir"] if context.parent else None  # mien models --models DIR add …
     path = add_model(file, spec, models_dir=models_dir or outer)
     say(f"added: mien predict PHOTO --model {path.stem}")
 
 
 def convert_command(
-    file: Annotated[Path, typer.Argument(help="A Keras or TensorFlow model, .h5 or .keras, saved whole.")],
+    file: Annotated[Path, typer.Argument(help="A Keras or TensorFlow model, .h5, .hdf5 or .keras, saved whole.")],
     labels: Annotated[
         str | None, typer.Option(help="Class names in the order of the outputs: angry,disgust,… or fer2013, ferplus.")
     ] = None,

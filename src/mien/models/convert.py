@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,11 +15,11 @@ import onnx
 from onnx import TensorProto, helper
 
 from mien.errors import ConfigError, ModelError
-from mien.labels import LABEL_SETS, LabelSet, canonical
+from mien.labels import LABEL_SETS, LabelSet, named_label_set
 from mien.models.keras_file import MODELS, Json, KerasModel, Names, layers_of, name_of, open_keras
-from mien.models.keras_layers import ADVICE, LAYERS, MERGES, PICTURES, Builder, Layer, Value
+from mien.models.keras_layers import ADVICE, LAYERS, MERGES, MOST_NUMBERS, PICTURES, Builder, Layer, Value
 from mien.models.spec import Graph, Head, ModelSpec, Normalize, Output, Preprocess
-from mien.models.zoo import add_model, write_with_spec
+from mien.models.zoo import add_model, check_name, write_with_spec
 from mien.sinks import make_folder
 from mien.vision.classify import OnnxClassifier
 
@@ -119,10 +120,13 @@ def convert(
 
     Raises:
         ModelError: Not such a file, or one with a layer that is not known, or damaged. Nothing is written.
-        ConfigError: Labels or normalisation are unknown or must be told, or the target is no .onnx file.
+        ConfigError: Labels or normalisation are unknown or must be told, the name is none for a file, or the target is
+            no .onnx file.
+        DatasetError: The labels are not two or more different names.
         OutputError: The file cannot be written.
     """
-    name = name or source.stem
+    name = source.stem if name is None else name
+    check_name(name)
     if target is not None and target.suffix != ".onnx":
         raise ConfigError(f"a model is to be written to {target}; expected a name that ends in .onnx")
     with open_keras(source) as model:
@@ -139,7 +143,10 @@ def convert(
         plain, trial = Path(folder) / "plain.onnx", Path(folder) / "trial.onnx"
         onnx.save(graph, plain)
         write_with_spec(plain, trial, spec)
-        _try(trial)
+        try:
+            _try(trial)
+        except ModelError as error:  # which names the file it tried
+            raise ModelError(f"{source}: {str(error).replace(str(trial), 'what it becomes')}") from error
         if install is not None:
             make_folder(install)
             path = add_model(plain, spec, models_dir=install)
@@ -155,15 +162,16 @@ def _n_outputs(graph: onnx.ModelProto) -> int:
 
 
 def _label_set(labels: str | None, n_outputs: int, name: str) -> LabelSet:
-    names = tuple(canonical(label) for label in (labels or "").split(","))
-    known = LABEL_SETS.get(labels or "") or next((s for s in LABEL_SETS.values() if s.labels == names), None)
-    n_given = len(known or names) if labels else 0
-    if n_given != n_outputs:
-        raise ConfigError(
-            f"the model has {n_outputs} outputs, but {n_given} labels were given; name them in the order it was "
-            f"trained with: --labels angry,disgust,…, or by a known set: --labels {' or '.join(LABEL_SETS)}"
-        )
-    return known or LabelSet(f"{name}-labels" if name in LABEL_SETS else name, names)
+    how = (
+        "name them in the order it was trained with: --labels angry,disgust,…, or by a known set: --labels "
+        f"{' or '.join(LABEL_SETS)}"
+    )
+    if not labels:
+        raise ConfigError(f"the model has {n_outputs} outputs, and nothing says what they mean; {how}")
+    found = named_label_set(labels, name=name)
+    if len(found) != n_outputs:
+        raise ConfigError(f"the model has {n_outputs} outputs, but {len(found)} labels were given; {how}")
+    return found
 
 
 @QUIET
@@ -356,11 +364,17 @@ def _call(builder: Builder, layer: Json, inputs: list[Value], file: KerasModel, 
     if found.config.get("data_format") == "channels_first":
         raise found.refused("has channels first; mien converts models with channels last")
     if kind in MERGES and len(inputs) > 1:
-        return MERGES[kind](builder, found, inputs)
-    if kind not in LAYERS:
+        result = MERGES[kind](builder, found, inputs)
+    elif kind in LAYERS:
+        (x,) = inputs
+        result = LAYERS[kind](builder, found, x)
+    else:
         raise found.refused(f"is a {kind}, which mien does not convert")
-    (x,) = inputs
-    return LAYERS[kind](builder, found, x)
+    if (n := math.prod(result.shape)) > MOST_NUMBERS:
+        raise ModelError(
+            f"layer '{found.name}' gives {n:,} numbers a picture, expected at most {MOST_NUMBERS:,}; make it smaller"
+        )
+    return result
 
 
 def _is_custom(layer: Json) -> bool:

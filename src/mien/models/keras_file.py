@@ -29,6 +29,7 @@ Names: TypeAlias = tuple[str, ...]  # of the models around a layer, the outermos
 
 MODELS = ("Sequential", "Functional", "Model")  # "Model" is what Keras called "Functional" before 2.4
 OLD_PART = "_layer_checkpoint_dependencies"
+MOST_TIMES = 100  # that a part may be larger than in the file: Keras does not compress, and weights hardly can be
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +39,13 @@ class KerasModel:
     Args:
         architecture: Class and configuration of the model, as in the file.
         version: Of the Keras that wrote it.
-        read: Returns a layer's weights, those that are trained first, each in the order it was made.
+        read: Returns a layer's weights, those that are trained first, each in the order it was made; `numbers_of` gives
+            their numbers.
     """
 
     architecture: Json
     version: str
-    read: Callable[[Names], list[FloatArray]]
+    read: Callable[[Names], list[h5py.Dataset]]
 
 
 def layers_of(model: Json) -> list[Json]:
@@ -89,6 +91,8 @@ def open_keras(path: Path) -> Iterator[KerasModel]:
         raise ModelError(f"cannot read {path}: {reason}") from error
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
+    except MemoryError as error:
+        raise ModelError(f"{path}: it does not fit into memory; convert it on a larger machine") from error
     except (ValueError, LookupError, TypeError, AttributeError, RuntimeError, ArithmeticError) as error:
         raise ModelError(f"{path}: its architecture is not understood ({error!r}); save it again") from error
 
@@ -111,7 +115,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
     if name not in archive.namelist():
         raise ModelError(f"there is no {name} inside; expected what model.save('net.keras') writes")
     info = archive.getinfo(name)
-    if info.file_size > 100 * max(info.compress_size, 2**20):
+    if info.file_size > MOST_TIMES * max(info.compress_size, 2**20):
         raise ModelError(f"{name} would unpack to {info.file_size:,} bytes, which no model does")
     return archive.read(name)
 
@@ -139,17 +143,22 @@ def _child(group: Any, path: str) -> Any:
     return group
 
 
-def _array(data: Any) -> FloatArray:
-    if data.external or data.is_virtual or data.nbytes > 1000 * max(data.id.get_storage_size(), 1024):
+def numbers_of(data: h5py.Dataset) -> FloatArray:
+    """Read the numbers of some weights.
+
+    Raises:
+        ModelError: They lie elsewhere, or are far more than the file has bytes for.
+    """
+    if data.external or data.is_virtual or data.nbytes > MOST_TIMES * max(data.id.get_storage_size(), 2**16):
         raise ModelError(f"the numbers of '{data.name}' are not inside the file; save the model again")
     return np.asarray(data[()], np.float32)
 
 
-def _read_by_name(weights: Any, names: Names) -> list[FloatArray]:
+def _read_by_name(weights: Any, names: Names) -> list[h5py.Dataset]:
     """Read a layer of an .h5 file, where a model inside is one group for all of its layers."""
     group = _child(weights, names[0])
     paths = [_text(path) for path in _attribute(group, "weight_names")]
-    return [_array(_child(group, p)) for p in paths if len(names) == 1 or p.split("/")[-2:-1] == [names[-1]]]
+    return [_child(group, p) for p in paths if len(names) == 1 or p.split("/")[-2:-1] == [names[-1]]]
 
 
 def _attribute(group: Any, name: str) -> list[Any]:
@@ -158,14 +167,14 @@ def _attribute(group: Any, name: str) -> list[Any]:
     return [item for piece in pieces if piece in group.attrs for item in group.attrs[piece]]
 
 
-def _read_place(file: Any, place: str, names: Names) -> list[FloatArray]:
+def _read_place(file: Any, place: str, names: Names) -> list[h5py.Dataset]:
     """Read a layer of a .keras file."""
     if f"{place}/vars" not in file:
         return []
     found = _child(file, f"{place}/vars")
     if _text(found.attrs.get("name", names[-1])) != names[-1]:  # newer files tell whose they are
         raise ModelError(f"the weights of layer '{names[-1]}' are not at {place}; save the model as .h5")
-    return [_array(_child(found, key)) for key in sorted(found, key=int)]
+    return [_child(found, key) for key in sorted(found, key=int)]
 
 
 def _places(file: Any, model: Json, names: Names = (), where: str = "") -> Iterator[tuple[Names, str]]:

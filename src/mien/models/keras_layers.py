@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
 
+import h5py
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
 from mien.errors import ModelError
-from mien.models.keras_file import Json
+from mien.models.keras_file import Json, numbers_of
 from mien.structures import FloatArray
 
 PICTURES = "pictures"  # name of what the net takes
+# A layer beyond these would take gigabytes: 2^26 numbers are 64 channels of the largest pictures, 1024×1024, and 2^28
+# weights twice VGG16's largest layer.
+MOST_NUMBERS, MOST_WEIGHTS = 2**26, 2**28
 ADVICE = (
     "build it from Keras' own layers, or export it in Keras, model.export('net.onnx', format='onnx'), and adopt that: "
-    "mien models add net.onnx"
+    "mien models add net.onnx --labels angry,disgust,… --graph-input float32-nhwc --graph-output probabilities (logits "
+    "if it does not end in a softmax)"
 )
 
 
@@ -45,30 +51,34 @@ class Layer:
         name: Its own name.
         kind: Its class.
         config: Its settings.
-        read: Returns its weights.
+        read: Returns its weights, not read yet.
     """
 
     name: str
     kind: str
     config: Json
-    read: Callable[[], list[FloatArray]]
+    read: Callable[[], list[h5py.Dataset]]
 
     def weights(self, *shapes: Sequence[int]) -> list[FloatArray]:
-        """Return the weights.
+        """Return the weights, which are read only if their shapes are right.
 
         Raises:
-            ModelError: They are not of these shapes.
+            ModelError: They are not of these shapes, or too many.
         """
         found = self.read()
-        if [array.shape for array in found] != [tuple(shape) for shape in shapes]:
+        if [data.shape for data in found] != [tuple(shape) for shape in shapes]:
             have, want = (
-                " ".join(str(tuple(shape)) for shape in some) or "none" for some in ([a.shape for a in found], shapes)
+                " ".join(str(tuple(shape)) for shape in some) or "none" for some in ([d.shape for d in found], shapes)
             )
             raise ModelError(
                 f"the weights of layer '{self.name}' ({self.kind}) have shapes {have}, expected {want}; "
                 "save the model again"
             )
-        return found
+        if (n := sum(math.prod(shape) for shape in shapes)) > MOST_WEIGHTS:
+            raise ModelError(
+                f"layer '{self.name}' has {n:,} weights, expected at most {MOST_WEIGHTS:,}; make it smaller"
+            )
+        return [numbers_of(data) for data in found]
 
     def refused(self, why: str) -> ModelError:
         """Return the error that the layer is not converted."""
@@ -231,7 +241,7 @@ def _dense(builder: Builder, layer: Layer, x: Value) -> Value:
 
 
 def _flatten(builder: Builder, layer: Layer, x: Value) -> Value:
-    return builder.reshape(x, [int(np.prod(x.shape))])
+    return builder.reshape(x, [math.prod(x.shape)])
 
 
 def _reshape(builder: Builder, layer: Layer, x: Value) -> Value:

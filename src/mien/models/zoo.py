@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 import platformdirs
 
-from mien.errors import MissingSpec, ModelError, OutputError, UnknownModel
+from mien.errors import ConfigError, MissingSpec, ModelError, OutputError, UnknownModel
 from mien.files import atomic_path
 from mien.models.spec import SPEC_KEY, ModelSpec
 
-KERAS_SUFFIXES = (".h5", ".keras")
+KERAS_SUFFIXES = (".h5", ".hdf5", ".keras")  # in lower case
 
 # Field numbers of onnx.proto: ModelProto.graph, ModelProto.metadata_props, StringStringEntryProto.{key, value}.
 GRAPH, METADATA, KEY, VALUE = 7, 14, 1, 2
@@ -45,7 +45,7 @@ class Model:
     @property
     def format(self) -> str:
         """Return "onnx", or "keras" for a model that is to be converted before it can be used."""
-        return "keras" if self.path.suffix in KERAS_SUFFIXES else "onnx"
+        return "keras" if _is_keras(self.path) else "onnx"
 
 
 def shipped_dir() -> Path:
@@ -61,18 +61,20 @@ def user_dir() -> Path:
 def list_models(models_dir: Path | None = None, *, temporal: bool | None = False) -> list[Model]:
     """Return the shipped models, then the user's, each by name; a user model hides a shipped one of its name.
 
-    Keras models of the user's that were not converted yet come last; they are not opened.
+    Keras models of the user's that were not converted yet come last; they are not opened. They hide shipped ones too.
 
     Args:
         models_dir: The user's models directory; the default one when None.
         temporal: Return the temporal models, which need a classifier, instead of all others; both kinds when None.
     """
     users = {path.stem: path for path in (models_dir or user_dir()).glob("*.onnx")}
-    shipped = {path.stem: path for path in shipped_dir().glob("*.onnx") if path.stem not in users}
+    unconverted = _keras_files(models_dir)
+    hidden = {*users, *(path.stem for path in unconverted)}
+    shipped = {path.stem: path for path in shipped_dir().glob("*.onnx") if path.stem not in hidden}
     found = [
         *(_describe(path, shipped=True) for _, path in sorted(shipped.items())),
         *(_describe(path, shipped=False) for _, path in sorted(users.items())),
-        *(Model(path.stem, path, False, None, _unconverted(path, models_dir)) for path in _keras_files(models_dir)),
+        *(Model(path.stem, path, False, None, _unconverted(path, models_dir)) for path in unconverted),
     ]
     if temporal is None:
         return found
@@ -80,7 +82,7 @@ def list_models(models_dir: Path | None = None, *, temporal: bool | None = False
 
 
 def find_model(name: str, *, models_dir: Path | None = None) -> Path:
-    """Return the file of a model.
+    """Return the file of a model: the user's .onnx of that name, or else a shipped one.
 
     Args:
         name: A name from `list_models`, or a path ending in .onnx.
@@ -88,19 +90,20 @@ def find_model(name: str, *, models_dir: Path | None = None) -> Path:
 
     Raises:
         UnknownModel: No such name or file.
-        ModelError: It is a Keras model, which is to be converted first.
+        ModelError: It is a Keras model of the user's, which is to be converted first.
     """
     if name.endswith(".onnx"):
         if Path(name).is_file():
             return Path(name)
         raise UnknownModel(f"no model file {name}; `mien models` lists the models at hand")
-    for folder in (models_dir or user_dir(), shipped_dir()):
-        if (path := folder / f"{name}.onnx").is_file():
-            return path
+    if (mine := (models_dir or user_dir()) / f"{name}.onnx").is_file():
+        return mine
     files = [path for path in _keras_files(models_dir) if name in (path.stem, path.name)]
     for path in (Path(name), *files):
-        if path.suffix in KERAS_SUFFIXES and path.is_file():
+        if _is_keras(path) and path.is_file():
             raise ModelError(_unconverted(path, models_dir))
+    if (shipped := shipped_dir() / f"{name}.onnx").is_file():
+        return shipped
     names = ", ".join(model.name for model in list_models(models_dir) if model.format == "onnx") or "none installed"
     raise UnknownModel(f"no model '{name}'; choose from {names}, or give the path of an .onnx file")
 
@@ -153,13 +156,27 @@ def write_with_spec(source: Path, target: Path, spec: ModelSpec) -> None:
         file.write(_encode_field(METADATA, _encode_field(KEY, key) + _encode_field(VALUE, value)))
 
 
+def check_name(name: str) -> None:
+    """Make sure that a model can be stored under a name.
+
+    Raises:
+        ConfigError: It is empty, hidden, or leads to another folder.
+    """
+    if not name.strip() or name.startswith(".") or "\\" in name or Path(name).name != name:
+        raise ConfigError(
+            f"a model cannot be called '{name}'; expected a name without / and \\ that begins with no dot: --name mine"
+        )
+
+
 def add_model(source: Path, spec: ModelSpec, *, models_dir: Path | None = None) -> Path:
     """Adopt an ONNX file: store it with a spec in the user's models directory, under the spec's name.
 
     Raises:
         ModelError: The source is not an ONNX file.
+        ConfigError: The spec's name is none for a file.
         OutputError: The directory cannot be written.
     """
+    check_name(spec.name)
     with suppress(MissingSpec):
         read_spec(source)
     folder = models_dir or user_dir()
@@ -172,9 +189,13 @@ def add_model(source: Path, spec: ModelSpec, *, models_dir: Path | None = None) 
     return target
 
 
+def _is_keras(path: Path) -> bool:
+    return path.suffix.lower() in KERAS_SUFFIXES
+
+
 def _keras_files(models_dir: Path | None) -> list[Path]:
     """Return the Keras models of the user's that have no .onnx of their name beside them."""
-    files = (path for path in sorted((models_dir or user_dir()).glob("*")) if path.suffix in KERAS_SUFFIXES)
+    files = (path for path in sorted((models_dir or user_dir()).glob("*")) if _is_keras(path))
     return [path for path in files if path.is_file() and not path.with_suffix(".onnx").is_file()]
 
 
