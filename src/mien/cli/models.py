@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -114,7 +115,7 @@ def models_add(
         )
     outer = context.parent.params["models_dir"] if context.parent else None  # mien models --models DIR add …
     path = add_model(file, spec, models_dir=models_dir or outer)
-    say(f"added: mien predict PHOTO --model {path.stem}")
+    say(f"added: mien predict PHOTO --model {quote(path.stem)}")
 
 
 def convert_command(
@@ -151,7 +152,8 @@ def convert_command(
     )  # fmt: skip
     facts = _spec_facts(done.spec)
     say(f"model: {done.path} ({facts['input']}, pixels {done.normalize}: {', '.join(done.spec.labels)})")
-    say(f"use it: mien predict PHOTO --model {done.spec.name if install and not models_dir else done.path}")
+    usable = done.spec.name if install and not models_dir else str(done.path)
+    say(f"use it: mien predict PHOTO --model {quote(usable)}")
 
 
 def _spec_facts(spec: ModelSpec | None) -> dict[str, str | float | None]:
