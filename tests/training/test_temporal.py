@@ -180,7 +180,8 @@ def test_the_command_trains_and_live_uses_it(
     [
         ((), "holds no clips; expected <class>/<clip>"),
         (("notes.txt",), "holds no clips"),
-        (("0.png",), "lies in no class folder; expected <class>/<clip>"),
+        (("0.png",), "'0.png' in 'clips' lies in no clip's folder; expected <class>/<clip>"),
+        (("happy/cover.jpg", "happy/one/0.png"), "'happy/cover.jpg' in 'clips' lies in no clip's folder"),
         (("smug/one/0.png", "happy/one/0.png"), "unknown label 'smug'"),
     ],
 )
@@ -191,7 +192,7 @@ def test_a_bad_folder_of_clips_is_one_line(
     for name in names:
         path = Path("clips", name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(path), np.zeros((9, 9, 3), np.uint8)) if path.suffix == ".png" else path.write_text("x")
+        cv2.imwrite(str(path), np.zeros((9, 9, 3), np.uint8)) if path.suffix != ".txt" else path.write_text("x")
     assert run("train-temporal", "--model", tiny_model, "--clips", "clips", "--set", "drawn=0") == 2
     error = capsys.readouterr().err.strip()
     assert told in error
