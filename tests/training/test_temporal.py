@@ -207,11 +207,25 @@ def test_a_bad_folder_of_clips_is_one_line(
         ("steps=0", "steps is 0; expected 1 or more"),
         ("mood=1", "unknown setting 'mood'"),
         ("state='x'", "expected int"),
+        ("learning_rate=0", "learning_rate is 0.0; expected a positive number"),
+        ("learning_rate=-0.1", "learning_rate is -0.1; expected a positive number"),
+        ("learning_rate=nan", "learning_rate is nan; expected a positive number"),
+        ("learning_rate=inf", "learning_rate is inf; expected a positive number"),
+        ("clip_norm=0", "clip_norm is 0.0; expected a positive number"),
+        ("weight_decay=-1", "weight_decay is -1.0; expected 0 or more"),
+        ("weight_decay=nan", "weight_decay is nan; expected 0 or more"),
+        ("dropout=1", "dropout is 1.0; expected 0 <= dropout < 1"),
+        ("dropout=nan", "dropout is nan; expected 0 <= dropout < 1"),
+        ("left_out=-0.1", "left_out is -0.1; expected 0 <= left_out < 1"),
+        ("left_out=1", "left_out is 1.0; expected 0 <= left_out < 1"),
+        ("seed=18446744073709551616", "seed is 18446744073709551616; expected 0 or more, below 2**64"),
     ],
 )
 def test_a_wrong_setting_is_told(setting: str, told: str, tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("train-temporal", "--model", tiny_model, "--set", setting) == 2
-    assert told in capsys.readouterr().err
+    error = capsys.readouterr().err.strip()
+    assert told in error
+    assert "\n" not in error
 
 
 def test_a_missing_folder_of_clips_is_told_before_anything_is_drawn(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,16 @@ class TemporalConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected 1 or more")
         if min(self.drawn, self.stills) < 0 or self.extras < 1:
             raise ConfigError("drawn and stills are numbers of sequences, 0 or more, and extras is 1 or more")
+        for name in ("learning_rate", "clip_norm"):
+            if not 0 < getattr(self, name) < inf:  # nan too
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected a positive number")
+        if not 0 <= self.weight_decay < inf:
+            raise ConfigError(f"weight_decay is {self.weight_decay}; expected 0 or more")
+        for name in ("dropout", "left_out"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 <= {name} < 1")
+        if not 0 <= self.seed < 2**64:  # what numpy and PyTorch both take
+            raise ConfigError(f"seed is {self.seed}; expected 0 or more, below 2**64")
 
 
 @dataclass(frozen=True, slots=True)
