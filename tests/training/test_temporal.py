@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -135,6 +136,20 @@ def test_a_model_is_trained_on_drawn_faces_pictures_and_clips(tiny_model: Path, 
     assert all(f"| {what} | temporal |" in card for what in done.results)
     assert "nan" not in card  # no label changes in the clip
     assert set(read_spec(done.path).trained_on) == {"drawn faces", "pictures of drawn", "clips of clips"}
+
+
+@pytest.mark.usefixtures("own_folder")
+@pytest.mark.parametrize("name", ["y.md", "x.txt", "model"])
+def test_a_model_is_written_to_an_onnx_file_or_nothing_is_done(
+    name: str, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ("train-temporal", "--model", tiny_model, "--data", "none.csv", "--install", "--models", "models")
+    assert run(*command, "--out", name) == 2  # told before the data is looked for
+    told = f"a model is to be written to {name}; expected a name that ends in .onnx"
+    assert capsys.readouterr().err.strip().endswith(told)
+    assert list(Path().iterdir()) == []
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        train_temporal(OnnxClassifier(tiny_model), Path(name), SMALL, labels=FER2013)
 
 
 def test_other_labels_and_nothing_to_train_on_are_refused(tiny_model: Path, tmp_path: Path) -> None:

@@ -180,6 +180,19 @@ class _Step(nn.Module):
         return self.net.step(heads, seconds, state)
 
 
+def check_target(path: Path) -> None:
+    """Refuse a place that a model cannot be written to; its card, which lies beside it as .md, must not be the same.
+
+    Raises:
+        ConfigError: It is no .onnx file.
+        OutputError: There is no such folder.
+    """
+    if path.suffix != ".onnx":
+        raise ConfigError(f"a model is to be written to {path}; expected a name that ends in .onnx")
+    if not path.parent.is_dir():
+        raise OutputError(f"cannot write '{path}': there is no such folder; make it or choose another place")
+
+
 def train_temporal(
     classifier: OnnxClassifier,
     path: Path,
@@ -205,11 +218,10 @@ def train_temporal(
 
     Raises:
         DatasetError: Pictures or clips have other labels, or there is no train split.
-        ConfigError: There is nothing to train on.
+        ConfigError: There is nothing to train on, or the path is no .onnx file.
         OutputError: A file cannot be written.
     """
-    if not path.parent.is_dir():  # told now, not when all is trained
-        raise OutputError(f"cannot write '{path}': there is no such folder; make it or choose another place")
+    check_target(path)  # told now, not when all is trained
     if clips is not None and not clips.is_dir():
         raise DatasetError(f"no folder '{clips}' of clips; check the path")
     train, held_out = _see_all(classifier, config, labels, pictures, clips, detector, progress)
