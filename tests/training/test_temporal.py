@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,11 +14,12 @@ import torch
 
 from commands import run
 from mien.data.dataset import Dataset
+from mien.data.sequences import read_clips
 from mien.data.synthetic import draw_faces
 from mien.errors import ConfigError, DatasetError, OutputError
-from mien.evaluation.temporal import SeenSequence, followed, measure, smoothed
+from mien.evaluation.temporal import Following, SeenSequence, compare_smoothing, followed, measure, see, smoothed
 from mien.labels import FER2013, LabelSet
-from mien.models.zoo import read_spec
+from mien.models.zoo import read_spec, shipped_dir
 from mien.training import temporal
 from mien.training.temporal import (
     TemporalConfig,
@@ -25,11 +27,14 @@ from mien.training.temporal import (
     export_temporal,
     fit_temporal,
     step_difference,
+    temporal_card,
     train_temporal,
 )
 from mien.vision.classify import OnnxClassifier, load_classifier
+from mien.vision.detect import WholeImage
 from mien.vision.temporal import TemporalModel
 
+ROOT = Path(__file__).parents[2]
 WIDTH = 15
 SMALL = TemporalConfig(drawn=2, extras=1, stills=2, state=16, steps=3, batch_size=2)
 
@@ -37,6 +42,16 @@ SMALL = TemporalConfig(drawn=2, extras=1, stills=2, state=16, steps=3, batch_siz
 @pytest.fixture(autouse=True)
 def few_are_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(temporal, "HELD_OUT", (1, 1))
+
+
+def write_clips(root: Path, *splits: str, n: int = 4) -> Path:
+    """Write a clip of so many frames, a folder of them, for each split."""
+    for split in splits:
+        folder = root / split / "happy" / "one"
+        folder.mkdir(parents=True)
+        for i in range(n):
+            cv2.imwrite(str(folder / f"{i}.png"), np.full((60, 60, 3), 30 * i, np.uint8))
+    return root
 
 
 def noisy(n: int, *, seed: int, certainty: float = 1.0) -> list[SeenSequence]:
@@ -117,25 +132,102 @@ def test_smoothing_to_compare_with_is_that_of_live_use() -> None:
 
 
 def test_a_model_is_trained_on_drawn_faces_pictures_and_clips(tiny_model: Path, tmp_path: Path) -> None:
-    clips = tmp_path / "clips"
-    for split in ("train", "valid"):
-        folder = clips / split / "happy" / "one"
-        folder.mkdir(parents=True)
-        for i in range(4):
-            cv2.imwrite(str(folder / f"{i}.png"), np.full((60, 60, 3), 60 * i, np.uint8))
-    from mien.vision.detect import WholeImage
-
+    clips = write_clips(tmp_path / "clips", "train", "valid")
     done = train_temporal(
         OnnxClassifier(tiny_model), tmp_path / "mine.onnx", SMALL, labels=FER2013, pictures=draw_faces(60, seed=0),
         clips=clips, detector=WholeImage(),
     )  # fmt: skip
     assert done.difference < 1e-4
-    assert len(done.results) == 9  # three sources, three frame rates
+    made = [f"{what}, {n} frames/s" for what in ("drawn faces", "pictures of drawn") for n in (30, 15, 10)]
+    assert list(done.results) == [*made, "clips of clips, as filmed"]
     card = done.card.read_text(encoding="utf-8")
     assert "`mien live --model tiny --temporal`" in card
     assert all(f"| {what} | temporal |" in card for what in done.results)
     assert "nan" not in card  # no label changes in the clip
     assert set(read_spec(done.path).trained_on) == {"drawn faces", "pictures of drawn", "clips of clips"}
+    assert "- Some of what it learnt from is made: drawn faces that" in card
+    assert "No film" not in card
+
+
+def test_what_is_measured_of_clips_is_every_frame_at_its_own_time(tiny_model: Path, tmp_path: Path) -> None:
+    classifier, clips = OnnxClassifier(tiny_model), write_clips(tmp_path / "clips", "train", "valid", n=7)
+    only = replace(SMALL, drawn=0)
+    options = {"labels": FER2013, "clips": clips, "detector": WholeImage()}
+    done = train_temporal(classifier, tmp_path / "t.onnx", only, **options)  # type: ignore[arg-type]
+    (sequence,) = (s for split, s in read_clips(clips, WholeImage(), FER2013, size=48) if split == "valid")
+    assert len(sequence.times) == 7
+    expected = compare_smoothing(TemporalModel(done.path), classifier, see(classifier, [sequence]))
+    assert [{way: f.accuracy for way, f in found.items()} for found in done.results.values()] == [
+        {way: f.accuracy for way, f in expected.items()}
+    ]
+
+
+def test_the_card_of_the_shipped_model_tells_the_limits_that_it_was_made_with() -> None:
+    card = (ROOT / "docs" / "models" / "base-temporal.md").read_text(encoding="utf-8")
+    spec = read_spec(shipped_dir() / "base-temporal.onnx")
+    assert temporal_card(spec, {}).partition("## Limits")[2] == card.partition("## Limits")[2]
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "measured", "told"),
+    [
+        (
+            ["drawn faces"],
+            ["drawn faces, 30 frames/s"],
+            "What it learnt from is made: drawn faces that move as the textbook has it. No film of real faces with a "
+            "label for each frame was at hand, so how often it is right on one has not been measured.",
+        ),
+        (
+            ["pictures of mine"],
+            [],
+            "What it learnt from is made: pictures of different people that replace one another. No film of real faces "
+            "with a label for each frame was at hand, so how often it is right on one has not been measured.",
+        ),
+        (
+            ["clips of mine"],
+            ["clips of mine, as filmed"],
+            "Each clip has one label, that of its folder, for all its frames, so how soon it follows a change on film "
+            "has not been measured.",
+        ),
+        (
+            ["clips of mine"],
+            [],
+            "Each clip has one label, that of its folder, for all its frames, so how soon it follows a change on film "
+            "has not been measured. No clip was held out, so how often it is right on one has not been measured "
+            "either.",
+        ),
+        (
+            ["drawn faces", "clips of mine"],
+            ["drawn faces, 30 frames/s", "clips of mine, as filmed"],
+            "Some of what it learnt from is made: drawn faces that move as the textbook has it. Each clip has one "
+            "label, that of its folder, for all its frames, so how soon it follows a change on film has not been "
+            "measured.",
+        ),
+        (
+            ["drawn faces"],
+            ["clips of mine, as filmed"],
+            "What it learnt from is made: drawn faces that move as the textbook has it. Each clip has one label, that "
+            "of its folder, for all its frames, so how soon it follows a change on film has not been measured.",
+        ),
+    ],
+)
+def test_limits_are_those_of_what_a_model_was_trained_and_measured_on(
+    trained_on: list[str], measured: list[str], told: str
+) -> None:
+    shipped = read_spec(shipped_dir() / "base-temporal.onnx")
+    results = {what: {"temporal": Following(accuracy=1, changes=0, delay=0, missed=0)} for what in measured}
+    card = temporal_card(replace(shipped, trained_on=dict.fromkeys(trained_on, "3 sequences")), results)
+    limits = card.partition("## Limits\n\n")[2]
+    assert limits.split("\n- ")[0].removeprefix("- ").replace("\n  ", " ") == told
+    assert max(map(len, limits.splitlines())) <= 120
+
+
+def test_pictures_that_no_sequence_is_made_of_are_passed_over(tiny_model: Path, tmp_path: Path) -> None:
+    config = replace(SMALL, stills=0)
+    done = train_temporal(
+        OnnxClassifier(tiny_model), tmp_path / "t.onnx", config, labels=FER2013, pictures=draw_faces(9, seed=0)
+    )
+    assert set(read_spec(done.path).trained_on) == {"drawn faces"}
 
 
 @pytest.mark.usefixtures("own_folder")
