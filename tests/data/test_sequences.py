@@ -115,6 +115,38 @@ def test_clips_are_read_with_split_label_time_and_the_largest_face(tmp_path: Pat
     assert np.median(sad.images[0]) == 120
 
 
+def test_frames_of_a_folder_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    folder = tmp_path / "train" / "happy" / "one"
+    folder.mkdir(parents=True)
+    names = ["1.png", "2.png", "10.png", "b1_9.png", "b1_10.png", "b02_1.png", "b10.png"]
+    for i, name in enumerate(names):
+        cv2.imwrite(str(folder / name), np.full((9, 9, 3), i, np.uint8))
+    ((_, found),) = read_clips(tmp_path, WholeImage(), FER2013, size=9)
+    assert [int(image[0, 0, 0]) for image in found.images] == list(range(len(names)))
+    np.testing.assert_allclose(found.times, np.arange(len(names)) / 25)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ("happy/cover.jpg", "happy/a.avi", "happy/b.avi", "sad/c.avi"),
+        ("happy/cover.jpg", "happy/one/0.png"),
+        ("train/happy/cover.jpg", "train/happy/a.avi", "valid/sad/c.avi"),
+        ("films/happy/cover.jpg", "films/happy/a.avi"),
+        ("train/cover.jpg", "train/happy/a.avi"),
+        ("cover.jpg", "happy/a.avi"),
+        ("happy/0.jpg", "sad/0.jpg"),
+        ("train/happy/0.jpg", "train/sad/0.jpg"),
+    ],
+)
+def test_a_picture_that_lies_in_no_clip_is_named(files: tuple[str, ...], tmp_path: Path) -> None:
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"nothing is read")
+    with pytest.raises(DatasetError, match=rf"^'{files[0]}' in .* lies in no clip's folder; .*; move or remove it$"):
+        next(read_clips(tmp_path, WholeImage(), FER2013, size=9))
+
+
 def test_without_split_folders_clips_are_held_out_by_their_names(tmp_path: Path) -> None:
     for i in range(30):
         (tmp_path / "happy" / f"{i}").mkdir(parents=True)
@@ -140,13 +172,18 @@ def test_a_clip_that_shows_no_face_or_is_damaged_is_left_out_with_a_warning(tmp_
 
 @pytest.mark.parametrize(
     ("file", "told"),
-    [(None, "holds no clips"), ("0.png", "no class folder"), ("mood/one/0.png", "unknown label 'mood'")],
+    [
+        (None, "holds no clips"),
+        ("0.png", "no clip's folder"),
+        ("a.avi", "no class folder"),
+        ("mood/one/0.png", "unknown label 'mood'"),
+    ],
 )
 def test_what_is_no_folder_of_clips_is_told_before_anything_is_read(
     file: str | None, told: str, tmp_path: Path
 ) -> None:
     if file is not None:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(tmp_path / file), np.zeros((9, 9, 3), np.uint8))
+        (tmp_path / file).write_bytes(b"nothing is read")
     with pytest.raises(DatasetError, match=told):
         next(read_clips(tmp_path, WholeImage(), FER2013, size=9))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,11 +14,12 @@ import torch
 
 from commands import run
 from mien.data.dataset import Dataset
+from mien.data.sequences import read_clips
 from mien.data.synthetic import draw_faces
 from mien.errors import ConfigError, DatasetError, OutputError
-from mien.evaluation.temporal import SeenSequence, followed, measure, smoothed
+from mien.evaluation.temporal import Following, SeenSequence, compare_smoothing, followed, measure, see, smoothed
 from mien.labels import FER2013, LabelSet
-from mien.models.zoo import read_spec
+from mien.models.zoo import read_spec, shipped_dir
 from mien.training import temporal
 from mien.training.temporal import (
     TemporalConfig,
@@ -24,11 +27,14 @@ from mien.training.temporal import (
     export_temporal,
     fit_temporal,
     step_difference,
+    temporal_card,
     train_temporal,
 )
 from mien.vision.classify import OnnxClassifier, load_classifier
+from mien.vision.detect import WholeImage
 from mien.vision.temporal import TemporalModel
 
+ROOT = Path(__file__).parents[2]
 WIDTH = 15
 SMALL = TemporalConfig(drawn=2, extras=1, stills=2, state=16, steps=3, batch_size=2)
 
@@ -36,6 +42,16 @@ SMALL = TemporalConfig(drawn=2, extras=1, stills=2, state=16, steps=3, batch_siz
 @pytest.fixture(autouse=True)
 def few_are_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(temporal, "HELD_OUT", (1, 1))
+
+
+def write_clips(root: Path, *splits: str, n: int = 4) -> Path:
+    """Write a clip of so many frames, a folder of them, for each split."""
+    for split in splits:
+        folder = root / split / "happy" / "one"
+        folder.mkdir(parents=True)
+        for i in range(n):
+            cv2.imwrite(str(folder / f"{i}.png"), np.full((60, 60, 3), 30 * i, np.uint8))
+    return root
 
 
 def noisy(n: int, *, seed: int, certainty: float = 1.0) -> list[SeenSequence]:
@@ -116,25 +132,116 @@ def test_smoothing_to_compare_with_is_that_of_live_use() -> None:
 
 
 def test_a_model_is_trained_on_drawn_faces_pictures_and_clips(tiny_model: Path, tmp_path: Path) -> None:
-    clips = tmp_path / "clips"
-    for split in ("train", "valid"):
-        folder = clips / split / "happy" / "one"
-        folder.mkdir(parents=True)
-        for i in range(4):
-            cv2.imwrite(str(folder / f"{i}.png"), np.full((60, 60, 3), 60 * i, np.uint8))
-    from mien.vision.detect import WholeImage
-
+    clips = write_clips(tmp_path / "clips", "train", "valid")
     done = train_temporal(
         OnnxClassifier(tiny_model), tmp_path / "mine.onnx", SMALL, labels=FER2013, pictures=draw_faces(60, seed=0),
         clips=clips, detector=WholeImage(),
     )  # fmt: skip
     assert done.difference < 1e-4
-    assert len(done.results) == 9  # three sources, three frame rates
+    made = [f"{what}, {n} frames/s" for what in ("drawn faces", "pictures of drawn") for n in (30, 15, 10)]
+    assert list(done.results) == [*made, "clips of clips, as filmed"]
     card = done.card.read_text(encoding="utf-8")
     assert "`mien live --model tiny --temporal`" in card
     assert all(f"| {what} | temporal |" in card for what in done.results)
     assert "nan" not in card  # no label changes in the clip
     assert set(read_spec(done.path).trained_on) == {"drawn faces", "pictures of drawn", "clips of clips"}
+    assert "- Some of what it learnt from is made: drawn faces that" in card
+    assert "No film" not in card
+
+
+def test_what_is_measured_of_clips_is_every_frame_at_its_own_time(tiny_model: Path, tmp_path: Path) -> None:
+    classifier, clips = OnnxClassifier(tiny_model), write_clips(tmp_path / "clips", "train", "valid", n=7)
+    only = replace(SMALL, drawn=0)
+    options = {"labels": FER2013, "clips": clips, "detector": WholeImage()}
+    done = train_temporal(classifier, tmp_path / "t.onnx", only, **options)  # type: ignore[arg-type]
+    (sequence,) = (s for split, s in read_clips(clips, WholeImage(), FER2013, size=48) if split == "valid")
+    assert len(sequence.times) == 7
+    expected = compare_smoothing(TemporalModel(done.path), classifier, see(classifier, [sequence]))
+    assert [{way: f.accuracy for way, f in found.items()} for found in done.results.values()] == [
+        {way: f.accuracy for way, f in expected.items()}
+    ]
+
+
+def test_the_card_of_the_shipped_model_tells_the_limits_that_it_was_made_with() -> None:
+    card = (ROOT / "docs" / "models" / "base-temporal.md").read_text(encoding="utf-8")
+    spec = read_spec(shipped_dir() / "base-temporal.onnx")
+    assert temporal_card(spec, {}).partition("## Limits")[2] == card.partition("## Limits")[2]
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "measured", "told"),
+    [
+        (
+            ["drawn faces"],
+            ["drawn faces, 30 frames/s"],
+            "What it learnt from is made: drawn faces that move as the textbook has it. No film of real faces with a "
+            "label for each frame was at hand, so how often it is right on one has not been measured.",
+        ),
+        (
+            ["pictures of mine"],
+            [],
+            "What it learnt from is made: pictures of different people that replace one another. No film of real faces "
+            "with a label for each frame was at hand, so how often it is right on one has not been measured.",
+        ),
+        (
+            ["clips of mine"],
+            ["clips of mine, as filmed"],
+            "Each clip has one label, that of its folder, for all its frames, so how soon it follows a change on film "
+            "has not been measured.",
+        ),
+        (
+            ["clips of mine"],
+            [],
+            "Each clip has one label, that of its folder, for all its frames, so how soon it follows a change on film "
+            "has not been measured. No clip was held out, so how often it is right on one has not been measured "
+            "either.",
+        ),
+        (
+            ["drawn faces", "clips of mine"],
+            ["drawn faces, 30 frames/s", "clips of mine, as filmed"],
+            "Some of what it learnt from is made: drawn faces that move as the textbook has it. Each clip has one "
+            "label, that of its folder, for all its frames, so how soon it follows a change on film has not been "
+            "measured.",
+        ),
+        (
+            ["drawn faces"],
+            ["clips of mine, as filmed"],
+            "What it learnt from is made: drawn faces that move as the textbook has it. Each clip has one label, that "
+            "of its folder, for all its frames, so how soon it follows a change on film has not been measured.",
+        ),
+    ],
+)
+def test_limits_are_those_of_what_a_model_was_trained_and_measured_on(
+    trained_on: list[str], measured: list[str], told: str
+) -> None:
+    shipped = read_spec(shipped_dir() / "base-temporal.onnx")
+    results = {what: {"temporal": Following(accuracy=1, changes=0, delay=0, missed=0)} for what in measured}
+    card = temporal_card(replace(shipped, trained_on=dict.fromkeys(trained_on, "3 sequences")), results)
+    limits = card.partition("## Limits\n\n")[2]
+    assert limits.split("\n- ")[0].removeprefix("- ").replace("\n  ", " ") == told
+    assert max(map(len, limits.splitlines())) <= 120
+
+
+def test_pictures_that_no_sequence_is_made_of_are_passed_over(tiny_model: Path, tmp_path: Path) -> None:
+    config = replace(SMALL, stills=0)
+    done = train_temporal(
+        OnnxClassifier(tiny_model), tmp_path / "t.onnx", config, labels=FER2013, pictures=draw_faces(9, seed=0)
+    )
+    assert set(read_spec(done.path).trained_on) == {"drawn faces"}
+
+
+@pytest.mark.usefixtures("own_folder")
+@pytest.mark.parametrize("name", ["y.md", "x.txt", "model"])
+def test_a_model_is_written_to_an_onnx_file_or_nothing_is_done(
+    name: str, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ("train-temporal", "--model", tiny_model, "--data", "none.csv", "--install", "--models", "models")
+    assert run(*command, "--out", name) == 2  # told before the data is looked for
+    told = f"a model is to be written to {name}; expected a name that ends in .onnx"
+    assert capsys.readouterr().err.strip().endswith(told)
+    assert list(Path().iterdir()) == []
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        train_temporal(OnnxClassifier(tiny_model), Path(name), SMALL, labels=FER2013)
 
 
 def test_other_labels_and_nothing_to_train_on_are_refused(tiny_model: Path, tmp_path: Path) -> None:
@@ -180,7 +287,8 @@ def test_the_command_trains_and_live_uses_it(
     [
         ((), "holds no clips; expected <class>/<clip>"),
         (("notes.txt",), "holds no clips"),
-        (("0.png",), "lies in no class folder; expected <class>/<clip>"),
+        (("0.png",), "'0.png' in 'clips' lies in no clip's folder; expected <class>/<clip>"),
+        (("happy/cover.jpg", "happy/one/0.png"), "'happy/cover.jpg' in 'clips' lies in no clip's folder"),
         (("smug/one/0.png", "happy/one/0.png"), "unknown label 'smug'"),
     ],
 )
@@ -191,7 +299,7 @@ def test_a_bad_folder_of_clips_is_one_line(
     for name in names:
         path = Path("clips", name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(path), np.zeros((9, 9, 3), np.uint8)) if path.suffix == ".png" else path.write_text("x")
+        cv2.imwrite(str(path), np.zeros((9, 9, 3), np.uint8)) if path.suffix != ".txt" else path.write_text("x")
     assert run("train-temporal", "--model", tiny_model, "--clips", "clips", "--set", "drawn=0") == 2
     error = capsys.readouterr().err.strip()
     assert told in error
@@ -206,11 +314,25 @@ def test_a_bad_folder_of_clips_is_one_line(
         ("steps=0", "steps is 0; expected 1 or more"),
         ("mood=1", "unknown setting 'mood'"),
         ("state='x'", "expected int"),
+        ("learning_rate=0", "learning_rate is 0.0; expected a positive number"),
+        ("learning_rate=-0.1", "learning_rate is -0.1; expected a positive number"),
+        ("learning_rate=nan", "learning_rate is nan; expected a positive number"),
+        ("learning_rate=inf", "learning_rate is inf; expected a positive number"),
+        ("clip_norm=0", "clip_norm is 0.0; expected a positive number"),
+        ("weight_decay=-1", "weight_decay is -1.0; expected 0 or more"),
+        ("weight_decay=nan", "weight_decay is nan; expected 0 or more"),
+        ("dropout=1", "dropout is 1.0; expected 0 <= dropout < 1"),
+        ("dropout=nan", "dropout is nan; expected 0 <= dropout < 1"),
+        ("left_out=-0.1", "left_out is -0.1; expected 0 <= left_out < 1"),
+        ("left_out=1", "left_out is 1.0; expected 0 <= left_out < 1"),
+        ("seed=18446744073709551616", "seed is 18446744073709551616; expected 0 or more, below 2**64"),
     ],
 )
 def test_a_wrong_setting_is_told(setting: str, told: str, tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("train-temporal", "--model", tiny_model, "--set", setting) == 2
-    assert told in capsys.readouterr().err
+    error = capsys.readouterr().err.strip()
+    assert told in error
+    assert "\n" not in error
 
 
 def test_a_missing_folder_of_clips_is_told_before_anything_is_drawn(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ and from folders of clips. All are made or read one at a time, since a sequence 
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -128,11 +129,12 @@ def read_clips(
     without a face are left out; a warning tells of clips that are left out, since they have none or cannot be read.
 
     Args:
-        root: Holds `<class>/<clip>` or `<split>/<class>/<clip>`: videos, or folders of frames in order of their names.
+        root: Holds `<class>/<clip>` or `<split>/<class>/<clip>`: videos, or folders of frames in order of their names,
+            numbers by their value: 2.jpg comes before 10.jpg.
         detector: Finds the faces.
         labels: What the folders' names are found in, synonyms allowed.
         size: Side of the crops in pixels.
-        rate: Frames per second in folders of frames.
+        rate: Frames per second in folders of frames, whose pictures don't tell; videos have their own.
 
     Raises:
         DatasetError: There are no clips, or they do not lie in class folders of such labels.
@@ -141,6 +143,7 @@ def read_clips(
     clips = {(path if path.suffix.lower() in VIDEO_SUFFIXES else path.parent).relative_to(root) for path in files}
     if not clips:
         raise DatasetError(f"'{root}' holds no clips; {LAYOUT}")
+    _refuse_loose(root, [path.relative_to(root) for path in files], clips)
     placed = folders.hold_out(folders.placed(root, sorted(map(str, map(PurePosixPath, clips))), layout=LAYOUT))
     targets = [labels.index(clip.label) for clip in placed]  # so that a wrong name is told before hours of reading
     for clip, target in zip(placed, targets, strict=True):
@@ -157,12 +160,28 @@ def read_clips(
         yield clip.split, FaceSequence(list(images), np.array(times), np.full(len(times), target))
 
 
+def _refuse_loose(root: Path, files: Sequence[Path], clips: set[Path]) -> None:
+    """Name a picture that lies where clips should, which would make a clip of the folder of its class."""
+    above = {parent for clip in clips for parent in clip.parents}
+    for path in files:
+        folder = path.parent
+        in_split = any(part.lower() in folders.SPLIT_NAMES for part in folder.parts[:1])
+        if path.suffix.lower() in PICTURE_SUFFIXES and (folder in above or len(folder.parts) < 2 + in_split):
+            raise DatasetError(f"'{path.as_posix()}' in '{root}' lies in no clip's folder; {LAYOUT}; move or remove it")
+
+
 def _frames_of(clip: Path, rate: float) -> Iterator[Frame]:
     if clip.is_file():
         yield from frames(clip)
         return
-    for i, path in enumerate(sorted(path for path in clip.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)):
+    pictures = [path for path in clip.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES]
+    for i, path in enumerate(sorted(pictures, key=_by_number)):
         yield Frame(read_picture(path), i / rate, i, str(clip))
+
+
+def _by_number(path: Path) -> tuple[list[str | int], str]:
+    """Return a key that sorts files by name, digits in it by their value, then as they are written."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path.name)], path.name
 
 
 def _largest(frame: Frame, detector: FaceDetector, size: int) -> tuple[ImageArray | None, float]:

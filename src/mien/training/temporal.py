@@ -10,7 +10,9 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import inf
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 import onnx
@@ -47,7 +49,13 @@ LEAST = 1e-4  # probabilities below are as good as that
 GAPS = (0.01, 1.0)  # seconds; what lies outside is taken for these
 PADDING = -1  # target of what fills a batch up
 HELD_OUT = 18, 30  # sequences of drawn faces and of pictures in motion that are measured on, at 30 frames a second
-THINNED = {"30": 1, "15": 2, "10": 3}  # frames a second -> of how many at 30 one is taken
+THINNED = {"30 frames/s": 1, "15 frames/s": 2, "10 frames/s": 3}  # one of how many frames at 30 a second is taken
+AS_FILMED = {"as filmed": 1}  # clips have rates of their own
+DRAWN, PICTURES, CLIPS = "drawn faces", "pictures of ", "clips of "  # how the names of what is learnt from begin
+MADE = {
+    DRAWN: "drawn faces that move as the textbook has it",
+    PICTURES: "pictures of different people that replace one another",
+}
 
 Sequences = dict[str, list[SeenSequence]]  # by what they were made of
 Progress = Callable[[int, int | None], None]
@@ -80,6 +88,16 @@ class TemporalConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected 1 or more")
         if min(self.drawn, self.stills) < 0 or self.extras < 1:
             raise ConfigError("drawn and stills are numbers of sequences, 0 or more, and extras is 1 or more")
+        for name in ("learning_rate", "clip_norm"):
+            if not 0 < getattr(self, name) < inf:  # nan too
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected a positive number")
+        if not 0 <= self.weight_decay < inf:
+            raise ConfigError(f"weight_decay is {self.weight_decay}; expected 0 or more")
+        for name in ("dropout", "left_out"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 <= {name} < 1")
+        if not 0 <= self.seed < 2**64:  # what numpy and PyTorch both take
+            raise ConfigError(f"seed is {self.seed}; expected 0 or more, below 2**64")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +187,19 @@ class _Step(nn.Module):
         return self.net.step(heads, seconds, state)
 
 
+def check_target(path: Path) -> None:
+    """Refuse a place that a model cannot be written to; its card, which lies beside it as .md, must not be the same.
+
+    Raises:
+        ConfigError: It is no .onnx file.
+        OutputError: There is no such folder.
+    """
+    if path.suffix != ".onnx":
+        raise ConfigError(f"a model is to be written to {path}; expected a name that ends in .onnx")
+    if not path.parent.is_dir():
+        raise OutputError(f"cannot write '{path}': there is no such folder; make it or choose another place")
+
+
 def train_temporal(
     classifier: OnnxClassifier,
     path: Path,
@@ -194,11 +225,10 @@ def train_temporal(
 
     Raises:
         DatasetError: Pictures or clips have other labels, or there is no train split.
-        ConfigError: There is nothing to train on.
+        ConfigError: There is nothing to train on, or the path is no .onnx file.
         OutputError: A file cannot be written.
     """
-    if not path.parent.is_dir():  # told now, not when all is trained
-        raise OutputError(f"cannot write '{path}': there is no such folder; make it or choose another place")
+    check_target(path)  # told now, not when all is trained
     if clips is not None and not clips.is_dir():
         raise DatasetError(f"no folder '{clips}' of clips; check the path")
     train, held_out = _see_all(classifier, config, labels, pictures, clips, detector, progress)
@@ -206,16 +236,16 @@ def train_temporal(
         [s for part in train.values() for s in part], config, head=head_of(classifier, labels), progress=progress
     )
     counts = {what: f"{len(part):,} sequences" for what, part in train.items()}
-    if pictures is not None:
-        counts[f"pictures of {pictures.name}"] += f", fingerprint {pictures.fingerprint}"
+    if pictures is not None and config.stills:
+        counts[PICTURES + pictures.name] += f", fingerprint {pictures.fingerprint}"
     spec = export_temporal(net, path, classifier=classifier, labels=labels, config=config, trained_on=counts)
     model = TemporalModel(path)
     model.check(classifier, labels)
     difference = step_difference(net, model, [s for part in train.values() for s in part[:2]])
     results = {
-        f"{what}, {rate} frames/s": compare_smoothing(model, classifier, [s.thinned(every) for s in part])
+        f"{what}, {rate}": compare_smoothing(model, classifier, [s.thinned(every) for s in part])
         for what, part in held_out.items()
-        for rate, every in THINNED.items()
+        for rate, every in (AS_FILMED if what.startswith(CLIPS) else THINNED).items()
     }
     card = path.with_suffix(".md")
     with atomic_path(card) as temporary:
@@ -341,11 +371,31 @@ Follows what each face of a stream shows, on top of the classifier {seer}, in pl
 
 ## Limits
 
-- What it learnt from is made: drawn faces that move as the textbook has it, and pictures of different people that
-  replace one another. No film of real faces with a label for each frame was at hand, so how often it is right on one
-  has not been measured.
+{_limits(spec, results)}
 - Its probabilities are not calibrated; those of single frames, kept as `raw`, are.
 """
+
+
+def _limits(spec: ModelSpec, results: dict[str, dict[str, Following]]) -> str:
+    """Return, as an item of a list, what cannot be known of a model that learnt from this and was measured so."""
+    made = [text for start, text in MADE.items() if any(what.startswith(start) for what in spec.trained_on)]
+    learnt, measured = (any(what.startswith(CLIPS) for what in found) for found in (spec.trained_on, results))
+    sentences = []
+    if made:
+        sentences.append(f"{'Some of what' if learnt else 'What'} it learnt from is made: {', and '.join(made)}.")
+    if not learnt and not measured:
+        sentences.append(
+            "No film of real faces with a label for each frame was at hand, so how often it is right on one has not "
+            "been measured."
+        )
+    else:
+        sentences.append(
+            "Each clip has one label, that of its folder, for all its frames, so how soon it follows a change on film "
+            "has not been measured."
+        )
+    if learnt and not measured:
+        sentences.append("No clip was held out, so how often it is right on one has not been measured either.")
+    return fill(" ".join(sentences), 120, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _see_all(
@@ -366,17 +416,17 @@ def _see_all(
         extras = [f"extra{i}" for i in range(1, config.extras + 1)]
         drawn = drawn_sequences(config.drawn, seed=config.seed, characters=extras)
         others = drawn_sequences(n_drawn, seed=config.seed, characters=tuple(CHARACTERS), rate=30)
-        add(train, "drawn faces", drawn, FER2013, config.drawn)
-        add(held_out, "drawn faces", others, FER2013, n_drawn)
+        add(train, DRAWN, drawn, FER2013, config.drawn)
+        add(held_out, DRAWN, others, FER2013, n_drawn)
     if pictures is not None and config.stills:
-        what = f"pictures of {pictures.name}"
+        what = PICTURES + pictures.name
         moving = moving_stills(pictures.split("train"), config.stills, seed=config.seed)
         add(train, what, moving, pictures.labels, config.stills)
         if SPLITS.index("valid") in pictures.splits:
             others = moving_stills(pictures.split("valid"), n_stills, seed=config.seed, rate=30)
             add(held_out, what, others, pictures.labels, n_stills)
     if clips is not None and detector is not None:
-        what = f"clips of {clips.name}"
+        what = CLIPS + clips.name
         for split, sequence in read_clips(clips, detector, labels, size=classifier.spec.preprocess.size):
             part = train if split == "train" else held_out
             part[what] = part.get(what, []) + see(classifier, [sequence])
