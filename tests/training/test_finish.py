@@ -10,7 +10,7 @@ import torch
 from mien.config import Stage, TrainConfig
 from mien.data.audit import Selection
 from mien.data.synthetic import draw_faces
-from mien.errors import OutputError, RunError
+from mien.errors import ConfigError, OutputError, RunError
 from mien.evaluation.calibration import fit_temperature
 from mien.labels import FER2013, FERPLUS
 from mien.models.nets import build_net, normalize
@@ -55,6 +55,11 @@ def test_settling_touches_batch_statistics_alone() -> None:
     settle_norms(net, FACES.select(np.arange(32)), spec)
     changed = {name for name, tensor in net.state_dict().items() if not torch.equal(tensor, before[name])}
     assert {name.split(".")[-1] for name in changed} == {"running_mean", "running_var", "num_batches_tracked"}
+
+
+def test_an_export_is_an_onnx_file(finished: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"x\.txt; expected a name that ends in \.onnx"):
+        export_run(finished, FACES, target=tmp_path / "x.txt")
 
 
 def test_an_export_that_has_no_place_is_told_before_the_work(

@@ -143,13 +143,13 @@ def train_temporal_command(
     from mien.vision.detect import load_detector
 
     with extra("training", "train"):
-        from mien.training.temporal import TemporalConfig, check_target, train_temporal
+        from mien.training.temporal import TemporalConfig, check_place, train_temporal
 
     overrides = dict(parse_override(text) for text in setting or [])
     config = from_dict(TemporalConfig, overrides | ({} if seed is None else {"seed": seed}))
     classifier = load_classifier(model, models_dir=models_dir)
     path = to or Path(f"{config.name or f'{classifier.spec.name}-temporal'}.onnx")
-    check_target(path)
+    check_place(path)
     folder = models_dir or user_dir()
     if install:
         make_folder(folder)

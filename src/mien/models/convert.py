@@ -19,7 +19,7 @@ from mien.labels import LABEL_SETS, LabelSet, named_label_set
 from mien.models.keras_file import MODELS, Json, KerasModel, Names, layers_of, name_of, open_keras
 from mien.models.keras_layers import ADVICE, LAYERS, MERGES, MOST_NUMBERS, PICTURES, Builder, Layer, Value
 from mien.models.spec import Graph, Head, ModelSpec, Normalize, Output, Preprocess
-from mien.models.zoo import add_model, check_name, write_with_spec
+from mien.models.zoo import add_model, check_name, check_target, write_with_spec
 from mien.sinks import make_folder
 from mien.vision.classify import OnnxClassifier
 
@@ -127,8 +127,8 @@ def convert(
     """
     name = source.stem if name is None else name
     check_name(name)
-    if target is not None and target.suffix != ".onnx":
-        raise ConfigError(f"a model is to be written to {target}; expected a name that ends in .onnx")
+    if target is not None:
+        check_target(target)
     with open_keras(source) as model:
         graph, preprocess, output, used = _to_onnx(model, normalize)
     spec = ModelSpec(

@@ -168,6 +168,16 @@ def check_name(name: str) -> None:
         )
 
 
+def check_target(path: Path) -> None:
+    """Make sure that a model may be written to a path: nothing but .onnx files is found again.
+
+    Raises:
+        ConfigError: It is no .onnx file.
+    """
+    if path.suffix != ".onnx":
+        raise ConfigError(f"a model is to be written to {path}; expected a name that ends in .onnx")
+
+
 def add_model(source: Path, spec: ModelSpec, *, models_dir: Path | None = None) -> Path:
     """Adopt an ONNX file: store it with a spec in the user's models directory, under the spec's name.
 

@@ -17,7 +17,7 @@ from mien.labels import FERPLUS
 from mien.models.export import Parity, Storage, check_parity, export, torch_logits
 from mien.models.nets import Net, freeze, normalize
 from mien.models.spec import ModelSpec
-from mien.models.zoo import write_with_spec
+from mien.models.zoo import check_target, write_with_spec
 from mien.sinks import make_folder
 from mien.structures import FloatArray
 from mien.training.checkpoint import load_average
@@ -48,12 +48,14 @@ def export_run(
 
     Raises:
         RunError: The run has no checkpoint yet, or was fitted on a selection of other data.
+        ConfigError: The target is no .onnx file.
         OutputError: The file cannot be written.
     """
     if not (run / CHECKPOINT).exists() or not read_metrics(run):  # one that starts from weights has one at once
         raise RunError(f"{run} has no checkpoint yet; go on with it: mien train --resume {run}")
     net, spec = load_average(run / CHECKPOINT)
     path = target or run / f"{spec.name}.onnx"
+    check_target(path)
     for folder in [path.parent] if install is None else [path.parent, install]:
         make_folder(folder)  # now, not after the work
     settle_norms(net, fitted_pictures(run, dataset), spec)

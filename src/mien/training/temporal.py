@@ -39,7 +39,7 @@ from mien.files import atomic_path
 from mien.labels import FER2013, LabelSet
 from mien.models.export import OPSET
 from mien.models.spec import Head, ModelSpec, Temporal
-from mien.models.zoo import graph_fingerprint, write_with_spec
+from mien.models.zoo import check_target, graph_fingerprint, write_with_spec
 from mien.structures import IntArray
 from mien.vision.classify import OnnxClassifier
 from mien.vision.detect import FaceDetector
@@ -187,15 +187,14 @@ class _Step(nn.Module):
         return self.net.step(heads, seconds, state)
 
 
-def check_target(path: Path) -> None:
-    """Refuse a place that a model cannot be written to; its card, which lies beside it as .md, must not be the same.
+def check_place(path: Path) -> None:
+    """Make sure that a model can be written to a path, and its card beside it, as .md.
 
     Raises:
         ConfigError: It is no .onnx file.
         OutputError: There is no such folder.
     """
-    if path.suffix != ".onnx":
-        raise ConfigError(f"a model is to be written to {path}; expected a name that ends in .onnx")
+    check_target(path)
     if not path.parent.is_dir():
         raise OutputError(f"cannot write '{path}': there is no such folder; make it or choose another place")
 
@@ -228,7 +227,7 @@ def train_temporal(
         ConfigError: There is nothing to train on, or the path is no .onnx file.
         OutputError: A file cannot be written.
     """
-    check_target(path)  # told now, not when all is trained
+    check_place(path)  # told now, not when all is trained
     if clips is not None and not clips.is_dir():
         raise DatasetError(f"no folder '{clips}' of clips; check the path")
     train, held_out = _see_all(classifier, config, labels, pictures, clips, detector, progress)
