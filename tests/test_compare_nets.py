@@ -80,3 +80,8 @@ def test_a_folder_that_is_no_run_is_refused_in_one_line(
 ) -> None:
     with pytest.raises(SystemExit, match="no checkpoint yet"):
         run(monkeypatch, tmp_path, "--data", drawn, "--out", tmp_path / "page.md")
+
+
+def test_a_run_that_is_not_there_is_told(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit, match=r"no run at '.*nosuch'; expected a folder that mien train made"):
+        run(monkeypatch, tmp_path / "nosuch", "--data", drawn, "--out", tmp_path / "page.md")

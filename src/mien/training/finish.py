@@ -47,10 +47,12 @@ def export_run(
         The file, and how far it is from PyTorch on real pictures.
 
     Raises:
-        RunError: The run has no checkpoint yet, or was fitted on a selection of other data.
+        RunError: There is no run, it has no checkpoint yet, or it was fitted on a selection of other data.
         ConfigError: The target is no .onnx file.
         OutputError: The file cannot be written.
     """
+    if not run.is_dir():
+        raise RunError(f"no run at '{run}'; expected a folder that mien train made")
     if not (run / CHECKPOINT).exists() or not read_metrics(run):  # one that starts from weights has one at once
         raise RunError(f"{run} has no checkpoint yet; go on with it: mien train --resume {run}")
     net, spec = load_average(run / CHECKPOINT)
