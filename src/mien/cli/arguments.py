@@ -17,6 +17,12 @@ ModelsDir = Annotated[Path | None, typer.Option("--models", help="Directory of y
 Data = Annotated[
     str | None, typer.Option("--data", help="Dataset: file, folder or zip; $MIEN_DATA if not given.", metavar="PATH")
 ]
+Model = Annotated[str, typer.Option(help="Name from `mien models`, or an .onnx file.")]
+Labels = Annotated[str | None, typer.Option(help="Label set, for models that have two.")]
+Detector = Annotated[str, typer.Option(help="haar, yunet, whole, …; an unknown name lists them all.")]
+MinScore = Annotated[float | None, typer.Option(help="Leave out faces the detector is less sure of.")]
+MinConfidence = Annotated[float, typer.Option(help="Answer 'uncertain' where no expression is as probable as this.")]
+Top = Annotated[int, typer.Option(min=1, help="How many expressions to show for each face.")]
 Votes = Annotated[Path | None, typer.Option(help="FER+ votes (fer2013new.csv); found by itself beside the data.")]
 
 

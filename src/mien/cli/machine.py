@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.arguments import Json, ModelsDir
+from mien.cli.arguments import Json, Model, ModelsDir
 from mien.cli.console import escaped, new_table, out, say
 
 
@@ -16,7 +16,7 @@ def bench_command(
     photo: Annotated[
         Path | None, typer.Argument(help="A picture with a face; without one, detectors are not measured.")
     ] = None,
-    model: Annotated[str, typer.Option(help="Name from `mien models`, or an .onnx file.")] = "base",
+    model: Model = "base",
     repeats: Annotated[int, typer.Option(min=1, help="Runs of each stage.")] = 50,
     as_json: Json = False,
     models_dir: ModelsDir = None,

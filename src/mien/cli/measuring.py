@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.arguments import Data, Json, ModelsDir, Votes, read_data
+from mien.cli.arguments import Data, Json, Labels, ModelsDir, Votes, read_data
 from mien.cli.console import bar, fail, new_table, notice, out, say
 from mien.errors import ConfigError, DatasetError
 
@@ -28,7 +28,7 @@ def evaluate(
     votes: Votes = None,
     split: Annotated[str, typer.Option(help="train, valid (PublicTest) or test (PrivateTest).")] = "test",
     views: Annotated[str, typer.Option(help="Of single, flip, tencrop.", metavar="VIEW,…")] = "single,flip",
-    labels: Annotated[str | None, typer.Option(help="Label set, for models that have two.")] = None,
+    labels: Labels = None,
     to: Annotated[
         Path | None, typer.Option("--out", help="Folder of the report; reports/MODEL-DATA-SPLIT if not given.")
     ] = None,
@@ -122,7 +122,7 @@ def compare(
     votes: Votes = None,
     split: Annotated[str, typer.Option(help="train, valid (PublicTest) or test (PrivateTest).")] = "valid",
     view: Annotated[str, typer.Option(help="single, flip or tencrop.")] = "single",
-    labels: Annotated[str | None, typer.Option(help="Label set, for models that have two.")] = None,
+    labels: Labels = None,
     to: Annotated[
         Path | None, typer.Option("--out", help="Folder to write to; reports/A-B-DATA-SPLIT if not given.")
     ] = None,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from mien.cli.arguments import Json, ModelsDir
+from mien.cli.arguments import Detector, Json, Labels, MinConfidence, MinScore, Model, ModelsDir, Top
 from mien.cli.console import bar, escaped, extra, fail, new_table, out, say, tracked
 from mien.errors import ConfigError, InputError, OutputError, UnknownModel
 
@@ -31,14 +31,12 @@ def predict(
     csv: Annotated[Path | None, typer.Option(help="Write one row a face.", metavar="FILE")] = None,
     jsonl: Annotated[Path | None, typer.Option(help="Write one line a picture or frame.", metavar="FILE")] = None,
     as_json: Json = False,
-    model: Annotated[str, typer.Option(help="Name from `mien models`, or an .onnx file.")] = "base",
-    labels: Annotated[str | None, typer.Option(help="Label set, for models that have two.")] = None,
-    detector: Annotated[str, typer.Option(help="haar, yunet, whole, …; an unknown name lists them all.")] = "haar",
-    min_score: Annotated[float | None, typer.Option(help="Leave out faces the detector is less sure of.")] = None,
-    min_confidence: Annotated[
-        float, typer.Option(help="Answer 'uncertain' where no expression is as probable as this.")
-    ] = 0.0,
-    top: Annotated[int, typer.Option(min=1, help="How many expressions to show for each face.")] = 1,
+    model: Model = "base",
+    labels: Labels = None,
+    detector: Detector = "haar",
+    min_score: MinScore = None,
+    min_confidence: MinConfidence = 0.0,
+    top: Top = 1,
     glob: Annotated[str | None, typer.Option(help="Which files of a folder, e.g. '*.jpg'.")] = None,
     models_dir: ModelsDir = None,
 ) -> None:
@@ -91,9 +89,9 @@ def explain(
     photo: Annotated[Path, typer.Argument(help="A picture with faces.")],
     to: Annotated[Path, typer.Option("--out", help="Folder of PHOTO-explained.png.", metavar="DIR")] = Path(),
     label: Annotated[str | None, typer.Option(help="What to explain; each face's own label if not given.")] = None,
-    model: Annotated[str, typer.Option(help="Name from `mien models`, or an .onnx file.")] = "base",
-    labels: Annotated[str | None, typer.Option(help="Label set, for models that have two.")] = None,
-    detector: Annotated[str, typer.Option(help="haar, yunet, whole, …; an unknown name lists them all.")] = "haar",
+    model: Model = "base",
+    labels: Labels = None,
+    detector: Detector = "haar",
     models_dir: ModelsDir = None,
 ) -> None:
     """Draw which parts of each face its expression rests on.
@@ -138,20 +136,18 @@ def live(
     video: Annotated[Path | None, typer.Option(help="Write an annotated video while it runs.", metavar="FILE")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write a row a face while it runs.", metavar="FILE")] = None,
     jsonl: Annotated[Path | None, typer.Option(help="Write a line a frame while it runs.", metavar="FILE")] = None,
-    model: Annotated[str, typer.Option(help="Name from `mien models`, or an .onnx file.")] = "base",
-    labels: Annotated[str | None, typer.Option(help="Label set, for models that have two.")] = None,
-    detector: Annotated[str, typer.Option(help="haar, yunet, whole, …; an unknown name lists them all.")] = "haar",
-    min_score: Annotated[float | None, typer.Option(help="Leave out faces the detector is less sure of.")] = None,
-    min_confidence: Annotated[
-        float, typer.Option(help="Answer 'uncertain' where no expression is as probable as this.")
-    ] = 0.0,
+    model: Model = "base",
+    labels: Labels = None,
+    detector: Detector = "haar",
+    min_score: MinScore = None,
+    min_confidence: MinConfidence = 0.0,
     half_life: Annotated[
         float, typer.Option(min=0, help="Seconds after which what a face showed counts half; 0 doesn't smooth.")
     ] = 0.3,
     temporal: Annotated[
         bool, typer.Option("--temporal", help="Follow faces by the temporal model of the classifier, not by smoothing.")
     ] = False,
-    top: Annotated[int, typer.Option(min=1, help="How many expressions to show for each face.")] = 1,
+    top: Top = 1,
     models_dir: ModelsDir = None,
 ) -> None:
     """See a camera's faces and their expressions live, and record them.
