@@ -7,8 +7,6 @@ says how well a model does on a face it has never seen is to hold out a whole ch
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 import warnings
 import zipfile
@@ -18,7 +16,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from mien.data.dataset import SPLITS, Dataset, Split
-from mien.data.folders import MOST_BYTES, Picture, decode, decode_all, is_picture, name_of, opened
+from mien.data.folders import MOST_BYTES, Picture, decode, decode_all, drawn, is_picture, name_of, opened
 from mien.errors import DatasetError
 from mien.labels import FER2013
 
@@ -128,6 +126,5 @@ def _split(name: str, character: str, hold_out: Sequence[str], valid: Sequence[s
         return "valid"
     test = 0.0 if hold_out else TEST
     held = 0.0 if valid else VALID * (1 - test)
-    own = "/".join(PurePosixPath(name).parts[-2:])
-    draw = int.from_bytes(hashlib.blake2b(os.fsencode(own), digest_size=8).digest(), "big") / 2**64
+    draw = drawn(name)
     return "test" if draw < test else "valid" if draw < test + held else "train"

@@ -162,13 +162,18 @@ def hold_out(pictures: list[Picture]) -> list[Picture]:
 
 
 def _drawn_split(picture: Picture, missing: list[Split]) -> Split:
-    """Draw a split by the hash of class folder and name, which no other file touches."""
-    own = "/".join(PurePosixPath(picture.name).parts[-2:])
-    draw = int.from_bytes(hashlib.blake2b(os.fsencode(own), digest_size=8).digest(), "big") / 2**64
+    """Draw a split by class folder and name, which no other file touches."""
+    draw = drawn(picture.name)
     for i, split in enumerate(missing, start=1):
         if draw < i * HELD_OUT:
             return split
     return "train"
+
+
+def drawn(name: str) -> float:
+    """Return a number from [0, 1) for a file, always the same: by the hash of its name and its folder's."""
+    own = "/".join(PurePosixPath(name).parts[-2:])
+    return int.from_bytes(hashlib.blake2b(os.fsencode(own), digest_size=8).digest(), "big") / 2**64
 
 
 def decode_all(
