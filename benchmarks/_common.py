@@ -62,9 +62,9 @@ def report(
         out: The JSON file; None for none.
         extra: What else a reader must know, e.g. thread counts.
     """
-    from mien import machine  # not before the children of startup.py ran: see there
+    from mien.machine.facts import git_commit, machine_facts  # not before the children of startup.py ran: see there
 
-    where = {**machine.facts(), **extra, "commit": machine.git_commit()}
+    where = {**machine_facts(), **extra, "commit": git_commit()}
     print(f"## {title}\n")
     for table in tables:
         print(f"{table}\n")

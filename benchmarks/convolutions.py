@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from _common import arguments, markdown, report
-from mien.models.blocks import Convolution
+from mien.nets.blocks import Convolution
 
 SHAPES = ((160, 320, 2), (320, 320, 1))  # channels, width, stride
 SIDES = {32: 8, 40: 10, 48: 12}  # size of a picture -> side of the maps that the stride then halves

@@ -19,15 +19,15 @@ import numpy as np
 import numpy.typing as npt
 
 from _common import arguments, markdown, report
-from mien.bench import local_yunet, threads
 from mien.data.dataset import Dataset
 from mien.data.readers import data_path, read_dataset
 from mien.errors import MienError
+from mien.machine.bench import local_yunet, threads
+from mien.models.classifier import OnnxClassifier, load_classifier
+from mien.pixels import to_rgb
 from mien.structures import Box, Face, ImageArray, IntArray
-from mien.vision.classify import OnnxClassifier, load_classifier
 from mien.vision.crop import crop_faces
 from mien.vision.detect import YUNET_FILE, FaceDetector, HaarDetector, YuNetDetector
-from mien.vision.preprocess import to_rgb
 
 POINTS = ("right eye", "left eye", "nose", "right mouth corner", "left mouth corner")
 BORDERS = {"replicate": cv2.BORDER_REPLICATE, "grey": cv2.BORDER_CONSTANT}

@@ -19,14 +19,13 @@ import cv2
 import numpy as np
 
 from _common import arguments, markdown, report
-from mien.bench import threads
 from mien.data.audit import THRESHOLD, Audit, audit
 from mien.data.dataset import Dataset
 from mien.data.readers import data_path, read_dataset
 from mien.errors import MienError
-from mien.sinks import write_picture
+from mien.machine.bench import threads
+from mien.pixels import resize, to_grey, write_picture
 from mien.structures import ImageArray, IntArray
-from mien.vision.preprocess import resize, to_grey
 
 Alteration = Callable[[ImageArray, np.random.Generator], ImageArray]  # of a grey picture (H, W), H = W
 CELL, COLUMNS, SHOWN = 96, 6, 30

@@ -20,13 +20,13 @@ from pathlib import Path
 import numpy as np
 
 from _common import arguments, markdown, report
-from mien.config import load_recipe
-from mien.data.cartoons import CHARACTERS, draw_cartoons
+from mien.cartoons.characters import CHARACTERS, draw_cartoons
 from mien.data.dataset import Dataset
 from mien.data.readers import data_path, read_dataset
 from mien.errors import MienError
 from mien.labels import FER2013, LabelSet
 from mien.training import fit
+from mien.training.recipe import load_recipe
 
 WAYS: dict[str, tuple[str, Mapping[str, object]]] = {
     "finetune": ("`finetune`", {}),

@@ -12,9 +12,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from _common import PHOTO, Target, arguments, existing, markdown, report, target_data, target_table
-from mien.bench import ONE_THREAD, BenchResult, bench, seeing, threads
 from mien.errors import MienError
-from mien.sources import read_picture
+from mien.machine.bench import ONE_THREAD, BenchResult, bench, seeing, threads
+from mien.sources.pictures import read_picture
 
 FACE_MS, PHOTO_MS = 5, 40
 

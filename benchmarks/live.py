@@ -29,18 +29,18 @@ import cv2
 import numpy as np
 
 from _common import PHOTO, Target, arguments, existing, markdown, report, target_data, target_table
-from mien import machine
-from mien.bench import HEIGHT, WIDTH, fit_picture, local_yunet, threads
-from mien.camera import Camera
+from mien.drawing.faces import draw
 from mien.errors import MienError
 from mien.live import Live
+from mien.machine.bench import HEIGHT, WIDTH, fit_picture, local_yunet, threads
+from mien.machine.facts import git_commit, machine_facts
+from mien.models.classifier import ExpressionClassifier, load_classifier
 from mien.recognizer import Recognizer
-from mien.recording import Recorder
-from mien.sources import read_picture
+from mien.sinks.recorder import Recorder
+from mien.sources.camera import Camera
+from mien.sources.pictures import read_picture
 from mien.structures import Frame, ImageArray
-from mien.vision.classify import ExpressionClassifier, load_classifier
 from mien.vision.detect import YUNET_FILE, FaceDetector, HaarDetector, YuNetDetector
-from mien.vision.draw import draw
 
 CORES = 2
 CAMERA_FPS = 30
@@ -143,7 +143,7 @@ def main() -> None:
         sys.exit(str(error))
     results |= {"model": classifier.spec.name, "targets": target_data(targets)}
     if options.json:
-        where = {**machine.facts(), **threads(), "commit": machine.git_commit()}
+        where = {**machine_facts(), **threads(), "commit": git_commit()}
         print(json.dumps({"machine": where, **results}, indent=2))
     else:
         title += f", model {classifier.spec.name}"

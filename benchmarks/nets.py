@@ -20,15 +20,15 @@ import numpy as np
 import torch
 
 from _common import arguments, markdown, report
-from mien.bench import BATCH, threads, timing
-from mien.config import TrainConfig, load_recipe, recipe_names
 from mien.labels import FER2013
-from mien.models.cost import Cost, cost_of
-from mien.models.export import export
-from mien.models.nets import NETS, build_net
+from mien.machine.bench import BATCH, threads, timing
+from mien.models.classifier import OnnxClassifier
 from mien.models.spec import Head, ModelSpec
-from mien.training.environment import fastest_precision
-from mien.vision.classify import OnnxClassifier
+from mien.nets.cost import Cost, cost_of
+from mien.nets.export import export
+from mien.nets.nets import NETS, build_net
+from mien.training.precision import fastest_precision
+from mien.training.recipe import TrainConfig, load_recipe, recipe_names
 from training import bare_seconds
 
 BASE = "base"

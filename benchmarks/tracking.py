@@ -20,13 +20,15 @@ import cv2
 import numpy as np
 
 from _common import PHOTO, Target, arguments, existing, markdown, report, target_data, target_table
-from mien.bench import local_yunet
 from mien.errors import MienError
 from mien.live import Live, Sight
+from mien.machine.bench import local_yunet
+from mien.models.classifier import ExpressionClassifier, load_classifier
 from mien.recognizer import Recognizer
-from mien.sources import frames, list_files, read_picture
+from mien.sources.frames import frames
+from mien.sources.paths import list_files
+from mien.sources.pictures import read_picture
 from mien.structures import Expression, Face, Frame, ImageArray
-from mien.vision.classify import ExpressionClassifier, load_classifier
 from mien.vision.detect import YUNET_FILE, FaceDetector, HaarDetector, YuNetDetector
 from mien.vision.track import Tracker
 

@@ -22,12 +22,12 @@ import torch
 from torch.nn import functional as F
 
 from _common import Target, arguments, markdown, report, target_data, target_table
-from mien.config import Stage, TrainConfig, load_recipe, recipe_names
 from mien.data.dataset import Dataset
 from mien.labels import FER2013
-from mien.models.nets import build_net
+from mien.nets.nets import build_net
 from mien.training import fit
-from mien.training.environment import fastest_precision
+from mien.training.precision import fastest_precision
+from mien.training.recipe import Stage, TrainConfig, load_recipe, recipe_names
 
 RATIO = 0.95
 TRAIN_PICTURES = 28_709  # FER2013 Training: what an epoch, and so a checkpoint, is counted against

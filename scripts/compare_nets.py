@@ -17,21 +17,23 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from mien import machine
-from mien.bench import BATCH, timing
-from mien.config import TrainConfig
 from mien.data.dataset import Dataset
 from mien.data.readers import data_path, read_dataset
 from mien.errors import MienError, ModelError
-from mien.evaluation.compare import SIGNIFICANT, Comparison, compare, holm, p_text
+from mien.evaluation.compare import SIGNIFICANT, Comparison, compare, holm
 from mien.evaluation.evaluate import Accuracy, Evaluation, evaluate
-from mien.evaluation.report import made_folder, split_name, table, write_text
-from mien.models.cost import Cost, cost_of
-from mien.models.nets import NETS, build_net
+from mien.files import make_folder, write_text
+from mien.machine.bench import BATCH, timing
+from mien.machine.facts import git_commit, machine_facts
+from mien.models.classifier import OnnxClassifier
 from mien.models.spec import ModelSpec
+from mien.nets.cost import Cost, cost_of
+from mien.nets.nets import NETS, build_net
+from mien.reports.comparison import p_text
+from mien.reports.tables import split_name, table
 from mien.training.finish import export_run
 from mien.training.fit import CONFIG
-from mien.vision.classify import OnnxClassifier
+from mien.training.recipe import TrainConfig
 
 ROOT = Path(__file__).parent.parent
 VIEWS = ("single", "flip")
@@ -84,7 +86,7 @@ def main() -> None:
     try:
         dataset = read_dataset(data_path(options.data))
         rows = rows_of([model_of(run, dataset) for run in options.runs], dataset)
-        made_folder(options.out.parent)
+        make_folder(options.out.parent)
         figures = {"machine": where(), "data": dataset.fingerprint, "nets": [plain(row) for row in rows]}
         write_text(options.out.with_suffix(".json"), json.dumps(figures, indent=2) + "\n")
         write_text(options.out, page_of(rows, dataset))
@@ -234,7 +236,7 @@ def plain(row: Row) -> dict[str, object]:
 
 
 def where() -> dict[str, object]:
-    return {**machine.facts(), "commit": machine.git_commit()}
+    return {**machine_facts(), "commit": git_commit()}
 
 
 if __name__ == "__main__":

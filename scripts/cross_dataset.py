@@ -22,19 +22,13 @@ from mien.data.dataset import Dataset, Split
 from mien.data.readers import data_path, read_dataset
 from mien.errors import MienError
 from mien.evaluation.evaluate import Evaluation, evaluate
-from mien.evaluation.report import (
-    MATRIX_NOTE,
-    MATRIX_TITLE,
-    Metrics,
-    chance,
-    draw_matrix,
-    matrix_table,
-    to_metrics,
-    write_text,
-)
+from mien.files import write_text
+from mien.models.classifier import OnnxClassifier, load_classifier
 from mien.models.spec import ModelSpec
-from mien.models.zoo import list_models
-from mien.vision.classify import OnnxClassifier, load_classifier
+from mien.models.store import list_models
+from mien.reports.figures import Metrics, chance, to_metrics
+from mien.reports.report import MATRIX_NOTE, MATRIX_TITLE, draw_matrix
+from mien.reports.tables import matrix_table
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "docs" / "reports"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from mien.data.prepare import prepare
+from mien.data.prepared import prepare
 from mien.data.synthetic import draw_faces
 
 

@@ -19,15 +19,17 @@ from pathlib import Path
 
 from mien.data.audit import read_audit
 from mien.data.readers import data_path, read_dataset
-from mien.evaluation.card import MEASURED, released_card
 from mien.evaluation.evaluate import evaluate
-from mien.evaluation.plots import curves
-from mien.evaluation.report import read_metrics, write_report
-from mien.models.zoo import read_spec, shipped_dir, write_with_spec
+from mien.models.classifier import OnnxClassifier
+from mien.models.onnx_file import read_spec, write_with_spec
+from mien.models.store import shipped_dir
+from mien.reports.card import MEASURED, released_card
+from mien.reports.figures import read_metrics
+from mien.reports.plots import curves
+from mien.reports.report import write_report
 from mien.training.finish import export_run
 from mien.training.fit import METRICS, read_run
 from mien.training.fit import read_metrics as read_rows
-from mien.vision.classify import OnnxClassifier
 
 ROOT = Path(__file__).parent.parent
 MAX_BYTES = 12_000_000  # of a file in the wheel

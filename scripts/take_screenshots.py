@@ -23,8 +23,8 @@ from PIL import ImageGrab
 from mien.app.look import open_root
 from mien.app.settings import Settings
 from mien.app.window import Window
-from mien.sinks import VideoSink
-from mien.sources import read_picture
+from mien.sinks.videos import VideoSink
+from mien.sources.pictures import read_picture
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 SIZE = (1024, 700)

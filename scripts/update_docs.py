@@ -15,12 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.data.audit_report import Figures, findings
-from mien.evaluation.card import CURVES_NOTE, released_card
 from mien.evaluation.metrics import per_class, wilson_interval
-from mien.evaluation.report import Metrics, read_metrics, split_name, table
 from mien.models.spec import ModelSpec
-from mien.models.zoo import Model, list_models, shipped_dir
+from mien.models.store import Model, list_models, shipped_dir
+from mien.reports.audit import Figures, findings
+from mien.reports.card import CURVES_NOTE, released_card
+from mien.reports.figures import Metrics, read_metrics
+from mien.reports.tables import split_name, table
 from mien.structures import IntArray
 
 ROOT = Path(__file__).parent.parent

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mien.data.prepare import prepare
+from evaluations import evaluation, pixel_reader, written  # noqa: F401  # fixtures
+from mien.data.prepared import prepare
 from mien.data.readers import data_path
 from mien.data.synthetic import draw_faces
 from mien.errors import DatasetError
@@ -30,8 +31,8 @@ def fer2013_path() -> Path:
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return an ONNX model of ours with random weights and two heads."""
     torch = pytest.importorskip("torch")
-    from mien.models.export import export
-    from mien.models.nets import build_net
+    from mien.nets.export import export
+    from mien.nets.nets import build_net
 
     torch.manual_seed(0)
     spec = ModelSpec(
@@ -50,8 +51,9 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_temporal(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a temporal model with random weights that belongs to `tiny_model`."""
     torch = pytest.importorskip("torch")
-    from mien.training.temporal import TemporalConfig, TemporalNet, export_temporal
-    from mien.vision.classify import OnnxClassifier
+    from mien.models.classifier import OnnxClassifier
+    from mien.nets.temporal import TemporalNet
+    from mien.training.temporal import TemporalConfig, export_temporal
 
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("temporal") / "tiny-temporal.onnx"

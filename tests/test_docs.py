@@ -14,10 +14,11 @@ import pytest
 import typer.main
 
 from mien import cli
-from mien.config import TrainConfig, from_dict, load_recipe, parse_override, tomllib
 from mien.labels import FER2013, FERPLUS
 from mien.models.spec import Head, ModelSpec, Preprocess
-from mien.models.zoo import Model, list_models, shipped_dir
+from mien.models.store import Model, list_models, shipped_dir
+from mien.settings import from_dict, parse_override, tomllib
+from mien.training.recipe import TrainConfig, load_recipe
 from mien.vision.detect import DETECTORS
 
 ROOT = Path(__file__).parent.parent

@@ -1,11 +1,17 @@
 """Importing mien is quick: what is heavy loads where it is needed."""
 
+import importlib
+import inspect
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import mien
+
+PACKAGE = Path(mien.__file__).parent
 
 HEAVY = ("torch", "matplotlib", "tkinter", "onnx", "lightning_fabric", "sklearn", "safetensors", "h5py", "keras")
 
@@ -25,3 +31,25 @@ def test_recognising_leaves_no_trace_in_the_home_folder(tmp_path: Path) -> None:
     }
     subprocess.run([sys.executable, "-c", code], check=True, env=kept | {"HOME": str(tmp_path)})
     assert list(tmp_path.rglob("*")) == []
+
+
+PACKAGES = ["mien", *sorted(f"mien.{path.parent.name}" for path in PACKAGE.glob("*/__init__.pyi"))]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_public_names_are_there_and_explain_themselves(package: str) -> None:
+    if package in ("mien.nets", "mien.training"):
+        pytest.importorskip("torch")
+    module = importlib.import_module(package)
+    assert list(module.__all__) == sorted(module.__all__)
+    for name in module.__all__:
+        thing = getattr(module, name)
+        if inspect.isclass(thing) or inspect.isroutine(thing):
+            assert inspect.getdoc(thing), f"{package}.{name} has no docstring"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_importing_a_package_imports_none_of_its_modules(package: str) -> None:
+    code = f"import sys, {package}; print(*[name for name in sys.modules if name.startswith('mien.')])"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ([] if package == "mien" else [package])

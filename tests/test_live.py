@@ -11,10 +11,11 @@ from mien.errors import ConfigError, InputError, ModelError
 from mien.labels import FER2013, FERPLUS, LabelSet
 from mien.live import Live, Sight
 from mien.models.spec import Head, ModelSpec, Preprocess
+from mien.models.temporal import TemporalModel
 from mien.recognizer import Recognizer
-from mien.sources import frames
+from mien.sources.frames import frames
 from mien.structures import Box, Face, FloatArray, Frame, ImageArray
-from mien.vision.temporal import Follower, TemporalModel
+from mien.vision.smooth import Follower
 from mien.vision.track import Tracker
 
 ASTRONAUT = Path(__file__).parent.parent / "docs" / "images" / "astronaut.png"

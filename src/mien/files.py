@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Files: written whole or not at all, folders made, paths printable on any terminal."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain, count
 from pathlib import Path
 
 from mien.errors import OutputError
@@ -55,3 +56,35 @@ def _allow_as_umask_says(path: Path) -> None:
 def _output_error(path: Path, error: OSError) -> OutputError:
     reason = error.strerror or str(error)
     return OutputError(f"cannot write '{path}': {reason}; choose another place or make room there")
+
+
+def unused(path: Path) -> Path:
+    """Return the path, or where there is such a file the first of path-2, path-3 … that is none."""
+    others = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
+    return next(other for other in chain([path], others) if not os.path.exists(other))
+
+
+def make_folder(path: str | Path) -> Path:
+    """Make a folder and its missing parents; return its path.
+
+    Raises:
+        OutputError: It cannot be made.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make folder '{folder}': {error.strerror}; choose another place") from error
+    return folder
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text, whole or not at all, as UTF-8 with plain line ends."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def printable(path: Path) -> str:
+    """Return a path as text that every terminal and file takes, also where its bytes are not UTF-8."""
+    text = str(path).encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= 200 else f"{text[:120]}…{text[-70:]}"

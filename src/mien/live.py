@@ -10,8 +10,8 @@ from time import perf_counter
 from mien.errors import ConfigError
 from mien.recognizer import Recognizer
 from mien.structures import Expression, Face, Frame
-from mien.vision.temporal import Follower
-from mien.vision.track import Smoother, Tracker
+from mien.vision.smooth import Follower, Smoother
+from mien.vision.track import Tracker
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,17 +12,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from mien.config import TrainConfig, load_recipe
 from mien.data.audit import Selection
 from mien.data.dataset import Dataset
 from mien.errors import MissingExtra
 from mien.evaluation.evaluate import Evaluation
-from mien.evaluation.plots import curves as draw_curves
-from mien.evaluation.plots import draw_confusion
-from mien.evaluation.report import title_of, to_metrics, views_table
-from mien.sinks import write_picture
+from mien.models.classifier import OnnxClassifier
+from mien.pixels import write_picture
+from mien.reports.figures import to_metrics
+from mien.reports.plots import curves as draw_curves
+from mien.reports.plots import draw_confusion
+from mien.reports.tables import title_of, views_table
 from mien.structures import ImageArray
-from mien.vision.classify import OnnxClassifier
+from mien.training.recipe import TrainConfig, load_recipe
 
 if TYPE_CHECKING:
     from mien.training.fit import Reporter

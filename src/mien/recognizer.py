@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from mien.errors import ConfigError, InputError
+from mien.models.classifier import ExpressionClassifier, load_classifier, predict_heads
+from mien.models.temporal import TemporalModel
 from mien.structures import Expression, Face, FloatArray, Frame, ImageArray, Prediction
-from mien.vision.classify import ExpressionClassifier, load_classifier, predict_heads
 from mien.vision.crop import crop_faces
 from mien.vision.detect import FaceDetector, load_detector
-from mien.vision.temporal import TemporalModel
 
 
 class Recognizer:

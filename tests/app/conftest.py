@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mien.sinks import VideoSink
-from mien.sources import read_picture
+from mien.sinks.videos import VideoSink
+from mien.sources.pictures import read_picture
 
 ASTRONAUT = Path(__file__).parents[2] / "docs" / "images" / "astronaut.png"
 SCREEN = "1280x900x24"

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from hands import press, until
-from mien.camera import Camera
 from mien.recognizer import Recognizer
-from mien.recording import Recorder
+from mien.sinks.recorder import Recorder
+from mien.sources.camera import Camera
 from mien.vision.detect import WholeImage
 
 

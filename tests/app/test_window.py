@@ -19,8 +19,8 @@ from keras_files import save_linear
 from mien.app.converting import PIXELS, label_orders
 from mien.app.settings import Settings, load_settings, save_settings
 from mien.labels import FER2013
-from mien.models.zoo import read_spec
-from mien.sources import read_picture
+from mien.models.onnx_file import read_spec
+from mien.sources.pictures import read_picture
 
 pytestmark = pytest.mark.usefixtures("display")
 
@@ -293,7 +293,7 @@ class TestKerasModels:
         self, window: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         save_linear(tmp_path / "models" / "net.h5")
-        for name in ("mien.models.convert", "mien.models.keras_file"):
+        for name in ("mien.convert.keras", "mien.convert.keras_file"):
             monkeypatch.delitem(sys.modules, name, raising=False)
             monkeypatch.delattr(name, raising=False)
         monkeypatch.setitem(sys.modules, "h5py", None)
@@ -305,7 +305,7 @@ class TestKerasModels:
 
 
 def test_every_normalisation_can_be_said_in_the_window() -> None:
-    convert = pytest.importorskip("mien.models.convert", reason="needs the extra: pip install 'mien[keras]'")
+    convert = pytest.importorskip("mien.convert.keras", reason="needs the extra: pip install 'mien[keras]'")
     assert list(PIXELS) == list(convert.NORMALIZATIONS)
 
 

@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 
 from clips import write_video
-from mien import camera as camera_module
 from mien.app.worker import Worker, fit
-from mien.camera import Camera
 from mien.errors import ConfigError, UnknownModel
 from mien.labels import FER2013, FERPLUS, LabelSet
 from mien.models.spec import Head, ModelSpec, Preprocess
 from mien.recognizer import Recognizer
-from mien.recording import Recorder
-from mien.sources import frame_count, frames
+from mien.sinks.recorder import Recorder
+from mien.sources import camera as camera_module
+from mien.sources.camera import Camera
+from mien.sources.frames import frame_count, frames
 from mien.structures import Box, Face, FloatArray, ImageArray
 
 PATIENCE = 30.0  # seconds that nothing here needs, unless it hangs

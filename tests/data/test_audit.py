@@ -25,13 +25,13 @@ from mien.data.audit import (
     select_training,
     sizes,
 )
-from mien.data.audit_report import example_sheet, figures, findings, write_audit
 from mien.data.dataset import Dataset
 from mien.data.near import Pairs, near_pairs
-from mien.data.prepare import prepare
+from mien.data.prepared import prepare
 from mien.data.readers import read_dataset
 from mien.data.synthetic import draw_faces
 from mien.errors import ConfigError, DatasetError, OutputError
+from mien.reports.audit import example_sheet, figures, findings, write_audit
 from mien.structures import ImageArray
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -14,7 +14,7 @@ import pytest
 from commands import run
 from mien.data import ferg, folders
 from mien.data.dataset import SPLITS, Dataset
-from mien.data.prepare import prepare
+from mien.data.prepared import prepare
 from mien.data.readers import read_dataset
 from mien.data.synthetic import draw_faces
 from mien.errors import DatasetError

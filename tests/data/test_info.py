@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from mien.data.dataset import Dataset
-from mien.data.info import CELL, info, sample_sheet
+from mien.data.info import info, sample_sheet
+from mien.drawing.sheets import CELL
 from mien.labels import LabelSet
 
 

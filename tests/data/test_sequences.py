@@ -9,14 +9,15 @@ import cv2
 import numpy as np
 import pytest
 
+from mien.cartoons.characters import CHARACTERS
+from mien.cartoons.sequences import drawn_sequences
 from mien.data import sequences
-from mien.data.cartoons import CHARACTERS
 from mien.data.dataset import Dataset
-from mien.data.sequences import RATES, SECONDS, FaceSequence, drawn_sequences, moving_stills, read_clips
+from mien.data.sequences import RATES, SECONDS, FaceSequence, moving_stills, read_clips
 from mien.data.synthetic import draw_faces
 from mien.errors import ConfigError, DatasetError
 from mien.labels import FER2013
-from mien.sinks import VideoSink
+from mien.sinks.videos import VideoSink
 from mien.structures import Box, Face, ImageArray
 from mien.vision.detect import WholeImage
 
@@ -64,12 +65,12 @@ def test_drawn_faces_begin_neutral_and_labels_change_now_and_then() -> None:
 
 def test_the_label_is_that_of_the_hold_that_is_nearer() -> None:
     times = np.arange(0, 8, 0.1)
-    hold, share = sequences._holds(times, np.random.default_rng(0), stay=(0.8, 0.8), change=(0.4, 0.4))
+    hold, share = sequences.holds(times, np.random.default_rng(0), stay=(0.8, 0.8), change=(0.4, 0.4))
     way = hold + share
     assert (np.diff(way) >= -1e-9).all()
     np.testing.assert_allclose(way[times < 0.75], 0)
     np.testing.assert_allclose(np.interp([1.0, 1.2], times, way), [0.5, 1.0], atol=1e-6)  # left at 0.8, there at 1.2
-    cut, _ = sequences._holds(times, np.random.default_rng(0), stay=(0.8, 0.8), change=(-1, -1))
+    cut, _ = sequences.holds(times, np.random.default_rng(0), stay=(0.8, 0.8), change=(-1, -1))
     np.testing.assert_array_equal(cut[:20], np.arange(20) // 8 - (np.arange(20) % 8 == 0) * (np.arange(20) > 0))
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from mien.evaluation.calibration import COLDEST, HOTTEST, fit_temperature
 from mien.evaluation.metrics import ece, nll
-from mien.vision.classify import softmax
+from mien.models.classifier import softmax
 
 
 def drawn(seed: int, *, n: int, temperature: float = 1.0):

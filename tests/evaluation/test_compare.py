@@ -8,21 +8,13 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from mien.errors import ConfigError, OutputError
-from mien.evaluation.compare import (
-    compare,
-    comparison_markdown,
-    holm,
-    mcnemar,
-    paired_interval,
-    to_plain,
-    verdict,
-    write_comparison,
-)
+from mien.evaluation.compare import compare, holm, mcnemar, paired_interval
 from mien.evaluation.evaluate import evaluate
 from mien.evaluation.metrics import wilson_interval
-from mien.evaluation.sheets import differences_sheet
 from mien.labels import FER2013, FERPLUS
-from mien.sources import read_picture
+from mien.reports.comparison import comparison_markdown, to_plain, verdict, write_comparison
+from mien.reports.sheets import differences_sheet
+from mien.sources.pictures import read_picture
 
 HAPPY, SAD = FER2013.index("happy"), FER2013.index("sad")
 counts = st.integers(0, 80)

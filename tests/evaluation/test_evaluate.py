@@ -5,10 +5,11 @@ import pytest
 
 from mien.data.dataset import Dataset
 from mien.errors import ConfigError, DatasetError, ModelError
-from mien.evaluation.evaluate import CORNERS, cropped, evaluate, labelled_for
+from mien.evaluation.evaluate import evaluate, labelled_for
 from mien.evaluation.metrics import ece, nll
+from mien.evaluation.views import CORNERS, cropped
 from mien.labels import FER2013, FERPLUS, LabelSet
-from mien.vision.classify import softmax
+from mien.models.classifier import softmax
 
 ANGRY, DISGUST, FEAR, HAPPY, SAD, SURPRISE, NEUTRAL = range(7)
 

@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from mien.config import Stage, TrainConfig
 from mien.data.audit import Selection
 from mien.data.synthetic import draw_faces
 from mien.errors import ConfigError, OutputError, RunError
 from mien.evaluation.calibration import fit_temperature
 from mien.labels import FER2013, FERPLUS
-from mien.models.nets import build_net, normalize
+from mien.models.onnx_file import read_spec
 from mien.models.spec import Head, ModelSpec, Preprocess
-from mien.models.zoo import read_spec
+from mien.nets.nets import build_net, normalize
 from mien.training.checkpoint import load_average
 from mien.training.finish import _temperature, export_run, settle_norms
 from mien.training.fit import CHECKPOINT, start
+from mien.training.recipe import Stage, TrainConfig
 
 FACES = draw_faces(300, seed=0, size=24)
 SPEC = ModelSpec(name="tiny", arch="tiny", heads=(Head(FER2013),), preprocess=Preprocess(size=24))

@@ -14,16 +14,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mien.config import Precision, Stage, TrainConfig
 from mien.data.audit import Selection
 from mien.data.dataset import Dataset
 from mien.data.synthetic import draw_faces
 from mien.errors import ConfigError, DatasetError, ModelError, OutputError, RunError
 from mien.labels import FERPLUS, LabelSet
-from mien.models.export import WithPixels
-from mien.models.nets import NETS, build_net
+from mien.models.classifier import OnnxClassifier
+from mien.models.onnx_file import read_spec
 from mien.models.spec import Preprocess
-from mien.models.zoo import read_spec
+from mien.nets.export import WithPixels
+from mien.nets.nets import NETS, build_net
 from mien.training.checkpoint import load_average
 from mien.training.finish import export_run
 from mien.training.fit import (
@@ -42,7 +42,7 @@ from mien.training.fit import (
     resume,
     start,
 )
-from mien.vision.classify import OnnxClassifier
+from mien.training.recipe import Precision, Stage, TrainConfig
 
 EPOCHS = 4
 

@@ -17,22 +17,23 @@ from mien.data.dataset import Dataset
 from mien.data.sequences import read_clips
 from mien.data.synthetic import draw_faces
 from mien.errors import ConfigError, DatasetError, OutputError
-from mien.evaluation.temporal import Following, SeenSequence, compare_smoothing, followed, measure, see, smoothed
+from mien.evaluation.following import Following, SeenSequence, compare_smoothing, followed, measure, see, smoothed
 from mien.labels import FER2013, LabelSet
-from mien.models.zoo import read_spec, shipped_dir
+from mien.models.classifier import OnnxClassifier, load_classifier
+from mien.models.onnx_file import read_spec
+from mien.models.store import shipped_dir
+from mien.models.temporal import TemporalModel
+from mien.nets.temporal import TemporalNet
 from mien.training import temporal
 from mien.training.temporal import (
     TemporalConfig,
-    TemporalNet,
     export_temporal,
     fit_temporal,
     step_difference,
     temporal_card,
     train_temporal,
 )
-from mien.vision.classify import OnnxClassifier, load_classifier
 from mien.vision.detect import WholeImage
-from mien.vision.temporal import TemporalModel
 
 ROOT = Path(__file__).parents[2]
 WIDTH = 15
@@ -120,7 +121,7 @@ def test_figures_of_a_small_case() -> None:
 
 def test_smoothing_to_compare_with_is_that_of_live_use() -> None:
     from mien.structures import Box, Expression, Face, Prediction
-    from mien.vision.track import Smoother
+    from mien.vision.smooth import Smoother
 
     (sequence,) = noisy(1, seed=3)
     smoother, face = Smoother(0.3), Face(Box(0, 0, 1, 1), 1.0, track_id=1)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mien.errors import ConfigError, ModelError
-from mien.sources import read_picture
+from mien.sources.pictures import read_picture
 from mien.structures import Box, Face, ImageArray
 from mien.vision import detect
 from mien.vision.detect import (

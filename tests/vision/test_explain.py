@@ -10,15 +10,16 @@ import cv2
 import numpy as np
 import pytest
 
+from mien.drawing.explanations import LINE, MARGIN, SIDE, draw_explanations
 from mien.errors import ConfigError, DatasetError
 from mien.labels import LabelSet
+from mien.models.classifier import OnnxClassifier, load_classifier
+from mien.models.preprocess import preprocess
 from mien.models.spec import Head, ModelSpec, Preprocess
-from mien.models.zoo import list_models
-from mien.sources import read_picture
+from mien.models.store import list_models
+from mien.sources.pictures import read_picture
 from mien.structures import FloatArray, ImageArray
-from mien.vision.classify import OnnxClassifier, load_classifier
-from mien.vision.explain import LINE, MARGIN, SIDE, Explanation, draw_explanations, explain, explain_faces
-from mien.vision.preprocess import preprocess
+from mien.vision.explain import Explanation, explain, explain_faces
 
 ASTRONAUT = Path(__file__).parent.parent.parent / "docs" / "images" / "astronaut.png"
 SIZE = 32

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from mien.errors import ConfigError, InputError
 from mien.labels import FER2013, FERPLUS, LabelSet
 from mien.structures import Box, Expression, Face, Prediction
-from mien.vision.track import Smoother, Tracker
+from mien.vision.smooth import Smoother
+from mien.vision.track import Tracker
 
 SIDE = 100.0
 POINTS = np.array([(30, 40), (70, 40), (50, 60), (35, 75), (65, 75)], np.float32)

@@ -12,7 +12,9 @@ from types import TracebackType
 
 from mien.app.look import COLOURS, to_photo
 from mien.app.worker import Shown, Worker, sentence
-from mien.sinks import make_folder, save_faces, write_picture
+from mien.files import make_folder
+from mien.pixels import write_picture
+from mien.sinks.annotated import save_faces
 from mien.structures import Expression, Frame, ImageArray
 
 POLL_MS = 15  # between looks at what the worker has ready

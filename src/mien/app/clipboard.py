@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlparse
 import numpy as np
 
 from mien.errors import InputError, MissingExtra
-from mien.sources import read_picture
+from mien.sources.pictures import read_picture
 from mien.structures import ImageArray
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from mien.errors import MissingExtra
 from mien.labels import LABEL_SETS
-from mien.models.zoo import user_dir
+from mien.models.store import user_dir
 
 if TYPE_CHECKING:
-    from mien.models.convert import Conversion, Findings
+    from mien.convert.keras import Conversion, Findings
 
 PIXELS = {  # of `models.convert.NORMALIZATIONS`, as docs/guides/keras.md has them
     "unit": "divided by 255, the usual",
@@ -113,11 +113,11 @@ def examine(path: Path) -> tuple[Findings, list[str]]:
         MissingExtra: h5py or onnx is not installed.
     """
     try:
-        from mien.models import convert
+        from mien.convert import keras
     except ModuleNotFoundError as error:
         raise MissingExtra(f"converting {path.name}", "keras") from error
-    findings = convert.examine(path)
-    return findings, convert.normalizations_for(findings.channels)
+    findings = keras.examine(path)
+    return findings, keras.normalizations_for(findings.channels)
 
 
 def convert_keras(path: Path, answers: Answers, models_dir: Path | None) -> Conversion:
@@ -126,7 +126,7 @@ def convert_keras(path: Path, answers: Answers, models_dir: Path | None) -> Conv
     Raises:
         ModelError, ConfigError, OutputError: As `models.convert.convert`.
     """
-    from mien.models.convert import convert
+    from mien.convert.keras import convert
 
     return convert(
         path,

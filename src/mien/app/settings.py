@@ -8,8 +8,7 @@ from pathlib import Path
 
 import platformdirs
 
-from mien.files import atomic_path
-from mien.sinks import make_folder
+from mien.files import atomic_path, make_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,11 +11,11 @@ from tkinter import ttk
 from mien.app.base import StreamWindow
 from mien.app.look import open_root, scale_of, set_theme
 from mien.app.worker import Shown
-from mien.camera import Camera
 from mien.errors import MienError
 from mien.labels import LabelSet
 from mien.recognizer import Recognizer
-from mien.recording import Recorder
+from mien.sinks.recorder import Recorder
+from mien.sources.camera import Camera
 
 SIZE, SMALLEST = (800, 660), (320, 280)  # pixels of a standard screen
 KEYS = "q quit · c save frame · f save faces · s statistics · m next model · space pause"

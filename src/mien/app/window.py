@@ -27,21 +27,23 @@ from mien.app.look import COLOURS, open_root, scale_of, set_theme
 from mien.app.panel import Panel
 from mien.app.settings import Settings, load_settings, save_settings, settings_path
 from mien.app.worker import Shown, fit
-from mien.camera import Camera
-from mien.devices import CameraInfo, list_cameras
+from mien.drawing.charts import bar_chart, timeline_chart
+from mien.drawing.faces import draw
+from mien.drawing.text import draw_text, to_ascii
 from mien.errors import InputError, MienError, OutputError
-from mien.models.zoo import Model, list_models
+from mien.models.store import Model, list_models
+from mien.pixels import write_picture
 from mien.recognizer import Recognizer
-from mien.sinks import write_picture
-from mien.sources import PICTURE_SUFFIXES, VIDEO_SUFFIXES, list_files, read_picture
+from mien.sources.camera import Camera
+from mien.sources.devices import CameraInfo, list_cameras
+from mien.sources.paths import PICTURE_SUFFIXES, VIDEO_SUFFIXES, list_files
+from mien.sources.pictures import read_picture
 from mien.structures import Expression, Frame, ImageArray
-from mien.vision.charts import bar_chart, timeline_chart
 from mien.vision.crop import crop_faces
 from mien.vision.detect import DETECTORS, load_detector
-from mien.vision.draw import draw, draw_text, to_ascii
 
 if TYPE_CHECKING:
-    from mien.models.convert import Conversion, Findings
+    from mien.convert.keras import Conversion, Findings
 
 HALF_LIFE = 0.3  # seconds, of the smoothing of a camera's probabilities
 REDRAW_MS = 120  # after the last change of the window's size

@@ -15,14 +15,14 @@ from typing import Protocol, TypeVar
 import cv2
 import numpy as np
 
-from mien.camera import Camera, CameraStatus
+from mien.drawing.faces import draw
 from mien.errors import ConfigError, MienError
 from mien.labels import LabelSet
 from mien.live import Live, Sight
 from mien.recognizer import Recognizer
-from mien.recording import Recorder
+from mien.sinks.recorder import Recorder
+from mien.sources.camera import Camera, CameraStatus
 from mien.structures import ImageArray
-from mien.vision.draw import draw
 
 T = TypeVar("T")
 

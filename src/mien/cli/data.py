@@ -32,7 +32,7 @@ def data_info(
     from dataclasses import asdict
 
     from mien.data.info import info, sample_sheet
-    from mien.sinks import write_picture
+    from mien.pixels import write_picture
 
     dataset, _ = read_data(path, votes)
     facts = info(dataset)
@@ -64,7 +64,7 @@ def data_prepare(
     Example: `mien data prepare fer2013.csv.gz fer2013.npz`, `mien data prepare FERG_DB_256 ferg.npz --hold-out malcolm`
     """
     from mien.data import ferg
-    from mien.data.prepare import prepare
+    from mien.data.prepared import prepare
     from mien.data.readers import data_path
 
     if hold_out is None and valid is None:
@@ -97,8 +97,8 @@ def data_draw(
 
     Example: `mien data draw cartoons --count 5000 --extras 20 --sheet cartoons.png`
     """
-    from mien.data.cartoons import CHARACTERS, cartoon_sheet, write_cartoons
-    from mien.sinks import write_picture
+    from mien.cartoons.characters import CHARACTERS, cartoon_sheet, write_cartoons
+    from mien.pixels import write_picture
 
     named = characters.split(",") if characters else CHARACTERS
     names = list(dict.fromkeys([*named, *(f"extra{i}" for i in range(1, extras + 1))]))
@@ -125,7 +125,7 @@ def data_audit(
     Example: `mien data audit fer2013.csv --out audits/fer2013`
     """
     from mien.data.audit import audit
-    from mien.data.audit_report import figures, write_audit
+    from mien.reports.audit import figures, write_audit
 
     dataset, _ = read_data(path, votes)
     with bar("comparing") as progress:

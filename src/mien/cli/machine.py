@@ -27,8 +27,8 @@ def bench_command(
     """
     from dataclasses import asdict
 
-    from mien.bench import bench
-    from mien.sources import read_picture
+    from mien.machine.bench import bench
+    from mien.sources.pictures import read_picture
 
     result = bench(None if photo is None else read_picture(photo), model, models_dir=models_dir, repeats=repeats)
     if as_json:
@@ -49,7 +49,7 @@ def doctor_command(as_json: Json = False, models_dir: ModelsDir = None) -> None:
 
     Example: `mien doctor --json`
     """
-    from mien.doctor import doctor
+    from mien.machine.doctor import doctor
 
     facts = doctor(models_dir)
     if as_json:

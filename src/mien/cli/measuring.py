@@ -15,8 +15,8 @@ from mien.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
     from mien.data.dataset import Split
+    from mien.models.classifier import OnnxClassifier
     from mien.structures import ImageArray
-    from mien.vision.classify import OnnxClassifier
 
 
 def evaluate(
@@ -54,9 +54,10 @@ def evaluate(
     from mien.data.audit import read_audit
     from mien.evaluation.evaluate import Evaluation, labelled_for
     from mien.evaluation.evaluate import evaluate as run_evaluation
-    from mien.evaluation.report import file_name, to_metrics, write_report, write_reports
-    from mien.evaluation.sheets import mistakes_sheet
-    from mien.vision.classify import load_classifier
+    from mien.models.classifier import load_classifier
+    from mien.reports.figures import to_metrics
+    from mien.reports.report import file_name, write_report, write_reports
+    from mien.reports.sheets import mistakes_sheet
 
     places: Sequence[str | None] = data or [None]
     if published:
@@ -135,12 +136,13 @@ def compare(
 
     Example: `mien compare base runs/mine/mine.onnx --data fer2013.csv`
     """
-    from mien.evaluation import compare as comparing
+    from mien.evaluation.compare import compare as compare_models
     from mien.evaluation.evaluate import evaluate as run_evaluation
     from mien.evaluation.evaluate import labelled_for
-    from mien.evaluation.report import file_name
-    from mien.evaluation.sheets import differences_sheet
-    from mien.vision.classify import load_classifier
+    from mien.models.classifier import load_classifier
+    from mien.reports.comparison import p_text, to_plain, verdict, write_comparison
+    from mien.reports.report import file_name
+    from mien.reports.sheets import differences_sheet
 
     chosen = _split(split)
     classifiers = [load_classifier(model, models_dir=models_dir) for model in (a, b)]
@@ -154,24 +156,24 @@ def compare(
                 classifier, dataset, split=chosen, views=[view], head=labels, name=name, progress=progress
             )
         evaluations.append(evaluation)
-    comparison = comparing.compare(evaluations[0], evaluations[1], view=view)
+    comparison = compare_models(evaluations[0], evaluations[1], view=view)
     sheet = differences_sheet(evaluations[0], evaluations[1], dataset, view=view)
     folder = to or Path("reports") / file_name(*names, dataset.name, split)
-    report = comparing.write_comparison(comparison, folder, sheet=sheet)
+    report = write_comparison(comparison, folder, sheet=sheet)
     if as_json:
-        print(json.dumps(comparing.to_plain(comparison), indent=2))
+        print(json.dumps(to_plain(comparison), indent=2))
         return
     table = new_table("class", "pictures", "recall A", "recall B", "only A", "only B", "p")
     for c in comparison.classes:
         table.add_row(
             c.label, f"{c.support:,}", f"{c.recall_a:.1%}", f"{c.recall_b:.1%}", f"{c.only_a:,}", f"{c.only_b:,}",
-            comparing.p_text(c.p_value),
+            p_text(c.p_value),
         )  # fmt: skip
     out.print(table)
     for letter, name, accuracy in zip("AB", names, comparison.accuracies, strict=True):
         say(f"{letter}: {name}, accuracy {accuracy:.2%}")
     say(f"B − A: {comparison.difference:+.2%}, 95 % interval {comparison.low:+.2%} to {comparison.high:+.2%}")
-    say(comparing.verdict(comparison))
+    say(verdict(comparison))
     say(f"report: {report}")
 
 
@@ -182,8 +184,8 @@ def _check_published(
     from dataclasses import asdict
 
     from mien.evaluation.published import check_published, published_on
-    from mien.models.zoo import list_models
-    from mien.vision.classify import load_classifier
+    from mien.models.classifier import load_classifier
+    from mien.models.store import list_models
 
     chosen = names or [model.name for model in list_models(models_dir) if model.shipped]
     if not chosen:

@@ -26,7 +26,7 @@ def models(context: typer.Context, as_json: Json = False, models_dir: ModelsDir 
     """
     if context.invoked_subcommand is not None:
         return
-    from mien.models.zoo import list_models, user_dir
+    from mien.models.store import list_models, user_dir
 
     found = list_models(models_dir, temporal=None)
     if as_json:
@@ -89,9 +89,9 @@ def models_add(
     import numpy as np
 
     from mien.labels import named_label_set
+    from mien.models.classifier import OnnxClassifier
     from mien.models.spec import Graph, Head, Layout, ModelSpec, Normalize, Output, Preprocess
-    from mien.models.zoo import add_model
-    from mien.vision.classify import OnnxClassifier
+    from mien.models.store import add_model
 
     name = file.stem if name is None else name
     spec = ModelSpec(
@@ -141,10 +141,10 @@ def convert_command(
 
     Example: `mien convert model.h5 --labels fer2013 --install`
     """
-    from mien.models.zoo import user_dir
+    from mien.models.store import user_dir
 
     with extra("converting", "keras"):
-        from mien.models.convert import convert
+        from mien.convert.keras import convert
 
     done = convert(
         file, to, labels=labels, name=name, normalize=normalize, equalize=equalize, license=licence,

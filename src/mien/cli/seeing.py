@@ -19,7 +19,7 @@ from mien.errors import ConfigError, InputError, OutputError, UnknownModel
 
 if TYPE_CHECKING:
     from mien.recognizer import Recognizer
-    from mien.recording import Recorder
+    from mien.sinks.recorder import Recorder
     from mien.structures import Expression, Frame
 
 
@@ -45,7 +45,8 @@ def predict(
     Example: `mien predict party.jpg holiday/ clip.mp4 --out seen --csv faces.csv`
     """
     from mien.recognizer import Recognizer
-    from mien.sinks import CsvSink, JsonlSink, record
+    from mien.sinks.records import record
+    from mien.sinks.tables import CsvSink, JsonlSink
     from mien.vision.detect import load_detector
 
     recognizer = Recognizer(
@@ -98,11 +99,13 @@ def explain(
 
     Example: `mien explain photo.jpg --out explained`
     """
+    from mien.drawing.explanations import draw_explanations
+    from mien.files import make_folder
+    from mien.pixels import write_picture
     from mien.recognizer import Recognizer
-    from mien.sinks import make_folder, write_picture
-    from mien.sources import read_picture
+    from mien.sources.pictures import read_picture
     from mien.vision.crop import crop_faces
-    from mien.vision.explain import draw_explanations, explain_faces
+    from mien.vision.explain import explain_faces
 
     recognizer = Recognizer(detector, model, labels=labels, models_dir=models_dir)
     image = read_picture(photo)
@@ -158,14 +161,15 @@ def live(
     """
     from functools import partial
 
-    from mien.camera import Camera
-    from mien.models.zoo import list_models
+    from mien.files import make_folder
+    from mien.models.store import list_models
+    from mien.models.temporal import find_temporal
     from mien.recognizer import Recognizer
-    from mien.recording import Recorder
-    from mien.sinks import make_folder
-    from mien.sources import frames, parse_source
+    from mien.sinks.recorder import Recorder
+    from mien.sources.address import parse_source
+    from mien.sources.camera import Camera
+    from mien.sources.frames import frames
     from mien.vision.detect import load_detector
-    from mien.vision.temporal import find_temporal
 
     def make(name: str) -> Recognizer:
         recognizer = Recognizer(
@@ -230,7 +234,7 @@ def _expand(paths: Sequence[Path], glob: str | None) -> tuple[dict[Path, Path], 
 
     A folder's files keep their places in it. No two results share a place: the later one goes a folder deeper.
     """
-    from mien.sources import list_files
+    from mien.sources.paths import list_files
 
     places: dict[Path, Path] = {}
     failures = 0
@@ -251,8 +255,8 @@ def _annotated(
     recognizer: Recognizer, file: Path, folder: Path | None, *, top: int
 ) -> Iterator[tuple[Frame, list[Expression]]]:
     """Yield the frames of a file with their expressions, and write them, drawn, into the folder."""
-    from mien.sinks import AnnotatedSink
-    from mien.sources import frame_count, frames
+    from mien.sinks.annotated import AnnotatedSink
+    from mien.sources.frames import frame_count, frames
 
     with ExitStack() as stack:
         sink = stack.enter_context(AnnotatedSink(file, folder, top=top)) if folder is not None else None
@@ -289,7 +293,7 @@ def _add_rows(table: Table, file: Path, seen: Sequence[Sequence[Expression]], *,
 
 def _check_targets(source: Path, targets: Sequence[Path]) -> None:
     """Make sure that nothing that is to be seen would be overwritten."""
-    from mien.sources import list_files
+    from mien.sources.paths import list_files
 
     taken = {file.resolve() for file in list_files(source)}
     for target in targets:

@@ -18,8 +18,8 @@ from mien.cli.console import bar, err, escaped, extra, out, say
 from mien.errors import ConfigError
 
 if TYPE_CHECKING:
-    from mien.config import TrainConfig
     from mien.data.dataset import Dataset
+    from mien.training.recipe import TrainConfig
 
 
 def train(
@@ -57,8 +57,9 @@ def train(
 
     Example: `mien train base --data fer2013.csv`, `mien train finetune --data my-faces`
     """
-    from mien.config import load_recipe, parse_override
     from mien.data.audit import read_audit, select_training
+    from mien.settings import parse_override
+    from mien.training.recipe import load_recipe
 
     with extra("training", "train"):
         from mien.training import fit
@@ -135,11 +136,12 @@ def train_temporal_command(
 
     Example: `mien train-temporal --data fer2013.csv --install`, `mien train-temporal --clips my-clips`
     """
-    from mien.config import from_dict, parse_override
-    from mien.evaluation.temporal import following_table
-    from mien.models.zoo import read_spec, user_dir, write_with_spec
-    from mien.sinks import make_folder
-    from mien.vision.classify import load_classifier
+    from mien.files import make_folder
+    from mien.models.classifier import load_classifier
+    from mien.models.onnx_file import read_spec, write_with_spec
+    from mien.models.store import user_dir
+    from mien.reports.temporal import following_table
+    from mien.settings import from_dict, parse_override
     from mien.vision.detect import load_detector
 
     with extra("training", "train"):
@@ -182,7 +184,7 @@ def export(
 
     Example: `mien export runs/base-20260401-120000 --install`
     """
-    from mien.models.zoo import user_dir
+    from mien.models.store import user_dir
 
     with extra("exporting", "train"):
         from mien.training import fit
@@ -193,7 +195,7 @@ def export(
 
 
 def _export(run: Path, dataset: Dataset, *, target: Path | None, storage: str, install: Path | None) -> None:
-    from mien.evaluation.plots import curves
+    from mien.reports.plots import curves
     from mien.training import fit
     from mien.training.finish import export_run
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from mien.errors import DatasetError
 from mien.labels import LabelSet
+from mien.pixels import resize
 from mien.structures import FloatArray, ImageArray, IntArray
-from mien.vision.preprocess import resize
 
 Split = Literal["train", "valid", "test"]  # FER2013: Training, PublicTest, PrivateTest
 SPLITS: tuple[Split, ...] = get_args(Split)

@@ -20,8 +20,8 @@ from mien.data.dataset import SPLITS, Dataset, Split
 from mien.data.votes import USAGES, read_votes, votes_by_name
 from mien.errors import DatasetError
 from mien.labels import label_set_for
+from mien.pixels import resize, to_rgb
 from mien.structures import ImageArray
-from mien.vision.preprocess import resize, to_rgb
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm"})
 SPLIT_NAMES: dict[str, Split] = {

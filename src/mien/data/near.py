@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mien.pixels import resize, to_grey
 from mien.structures import FloatArray, ImageArray, IntArray
-from mien.vision.preprocess import resize, to_grey
 
 Progress: TypeAlias = Callable[[int, int], None]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from mien.data import fer2013_csv, ferg, folders, prepare
+from mien.data import fer2013_csv, ferg, folders, prepared
 from mien.data.dataset import Dataset
 from mien.errors import DatasetError
 
@@ -42,7 +42,7 @@ class Reader(NamedTuple):
 
 
 READERS: dict[str, Reader] = {  # the first that can read a path does
-    "prepared": Reader("a prepared .npz", prepare.can_read, prepare.read),
+    "prepared": Reader("a prepared .npz", prepared.can_read, prepared.read),
     "ferg": Reader("FERG-DB, or what is laid out like it", ferg.can_read, ferg.read),
     "folders": Reader("a folder or zip with a folder per class", folders.can_read, folders.read),
     "fer2013-csv": Reader("fer2013.csv, also as .gz or .zip", fer2013_csv.can_read, fer2013_csv.read),

@@ -17,25 +17,21 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.data import folders
-from mien.data.cartoon_faces import Moves, draw_face
-from mien.data.cartoon_pen import Pose
-from mien.data.cartoons import CLOSED_SMILES, UNITS, find_character, moves_of
 from mien.data.dataset import Dataset, Split
 from mien.errors import DatasetError, InputError
-from mien.labels import FER2013, LabelSet
-from mien.sources import PICTURE_SUFFIXES, VIDEO_SUFFIXES, frames, read_picture
+from mien.labels import LabelSet
+from mien.pixels import resize
+from mien.sources.frames import frames
+from mien.sources.paths import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from mien.sources.pictures import read_picture
 from mien.structures import Frame, ImageArray, IntArray
 from mien.vision.crop import crop_faces
 from mien.vision.detect import FaceDetector
-from mien.vision.preprocess import resize
 
 Times = npt.NDArray[np.float64]  # (t,): seconds
-
 RATES = (10.0, 15.0, 20.0, 30.0)  # frames per second that cameras give, and that are left of them on slow machines
 SECONDS = 6.0  # of a sequence
-SIDE = 48  # pixels, of a drawn crop
 LAYOUT = "expected <class>/<clip> or <split>/<class>/<clip>, a clip being a video or a folder of frames"
-BLINK = np.array(Moves(lid=-0.66, lower_lid=0.1))
 
 
 @dataclass(frozen=True)
@@ -53,48 +49,6 @@ class FaceSequence:
     targets: IntArray = field(repr=False)
 
 
-def drawn_sequences(
-    n: int, *, seed: int = 0, characters: Sequence[str], rate: float | None = None
-) -> Iterator[FaceSequence]:
-    """Yield cartoons, framed like FER2013, whose expressions come, stay and go; labels are those of FER2013.
-
-    One expression passes into the next within 0.2 to 0.8 seconds, half of the time into neutral; a frame's label is
-    the one that it has more than half of. Besides, the head moves, the eyes blink and wander, and the mouth talks now
-    and then. Sequence i depends on seed, i and characters alone.
-
-    Args:
-        n: How many.
-        seed: Another seed draws others.
-        characters: Names as `data.cartoons` takes them; they take turns.
-        rate: Frames per second; when None, each sequence has one of `RATES`.
-
-    Raises:
-        ConfigError: A character is unknown.
-    """
-    people = [find_character(name, seed=seed) for name in characters]
-    for i in range(n):
-        rng = np.random.default_rng([seed, i, 2])
-        times = _times(rate or rng.choice(RATES))
-        hold, share = _holds(times, rng, stay=(0.4, 2.5), change=(0.2, 0.8))
-        labels = _labels(hold[-1] + 2, rng)
-        apexes = [_apex(label, rng) for label in labels]
-        blink, talk = _blinks(times, rng), _talk(times, rng)
-        turn, nod, tilt = (_wander(times, rng, deviation) for deviation in (0.14, 0.06, 0.07))
-        gaze_x, gaze_y, slope = (_wander(times, rng, deviation) for deviation in (0.25, 0.2, 0.03))
-        light = rng.choice((-1.0, 1.0))
-        images = []
-        for k in range(len(times)):
-            left, right = (
-                (1 - share[k]) * apexes[hold[k]][side] + share[k] * apexes[hold[k] + 1][side] + blink[k] + talk[k]
-                for side in (0, 1)
-            )
-            # Eyes and mouth come to lie about where they do in FER2013's frames.
-            pose = Pose(turn[k], nod[k], tilt[k], 0.5, 0.5, 0.45, (gaze_x[k], gaze_y[k]), light, slope=slope[k])
-            images.append(draw_face(people[i % len(people)], Moves(*left), Moves(*right), pose=pose, size=SIDE))
-        targets = np.array([FER2013.index(label) for label in labels])[hold + (share > 0.5)]
-        yield FaceSequence(_filmed(images, times, rng), times, targets)
-
-
 def moving_stills(pictures: Dataset, n: int, *, seed: int = 0, rate: float | None = None) -> Iterator[FaceSequence]:
     """Yield sequences of labelled pictures, each held for 0.3 to 2 seconds before a camera that is not at rest.
 
@@ -109,15 +63,15 @@ def moving_stills(pictures: Dataset, n: int, *, seed: int = 0, rate: float | Non
     """
     for i in range(n):
         rng = np.random.default_rng([seed, i, 3])
-        times = _times(rate or rng.choice(RATES))
-        hold, share = _holds(times, rng, stay=(0.3, 2.0), change=(-0.6, 0.6))
+        times = times_of(rate or rng.choice(RATES))
+        hold, share = holds(times, rng, stay=(0.3, 2.0), change=(-0.6, 0.6))
         chosen = rng.integers(len(pictures), size=hold[-1] + 2)
         stills = pictures.images[chosen].astype(np.float32)
         images = [
             np.asarray((1 - share[k]) * stills[hold[k]] + share[k] * stills[hold[k] + 1], np.uint8)
             for k in range(len(times))
         ]
-        yield FaceSequence(_filmed(images, times, rng), times, pictures.targets[chosen[hold + (share > 0.5)]])
+        yield FaceSequence(filmed(images, times, rng), times, pictures.targets[chosen[hold + (share > 0.5)]])
 
 
 def read_clips(
@@ -190,11 +144,11 @@ def _largest(frame: Frame, detector: FaceDetector, size: int) -> tuple[ImageArra
     return (resize(crops[0], size) if crops else None), frame.time
 
 
-def _times(rate: float) -> Times:
+def times_of(rate: float) -> Times:
     return np.arange(round(SECONDS * rate)) / rate
 
 
-def _holds(
+def holds(
     times: Times, rng: np.random.Generator, *, stay: tuple[float, float], change: tuple[float, float]
 ) -> tuple[IntArray, Times]:
     """Return which hold, counted from 0, each time is in or is leaving, and its share of the next one, 0 to 1.
@@ -213,56 +167,20 @@ def _holds(
     return hold, share
 
 
-def _labels(n: int, rng: np.random.Generator) -> list[str]:
-    """Return labels of which no two that follow one another are the same, neutral after half of the others."""
-    labels = ["neutral"]
-    others = [label for label in UNITS if label != "neutral"]
-    while len(labels) < n:
-        back = labels[-1] != "neutral" and rng.random() < 0.5
-        labels.append("neutral" if back else str(rng.choice([label for label in others if label != labels[-1]])))
-    return labels
-
-
-def _apex(label: str, rng: np.random.Generator) -> list[Times]:
-    """Return the moves of an expression at its strongest, in the left and right half of the picture."""
-    strength = rng.uniform(0.6, 1.1)
-    units = {unit: strength * value * rng.uniform(0.8, 1.2) for unit, value in UNITS[label].items()}
-    if rng.random() < CLOSED_SMILES and 12 in units:
-        del units[25]
-    return [
-        np.array(moves_of({unit: value * rng.uniform(0.85, 1.15) for unit, value in units.items()})) for _ in range(2)
-    ]
-
-
-def _blinks(times: Times, rng: np.random.Generator) -> Times:
-    """Return what blinks of 0.2 seconds, every 2 to 6, move: (t, moves)."""
-    middles = np.cumsum(rng.uniform(2, 6, 8)) - 2
-    closed = (1 - np.abs(times[:, None] - middles) / 0.1).clip(0, 1).max(1)
-    return np.outer(closed, BLINK)
-
-
-def _talk(times: Times, rng: np.random.Generator) -> Times:
-    """Return what a mouth that talks for a while, in half of the sequences, moves: (t, moves)."""
-    begin, syllables = rng.uniform(0, SECONDS / 2), rng.uniform(3, 6)  # in seconds, and a second
-    talks = (rng.random() < 0.5) & (times > begin) & (times < begin + rng.uniform(1, 4))
-    opening = np.sin(np.pi * syllables * times + _wander(times, rng, 1.0)) ** 2 * rng.uniform(0.2, 0.6)
-    return np.outer(talks * opening, moves_of({25: 0.6, 26: 0.6}))
-
-
-def _wander(times: Times, rng: np.random.Generator, deviation: float) -> Times:
+def wander(times: Times, rng: np.random.Generator, deviation: float) -> Times:
     """Return a smooth random course of mean 0 that changes within seconds."""
     periods, phases = rng.uniform(1.5, 8, 4), rng.uniform(0, 2 * np.pi, 4)
     return np.asarray(deviation * np.sin(2 * np.pi * times[:, None] / periods + phases).sum(1) / np.sqrt(2))
 
 
-def _filmed(images: Sequence[ImageArray], times: Times, rng: np.random.Generator) -> list[ImageArray]:
+def filmed(images: Sequence[ImageArray], times: Times, rng: np.random.Generator) -> list[ImageArray]:
     """Return crops as a camera and a detector would give them.
 
     Framing shakes and drifts by some 3 % of the side, 3 % in scale and 4 degrees; the light changes; each frame has
     noise of its own; one moment is blurred, and in a third of the sequences something covers a part for a while.
     """
     side = images[0].shape[0]
-    course = [_wander(times, rng, deviation) for deviation in (0.02, 0.02, 0.02, 2.0, 0.08)]
+    course = [wander(times, rng, deviation) for deviation in (0.02, 0.02, 0.02, 2.0, 0.08)]
     shakes = rng.normal(0, (0.01, 0.01, 0.01, 0.7, 0.0), (len(times), 5))
     noise, covered = rng.uniform(1, 8), rng.random() < 1 / 3  # noise in grey levels
     blurred_at, covered_at = rng.uniform(0, SECONDS, 2)

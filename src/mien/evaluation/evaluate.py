@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -31,64 +30,14 @@ from mien.evaluation.metrics import (
     wilson_interval,
 )
 from mien.evaluation.selective import Answering, RiskCoverage, answering, aurc, risk_coverage
+from mien.evaluation.views import LOOKS, VIEWS, looks_of
 from mien.labels import FERPLUS
+from mien.models.classifier import ExpressionClassifier, softmax
 from mien.models.spec import Head, ModelSpec
 from mien.structures import FloatArray, ImageArray, IntArray
-from mien.vision.classify import ExpressionClassifier, softmax
 
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
-
 Sameness = Literal["pixels", "photo"]  # what two pictures share if one is a leak of the other
-
-Look: TypeAlias = Callable[[ImageArray], ImageArray]
-
-CORNERS = {  # where a crop lies: share of the room above it, and to the left of it
-    "top left": (0.0, 0.0),
-    "top right": (0.0, 1.0),
-    "bottom left": (1.0, 0.0),
-    "bottom right": (1.0, 1.0),
-    "centre": (0.5, 0.5),
-}
-CROP_RATIO = 42 / 48  # 224 / 256 in Krizhevsky et al. 2012
-
-
-def mirrored(images: ImageArray) -> ImageArray:
-    """Return the mirror images of pictures (n, H, W, C)."""
-    return np.ascontiguousarray(images[:, :, ::-1])
-
-
-def cropped(images: ImageArray, *, down: float, right: float, mirror: bool) -> ImageArray:
-    """Return the same part of each picture; the model's preprocessing enlarges it again.
-
-    Args:
-        images: uint8 (n, H, W, C).
-        down: Where it lies: 0 at the top, 1 at the bottom.
-        right: 0 on the left, 1 on the right.
-        mirror: Whether to mirror it afterwards.
-
-    Returns:
-        uint8 (n, h, w, C), its sides `CROP_RATIO` of the picture's, rounded.
-    """
-    height, width = images.shape[1:3]
-    h, w = round(CROP_RATIO * height), round(CROP_RATIO * width)
-    y, x = round(down * (height - h)), round(right * (width - w))
-    crops = images[:, y : y + h, x : x + w]
-    return mirrored(crops) if mirror else crops
-
-
-# What is done to a stack of pictures (n, H, W, C) before the classifier sees it.
-CROPS: dict[str, Look] = {
-    name: partial(cropped, down=down, right=right, mirror=mirror)
-    for corner, (down, right) in CORNERS.items()
-    for name, mirror in ((corner, False), (f"{corner}, mirrored", True))
-}
-LOOKS: dict[str, Look] = {"plain": lambda images: images, "mirrored": mirrored, **CROPS}
-# A view is the arithmetic mean of the probabilities of these looks at a picture.
-VIEWS: dict[str, tuple[str, ...]] = {
-    "single": ("plain",),
-    "flip": ("plain", "mirrored"),
-    "tencrop": tuple(CROPS),  # Krizhevsky et al. 2012, section 4.1
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,7 +211,7 @@ def evaluate(
         DatasetError: The split is empty, or dataset and model share fewer than two classes or no picture.
         ModelError: No such head, or it gives probabilities of the wrong shape or not finite.
     """
-    looks = _looks_of(views)
+    looks = looks_of(views)
     if not 0 < answer_accuracy <= 1:
         raise ConfigError(f"wanted accuracy of answers is {answer_accuracy}; expected more than 0 and at most 1")
     if clusters is not None and clusters.shape != (len(dataset),):
@@ -327,14 +276,6 @@ def labelled_for(dataset: Dataset, heads: Iterable[Head]) -> Dataset:
     if dataset.votes is None or any(head.labels.name != FERPLUS.name for head in heads):
         return dataset
     return majority(dataset)
-
-
-def _looks_of(views: Sequence[str]) -> list[str]:
-    """Return each look that the views need, once."""
-    unknown = [view for view in views if view not in VIEWS]
-    if unknown or not views:
-        raise ConfigError(f"no view '{', '.join(unknown)}'; choose from {', '.join(VIEWS)}")
-    return [look for look in LOOKS if any(look in VIEWS[view] for view in views)]
 
 
 def _predict(

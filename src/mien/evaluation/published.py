@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from mien.data.dataset import SPLITS, Dataset
 from mien.errors import DatasetError, ModelError
-from mien.evaluation.evaluate import VIEWS, evaluate
+from mien.evaluation.evaluate import evaluate
+from mien.evaluation.views import VIEWS
+from mien.models.classifier import ExpressionClassifier
 from mien.models.spec import ModelSpec
-from mien.vision.classify import ExpressionClassifier
 
 TOLERANCE = 0.0005  # of an accuracy: other processors and versions of ONNX Runtime turn a few close answers
 

@@ -1,1 +1,5 @@
 """From a dataset and a recipe to a run folder (extra: train)."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

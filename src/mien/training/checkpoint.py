@@ -12,8 +12,8 @@ from torch import Tensor
 
 from mien.errors import RunError
 from mien.files import atomic_path
-from mien.models.nets import Net, build_net
 from mien.models.spec import SPEC_KEY, ModelSpec
+from mien.nets.nets import Net, build_net
 
 
 @dataclass(frozen=True)

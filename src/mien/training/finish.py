@@ -13,16 +13,16 @@ from mien.data.dataset import Dataset
 from mien.data.votes import majority
 from mien.errors import DatasetError, RunError
 from mien.evaluation.calibration import fit_temperature
+from mien.files import make_folder
 from mien.labels import FERPLUS
-from mien.models.export import Parity, Storage, check_parity, export, torch_logits
-from mien.models.nets import Net, freeze, normalize
+from mien.models.onnx_file import check_target, write_with_spec
+from mien.models.preprocess import preprocess
 from mien.models.spec import ModelSpec
-from mien.models.zoo import check_target, write_with_spec
-from mien.sinks import make_folder
+from mien.nets.export import Parity, Storage, check_parity, export, torch_logits
+from mien.nets.nets import Net, freeze, normalize
 from mien.structures import FloatArray
 from mien.training.checkpoint import load_average
 from mien.training.fit import CHECKPOINT, fitted_pictures, read_metrics
-from mien.vision.preprocess import preprocess
 
 N_STATISTICS = 8192  # pictures that batch statistics are taken from
 CHUNK = 256  # pictures that statistics are taken of at a time

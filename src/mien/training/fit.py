@@ -22,22 +22,23 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mien.config import Stage, TrainConfig, from_dict
 from mien.data.audit import BoolArray, Selection
-from mien.data.augment import augment
 from mien.data.dataset import Dataset
 from mien.errors import ConfigError, DatasetError, RunError
-from mien.files import atomic_path
+from mien.files import atomic_path, make_folder
 from mien.labels import FERPLUS
-from mien.machine import git_commit
-from mien.models.backbones import Weights, calibrate_norms, fill, of_spec, read_weights
-from mien.models.nets import Net, build_net, freeze, normalize
+from mien.machine.facts import git_commit
+from mien.models.preprocess import preprocess
 from mien.models.spec import Head, ModelSpec, Preprocess
-from mien.sinks import make_folder
+from mien.nets.nets import Net, build_net, freeze, normalize
+from mien.nets.pretrained import calibrate_norms, fill, read_weights
+from mien.nets.weights import Weights, of_spec
+from mien.settings import from_dict
 from mien.structures import ImageArray
+from mien.training.augment import augment
 from mien.training.checkpoint import Checkpoint, load_average, load_checkpoint, save_checkpoint
-from mien.training.environment import fastest_precision, training_facts
-from mien.vision.preprocess import preprocess
+from mien.training.precision import fastest_precision, training_facts
+from mien.training.recipe import Stage, TrainConfig
 
 CHECKPOINT = "last.safetensors"
 CONFIG = "config.json"

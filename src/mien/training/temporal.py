@@ -21,32 +21,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from mien.data.cartoons import CHARACTERS
+from mien.cartoons.characters import CHARACTERS
+from mien.cartoons.sequences import drawn_sequences
 from mien.data.dataset import SPLITS, Dataset
-from mien.data.sequences import FaceSequence, drawn_sequences, moving_stills, read_clips
+from mien.data.sequences import FaceSequence, moving_stills, read_clips
 from mien.errors import ConfigError, DatasetError, OutputError
-from mien.evaluation.temporal import (
-    MEASURE,
-    Following,
-    SeenSequence,
-    compare_smoothing,
-    followed,
-    following_table,
-    head_of,
-    see,
-)
+from mien.evaluation.following import Following, SeenSequence, compare_smoothing, followed, head_of, see
 from mien.files import atomic_path
 from mien.labels import FER2013, LabelSet
-from mien.models.export import OPSET
+from mien.models.classifier import OnnxClassifier
+from mien.models.onnx_file import check_target, graph_fingerprint, write_with_spec
 from mien.models.spec import Head, ModelSpec, Temporal
-from mien.models.zoo import check_target, graph_fingerprint, write_with_spec
+from mien.models.temporal import TemporalModel
+from mien.nets.export import OPSET
+from mien.nets.temporal import Step, TemporalNet
+from mien.reports.temporal import MEASURE, following_table
 from mien.structures import IntArray
-from mien.vision.classify import OnnxClassifier
 from mien.vision.detect import FaceDetector
-from mien.vision.temporal import TemporalModel
 
-LEAST = 1e-4  # probabilities below are as good as that
-GAPS = (0.01, 1.0)  # seconds; what lies outside is taken for these
 PADDING = -1  # target of what fills a batch up
 HELD_OUT = 18, 30  # sequences of drawn faces and of pictures in motion that are measured on, at 30 frames a second
 THINNED = {"30 frames/s": 1, "15 frames/s": 2, "10 frames/s": 3}  # one of how many frames at 30 a second is taken
@@ -56,7 +48,6 @@ MADE = {
     DRAWN: "drawn faces that move as the textbook has it",
     PICTURES: "pictures of different people that replace one another",
 }
-
 Sequences = dict[str, list[SeenSequence]]  # by what they were made of
 Progress = Callable[[int, int | None], None]
 
@@ -115,76 +106,6 @@ class Trained:
     card: Path
     difference: float
     results: dict[str, dict[str, Following]]
-
-
-class TemporalNet(nn.Module):
-    """Smoothing that has learnt when to follow and when to wait.
-
-    A GRU (Cho et al. 2014, arXiv:1406.1078) reads log-probabilities and the logarithm of the time between frames. It
-    says how much of the new frame enters the mean of a head's probabilities over the frames so far, and corrects the
-    logarithm of that mean. So it begins near to plain smoothing, and has less to find than a GRU alone.
-
-    Args:
-        width: Probabilities of a frame, of all heads together.
-        head: Which of them are those of the head that is followed, from and to.
-        state: Numbers that are remembered, the mean's included.
-        dropout: Share of the GRU's inputs and outputs that is left out in training.
-    """
-
-    def __init__(self, width: int, head: tuple[int, int], *, state: int, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.head, self.n_labels = slice(*head), head[1] - head[0]
-        self.gru = nn.GRU(width + 1, state - self.n_labels, batch_first=True)
-        self.gate = nn.Linear(state - self.n_labels, 1)
-        self.correct = nn.Linear(state - self.n_labels, self.n_labels)
-        self.dropout = nn.Dropout(dropout)
-        nn.init.zeros_(self.correct.weight)
-        nn.init.zeros_(self.correct.bias)
-
-    def forward(self, heads: Tensor, seconds: Tensor) -> Tensor:
-        """Map (n, t, width) and (n, t, 1) to logits (n, t, k), from a state of zeros on."""
-        known, _ = self.gru(self.dropout(self._inputs(heads, seconds)))
-        known = self.dropout(known)
-        mean, means = heads.new_zeros(len(heads), self.n_labels), []
-        for frame, gate in zip(
-            heads[:, :, self.head].unbind(1), torch.sigmoid(self.gate(known)).unbind(1), strict=True
-        ):
-            mean = mean + gate * (frame - mean)
-            means.append(mean)
-        return self._logits(torch.stack(means, 1), known)
-
-    def step(self, heads: Tensor, seconds: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Map (n, width), (n, 1) and (n, state) to probabilities (n, k) and the new state; what is exported."""
-        mean, known = state[:, : self.n_labels], state[:, self.n_labels :]
-        input_weight, state_weight, input_bias, state_bias = self.gru.all_weights[0]
-        x = F.linear(self._inputs(heads, seconds), input_weight, input_bias)
-        h = F.linear(known, state_weight, state_bias)
-        (reset_x, update_x, new_x), (reset_h, update_h, new_h) = x.chunk(3, 1), h.chunk(3, 1)
-        update = torch.sigmoid(update_x + update_h)
-        new = torch.tanh(new_x + torch.sigmoid(reset_x + reset_h) * new_h)
-        known = (1 - update) * new + update * known
-        mean = mean + torch.sigmoid(self.gate(known)) * (heads[:, self.head] - mean)
-        return self._logits(mean, known).softmax(1), torch.cat([mean, known], 1)
-
-    def _logits(self, mean: Tensor, known: Tensor) -> Tensor:
-        # Divided by its sum, since a mean that began with 0 is too small at first, in all labels alike.
-        share = mean / mean.sum(-1, keepdim=True).clamp(min=LEAST)
-        return share.clamp(min=LEAST).log() + self.correct(known)  # type: ignore[no-any-return]
-
-    def _inputs(self, heads: Tensor, seconds: Tensor) -> Tensor:
-        # Shifted and scaled to about mean 0 and deviation 1.
-        return torch.cat([heads.clamp(min=LEAST).log() / 3 + 1, seconds.clamp(*GAPS).log() / 2 + 1.4], dim=-1)
-
-
-class _Step(nn.Module):
-    """What is exported: one step."""
-
-    def __init__(self, net: TemporalNet) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, heads: Tensor, seconds: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        return self.net.step(heads, seconds, state)
 
 
 def check_place(path: Path) -> None:
@@ -321,7 +242,7 @@ def export_temporal(
         warnings.simplefilter("ignore", DeprecationWarning)  # as in models.export
         plain = Path(folder) / "plain.onnx"
         torch.onnx.export(
-            _Step(net.eval()), example, str(plain), dynamo=False, opset_version=OPSET, input_names=inputs,
+            Step(net.eval()), example, str(plain), dynamo=False, opset_version=OPSET, input_names=inputs,
             output_names=outputs, dynamic_axes={name: {0: "n"} for name in (*inputs, *outputs)},
         )  # fmt: skip
         model = onnx.load(plain)

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.errors import ConfigError, ModelError
+from mien.pixels import to_grey
 from mien.structures import Box, Face, FloatArray, ImageArray
-from mien.vision.preprocess import to_grey
 
 YUNET_FILE = "face_detection_yunet_2026may.onnx"
 YUNET_URL = f"https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/{YUNET_FILE}"

@@ -16,21 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.errors import ConfigError
+from mien.models.classifier import ExpressionClassifier
+from mien.models.preprocess import preprocess
 from mien.structures import FloatArray, ImageArray
-from mien.vision.classify import ExpressionClassifier
-from mien.vision.draw import draw_text, text_width, to_ascii
-from mien.vision.preprocess import preprocess, to_grey, to_rgb
 
 T = TypeVar("T", np.uint8, np.float32)
-
 N_MASKS = 1000  # of 400 already, the maps of two seeds correlate at 0.96 on a smiling face; faint answers need more
 CELLS = 7  # a mask hides and shows squares of a seventh of the face, as in the paper
 BATCH = 25  # pairs of masks that are classified at once; more are no faster
-
-# Of the sheet, in pixels.
-SIDE, MARGIN, LETTER, LINE, BAR = 240, 18, 10, 34, 12
-PAPER, INK = 255, (40, 40, 40)
-LEAST_SCALE = 0.05  # a map that stays below this is mostly noise, and is not brightened up to look like more
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,21 +147,6 @@ def explain_faces(
     return explanations
 
 
-def draw_explanations(explanations: Sequence[Explanation]) -> ImageArray:
-    """Draw a row for each face: the crop as the model sees it, and beside it, laid over it, what the label rests on.
-
-    The colours go from dark blue, nothing, to yellow, the most in this face (viridis: even steps, for any colour
-    vision). The scale beside tells how much that is, in points of probability; it spans at least five.
-
-    Args:
-        explanations: At least one.
-
-    Returns:
-        RGB uint8 (H, W, 3).
-    """
-    return np.vstack([_row(number, explanation) for number, explanation in enumerate(explanations, start=1)])
-
-
 def _masks(size: int, n_masks: int, rng: np.random.Generator) -> Iterator[FloatArray]:
     """Yield masks in batches, float32 (n, size, size): 1 is seen, 0 hidden."""
     for start in range(0, n_masks, BATCH):
@@ -188,37 +166,3 @@ def _hide(pixels: npt.NDArray[np.float32], mask: FloatArray) -> ImageArray:
     """Put the mean colour of a picture, float32 (H, W, C) in 0 to 255, where the mask is 0."""
     mean = pixels.mean((0, 1))
     return np.asarray(np.rint(mean + (pixels - mean) * mask[:, :, None]), np.uint8)
-
-
-def _row(number: int, explanation: Explanation) -> ImageArray:
-    label, scale = to_ascii(explanation.label), max(float(explanation.importance.max()), LEAST_SCALE)
-    crop = _enlarge(to_rgb(explanation.crop))
-    heat = _colours((_enlarge(explanation.importance) / scale).clip(0, 1))
-    overlay = np.asarray(cv2.addWeighted(to_rgb(to_grey(crop)), 0.5, heat, 0.5, 0), np.uint8)
-    bar = _colours(np.repeat(np.linspace(1, 0, SIDE)[:, None], BAR, axis=1))
-    left = _panel(f"face {number}: {label} {100 * explanation.probability:.0f} %", crop)
-    right = _panel(f"what speaks for {label}", overlay)
-    legend = _panel("", np.hstack([bar, np.full((SIDE, text_width("+100 points", LETTER), 3), PAPER, np.uint8)]))
-    for text, base in ((f"+{100 * scale:.0f} points", LINE + LETTER), ("0", LINE + SIDE)):
-        draw_text(legend, text, LETTER, x=BAR + LETTER // 2, base=base, ink=INK)
-    margin = np.full((len(left), MARGIN, 3), PAPER, np.uint8)
-    return np.hstack([margin, left, right, legend])
-
-
-def _panel(title: str, picture: ImageArray) -> ImageArray:
-    """Put a title above a picture, as far as it fits, and a margin right and below."""
-    width = picture.shape[1]
-    panel = np.full((LINE + SIDE + MARGIN, width + MARGIN, 3), PAPER, np.uint8)
-    panel[LINE : LINE + SIDE, :width] = picture
-    draw_text(panel[:, :width], title, LETTER, x=0, base=LINE - LETTER, ink=INK)
-    return panel
-
-
-def _enlarge(picture: npt.NDArray[T]) -> npt.NDArray[T]:
-    return np.asarray(cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC), picture.dtype)
-
-
-def _colours(values: npt.NDArray[np.floating]) -> ImageArray:
-    """Return the viridis colours, RGB uint8 (H, W, 3), of values in [0, 1]."""
-    bgr = cv2.applyColorMap(np.rint(255 * values).astype(np.uint8), cv2.COLORMAP_VIRIDIS)
-    return np.asarray(bgr[:, :, ::-1], np.uint8)

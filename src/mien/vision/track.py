@@ -10,12 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.errors import ConfigError, InputError
-from mien.structures import Box, Expression, Face, Prediction
+from mien.structures import Box, Face
 
 Point = npt.NDArray[np.float64]  # (2,): x, y
-
 START_SPEED = 1.0  # sides of the face per second, standard deviation for a new face; from 0.3 to 3 nothing changes
-FORGET_AFTER = 30  # half-lives; then what was seen before weighs 1e-9, less than float32 can tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,56 +213,6 @@ class Tracker:
             track.speed + speed_gain * surprise,
             ((1 - place_gain) * place, (1 - place_gain) * both, speed - speed_gain * both),
         )
-
-
-class Smoother:
-    """Smooths the probabilities of each track over time, so that labels do not flicker.
-
-    Exponential smoothing by age, not by frames: what was seen a half-life ago weighs half. Thus frames may come at any
-    times, and the same expression seen in two half steps or in one whole step gives the same.
-
-    Args:
-        half_life: In seconds; 0 smooths nothing. May be changed between frames. After 0.3 s a new expression that stays
-            has half the weight: fast enough to follow a smile, slow enough to level out single frames.
-
-    Raises:
-        ConfigError: half_life is negative or not finite.
-    """
-
-    def __init__(self, half_life: float = 0.3) -> None:
-        if not 0 <= half_life < math.inf:
-            raise ConfigError(f"half_life is {half_life}; expected seconds, 0 or more")
-        self.half_life = half_life
-        self._last: dict[int, tuple[Prediction, float]] = {}  # by track: smoothed, and when, in seconds
-
-    def update(self, expressions: Sequence[Expression], time: float) -> list[Expression]:
-        """Return the expressions of a frame with smoothed predictions; what the frame alone shows is in `raw`.
-
-        A face without a number passes unchanged. A new face, and one whose label set changed, starts with what it
-        shows now. A face that left is forgotten after 30 half-lives; all are when time goes back.
-
-        Args:
-            expressions: Of one frame.
-            time: Of the frame, in seconds.
-        """
-        if self.half_life == 0:
-            return list(expressions)
-        horizon = FORGET_AFTER * self.half_life
-        self._last = {track: last for track, last in self._last.items() if 0 <= time - last[1] <= horizon}
-        return [self._smooth(expression, time) for expression in expressions]
-
-    def _smooth(self, expression: Expression, time: float) -> Expression:
-        track, new = expression.face.track_id, expression.prediction
-        if track is None:
-            return expression
-        old, then = self._last.get(track, (new, time))
-        if old.labels != new.labels:
-            old = new
-        weight = 0.5 ** ((time - then) / self.half_life)
-        probabilities = weight * old.probabilities.astype(np.float64) + (1 - weight) * new.probabilities
-        smoothed = Prediction(probabilities.astype(np.float32), new.labels)
-        self._last[track] = smoothed, time
-        return replace(expression, prediction=smoothed, raw=new)
 
 
 def _centre(box: Box) -> Point:

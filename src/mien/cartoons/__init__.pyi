@@ -1,0 +1,12 @@
+from .characters import CHARACTERS as CHARACTERS
+from .characters import Cartoon as Cartoon
+from .characters import cartoon_sheet as cartoon_sheet
+from .characters import draw_cartoons as draw_cartoons
+from .characters import find_character as find_character
+from .characters import moves_of as moves_of
+from .characters import write_cartoons as write_cartoons
+from .faces import Character as Character
+from .faces import Moves as Moves
+from .faces import draw_face as draw_face
+from .pen import Pose as Pose
+from .sequences import drawn_sequences as drawn_sequences

@@ -1,0 +1,10 @@
+from .charts import TrackRow as TrackRow
+from .charts import bar_chart as bar_chart
+from .charts import timeline_chart as timeline_chart
+from .charts import track_chart as track_chart
+from .colours import COLOURS as COLOURS
+from .colours import colour_of as colour_of
+from .explanations import draw_explanations as draw_explanations
+from .faces import draw as draw
+from .sheets import SheetRow as SheetRow
+from .sheets import contact_sheet as contact_sheet

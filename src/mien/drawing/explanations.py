@@ -1,0 +1,68 @@
+"""Explanations as a picture: each face with the map of the parts that drive its prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mien.drawing.text import draw_text, text_width, to_ascii
+from mien.pixels import to_grey, to_rgb
+from mien.structures import ImageArray
+from mien.vision.explain import Explanation, T
+
+# Of the sheet, in pixels.
+SIDE, MARGIN, LETTER, LINE, BAR = 240, 18, 10, 34, 12
+PAPER, INK = 255, (40, 40, 40)
+LEAST_SCALE = 0.05  # a map that stays below this is mostly noise, and is not brightened up to look like more
+
+
+def draw_explanations(explanations: Sequence[Explanation]) -> ImageArray:
+    """Draw a row for each face: the crop as the model sees it, and beside it, laid over it, what the label rests on.
+
+    The colours go from dark blue, nothing, to yellow, the most in this face (viridis: even steps, for any colour
+    vision). The scale beside tells how much that is, in points of probability; it spans at least five.
+
+    Args:
+        explanations: At least one.
+
+    Returns:
+        RGB uint8 (H, W, 3).
+    """
+    return np.vstack([_row(number, explanation) for number, explanation in enumerate(explanations, start=1)])
+
+
+def _row(number: int, explanation: Explanation) -> ImageArray:
+    label, scale = to_ascii(explanation.label), max(float(explanation.importance.max()), LEAST_SCALE)
+    crop = _enlarge(to_rgb(explanation.crop))
+    heat = _colours((_enlarge(explanation.importance) / scale).clip(0, 1))
+    overlay = np.asarray(cv2.addWeighted(to_rgb(to_grey(crop)), 0.5, heat, 0.5, 0), np.uint8)
+    bar = _colours(np.repeat(np.linspace(1, 0, SIDE)[:, None], BAR, axis=1))
+    left = _panel(f"face {number}: {label} {100 * explanation.probability:.0f} %", crop)
+    right = _panel(f"what speaks for {label}", overlay)
+    legend = _panel("", np.hstack([bar, np.full((SIDE, text_width("+100 points", LETTER), 3), PAPER, np.uint8)]))
+    for text, base in ((f"+{100 * scale:.0f} points", LINE + LETTER), ("0", LINE + SIDE)):
+        draw_text(legend, text, LETTER, x=BAR + LETTER // 2, base=base, ink=INK)
+    margin = np.full((len(left), MARGIN, 3), PAPER, np.uint8)
+    return np.hstack([margin, left, right, legend])
+
+
+def _panel(title: str, picture: ImageArray) -> ImageArray:
+    """Put a title above a picture, as far as it fits, and a margin right and below."""
+    width = picture.shape[1]
+    panel = np.full((LINE + SIDE + MARGIN, width + MARGIN, 3), PAPER, np.uint8)
+    panel[LINE : LINE + SIDE, :width] = picture
+    draw_text(panel[:, :width], title, LETTER, x=0, base=LINE - LETTER, ink=INK)
+    return panel
+
+
+def _enlarge(picture: npt.NDArray[T]) -> npt.NDArray[T]:
+    return np.asarray(cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC), picture.dtype)
+
+
+def _colours(values: npt.NDArray[np.floating]) -> ImageArray:
+    """Return the viridis colours, RGB uint8 (H, W, 3), of values in [0, 1]."""
+    bgr = cv2.applyColorMap(np.rint(255 * values).astype(np.uint8), cv2.COLORMAP_VIRIDIS)
+    return np.asarray(bgr[:, :, ::-1], np.uint8)

@@ -1,0 +1,60 @@
+"""On what something was measured: processor, versions, commit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import mien
+
+PACKAGES = {"numpy": "numpy", "opencv": "opencv-python-headless", "onnxruntime": "onnxruntime"}
+
+
+def machine_facts() -> dict[str, object]:
+    """Return what a reader of results must know of the machine and the versions, as plain data."""
+    return {
+        "mien": mien.__version__,
+        "python": platform.python_version(),
+        **{name: _version(package) for name, package in PACKAGES.items()},
+        "platform": platform.platform(),
+        "processor": processor(),
+        "cores": os.cpu_count(),
+    }
+
+
+def processor() -> str:
+    """Return the processor's name and the instruction sets that matter here."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    parts = dict(line.split(":", 1) for line in lines if ":" in line)
+    known = {key.strip(): value.strip() for key, value in parts.items()}
+    wanted = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+    found = [flag for flag in wanted if flag in known.get("flags", "").split()]
+    return f"{known.get('model name', platform.machine())} ({', '.join(found) or 'no AVX2'})"
+
+
+def git_commit() -> str:
+    """Return the commit of the checkout that mien runs from, "+" appended if changed; empty outside one."""
+    here = Path(__file__).parent
+    try:
+        commit = _git("rev-parse", "--short=12", "HEAD", folder=here)
+        return commit + ("+" if _git("status", "--porcelain", "--", ".", folder=here) else "")
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _git(*arguments: str, folder: Path) -> str:
+    done = subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout.strip()

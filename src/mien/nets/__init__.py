@@ -1,0 +1,5 @@
+"""Networks in PyTorch, and weights to start from (extra: train)."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

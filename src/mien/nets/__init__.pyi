@@ -1,0 +1,10 @@
+from .export import STORAGES as STORAGES
+from .export import Parity as Parity
+from .export import check_parity as check_parity
+from .export import export as export
+from .nets import NETS as NETS
+from .nets import Net as Net
+from .nets import build_net as build_net
+from .pretrained import read_weights as read_weights
+from .temporal import TemporalNet as TemporalNet
+from .weights import Weights as Weights

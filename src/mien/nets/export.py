@@ -1,0 +1,169 @@
+"""From a trained net to an ONNX file with its spec inside, checked against PyTorch (extra: train)."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from mien.errors import ModelError
+from mien.models.classifier import OnnxClassifier
+from mien.models.onnx_file import write_with_spec
+from mien.models.preprocess import preprocess
+from mien.models.spec import ModelSpec, Normalize
+from mien.nets.nets import Net, normalize
+from mien.structures import FloatArray, ImageArray
+
+OPSET = 17
+Storage = Literal["float32", "float16", "int8"]
+STORAGES: tuple[Storage, ...] = get_args(Storage)
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How far the ONNX file is from the PyTorch net it came from.
+
+    Args:
+        n: Number of pictures compared.
+        max_difference: Largest difference of any probability of any head.
+        same_label: Share of pictures given the same label, in [0, 1].
+    """
+
+    n: int
+    max_difference: float
+    same_label: float
+
+
+class WithPixels(nn.Module):
+    """A net that takes pixels as they are and gives probabilities: what is exported.
+
+    Args:
+        net: The trained net.
+        mode: Its normalisation.
+        temperatures: One for each head, in their order.
+    """
+
+    def __init__(self, net: Net, mode: Normalize, temperatures: list[float]) -> None:
+        super().__init__()
+        self.net = net
+        self.mode: Normalize = mode
+        self.temperatures = temperatures
+
+    def forward(self, faces: Tensor) -> tuple[Tensor, ...]:
+        """Map uint8 (n, H, W, C) to the probabilities (n, k) of each head."""
+        logits = self.net(normalize(faces.permute(0, 3, 1, 2).float(), self.mode)).values()
+        return tuple((z / t).softmax(1) for z, t in zip(logits, self.temperatures, strict=True))
+
+
+def export(net: Net, spec: ModelSpec, path: Path, *, storage: Storage = "float16") -> None:
+    """Write a net as ONNX; normalisation, temperature and softmax are inside the graph.
+
+    Args:
+        net: The trained net.
+        spec: Its spec, temperatures fitted.
+        path: The file to write.
+        storage: How weights lie in the file. They are computed with in float32 whatever it is: "int8" has one scale
+            for each output channel.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    wrapped = WithPixels(net, spec.preprocess.normalize, [head.temperature for head in spec.heads]).eval()
+    example = torch.zeros(2, spec.preprocess.size, spec.preprocess.size, spec.preprocess.channels, dtype=torch.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / "plain.onnx"
+        with warnings.catch_warnings():
+            # The newer exporter needs onnxscript and splits files; this one folds batch norms and is enough for us.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            torch.onnx.export(
+                wrapped,
+                (example,),
+                str(plain),
+                dynamo=False,
+                opset_version=OPSET,
+                input_names=["faces"],
+                output_names=list(spec.names),
+                dynamic_axes={name: {0: "n"} for name in ("faces", *spec.names)},
+            )
+        model = onnx.load(plain)
+        compress(model, storage)
+        model.doc_string = f"mien model {spec.name}"
+        model.producer_name, model.producer_version = "mien", ""
+        onnx.save(model, plain)
+        write_with_spec(plain, path, spec)
+
+
+def compress(model: onnx.ModelProto, storage: Storage) -> None:
+    """Store the large weights of a graph in fewer bytes, in place; the graph widens them again when it is loaded.
+
+    Raises:
+        ModelError: Unknown storage.
+    """
+    if storage not in STORAGES:
+        raise ModelError(f"unknown storage '{storage}'; expected one of {', '.join(STORAGES)}")
+    if storage == "float32":
+        return
+    widening = []
+    for tensor in list(model.graph.initializer):  # scales are added to them meanwhile
+        weights = numpy_helper.to_array(tensor)
+        if weights.dtype != np.float32 or weights.size < 1024:
+            continue
+        name, stored = tensor.name, f"{tensor.name}.{storage}"
+        if storage == "float16":
+            tensor.CopyFrom(numpy_helper.from_array(weights.astype(np.float16), stored))
+            widening.append(helper.make_node("Cast", [stored], [name], to=TensorProto.FLOAT))
+            continue
+        scale = np.abs(weights).reshape(len(weights), -1).max(1).reshape(-1, *[1] * (weights.ndim - 1)) / 127
+        scale = np.maximum(scale, np.finfo(np.float32).tiny).astype(np.float32)
+        tensor.CopyFrom(numpy_helper.from_array(np.round(weights / scale).astype(np.int8), stored))
+        model.graph.initializer.append(numpy_helper.from_array(scale, f"{name}.scale"))
+        widening.append(helper.make_node("Cast", [stored], [f"{stored}.wide"], to=TensorProto.FLOAT))
+        widening.append(helper.make_node("Mul", [f"{stored}.wide", f"{name}.scale"], [name]))
+    for node in reversed(widening):
+        model.graph.node.insert(0, node)
+
+
+@torch.no_grad()
+def torch_logits(net: Net, images: ImageArray, spec: ModelSpec) -> dict[str, FloatArray]:
+    """Return the logits, float32 (n, k), of each head for face crops, computed by PyTorch.
+
+    Args:
+        net: A trained net.
+        images: uint8 (n, H, W, C) crops of any size.
+        spec: Says how they are preprocessed.
+    """
+    net.eval()
+    pixels = torch.from_numpy(preprocess(images, spec.preprocess))
+    parts: dict[str, list[Tensor]] = {name: [] for name in spec.names}
+    for chunk in torch.split(pixels, 256):
+        pictures = normalize(chunk.permute(0, 3, 1, 2).float(), spec.preprocess.normalize)
+        for name, logits in net(pictures).items():
+            parts[name].append(logits)
+    return {name: torch.cat(logits).numpy() for name, logits in parts.items()}
+
+
+def check_parity(net: Net, path: Path, images: ImageArray) -> Parity:
+    """Compare an exported file with its net on real pictures, every head.
+
+    Args:
+        net: The net that was exported.
+        path: The ONNX file.
+        images: uint8 (n, H, W, C) crops.
+    """
+    classifier = OnnxClassifier(path)
+    worst, same = 0.0, []
+    for name, logits in torch_logits(net, images, classifier.spec).items():
+        temperature = classifier.spec.head(name).temperature
+        expected = torch.from_numpy(logits / np.float32(temperature)).softmax(1).numpy()
+        got = classifier.predict_proba(list(images), head=name)
+        worst = max(worst, float(np.abs(expected - got).max()))
+        same.append(expected.argmax(1) == got.argmax(1))
+    return Parity(len(images), worst, float(np.mean(same)))

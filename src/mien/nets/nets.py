@@ -1,0 +1,275 @@
+"""The networks. A net is a body that turns pictures into features, and one linear head per label set."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+
+from torch import Tensor, nn
+
+from mien.errors import ConfigError
+from mien.models.spec import Normalize, Preprocess
+from mien.nets.blocks import (
+    CBAM,
+    Centred,
+    DlibBlock,
+    Enlarged,
+    FixedSide,
+    GlobalAverage,
+    ReNet,
+    ResidualBlock,
+    SequencePool,
+    SqueezeExcite,
+    Tokens,
+    TransformerBlock,
+    conv_bn_relu,
+)
+
+
+class Net(nn.Module):
+    """A body and its heads.
+
+    Args:
+        body: Maps normalised pictures, float (n, channels, size, size), to features (n, n_features).
+        n_features: Width of the features.
+        heads: Label set name -> number of labels, the default head first.
+    """
+
+    def __init__(self, body: nn.Module, n_features: int, heads: Mapping[str, int]) -> None:
+        super().__init__()
+        self.body = body
+        self.heads = nn.ModuleDict({head_key(name): nn.Linear(n_features, n) for name, n in heads.items()})
+        self.names = tuple(heads)
+
+    def forward(self, pictures: Tensor) -> dict[str, Tensor]:
+        """Return the logits (n, k) of each head by its name."""
+        features = self.body(pictures)
+        return {name: head(features) for name, head in zip(self.names, self.heads.values(), strict=True)}
+
+
+def head_key(name: str) -> str:
+    """Return how a head is called among the modules of a net, where neither dots nor PyTorch's own names can be."""
+    key = name.replace(".", "-")
+    return f"{key}-" if not key or hasattr(nn.ModuleDict(), key) else key
+
+
+def normalize(pictures: Tensor, mode: Normalize) -> Tensor:
+    """Bring pixels to the range a net expects.
+
+    Args:
+        pictures: float (n, C, H, W) in [0, 255].
+        mode: See `models.spec.Preprocess`.
+
+    Returns:
+        The same shape, normalised.
+    """
+    if mode == "unit":
+        return pictures / 255
+    if mode == "signed":
+        return pictures / 127.5 - 1
+    if mode == "none":
+        return pictures
+    centred = pictures - pictures.mean((1, 2, 3), keepdim=True)
+    # 1 grey level keeps a blank picture finite.
+    return centred / (centred.square().mean((1, 2, 3), keepdim=True).sqrt() + 1)
+
+
+def freeze(net: nn.Module, parts: Iterable[str]) -> list[nn.Module]:
+    """Keep parts of a net from learning, in place.
+
+    Args:
+        net: The net.
+        parts: Names of its modules, e.g. "body" or "body.0"; all below them is meant.
+
+    Returns:
+        The batch norms that are frozen; while the net trains they are to stay in eval mode.
+
+    Raises:
+        ConfigError: No such part, or nothing is left that learns.
+    """
+    modules = dict(net.named_modules())
+    norms: list[nn.Module] = []
+    for part in parts:
+        if not part or part not in modules:
+            known = [name for name in modules if name and name.count(".") < 2]
+            raise ConfigError(f"cannot freeze '{part}', the net has no such part; choose from {', '.join(known)}, …")
+        modules[part].requires_grad_(False)
+        norms += [module for module in modules[part].modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    if not any(parameter.requires_grad for parameter in net.parameters()):
+        raise ConfigError("everything is frozen, so nothing would learn; leave at least the heads out of freeze")
+    return norms
+
+
+def build_net(arch: str, preprocess: Preprocess, heads: Mapping[str, int]) -> Net:
+    """Make a net of a named architecture, with random weights.
+
+    Raises:
+        ConfigError: No such architecture.
+    """
+    if arch not in NETS:
+        raise ConfigError(f"unknown net '{arch}'; choose from {', '.join(NETS)}")
+    body, n_features = NETS[arch](preprocess.channels, preprocess.size)
+    return Net(body, n_features, heads)
+
+
+Body = tuple[nn.Module, int]  # the module and the width of its features
+
+
+def model2020(channels: int, size: int) -> Body:
+    """The three-convolution net of the 2020 prototype (Pranav et al. 2020)."""
+    widths = (64, 128, 256)
+    layers: list[nn.Module] = []
+    for previous, width in zip((channels, *widths), widths, strict=False):
+        layers += [conv_bn_relu(previous, width), nn.MaxPool2d(2)]
+    side = size // 8
+    layers += [FixedSide(side), nn.Flatten(), nn.Dropout(0.5)]
+    layers += [nn.Linear(256 * side**2, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU()]
+    return nn.Sequential(*layers), 128
+
+
+def ferg(channels: int, size: int) -> Body:
+    """The cartoon net of the 2020 prototype, made for FERG-DB's faces at 100×100 RGB: 4.8 M parameters there.
+
+    The prototype had no batch norm; one after each convolution is ours, as in `model2020`.
+    """
+    widths = (32, 64, 128)
+    layers: list[nn.Module] = []
+    for previous, width in zip((channels, *widths), widths, strict=False):
+        layers += [conv_bn_relu(previous, width), nn.MaxPool2d(2)]
+    side = size // 8  # each pooling rounds down: 100, 50, 25, 12
+    layers += [FixedSide(side), nn.Flatten(), nn.Dropout(0.5)]
+    layers += [nn.Linear(128 * side**2, 256), nn.ReLU(), nn.Dropout(0.5)]
+    return nn.Sequential(*layers), 256
+
+
+def vgg_b(channels: int, size: int) -> Body:
+    """VGG-B for small pictures (Pramerdorfer & Kampel 2016, arXiv:1612.02903): 8 convolutions, dense 1024."""
+    widths = (64, 128, 256, 512)
+    layers: list[nn.Module] = []
+    for previous, width in zip((channels, *widths), widths, strict=False):
+        layers += [conv_bn_relu(previous, width), conv_bn_relu(width, width), nn.MaxPool2d(2)]
+    side = size // 16
+    layers += [FixedSide(side), nn.Flatten(), nn.Dropout(0.5)]
+    layers += [nn.Linear(512 * side**2, 1024), nn.ReLU(), nn.Dropout(0.5)]
+    return nn.Sequential(*layers), 1024
+
+
+def base(channels: int, size: int) -> Body:
+    """The flagship: residual (He et al. 2016, arXiv:1512.03385) with squeeze-and-excitation (Hu et al. 2018).
+
+    5.3 M parameters, 349 MMAC at 48×48; pooling is by stride, which is what a processor does fastest.
+    """
+    del size  # global average pooling takes any
+    return nn.Sequential(*_base_maps(channels, SqueezeExcite), GlobalAverage(), nn.Dropout(0.3)), 320
+
+
+def base_plain(channels: int, size: int) -> Body:
+    """`base` without attention."""
+    del size
+    return nn.Sequential(*_base_maps(channels, nn.Identity), GlobalAverage(), nn.Dropout(0.3)), 320
+
+
+def base_cbam(channels: int, size: int) -> Body:
+    """`base` with attention to channels and to places (Woo et al. 2018, arXiv:1807.06521)."""
+    del size
+    return nn.Sequential(*_base_maps(channels, CBAM), GlobalAverage(), nn.Dropout(0.3)), 320
+
+
+def base_gru(channels: int, size: int) -> Body:
+    """`base` with recurrent sweeps over its last maps, one of ReNet's layers, before they are pooled."""
+    del size
+    maps = _base_maps(channels, SqueezeExcite)
+    return nn.Sequential(*maps, ReNet(320, 128), GlobalAverage(), nn.Dropout(0.3)), 256
+
+
+def base_vit(channels: int, size: int) -> Body:
+    """`base` with three transformer blocks in place of its last two, which have as many parameters: 36 · 320².
+
+    Convolutions before the transformer, and pooling by what the tokens say, are what small data asks for: compact
+    transformers, Hassani et al. 2021, arXiv:2104.05704.
+    """
+    blocks = [TransformerBlock(320, heads=5) for _ in range(3)]
+    tokens = Tokens(320, -(-size // 8))
+    maps = _base_maps(channels, SqueezeExcite)[:-2]
+    return nn.Sequential(*maps, tokens, *blocks, nn.LayerNorm(320), SequencePool(320), nn.Dropout(0.3)), 320
+
+
+def _base_maps(channels: int, attention: Callable[[int], nn.Module]) -> list[nn.Module]:
+    """Return what of `base` makes maps (n, 320, size / 8, size / 8), with an attention in its last four blocks."""
+    return [
+        conv_bn_relu(channels, 32),
+        conv_bn_relu(32, 64, stride=2),
+        ResidualBlock(64, attention=nn.Identity),
+        conv_bn_relu(64, 160, stride=2),
+        ResidualBlock(160, attention=attention),
+        ResidualBlock(160, attention=attention),
+        conv_bn_relu(160, 320, stride=2),
+        ResidualBlock(320, attention=attention),
+        ResidualBlock(320, attention=attention),
+    ]
+
+
+def tiny(channels: int, size: int) -> Body:
+    """A net of two convolutions for tests and for trying things out: seconds, not hours."""
+    del size
+    return nn.Sequential(conv_bn_relu(channels, 16, stride=2), conv_bn_relu(16, 32, stride=2), GlobalAverage()), 32
+
+
+def dlib_resnet(channels: int, size: int) -> Body:
+    """dlib's ResNet for face recognition (King 2017, dlib.net/dnn_face_recognition_ex.cpp): 29 convolutions, 5.6 M.
+
+    Its affine layers are batch norms here, and the last layer, to 128 numbers that tell people apart, is left out: they
+    are a linear map of the 256 features below, and made to forget what changes in a face. It takes pixels from 0 to
+    255 (`normalize = "none"`) and centres them itself.
+    """
+    del channels  # grey becomes RGB in `Centred`
+    stages = ((32, 32, 3), (32, 64, 4), (64, 128, 3), (128, 256, 3), (256, 256, 1))
+    layers: dict[str, nn.Module] = {
+        "pixels": Centred((122.782, 117.001, 104.298), 256),
+        "enlarged": Enlarged(DLIB_LEAST, to=112, always=size < DLIB_LEAST),
+        "stem": nn.Sequential(
+            nn.Conv2d(3, 32, 7, stride=2, bias=False), nn.BatchNorm2d(32), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2)
+        ),
+    }
+    for number, (previous, width, n_blocks) in enumerate(stages, start=1):
+        blocks = [DlibBlock(previous, width, down=number > 1)]
+        layers[f"stage{number}"] = nn.Sequential(*blocks, *(DlibBlock(width, width) for _ in range(n_blocks - 1)))
+    return nn.Sequential(OrderedDict(layers | {"pool": GlobalAverage(), "dropout": nn.Dropout(0.3)})), 256
+
+
+def vggface(channels: int, size: int) -> Body:
+    """VGG16 as VGGFace has it (Parkhi et al. 2015), and a dense layer of 1024 in place of its last three.
+
+    It takes pixels from 0 to 255 (`normalize = "none"`) and centres them itself.
+    """
+    del channels  # grey becomes RGB in `Centred`
+    # Means of the training pictures, here in RGB: keras_vggface, preprocess_input, version 1.
+    layers: dict[str, nn.Module] = {"pixels": Centred((129.1863, 104.7624, 93.5940), 1)}
+    previous = 3
+    for block, (width, n_convolutions) in enumerate(((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)), start=1):
+        parts: dict[str, nn.Module] = {}
+        for number in range(1, n_convolutions + 1):
+            parts[f"conv{block}_{number}"] = nn.Conv2d(previous, width, 3, padding=1)
+            parts[f"relu{block}_{number}"] = nn.ReLU(inplace=True)
+            previous = width
+        layers[f"conv{block}"] = nn.Sequential(OrderedDict(parts | {"pool": nn.MaxPool2d(2)}))
+    side = size // 32
+    layers |= {"side": FixedSide(side), "flatten": nn.Flatten(), "dropout": nn.Dropout(0.5)}
+    layers |= {"dense": nn.Linear(512 * side**2, 1024), "relu": nn.ReLU(), "norm": nn.BatchNorm1d(1024)}
+    return nn.Sequential(OrderedDict(layers)), 1024
+
+
+DLIB_LEAST = 103  # pixels a side, below which nothing is left for the last of dlib's unpadded strides
+NETS: dict[str, Callable[[int, int], Body]] = {
+    "model2020": model2020,
+    "vgg-b": vgg_b,
+    "base": base,
+    "base-plain": base_plain,
+    "base-cbam": base_cbam,
+    "base-gru": base_gru,
+    "base-vit": base_vit,
+    "tiny": tiny,
+    "ferg": ferg,
+    "dlib-resnet": dlib_resnet,
+    "vggface": vggface,
+}

@@ -1,0 +1,59 @@
+"""Reader of VGGFace's Keras file; the file is read as data, nothing in it is run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mien.errors import MissingExtra, ModelError
+from mien.nets.weights import PIXELS, Convolution, Weights
+
+VGGFACE_ORIGIN = "VGGFace of Parkhi et al. 2015, for non-commercial research only"
+
+
+def read_vggface(path: Path) -> Weights:
+    """Read the convolutions of VGGFace from the Keras file of keras_vggface, `rcmalli_vggface_tf_notop_vgg16.h5`.
+
+    Raises:
+        ModelError: Not such a file, or damaged.
+        MissingExtra: h5py is not installed.
+    """
+    try:
+        import h5py
+    except ModuleNotFoundError as error:
+        raise MissingExtra("reading VGGFace's file", "transfer") from error
+    widths = (64, 64, 128, 128, *[256] * 3, *[512] * 6)
+    names = [f"conv{block}_{number}" for block, n in enumerate((2, 2, 3, 3, 3), start=1) for number in range(1, n + 1)]
+    try:
+        with h5py.File(path, "r") as file:
+            layers = file.get("model_weights", file)
+            shapes = zip(names, (3, *widths), widths, strict=False)
+            convolutions = [_keras_convolution(layers, name, before, width) for name, before, width in shapes]
+            others = [name for name in layers if name not in names and len(layers[name].attrs.get("weight_names", ()))]
+    except OSError as error:
+        raise ModelError(
+            f"cannot read {path}: not there, no HDF5 file, or damaged; it belongs to keras-vggface's release v2.0, "
+            "fetch it there and name it with --init"
+        ) from error
+    except (KeyError, ValueError, AttributeError, TypeError, RuntimeError) as error:
+        raise ModelError(f"{path} is not VGGFace's VGG16 as keras_vggface has it: {error}") from error
+    first = convolutions[0]
+    convolutions[0] = Convolution(first.weight[:, ::-1].copy(), first.shift)  # its pixels were BGR
+    return Weights(
+        arch="vggface",
+        origin=f"{path.name} ({VGGFACE_ORIGIN})",
+        preprocess=PIXELS,
+        convolutions=tuple(convolutions),
+        left_out=tuple(sorted(others)),
+    )
+
+
+def _keras_convolution(layers: Any, name: str, channels: int, width: int) -> Convolution:
+    """Read a layer of 3×3 filters, which Keras has as (height, width, channels, filters)."""
+    weight_names = [n.decode() if isinstance(n, bytes) else n for n in layers[name].attrs["weight_names"]]
+    kernel, bias = (layers[name][n] for n in weight_names)
+    if kernel.shape != (3, 3, channels, width) or bias.shape != (width,):
+        raise ValueError(f"{name} has the shapes {kernel.shape} and {bias.shape}")
+    return Convolution(np.asarray(kernel, np.float32).transpose(3, 2, 0, 1).copy(), np.asarray(bias, np.float32))

@@ -1,0 +1,113 @@
+"""Weights that a net can start from, and those of mien's own exported models (extra: train)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import numpy_helper
+from torch import Tensor
+
+from mien.errors import ModelError
+from mien.labels import LabelSet
+from mien.models.onnx_file import read_spec
+from mien.models.spec import ModelSpec, Preprocess
+from mien.nets.nets import NETS
+from mien.structures import FloatArray
+
+KINDS = "a run's folder or checkpoint (.safetensors), a model's name or .onnx, dlib's .dat or VGGFace's .h5"
+HEAD = ("weight", "bias")
+STATE = (*HEAD, "running_mean", "running_var")  # last words in the names of a net's tensors
+PIXELS = Preprocess(channels=3, normalize="none")  # what nets that centre pixels themselves are given
+
+
+@dataclass(frozen=True, slots=True)
+class Convolution:
+    """A convolution without bias, and the scale and shift of each filter after it.
+
+    Args:
+        weight: (filters, channels, height, width), channels in RGB order where they are colours.
+        shift: (filters,).
+        scale: (filters,); None stands for ones.
+    """
+
+    weight: FloatArray
+    shift: FloatArray
+    scale: FloatArray | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """What a net can start from.
+
+    Args:
+        arch: The net in `NETS` that they fit.
+        origin: Where they come from and on which terms, for the spec.
+        preprocess: What they were trained to read; of it, equalisation and normalisation bind.
+        convolutions: All of the net's, in the order that a picture passes them. Statistics of batch norms are unknown.
+        tensors: The others, or all, by their names in the net's state.
+        heads: Label sets of the heads among them.
+        left_out: Further parts of the file that mien's net has not.
+    """
+
+    arch: str
+    origin: str
+    preprocess: Preprocess
+    convolutions: tuple[Convolution, ...] = ()
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    heads: tuple[LabelSet, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+def of_spec(spec: ModelSpec, tensors: Mapping[str, Tensor], convolutions: tuple[Convolution, ...] = ()) -> Weights:
+    """Return the weights of one of mien's own nets; arguments as of `Weights`."""
+    origin = f"{spec.name} ({spec.trained_on.get('name', 'training data unknown')})"
+    if "init" in spec.trained_on:
+        origin += f", itself from {spec.trained_on['init']}"
+    heads = tuple(head.labels for head in spec.heads)
+    return Weights(
+        arch=spec.arch,
+        origin=origin,
+        preprocess=spec.preprocess,
+        convolutions=convolutions,
+        tensors=tensors,
+        heads=heads,
+    )
+
+
+def read_model(path: Path) -> Weights:
+    """Read a model that mien exported. Batch norms are folded into its convolutions.
+
+    Raises:
+        ModelError: Damaged, or of another origin.
+    """
+    spec = read_spec(path)
+    if spec.arch not in NETS:
+        raise ModelError(f"{path} is a model of another origin, whose net mien doesn't know; expected {KINDS}")
+    try:
+        graph = onnx.load(path, load_external_data=False).graph
+        constants = _constants(graph)
+        convolutions = tuple(
+            Convolution(*(constants[name] for name in node.input[1:])) for node in graph.node if node.op_type == "Conv"
+        )
+    except (OSError, DecodeError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"cannot read the weights of {path} ({error!r}); export the model again") from error
+    named = {name.removeprefix("net."): torch.tensor(c) for name, c in constants.items() if name.startswith("net.")}
+    tensors = {name: tensor for name, tensor in named.items() if name.split(".")[-1] in STATE}
+    return of_spec(spec, tensors, convolutions)
+
+
+def _constants(graph: onnx.GraphProto) -> dict[str, FloatArray]:
+    """Return the weights of a graph, widened again where they are stored in fewer bytes."""
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type not in ("Cast", "Mul", "Identity") or any(name not in values for name in node.input):
+            continue
+        inputs = [values[name] for name in node.input]
+        values[node.output[0]] = inputs[0] * inputs[1] if len(inputs) == 2 else inputs[0].astype(np.float32)
+    return values

@@ -1,0 +1,84 @@
+"""Images as RGB arrays: resize, fit, convert to grey, encode, write."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mien.errors import OutputError
+from mien.files import atomic_path
+from mien.structures import ImageArray
+
+
+def resize(image: ImageArray, size: int) -> ImageArray:
+    """Resize to size × size pixels: by area when shrinking, bilinear when enlarging."""
+    height, width = image.shape[:2]
+    if (height, width) == (size, size):
+        return image
+    shrinks = height > size or width > size
+    resized = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return np.asarray(resized, np.uint8)
+
+
+def to_grey(image: ImageArray) -> ImageArray:
+    """Return the grey picture (H, W) of an RGB or grey one, by the luma weights of BT.601."""
+    if image.ndim == 2:
+        return image
+    if image.shape[2] == 1:
+        return image[:, :, 0]
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def to_rgb(image: ImageArray) -> ImageArray:
+    """Return the picture as (H, W, 3), a grey one three times."""
+    if image.ndim == 3 and image.shape[2] == 3:
+        return image
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), np.uint8)
+
+
+WRITABLE_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
+
+
+def write_picture(path: str | Path, image: ImageArray) -> None:
+    """Write a picture, whole or not at all, in the format that the suffix names.
+
+    Args:
+        path: Ends in .png, .jpg, .webp, .bmp, .tif or .ppm.
+        image: uint8 (H, W, 3) RGB or (H, W) grey.
+
+    Raises:
+        OutputError: Another suffix, or the file cannot be written.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in WRITABLE_PICTURES:
+        raise OutputError(f"cannot write '{path}': unknown suffix; choose from {', '.join(WRITABLE_PICTURES)}")
+    data = encode(path, suffix, to_bgr(image))
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def encode(path: Path, suffix: str, image: ImageArray, options: Sequence[int] = ()) -> bytes:
+    """Return the bytes of a picture file, BGR or grey, in the format of a suffix; the path is for the message."""
+    try:
+        written, data = cv2.imencode(suffix, image, options)
+    except cv2.error:
+        written = False
+    if not written:
+        raise OutputError(f"cannot write '{path}': no {suffix} of {image.shape} {image.dtype}; choose .png")
+    return data.tobytes()
+
+
+def to_bgr(image: ImageArray) -> ImageArray:
+    return image if image.ndim == 2 else np.ascontiguousarray(image[:, :, ::-1])
+
+
+def fit_exactly(image: ImageArray, size: tuple[int, int]) -> ImageArray:
+    """Bring a picture to a size: by repeating its last pixels where one is missing, else by resizing."""
+    right, below = size[0] - image.shape[1], size[1] - image.shape[0]
+    if right in (0, 1) and below in (0, 1):
+        return np.asarray(cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE), np.uint8)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,0 +1,118 @@
+"""Comparisons of two models as a folder: numbers for programs, text and pictures for people."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from mien.evaluation.compare import Comparison
+from mien.files import make_folder, write_text
+from mien.pixels import write_picture
+from mien.reports.page import page
+from mien.reports.report import NOTE
+from mien.reports.tables import split_name, table
+from mien.structures import ImageArray
+
+
+def write_comparison(comparison: Comparison, folder: str | Path, *, sheet: ImageArray) -> Path:
+    """Write comparison.json, comparison.md, comparison.html, and differences.png.
+
+    Args:
+        comparison: What to write.
+        folder: Made if need be; files of an earlier comparison are replaced.
+        sheet: What `sheets.differences_sheet` drew: pictures that only one model gets right.
+
+    Returns:
+        The path of comparison.md.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    folder = make_folder(folder)
+    write_text(folder / "comparison.json", json.dumps(to_plain(comparison), indent=2, allow_nan=False) + "\n")
+    write_picture(folder / "differences.png", sheet)
+    text = comparison_markdown(comparison)
+    write_text(folder / "comparison.md", text)
+    write_text(folder / "comparison.html", page(text, folder=folder))
+    return folder / "comparison.md"
+
+
+def to_plain(comparison: Comparison) -> dict[str, object]:
+    """Return a comparison as JSON can hold it, with what its properties say."""
+    accuracy_a, accuracy_b = comparison.accuracies
+    derived = {"accuracy_a": accuracy_a, "accuracy_b": accuracy_b, "significant": comparison.significant}
+    return {**asdict(comparison), "n": comparison.n, **derived}
+
+
+def verdict(comparison: Comparison) -> str:
+    """Return in words whether one model is better, and why one may say so."""
+    a, b = comparison.names
+    counts = (
+        f"{a} alone gets {comparison.only_a:,} pictures right, {b} alone {comparison.only_b:,} "
+        f"(exact McNemar test, p {p_text(comparison.p_value)})"
+    )
+    if comparison.significant:
+        better, worse = (b, a) if comparison.difference > 0 else (a, b)
+        return f"{better} is better than {worse}: {counts}."
+    return (
+        f"The difference is not significant: {counts}. On these pictures nothing says that one of the two is "
+        "better; more pictures or several seeds may."
+    )
+
+
+def comparison_markdown(comparison: Comparison) -> str:
+    """Return comparison.md; the sheet is linked as beside it."""
+    a, b = comparison.names
+    accuracy_a, accuracy_b = comparison.accuracies
+    place = f"{comparison.dataset} {split_name(comparison.dataset, comparison.split)}"
+    parts = [
+        f"# {a} and {b} on {place}, {comparison.view}",
+        f"> {NOTE}",
+        f"**{verdict(comparison)}**",
+        f"- A: {a}, accuracy {100 * accuracy_a:.2f} %\n"
+        f"- B: {b}, accuracy {100 * accuracy_b:.2f} %\n"
+        f"- Difference B − A: {_points(comparison.difference)} points, 95 % interval "
+        f"{_points(comparison.low)} to {_points(comparison.high)} (paired: Newcombe 1998, method 10)\n"
+        f"- Pictures: {comparison.n:,}; both right {comparison.both:,}, only A {comparison.only_a:,}, "
+        f"only B {comparison.only_b:,}, neither {comparison.neither:,}\n"
+        f"- Fingerprint of the data: `{comparison.fingerprint}`",
+        "## By class",
+        classes_differences(comparison),
+        "p is of McNemar's test within the class, adjusted for the number of classes by Holm's method. Recall is "
+        "the share of the class's pictures that a model gets right.",
+        "## Pictures that only one gets right",
+        "![Pictures that only one of the models gets right](differences.png)",
+        "Below each picture stands what the other model took it for, with its confidence in percent; the surest "
+        "mistakes stand on the left.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def p_text(value: float) -> str:
+    """Return a p-value with three digits after the point, and how it relates to them."""
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
+
+
+def _points(share: float, *, digits: int = 2) -> str:
+    """Return a difference of shares in percentage points, with its sign."""
+    return f"{100 * share:+.{digits}f}".replace("-", "−")
+
+
+def classes_differences(comparison: Comparison) -> str:
+    """Return a Markdown table with one row per class."""
+    rows = [
+        [
+            c.label,
+            f"{c.support:,}",
+            f"{100 * c.recall_a:.1f}",
+            f"{100 * c.recall_b:.1f}",
+            _points(c.recall_b - c.recall_a, digits=1),
+            f"{c.only_a:,}",
+            f"{c.only_b:,}",
+            p_text(c.p_value),
+        ]
+        for c in comparison.classes
+    ]
+    header = ["class", "pictures", "recall A, %", "recall B, %", "B − A, points", "only A", "only B", "p"]
+    return table(header, rows)

@@ -1,0 +1,256 @@
+"""Pictures of results. matplotlib is loaded when one is drawn, without pyplot and its global state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mien.errors import MissingExtra, RunError
+from mien.evaluation.metrics import Bin, wilson_interval
+from mien.evaluation.selective import Answering, RiskCoverage
+from mien.files import atomic_path
+from mien.structures import IntArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+Epoch = Mapping[str, float]
+# Okabe & Ito's colours, which colour-blind readers can tell apart: jfly.uni-koeln.de/color
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"
+LEAST_COVERAGE = 0.02  # from which on risk is drawn: among the very first faces a single wrong one makes it leap
+
+
+def draw_confusion(matrix: IntArray, labels: Sequence[str], path: str | Path, *, title: str) -> None:
+    """Write a confusion matrix as PNG: colour and percentage by row, counts below.
+
+    Args:
+        matrix: Counts, shape (k, k); rows are true, columns predicted.
+        labels: The k class names.
+        path: Where to write.
+        title: Stands above the matrix.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+        OutputError: The file cannot be written.
+    """
+    k = len(labels)
+    figure = _figure(width=max(8.0, 0.9 * k + 1.6), height=max(7.2, 0.8 * k + 1.6))
+    axes = figure.add_subplot()
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")  # one hue, darker is more
+    for row, column in np.ndindex(k, k):
+        share, count = shares[row, column], matrix[row, column]
+        colour = "white" if share > 0.65 else "black"
+        axes.text(column, row, f"{100 * share:.0f} %", color=colour, ha="center", va="bottom", size=14)
+        axes.text(column, row + 0.05, f"{count:,}", color=colour, ha="center", va="top", size=10)
+    turned = k > 8  # names side by side have no room
+    axes.set_xticks(range(k), labels, size=12, rotation=45 if turned else 0, ha="right" if turned else "center")
+    axes.set_yticks(range(k), labels, size=12)
+    axes.set_xlabel("predicted", size=13)
+    axes.set_ylabel("true", size=13)
+    axes.set_title(title, size=13, pad=12)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    _save(figure, path)
+
+
+def draw_confusions(confusions: Mapping[tuple[str, str], tuple[IntArray, Sequence[str]]], path: str | Path) -> None:
+    """Write confusion matrices side by side as PNG, in percent by row.
+
+    Args:
+        confusions: (row, column) of the picture -> counts, shape (k, k), and the k class names; a pair that is not
+            there stays empty.
+        path: Where to write.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+        OutputError: The file cannot be written.
+    """
+    rows, columns = (list(dict.fromkeys(pair[i] for pair in confusions)) for i in (0, 1))
+    figure = _figure(width=5.2 * len(columns), height=4.9 * len(rows))
+    for (row_name, column_name), (matrix, labels) in confusions.items():
+        place = rows.index(row_name) * len(columns) + columns.index(column_name) + 1
+        axes = figure.add_subplot(len(rows), len(columns), place)
+        shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")  # one hue, darker is more
+        for (row, column), share in np.ndenumerate(shares):
+            colour = "white" if share > 0.65 else "black"
+            axes.text(column, row, f"{100 * share:.0f}", color=colour, ha="center", va="center", size=10)
+        axes.set_xticks(range(len(labels)), labels, size=9, rotation=45, ha="right")
+        axes.set_yticks(range(len(labels)), labels, size=9)
+        axes.set_title(f"{row_name} on {column_name}", size=10, pad=8)
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+    _save(figure, path)
+
+
+def draw_reliability(after: Sequence[Bin], before: Sequence[Bin] | None, path: str | Path, *, title: str) -> None:
+    """Write a reliability diagram as PNG: accuracy by confidence above, where the pictures are below.
+
+    Args:
+        after: Bins of the calibrated probabilities.
+        before: Those without the temperature; None if there is none.
+        path: Where to write.
+        title: Stands above.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+        OutputError: The file cannot be written.
+    """
+    figure = _figure(width=6.4, height=6.8)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+    upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="honest")
+    if before is not None:
+        _draw_bins(upper, before, label="before temperature", colour=ORANGE)
+    _draw_bins(upper, after, label="as the model answers", colour=BLUE)
+    upper.set_ylabel("share of right answers")
+    upper.set_ylim(0, 1)
+    upper.legend(frameon=False, loc="lower right")  # where sure answers that are mostly wrong would be
+    upper.set_title(title, size=12, pad=12)
+    total = sum(b.n for b in after)
+    widths = [b.high - b.low for b in after]
+    lower.bar([b.low for b in after], [b.n / total for b in after], widths, align="edge", color=BLUE, edgecolor="white")
+    lower.set_ylabel("share of pictures")
+    lower.set_xlabel("confidence")
+    lower.set_xlim(0, 1)
+    for axes in (upper, lower):
+        _tidy(axes)
+    _save(figure, path)
+
+
+def draw_risk_coverage(
+    after: RiskCoverage, before: RiskCoverage | None, path: str | Path, *, title: str, answering: Answering | None
+) -> None:
+    """Write risk–coverage curves as PNG: the share of wrong answers by the share of faces answered.
+
+    Args:
+        after: Of the calibrated probabilities; drawn from `LEAST_COVERAGE` on, as the other one is.
+        before: Of those without the temperature; None if there is none.
+        path: Where to write.
+        title: Stands above.
+        answering: Marked by a dot if there is one.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+        OutputError: The file cannot be written.
+    """
+    figure = _figure(width=6.4, height=4.6)
+    axes = figure.add_subplot()
+    if before is not None:  # broad and pale, for mostly the other one lies upon it
+        _draw_risk(axes, before, label="before temperature", color=ORANGE, linewidth=4.5, alpha=0.45)
+    _draw_risk(axes, after, label="as the model answers", color=BLUE)
+    if answering is not None:
+        x, y = 100 * answering.coverage, 100 * (1 - answering.accuracy)
+        axes.plot([x], [y], "o", color="black", label=f"confidence {answering.threshold:.2f} or more")
+    axes.set_xlabel("faces answered, %")
+    axes.set_ylabel("wrong answers among them, %")
+    axes.set_xlim(0, 100)
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False)
+    axes.set_title(title, size=12, pad=12)
+    _tidy(axes)
+    _save(figure, path)
+
+
+def curves(rows: Sequence[Mapping[str, float | None]], path: str | Path) -> None:
+    """Write the curves of a training run as PNG: losses on the left, validation accuracy on the right.
+
+    Thin vertical lines mark where the size of the pictures changes; the grey area on the left is the
+    learning rate, from 0 to its peak.
+
+    Args:
+        rows: One per epoch, as in a run's metrics.jsonl: epoch, train_loss, learning_rate, size, and, where
+            they were measured, valid_loss and valid_accuracy in [0, 1].
+        path: Where to write.
+
+    Raises:
+        RunError: There is no row.
+        MissingExtra: matplotlib is not installed.
+        OutputError: The file cannot be written.
+    """
+    if not rows:
+        raise RunError("there are no epochs to draw; train at least one, then try again")
+    epochs = [{key: value for key, value in row.items() if value is not None} for row in rows]
+    figure = _figure(width=10, height=3.8)
+    losses, accuracies = figure.subplots(1, 2)
+    _draw_line(losses, epochs, "train_loss", label="train", colour=BLUE)
+    _draw_line(losses, epochs, "valid_loss", label="valid", colour=ORANGE)
+    _draw_line(accuracies, epochs, "valid_accuracy", label="valid", colour=ORANGE, scale=100)
+    losses.set_ylabel("loss")
+    accuracies.set_ylabel("validation accuracy, %")
+    for axes in (losses, accuracies):
+        axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        _tidy(axes)
+        _mark_sizes(axes, epochs)
+    _shade_learning_rate(losses, epochs)
+    losses.legend(frameon=False)
+    _save(figure, path)
+
+
+def _figure(*, width: float, height: float) -> Figure:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtra("drawing plots", "train") from error
+    figure = Figure(figsize=(width, height), dpi=150)
+    figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1)
+    return figure
+
+
+def _save(figure: Figure, path: str | Path) -> None:
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": None})
+
+
+def _tidy(axes: Axes) -> None:
+    axes.grid(axis="y", color="#e5e5e5", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_bins(axes: Axes, bins: Sequence[Bin], *, label: str, colour: str) -> None:
+    """Draw accuracy by confidence, with 95 % Wilson intervals: a bin of few pictures says little."""
+    x, y = [b.confidence for b in bins], [b.accuracy for b in bins]
+    axes.plot(x, y, color=colour, label=label, marker="o", markersize=4, clip_on=False)
+    intervals = [wilson_interval(round(b.accuracy * b.n), b.n) for b in bins]
+    axes.vlines(x, [low for low, _ in intervals], [high for _, high in intervals], color=colour, alpha=0.35)
+
+
+def _draw_risk(axes: Axes, curve: RiskCoverage, **style: Any) -> None:
+    shown = curve.n >= LEAST_COVERAGE * curve.n[-1]
+    n, wrong = curve.n[shown], curve.wrong[shown]
+    axes.plot(100 * n / curve.n[-1], 100 * wrong / n, **style)
+
+
+def _draw_line(axes: Axes, epochs: Sequence[Epoch], key: str, *, label: str, colour: str, scale: float = 1) -> None:
+    """Draw one column against the epochs, where it was measured; a single point gets a dot."""
+    measured = [epoch for epoch in epochs if key in epoch]
+    if measured:
+        x, y = [epoch["epoch"] for epoch in measured], [scale * epoch[key] for epoch in measured]
+        axes.plot(x, y, color=colour, label=label, marker="o" if len(measured) == 1 else None)
+
+
+def _mark_sizes(axes: Axes, epochs: Sequence[Epoch]) -> None:
+    for before, after in pairwise(epochs):
+        if before["size"] != after["size"]:
+            axes.axvline(after["epoch"], color=GREY, linewidth=0.8, linestyle=":")
+            place = axes.get_xaxis_transform()  # epochs to the right, share of the panel upwards
+            axes.text(after["epoch"], 1.0, f" {after['size']} px", transform=place, color=GREY, size=8)
+
+
+def _shade_learning_rate(axes: Axes, epochs: Sequence[Epoch]) -> None:
+    rates = [epoch["learning_rate"] for epoch in epochs]
+    area = axes.twinx()
+    area.fill_between([epoch["epoch"] for epoch in epochs], rates, color=GREY, alpha=0.15, linewidth=0)
+    area.set_ylim(0, 1.05 * max(rates) or 1)  # a run of one epoch ends it with a rate of 0
+    area.set_axis_off()
+    axes.set_zorder(area.get_zorder() + 1)  # lines lie above the area
+    axes.patch.set_visible(False)
+    axes.fill_between([], [], color=GREY, alpha=0.15, label=f"learning rate, peak {max(rates):.3g}")

@@ -1,0 +1,9 @@
+from .annotated import AnnotatedSink as AnnotatedSink
+from .annotated import save_faces as save_faces
+from .live_video import LiveVideoSink as LiveVideoSink
+from .recorder import Recorder as Recorder
+from .records import record as record
+from .statistics import Statistics as Statistics
+from .tables import CsvSink as CsvSink
+from .tables import JsonlSink as JsonlSink
+from .videos import VideoSink as VideoSink

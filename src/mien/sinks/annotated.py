@@ -1,0 +1,112 @@
+"""Annotated copies of pictures and videos, and pictures of single faces."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from mien.drawing.faces import draw
+from mien.errors import OutputError
+from mien.files import make_folder, unused
+from mien.pixels import WRITABLE_PICTURES, write_picture
+from mien.sinks.videos import CODECS, VideoSink
+from mien.sources.frames import frame_rate, is_video
+from mien.structures import Box, Expression, Frame, ImageArray
+
+
+def save_faces(
+    frame: Frame, expressions: Sequence[Expression], folder: str | Path, *, margin_ratio: float = 0.2
+) -> list[Path]:
+    """Write each face of a frame as a picture of its own; none ever takes the place of another.
+
+    Args:
+        frame: Where the faces are.
+        expressions: What was seen in it.
+        folder: Made if missing.
+        margin_ratio: How much is added on every side of a face's box, in parts of its width or height.
+
+    Returns:
+        The PNG files, named by time (s), track (or number in the frame) and answer: "00012.340-track7-happy.png".
+        A face that lies outside the frame has none.
+
+    Raises:
+        OutputError: The folder cannot be made, or a file not be written.
+    """
+    folder = Path(folder)
+    make_folder(folder)
+    paths = []
+    for number, expression in enumerate(expressions, start=1):
+        if not (crop := _box_with_margin(frame.image, expression.face.box, margin_ratio)).size:
+            continue
+        track = expression.face.track_id
+        who = f"face{number}" if track is None else f"track{track}"
+        label = re.sub(r"[^\w-]+", "_", expression.label)  # labels of a user's model may hold anything
+        path = unused(folder / f"{frame.time:09.3f}-{who}-{label}.png")
+        write_picture(path, crop)
+        paths.append(path)
+    return paths
+
+
+class AnnotatedSink:
+    """Writes what was seen in a file, drawn into it, to a folder, under the file's own name.
+
+    A video becomes a video, a picture a picture. Where the format can only be read, one that can be written
+    is appended to the name (clip.webm.mp4). Files of one name need folders of their own.
+
+    Args:
+        file: The picture or video the frames come from.
+        folder: Made if missing; not the folder of the file.
+        top: How many labels to name for each face.
+
+    Raises:
+        InputError: The file cannot be read.
+        OutputError: The folder cannot be made, or the result would take the place of the file itself.
+    """
+
+    def __init__(self, file: str | Path, folder: str | Path, *, top: int = 1) -> None:
+        file, folder = Path(file), Path(folder)
+        self.top = top
+        moves = is_video(file)
+        self.path = folder / _writable_name(file, CODECS if moves else WRITABLE_PICTURES, ".mp4" if moves else ".png")
+        if self.path.resolve() == file.resolve():
+            raise OutputError(f"'{self.path}' would be overwritten by its annotated copy; choose another folder")
+        make_folder(folder)
+        self._video = VideoSink(self.path, fps=frame_rate(file)) if moves else None
+
+    def __enter__(self) -> AnnotatedSink:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._video is not None:
+            self._video.__exit__(kind, error, trace)
+
+    def write(self, frame: Frame, expressions: list[Expression]) -> None:
+        """Draw the expressions into the frame and write it.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        image = draw(frame.image, expressions, top=self.top)
+        if self._video is None:
+            write_picture(self.path, image)
+        else:
+            self._video.write(image)
+
+
+def _writable_name(file: Path, suffixes: Container[str], fallback: str) -> str:
+    return file.name if file.suffix.lower() in suffixes else file.name + fallback
+
+
+def _box_with_margin(image: ImageArray, box: Box, ratio: float) -> ImageArray:
+    """Return the part of a picture that a box covers with a margin, in parts of its sides; empty outside."""
+    height, width = image.shape[:2]
+    x, y = ratio * box.width, ratio * box.height
+    x1, x2 = (int(np.clip(round(value), 0, width)) for value in (box.x1 - x, box.x2 + x))
+    y1, y2 = (int(np.clip(round(value), 0, height)) for value in (box.y1 - y, box.y2 + y))
+    return image[y1:y2, x1:x2]

@@ -1,0 +1,44 @@
+"""Files that grow: at any moment they hold all that was written."""
+
+from __future__ import annotations
+
+import io
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from mien.errors import OutputError
+
+
+class GrowingFile:
+    """A file that holds, at any moment, all that was written: it can be read while a long run goes on."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._file: BinaryIO | None = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def _append(self, data: bytes, *, at: int | None = None) -> None:
+        """Write data through to the file, which the first call makes; at its end, or over what stands at a place."""
+        try:
+            if self._file is None:
+                self._file = self.path.open("wb")
+            if at is not None:
+                self._file.seek(at)
+            self._file.write(data)
+            self._file.flush()
+            if at is not None:
+                self._file.seek(0, io.SEEK_END)
+        except OSError as error:
+            self._close()
+            raise OutputError(f"cannot write '{self.path}': {error.strerror or error}; choose another place") from error
+
+    def _close(self) -> None:
+        if self._file is not None:
+            with suppress(OSError):  # all was flushed; what could not be was told then
+                self._file.close()

@@ -1,0 +1,264 @@
+"""What was seen in a stream, counted while it runs: how often each expression, on which face, and when."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import RLock
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.drawing.charts import TrackRow, bar_chart, timeline_chart, track_chart
+from mien.files import atomic_path, make_folder
+from mien.labels import LabelSet
+from mien.pixels import write_picture
+from mien.structures import UNCERTAIN, Expression, Frame
+
+Floats = npt.NDArray[np.float64]
+SCHEMA = 1  # of statistics.json; grows when a key goes or changes its meaning
+MAX_GAP = 1.0  # s that a frame stands for at most; a longer silence is a pause, and nobody knows what was shown in it
+MAX_BINS = 600  # of the timeline; even, since bins are merged in pairs
+MAX_ROWS = 12  # of the picture of tracks
+MAX_TRACKS = 1000  # that are told apart; further ones, in a crowd, count in the whole only
+CHART_SIZE = (1200, 640)  # pixels of the saved pictures
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """How probabilities went over time.
+
+    Args:
+        bin_seconds: Length of a bin.
+        times: The middle of each bin in seconds from the first frame, shape (n,).
+        faces: How many faces there were, each counted once a frame, shape (n,).
+        probabilities: Their mean, shape (n, k); NaN where there was no face.
+    """
+
+    bin_seconds: float
+    times: Floats
+    faces: npt.NDArray[np.int64]
+    probabilities: Floats
+
+
+class Statistics:
+    """Counts what is seen in a stream of any length; memory hardly grows with it, by some numbers for each track.
+
+    A face in a frame counts for the seconds since the frame before, so that a rate that varies distorts nothing: for
+    none in the first frame, and for `MAX_GAP` after a pause. The timeline's bins are one second long; where they
+    would be more than `MAX_BINS`, each two become one.
+
+    One thread may add while others read: every call holds a lock, so that what it returns or saves is of one moment.
+
+    Args:
+        labels: Label set of the predictions.
+    """
+
+    def __init__(self, labels: LabelSet) -> None:
+        self.labels = labels
+        self._answers = [*labels, UNCERTAIN]
+        self._lock = RLock()
+        self._n_frames = 0
+        self._zero = 0.0  # the stream's clock at our first frame
+        self._seconds = 0.0  # from there to the last frame
+        self._whole = self._no_faces()
+        self._by_track: dict[int, Floats] = {}
+        self._bins_of_track: dict[int, dict[int, Floats]] = {}  # of each bin it was seen in: sums, and its faces
+        self._tracks: set[int] = set()
+        self._bin_seconds = 1.0
+        self._bin_sums = np.zeros((MAX_BINS, len(labels)))
+        self._bin_faces = np.zeros(MAX_BINS, np.int64)
+
+    def add(self, frame: Frame, expressions: Sequence[Expression]) -> None:
+        """Count a frame.
+
+        Args:
+            frame: Its time may start anywhere; where it goes back, as in a stream that starts anew, we go on from the
+                frame before.
+            expressions: What was seen in it.
+
+        Raises:
+            ValueError: An expression is over other labels.
+        """
+        if any(expression.prediction.labels != self.labels for expression in expressions):
+            raise ValueError(f"expressions over other labels than '{self.labels.name}'; begin new statistics")
+        with self._lock:
+            before = self._seconds
+            if self._n_frames == 0 or frame.time - self._zero < before:
+                self._zero = frame.time - before
+            self._seconds = max(frame.time - self._zero, before)  # rounding may bring it below
+            self._n_frames += 1
+            weight = min(self._seconds - before, MAX_GAP)
+            while self._seconds >= MAX_BINS * self._bin_seconds:
+                self._merge_bins()
+            for expression in expressions:
+                self._count(expression, weight)
+
+    def shares(self) -> dict[str, float]:
+        """Return each answer's share of all the seconds that faces were seen; they sum to 1, or are 0 without a face.
+
+        "uncertain" comes last, if it was answered at all. As long as no time has passed the shares are of faces.
+        """
+        with self._lock:
+            shares = dict(zip(self._answers, _shares(self._whole).tolist(), strict=True))
+            if not self._whole[0, -1]:
+                del shares[UNCERTAIN]
+            return shares
+
+    def timeline(self) -> Timeline:
+        """Return the mean probabilities in each bin of time so far."""
+        with self._lock:
+            n_bins = int(self._seconds // self._bin_seconds) + 1 if self._n_frames else 0
+            faces = self._bin_faces[:n_bins].copy()
+            means = self._bin_sums[:n_bins] / np.maximum(faces, 1)[:, None]
+            means[faces == 0] = np.nan
+            middles = (np.arange(n_bins, dtype=np.float64) + 0.5) * self._bin_seconds
+            return Timeline(self._bin_seconds, middles, faces, means)
+
+    def track_timeline(self, track: int) -> Timeline:
+        """Return the mean probabilities of one track, on the bins of `timeline`.
+
+        Raises:
+            KeyError: No such track, or one beyond the `MAX_TRACKS` that are told apart.
+        """
+        with self._lock:
+            line = self.timeline()
+            faces, means = np.zeros_like(line.faces), np.full_like(line.probabilities, np.nan)
+            for place, sums in self._bins_of_track[track].items():
+                faces[place], means[place] = sums[-1], sums[:-1] / sums[-1]
+            return Timeline(line.bin_seconds, line.times, faces, means)
+
+    def longest_tracks(self, n: int) -> list[int]:
+        """Return the numbers of the n tracks seen for the longest time, in the order in which they appeared."""
+        with self._lock:
+            found = list(self._by_track)
+            by_length = sorted(found, key=lambda track: -self._by_track[track][1].sum())
+            return [track for track in found if track in set(by_length[:n])]
+
+    def as_dict(self) -> dict[str, object]:
+        """Return everything as plain data, for JSON.
+
+        Keys: schema, label_set, labels, frames, seconds (from the first frame to the last), faces (each counted once
+        a frame), tracks (how many); expressions: of each label and "uncertain" its faces, seconds (of two faces at
+        once each counts) and share (of the seconds); by_track: of each track its number, faces, seconds, expressions;
+        timeline: bin_seconds, times (middles of the bins in s), faces, probabilities by label (the mean; null where
+        there was no face).
+        """
+        with self._lock:
+            line = self.timeline()
+            means = [[None if np.isnan(p) else round(p, 6) for p in row] for row in line.probabilities.T.tolist()]
+            return {
+                "schema": SCHEMA,
+                "label_set": self.labels.name,
+                "labels": list(self.labels),
+                "frames": self._n_frames,
+                "seconds": round(self._seconds, 3),
+                "faces": int(self._whole[0].sum()),
+                "tracks": len(self._tracks),
+                "expressions": self._plain(self._whole),
+                "by_track": [
+                    {
+                        "track": track,
+                        "faces": int(counted[0].sum()),
+                        "seconds": round(float(counted[1].sum()), 3),
+                        "expressions": self._plain(counted),
+                    }
+                    for track, counted in self._by_track.items()
+                ],
+                "timeline": {
+                    "bin_seconds": line.bin_seconds,
+                    "times": line.times.tolist(),
+                    "faces": line.faces.tolist(),
+                    "probabilities": dict(zip(self.labels, means, strict=True)),
+                },
+            }
+
+    def save(self, folder: str | Path, *, dark: bool = False) -> list[Path]:
+        """Write statistics.json and, as statistics-….png, bars, timeline and tracks, each whole or not at all.
+
+        Args:
+            folder: Made if missing; files of these names in it are overwritten.
+            dark: Whether the pictures' ground is dark.
+
+        Returns:
+            The files.
+
+        Raises:
+            OutputError: The folder cannot be made, or a file not be written.
+        """
+        with self._lock:
+            plain, shares, line, tracks = self.as_dict(), self.shares(), self.timeline(), self._track_rows()
+            n_tracks = len(self._tracks)
+        bars = bar_chart(shares, size=CHART_SIZE, dark=dark, title="How long each expression was seen")
+        title = "Mean probabilities over time"
+        areas = timeline_chart(line.times, line.probabilities, self.labels, size=CHART_SIZE, dark=dark, title=title)
+        title = "Each face" if len(tracks) == n_tracks else f"The {len(tracks)} faces seen longest, of {n_tracks:,}"
+        rows = track_chart(line.times, tracks, self.labels, size=CHART_SIZE, dark=dark, title=title)
+        folder = Path(folder)
+        make_folder(folder)
+        paths = [folder / f"statistics{kind}" for kind in (".json", "-bars.png", "-timeline.png", "-tracks.png")]
+        with atomic_path(paths[0]) as temporary:
+            text = json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False)
+            temporary.write_text(text + "\n", encoding="utf-8", newline="\n")
+        for path, chart in zip(paths[1:], (bars, areas, rows), strict=True):
+            write_picture(path, chart)
+        return paths
+
+    def _track_rows(self) -> list[TrackRow]:
+        """Return what the picture of tracks shows, the longest of them."""
+        return [
+            TrackRow(
+                f"face {track}, {self._by_track[track][1].sum():.0f} s",
+                dict(zip(self._answers, _shares(self._by_track[track]).tolist(), strict=True)),
+                self.track_timeline(track).probabilities,
+            )
+            for track in self.longest_tracks(MAX_ROWS)
+        ]
+
+    def _count(self, expression: Expression, weight: float) -> None:
+        """Count a face of the newest frame, for so many seconds."""
+        one = self._no_faces()
+        one[:, self._answers.index(expression.label)] = 1, weight
+        self._whole += one
+        place = int(self._seconds // self._bin_seconds)
+        track = expression.face.track_id
+        if track is not None:
+            self._tracks.add(track)
+            if track in self._by_track or len(self._by_track) < MAX_TRACKS:
+                self._by_track[track] = self._by_track.get(track, 0) + one
+                bins = self._bins_of_track.setdefault(track, {})
+                bins[place] = bins.get(place, 0) + np.append(expression.prediction.probabilities, 1.0)
+        self._bin_sums[place] += expression.prediction.probabilities
+        self._bin_faces[place] += 1
+
+    def _merge_bins(self) -> None:
+        """Make one bin of each two, which leaves the second half of them empty."""
+        self._bin_seconds *= 2
+        for bins in (self._bin_sums, self._bin_faces):
+            bins[: MAX_BINS // 2] = bins[0::2] + bins[1::2]
+            bins[MAX_BINS // 2 :] = 0
+        for track, fine in self._bins_of_track.items():
+            coarse: dict[int, Floats] = {}
+            for place, sums in fine.items():
+                coarse[place // 2] = coarse.get(place // 2, 0) + sums
+            self._bins_of_track[track] = coarse
+
+    def _no_faces(self) -> Floats:
+        """Return a count of nothing: faces (row 0) and seconds (row 1) of each answer, shape (2, k + 1)."""
+        return np.zeros((2, len(self._answers)))
+
+    def _plain(self, counted: Floats) -> dict[str, dict[str, float]]:
+        return {
+            answer: {"faces": int(faces), "seconds": round(seconds, 3), "share": round(share, 6)}
+            for answer, faces, seconds, share in zip(
+                self._answers, *counted.tolist(), _shares(counted).tolist(), strict=True
+            )
+        }
+
+
+def _shares(counted: Floats) -> Floats:
+    """Return each answer's part of the seconds, or where there are none of the faces, shape (k + 1,)."""
+    amounts = counted[1] if counted[1].any() else counted[0]
+    return np.asarray(amounts / (amounts.sum() or 1))

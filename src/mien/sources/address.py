@@ -1,0 +1,34 @@
+"""Addresses of live sources: camera indices, device files, URLs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from mien.errors import InputError
+
+LIVE = re.compile(r"[a-z][a-z0-9+.-]+://|/dev/video\d+$|/dev/v4l/", re.IGNORECASE)
+MAX_CAMERA = 9999  # OpenCV takes the number of a backend in an index too: 1400 is MSMF's first camera
+
+
+def parse_source(source: int | str | Path) -> int | str | Path:
+    """Return what a user's words mean: a camera's index (int), a live source's address (str), or a path.
+
+    An address is a URL ("rtsp://…", "http://…") or a device ("/dev/video0", "/dev/v4l/by-id/…"). A text of digits is
+    an index, unless a file or folder of that name exists.
+
+    Raises:
+        InputError: An index out of range, or an address that no system takes.
+    """
+    if isinstance(source, int):
+        if not 0 <= source <= MAX_CAMERA:  # OpenCV crashes at some negative ones
+            raise InputError(f"no camera {source}; expected a number from 0 to {MAX_CAMERA}, the first camera is 0")
+        return source
+    text = str(source)
+    if LIVE.match(text):
+        if not text.isprintable():  # OpenCV crashes at text that UTF-8 cannot hold
+            raise InputError(f"{text!r} is no address; expected one without control characters, in UTF-8")
+        return text
+    if re.fullmatch("[0-9]{1,4}", text) and not Path(text).exists():
+        return int(text)
+    return Path(source)

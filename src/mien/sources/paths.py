@@ -1,0 +1,87 @@
+"""Files that a path means: itself, or a folder's pictures and videos."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from mien.errors import InputError, UnreadablePicture
+from mien.files import printable
+
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".pnm"})
+VIDEO_SUFFIXES = frozenset({".gif", ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv"})
+FORMATS = "JPEG, PNG, WebP, TIFF, BMP, GIF or PNM"
+MAX_PIXELS = 100_000_000  # 300 MB as RGB; twice what cameras of 2026 take
+MAX_BYTES = 1 << 30  # of a picture file; 100 million pixels of 16-bit RGB take 600 MB
+
+
+def list_files(source: str | Path, *, glob: str | None = None) -> list[Path]:
+    """Return the files that a path means: itself, or a folder's pictures and videos at any depth, sorted.
+
+    Args:
+        source: Path of a file or folder.
+        glob: Pattern for a folder's files ("*.jpg", "day1/*"). Without one, known suffixes are taken.
+            Hidden files never are.
+
+    Raises:
+        InputError: There is no such path, it cannot be read, or no file fits.
+    """
+    path = Path(source)
+    if not stat.S_ISDIR(status_of(path).st_mode):
+        return [path]
+    wanted = PICTURE_SUFFIXES | VIDEO_SUFFIXES
+    try:
+        found = sorted(p for p in path.rglob(glob or "*") if p.is_file() and not _is_hidden(p.relative_to(path)))
+    except (OSError, ValueError, NotImplementedError) as error:
+        pattern = f" for '{glob}'" if glob else ""
+        raise InputError(f"cannot search folder '{printable(path)}'{pattern}: {error}") from error
+    files = found if glob else [p for p in found if p.suffix.lower() in wanted]
+    if not files:
+        expected = f"files that match '{glob}'" if glob else f"files ending in {', '.join(sorted(wanted))}"
+        raise InputError(f"no pictures or videos in folder '{printable(path)}'; expected {expected}")
+    return files
+
+
+def status_of(path: Path) -> os.stat_result:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise InputError(f"no file or folder '{printable(path)}'; check the path") from None
+    except (OSError, ValueError) as error:  # ValueError: a null byte
+        raise cannot_read(path, error) from error
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        raise InputError(f"'{printable(path)}' is neither a file nor a folder; expected a picture, video or folder")
+    return status
+
+
+def read_bytes(path: Path) -> bytes:
+    status = status_of(path)
+    if stat.S_ISDIR(status.st_mode):
+        raise InputError(f"'{printable(path)}' is a folder; expected a picture file")
+    if status.st_size > MAX_BYTES:
+        raise UnreadablePicture(
+            f"'{printable(path)}' has {status.st_size / 1e9:.1f} GB; a picture may have {MAX_BYTES / 1e9:.1f} GB: "
+            "is it a video with a picture's suffix?"
+        )
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise cannot_read(path, error) from error
+
+
+def check_size(path: Path, width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise UnreadablePicture(
+            f"'{printable(path)}' has {width}x{height} pixels; at most {MAX_PIXELS // 10**6} million are read: "
+            "make it smaller"
+        )
+
+
+def cannot_read(path: Path, error: OSError | ValueError) -> InputError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return InputError(f"cannot read '{printable(path)}': {reason}; check the path and its permissions")
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)

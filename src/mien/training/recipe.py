@@ -1,0 +1,132 @@
+"""Training recipes: what a TOML file of settings may say, and the recipes that mien ships."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+from mien.errors import ConfigError
+from mien.models.spec import Preprocess
+from mien.settings import from_dict, tomllib
+
+Precision = Literal["auto", "32-true", "bf16-mixed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A stretch of training at one picture size."""
+
+    size: int  # side in pixels
+    epochs: int
+    augment: float = 1.0  # strength: 0 leaves the pictures as they are, 1 is `Augment` in full
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Augment:
+    """Ranges of the random changes at strength 1; each is drawn uniformly and symmetrically."""
+
+    flip: bool = True  # mirror half of the pictures
+    rotation: float = 15.0  # degrees
+    scale: float = 0.15  # ratio
+    shift: float = 0.1  # of the side
+    brightness: float = 0.3  # ratio
+    contrast: float = 0.3  # ratio, around the mean of the picture
+    erase: float = 0.5  # probability of a random rectangle (Zhong et al. 2017, arXiv:1708.04896)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """A training recipe."""
+
+    net: str  # a name in `models.nets.NETS`
+    name: str = ""  # what the trained model is called; the net's name when empty
+    init: str = ""  # weights to start from, a model's name or a file; random ones when empty
+    freeze: tuple[str, ...] = ()  # parts of the net that keep those weights, and their batch statistics, e.g. "body.0"
+    body_rate: float = 1.0  # the body's share of the learning rate, less where it has learnt already and heads are new
+    preprocess: Preprocess = field(default_factory=Preprocess)
+    stages: tuple[Stage, ...] = (Stage(size=48, epochs=30),)  # progressive size saves a third of the work
+    augment: Augment = field(default_factory=Augment)
+    batch_size: int = 128  # the last short batch of an epoch is dropped
+    learning_rate: float = 0.1  # the peak, reached after warm-up; then one cosine to 0
+    warmup_epochs: int = 2  # linear, from a tenth of the peak
+    momentum: float = 0.9  # Nesterov
+    weight_decay: float = 5e-4  # on weights of convolutions and dense layers only
+    clip_norm: float = 2.0  # of the whole gradient
+    ema_decay: float = 0.999  # per step; the average is what is evaluated and exported
+    label_smoothing: float = 0.1  # raters often disagree
+    mixup_alpha: float = 0.0  # Beta(α, α); 0 switches mixup off (Zhang et al. 2018, arXiv:1710.09412)
+    mixup_share: float = 0.5  # of the batches
+    mixup_epochs: int = 0  # mixup in this many first epochs; 0 means all
+    ferplus_weight: float = 0.4  # of the second head's loss, where the data has FER+ votes
+    precision: Precision = "auto"  # auto measures, once, which is faster on this machine
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.stages or any(s.epochs < 1 or s.size < 8 for s in self.stages):
+            raise ConfigError("a recipe needs at least one stage, each with size >= 8 and epochs >= 1")
+        if self.batch_size < 2:
+            raise ConfigError(f"batch_size is {self.batch_size}; batch normalisation needs at least 2")
+        if not 0 <= self.ema_decay < 1:
+            raise ConfigError(f"ema_decay is {self.ema_decay}; expected 0 <= ema_decay < 1")
+        if not self.learning_rate > 0:  # nan too
+            raise ConfigError(f"learning_rate is {self.learning_rate}; expected a positive number")
+        if not self.body_rate > 0:
+            raise ConfigError(f"body_rate is {self.body_rate}; expected a positive number; freeze = ['body'] stops it")
+        if self.freeze and not self.init:
+            raise ConfigError("freeze keeps weights as they were; name those to start from with init (--init)")
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all stages together."""
+        return sum(stage.epochs for stage in self.stages)
+
+    def stage_of(self, epoch: int) -> Stage:
+        """Return the stage that an epoch, counted from 0, belongs to."""
+        for stage in self.stages:
+            if epoch < stage.epochs:
+                return stage
+            epoch -= stage.epochs
+        raise ValueError(f"epoch is past the last of {self.epochs}")
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the recipes that mien brings."""
+    folder = resources.files("mien.training") / "recipes"
+    return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def load_recipe(name: str, overrides: Mapping[str, object] | None = None) -> TrainConfig:
+    """Read a recipe and lay flags over it.
+
+    Args:
+        name: One of `recipe_names()`, or a path that ends in .toml.
+        overrides: Dotted key -> value, e.g. {"augment.rotation": 10}.
+
+    Raises:
+        ConfigError: No such recipe, not TOML, an unknown key, or a value of the wrong type.
+    """
+    if name.endswith(".toml"):
+        try:
+            text = Path(name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot read recipe {name}: {error}") from error
+    elif name in recipe_names():
+        text = (resources.files("mien.training") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
+    else:
+        raise ConfigError(f"unknown recipe '{name}'; choose from {', '.join(recipe_names())} or give a .toml file")
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"recipe {name} is not valid TOML: {error}") from error
+    for key, value in (overrides or {}).items():
+        *parents, last = key.split(".")
+        table = data
+        for parent in parents:
+            table = table.setdefault(parent, {})
+            if not isinstance(table, dict):
+                raise ConfigError(f"cannot set '{key}': '{parent}' is not a table")
+        table[last] = value
+    return from_dict(TrainConfig, data)

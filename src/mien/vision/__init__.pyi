@@ -1,0 +1,12 @@
+from .crop import crop_faces as crop_faces
+from .detect import DETECTORS as DETECTORS
+from .detect import FaceDetector as FaceDetector
+from .detect import HaarDetector as HaarDetector
+from .detect import WholeImage as WholeImage
+from .detect import YuNetDetector as YuNetDetector
+from .detect import load_detector as load_detector
+from .explain import Explanation as Explanation
+from .explain import explain as explain
+from .explain import explain_faces as explain_faces
+from .smooth import Smoother as Smoother
+from .track import Tracker as Tracker

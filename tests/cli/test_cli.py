@@ -1,0 +1,329 @@
+"""The command line as a user has it: what it prints, what it leaves behind, its exit code."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import warnings
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from commands import run
+from mien.errors import OutputError
+from mien.models.onnx_file import read_spec
+from mien.pixels import write_picture
+from mien.sinks.videos import VideoSink
+from mien.sources.pictures import read_picture
+from mien.vision import detect
+from mien.vision.explain import explain_faces
+
+ASTRONAUT = Path(__file__).parents[2] / "docs" / "images" / "astronaut.png"
+
+
+pytestmark = pytest.mark.usefixtures("own_folder")
+
+
+def error_of(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Run a command that must fail with exit code 2 and one line on stderr; return the line."""
+    assert run(*arguments) == 2
+    captured = capsys.readouterr()
+    assert len(captured.err.splitlines()) == 1, captured.err
+    assert captured.err.startswith("error: ")
+    return captured.err
+
+
+def test_predict_prints_a_table_and_writes_everything_asked_for(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = run(
+        "predict", ASTRONAUT, "--model", tiny_model, "--out", "seen", "--csv", "faces.csv", "--jsonl", "faces.jsonl",
+        "--top", 3,
+    )  # fmt: skip
+    assert code == 0
+    assert "astronaut.png" in capsys.readouterr().out
+    assert read_picture(tmp_path / "seen" / "astronaut.png").shape == read_picture(ASTRONAUT).shape
+    (row,) = csv.DictReader((tmp_path / "faces.csv").read_text().splitlines())
+    assert sum(float(value) for key, value in row.items() if key.startswith("p_")) == pytest.approx(1, abs=1e-4)
+    (line,) = (tmp_path / "faces.jsonl").read_text().splitlines()
+    assert len(json.loads(line)["faces"]) == 1
+
+
+def test_what_a_file_is_called_cannot_break_the_line(capsys: pytest.CaptureFixture[str]) -> None:
+    line = error_of(capsys, "predict", "a\nb\x1b[31m\r\x07.png")
+    assert "a b\\x1b[31m" in line
+    assert "\\x07.png" in line
+    assert not {"\x1b", "\r", "\x07"} & set(line)
+
+
+def test_predict_json_is_all_that_stdout_gets(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("predict", ASTRONAUT, "--model", tiny_model, "--json") == 0
+    (picture,) = json.loads(capsys.readouterr().out)
+    assert picture["faces"][0]["probabilities"].keys() == {*read_spec(tiny_model).labels}
+
+
+def test_predict_says_why_there_is_no_expression(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_picture("wall.png", np.full((200, 200, 3), 128, np.uint8))
+    assert run("predict", "wall.png", "--model", tiny_model, "--csv", "faces.csv") == 0
+    assert "no face found" in capsys.readouterr().out
+    (row,) = csv.DictReader(Path("faces.csv").read_text().splitlines())
+    assert row["note"] == "no face found"
+
+
+def test_predict_says_uncertain_below_the_least_confidence(
+    tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("predict", ASTRONAUT, "--model", tiny_model, "--min-confidence", 0.99, "--csv", "faces.csv")
+    assert run(*arguments) == 0
+    assert "uncertain (" in capsys.readouterr().out
+    (row,) = csv.DictReader(Path("faces.csv").read_text().splitlines())
+    assert (row["label"], row["certain"]) == ("uncertain", "false")
+
+
+def test_a_video_s_row_counts_uncertain_answers(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = read_picture(ASTRONAUT)
+    with VideoSink("clip.avi", fps=5) as video:
+        for _ in range(2):
+            video.write(image)
+    assert run("predict", "clip.avi", "--model", tiny_model, "--min-confidence", 0.99, "--detector", "whole") == 0
+    assert "uncertain 100%" in capsys.readouterr().out
+
+
+def test_predict_goes_on_after_a_bad_file(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path("album/day1")
+    folder.mkdir(parents=True)
+    shutil.copy(ASTRONAUT, folder / "b.png")
+    (folder / "a.png").write_bytes(ASTRONAUT.read_bytes()[:3000])
+    (folder / "c.jpg").write_text("I am a text")
+    line = run("predict", "album", "nowhere.png", "--model", tiny_model, "--out", "seen")
+    captured = capsys.readouterr()
+    assert line == 2
+    assert len(captured.err.splitlines()) == 3
+    for name in ("a.png", "c.jpg", "nowhere.png"):
+        assert name in captured.err
+    assert "b.png" in captured.out
+    assert [p.relative_to("seen") for p in Path("seen").rglob("*.*")] == [Path("day1/b.png")]
+
+
+def test_pictures_of_one_name_do_not_overwrite_each_other(tiny_model: Path) -> None:
+    for folder in ("one", "two"):
+        Path(folder).mkdir()
+        shutil.copy(ASTRONAUT, Path(folder) / "a.png")
+    assert run("predict", "one/a.png", "two/a.png", "two", "--model", tiny_model, "--out", "seen") == 0
+    assert len(list(Path("seen").rglob("a.png"))) == 2
+
+
+def test_explain_draws_a_row_for_each_face(
+    tiny_model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.vision.explain.explain_faces", partial(explain_faces, n_masks=4))
+    assert run("explain", ASTRONAUT, "--model", tiny_model, "--out", "new/explained", "--label", "Anger") == 0
+    first, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("face 1: angry ")
+    assert last.split() == ["explained:", str(Path("new/explained/astronaut-explained.png"))]
+    assert read_picture("new/explained/astronaut-explained.png").shape[0] < 400
+
+
+def test_explain_says_that_there_is_no_face(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_picture("wall.png", np.full((200, 200, 3), 128, np.uint8))
+    assert run("explain", "wall.png", "--model", tiny_model, "--out", "explained") == 0
+    assert capsys.readouterr().out == "wall.png: no face found\n"
+    assert not Path("explained").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_predict_reads_and_prints_names_that_are_not_utf8(tiny_model: Path) -> None:
+    name = os.fsdecode(b"caf\xe9[bold].png")
+    shutil.copy(ASTRONAUT, name)
+    command = [sys.executable, "-m", "mien.cli", "predict", name, "--model", str(tiny_model), "--csv", "f.csv"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert rb"caf\udce9[bold].png" in done.stdout
+    assert r"caf\udce9[bold].png" in Path("f.csv").read_text()
+
+
+def test_warnings_are_one_line_too(
+    tiny_model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_network(*_: object, **__: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.delenv("MIEN_YUNET", raising=False)
+    monkeypatch.setattr("pooch.retrieve", without_network)
+    detect._fetch_yunet.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("warnings.filters", [])
+        assert run("predict", ASTRONAUT, "--model", tiny_model, "--detector", "yunet") == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: cannot fetch the YuNet detector")
+
+
+BAD: list[tuple[Sequence[str], str]] = [
+    (("predict", "nowhere.png", "--model", "MODEL"), "nowhere.png"),
+    (("predict", "ASTRONAUT", "--model", "nobody"), "no model 'nobody'"),
+    (("predict", "ASTRONAUT", "--model", "MODEL", "--detector", "hair"), "choose from haar"),
+    (("predict", "ASTRONAUT", "--model", "MODEL", "--labels", "ferg"), "choose from fer2013, ferplus"),
+    (("predict", "ASTRONAUT", "--model", "MODEL", "--min-score", "7"), "expected 0 to 1"),
+    (("predict", "ASTRONAUT", "--model", "MODEL", "--min-confidence", "7"), "expected 0 to 1"),
+    (("predict", "ASTRONAUT", "--model", "MODEL", "--csv", "no/such/folder/f.csv"), "cannot write"),
+    (("predict", "ASTRONAUT", "--model", "ASTRONAUT.onnx"), "no model file"),
+    (("explain", "nowhere.png", "--model", "MODEL"), "nowhere.png"),
+    (("explain", "ASTRONAUT", "--model", "nobody"), "no model 'nobody'"),
+    (("explain", "ASTRONAUT", "--model", "MODEL", "--label", "bored"), "expected one of angry, disgust"),
+    (("explain", "ASTRONAUT", "--model", "MODEL", "--detector", "hair"), "choose from haar"),
+    (("train", "tiny", "--data", "nowhere.csv"), "no dataset at 'nowhere.csv'"),
+    (("train", "tiny"), "pass --data PATH or set MIEN_DATA"),
+    (("train", "huge", "--data", "DRAWN"), "unknown recipe 'huge'; choose from"),
+    (("train", "tiny", "--data", "DRAWN", "--set", "learning_rat=1"), "unknown setting 'learning_rat'"),
+    (("train", "tiny", "--data", "DRAWN", "--set", "seed"), "is not key=value"),
+    (("train", "tiny", "--data", "DRAWN", "--devices", "2"), "name it with --run"),
+    (("train", "--resume", "nowhere"), "not a run folder"),
+    (("export", "nowhere"), "not a run folder"),
+    (("evaluate", "nobody", "--data", "DRAWN"), "no model 'nobody'"),
+    (("evaluate", "MODEL", "--data", "DRAWN", "--split", "training"), "unknown split 'training'"),
+    (("models", "add", "ASTRONAUT", "--labels", "a,b"), "not an ONNX file"),
+    (("models", "add", "MODEL", "--labels", "a,b", "--size", "3"), "out of range"),
+    (("models", "add", "MODEL", "--labels", "a,b,"), "no empty name"),
+    (("models", "add", "MODEL", "--labels", "a,b", "--models", "x", "--name", "../evil"), "cannot be called '../evil'"),
+    (("models", "add", "MODEL", "--labels", "a,b", "--graph-input", "uint8-nhwc"), "2 labels"),
+    (("data", "info", "ASTRONAUT"), "no dataset that mien can read"),
+    (("data", "prepare", "DRAWN", "out.txt"), "ends in .npz"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "expected"), BAD, ids=[" ".join(a) for a, _ in BAD])
+def test_bad_input_is_one_clear_line_and_exit_code_2(
+    arguments: Sequence[str], expected: str, tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = {"MODEL": tiny_model, "ASTRONAUT": ASTRONAUT, "DRAWN": drawn}
+    before = sorted(Path().rglob("*"))
+    assert expected in error_of(capsys, *(places.get(a, a) for a in arguments))
+    left = [path for path in sorted(Path().rglob("*")) if path not in before and path.is_file()]
+    assert left == []
+
+
+def test_full_disk_leaves_no_half_written_file(
+    tiny_model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert "No space left" in error_of(capsys, "predict", ASTRONAUT, "--model", tiny_model, "--out", "seen")
+    assert list(Path("seen").iterdir()) == []
+
+
+def test_a_model_is_trained_exported_listed_measured_and_used(drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", "tiny", "--data", drawn, "--run", "run", "--set", "stages=[{size=32,epochs=2}]") == 0
+    assert {p.name for p in Path("run").iterdir()} == {
+        "config.json", "environment.json", "metrics.jsonl", "curves.png", "last.safetensors", "tiny.onnx",
+    }  # fmt: skip
+    assert "mien predict PHOTO --model run/tiny.onnx" in capsys.readouterr().out
+
+    assert run("export", "run", "--install", "--storage", "int8") == 0
+    assert run("models", "--json") == 0
+    listed = json.loads(capsys.readouterr().out.rpartition("\n[")[2].join(("[", "")))
+    assert "tiny" in {model["name"] for model in listed}
+
+    assert run("evaluate", "tiny", "--data", drawn, "--out", "report") == 0
+    metrics = json.loads(Path("report/metrics.json").read_text())
+    assert metrics["views"].keys() == {"single", "flip"}
+    assert (Path("report") / "report.md").exists()
+
+    assert run("predict", ASTRONAUT, "--model", "tiny") == 0
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(drawn: Path) -> None:
+    command = ["train", "tiny", "--data", str(drawn), "--run", "run", "--set", "stages=[{size=32,epochs=1}]"]
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "mien.cli", *command, "--devices", "2"],
+        capture_output=True, text=True, check=False, env=environment, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("epoch   1") == 1
+    assert Path("run/tiny.onnx").exists()
+
+
+def test_a_failed_adoption_loses_no_model(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = tmp_path / "models" / "mine.onnx"
+    mine.parent.mkdir()
+    shutil.copy(tiny_model, mine)
+    error_of(capsys, "models", "add", mine, "--labels", "a,b")
+    assert mine.read_bytes() == tiny_model.read_bytes()
+
+
+def test_a_model_is_adopted_with_a_known_label_set(tiny_model: Path) -> None:
+    options = ["--graph-input", "uint8-nhwc", "--graph-output", "probabilities", "--models", "here", "--name", "mine"]
+    assert run("models", "add", tiny_model, "--labels", "fer2013", *options) == 0
+    assert read_spec(Path("here/mine.onnx")).names == ("fer2013",)
+
+
+def test_probabilities_that_are_called_logits_are_warned_about(
+    tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--labels", "fer2013", "--graph-input", "uint8-nhwc", "--models", "here", "--name", "mine"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert run("models", "add", tiny_model, *options) == 0
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("warning: what the model gives looks like probabilities")
+        assert line.endswith("add it again with --graph-output probabilities")
+        assert read_spec(Path("here/mine.onnx")).graph.output == "logits"
+        assert run("models", "add", tiny_model, *options, "--graph-output", "probabilities") == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_models_directory_may_be_named_before_add(tiny_model: Path) -> None:
+    labels = ",".join(read_spec(tiny_model).labels)
+    options = ["--labels", labels, "--graph-input", "uint8-nhwc", "--graph-output", "probabilities", "--name", "mine"]
+    assert run("models", "--models", "here", "add", tiny_model, *options) == 0
+    assert [path.name for path in Path("here").iterdir()] == ["mine.onnx"]
+
+
+def test_train_goes_on_where_it_was_stopped(drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ["--set", "stages=[{size=32,epochs=2}]"]
+    assert run("train", "tiny", "--data", drawn, "--run", "whole", *settings) == 0
+    assert run("train", "--resume", "whole") == 0
+    assert "epoch   2" in capsys.readouterr().out
+    assert "is a run already" in error_of(capsys, "train", "tiny", "--data", drawn, "--run", "whole")
+
+
+def test_data_info_counts_and_draws_a_sheet(drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("data", "info", drawn, "--sheet", "sheet.png") == 0
+    assert "400" in capsys.readouterr().out
+    assert read_picture("sheet.png").size > 0
+
+
+def test_help_of_every_command_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (
+        "predict",
+        "explain",
+        "train",
+        "export",
+        "evaluate",
+        "models",
+        "models add",
+        "data info",
+        "data prepare",
+    ):
+        assert run(*command.split(), "--help") == 0
+        assert f"mien {command}" in capsys.readouterr().out, command
+
+
+def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version") == 0
+    assert capsys.readouterr().out.startswith("mien 0.")
+
+
+def test_output_error_is_a_mien_error() -> None:
+    with pytest.raises(OutputError, match="cannot write"):
+        write_picture("no/such/folder/a.png", np.zeros((4, 4, 3), np.uint8))

@@ -1,0 +1,323 @@
+"""`mien live` without a window: what it leaves behind, however it ends. With one, see tests/app."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from commands import run
+from mien.sinks.videos import VideoSink
+from mien.sources.frames import frame_count, frame_rate, frames
+from mien.sources.pictures import read_picture
+from mien.structures import ImageArray
+
+ASTRONAUT = Path(__file__).parents[2] / "docs" / "images" / "astronaut.png"
+FPS, SIDE = 10, 256  # of the clips; pixels of an astronaut
+PATIENCE = 120.0  # seconds that nothing here needs, unless it hangs
+LAG = 1.0  # seconds of the stream that a kill may cost
+
+# Ctrl+C must reach the command also where these tests run in the background, with the signal ignored.
+MIEN = "import signal, mien.cli; signal.signal(signal.SIGINT, signal.default_int_handler); mien.cli.main()"
+
+pytestmark = pytest.mark.usefixtures("own_folder")
+
+
+def scene(n_faces: int, shift: int = 0) -> ImageArray:
+    """Draw up to two astronauts side by side, RGB uint8 (256, 512, 3)."""
+    picture = np.full((SIDE, 2 * SIDE, 3), 128, np.uint8)
+    small = cv2.resize(read_picture(ASTRONAUT), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    for i in range(n_faces):
+        picture[:, SIDE * i : SIDE * (i + 1)] = small
+    return np.roll(picture, shift, axis=1)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A second of one face, one of two, and half a second of none."""
+    path = tmp_path_factory.mktemp("clips") / "clip.avi"
+    with VideoSink(path, fps=FPS) as sink:
+        for i in range(25):
+            sink.write(scene((1, 2, 0)[i // 10], shift=i % 3))
+    return path
+
+
+@pytest.fixture(scope="module")
+def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A minute of a face that moves a little: nobody sees the end of it."""
+    path = tmp_path_factory.mktemp("clips") / "long.avi"
+    steps = [scene(1, shift=i) for i in range(5)]
+    with VideoSink(path, fps=FPS) as sink:
+        for i in range(60 * FPS):
+            sink.write(steps[i % 5])
+    return path
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def duration(path: Path) -> float:
+    count = frame_count(path)
+    assert count is not None
+    assert count == sum(1 for _ in frames(path))
+    return count / frame_rate(path)
+
+
+def error_of(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Run `mien live` without a window, which must fail with exit code 2 and one line; return the line."""
+    assert run("live", "--no-window", *arguments) == 2
+    captured = capsys.readouterr()
+    assert len(captured.err.splitlines()) == 1, captured.err
+    assert captured.err.startswith("error: ")
+    return captured.err
+
+
+@contextmanager
+def living(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """Run `mien live` without a window in a process of its own; kill it at the end if it still runs."""
+    command = [sys.executable, "-c", MIEN, "live", "--no-window", *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_until_seen(process: subprocess.Popen[str], table: Path, seconds: float) -> float:
+    """Wait until a table holds so many seconds of a stream; return its newest time."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        whole = table.read_text().rpartition("\n")[0] if table.exists() else ""
+        times = [float(row["time"]) for row in csv.DictReader(whole.splitlines())]
+        if times and times[-1] - times[0] >= seconds:
+            return times[-1]
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        assert time.monotonic() < end, "it never saw so much"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def seen(clip: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of what is left after a clip was seen whole."""
+    folder = tmp_path_factory.mktemp("seen")
+    code = run(
+        "live", clip, "--no-window", "--model", tiny_model, "--out", folder / "new" / "out", "--csv", folder / "a.csv",
+        "--jsonl", folder / "a.jsonl", "--video", folder / "a.mp4",
+    )  # fmt: skip
+    assert code == 0
+    return folder
+
+
+class TestWhatIsLeft:
+    def test_a_row_for_each_face_of_each_frame_and_tracks_stay(self, seen: Path) -> None:
+        rows = rows_of(seen / "a.csv")
+        by_frame = {int(index): list(group) for index, group in groupby(rows, key=lambda row: row["index"])}
+        assert list(by_frame) == list(range(25))  # none is dropped of a file
+        tracks = [[row["track"] for row in by_frame[index]] for index in range(25)]
+        assert tracks[:10] == [["1"]] * 10
+        assert tracks[12:20] == [["1", "2"]] * 8  # who comes is seen after 0.2 s at most
+        assert tracks[22:] == [[""]] * 3
+        assert all(row["note"] == ("" if row["face"] else "no face found") for row in rows)
+
+    def test_raw_probabilities_stand_beside_the_smoothed_ones(self, seen: Path) -> None:
+        faces = [row for row in rows_of(seen / "a.csv") if row["face"]]
+        smoothed, raw = ([key for key in faces[0] if key.startswith(p)] for p in ("p_", "raw_"))
+        assert [key[2:] for key in smoothed] == [key[4:] for key in raw]
+        assert len(raw) == 7
+        for row in faces:
+            for columns in (smoothed, raw):
+                assert sum(float(row[key]) for key in columns) == pytest.approx(1, abs=1e-4)
+        assert any(row["p_happy"] != row["raw_happy"] for row in faces)
+
+    def test_a_line_for_each_frame_with_rising_times(self, seen: Path) -> None:
+        lines = lines_of(seen / "a.jsonl")
+        assert [line["time"] for line in lines] == pytest.approx([i / FPS for i in range(25)], abs=0.002)
+        assert [line["index"] for line in lines] == list(range(25))
+        rows = rows_of(seen / "a.csv")
+        assert [face["track"] for line in lines for face in line["faces"]] == [
+            int(row["track"]) for row in rows if row["track"]
+        ]
+
+    def test_the_video_is_as_long_as_the_clip_and_shows_its_frames_with_boxes(self, seen: Path, clip: Path) -> None:
+        assert duration(seen / "a.mp4") == pytest.approx(2.5, abs=1 / FPS)
+        assert not (seen / "a.mkv").exists()
+        shown, originals = list(frames(seen / "a.mp4")), list(frames(clip))
+        for original in (originals[5], originals[15], originals[24]):
+            then = next(frame for frame in shown if frame.time > original.time - 0.001)
+            changed = np.abs(then.image.astype(int) - original.image).max(axis=2) > 60
+            assert changed.mean() == pytest.approx(0.018 * (1, 2, 0)[original.index // 10], abs=0.008)  # box and plate
+
+    def test_statistics_of_the_whole_clip(self, seen: Path) -> None:
+        folder = seen / "new" / "out"
+        assert {path.name for path in folder.iterdir()} == {
+            "statistics.json", "statistics-bars.png", "statistics-timeline.png", "statistics-tracks.png",
+        }  # fmt: skip
+        statistics = json.loads((folder / "statistics.json").read_text())
+        assert (statistics["frames"], statistics["tracks"]) == (25, 2)
+        assert statistics["faces"] == sum(1 for row in rows_of(seen / "a.csv") if row["face"])
+        assert statistics["seconds"] == pytest.approx(2.4, abs=0.01)
+
+    def test_nothing_else(self, seen: Path) -> None:
+        assert {path.name for path in seen.iterdir()} == {"a.csv", "a.jsonl", "a.mp4", "new"}
+
+
+def test_smoothing_and_answers_are_those_asked_for(clip: Path, tiny_model: Path) -> None:
+    options = ("--half-life", 0, "--min-confidence", 0.99, "--labels", "ferplus", "--csv", "a.csv")
+    assert run("live", clip, "--no-window", "--model", tiny_model, *options) == 0
+    faces = [row for row in rows_of(Path("a.csv")) if row["face"]]
+    assert {row["label"] for row in faces} == {"uncertain"}
+    assert "p_contempt" in faces[0]
+    assert all(row["raw_happy"] == "" for row in faces)
+
+
+def test_a_picture_and_a_folder_are_streams_too(tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "album").mkdir()
+    for name in ("a.png", "b.png"):
+        (tmp_path / "album" / name).write_bytes(ASTRONAUT.read_bytes())
+    assert run("live", "album", "--no-window", "--model", tiny_model, "--jsonl", "a.jsonl", "--video", "a.mkv") == 0
+    assert [Path(line["source"]).name for line in lines_of(tmp_path / "a.jsonl")] == ["a.png", "b.png"]
+    assert len(list(frames(tmp_path / "a.mkv"))) == 2
+
+
+def test_a_file_as_a_camera_plays_to_its_end(clip: Path, tiny_model: Path) -> None:
+    assert run("live", clip, "--no-window", "--as-camera", "--model", tiny_model, "--jsonl", "a.jsonl") == 0
+    times = [line["time"] for line in lines_of(Path("a.jsonl"))]
+    assert all(a < b for a, b in pairwise(times))
+    assert times[-1] == pytest.approx(2.4, abs=0.002)
+
+
+BAD: list[tuple[Sequence[str], str]] = [
+    (("CLIP", "--model", "MODEL"), "add --video, --csv, --jsonl or --out"),
+    (("4242", "--model", "MODEL", "FILES"), "camera 4242"),
+    (("/dev/video4242", "--model", "MODEL", "FILES"), "video4242"),
+    (("http://127.0.0.1:9/clip.mp4", "--model", "MODEL", "FILES"), "check the address"),
+    (("10000000", "--model", "MODEL", "FILES"), "no file or folder '10000000'"),
+    (("nowhere.mp4", "--model", "MODEL", "FILES"), "no file or folder 'nowhere.mp4'"),
+    (("nowhere.mp4", "--as-camera", "--model", "MODEL", "FILES"), "no file or folder 'nowhere.mp4'"),
+    (("words.mp4", "--model", "MODEL", "FILES"), "is a text"),
+    (("CLIP", "--model", "nobody", "FILES"), "no model 'nobody'"),
+    (("CLIP", "--as-camera", "--model", "nobody", "FILES"), "no model 'nobody'"),
+    (("CLIP", "--model", "MODEL", "--detector", "hair", "FILES"), "choose from haar"),
+    (("CLIP", "--model", "MODEL", "--labels", "ferg", "FILES"), "choose from fer2013, ferplus"),
+    (("CLIP", "--model", "MODEL", "--min-score", "7", "FILES"), "expected 0 to 1"),
+    (("CLIP", "--model", "MODEL", "--min-confidence", "7", "FILES"), "expected 0 to 1"),
+    (("CLIP", "--model", "MODEL", "--half-life", "inf", "FILES"), "half_life is inf"),
+    (("CLIP", "--model", "MODEL", "FILES", "--csv", "no/such/folder/f.csv"), "cannot write"),
+    (("CLIP", "--model", "MODEL", "FILES", "--jsonl", "no/such/folder/f.jsonl"), "cannot write"),
+    (("CLIP", "--model", "MODEL", "FILES", "--video", "no/such/folder/f.mp4"), "cannot write"),
+    (("CLIP", "--model", "MODEL", "FILES", "--video", "f.txt"), "unknown video suffix"),
+    (("CLIP", "--model", "MODEL", "FILES", "--csv", "old.jsonl"), "choose different ones"),
+    (("CLIP", "--model", "MODEL", "FILES", "--video", "CLIP"), "choose another name"),
+    ((".", "--model", "MODEL", "--video", "words.mp4"), "is one of the files that are to be seen"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "expected"), BAD, ids=[" ".join(a) for a, _ in BAD])
+def test_bad_input_is_one_clear_line_and_costs_no_file(
+    arguments: Sequence[str], expected: str, clip: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("old.csv", "old.jsonl", "old.mkv"):
+        Path(name).write_text("what was seen yesterday, and is longer than a header\n" * 3)
+    Path("words.mp4").write_text("words, words, words")
+    before = {path: path.read_bytes() for path in [*Path().rglob("*.*"), clip]}
+    places = {
+        "CLIP": [clip],
+        "MODEL": [tiny_model],
+        "FILES": ["--csv", "old.csv", "--jsonl", "old.jsonl", "--video", "old.mkv"],
+    }
+    words = [word for argument in arguments for word in places.get(argument, [argument])]
+    assert expected in error_of(capsys, *words)
+    after = {path: path.read_bytes() for path in [*Path().rglob("*.*"), clip]}
+    assert after == before
+
+
+def test_a_folder_for_statistics_that_cannot_be_made_loses_nothing_else(
+    clip: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("taken").touch()
+    line = error_of(capsys, clip, "--model", tiny_model, "--out", "taken", "--csv", "a.csv", "--video", "a.mp4")
+    assert "taken" in line
+    if Path("a.csv").exists():  # told at the end
+        assert int(rows_of(Path("a.csv"))[-1]["index"]) == 24
+        assert duration(Path("a.mp4")) == pytest.approx(2.5, abs=1 / FPS)
+
+
+def test_a_damaged_picture_ends_it_and_leaves_what_was_seen(
+    tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("album").mkdir()
+    for name in ("a.png", "c.png"):
+        Path("album", name).write_bytes(ASTRONAUT.read_bytes())
+    Path("album", "b.png").write_bytes(ASTRONAUT.read_bytes()[:3000])
+    line = error_of(capsys, "album", "--model", tiny_model, "--jsonl", "a.jsonl", "--video", "a.mp4")
+    assert "b.png" in line
+    assert len(lines_of(Path("a.jsonl"))) == 1
+    assert len(list(frames("a.mp4"))) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere Tk needs no DISPLAY")
+def test_a_window_without_a_display_is_one_clear_line(
+    clip: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for module in ("tkinter", "pygubu"):
+        pytest.importorskip(module)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    assert run("live", clip, "--model", tiny_model, "--csv", "a.csv") == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not Path("a.csv").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl+C to all processes of a console")
+@pytest.mark.slow
+@pytest.mark.parametrize("playing", [(), ("--as-camera",)])
+def test_ctrl_c_ends_it_well_with_whole_files(long_clip: Path, tiny_model: Path, playing: Sequence[str]) -> None:
+    options = ("--csv", "a.csv", "--jsonl", "a.jsonl", "--video", "a.mp4", "--out", "out")
+    with living(long_clip, *playing, "--model", tiny_model, *options) as process:
+        wait_until_seen(process, Path("a.csv"), 0.5)
+        process.send_signal(signal.SIGINT)
+        said, complained = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, complained) == (0, "")
+    assert said.split() == ["statistics:", "out"]
+    rows, lines = rows_of(Path("a.csv")), lines_of(Path("a.jsonl"))
+    first, last = float(rows[0]["time"]), float(rows[-1]["time"])
+    assert lines[-1]["time"] == pytest.approx(last, abs=1 / FPS)  # it may have come between the two
+    assert duration(Path("a.mp4")) == pytest.approx(last - first, abs=2 / FPS)
+    assert json.loads(Path("out/statistics.json").read_text())["frames"] == pytest.approx(len(lines), abs=1)
+    assert {path.name for path in Path().iterdir()} == {"a.csv", "a.jsonl", "a.mp4", "out"}
+
+
+@pytest.mark.slow
+def test_a_kill_loses_no_more_than_a_second(long_clip: Path, tiny_model: Path) -> None:
+    options = ("--csv", "a.csv", "--jsonl", "a.jsonl", "--video", "a.mp4")
+    with living(long_clip, "--as-camera", "--model", tiny_model, *options) as process:
+        shown = wait_until_seen(process, Path("a.csv"), 1.5)
+        process.kill()
+        process.wait(PATIENCE)
+    assert process.returncode != 0
+    rows, lines = rows_of(Path("a.csv")), lines_of(Path("a.jsonl"))
+    assert all(None not in row.values() and row["track"] == "1" for row in rows)
+    first = float(rows[0]["time"])
+    video = [first + frame.time for frame in frames("a.mkv")]
+    for times in ([float(row["time"]) for row in rows], [line["time"] for line in lines], video):
+        assert times[0] == pytest.approx(first, abs=0.001)
+        assert times[-1] >= shown - LAG
+        assert all(a < b for a, b in pairwise(times))
+    assert not Path("a.mp4").exists()

@@ -1,0 +1,139 @@
+"""The commands evaluate and compare, as a user has them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from commands import run
+from mien.data.audit import audit, save_audit
+from mien.data.readers import read_dataset
+from mien.evaluation.evaluate import evaluate
+from mien.models.classifier import load_classifier
+from mien.models.onnx_file import read_spec, write_with_spec
+
+pytestmark = pytest.mark.usefixtures("own_folder")
+
+
+def test_compare_looks_at_the_valid_split_and_writes_a_sheet(
+    tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(tiny_model, "other.onnx")
+    assert run("compare", tiny_model, "other.onnx", "--data", drawn) == 0
+    printed = capsys.readouterr().out
+    assert "The difference is not significant" in printed
+    (folder,) = Path("reports").iterdir()
+    assert folder.name.endswith("-other.onnx-drawn-valid")
+    assert (folder / "differences.png").is_file()
+
+
+def test_compare_json_is_all_that_stdout_gets(
+    tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(tiny_model, "other.onnx")
+    assert run("compare", tiny_model, "other.onnx", "--data", drawn, "--json", "--out", "new/folder") == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(Path("new/folder/comparison.json").read_text())
+
+
+def test_compare_refuses_an_unknown_view(tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("compare", tiny_model, tiny_model, "--data", drawn, "--view", "best") == 2
+    assert "choose from single, flip, tencrop" in capsys.readouterr().err
+
+
+def test_evaluate_puts_models_and_datasets_in_one_table(
+    tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(tiny_model, "other.onnx")
+    assert run("evaluate", tiny_model, "other.onnx", "--data", drawn, "--views", "single", "--out", "all") == 0
+    assert "other.onnx" in capsys.readouterr().out
+    assert len([path for path in Path("all").iterdir() if path.is_dir()]) == 2
+
+
+def test_evaluate_looks_at_ten_crops_when_told(
+    tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("evaluate", tiny_model, "--data", drawn, "--views", "tencrop", "--json", "--out", "ten") == 0
+    assert json.loads(capsys.readouterr().out)["views"].keys() == {"tencrop"}
+
+
+def test_evaluate_tells_leaks_by_an_audit(tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dataset = read_dataset(drawn)
+    train, test = (int((dataset.splits == split).argmax()) for split in (0, 2))
+    clusters = np.arange(len(dataset))
+    clusters[[train, test]] = min(train, test)
+    save_audit(replace(audit(dataset, threshold=1.0), clusters=clusters), "audit.npz")
+    assert run("evaluate", tiny_model, "--data", drawn, "--audit", "audit.npz", "--out", "report") == 0
+    assert "without leaks" in capsys.readouterr().out
+    metrics = json.loads(Path("report/metrics.json").read_text())
+    assert metrics["data"]["same"] == "photo"
+    assert metrics["views"]["single"]["unleaked"]["n"] == metrics["data"]["n"] - 1
+
+
+def claimed(model: Path, to: Path, fingerprint: str, accuracy: float) -> None:
+    spec = replace(
+        read_spec(model), metrics={"test/single/accuracy": accuracy}, trained_on={"fingerprint": fingerprint}
+    )
+    write_with_spec(model, to, spec)
+
+
+def test_published_figures_are_measured_again(
+    tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = read_dataset(drawn)
+    true = evaluate(load_classifier(str(tiny_model)), dataset, views=["single"]).views["single"].accuracy.value
+    claimed(tiny_model, Path("mine.onnx"), dataset.fingerprint, true)
+    assert run("evaluate", "--published", "mine.onnx", "--data", drawn, "--json") == 0
+    assert json.loads(capsys.readouterr().out)[0]["holds"]
+    claimed(tiny_model, Path("boaster.onnx"), dataset.fingerprint, true + 0.01)
+    assert run("evaluate", "--published", "boaster.onnx", "--data", drawn) == 2
+    captured = capsys.readouterr()
+    assert "boaster.onnx test/single/accuracy by -1.000 points" in captured.err
+    assert len(captured.err.splitlines()) == 1
+
+
+def test_published_figures_whose_data_is_not_given_are_named(
+    tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = read_dataset(drawn)
+    true = evaluate(load_classifier(str(tiny_model)), dataset, views=["single"]).views["single"].accuracy.value
+    shipped = Path("shipped")
+    shipped.mkdir()
+    monkeypatch.setattr("mien.models.store.shipped_dir", lambda: shipped.absolute())
+    claimed(tiny_model, shipped / "elsewhere.onnx", "fedcba", 0.5)
+    assert run("evaluate", "--published", "--data", drawn) == 2  # nothing could be checked
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "error: not checked: elsewhere" in line
+    claimed(tiny_model, shipped / "mine.onnx", dataset.fingerprint, true)
+    assert run("evaluate", "--published", "--data", drawn, "--json") == 0
+    captured = capsys.readouterr()
+    assert [(row["model"], row["holds"]) for row in json.loads(captured.out)] == [("elsewhere", None), ("mine", True)]
+    assert captured.err.startswith("not checked: elsewhere")
+    assert run("evaluate", "--published", "elsewhere", "mine", "--data", drawn) == 2  # both were asked for
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "no model to evaluate"),
+        (["--answer-accuracy", "80"], "at most 1"),
+        (["--views", "single,best"], "no view 'best'; choose from single, flip, tencrop"),
+        (["--published"], "published without figures"),
+        (["--published", "--votes", "v.csv", "--data", "DRAWN"], "--votes belongs to one dataset"),
+        (["--votes", "v.csv", "--data", "DRAWN"], "belongs to one dataset"),
+        (["--audit", "audits", "--data", "DRAWN"], "--audit belongs to one dataset"),
+        (["--audit", "nowhere"], "'nowhere' is no audit"),
+        (["--published", "--audit", "audits"], "leave it out"),
+    ],
+)
+def test_what_evaluate_cannot_do_is_one_clear_line(
+    arguments: list[str], expected: str, tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = [tiny_model] if arguments else []
+    assert run("evaluate", *model, "--data", drawn, *(drawn if a == "DRAWN" else a for a in arguments)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert expected in line

@@ -1,0 +1,92 @@
+"""The command train by an audit, as a user has it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from commands import run
+from mien.data.audit import FOLD_SEED, audit, folds, read_audit, save_audit
+from mien.data.readers import read_dataset
+from mien.models.onnx_file import read_spec
+
+pytestmark = pytest.mark.usefixtures("own_folder")
+
+SETTINGS = ("--run", "run", "--set", "stages=[{size=16,epochs=1}]", "--set", "precision=32-true")
+
+
+@pytest.fixture
+def audited(drawn: Path, own_folder: None) -> Path:
+    """An audit of the drawn faces by which the first 20 training pictures are in test too."""
+    dataset = read_dataset(drawn)
+    clusters = np.arange(len(dataset))
+    train, test = (np.flatnonzero(dataset.splits == split)[:20] for split in (0, 2))
+    clusters[train] = clusters[test] = np.minimum(train, test)
+    save_audit(replace(audit(dataset, threshold=1.0), clusters=clusters), "audit.npz")
+    return Path("audit.npz")
+
+
+def test_train_leaves_out_leaks_and_says_so(drawn: Path, audited: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", "tiny", "--data", drawn, "--audit", audited, "--drop-leaks", *SETTINGS) == 0
+    n = int((read_dataset(drawn).splits == 0).sum())
+    assert f"fitted on {n - 20} of {n} training pictures, dropped 20 leaks" in capsys.readouterr().out
+    data = json.loads(Path("run/environment.json").read_text())["data"]
+    assert (data["audit"], data["dropped"]) == (str(audited.resolve()), 20)
+    assert data["fingerprint"] == read_dataset(drawn).fingerprint
+    assert read_spec(Path("run/tiny.onnx")).trained_on["dropped"] == "20 leaks"
+
+    audited.unlink()  # not needed again
+    before = Path("run/tiny.onnx").read_bytes()
+    assert run("train", "--resume", "run") == 0
+    assert run("export", "run") == 0
+    assert Path("run/tiny.onnx").read_bytes() == before
+
+
+def test_train_leaves_out_a_fold(drawn: Path, audited: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", "tiny", "--data", drawn, "--audit", audited, "--folds", 4, "--fold", 3, *SETTINGS) == 0
+    assert ", fold 3 of 4 left out" in capsys.readouterr().out
+    dataset = read_dataset(drawn)
+    left_out = folds(read_audit(audited, dataset), 4, seed=FOLD_SEED, split="train") == 3
+    assert (np.load("run/rows.npy") == ((dataset.splits == 0) & ~left_out)).all()
+    assert 0 < left_out.sum() < (dataset.splits == 0).sum()
+
+
+def test_an_audit_alone_leaves_nothing_out(drawn: Path, audited: Path) -> None:
+    assert run("train", "tiny", "--data", drawn, "--audit", audited, *SETTINGS) == 0
+    assert read_spec(Path("run/tiny.onnx")).trained_on.keys() == {"name", "fingerprint"}
+    assert np.load("run/rows.npy").sum() == (read_dataset(drawn).splits == 0).sum()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--drop-leaks",), "--drop-leaks, --folds and --fold go by what mien data audit wrote"),
+        (("--folds", 5, "--fold", 0), "name it with --audit"),
+        (("--fold", 0), "name it with --audit"),
+        (("--audit", "AUDIT", "--folds", 5), "go together"),
+        (("--audit", "AUDIT", "--fold", 0), "go together"),
+        (("--audit", "AUDIT", "--folds", 5, "--fold", 5), "counted from 0 to 4"),
+        (("--audit", "nowhere"), "'nowhere' is no audit"),
+        (("--resume", "run", "--drop-leaks"), "a resumed run is fitted on what it was started with"),
+        (("--resume", "run", "--audit", "AUDIT"), "leave out --audit"),
+    ],
+)
+def test_what_cannot_be_left_out_is_one_clear_line(
+    arguments: tuple[object, ...], expected: str, drawn: Path, audited: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("train", "tiny", "--data", drawn, *(audited if a == "AUDIT" else a for a in arguments)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert expected in line
+    assert not Path("run").exists()
+    assert not Path("runs").exists()
+
+
+def test_an_audit_of_other_data_is_refused(drawn: Path, audited: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("data", "prepare", drawn, "small.npz", "--size", 24) == 0
+    assert run("train", "tiny", "--data", "small.npz", "--audit", audited, "--drop-leaks", *SETTINGS) == 2
+    assert "audit this very data" in capsys.readouterr().err
+    assert not Path("run").exists()

@@ -1,0 +1,100 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.data.dataset import Dataset
+from mien.data.prepared import prepare
+from mien.data.readers import read_dataset
+from mien.errors import DatasetError, OutputError
+from mien.labels import LabelSet
+
+MOODS = LabelSet("moods", ("calm", "wild"))
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    rng = np.random.default_rng(0)
+    return Dataset(
+        name="drawn",
+        images=rng.integers(0, 256, (3, 6, 6, 3)).astype(np.uint8),
+        targets=np.array([0, 1, 1]),
+        labels=MOODS,
+        splits=np.array([0, 1, 2], np.int8),
+        votes=rng.integers(0, 10, (3, 10)).astype(np.float32),
+    )
+
+
+def test_what_is_prepared_is_read_back(tmp_path: Path, dataset: Dataset) -> None:
+    prepare(dataset, tmp_path / "drawn.npz")
+    again = read_dataset(tmp_path / "drawn.npz")
+    assert (again.name, again.labels, again.fingerprint) == ("drawn", MOODS, dataset.fingerprint)
+    assert list(tmp_path.iterdir()) == [tmp_path / "drawn.npz"]
+
+
+def test_a_dataset_without_votes_stays_without(tmp_path: Path, dataset: Dataset) -> None:
+    without = Dataset("drawn", dataset.images, dataset.targets, MOODS, dataset.splits)
+    prepare(without, tmp_path / "drawn.npz")
+    assert read_dataset(tmp_path / "drawn.npz").votes is None
+
+
+def test_a_prepared_dataset_is_resized_on_demand(tmp_path: Path, dataset: Dataset) -> None:
+    prepare(dataset, tmp_path / "drawn.npz")
+    assert read_dataset(tmp_path / "drawn.npz", size=4).images.shape == (3, 4, 4, 3)
+
+
+def test_votes_cannot_be_given_later(tmp_path: Path, dataset: Dataset) -> None:
+    prepare(dataset, tmp_path / "drawn.npz")
+    with pytest.raises(DatasetError, match="give them when you prepare it"):
+        read_dataset(tmp_path / "drawn.npz", votes=tmp_path / "votes.csv")
+
+
+def test_another_suffix_is_refused(tmp_path: Path, dataset: Dataset) -> None:
+    with pytest.raises(OutputError, match=r"expected one that ends in \.npz"):
+        prepare(dataset, tmp_path / "drawn.bin")
+
+
+def test_a_missing_folder_is_told(tmp_path: Path, dataset: Dataset) -> None:
+    with pytest.raises(OutputError, match="No such file or directory"):
+        prepare(dataset, tmp_path / "none" / "drawn.npz")
+
+
+def test_a_write_that_fails_leaves_no_file(tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill_the_disk(file: object, **arrays: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", fill_the_disk)
+    with pytest.raises(OutputError, match="No space left on device"):
+        prepare(dataset, tmp_path / "drawn.npz")
+    assert not list(tmp_path.iterdir())
+
+
+def test_damaged_files_are_errors(tmp_path: Path, dataset: Dataset) -> None:
+    path = tmp_path / "drawn.npz"
+    prepare(dataset, path)
+    whole = path.read_bytes()
+    for damaged in (b"", b"no archive", whole[: len(whole) // 2], whole[:300] + b"?" * 50 + whole[350:]):
+        path.write_bytes(damaged)
+        with pytest.raises(DatasetError, match=r"is no prepared dataset .*prepare it again"):
+            read_dataset(path)
+
+
+def test_npz_files_of_other_origin_are_errors(tmp_path: Path, dataset: Dataset) -> None:
+    path = tmp_path / "other.npz"
+    arrays = {"images": dataset.images, "targets": dataset.targets, "splits": dataset.splits}
+    about = '{"format": 1, "name": "a", "label_set": "moods", "labels": ["calm", "wild"]}'
+    others: list[dict[str, object]] = [
+        arrays,
+        {"about": "no json", **arrays},
+        {"about": "[]", **arrays},
+        {"about": about.replace("1", "2"), **arrays},
+        {"about": about},
+        {"about": about, **arrays, "images": dataset.images.astype(np.float32)},
+        {"about": about, **arrays, "targets": dataset.targets + 1},
+        {"about": about, **arrays, "splits": dataset.splits + np.int8(1)},
+    ]
+    for other in others:
+        with path.open("wb") as file:
+            np.savez(file, **other)  # type: ignore[arg-type]
+        with pytest.raises(DatasetError, match="is no prepared dataset"):
+            read_dataset(path)

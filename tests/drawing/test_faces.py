@@ -1,0 +1,152 @@
+"""Annotated pictures: what changes, what stays, and that labels stay inside."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mien.drawing import faces
+from mien.drawing.colours import BLACK, COLOURS, UNCERTAIN_COLOUR, WHITE, colour_of, ink_on
+from mien.drawing.faces import draw
+from mien.labels import FER2013, FERPLUS, LabelSet
+from mien.structures import Box, Expression, Face, ImageArray, Prediction
+
+GREY = 77
+
+
+def blank(height: int = 480, width: int = 640) -> ImageArray:
+    return np.full((height, width, 3), GREY, np.uint8)
+
+
+def expression(box: Box, label: str = "happy", *, probability: float = 0.97, labels: LabelSet = FER2013) -> Expression:
+    rest = (1 - probability) / (len(labels) - 1)
+    probabilities = np.full(len(labels), rest, np.float32)
+    probabilities[labels.index(label)] = probability
+    return Expression(Face(box, 0.9), Prediction(probabilities, labels))
+
+
+def changed(image: ImageArray) -> tuple[int, int, int, int]:
+    """Return x1, y1, x2, y2 of what is not grey any more."""
+    y, x = np.nonzero((image != GREY).any(axis=2))
+    return int(x.min()), int(y.min()), int(x.max()) + 1, int(y.max()) + 1
+
+
+def plate_area(image: ImageArray, colour: Iterable[int]) -> int:
+    return int((image == tuple(colour)).all(axis=2).sum())
+
+
+def test_the_picture_itself_stays_and_none_is_shared() -> None:
+    image = blank()
+    image.setflags(write=False)
+    drawn = draw(image, [expression(Box(200, 200, 300, 300))])
+    assert drawn.shape == image.shape
+    assert drawn.dtype == np.uint8
+    assert (image == GREY).all()
+    assert not np.shares_memory(draw(image, []), image)
+    assert np.array_equal(draw(image, []), image)
+
+
+def test_only_the_box_and_its_plate_change() -> None:
+    drawn = draw(blank(), [expression(Box(200, 200, 300, 300))])
+    x1, y1, x2, y2 = changed(drawn)
+    assert 195 <= x1 < 200
+    assert 170 < y1 < 190
+    assert 300 <= x2 < 330
+    assert 300 < y2 < 305
+    assert (drawn[210:290, 210:290] == GREY).all()  # the face
+
+
+def test_the_box_has_the_colour_of_the_expression() -> None:
+    drawn = draw(blank(), [expression(Box(200, 200, 300, 300), "sad")])
+    assert tuple(drawn[250, 200]) == COLOURS["sad"]
+    assert plate_area(drawn, COLOURS["sad"]) > 500
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (560, 0), (0, 400), (560, 400), (600, 440), (-30, -30)])
+def test_the_plate_stays_inside_at_the_corners(corner: tuple[int, int]) -> None:
+    x, y = corner
+    drawn = draw(blank(), [expression(Box(x, y, x + 80, y + 80))])
+    whole = draw(blank(), [expression(Box(200, 200, 280, 280))])
+    # Not all of it: the box, of which less is seen, has the same colour.
+    assert plate_area(drawn, COLOURS["happy"]) >= plate_area(whole, COLOURS["happy"]) * 0.75
+    assert drawn.shape == (480, 640, 3)
+
+
+@given(
+    width=st.integers(1, 400),
+    height=st.integers(1, 400),
+    box=st.tuples(*[st.floats(-200, 600)] * 4),
+    top=st.integers(1, 9),
+)
+@settings(deadline=None, max_examples=60)
+def test_any_box_in_any_picture_can_be_drawn(
+    width: int, height: int, box: tuple[float, float, float, float], top: int
+) -> None:
+    assert draw(blank(height, width), [expression(Box(*box))], top=top).shape == (height, width, 3)
+
+
+@pytest.mark.parametrize("shape", [(40, 40), (100, 640), (640, 60), (300, 300)])
+@pytest.mark.parametrize("top", [1, 3, 7])
+def test_every_plate_lies_inside_the_picture(shape: tuple[int, int], top: int) -> None:
+    seen = expression(Box(10, 10, 30, 30))
+    rows = faces._rows(seen, top)
+    plate = faces._place(shape, seen.face.box, rows, taken=[], others=[])
+    if plate is not None:
+        assert plate.x >= 0
+        assert plate.y >= 0
+        assert plate.x + plate.width <= shape[1]
+        assert plate.y + plate.height <= shape[0]
+
+
+def test_plates_of_a_crowd_do_not_cover_each_other() -> None:
+    crowd = [expression(Box(x, y, x + 60, y + 70), "neutral") for y in (100, 230, 360) for x in range(60, 580, 130)]
+    one = plate_area(draw(blank(), crowd[:1]), COLOURS["neutral"])
+    assert plate_area(draw(blank(), crowd), COLOURS["neutral"]) == pytest.approx(one * len(crowd), rel=0.02)
+
+
+def test_a_plate_makes_way_for_a_face_above() -> None:
+    upper, lower = Box(200, 100, 300, 200), Box(200, 205, 300, 305)
+    drawn = draw(blank(), [expression(lower), expression(upper)])
+    assert (drawn[110:190, 210:290] == GREY).all()
+    assert (drawn[215:295, 210:290] == GREY).all()
+
+
+def test_top_names_more_labels() -> None:
+    box = Box(200, 200, 300, 300)
+    heights = [300 - changed(draw(blank(), [expression(box)], top=n))[1] for n in (1, 3, 20)]
+    assert heights[0] < heights[1] < heights[2]
+
+
+def test_an_uncertain_expression_is_drawn_in_a_grey_of_its_own_without_a_label() -> None:
+    unsure = replace(expression(Box(200, 200, 300, 300), "sad", probability=0.4), min_confidence=0.5)
+    drawn = draw(blank(), [unsure])
+    assert tuple(drawn[250, 200]) == UNCERTAIN_COLOUR
+    assert plate_area(drawn, UNCERTAIN_COLOUR) > 500
+    assert plate_area(drawn, COLOURS["sad"]) == 0
+    assert UNCERTAIN_COLOUR not in COLOURS.values()
+    assert faces._rows(unsure, 1) == [("uncertain", "")]
+    assert faces._rows(unsure, 2) == [("uncertain", ""), ("sad", "40 %"), ("angry", "10 %")]
+
+
+def test_letters_grow_with_the_picture() -> None:
+    small = changed(draw(blank(480, 640), [expression(Box(200, 200, 300, 300))]))
+    large = changed(draw(blank(1920, 2560), [expression(Box(800, 800, 1200, 1200))]))
+    assert (800 - large[1]) == pytest.approx(4 * (200 - small[1]), rel=0.2)
+
+
+def test_labels_are_written_in_letters_that_the_font_has() -> None:
+    labels = LabelSet("own", ("fröhlich", "traurig", "平静"))
+    assert faces._rows(expression(Box(0, 0, 1, 1), "fröhlich", labels=labels), 1) == [("frohlich", "97 %")]
+    assert draw(blank(), [expression(Box(200, 200, 300, 300), "平静", labels=labels)]).shape == (480, 640, 3)
+
+
+def test_every_known_label_has_a_colour_of_its_own_with_legible_ink() -> None:
+    names = {*FER2013, *FERPLUS}
+    assert names <= set(COLOURS)
+    assert len(set(COLOURS.values())) == len(COLOURS)
+    assert colour_of("bored") == colour_of("bored")
+    assert ink_on(COLOURS["happy"]) == BLACK
+    assert ink_on(COLOURS["sad"]) == WHITE

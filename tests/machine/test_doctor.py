@@ -1,0 +1,117 @@
+"""`mien doctor`: facts for a report of a problem, and hints on what is amiss."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+
+from commands import run
+from mien.machine import doctor as mien_doctor
+from mien.machine.doctor import doctor
+from mien.models.store import user_dir
+from mien.sources.devices import CameraInfo
+
+pytestmark = pytest.mark.usefixtures("own_folder")
+
+
+def hints(models_dir: Path | None = None) -> str:
+    return "\n".join(str(doctor(models_dir)["hints"]).split("', '"))
+
+
+def test_facts_are_plain_data() -> None:
+    facts = doctor()
+    assert json.loads(json.dumps(facts)) == facts
+    assert {"mien", "python", "processor", "cores", "torch", "pygubu", "tk", "display", "yunet"} <= set(facts)
+    assert str(facts["opencv"]).startswith(cv2.__version__)
+    assert "CPUExecutionProvider" in facts["onnxruntime_providers"]
+    assert "FFMPEG" in facts["video_backends"]
+    assert "base (mien)" in facts["models"]
+    assert facts["models_dir"] == str(user_dir())
+
+
+def test_cameras_are_listed_and_missing_ones_give_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mien_doctor, "list_cameras", lambda: [CameraInfo(2, "UVC Camera", "/dev/video2")])
+    assert doctor()["cameras"] == ["2: UVC Camera /dev/video2"]
+    assert "no camera" not in hints()
+    monkeypatch.setattr(mien_doctor, "list_cameras", list)
+    assert doctor()["cameras"] == []
+    assert "no camera found: plug one in" in hints()
+
+
+def test_a_model_that_cannot_be_used_is_a_hint(tmp_path: Path, tiny_model: Path) -> None:
+    (tmp_path / "broken.onnx").write_bytes(b"x")
+    (tmp_path / "good.onnx").write_bytes(tiny_model.read_bytes())
+    facts = doctor(tmp_path)
+    assert facts["models_dir"] == str(tmp_path)
+    assert "good (you)" in facts["models"]
+    assert "broken (you)" not in facts["models"]
+    assert "broken.onnx is not an ONNX file" in hints(tmp_path)
+
+
+def test_yunet_is_looked_for_but_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MIEN_YUNET", raising=False)
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda _: tmp_path / "cache")
+    assert doctor()["yunet"] == ""
+    assert "YuNet is not here yet" in hints()
+    assert not (tmp_path / "cache").exists()
+    monkeypatch.setenv("MIEN_YUNET", str(tmp_path / "yunet.onnx"))
+    assert "which is no file" in hints()
+    (tmp_path / "yunet.onnx").touch()
+    assert doctor()["yunet"] == str(tmp_path / "yunet.onnx")
+    assert "YuNet" not in hints()
+
+
+def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mien_doctor, "OPTIONAL", ("no-such-package",))
+    monkeypatch.setitem(sys.modules, "_tkinter", None)
+    facts = doctor()
+    assert facts["no-such-package"] == "not installed"
+    assert facts["tk"] == "not installed"
+    assert "no Tk, so no window" in hints()
+
+
+def test_several_packages_of_opencv_are_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "several OpenCV" not in hints()
+    both = {"cv2": ["opencv-python", "opencv-python-headless", "opencv-python"]}
+    monkeypatch.setattr(mien_doctor, "packages_distributions", lambda: both)
+    assert doctor()["opencv_packages"] == ["opencv-python", "opencv-python-headless"]
+    assert "several OpenCV packages" in hints()
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="there is always a display")
+def test_a_display_is_told_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPLAY", ":7")
+    assert doctor()["display"] == ":7"
+    assert "no display" not in hints()
+    monkeypatch.delenv("DISPLAY")
+    assert "no display" in hints()
+
+
+def test_doctor_loads_no_torch_and_no_window() -> None:
+    code = "import sys; from mien.machine.doctor import doctor; doctor();"
+    code += "print(*{'torch', 'tkinter', 'pygubu'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == []
+    assert done.stderr == ""
+
+
+def test_the_command_prints_a_table_and_hints(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mien_doctor, "list_cameras", lambda: [CameraInfo(0, "[bold]Cam", "/dev/video0")])
+    monkeypatch.setitem(sys.modules, "_tkinter", None)
+    assert run("doctor") == 0
+    printed = capsys.readouterr().out
+    assert "0: [bold]Cam /dev/video0" in printed
+    assert cv2.__version__ in printed
+    assert "hint: no Tk" in printed
+
+
+def test_the_command_prints_json_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("doctor", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["python"] == ".".join(str(part) for part in sys.version_info[:3])
+    assert isinstance(facts["hints"], list)

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from mien.errors import ConfigError, MissingSpec, ModelError, UnknownModel
+from mien.labels import FER2013
+from mien.models.classifier import OnnxClassifier
+from mien.models.onnx_file import read_spec, write_with_spec
+from mien.models.spec import SPEC_KEY, SPEC_VERSION, Graph, Head, ModelSpec, Preprocess
+from mien.models.store import add_model, find_model, list_models, shipped_dir
+
+SPEC = ModelSpec(
+    name="foreign",
+    arch="foreign",
+    heads=(Head(FER2013),),
+    preprocess=Preprocess(size=8, channels=1, normalize="unit"),
+    graph=Graph(input="float32-nchw", output="logits"),
+)
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Path:
+    """A model of another origin: seven copies of the mean of a float32 (n, 1, 8, 8) picture, weighed by 0 to 6."""
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[2, 3], keepdims=0),
+        helper.make_node("Mul", ["mean", "weights"], ["y"]),
+    ]
+    weights = helper.make_tensor("weights", TensorProto.FLOAT, [1, 7], list(range(7)))
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, 8, 8])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 7])
+    graph = helper.make_graph(nodes, "net", [x], [y], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path = tmp_path / "elsewhere" / "net.onnx"
+    path.parent.mkdir()
+    onnx.save(model, path)
+    return path
+
+
+def test_spec_is_read_back_and_agrees_with_onnx(tiny_model: Path) -> None:
+    spec = read_spec(tiny_model)
+    assert spec.names == ("fer2013", "ferplus")
+    stored = {entry.key: entry.value for entry in onnx.load(tiny_model).metadata_props}
+    assert ModelSpec.from_json(stored[SPEC_KEY]) == spec
+
+
+def test_new_spec_takes_the_place_of_the_old_one(tiny_model: Path, tmp_path: Path) -> None:
+    renamed = replace(read_spec(tiny_model), name="other")
+    write_with_spec(tiny_model, tmp_path / "other.onnx", renamed)
+    assert read_spec(tmp_path / "other.onnx").name == "other"
+    onnx.checker.check_model(onnx.load(tmp_path / "other.onnx"))
+    write_with_spec(tmp_path / "other.onnx", tmp_path / "back.onnx", read_spec(tiny_model))
+    assert (tmp_path / "back.onnx").read_bytes() == tiny_model.read_bytes()
+
+
+def test_foreign_model_is_refused_with_the_command_that_adopts_it(foreign: Path) -> None:
+    with pytest.raises(MissingSpec, match=r"mien models add .*net\.onnx"):
+        OnnxClassifier(foreign)
+
+
+def test_adopted_model_answers_as_its_graph_says(foreign: Path, tmp_path: Path) -> None:
+    path = add_model(foreign, SPEC, models_dir=tmp_path / "mine")
+    assert find_model("foreign", models_dir=tmp_path / "mine") == path
+    white = np.full((8, 8), 255, np.uint8)
+    got = OnnxClassifier(path).predict_proba([white])
+    expected = np.exp(np.arange(7)) / np.exp(np.arange(7)).sum()
+    np.testing.assert_allclose(got, expected[None], rtol=1e-5)
+
+
+def test_adopting_leaves_the_source_alone(foreign: Path, tmp_path: Path) -> None:
+    before = foreign.read_bytes()
+    add_model(foreign, SPEC, models_dir=tmp_path / "mine")
+    assert foreign.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", "a\\b", "/evil", ".hidden", "..", "", " "])
+def test_a_name_that_leads_out_of_the_directory_is_refused(foreign: Path, tmp_path: Path, name: str) -> None:
+    before = set(tmp_path.rglob("*"))
+    with pytest.raises(ConfigError, match=r"a model cannot be called '.*'; expected a name without / "):
+        add_model(foreign, replace(SPEC, name=name), models_dir=tmp_path / "mine")
+    assert set(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("content", [b"", b"hello, I am a text", b"\x89PNG\r\n\x1a\n" + bytes(50), b"\xff" * 40])
+def test_what_is_not_onnx_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="not an ONNX file"):
+        read_spec(path)
+
+
+def test_truncated_model_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "half.onnx"
+    path.write_bytes(tiny_model.read_bytes()[:5000])
+    with pytest.raises(ModelError, match="not an ONNX file"):
+        read_spec(path)
+
+
+def test_newer_spec_is_refused_with_what_to_do(tiny_model: Path, tmp_path: Path) -> None:
+    write_with_spec(tiny_model, tmp_path / "new.onnx", replace(read_spec(tiny_model), version=SPEC_VERSION + 1))
+    with pytest.raises(ModelError, match=r"pip install -U mien"):
+        read_spec(tmp_path / "new.onnx")
+
+
+def test_directory_lists_every_model_also_unusable_ones(tiny_model: Path, foreign: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "good.onnx").write_bytes(tiny_model.read_bytes())
+    (folder / "bad.onnx").write_bytes(foreign.read_bytes())
+    models = {model.name: model for model in list_models(folder) if not model.shipped}
+    assert models["good"].spec is not None
+    assert models["bad"].spec is None
+    assert "mien models add" in models["bad"].problem
+
+
+def test_user_model_hides_a_shipped_one_of_its_name(tiny_model: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "base.onnx"
+    mine.write_bytes(tiny_model.read_bytes())
+    assert find_model("base", models_dir=tmp_path) == mine
+    assert [m.path for m in list_models(tmp_path) if m.name == "base"] == [mine]
+
+
+def test_unknown_name_lists_the_known_ones(tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.onnx").write_bytes(tiny_model.read_bytes())
+    with pytest.raises(UnknownModel, match=r"no model 'nobody'; choose from .*mine"):
+        find_model("nobody", models_dir=tmp_path)
+    with pytest.raises(UnknownModel, match=r"no model file"):
+        find_model("nowhere.onnx", models_dir=tmp_path)
+
+
+# --- Keras models in the directory ------------------------------------------------------------------------------------
+
+
+def test_keras_models_are_listed_unopened_until_they_are_converted(tiny_model: Path, tmp_path: Path) -> None:
+    for name in ("old.h5", "older.HDF5", "new.keras", "loud.H5", "done.h5", "notes.txt"):
+        (tmp_path / name).write_text("no model at all, which nobody looks at")
+    (tmp_path / "folder.keras").mkdir()
+    (tmp_path / "done.onnx").write_bytes(tiny_model.read_bytes())
+    found = {model.path.name: model for model in list_models(tmp_path) if not model.shipped}
+    assert {name: model.format for name, model in found.items()} == {
+        "done.onnx": "onnx", "loud.H5": "keras", "new.keras": "keras", "old.h5": "keras", "older.HDF5": "keras",
+    }  # fmt: skip
+    assert (found["old.h5"].name, found["old.h5"].spec) == ("old", None)
+
+
+def test_the_command_for_a_keras_model_can_be_pasted_into_a_shell(tmp_path: Path) -> None:
+    folder = tmp_path / "team's models"
+    folder.mkdir()
+    (folder / "net.h5").touch()
+    (problem,) = [model.problem for model in list_models(folder) if model.problem]
+    words = shlex.split(problem.split("`")[1])
+    assert words == [
+        "mien", "convert", str(folder / "net.h5"), "--labels", "angry,disgust,…", "--install", "--models", str(folder),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("file", ["net.keras", "net.KERAS", "net.hdf5"])
+@pytest.mark.parametrize("by_stem", [True, False])
+def test_a_keras_model_that_is_named_is_answered_with_the_command(
+    tmp_path: Path, file: str, by_stem: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIEN_MODELS", str(tmp_path))
+    (tmp_path / file).touch()
+    with pytest.raises(ModelError, match=rf"{file} is a Keras model, not .* --labels angry,disgust,… --install`$"):
+        find_model("net" if by_stem else file)
+
+
+def test_a_keras_model_that_is_given_by_its_path_too(tmp_path: Path) -> None:
+    (tmp_path / "net.h5").touch()
+    with pytest.raises(ModelError, match=r"mien convert .*net\.h5 "):
+        find_model(str(tmp_path / "net.h5"), models_dir=tmp_path / "empty")
+    with pytest.raises(UnknownModel, match="no model"):
+        find_model(str(tmp_path / "other.h5"), models_dir=tmp_path / "empty")
+
+
+def test_a_keras_model_hides_a_shipped_one_until_it_is_converted(tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "base.h5").touch()
+    with pytest.raises(ModelError, match=r"base\.h5 is a Keras model, not converted yet"):
+        find_model("base", models_dir=tmp_path)
+    assert [m.path for m in list_models(tmp_path) if m.name == "base"] == [tmp_path / "base.h5"]
+    (tmp_path / "base.onnx").write_bytes(tiny_model.read_bytes())
+    assert find_model("base", models_dir=tmp_path) == tmp_path / "base.onnx"
+    assert [m.path for m in list_models(tmp_path) if m.name == "base"] == [tmp_path / "base.onnx"]
+
+
+def test_a_keras_model_is_none_to_choose_from(tmp_path: Path) -> None:
+    (tmp_path / "mine.h5").touch()
+    assert find_model("base", models_dir=tmp_path) == shipped_dir() / "base.onnx"
+    with pytest.raises(UnknownModel) as refused:
+        find_model("nobody", models_dir=tmp_path)
+    assert "mine" not in str(refused.value)

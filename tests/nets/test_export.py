@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from mien.data.synthetic import draw_faces
+from mien.errors import ModelError
+from mien.labels import FER2013
+from mien.models.classifier import OnnxClassifier
+from mien.models.spec import Head, ModelSpec, Preprocess
+from mien.nets.export import STORAGES, Storage, check_parity, compress, export, torch_logits
+from mien.nets.nets import NETS, build_net
+
+
+def spec_of(arch: str, preprocess: Preprocess) -> ModelSpec:
+    return ModelSpec(name=arch, arch=arch, heads=(Head(FER2013, 1.3),), preprocess=preprocess)
+
+
+@pytest.mark.parametrize("arch", NETS)
+@pytest.mark.parametrize(
+    "preprocess", [Preprocess(), Preprocess(channels=3, normalize="unit"), Preprocess(equalize=True, normalize="unit")]
+)
+def test_every_net_gives_the_same_answers_as_onnx(arch: str, preprocess: Preprocess, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = build_net(arch, preprocess, {"fer2013": 7}).eval()
+    export(net, spec_of(arch, preprocess), tmp_path / "net.onnx", storage="float32")
+    for n in (1, 5):  # it was exported from two, which attention and recurrence could have taken for all there ever are
+        parity = check_parity(net, tmp_path / "net.onnx", draw_faces(n, seed=0).images)
+        assert parity.max_difference < 1e-4
+        assert parity.same_label == 1
+
+
+@pytest.mark.parametrize(("storage", "share"), [("float16", 0.5), ("int8", 0.25)])
+def test_smaller_storage_is_smaller_and_close(storage: Storage, share: float, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = build_net("model2020", Preprocess(), {"fer2013": 7}).eval()
+    for kind in ("float32", storage):
+        export(net, spec_of("model2020", Preprocess()), tmp_path / f"{kind}.onnx", storage=kind)
+    sizes = [(tmp_path / f"{kind}.onnx").stat().st_size for kind in (storage, "float32")]
+    assert sizes[0] / sizes[1] == pytest.approx(share, rel=0.05)
+    assert check_parity(net, tmp_path / f"{storage}.onnx", draw_faces(20, seed=0).images).max_difference < 5e-3
+
+
+def test_scales_as_many_as_a_large_weight_has_numbers_are_not_compressed_themselves() -> None:
+    weights = numpy_helper.from_array(np.ones((2048, 8), np.float32), "dense")
+    output = helper.make_tensor_value_info("dense", TensorProto.FLOAT, [2048, 8])
+    model = helper.make_model(helper.make_graph([], "graph", [], [output], [weights]))
+    compress(model, "int8")
+    assert [tensor.name for tensor in model.graph.initializer] == ["dense.int8", "dense.scale"]
+    assert [node.op_type for node in model.graph.node] == ["Cast", "Mul"]
+
+
+def test_unknown_storage_is_refused() -> None:
+    with pytest.raises(ModelError, match=", ".join(STORAGES)):
+        compress(None, "float8")  # type: ignore[arg-type]
+
+
+def test_temperature_is_inside_the_graph(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = build_net("tiny", Preprocess(), {"fer2013": 7}).eval()
+    spec = spec_of("tiny", Preprocess())
+    export(net, spec, tmp_path / "net.onnx")
+    faces = draw_faces(5, seed=1).images
+    logits = torch_logits(net, faces, spec)["fer2013"]
+    expected = torch.from_numpy(logits / 1.3).softmax(1).numpy()
+    np.testing.assert_allclose(OnnxClassifier(tmp_path / "net.onnx").predict_proba(list(faces)), expected, atol=1e-3)
+
+
+def test_equal_nets_export_to_equal_bytes(tmp_path: Path) -> None:
+    for name in ("a.onnx", "b.onnx"):
+        torch.manual_seed(0)
+        net = build_net("tiny", Preprocess(), {"fer2013": 7}).eval()
+        export(net, spec_of("tiny", Preprocess()), tmp_path / name)
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()

@@ -1,0 +1,110 @@
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.errors import MissingExtra, OutputError, RunError
+from mien.evaluation.metrics import reliability
+from mien.evaluation.selective import answering, risk_coverage
+from mien.labels import FER2013
+from mien.reports.plots import curves, draw_confusion, draw_confusions, draw_reliability, draw_risk_coverage
+
+EPOCHS = [
+    {"epoch": 1, "train_loss": 1.9, "valid_loss": 1.8, "valid_accuracy": 0.3, "size": 32, "learning_rate": 0.05},
+    {"epoch": 2, "train_loss": 1.5, "valid_loss": None, "valid_accuracy": None, "size": 32, "learning_rate": 0.1},
+    {"epoch": 3, "train_loss": 1.2, "valid_accuracy": 0.5, "size": 48, "learning_rate": 0.05},
+]
+
+
+def test_a_confusion_matrix_becomes_a_readable_png(tmp_path):
+    draw_confusion(np.diag(range(7)), FER2013.labels, tmp_path / "c.png", title="a model on some data")
+    with Image.open(tmp_path / "c.png") as picture:
+        picture.load()
+        assert picture.format == "PNG"
+        assert min(picture.size) >= 1000
+
+
+def test_more_classes_get_a_larger_picture(tmp_path):
+    for k in (2, 12):
+        draw_confusion(np.eye(k, dtype=int), [f"class {i}" for i in range(k)], tmp_path / f"{k}.png", title="")
+    with Image.open(tmp_path / "2.png") as small, Image.open(tmp_path / "12.png") as large:
+        assert large.width > small.width
+        assert large.height > small.height
+
+
+def test_confusions_side_by_side_have_a_row_and_a_column_each(tmp_path):
+    two, labels = np.array([[3, 1], [0, 0]]), ["sad", "happy"]
+    pairs = [("a", "x"), ("a", "y"), ("b", "x")]
+    draw_confusions(dict.fromkeys(pairs, (two, labels)), tmp_path / "all.png")
+    draw_confusions({("a", "x"): (two, labels)}, tmp_path / "one.png")
+    with Image.open(tmp_path / "all.png") as all_of_them, Image.open(tmp_path / "one.png") as one:
+        assert (all_of_them.width, all_of_them.height) == (2 * one.width, 2 * one.height)
+        pixels = np.asarray(all_of_them.convert("L"))
+    assert (pixels[one.height :, one.width :] == 255).all()  # nothing of b on y
+    assert (pixels[one.height :, : one.width] < 255).any()
+
+
+def test_the_same_matrix_gives_the_same_bytes(tmp_path):
+    for name in ("a.png", "b.png"):
+        draw_confusion(np.eye(2, dtype=int), ["sad", "happy"], tmp_path / name, title="twice")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_curves_are_drawn_even_where_figures_are_missing(tmp_path, n):
+    curves(EPOCHS[:n], tmp_path / "curves.png")
+    with Image.open(tmp_path / "curves.png") as picture:
+        picture.load()
+        assert picture.width > 2 * picture.height
+
+
+def test_a_run_that_ends_with_its_first_epoch_has_curves(tmp_path):
+    """The learning rate of its only row is 0, which leaves nothing to scale by."""
+    curves([EPOCHS[0] | {"learning_rate": 0.0}], tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 0
+
+
+def test_a_run_without_validation_has_curves_too(tmp_path):
+    rows = [{"epoch": i, "train_loss": 1 / i, "size": 48, "learning_rate": 0.1} for i in (1, 2)]
+    curves(rows, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 0
+
+
+def test_curves_of_no_epoch_are_refused(tmp_path):
+    with pytest.raises(RunError, match="no epochs"):
+        curves([], tmp_path / "curves.png")
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_reliability_and_risk_are_drawn_with_and_without_temperature(tmp_path, calibrated):
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet(np.ones(7), size=200).astype(np.float32)
+    targets = rng.integers(0, 7, 200)
+    bins, curve = reliability(probabilities, targets), risk_coverage(probabilities, targets)
+    draw_reliability(bins, bins if calibrated else None, tmp_path / "reliability.png", title="a model")
+    draw_risk_coverage(
+        curve,
+        curve if calibrated else None,
+        tmp_path / "risk.png",
+        title="a model",
+        answering=answering(curve, 0.1) if calibrated else None,
+    )
+    for name in ("reliability.png", "risk.png"):
+        with Image.open(tmp_path / name) as picture:
+            picture.load()
+            assert picture.width >= 900
+
+
+def test_missing_matplotlib_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'mien\[train\]'"):
+        draw_confusion(np.eye(2, dtype=int), ["sad", "happy"], tmp_path / "c.png", title="")
+    with pytest.raises(MissingExtra):
+        curves(EPOCHS, tmp_path / "curves.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_does_not_exist_is_an_output_error(tmp_path):
+    with pytest.raises(OutputError):
+        curves(EPOCHS, tmp_path / "nowhere" / "curves.png")

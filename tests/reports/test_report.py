@@ -1,0 +1,265 @@
+import csv
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.errors import ConfigError, InputError, MissingExtra, OutputError
+from mien.evaluation.evaluate import evaluate
+from mien.labels import FER2013, FERPLUS
+from mien.reports.figures import read_metrics, to_metrics
+from mien.reports.report import NOTE, report_markdown, write_report, write_reports
+from mien.reports.tables import views_table
+
+
+def rows_after(markdown: str, heading: str) -> list[list[str]]:
+    """Cells of the first table after a heading, header first."""
+    lines = markdown[markdown.index(heading) :].splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("|"))
+    table = []
+    for line in lines[start:]:
+        if not line.startswith("|"):
+            break
+        table.append([cell.strip() for cell in line.strip("|").split("|")])
+    return [table[0], *table[2:]]
+
+
+def test_a_report_is_a_folder_of_numbers_text_and_pictures(evaluation, tmp_path):
+    path = write_report(evaluation, tmp_path / "new" / "report")
+    assert path.name == "report.md"
+    assert sorted(file.name for file in path.parent.iterdir()) == [
+        "confusion_flip.csv",
+        "confusion_flip.png",
+        "confusion_single.csv",
+        "confusion_single.png",
+        "metrics.json",
+        "reliability_flip.png",
+        "reliability_single.png",
+        "report.html",
+        "report.md",
+        "risk_coverage_flip.png",
+        "risk_coverage_single.png",
+    ]
+    for view in ("single", "flip"):
+        with Image.open(path.parent / f"confusion_{view}.png") as picture:
+            picture.load()
+
+
+def test_metrics_json_holds_the_figures_rounded(evaluation, tmp_path):
+    write_report(evaluation, tmp_path)
+    metrics = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["version"] == 3
+    assert metrics["model"]["trained_on"] == {"name": "fer2013", "fingerprint": "abc"}
+    assert metrics["data"]["fingerprint"] == evaluation.fingerprint
+    figures, result = metrics["views"]["single"], evaluation.views["single"]
+    assert figures["accuracy"] == round(result.accuracy.correct / 200, 5)
+    assert figures["accuracy_low"] == round(result.accuracy.low, 5)
+    assert figures["unleaked"]["n"] == 192
+    assert figures["uncalibrated"]["nll"] == round(result.uncalibrated.nll, 5)
+    assert figures["confusion"] == result.confusion.tolist()
+    assert list(figures["classes"]) == metrics["labels"] == list(FER2013.labels)
+    assert figures["classes"]["fear"]["support"] == result.classes[2].support
+    assert "probabilities" not in figures
+
+
+def test_metrics_are_read_back_as_they_were(evaluation, tmp_path):
+    write_report(evaluation, tmp_path)
+    assert read_metrics(tmp_path / "metrics.json") == to_metrics(evaluation)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 1}', '{"version": 2}', '{"version": 4}', "[" * 200_000])
+def test_a_file_that_holds_no_metrics_is_refused(tmp_path, text):
+    (tmp_path / "metrics.json").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match="mien evaluate"):
+        read_metrics(tmp_path / "metrics.json")
+
+
+def test_metrics_of_the_version_before_told_leaks_by_pixels(evaluation, tmp_path):
+    metrics = to_metrics(evaluation)
+    del metrics["data"]["same"]
+    (tmp_path / "metrics.json").write_text(json.dumps({**metrics, "version": 2}), encoding="utf-8")
+    assert read_metrics(tmp_path / "metrics.json") == to_metrics(evaluation)
+
+
+def test_metrics_that_are_not_there_are_an_input_error(tmp_path):
+    with pytest.raises(InputError, match=r"nowhere\.json"):
+        read_metrics(tmp_path / "nowhere.json")
+
+
+def test_the_csv_has_labels_around_the_counts(evaluation, tmp_path):
+    write_report(evaluation, tmp_path)
+    with (tmp_path / "confusion_flip.csv").open(encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header[1:] == [row[0] for row in rows] == list(FER2013.labels)
+    assert [[int(count) for count in row[1:]] for row in rows] == evaluation.views["flip"].confusion.tolist()
+
+
+def test_the_text_has_a_row_per_view_with_wilson_intervals(evaluation):
+    header, single, flip = rows_after(report_markdown(to_metrics(evaluation)), "## Results")
+    cells, accuracy = dict(zip(header, single, strict=True)), evaluation.views["single"].accuracy
+    assert (cells["split"], cells["view"], cells["pictures"]) == ("fer2013 PrivateTest", "single", "200")
+    assert cells["accuracy, %"] == f"{100 * accuracy.value:.2f} ({100 * accuracy.low:.2f}–{100 * accuracy.high:.2f})"
+    unleaked = evaluation.views["single"].unleaked
+    assert cells["without copies, %"].startswith(f"{100 * unleaked.value:.2f} (")
+    result = evaluation.views["single"]
+    assert cells["NLL"] == f"{result.honesty.nll:.3f}"
+    low, high = result.macro_f1_interval
+    assert cells["macro-F1"] == f"{result.macro_f1:.3f} ({low:.3f}–{high:.3f})"
+    assert flip[1] == "flip"
+
+
+def test_the_text_tells_classes_apart_and_what_they_are_taken_for(evaluation):
+    header, *rows = rows_after(report_markdown(to_metrics(evaluation)), "## Per class, flip")
+    assert [row[0] for row in rows] == list(FER2013.labels)
+    cells, result = dict(zip(header, rows[3], strict=True)), evaluation.views["flip"]
+    assert cells["recall"] == f"{result.classes[3].recall:.3f}"
+    assert cells["pictures"] == str(result.classes[3].support)
+    wrong = result.confusion[3].copy()
+    wrong[3] = 0
+    expected = f"{FER2013.labels[wrong.argmax()]} ({100 * wrong.max() / result.confusion[3].sum():.1f} %)"
+    assert cells["most often taken for"] == expected
+
+
+def test_the_text_says_what_it_is_about(evaluation):
+    text = report_markdown(to_metrics(evaluation))
+    assert text.startswith("# pixel-reader on fer2013 PrivateTest\n")
+    assert NOTE in text
+    assert evaluation.fingerprint in text
+    assert "- Recipe: tiny\n" in text
+    assert "- Trained on: fer2013, fingerprint abc\n" in text
+    assert "192 of 200 pictures whose exact pixels don't occur in Training" in text
+    assert "![Confusion matrix, flip](confusion_flip.png)" in text
+
+
+def test_the_text_says_what_leaks_are_told_by(pixel_reader, written):
+    dataset = written([(1, 1, 1, "train"), (1, 1, 1, "test"), (2, 1, 1, "test"), (3, 3, 3, "test")])
+    by_photo, by_pixels = (
+        to_metrics(evaluate(pixel_reader(FER2013), dataset, clusters=clusters))
+        for clusters in (np.array([0, 0, 2, 3]), None)
+    )
+    text = report_markdown(by_photo)
+    assert rows_after(text, "## Results")[0][4] == "without leaks, %"
+    assert rows_after(text, "## Results")[1][4].startswith("50.00 (")
+    assert "the 2 of 3 pictures that show no photo which Training shows too" in text
+    assert "the bootstrap draws all pictures of a photo together" in text
+    assert "exact pixels" not in text
+    text = report_markdown(by_pixels)
+    assert rows_after(text, "## Results")[0][4] == "without copies, %"
+    assert "the 3 of 3 pictures whose exact pixels don't occur in Training too" in text
+    assert "all pictures of a photo" not in text
+    assert rows_after(views_table([by_photo, by_pixels]), "| split")[0][4] == "without copies or leaks, %"
+
+
+def test_the_text_tells_how_honest_the_probabilities_are(evaluation):
+    text, result = report_markdown(to_metrics(evaluation)), evaluation.views["flip"]
+    header, after, before = rows_after(text, "## How honest the probabilities are, flip")
+    assert header == ["probabilities", "NLL", "Brier", "ECE", "AURC"]
+    for row, of in ((after, result.honesty), (before, result.uncalibrated)):
+        assert row[1:] == [f"{value:.3f}" for value in (of.nll, of.brier, of.ece, of.aurc)]
+    assert "![Reliability diagram, flip](reliability_flip.png)" in text
+    assert ("answer from a confidence of" in text) == (result.honesty.answering is not None)
+
+
+def test_an_accuracy_that_no_threshold_reaches_is_told(pixel_reader, written):
+    evaluation = evaluate(pixel_reader(FER2013), written([(1, 3, 3, "test")]))
+    assert "No threshold of confidence makes" in report_markdown(to_metrics(evaluation))
+
+
+def test_the_sheet_of_mistakes_is_there_only_if_it_was_drawn(evaluation, tmp_path):
+    for name, sheet in (("with", np.zeros((20, 20, 3), np.uint8)), ("without", None)):
+        path = write_report(evaluation, tmp_path / name, sheet=sheet)
+        assert (path.parent / "mistakes.png").exists() == (sheet is not None)
+        assert ("mistakes.png" in path.read_text(encoding="utf-8")) == (sheet is not None)
+
+
+def test_the_html_page_needs_no_other_file(evaluation, tmp_path):
+    path = write_report(evaluation, tmp_path, sheet=np.zeros((20, 20, 3), np.uint8))
+    text = path.with_suffix(".html").read_text(encoding="utf-8")
+    sources = re.findall(r'src="([^"]*)"', text)
+    assert len(sources) == 7
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert "<h1>pixel-reader on fer2013 PrivateTest</h1>" in text
+    assert "http" not in re.sub(r"base64,[^\"]*", "", text)
+
+
+def test_several_evaluations_share_one_table_and_have_a_report_each(evaluation, tmp_path):
+    other = replace(evaluation, name="runs/2/other.onnx")
+    path = write_reports([evaluation, other], tmp_path / "all")
+    header, *rows = rows_after(path.read_text(encoding="utf-8"), "# Evaluations")
+    assert header[:3] == ["model", "split", "view"]
+    assert [row[0] for row in rows] == ["pixel-reader"] * 2 + ["runs/2/other.onnx"] * 2
+    folders = ["01-pixel_reader_on_fer2013_PrivateTest", "02-runs_2_other.onnx_on_fer2013_PrivateTest"]
+    for folder in folders:
+        assert f"({folder}/report.md)" in path.read_text(encoding="utf-8")
+        assert (path.parent / folder / "report.md").is_file()
+    assert path.read_text(encoding="utf-8").count("*Without copies*") == 1
+
+
+def test_several_data_get_a_matrix_with_chance_and_confusions_side_by_side(evaluation, pixel_reader, written, tmp_path):
+    rows = [(3, 3, 3, "test"), (3, 3, 3, "test"), (3, 5, 5, "test"), (5, 4, 4, "test")]
+    reader = pixel_reader(FER2013)
+    here = evaluate(reader, written(rows, name="here"), name="a")
+    path = write_reports([here, replace(here, name="b"), replace(evaluation, name="a")], tmp_path)
+    header, *lines = rows_after(path.read_text(encoding="utf-8"), "## Models by data")
+    assert header == ["accuracy, %", "here test, head fer2013", "fer2013 PrivateTest"]
+    assert [line[0] for line in lines] == ["a", "b", "*chance*"]
+    assert lines[0][1].startswith("50.00 (")
+    assert lines[1][2] == "–"
+    assert lines[2][1] == "75.00"  # three of four are happy
+    commonest = evaluation.views["single"].confusion.sum(axis=1).max()
+    assert lines[2][2] == f"{100 * commonest / 200:.2f}"
+    with Image.open(path.parent / "matrix.png") as picture:
+        picture.load()
+
+
+def test_one_dataset_needs_no_matrix(evaluation, tmp_path):
+    path = write_reports([evaluation, replace(evaluation, name="other")], tmp_path)
+    assert "Models by data" not in path.read_text(encoding="utf-8")
+    assert not (tmp_path / "matrix.png").exists()
+
+
+def test_the_same_evaluation_twice_is_refused(evaluation, tmp_path):
+    with pytest.raises(ConfigError, match="'pixel-reader on fer2013 PrivateTest' was evaluated twice"):
+        write_reports([evaluation, evaluation], tmp_path)
+
+
+def test_classes_that_only_one_side_knows_are_told(pixel_reader, written):
+    rows = [(7, 0, 0, "test"), (1, 3, 0, "test")]
+    text = report_markdown(to_metrics(evaluate(pixel_reader(FER2013), written(rows, labels=FERPLUS))))
+    assert "1 pictures of classes that the model lacks are left out (contempt)" in text
+    text = report_markdown(to_metrics(evaluate(pixel_reader(FERPLUS), written([(1, 3, 0, "test")]))))
+    assert "classes that the model knows (contempt); probabilities are renormalised" in text
+
+
+def test_the_splits_of_other_data_keep_our_names(pixel_reader, written):
+    dataset = written([(1, 1, 1, "valid")], name="mine")
+    metrics = to_metrics(evaluate(pixel_reader(FER2013), dataset, split="valid"))
+    assert report_markdown(metrics).startswith("# pixel-reader on mine valid, head fer2013\n")
+    assert rows_after(report_markdown(metrics), "## Results")[1][4] == "–"
+
+
+def test_numbers_are_written_even_without_matplotlib(evaluation, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(MissingExtra):
+        write_report(evaluation, tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "confusion_flip.csv",
+        "confusion_single.csv",
+        "metrics.json",
+    ]
+
+
+def test_a_folder_that_is_a_file_is_an_output_error(evaluation, tmp_path):
+    (tmp_path / "report").write_text("taken", encoding="utf-8")
+    with pytest.raises(OutputError, match="cannot make folder"):
+        write_report(evaluation, tmp_path / "report")
+
+
+def test_importing_the_report_loads_neither_matplotlib_nor_torch():
+    code = "import sys, mien.reports.card; sys.exit(bool({'matplotlib', 'torch', 'sklearn'} & set(sys.modules)))"
+    subprocess.run([sys.executable, "-c", code], check=True)

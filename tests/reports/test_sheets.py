@@ -1,0 +1,79 @@
+import numpy as np
+
+from mien.data.dataset import SPLITS, Dataset
+from mien.drawing.sheets import CELL, GAP, HEADER_HEIGHT, MARGIN, NAME_WIDTH
+from mien.evaluation.evaluate import evaluate
+from mien.labels import LabelSet
+from mien.models.spec import Head, ModelSpec, Preprocess
+from mien.reports import sheets
+
+TWO = LabelSet("two", ("calm", "wild"))
+
+
+class Brightness:
+    """Takes a picture for wild with the probability that its grey is of 255."""
+
+    def __init__(self, name="grey"):
+        self.spec = ModelSpec(name=name, arch="none", heads=(Head(TWO),), preprocess=Preprocess())
+        self.name = name
+
+    def predict_proba(self, crops, *, head=None):
+        wild = np.array([crop.mean() / 255 for crop in crops], np.float32)
+        return np.stack([1 - wild, wild], 1)
+
+
+class Opposite(Brightness):
+    def predict_proba(self, crops, *, head=None):
+        return super().predict_proba(crops)[:, ::-1].copy()
+
+
+def greys(*pictures):
+    """Make a dataset from (grey, class, split)."""
+    return Dataset(
+        name="greys",
+        images=np.stack([np.full((8, 8, 1), grey, np.uint8) for grey, _, _ in pictures]),
+        targets=np.array([target for _, target, _ in pictures]),
+        labels=TWO,
+        splits=np.array([SPLITS.index(split) for _, _, split in pictures], np.int8),
+    )
+
+
+def cell(sheet, row, column, *, row_height):
+    """The colour in the middle of a picture."""
+    y = MARGIN + HEADER_HEIGHT + row * row_height + CELL // 2
+    x = MARGIN + NAME_WIDTH + column * (CELL + GAP) + CELL // 2
+    return sheet[y, x].tolist()
+
+
+DATA = greys(
+    (10, 0, "train"), (160, 0, "test"), (20, 0, "test"), (250, 0, "test"), (30, 1, "valid"), (90, 1, "test"),
+    (240, 1, "test"),
+)  # fmt: skip
+ROW = CELL + GAP + 16
+
+
+def test_mistakes_stand_in_the_row_of_their_class_the_surest_first():
+    sheet = sheets.mistakes_sheet(evaluate(Brightness(), DATA), DATA)
+    calm = [cell(sheet, 0, column, row_height=ROW) for column in range(3)]
+    wild = [cell(sheet, 1, column, row_height=ROW) for column in range(2)]
+    assert calm == [[250] * 3, [160] * 3, [255] * 3]
+    assert wild == [[90] * 3, [255] * 3]
+
+
+def test_differences_stand_in_a_row_for_each_class_and_model():
+    a, b = evaluate(Brightness(), DATA), evaluate(Opposite(), DATA)
+    sheet = sheets.differences_sheet(a, b, DATA)
+    first = [cell(sheet, row, 0, row_height=ROW) for row in range(4)]
+    assert first == [[20] * 3, [250] * 3, [240] * 3, [90] * 3]
+
+
+def test_a_model_without_mistakes_has_an_empty_sheet():
+    dataset = greys((0, 0, "test"), (255, 1, "test"))
+    sheet = sheets.mistakes_sheet(evaluate(Brightness(), dataset), dataset)
+    assert cell(sheet, 0, 0, row_height=CELL + GAP) == [255] * 3
+
+
+def test_a_long_name_has_room_in_the_title():
+    names = ("a", "a-model-of-a-name-that-goes-on-and-on-" * 4)
+    widths = [sheets.mistakes_sheet(evaluate(Brightness(name), DATA), DATA).shape[1] for name in names]
+    assert widths[0] < widths[1]

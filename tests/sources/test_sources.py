@@ -1,0 +1,426 @@
+"""Pictures and videos of every kind become RGB frames; bad files become one clear error."""
+
+import os
+import struct
+import sys
+import zlib
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from clips import turn_clockwise, write_video
+from mien.errors import CameraError, InputError, UnreadablePicture
+from mien.sources import camera
+from mien.sources.address import parse_source
+from mien.sources.frames import frame_count, frame_rate, frames, is_video
+from mien.sources.paths import list_files
+from mien.sources.pictures import read_picture
+from mien.sources.quiet import quiet
+from mien.structures import ImageArray
+
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+
+
+def quarters(size: int = 64) -> ImageArray:
+    """Draw a picture whose quarters are red, green / blue, white."""
+    image = np.empty((size, size, 3), np.uint8)
+    half = size // 2
+    image[:half, :half], image[:half, half:], image[half:, :half], image[half:, half:] = RED, GREEN, BLUE, WHITE
+    return image
+
+
+def corners(image: ImageArray) -> list[tuple[int, ...]]:
+    """Return the colours near the corners: top left, top right, bottom left, bottom right."""
+    height, width = image.shape[:2]
+    places = [(y, x) for y in (height // 8, -height // 8) for x in (width // 8, -width // 8)]
+    return [tuple(int(v) for v in image[place]) for place in places]
+
+
+def assert_near(image: ImageArray, expected: list[tuple[int, int, int]], *, within: int = 12) -> None:
+    assert image.dtype == np.uint8
+    assert image.ndim == 3
+    assert np.abs(np.subtract(corners(image), expected)).max() <= within, corners(image)
+
+
+class TestPictures:
+    @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif", "bmp", "ppm", "gif"])
+    def test_each_format_gives_rgb(self, tmp_path: Path, suffix: str) -> None:
+        path = tmp_path / f"a.{suffix}"
+        Image.fromarray(quarters()).save(path)
+        image = read_picture(path)
+        assert image.shape == (64, 64, 3)
+        assert_near(image, [RED, GREEN, BLUE, WHITE])
+
+    @pytest.mark.parametrize(("mode", "suffix"), [("P", "png"), ("P", "gif"), ("CMYK", "jpg"), ("CMYK", "tif")])
+    def test_palette_and_cmyk_become_rgb(self, tmp_path: Path, mode: str, suffix: str) -> None:
+        path = tmp_path / f"a.{suffix}"
+        Image.fromarray(quarters()).convert(mode).save(path)
+        assert_near(read_picture(path), [RED, GREEN, BLUE, WHITE])
+
+    @pytest.mark.parametrize("mode", ["L", "1", "I;16"])
+    def test_grey_of_any_depth_becomes_three_equal_channels(self, tmp_path: Path, mode: str) -> None:
+        grey = np.zeros((64, 64), np.uint16)
+        grey[:32] = 65535
+        image = Image.fromarray(grey) if mode == "I;16" else Image.fromarray((grey >> 8).astype(np.uint8)).convert(mode)
+        image.save(tmp_path / "a.png")
+        black = (0, 0, 0)
+        assert_near(read_picture(tmp_path / "a.png"), [WHITE, WHITE, black, black], within=0)
+
+    @pytest.mark.parametrize("suffix", ["png", "webp", "tif", "gif"])
+    def test_transparent_pixels_lie_on_white(self, tmp_path: Path, suffix: str) -> None:
+        alpha = np.zeros((64, 64, 1), np.uint8)
+        alpha[:32] = 255
+        image = Image.fromarray(np.dstack([quarters() // 2, alpha]))
+        image.save(tmp_path / f"a.{suffix}", **({"lossless": True} if suffix == "webp" else {}))
+        assert_near(read_picture(tmp_path / f"a.{suffix}"), [(127, 0, 0), (0, 127, 0), WHITE, WHITE], within=1)
+
+    def test_half_transparent_16_bit_pixels_mix_with_white(self, tmp_path: Path) -> None:
+        pixels = np.zeros((8, 8, 4), np.uint16)
+        pixels[:, :, 3] = 65535 // 2
+        cv2.imwrite(str(tmp_path / "a.png"), pixels)
+        assert np.abs(read_picture(tmp_path / "a.png").astype(int) - 128).max() <= 1
+
+    @pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])  # in WebP older OpenCV does not see it
+    def test_exif_rotation_is_applied(self, tmp_path: Path, suffix: str) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = 6  # shown after a quarter turn clockwise
+        Image.fromarray(np.hstack([quarters(), quarters()])).save(tmp_path / f"a.{suffix}", exif=exif)
+        image = read_picture(tmp_path / f"a.{suffix}")
+        assert image.shape == (128, 64, 3)
+        assert corners(image)[0][2] > 200  # the lower left corner, blue, came to the upper left
+        assert corners(image)[0][0] < 50
+
+    def test_a_single_pixel_is_a_picture(self, tmp_path: Path) -> None:
+        Image.new("RGB", (1, 1), RED).save(tmp_path / "a.png")
+        assert read_picture(tmp_path / "a.png").tolist() == [[[255, 0, 0]]]
+
+    def test_a_picture_is_known_by_its_bytes_not_its_suffix(self, tmp_path: Path) -> None:
+        Image.fromarray(quarters()).save(tmp_path / "a.png")
+        (tmp_path / "a.png").rename(tmp_path / "a.mp4")
+        [frame] = frames(tmp_path / "a.mp4")
+        assert_near(frame.image, [RED, GREEN, BLUE, WHITE])
+
+    def test_a_picture_is_one_frame(self, tmp_path: Path) -> None:
+        Image.fromarray(quarters()).save(tmp_path / "a.png")
+        [frame] = frames(str(tmp_path / "a.png"))
+        assert (frame.time, frame.index, frame.source) == (0.0, 0, str(tmp_path / "a.png"))
+        assert frame_count(tmp_path / "a.png") == 1
+        assert not is_video(tmp_path / "a.png")
+
+    def test_very_long_names_work(self, tmp_path: Path) -> None:
+        folder = tmp_path / ("d" * 200) / ("e" * 200)
+        folder.mkdir(parents=True)
+        Image.fromarray(quarters()).save(folder / ("f" * 200 + ".png"))
+        [frame] = frames(folder)
+        assert frame.image.shape == (64, 64, 3)
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="file names are Unicode elsewhere")
+    def test_names_that_are_not_utf8_work(self, tmp_path: Path) -> None:
+        Image.fromarray(quarters()).save(tmp_path / "a.png")
+        (tmp_path / "a.png").rename(tmp_path / os.fsdecode(b"caf\xe9.png"))
+        write_video(tmp_path / "v.mp4", n=3).rename(tmp_path / os.fsdecode(b"caf\xe9.mp4"))
+        assert len(list(frames(tmp_path))) == 4
+
+
+class TestBadPictures:
+    def fails(self, path: Path, *words: str, error: type[InputError] = UnreadablePicture) -> str:
+        with pytest.raises(error) as caught:
+            list(frames(path))
+        message = str(caught.value)
+        assert "\n" not in message
+        for word in words:
+            assert word in message
+        return message
+
+    def test_a_missing_path(self, tmp_path: Path) -> None:
+        self.fails(tmp_path / "no.jpg", "no.jpg", "check the path", error=InputError)
+
+    def test_a_path_that_no_system_takes(self, tmp_path: Path) -> None:
+        self.fails(tmp_path / "a\0b.jpg", "null", error=InputError)
+        message = self.fails(tmp_path / ("x" * 5000), "too long", error=InputError)
+        assert len(message) < 400
+
+    @pytest.mark.parametrize("name", ["a.jpg", "a.gif", "a.mp4"])
+    def test_an_empty_file(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / name).touch()
+        self.fails(tmp_path / name, name, "empty")
+
+    def test_text_with_a_picture_suffix(self, tmp_path: Path) -> None:
+        (tmp_path / "a.jpg").write_text("not a picture at all, but some words")
+        self.fails(tmp_path / "a.jpg", "not a picture", "JPEG", "PNG")
+
+    @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "bmp", "ppm", "gif"])
+    def test_a_truncated_picture(self, tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture[str]) -> None:
+        noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"whole.{suffix}")
+        data = (tmp_path / f"whole.{suffix}").read_bytes()
+        (tmp_path / f"a.{suffix}").write_bytes(data[: len(data) * 2 // 3])
+        self.fails(tmp_path / f"a.{suffix}", f"a.{suffix}")
+        assert capfd.readouterr().err == ""
+
+    @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "bmp", "ppm", "gif"])
+    def test_a_file_that_ends_in_its_header(self, tmp_path: Path, suffix: str) -> None:
+        Image.fromarray(quarters()).save(tmp_path / f"whole.{suffix}")
+        data = (tmp_path / f"whole.{suffix}").read_bytes()
+        (tmp_path / f"a.{suffix}").write_bytes(data[:20])
+        self.fails(tmp_path / f"a.{suffix}", f"a.{suffix}")
+
+    def test_a_small_png_of_900_million_pixels_is_refused_before_decoding(self, tmp_path: Path) -> None:
+        def chunk(kind: bytes, body: bytes) -> bytes:
+            return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+        size = struct.pack(">IIBBBBB", 30000, 30000, 1, 0, 0, 0, 0)
+        pixels = zlib.compress(b"\0" * (30000 * 3751), 9)
+        path = tmp_path / "bomb.png"
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", pixels) + chunk(b"IEND", b""))
+        assert path.stat().st_size < 200_000
+        self.fails(path, "30000x30000", "100 million")
+
+    def test_a_gif_that_announces_too_much_is_refused(self, tmp_path: Path) -> None:
+        Image.fromarray(quarters()).save(tmp_path / "a.gif")
+        data = bytearray((tmp_path / "a.gif").read_bytes())
+        data[6:10] = struct.pack("<HH", 60000, 60000)
+        (tmp_path / "a.gif").write_bytes(data)
+        self.fails(tmp_path / "a.gif", "60000x60000")
+
+    def test_a_kind_that_opencv_cannot_turn_into_rgb(self, tmp_path: Path) -> None:
+        Image.fromarray(np.zeros((8, 8), np.float32)).save(tmp_path / "a.tif")
+        self.fails(tmp_path / "a.tif", "TIFF", "save it again")
+
+    def test_a_folder_is_no_picture(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="folder"):
+            read_picture(tmp_path)
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+    def test_a_pipe_is_refused_rather_than_waited_for(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe.jpg")
+        self.fails(tmp_path / "pipe.jpg", "neither a file nor a folder", error=InputError)
+
+    @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+    def test_a_file_without_permission(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.jpg"
+        path.write_bytes(b"x")
+        path.chmod(0)
+        self.fails(path, "ermission", error=InputError)
+
+
+class TestFolders:
+    def make(self, folder: Path, *names: str) -> None:
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(quarters(8)).save(folder / name, format="PNG")
+
+    def test_pictures_are_found_at_any_depth_in_order(self, tmp_path: Path) -> None:
+        self.make(tmp_path, "b.PNG", "a/z.jpg", "a/c/y.webp", "A.png")
+        (tmp_path / "notes.txt").write_text("x")
+        (tmp_path / "broken.csv").write_text("x")
+        found = [path.relative_to(tmp_path).as_posix() for path in list_files(tmp_path)]
+        assert found == ["A.png", "a/c/y.webp", "a/z.jpg", "b.PNG"]
+        assert [Path(frame.source).name for frame in frames(tmp_path)] == ["A.png", "y.webp", "z.jpg", "b.PNG"]
+
+    def test_hidden_files_are_passed_over(self, tmp_path: Path) -> None:
+        self.make(tmp_path, "a.png", "._a.png", ".cache/b.png", "__MACOSX/c.png")
+        assert list_files(tmp_path) == [tmp_path / "a.png"]
+
+    def test_a_hidden_folder_can_be_named(self, tmp_path: Path) -> None:
+        self.make(tmp_path / ".hidden", "a.png")
+        assert len(list_files(tmp_path / ".hidden")) == 1
+
+    def test_glob_chooses_files(self, tmp_path: Path) -> None:
+        self.make(tmp_path, "a.png", "b.jpg", "d/c.png", "d/picture")
+        assert [path.name for path in list_files(tmp_path, glob="*.png")] == ["a.png", "c.png"]
+        assert [path.name for path in list_files(tmp_path, glob="d/*")] == ["c.png", "picture"]
+
+    def test_a_folder_without_pictures_is_an_error(self, tmp_path: Path) -> None:
+        (tmp_path / "a.txt").write_text("x")
+        with pytest.raises(InputError, match=r"no pictures or videos .*\.jpg"):
+            frames(tmp_path)
+        with pytest.raises(InputError, match=r"match '\*\.heic'"):
+            list_files(tmp_path, glob="*.heic")
+
+    @pytest.mark.parametrize("glob", ["/etc/*", "**x/../"])
+    def test_a_glob_that_python_refuses_is_an_input_error(self, tmp_path: Path, glob: str) -> None:
+        with pytest.raises(InputError):
+            list_files(tmp_path, glob=glob)
+
+    def test_files_are_read_when_their_turn_comes(self, tmp_path: Path) -> None:
+        self.make(tmp_path, "a.png")
+        (tmp_path / "b.png").write_bytes(b"broken")
+        stream = frames(tmp_path)
+        next(stream)
+        with pytest.raises(UnreadablePicture, match=r"b\.png"):
+            next(stream)
+
+
+class TestVideos:
+    def test_frames_come_with_times_and_colours(self, tmp_path: Path) -> None:
+        found = list(frames(write_video(tmp_path / "a.mp4", n=10, fps=10)))
+        assert [frame.index for frame in found] == list(range(10))
+        assert [frame.time for frame in found] == pytest.approx([i / 10 for i in range(10)])
+        red, grey = found[5].image[24, 16], found[5].image[24, 48]
+        assert red[0] > 230
+        assert red[2] < 130
+        assert np.abs(grey.astype(int) - 100).max() < 10
+
+    def test_what_a_video_announces(self, tmp_path: Path) -> None:
+        path = write_video(tmp_path / "a.mp4", n=10, fps=12.5)
+        assert frame_count(path) == 10
+        assert frame_rate(path) == pytest.approx(12.5)
+        assert is_video(path)
+
+    def test_a_rotated_video_is_turned_upright(self, tmp_path: Path) -> None:
+        frame = next(frames(turn_clockwise(write_video(tmp_path / "a.mp4"))))
+        assert frame.image.shape == (64, 48, 3)
+        assert frame.image[8, 24, 0] > 200  # red, at the left as stored, is above
+        assert frame.image[56, 24, 0] < 50
+
+    def test_a_gif_keeps_its_own_times(self, tmp_path: Path) -> None:
+        images = [Image.new("RGB", (32, 32), colour) for colour in (RED, GREEN, BLUE)]
+        images[0].save(tmp_path / "a.gif", save_all=True, append_images=images[1:], duration=[100, 300, 50])
+        found = list(frames(tmp_path / "a.gif"))
+        assert [frame.time for frame in found] == pytest.approx([0.0, 0.1, 0.4])
+        assert [tuple(frame.image[5, 5].tolist()) for frame in found] == [RED, (0, 255, 0), BLUE]
+        assert is_video(tmp_path / "a.gif")
+        assert frame_count(tmp_path / "a.gif") == 3
+
+    def test_a_gif_of_one_picture_is_no_video(self, tmp_path: Path) -> None:
+        Image.new("RGB", (32, 32), RED).save(tmp_path / "a.gif")
+        assert not is_video(tmp_path / "a.gif")
+        assert len(list(frames(tmp_path / "a.gif"))) == 1
+
+    def test_times_always_grow(self, tmp_path: Path) -> None:
+        times = [frame.time for frame in frames(write_video(tmp_path / "a.mp4", n=12, fps=29.97))]
+        assert all(a < b for a, b in pairwise(times))
+
+    @pytest.mark.parametrize("content", [b"hello " * 1000, b"\0\0\0\x20ftypisom" + bytes(500)])
+    def test_a_file_that_is_no_video_is_one_error(
+        self, tmp_path: Path, content: bytes, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "a.mp4").write_bytes(content)
+        with pytest.raises(InputError, match=r"a\.mp4") as caught:
+            list(frames(tmp_path / "a.mp4"))
+        assert "\n" not in str(caught.value)
+        assert capfd.readouterr().err == ""
+
+    def test_a_truncated_video_is_an_error(self, tmp_path: Path) -> None:
+        data = write_video(tmp_path / "a.mp4").read_bytes()
+        (tmp_path / "a.mp4").write_bytes(data[: len(data) // 2])
+        with pytest.raises(InputError, match="is it whole"):
+            list(frames(tmp_path / "a.mp4"))
+
+    def test_a_name_like_a_protocol_is_a_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write_video(tmp_path / "a.mp4", n=2).rename(tmp_path / "clip:1.mp4")
+        monkeypatch.chdir(tmp_path)
+        assert len(list(frames("clip:1.mp4"))) == 2
+
+    def test_a_stream_may_be_left_early(self, tmp_path: Path) -> None:
+        stream = frames(write_video(tmp_path / "a.mp4"))
+        next(stream)
+        del stream
+        (tmp_path / "a.mp4").unlink()
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "clip.mp4", "list.m3u8", "noend"])
+def test_a_text_is_no_video(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("#EXTM3U\nhttp://example.org/a.ts\n")
+    with pytest.raises(InputError, match="is a text; expected a video or a picture"):
+        list(frames(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("text", "source"),
+    [
+        (1, 1),
+        ("0", 0),
+        ("/dev/video0", "/dev/video0"),
+        (Path("/dev/video10"), "/dev/video10"),
+        ("/dev/v4l/by-id/usb-Cam-index0", "/dev/v4l/by-id/usb-Cam-index0"),
+        ("RTSP://host/x", "RTSP://host/x"),
+        ("http://host/clip.mp4", "http://host/clip.mp4"),
+        ("clip.mp4", Path("clip.mp4")),
+        ("clip:1.mp4", Path("clip:1.mp4")),
+        ("C:/clips/a.mp4", Path("C:/clips/a.mp4")),
+        ("/dev/videos/a.mp4", Path("/dev/videos/a.mp4")),
+        ("20260401", Path("20260401")),
+        ("-1", Path("-1")),
+        ("٣", Path("٣")),
+    ],
+)
+@pytest.mark.usefixtures("own_folder")
+def test_a_users_words_mean_an_index_an_address_or_a_path(text: int | str | Path, source: int | str | Path) -> None:
+    parsed = parse_source(text)
+    assert parsed == source
+    assert type(parsed) is type(source)
+
+
+@pytest.mark.usefixtures("own_folder")
+def test_digits_that_name_a_file_or_folder_mean_that() -> None:
+    Path("7").mkdir()
+    Image.fromarray(quarters()).save("7/a.png")
+    assert parse_source("7") == Path("7")
+    assert len(list(frames("7"))) == 1
+
+
+@pytest.mark.parametrize("source", [-1, 10**12, "rtsp://\udc80/x", "http://a\0b"])
+def test_what_opencv_crashes_at_is_refused(source: int | str) -> None:
+    with pytest.raises(InputError, match="expected"):
+        parse_source(source)
+
+
+class Steady:
+    """A device that always gives the same picture, BGR."""
+
+    released = False
+
+    def isOpened(self) -> bool:
+        return True
+
+    def read(self) -> tuple[bool, ImageArray]:
+        return True, np.full((4, 6, 3), (0, 0, 255), np.uint8)
+
+    def get(self, propId: int, /) -> float:
+        return -1.0
+
+    def release(self) -> None:
+        self.released = True
+
+
+@pytest.mark.parametrize(("source", "name"), [(0, "camera 0"), ("0", "camera 0"), ("rtsp://host/x", "rtsp://host/x")])
+@pytest.mark.usefixtures("own_folder")
+def test_a_live_source_is_read_like_a_file_and_closed_when_left(
+    source: int | str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = Steady()
+    monkeypatch.setattr(camera, "open_device", lambda source, *, timeout_seconds: device)
+    stream = frames(source)
+    first, second = next(stream), next(stream)
+    assert (first.image == RED).all()
+    assert first.source == name
+    assert first.index < second.index
+    assert first.time < second.time
+    del stream
+    assert device.released
+
+
+def test_a_live_source_that_gives_nothing_is_an_error_of_its_first_frame() -> None:
+    stream = frames(4242)
+    with pytest.raises(CameraError, match="camera 4242"):
+        next(stream)
+
+
+def test_opencv_stays_quiet_until_the_last_of_overlapping_blocks_ends() -> None:
+    log = getattr(cv2.utils, "logging", cv2)
+    before = log.getLogLevel()
+    assert before > 0
+    first, second = quiet(), quiet()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert log.getLogLevel() == 0
+    second.__exit__(None, None, None)
+    assert log.getLogLevel() == before
+    assert "OPENCV_FFMPEG_LOGLEVEL" not in os.environ

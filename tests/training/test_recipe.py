@@ -1,0 +1,132 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mien.errors import ConfigError
+from mien.settings import from_dict, parse_override
+from mien.training.recipe import Stage, TrainConfig, load_recipe, recipe_names
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_shipped_recipe_loads(name: str) -> None:
+    config = load_recipe(name)
+    assert config.epochs == sum(stage.epochs for stage in config.stages)
+    assert config.stages[-1].size == config.preprocess.size  # the last stage sees what the model will see
+
+
+@pytest.mark.parametrize("variant", ["plain", "cbam", "gru", "vit"])
+def test_variants_of_the_flagship_are_trained_as_it_is(variant: str) -> None:
+    """So what differs in the end is the net's doing."""
+    config = load_recipe(f"base-{variant}-short")
+    assert (config.net, config.name) == (f"base-{variant}", f"base-{variant}-short")
+    assert replace(config, net="base", name="base-short") == load_recipe("base-short")
+
+
+def test_an_unknown_recipe_lists_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"unknown recipe 'bsae'; choose from base, .* or give a \.toml file"):
+        load_recipe("bsae")
+
+
+def test_a_recipe_can_be_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('net = "tiny"\nlearning_rate = 1\n[[stages]]\nsize = 24\nepochs = 3\n')
+    config = load_recipe(str(path))
+    assert config == TrainConfig(net="tiny", learning_rate=1.0, stages=(Stage(size=24, epochs=3),))
+    assert isinstance(config.learning_rate, float)
+
+
+@pytest.mark.parametrize(("content", "message"), [(b"net = ", "not valid TOML"), (b"net = '\xff'", "cannot read")])
+def test_a_file_that_is_no_recipe_says_so(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
+        load_recipe(str(path))
+
+
+def test_a_missing_file_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot read recipe"):
+        load_recipe(str(tmp_path / "none.toml"))
+
+
+def test_overrides_reach_into_tables() -> None:
+    config = load_recipe("tiny", {"augment.rotation": 10, "seed": 7, "preprocess.size": 40})
+    assert (config.augment.rotation, config.seed, config.preprocess.size) == (10.0, 7, 40)
+    assert config.preprocess.normalize == "standardize"  # its neighbours stay
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"learing_rate": 1}, r"unknown setting 'learing_rate'; known here: net, name, .*learning_rate"),
+        ({"augment.zoom": 1}, r"unknown setting 'augment\.zoom'; known here: flip, rotation"),
+        ({"stages": [{"size": 48, "epoch": 3}]}, r"unknown setting 'stages\[0\]\.epoch'; known here: size, epochs"),
+        ({"net.width": 3}, "'net' is not a table"),
+        ({"batch_size": 12.5}, "'batch_size' is 12.5; expected int"),
+        ({"batch_size": True}, "'batch_size' is True; expected int"),
+        ({"learning_rate": True}, "'learning_rate' is True; expected float"),
+        ({"learning_rate": "fast"}, "'learning_rate' is 'fast'; expected float"),
+        ({"net": 3}, "'net' is 3; expected str"),
+        ({"augment": 0.5}, "'augment' is 0.5; expected a table"),
+        ({"stages": "48"}, "'stages' is '48'; expected a list"),
+        ({"stages": []}, "at least one stage"),
+        ({"stages": [{"size": 48}]}, "incomplete settings"),
+        ({"stages": [{"size": 48, "epochs": 0}]}, "at least one stage"),
+        ({"precision": "fp8"}, "expected one of auto, 32-true, bf16-mixed"),
+        ({"preprocess.normalize": "magic"}, "is 'magic'; expected one of .*standardize"),
+        ({"preprocess.channels": 2}, "2 channels; expected 1"),
+        ({"batch_size": 1}, "batch_size is 1"),
+        ({"ema_decay": 1.0}, "ema_decay is 1.0"),
+        ({"learning_rate": -0.1}, "learning_rate is -0.1"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"body_rate": 0}, r"body_rate is 0.0; expected a positive number; freeze = \['body'\] stops it"),
+        ({"body_rate": float("nan")}, "body_rate is nan"),
+        ({"freeze": "body"}, "'freeze' is 'body'; expected a list"),
+        ({"freeze": [3], "init": "base"}, r"'freeze\[0\]' is 3; expected str"),
+        ({"freeze": ["body"]}, r"freeze keeps weights as they were; name those to start from with init \(--init\)"),
+    ],
+)
+def test_what_is_wrong_in_a_recipe_is_named(overrides: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_recipe("tiny", overrides)
+
+
+def test_a_recipe_needs_a_net() -> None:
+    with pytest.raises(ConfigError, match="net"):
+        from_dict(TrainConfig, {})
+
+
+def test_what_to_start_from_and_what_to_freeze_are_settings_of_a_recipe(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('net = "base"\ninit = "base"\nfreeze = ["body.0", "body.1"]\nbody_rate = 0.1\n')
+    config = load_recipe(str(tmp_path / "mine.toml"))
+    assert (config.init, config.freeze, config.body_rate) == ("base", ("body.0", "body.1"), 0.1)
+    assert load_recipe("base").body_rate == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("learning_rate=0.05", ("learning_rate", 0.05)),
+        ("augment.flip = false", ("augment.flip", False)),
+        ("net=vgg-b", ("net", "vgg-b")),
+        ("name='a=b'", ("name", "a=b")),
+        ("stages=[{size = 48, epochs = 2}]", ("stages", [{"size": 48, "epochs": 2}])),
+        ("name=", ("name", "")),
+    ],
+)
+def test_a_flag_is_read_as_toml_or_as_a_word(text: str, expected: tuple[str, object]) -> None:
+    assert parse_override(text) == expected
+
+
+@pytest.mark.parametrize("text", ["learning_rate", "=3", " = 3"])
+def test_a_flag_without_key_and_value_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="is not key=value"):
+        parse_override(text)
+
+
+def test_the_stages_follow_each_other() -> None:
+    first, second = Stage(size=32, epochs=2), Stage(size=48, epochs=1)
+    config = TrainConfig(net="tiny", stages=(first, second))
+    assert [config.stage_of(epoch) for epoch in range(config.epochs)] == [first, first, second]
+    with pytest.raises(ValueError, match="past the last of 3"):
+        config.stage_of(3)
