@@ -21,7 +21,7 @@ import numpy as np
 
 from _common import PHOTO, Target, arguments, existing, markdown, report, target_data, target_table
 from mien.errors import MienError
-from mien.live import Live, Sight
+from mien.live import FrameResult, Live
 from mien.machine.bench import local_yunet
 from mien.models.classifier import ExpressionClassifier, load_classifier
 from mien.recognizer import Recognizer
@@ -177,13 +177,13 @@ def see(
     rest: float,
     half_life: float,
     slow: float,
-) -> list[Sight]:
+) -> list[FrameResult]:
     live = Live(Recognizer(detector, classifier), half_life=half_life, rest=rest, tracker=Tracker(slow=slow))
     return list(live.stream(clip))
 
 
 def compare(
-    whole: Sequence[Sight], rested: Sequence[Sight], *, asked: int, clip: str, detector: str, rest: float
+    whole: Sequence[FrameResult], rested: Sequence[FrameResult], *, asked: int, clip: str, detector: str, rest: float
 ) -> Cost:
     """Return what resting cost; figures of which there are none, for want of faces, are NaN."""
     same, differences, ious = [], [], []

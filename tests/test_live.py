@@ -9,13 +9,13 @@ import pytest
 
 from mien.errors import ConfigError, InputError, ModelError
 from mien.labels import FER2013, FERPLUS, LabelSet
-from mien.live import Live, Sight
+from mien.live import FrameResult, Live
 from mien.models.spec import Head, ModelSpec, Preprocess
 from mien.models.temporal import TemporalModel
 from mien.recognizer import Recognizer
 from mien.sources.frames import frames
 from mien.structures import Box, Face, FloatArray, Frame, ImageArray
-from mien.vision.smooth import Follower
+from mien.vision.smooth import TemporalSmoother
 from mien.vision.track import Tracker
 
 ASTRONAUT = Path(__file__).parent.parent / "docs" / "images" / "astronaut.png"
@@ -60,7 +60,7 @@ def clip(n: int) -> list[Frame]:
     return [shot(i) for i in range(n)]
 
 
-def looked(sights: Sequence[Sight]) -> list[int]:
+def looked(sights: Sequence[FrameResult]) -> list[int]:
     """Return at which frames the detector ran."""
     return [sight.frame.index for sight in sights if sight.seconds["detect"] > 0]
 
@@ -169,7 +169,7 @@ def test_a_temporal_model_stands_in_for_smoothing_until_a_recogniser_has_none(
 ) -> None:
     plain, following = (Recognizer(Followed([10.0, 200.0]), str(tiny_model)) for _ in range(2))
     following.follow_by(model := TemporalModel(tiny_temporal))
-    live, follower = Live(following), Follower(model)
+    live, follower = Live(following), TemporalSmoother(model)
     rng = np.random.default_rng(0)
     for index in range(8):
         frame = replace(shot(index), image=rng.integers(0, 256, (120, 400, 3), np.uint8))
@@ -190,7 +190,7 @@ def test_a_temporal_model_stands_in_for_smoothing_until_a_recogniser_has_none(
     for frame in (shot(9), shot(10, source="camera 1")):
         (again, _) = live.see(frame).expressions
         _, heads = following.classify_by_heads(frame.image, [again.face])
-        (fresh,) = Follower(model).update([again], heads, 0.0)
+        (fresh,) = TemporalSmoother(model).update([again], heads, 0.0)
         np.testing.assert_allclose(again.prediction.probabilities, fresh.prediction.probabilities, atol=1e-6)
 
 

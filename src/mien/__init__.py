@@ -1,4 +1,4 @@
-"""mien: facial expression recognition. We name what a face shows, never what a person feels.
+"""mien: facial expression recognition. It names the expression on a face, never the feelings of a person.
 
 The names below and those of each folder are public. Each is imported on first use, so `import mien` is quick.
 """

@@ -10,12 +10,12 @@ from time import perf_counter
 from mien.errors import ConfigError
 from mien.recognizer import Recognizer
 from mien.structures import Expression, Face, Frame
-from mien.vision.smooth import Follower, Smoother
+from mien.vision.smooth import Smoother, TemporalSmoother
 from mien.vision.track import Tracker
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class FrameResult:
     """What was seen in a frame.
 
     Args:
@@ -69,11 +69,11 @@ class Live:
             raise ConfigError(f"rest is {rest}; expected 0 to {longest:g} seconds, half of what a track outlives")
         self.rest = rest
         self.smoother = Smoother(half_life)
-        self._follower: Follower | None = None
+        self._temporal_smoother: TemporalSmoother | None = None
         self._source: str | None = None
         self._looked = 0.0  # time of the frame that the detector last looked at
 
-    def see(self, frame: Frame) -> Sight:
+    def see(self, frame: Frame) -> FrameResult:
         """Return what a frame shows, after all that came before.
 
         A frame of another source, or of an earlier time, starts tracks anew, and with them smoothing; numbers go on.
@@ -98,21 +98,21 @@ class Live:
             self._looked = frame.time
         temporal = recognizer.temporal
         if temporal is None:
-            self._follower = None
+            self._temporal_smoother = None
             with _timed(seconds, "classify"):
                 expressions = recognizer.classify(frame.image, faces)
             with _timed(seconds, "track"):
                 expressions = self.smoother.update(expressions, frame.time)
         else:
-            if self._follower is None or self._follower.model is not temporal:
-                self._follower = Follower(temporal)
+            if self._temporal_smoother is None or self._temporal_smoother.model is not temporal:
+                self._temporal_smoother = TemporalSmoother(temporal)
             with _timed(seconds, "classify"):
                 expressions, heads = recognizer.classify_by_heads(frame.image, faces)
             with _timed(seconds, "track"):
-                expressions = self._follower.update(expressions, heads, frame.time)
-        return Sight(frame, expressions, seconds)
+                expressions = self._temporal_smoother.update(expressions, heads, frame.time)
+        return FrameResult(frame, expressions, seconds)
 
-    def stream(self, frames: Iterable[Frame]) -> Iterator[Sight]:
+    def stream(self, frames: Iterable[Frame]) -> Iterator[FrameResult]:
         """Yield what each frame shows, in order, one at a time."""
         return map(self.see, frames)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -13,6 +14,7 @@ from mien.labels import LabelSet
 ImageArray: TypeAlias = npt.NDArray[np.uint8]  # (H, W, 3) RGB unless said otherwise
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 IntArray: TypeAlias = npt.NDArray[np.int64]
+Progress: TypeAlias = Callable[[int, int | None], None]  # called with (done, total); total is None while unknown
 
 UNCERTAIN = "uncertain"  # the answer where no label is probable enough
 

@@ -23,7 +23,7 @@ from mien.pixels import write_picture
 from mien.sinks.videos import VideoSink
 from mien.sources.pictures import read_picture
 from mien.vision import detect
-from mien.vision.explain import explain_faces
+from mien.vision.rise import explain_faces
 
 ASTRONAUT = Path(__file__).parents[2] / "docs" / "images" / "astronaut.png"
 
@@ -123,7 +123,7 @@ def test_pictures_of_one_name_do_not_overwrite_each_other(tiny_model: Path) -> N
 def test_explain_draws_a_row_for_each_face(
     tiny_model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mien.vision.explain.explain_faces", partial(explain_faces, n_masks=4))
+    monkeypatch.setattr("mien.vision.rise.explain_faces", partial(explain_faces, n_masks=4))
     assert run("explain", ASTRONAUT, "--model", tiny_model, "--out", "new/explained", "--label", "Anger") == 0
     first, last = capsys.readouterr().out.splitlines()
     assert first.startswith("face 1: angry ")

@@ -16,7 +16,7 @@ from mien.models.onnx_file import read_spec, write_with_spec
 from mien.models.store import find_model, list_models, shipped_dir
 from mien.models.temporal import TemporalModel, find_temporal
 from mien.structures import Box, Expression, Face, FloatArray, Prediction
-from mien.vision.smooth import FORGET_AFTER, Follower
+from mien.vision.smooth import FORGET_AFTER, TemporalSmoother
 
 RNG = np.random.default_rng(0)
 HEADS = np.concatenate([RNG.dirichlet(np.ones(n), 40) for n in (7, 8)], axis=1).astype(np.float32)  # (40, 15)
@@ -27,7 +27,7 @@ def expressions(*tracks: int | None, heads: FloatArray) -> list[Expression]:
     return [Expression(face, Prediction(row[:7], FER2013), 0.5) for face, row in zip(faces, heads, strict=True)]
 
 
-def follow(follower: Follower, heads: FloatArray, times: list[float], *, track: int = 1) -> list[FloatArray]:
+def follow(follower: TemporalSmoother, heads: FloatArray, times: list[float], *, track: int = 1) -> list[FloatArray]:
     """Return the probabilities of each frame of one face."""
     found = [
         follower.update(expressions(track, heads=row[None]), row[None], time)
@@ -43,7 +43,7 @@ def model(tiny_temporal: Path) -> TemporalModel:
 
 def test_what_the_frame_alone_shows_stays_in_raw_and_all_else_is_kept(model: TemporalModel) -> None:
     (seen,) = expressions(3, heads=HEADS[:1])
-    (followed,) = Follower(model).update([seen], HEADS[:1], 0.0)
+    (followed,) = TemporalSmoother(model).update([seen], HEADS[:1], 0.0)
     assert followed.raw == seen.prediction
     assert followed.raw is not None
     np.testing.assert_array_equal(followed.raw.probabilities, seen.prediction.probabilities)
@@ -54,22 +54,22 @@ def test_what_the_frame_alone_shows_stays_in_raw_and_all_else_is_kept(model: Tem
 
 def test_the_same_stream_gives_the_same_again_and_what_came_before_matters(model: TemporalModel) -> None:
     times = [i / 10 for i in range(10)]
-    once, again = (follow(Follower(model), HEADS[:10], times) for _ in range(2))
+    once, again = (follow(TemporalSmoother(model), HEADS[:10], times) for _ in range(2))
     np.testing.assert_array_equal(once, again)
-    (alone,) = follow(Follower(model), HEADS[9:10], [0.9])
+    (alone,) = follow(TemporalSmoother(model), HEADS[9:10], [0.9])
     assert np.abs(alone - once[-1]).max() > 1e-3
 
 
 def test_time_between_frames_matters(model: TemporalModel) -> None:
-    quick, slow = (follow(Follower(model), HEADS[:5], [i * gap for i in range(5)]) for gap in (0.03, 0.3))
+    quick, slow = (follow(TemporalSmoother(model), HEADS[:5], [i * gap for i in range(5)]) for gap in (0.03, 0.3))
     np.testing.assert_array_equal(quick[0], slow[0])
     assert np.abs(quick[-1] - slow[-1]).max() > 1e-4
 
 
 def test_faces_that_change_places_do_not_mix(model: TemporalModel) -> None:
     times = [i / 10 for i in range(20)]
-    alone = [follow(Follower(model), HEADS[20 * i : 20 * (i + 1)], times) for i in (0, 1)]
-    follower = Follower(model)
+    alone = [follow(TemporalSmoother(model), HEADS[20 * i : 20 * (i + 1)], times) for i in (0, 1)]
+    follower = TemporalSmoother(model)
     for k, time in enumerate(times):
         order = [0, 1] if k % 2 else [1, 0]  # crossing faces are listed now in this order, now in that
         heads = HEADS[[20 * i + k for i in order]]
@@ -79,9 +79,9 @@ def test_faces_that_change_places_do_not_mix(model: TemporalModel) -> None:
 
 
 def test_a_face_that_was_missed_for_a_while_is_remembered_and_one_that_left_is_not(model: TemporalModel) -> None:
-    (fresh,) = follow(Follower(model), HEADS[5:6], [0.0])
+    (fresh,) = follow(TemporalSmoother(model), HEADS[5:6], [0.0])
     for gap, remembered in ((FORGET_AFTER - 0.1, True), (FORGET_AFTER + 0.1, False)):
-        follower = Follower(model)
+        follower = TemporalSmoother(model)
         follow(follower, HEADS[:5], [0.0, 0.1, 0.2, 0.3, 0.4])
         assert follower.update([], np.empty((0, 15), np.float32), 0.5) == []
         (later,) = follow(follower, HEADS[5:6], [0.4 + gap])
@@ -89,8 +89,8 @@ def test_a_face_that_was_missed_for_a_while_is_remembered_and_one_that_left_is_n
 
 
 def test_when_time_goes_back_all_are_forgotten(model: TemporalModel) -> None:
-    (fresh,) = follow(Follower(model), HEADS[5:6], [0.0])
-    follower = Follower(model)
+    (fresh,) = follow(TemporalSmoother(model), HEADS[5:6], [0.0])
+    follower = TemporalSmoother(model)
     follow(follower, HEADS[:3], [5.0, 5.1, 5.2])
     (back,) = follow(follower, HEADS[5:6], [1.0])
     np.testing.assert_array_equal(back, fresh)
@@ -98,9 +98,9 @@ def test_when_time_goes_back_all_are_forgotten(model: TemporalModel) -> None:
 
 def test_a_face_without_a_number_passes_unchanged(model: TemporalModel) -> None:
     seen = expressions(None, 1, heads=HEADS[:2])
-    stranger, known = Follower(model).update(seen, HEADS[:2], 0.0)
+    stranger, known = TemporalSmoother(model).update(seen, HEADS[:2], 0.0)
     assert stranger is seen[0]
-    (alone,) = follow(Follower(model), HEADS[1:2], [0.0])
+    (alone,) = follow(TemporalSmoother(model), HEADS[1:2], [0.0])
     np.testing.assert_allclose(known.prediction.probabilities, alone, atol=1e-6)
 
 

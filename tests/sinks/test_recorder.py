@@ -14,7 +14,7 @@ import pytest
 from mien.drawing.faces import draw
 from mien.errors import ConfigError, OutputError
 from mien.labels import FER2013
-from mien.live import Sight
+from mien.live import FrameResult
 from mien.sinks import recorder
 from mien.sinks.live_video import LiveVideoSink
 from mien.sinks.recorder import Recorder, convert
@@ -32,10 +32,10 @@ def grey(level: int) -> ImageArray:
     return np.full((48, 64, 3), STEP * level, np.uint8)
 
 
-def sight(index: int, *, time: float | None = None, n_faces: int = 1, source: str = "camera 0") -> Sight:
+def sight(index: int, *, time: float | None = None, n_faces: int = 1, source: str = "camera 0") -> FrameResult:
     """Frame number `index` of 10 a second, which shows that many times the same face, in a picture of its own grey."""
     at = index / 10 if time is None else time
-    return Sight(Frame(grey(index), at, index, source), [SEEN] * n_faces, {})
+    return FrameResult(Frame(grey(index), at, index, source), [SEEN] * n_faces, {})
 
 
 def levels(path: Path) -> list[int]:

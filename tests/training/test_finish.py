@@ -16,7 +16,7 @@ from mien.models.onnx_file import read_spec
 from mien.models.spec import Head, ModelSpec, Preprocess
 from mien.nets.nets import build_net, normalize
 from mien.training.checkpoint import load_average
-from mien.training.finish import _temperature, export_run, settle_norms
+from mien.training.finish import _temperature, export_run, recompute_batch_norm
 from mien.training.fit import CHECKPOINT, start
 from mien.training.recipe import Stage, TrainConfig
 
@@ -38,7 +38,7 @@ def test_settled_statistics_are_those_of_plain_pictures() -> None:
     torch.manual_seed(0)
     net = build_net("tiny", SPEC.preprocess, {"fer2013": 7})
     train = FACES.select(np.arange(200))
-    settle_norms(net, train, SPEC)
+    recompute_batch_norm(net, train, SPEC)
     pictures = normalize(torch.from_numpy(train.images).permute(0, 3, 1, 2).float(), "standardize")
     features = net.body[0][0](pictures)  # the first convolution
     norm = net.body[0][1]
@@ -52,7 +52,7 @@ def test_settling_touches_batch_statistics_alone() -> None:
     spec = replace(SPEC, arch="base-vit")
     net = build_net("base-vit", spec.preprocess, {"fer2013": 7})
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    settle_norms(net, FACES.select(np.arange(32)), spec)
+    recompute_batch_norm(net, FACES.select(np.arange(32)), spec)
     changed = {name for name, tensor in net.state_dict().items() if not torch.equal(tensor, before[name])}
     assert {name.split(".")[-1] for name in changed} == {"running_mean", "running_var", "num_batches_tracked"}
 
@@ -66,7 +66,7 @@ def test_an_export_that_has_no_place_is_told_before_the_work(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.delattr("mien.training.finish.settle_norms")
+    monkeypatch.delattr("mien.training.finish.recompute_batch_norm")
     for places in ({"target": tmp_path / "file" / "x.onnx"}, {"install": tmp_path / "file" / "models"}):
         with pytest.raises(OutputError, match=r"cannot make folder '.*file.*; choose another place"):
             export_run(finished, FACES, **places)
@@ -88,7 +88,7 @@ def test_statistics_are_settled_on_fitted_pictures_alone(tmp_path: Path, monkeyp
     monkeypatch.setattr("mien.training.finish.check_parity", lambda *_: None)
     export_run(tmp_path / "run", FACES)
     expected, spec = load_average(tmp_path / "run" / CHECKPOINT)
-    settle_norms(expected, FACES.select(rows), spec)
+    recompute_batch_norm(expected, FACES.select(rows), spec)
     torch.testing.assert_close(nets[0].state_dict(), expected.state_dict())
     assert spec.trained_on["fold"] == "0 of 3 left out"
 

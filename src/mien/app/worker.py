@@ -18,7 +18,7 @@ import numpy as np
 from mien.drawing.faces import draw
 from mien.errors import ConfigError, MienError
 from mien.labels import LabelSet
-from mien.live import Live, Sight
+from mien.live import FrameResult, Live
 from mien.recognizer import Recognizer
 from mien.sinks.recorder import Recorder
 from mien.sources.camera import Camera, CameraStatus
@@ -43,7 +43,7 @@ class Shown:
         rate: Frames per second, over the last ones; 0 with the first.
     """
 
-    sight: Sight
+    sight: FrameResult
     drawn: ImageArray
     view: ImageArray
     latency: float

@@ -8,7 +8,7 @@ the face looks is up to the character: a net that was fitted on some characters 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ from mien.errors import ConfigError, OutputError
 from mien.files import make_folder
 from mien.labels import FER2013
 from mien.pixels import write_picture
-from mien.structures import ImageArray
+from mien.structures import ImageArray, Progress
 
 UNITS: dict[str, dict[int, float]] = {  # action unit -> intensity, 1 = all of it
     "angry": {4: 1.0, 5: 0.4, 7: 0.8, 23: 1.0},
@@ -163,7 +163,7 @@ def write_cartoons(
     seed: int = 0,
     size: int = 100,
     characters: Sequence[str] = tuple(CHARACTERS),
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Draw faces into a folder laid out like FERG-DB: `ada/ada_joy/ada_joy_3.png`, with i for its number.
 

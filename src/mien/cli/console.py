@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBars
 from rich.table import Table
 
 from mien.errors import MienError, MissingExtra
+
+if TYPE_CHECKING:
+    from mien.structures import Progress
 
 T = TypeVar("T")
 
@@ -45,12 +49,12 @@ def new_table(*columns: str, title: str | None = None) -> Table:
 
 
 @contextmanager
-def bar(what: str, *, shown: bool = True) -> Iterator[Callable[[int, int | None], None]]:
-    """Draw a progress bar, on a terminal; give a function that is told (done, total)."""
+def bar(what: str, *, shown: bool = True) -> Iterator[Progress]:
+    """Draw a progress bar on a terminal; yield the function that advances it."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True, disable=not (shown and err.is_terminal)) as progress:
-        task = progress.add_task(escaped(what), total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+    with ProgressBars(*columns, console=err, transient=True, disable=not (shown and err.is_terminal)) as drawn:
+        task = drawn.add_task(escaped(what), total=None)
+        yield lambda done, total: drawn.update(task, completed=done, total=total)
 
 
 def tracked(items: Iterable[T], what: str, *, total: int | None) -> Iterator[T]:

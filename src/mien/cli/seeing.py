@@ -105,7 +105,7 @@ def explain(
     from mien.recognizer import Recognizer
     from mien.sources.pictures import read_picture
     from mien.vision.crop import crop_faces
-    from mien.vision.explain import explain_faces
+    from mien.vision.rise import explain_faces
 
     recognizer = Recognizer(detector, model, labels=labels, models_dir=models_dir)
     image = read_picture(photo)

@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.data.dataset import SPLITS, Dataset, Split, SplitArray
-from mien.data.near import Pairs, Progress, near_pairs
+from mien.data.near import Pairs, near_pairs
 from mien.data.votes import VOTE_COLUMNS
 from mien.errors import ConfigError, DatasetError
 from mien.files import atomic_path
-from mien.structures import FloatArray, ImageArray, IntArray
+from mien.structures import FloatArray, ImageArray, IntArray, Progress
 
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 

@@ -8,7 +8,6 @@ laid over the other's, by normalised cross-correlation over small shifts and sca
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 import cv2
@@ -16,9 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.pixels import resize, to_grey
-from mien.structures import FloatArray, ImageArray, IntArray
-
-Progress: TypeAlias = Callable[[int, int], None]
+from mien.structures import FloatArray, ImageArray, IntArray, Progress
 
 SIDE = 48  # pictures are compared at this size, FER2013's
 WINDOW = 40  # side of the middle, in pixels of SIDE

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mien.drawing.text import draw_text, text_width, to_ascii
 from mien.pixels import to_grey, to_rgb
 from mien.structures import ImageArray
-from mien.vision.explain import Explanation, T
+from mien.vision.rise import Explanation, T
 
 # Of the sheet, in pixels.
 SIDE, MARGIN, LETTER, LINE, BAR = 240, 18, 10, 34, 12

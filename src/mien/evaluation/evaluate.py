@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -29,12 +29,12 @@ from mien.evaluation.metrics import (
     reliability,
     wilson_interval,
 )
-from mien.evaluation.selective import Answering, RiskCoverage, answering, aurc, risk_coverage
+from mien.evaluation.selective import OperatingPoint, RiskCoverage, answering, aurc, risk_coverage
 from mien.evaluation.views import LOOKS, VIEWS, looks_of
 from mien.labels import FERPLUS
 from mien.models.classifier import ExpressionClassifier, softmax
 from mien.models.spec import Head, ModelSpec
-from mien.structures import FloatArray, ImageArray, IntArray
+from mien.structures import FloatArray, ImageArray, IntArray, Progress
 
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 Sameness = Literal["pixels", "photo"]  # what two pictures share if one is a leak of the other
@@ -52,7 +52,7 @@ class Accuracy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Honesty:
+class CalibrationScores:
     """How far a model's probabilities can be trusted.
 
     Args:
@@ -71,7 +71,7 @@ class Honesty:
     aurc: float
     reliability: list[Bin] = field(repr=False)
     curve: RiskCoverage = field(repr=False)
-    answering: Answering | None
+    answering: OperatingPoint | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +115,8 @@ class ViewResult:
     confusion: IntArray
     balanced_accuracy_interval: tuple[float, float]
     macro_f1_interval: tuple[float, float]
-    honesty: Honesty
-    uncalibrated: Honesty | None
+    honesty: CalibrationScores
+    uncalibrated: CalibrationScores | None
     raters: Raters | None
     probabilities: FloatArray = field(repr=False)
 
@@ -179,7 +179,7 @@ def evaluate(
     clusters: IntArray | None = None,
     answer_accuracy: float = 0.8,
     batch_size: int = 256,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Let a classifier look at one split of a dataset and take all figures.
 
@@ -202,7 +202,7 @@ def evaluate(
             in `mien.data.audit.Audit.clusters`. They are drawn together for the bootstrap intervals, and those whose
             photo the model was fitted on are left out of `ViewResult.unleaked`. None draws each by itself, and
             leaves out those whose exact pixels it was fitted on.
-        answer_accuracy: Wanted share of right answers, in (0, 1], for `Honesty.answering`.
+        answer_accuracy: Wanted share of right answers, in (0, 1], for `CalibrationScores.answering`.
         batch_size: Pictures handed to the classifier at a time.
         progress: Called with (done, all) after each batch; pictures count once per look.
 
@@ -285,7 +285,7 @@ def _predict(
     looks: Sequence[str],
     head: Head,
     batch_size: int,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> dict[str, FloatArray]:
     """Return the classifier's probabilities, float32 (n, k), for each look at the pictures."""
     parts: dict[str, list[FloatArray]] = {look: [] for look in looks}
@@ -355,9 +355,9 @@ def _distributions(pictures: Dataset, labels: Sequence[str]) -> FloatArray | Non
     return votes / sums if sums.all() else None
 
 
-def _honesty(probabilities: FloatArray, targets: IntArray, *, wanted: float) -> Honesty:
+def _honesty(probabilities: FloatArray, targets: IntArray, *, wanted: float) -> CalibrationScores:
     curve = risk_coverage(probabilities, targets)
-    return Honesty(
+    return CalibrationScores(
         nll=nll(probabilities, targets),
         brier=brier(probabilities, targets),
         ece=ece(probabilities, targets),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -12,7 +12,7 @@ from mien.data.sequences import FaceSequence, Times
 from mien.labels import LabelSet
 from mien.models.classifier import ExpressionClassifier, predict_heads
 from mien.models.temporal import TemporalModel
-from mien.structures import FloatArray, IntArray
+from mien.structures import FloatArray, IntArray, Progress
 
 HALF_LIVES = (0.1, 0.3, 1.0)  # seconds
 BATCH = 64  # crops
@@ -64,7 +64,7 @@ def see(
     sequences: Iterable[FaceSequence],
     *,
     total: int | None = None,
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[SeenSequence]:
     """Return what a classifier says of sequences, which are let go one by one; progress is told (done, total)."""
     seen = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mien.data.dataset import SPLITS, Dataset
@@ -11,6 +11,7 @@ from mien.evaluation.evaluate import evaluate
 from mien.evaluation.views import VIEWS
 from mien.models.classifier import ExpressionClassifier
 from mien.models.spec import ModelSpec
+from mien.structures import Progress
 
 TOLERANCE = 0.0005  # of an accuracy: other processors and versions of ONNX Runtime turn a few close answers
 
@@ -42,7 +43,7 @@ def published_on(spec: ModelSpec, datasets: Sequence[Dataset]) -> Dataset:
 
 
 def check_published(
-    classifier: ExpressionClassifier, dataset: Dataset, *, progress: Callable[[int, int], None] | None = None
+    classifier: ExpressionClassifier, dataset: Dataset, *, progress: Progress | None = None
 ) -> list[Claim]:
     """Measure each figure of a model's spec again.
 

@@ -31,7 +31,7 @@ class RiskCoverage(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answering:
+class OperatingPoint:
     """What happens if a model answers from a threshold of confidence on.
 
     Args:
@@ -87,7 +87,7 @@ def aurc(curve: RiskCoverage) -> float:
     return float((wrong / n).mean())
 
 
-def answering(curve: RiskCoverage, wanted: float) -> Answering | None:
+def answering(curve: RiskCoverage, wanted: float) -> OperatingPoint | None:
     """Return the threshold that answers the most faces with at least the wanted accuracy.
 
     The accuracy is that of the pictures at hand, on which the threshold was chosen, so it is a little too good
@@ -111,7 +111,7 @@ def answering(curve: RiskCoverage, wanted: float) -> Answering | None:
     at = reaching[-1]
     n, wrong = int(curve.n[at]), int(curve.wrong[at])
     low, high = wilson_interval(n - wrong, n)
-    return Answering(
+    return OperatingPoint(
         wanted=wanted,
         threshold=float(curve.thresholds[at]),
         n=n,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypedDict, cast
 
 from mien.errors import InputError
-from mien.evaluation.evaluate import Accuracy, Evaluation, Honesty, Sameness, ViewResult
+from mien.evaluation.evaluate import Accuracy, CalibrationScores, Evaluation, Sameness, ViewResult
 from mien.evaluation.metrics import ClassScore
 
 METRICS_VERSION = 3  # 2: intervals, honesty and raters; 3: what leaks are told by
@@ -45,8 +45,8 @@ class BinFigures(TypedDict):
     accuracy: float
 
 
-class AnsweringFigures(TypedDict):
-    """Answers from a threshold on; see `selective.Answering`."""
+class OperatingPointFigures(TypedDict):
+    """Answers from a threshold on; see `selective.OperatingPoint`."""
 
     wanted: float
     threshold: float
@@ -57,15 +57,15 @@ class AnsweringFigures(TypedDict):
     high: float
 
 
-class HonestyFigures(TypedDict):
-    """How far probabilities can be trusted; see `evaluate.Honesty`."""
+class CalibrationFigures(TypedDict):
+    """How far probabilities can be trusted; see `evaluate.CalibrationScores`."""
 
     nll: float
     brier: float
     ece: float
     aurc: float
     reliability: list[BinFigures]
-    answering: AnsweringFigures | None
+    answering: OperatingPointFigures | None
 
 
 class RatersFigures(TypedDict):
@@ -85,8 +85,8 @@ class ViewFigures(AccuracyFigures):
     macro_f1: float
     macro_f1_low: float
     macro_f1_high: float
-    honesty: HonestyFigures
-    uncalibrated: HonestyFigures | None
+    honesty: CalibrationFigures
+    uncalibrated: CalibrationFigures | None
     raters: RatersFigures | None
     classes: dict[str, ClassFigures]
     confusion: list[list[int]]
@@ -207,14 +207,14 @@ def _class_figures(score: ClassScore) -> ClassFigures:
     }
 
 
-def _honesty_figures(honesty: Honesty) -> HonestyFigures:
+def _honesty_figures(honesty: CalibrationScores) -> CalibrationFigures:
     return {
         "nll": round(honesty.nll, _DIGITS),
         "brier": round(honesty.brier, _DIGITS),
         "ece": round(honesty.ece, _DIGITS),
         "aurc": round(honesty.aurc, _DIGITS),
         "reliability": [cast(BinFigures, _rounded(asdict(each))) for each in honesty.reliability],
-        "answering": cast(AnsweringFigures, _rounded(asdict(honesty.answering))) if honesty.answering else None,
+        "answering": cast(OperatingPointFigures, _rounded(asdict(honesty.answering))) if honesty.answering else None,
     }
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from mien.errors import MissingExtra, RunError
 from mien.evaluation.metrics import Bin, wilson_interval
-from mien.evaluation.selective import Answering, RiskCoverage
+from mien.evaluation.selective import OperatingPoint, RiskCoverage
 from mien.files import atomic_path
 from mien.structures import IntArray
 
@@ -125,7 +125,7 @@ def draw_reliability(after: Sequence[Bin], before: Sequence[Bin] | None, path: s
 
 
 def draw_risk_coverage(
-    after: RiskCoverage, before: RiskCoverage | None, path: str | Path, *, title: str, answering: Answering | None
+    after: RiskCoverage, before: RiskCoverage | None, path: str | Path, *, title: str, answering: OperatingPoint | None
 ) -> None:
     """Write risk–coverage curves as PNG: the share of wrong answers by the share of faces answered.
 

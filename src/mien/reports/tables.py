@@ -56,7 +56,7 @@ def matrix_table(evaluations: Sequence[Metrics]) -> str:
 
 
 def honesty_table(figures: ViewFigures) -> str:
-    """Return a Markdown table of what `evaluate.Honesty` and `evaluate.Raters` hold, before and after temperature."""
+    """Return a Markdown table of `CalibrationScores` and `Raters`, before and after temperature scaling."""
     ways = [("as the model answers", figures["honesty"])]
     if figures["uncalibrated"]:
         ways.append(("before temperature", figures["uncalibrated"]))

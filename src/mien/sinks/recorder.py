@@ -11,7 +11,7 @@ from mien.drawing.faces import draw
 from mien.errors import ConfigError, MienError, OutputError
 from mien.files import unused
 from mien.labels import LabelSet
-from mien.live import Sight
+from mien.live import FrameResult
 from mien.sinks.live_video import LIVE_SUFFIX, LiveVideoSink
 from mien.sinks.statistics import Statistics
 from mien.sinks.tables import CsvSink, JsonlSink
@@ -91,7 +91,7 @@ class Recorder:
         if self._final is not None and self._video is not None and os.path.exists(self._video.path):
             _finish(self._video.path, self._final)
 
-    def write(self, sight: Sight, drawn: ImageArray | None = None) -> None:
+    def write(self, sight: FrameResult, drawn: ImageArray | None = None) -> None:
         """Record a frame.
 
         Args:

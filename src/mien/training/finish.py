@@ -60,7 +60,7 @@ def export_run(
     check_target(path)
     for folder in [path.parent] if install is None else [path.parent, install]:
         make_folder(folder)  # now, not after the work
-    settle_norms(net, fitted_pictures(run, dataset), spec)
+    recompute_batch_norm(net, fitted_pictures(run, dataset), spec)
     try:
         pictures = dataset.split("valid")
     except DatasetError:
@@ -76,7 +76,7 @@ def export_run(
 
 
 @torch.no_grad()
-def settle_norms(net: Net, train: Dataset, spec: ModelSpec) -> None:
+def recompute_batch_norm(net: Net, train: Dataset, spec: ModelSpec) -> None:
     """Take the statistics of batch normalisation anew, from plain pictures, for the averaged weights; in place.
 
     While training they were those of other weights and of augmented pictures, which sampling has smoothed. Precise

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import inf
 from pathlib import Path
@@ -36,7 +36,7 @@ from mien.models.temporal import TemporalModel
 from mien.nets.export import OPSET
 from mien.nets.temporal import Step, TemporalNet
 from mien.reports.temporal import MEASURE, following_table
-from mien.structures import IntArray
+from mien.structures import IntArray, Progress
 from mien.vision.detect import FaceDetector
 
 PADDING = -1  # target of what fills a batch up
@@ -49,7 +49,6 @@ MADE = {
     PICTURES: "pictures of different people that replace one another",
 }
 Sequences = dict[str, list[SeenSequence]]  # by what they were made of
-Progress = Callable[[int, int | None], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,8 @@ from .detect import HaarDetector as HaarDetector
 from .detect import WholeImage as WholeImage
 from .detect import YuNetDetector as YuNetDetector
 from .detect import load_detector as load_detector
-from .explain import Explanation as Explanation
-from .explain import explain as explain
-from .explain import explain_faces as explain_faces
+from .rise import Explanation as Explanation
+from .rise import explain as explain
+from .rise import explain_faces as explain_faces
 from .smooth import Smoother as Smoother
 from .track import Tracker as Tracker

@@ -15,7 +15,7 @@ from mien.structures import Expression, FloatArray, Prediction
 FORGET_AFTER = 2.0  # seconds; longer gaps than 1 s were never learnt from, and a track mostly ends after one
 
 
-class Follower:
+class TemporalSmoother:
     """Says what each track shows, from its frames so far, by a temporal model; the counterpart of `track.Smoother`."""
 
     def __init__(self, model: TemporalModel) -> None:

@@ -19,7 +19,7 @@ from mien.models.spec import Head, ModelSpec, Preprocess
 from mien.models.store import list_models
 from mien.sources.pictures import read_picture
 from mien.structures import FloatArray, ImageArray
-from mien.vision.explain import Explanation, explain, explain_faces
+from mien.vision.rise import Explanation, explain, explain_faces
 
 ASTRONAUT = Path(__file__).parent.parent.parent / "docs" / "images" / "astronaut.png"
 SIZE = 32

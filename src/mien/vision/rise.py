@@ -18,7 +18,7 @@ import numpy.typing as npt
 from mien.errors import ConfigError
 from mien.models.classifier import ExpressionClassifier
 from mien.models.preprocess import preprocess
-from mien.structures import FloatArray, ImageArray
+from mien.structures import FloatArray, ImageArray, Progress
 
 T = TypeVar("T", np.uint8, np.float32)
 N_MASKS = 1000  # of 400 already, the maps of two seeds correlate at 0.96 on a smiling face; faint answers need more
@@ -109,7 +109,7 @@ def explain_faces(
     head: str | None = None,
     n_masks: int = N_MASKS,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[Explanation]:
     """Explain the answer for each of several faces, as `explain` does for one.
 
