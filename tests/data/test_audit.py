@@ -17,13 +17,13 @@ from mien.data.audit import (
     audit,
     conflicts,
     drop_leaks,
+    duplicate_kinds,
     folds,
-    kinds,
+    group_sizes,
     leaked,
     read_audit,
     save_audit,
     select_training,
-    sizes,
 )
 from mien.data.dataset import Dataset
 from mien.data.near import Pairs, near_pairs
@@ -125,7 +125,9 @@ def small_audit(clusters: list[int], targets: list[int], splits: list[int]) -> A
 
 
 def test_planted_copies_are_found_and_no_others(audited: Audit) -> None:
-    clusters = {tuple(np.flatnonzero(audited.clusters == c)) for c in audited.clusters[sizes(audited.clusters) > 1]}
+    clusters = {
+        tuple(np.flatnonzero(audited.clusters == c)) for c in audited.clusters[group_sizes(audited.clusters) > 1]
+    }
     assert clusters == {
         (3, N), (5, N + 1), (7, N + 2, N + 3), (9, N + 4), (11, N + 5), (13, N + 6), (N + 7, N + 8)
     }  # fmt: skip
@@ -138,7 +140,7 @@ def test_a_cluster_is_called_by_its_first_picture(audited: Audit) -> None:
 
 
 def test_the_same_pixels_are_told_from_near_duplicates(audited: Audit) -> None:
-    kind = [KINDS[k] for k in kinds(audited)]
+    kind = [KINDS[k] for k in duplicate_kinds(audited)]
     assert [kind[i] for i in (0, 3, N, 5, 7, N + 3, N + 7)] == [
         "single",
         "exact",

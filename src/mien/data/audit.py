@@ -105,7 +105,7 @@ def audit(dataset: Dataset, *, threshold: float = THRESHOLD, progress: Progress 
     """
     if not 0 < threshold <= 1:
         raise ConfigError(f"threshold {threshold} is out of range; expected above 0 and at most 1, such as {THRESHOLD}")
-    exact = first_of_same(dataset.images)
+    exact = first_identical(dataset.images)
     blank = np.ptp(dataset.images, axis=(1, 2, 3)) == 0
     different = np.flatnonzero((exact == np.arange(len(dataset))) & ~blank)
     near = near_pairs(dataset.images[different], threshold=threshold, progress=progress)
@@ -126,22 +126,22 @@ def audit(dataset: Dataset, *, threshold: float = THRESHOLD, progress: Progress 
     )
 
 
-def first_of_same(images: ImageArray) -> IntArray:
+def first_identical(images: ImageArray) -> IntArray:
     """Return the index of the first picture with the same pixels, int64 (n,), for each of uint8 (n, H, W, C)."""
     seen: dict[bytes, int] = {}
     digests = (hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images)
     return np.fromiter((seen.setdefault(digest, i) for i, digest in enumerate(digests)), np.int64, len(images))
 
 
-def sizes(groups: IntArray) -> IntArray:
+def group_sizes(groups: IntArray) -> IntArray:
     """Return how many pictures share each picture's group, int64 (n,), for `Audit.exact` or `Audit.clusters`."""
     return np.bincount(groups, minlength=len(groups))[groups]
 
 
-def kinds(audit: Audit) -> npt.NDArray[np.int8]:
+def duplicate_kinds(audit: Audit) -> npt.NDArray[np.int8]:
     """Return an index into `KINDS` for each picture, int8 (n,): alone, all of its cluster the same pixels, or not."""
-    together = sizes(audit.clusters)
-    return np.where(together == 1, 0, np.where(sizes(audit.exact) == together, 1, 2)).astype(np.int8)
+    together = group_sizes(audit.clusters)
+    return np.where(together == 1, 0, np.where(group_sizes(audit.exact) == together, 1, 2)).astype(np.int8)
 
 
 def conflicts(audit: Audit, groups: IntArray) -> BoolArray:
@@ -182,7 +182,7 @@ def drop_leaks(dataset: Dataset, audit: Audit) -> Dataset:
     Raises:
         DatasetError: The audit is of other data.
     """
-    check_fits(audit, dataset)
+    check_same_data(audit, dataset)
     return dataset.select(~leaked(audit, "train", ("valid", "test")))
 
 
@@ -302,11 +302,11 @@ def read_audit(path: str | Path, dataset: Dataset) -> Audit:
         )
     except (OSError, EOFError, ValueError, KeyError, TypeError, RecursionError, zipfile.BadZipFile) as error:
         raise DatasetError(f"'{path}' is no audit ({error}); write one with mien data audit") from error
-    check_fits(audit, dataset)
+    check_same_data(audit, dataset)
     return audit
 
 
-def check_fits(audit: Audit, dataset: Dataset) -> None:
+def check_same_data(audit: Audit, dataset: Dataset) -> None:
     """Make sure that an audit is of this very data.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from mien.data.audit import first_of_same
+from mien.data.audit import first_identical
 from mien.data.dataset import SPLITS, Dataset, Split
 from mien.data.votes import majority
 from mien.errors import ConfigError, DatasetError, ModelError
@@ -235,7 +235,7 @@ def evaluate(
     smallest = np.finfo(np.float32).tiny  # keeps the logarithm of a probability of 0 finite
     logits = {look: np.log(p[:, shared_columns].clip(smallest)) for look, p in probabilities.items()}
     targets = np.searchsorted(shared, pictures.targets).astype(np.int64)
-    shown = first_of_same(dataset.images) if clusters is None else clusters
+    shown = first_identical(dataset.images) if clusters is None else clusters
     fitted = np.isin(dataset.splits, [SPLITS.index(name) for name in fitted_on])
     unseen = ~np.isin(shown[rows], shown[fitted]) if fitted.any() and split not in fitted_on else None
     names = dataset.labels.labels

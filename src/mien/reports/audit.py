@@ -13,7 +13,17 @@ from typing import TypedDict
 import cv2
 import numpy as np
 
-from mien.data.audit import KINDS, Audit, BoolArray, check_fits, conflicts, kinds, leaked, save_audit, sizes
+from mien.data.audit import (
+    KINDS,
+    Audit,
+    BoolArray,
+    check_same_data,
+    conflicts,
+    duplicate_kinds,
+    group_sizes,
+    leaked,
+    save_audit,
+)
 from mien.data.dataset import SPLITS, Dataset, Split
 from mien.drawing.sheets import CELL, FAINT, GAP, INK, MARGIN, PAPER
 from mien.files import atomic_path, make_folder
@@ -83,7 +93,7 @@ def write_audit(audit: Audit, dataset: Dataset, folder: str | Path) -> Path:
         DatasetError: The audit is of other data.
         OutputError: A file cannot be written.
     """
-    check_fits(audit, dataset)
+    check_same_data(audit, dataset)
     folder = Path(folder)
     make_folder(folder)
     found = figures(audit, has_votes=dataset.votes is not None)
@@ -171,7 +181,7 @@ def example_sheet(audit: Audit, dataset: Dataset, *, seed: int = 0) -> ImageArra
 
 def _examples(audit: Audit, generator: np.random.Generator) -> Iterator[tuple[str, list[IntArray]]]:
     """Yield a title and rows of pictures for each kind of finding."""
-    kind, differ = kinds(audit), conflicts(audit, audit.clusters)
+    kind, differ = duplicate_kinds(audit), conflicts(audit, audit.clusters)
     mirrored = np.isin(audit.clusters, audit.clusters[audit.pairs.first[audit.pairs.mirrored]])
     known = ~(audit.blank | audit.not_a_face)
     yield "the same pixels", _rows(audit, (kind == 1) & ~differ & known, generator)
@@ -191,7 +201,7 @@ def _rows(audit: Audit, mask: BoolArray, generator: np.random.Generator) -> list
 
 
 def _group_figures(audit: Audit, groups: IntArray) -> GroupFigures:
-    together, differ = sizes(groups), conflicts(audit, groups)
+    together, differ = group_sizes(groups), conflicts(audit, groups)
     shared = together > 1
     return {
         "groups": len(np.unique(groups[shared])),
@@ -288,7 +298,7 @@ def _write_csv(audit: Audit, path: Path) -> None:
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["picture", "split", "label", "cluster", "first of the same pixels", "kind", "flags"])
-        for i, kind in enumerate(kinds(audit)):
+        for i, kind in enumerate(duplicate_kinds(audit)):
             named = "; ".join(name for name, flag in flags.items() if flag[i])
             place = [i, SPLITS[audit.splits[i]], audit.labels[audit.targets[i]]]
             writer.writerow([*place, audit.clusters[i], audit.exact[i], KINDS[kind], named])
