@@ -30,9 +30,9 @@ from mien.training.recipe import load_recipe
 
 WAYS: dict[str, tuple[str, Mapping[str, object]]] = {
     "finetune": ("`finetune`", {}),
-    "frozen": ("… `--freeze body`", {"freeze": ["body"]}),
-    "fast": ("… `--set body_rate=1`", {"body_rate": 1.0}),
-    "scratch": ("from random weights, learning rate 0.1", {"init": "", "body_rate": 1.0, "learning_rate": 0.1}),
+    "frozen": ("… `--freeze backbone`", {"freeze": ["backbone"]}),
+    "fast": ("… `--set backbone_rate=1`", {"backbone_rate": 1.0}),
+    "scratch": ("from random weights, learning rate 0.1", {"init": "", "backbone_rate": 1.0, "learning_rate": 0.1}),
 }
 N_TESTED = {"photos": 800, "cartoons": 700}
 MINE = LabelSet("mine", tuple("abcdefg"))

@@ -33,7 +33,7 @@ from mien.reports.comparison import p_text
 from mien.reports.tables import split_name, table
 from mien.training.finish import export_run
 from mien.training.fit import CONFIG
-from mien.training.recipe import TrainConfig
+from mien.training.recipe import TrainConfig, current_settings
 
 ROOT = Path(__file__).parent.parent
 VIEWS = ("single", "flip")
@@ -129,7 +129,9 @@ def row(
     first: ModelSpec,
 ) -> Row:
     specs = (evaluation.spec, first)
-    ours, theirs = ({**USUAL, **spec.recipe, "data": spec.trained_on.get("fingerprint")} for spec in specs)
+    ours, theirs = (
+        {**USUAL, **current_settings(spec.recipe), "data": spec.trained_on.get("fingerprint")} for spec in specs
+    )
     return Row(
         name=evaluation.name,
         net=evaluation.spec.arch,

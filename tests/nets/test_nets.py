@@ -60,9 +60,9 @@ def test_the_weights_of_the_flagship_keep_names_shapes_and_start() -> None:
     torch.manual_seed(0)
     state = build_net("base", Preprocess(), HEADS).state_dict()
     form = "".join(f"{name} {tuple(tensor.shape)}\n" for name, tensor in state.items())
-    assert hashlib.sha256(form.encode()).hexdigest()[:16] == "91d3dd56b52bb64d"
+    assert hashlib.sha256(form.encode()).hexdigest()[:16] == "95ee38d01a44db38"
     assert torch.rand(1).item() == 0.5000482797622681  # as many random numbers were drawn
-    assert state["body.8.attention.excite.weight"][0, 0].item() == -0.027455197647213936
+    assert state["backbone.8.attention.excite.weight"][0, 0].item() == -0.027455197647213936
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_the_prototypes_cartoon_net_has_three_convolutions_and_4_8_million_param
 def test_dlibs_net_has_29_convolutions() -> None:
     net = build_net("dlib-resnet", Preprocess(size=112, channels=3, normalize="none"), HEADS)
     assert count(net, nn.Conv2d) == count(net, nn.BatchNorm2d) == 29
-    assert n_parameters(net.body) == 5_578_272
+    assert n_parameters(net.backbone) == 5_578_272
 
 
 def test_vggface_has_the_thirteen_convolutions_of_vgg16() -> None:
@@ -118,36 +118,36 @@ def test_dlibs_net_enlarges_what_is_too_small_for_its_strides() -> None:
     with torch.inference_mode():
         enlarged = nn.functional.interpolate(x, size=(112, 112), mode="bilinear")
         torch.testing.assert_close(net(x)["fer2013"], net(enlarged)["fer2013"], atol=1e-4, rtol=1e-4)
-        assert net.body(torch.rand(1, 3, 103, 103)).isfinite().all()  # the least that goes as it is
+        assert net.backbone(torch.rand(1, 3, 103, 103)).isfinite().all()  # the least that goes as it is
 
 
 def test_frozen_parts_do_not_learn_and_the_others_do() -> None:
     net = build_net("base", Preprocess(), HEADS)
-    norms = freeze(net, ["body.0", "body.2.first"])
+    norms = freeze(net, ["backbone.0", "backbone.2.first"])
     fixed = {name for name, p in net.named_parameters() if not p.requires_grad}
-    assert fixed == {n for n, _ in net.named_parameters() if n.startswith(("body.0.", "body.2.first."))}
-    assert norms == [net.body[0][1], net.body[2].first[1]]
+    assert fixed == {n for n, _ in net.named_parameters() if n.startswith(("backbone.0.", "backbone.2.first."))}
+    assert norms == [net.backbone[0][1], net.backbone[2].first[1]]
 
 
 def test_freezing_one_part_leaves_those_whose_name_goes_on_alone() -> None:
     net = build_net("base", Preprocess(), HEADS)
-    freeze(net, ["body.1"])
-    assert not net.body[1][0].weight.requires_grad
-    assert net.body[0][0].weight.requires_grad
-    assert all(p.requires_grad for p in net.body[10].parameters())
+    freeze(net, ["backbone.1"])
+    assert not net.backbone[1][0].weight.requires_grad
+    assert net.backbone[0][0].weight.requires_grad
+    assert all(p.requires_grad for p in net.backbone[10].parameters())
 
 
-@pytest.mark.parametrize("part", ["boby", "", "body.0.weight", "body.99"])
+@pytest.mark.parametrize("part", ["backbon", "", "backbone.0.weight", "backbone.99"])
 def test_an_unknown_part_lists_the_known_ones(part: str) -> None:
     with pytest.raises(
-        ConfigError, match=rf"cannot freeze '{part}', the net has no such part; choose from body, body\.0"
+        ConfigError, match=rf"cannot freeze '{part}', the net has no such part; choose from backbone, backbone\.0"
     ):
         freeze(build_net("tiny", Preprocess(), HEADS), [part])
 
 
 def test_something_must_be_left_to_learn() -> None:
     with pytest.raises(ConfigError, match="everything is frozen"):
-        freeze(build_net("tiny", Preprocess(), HEADS), ["body", "heads"])
+        freeze(build_net("tiny", Preprocess(), HEADS), ["backbone", "heads"])
 
 
 def test_an_unknown_net_lists_the_known_ones() -> None:
@@ -155,7 +155,7 @@ def test_an_unknown_net_lists_the_known_ones() -> None:
         build_net("resnet9", Preprocess(), HEADS)
 
 
-def test_heads_share_the_body() -> None:
+def test_heads_share_the_backbone() -> None:
     one, two = build_net("tiny", Preprocess(), {"fer2013": 7}), build_net("tiny", Preprocess(), HEADS)
     assert isinstance(two, Net)
     assert n_parameters(two) - n_parameters(one) == 8 * 32 + 8

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -64,7 +65,8 @@ def test_every_net_goes_on_as_it_was_exported(arch: str, tmp_path: Path) -> None
     again = lively(arch, preprocess, {"ferplus": 8, "mine": 3}, seed=1)
     line = fill(again, read_model(tmp_path / "net.onnx"), preprocess=preprocess, labels=[FERPLUS, MINE])
     assert line == (
-        f"started from {arch} (training data unknown): loaded body, head ferplus; left out head fer2013; new head mine"
+        f"started from {arch} (training data unknown): loaded backbone, head ferplus; "
+        "left out head fer2013; new head mine"
     )
     torch.testing.assert_close(logits(again, preprocess)["ferplus"], logits(net, preprocess)["ferplus"])
 
@@ -88,16 +90,33 @@ def test_the_shipped_model_is_at_hand_by_its_name() -> None:
     assert [head.name for head in weights.heads] == ["fer2013", "ferplus"]
 
 
+def test_models_of_older_versions_call_the_backbone_body(tmp_path: Path) -> None:
+    net = lively("base", Preprocess(), {"fer2013": 7, "ferplus": 8})
+    export(net, spec_of("base", Preprocess()), tmp_path / "net.onnx")
+    model = onnx.load(tmp_path / "net.onnx")
+    names = [name for node in model.graph.node for names in (node.input, node.output) for name in names]
+    assert any(name.startswith("net.backbone.") for name in names)
+    for node in model.graph.node:
+        for field in (node.input, node.output):
+            field[:] = [name.replace("net.backbone.", "net.body.") for name in field]
+    for tensor in model.graph.initializer:
+        tensor.name = tensor.name.replace("net.backbone.", "net.body.")
+    onnx.save(model, tmp_path / "old.onnx")
+    new, old = read_model(tmp_path / "net.onnx"), read_model(tmp_path / "old.onnx")
+    assert "backbone.8.attention.squeeze.weight" in new.tensors
+    torch.testing.assert_close(dict(old.tensors), dict(new.tensors), rtol=0, atol=0)
+
+
 def test_a_head_is_known_by_its_labels_not_by_its_name() -> None:
     net = lively("tiny", Preprocess(), {"mine": 3})
     spec = ModelSpec(name="tiny", arch="tiny", heads=(Head(MINE),), preprocess=Preprocess())
     again = lively("tiny", Preprocess(), {"later": 3}, seed=1)
     later, reordered = LabelSet("later", MINE.labels), LabelSet("later", MINE.labels[::-1])
     line = fill(again, of_spec(spec, net.state_dict()), preprocess=Preprocess(), labels=[later])
-    assert line.endswith("loaded body, head mine; left out nothing; new nothing")
+    assert line.endswith("loaded backbone, head mine; left out nothing; new nothing")
     assert torch.equal(again.heads["later"].weight, net.heads["mine"].weight)
     line = fill(again, of_spec(spec, net.state_dict()), preprocess=Preprocess(), labels=[reordered])
-    assert line.endswith("loaded body; left out head mine; new head later")
+    assert line.endswith("loaded backbone; left out head mine; new head later")
 
 
 def test_the_terms_of_what_came_before_stay_known() -> None:
@@ -113,7 +132,10 @@ def test_the_terms_of_what_came_before_stay_known() -> None:
     [
         ({"normalize": "unit"}, "trained with normalize = 'standardize', the recipe says 'unit'; add --set preprocess"),
         ({"equalize": True}, "with equalize = False, the recipe says True; add --set preprocess.equalize=false"),
-        ({"channels": 3}, r"body\.0\.0\.weight has the shape \(16, 1, 3, 3\), the recipe's net has \(16, 3, 3, 3\)"),
+        (
+            {"channels": 3},
+            r"backbone\.0\.0\.weight has the shape \(16, 1, 3, 3\), the recipe's net has \(16, 3, 3, 3\)",
+        ),
     ],
 )
 def test_weights_of_another_input_are_refused(change: dict[str, object], message: str) -> None:
@@ -135,9 +157,9 @@ def test_as_many_convolutions_are_expected_as_the_net_has() -> None:
 
 def test_weights_that_are_not_finite_are_refused() -> None:
     state = build_net("tiny", Preprocess(), {}).state_dict()
-    state["body.0.1.bias"][3] = math.nan
+    state["backbone.0.1.bias"][3] = math.nan
     weights = Weights(arch="tiny", origin="x.dat", preprocess=Preprocess(), tensors=state)
-    with pytest.raises(ModelError, match=r"x\.dat: body\.0\.1\.bias has numbers that are not finite"):
+    with pytest.raises(ModelError, match=r"x\.dat: backbone\.0\.1\.bias has numbers that are not finite"):
         fill(build_net("tiny", Preprocess(), {}), weights, preprocess=Preprocess(), labels=[])
 
 
@@ -289,7 +311,7 @@ def dlib_net(path: Path, size: int) -> Net:
     net = build_net("dlib-resnet", preprocess, {"mine": 3})
     line = fill(net, read_weights(str(path)), preprocess=preprocess, labels=[MINE])
     assert line == (
-        "started from dlib_face_recognition_resnet_model_v1.dat (Davis King, CC0-1.0): loaded body; "
+        "started from dlib_face_recognition_resnet_model_v1.dat (Davis King, CC0-1.0): loaded backbone; "
         "left out the last layer; new head mine"
     )
     return net.eval()
@@ -304,7 +326,7 @@ def test_the_net_describes_faces_as_dlib_does(dlib_path: Path) -> None:
     faces = [cv2.resize(photo[40:190, 150:300], (150, 150)), np.random.default_rng(0).integers(0, 256, (150, 150, 3))]
     for face in [face.astype(np.uint8) for face in faces]:
         with torch.inference_mode():
-            features = net.body(torch.from_numpy(face).permute(2, 0, 1)[None].float())
+            features = net.backbone(torch.from_numpy(face).permute(2, 0, 1)[None].float())
         descriptor = features[0].numpy() @ last.reshape(256, 128)
         np.testing.assert_allclose(descriptor, oracle.compute_face_descriptor(face), atol=1e-5)
 
@@ -343,17 +365,17 @@ def test_the_first_layer_of_vggface_sees_rgb_as_it_saw_centred_bgr(tmp_path: Pat
     net = build_net("vggface", preprocess, {"mine": 3})
     line = fill(net, read_weights(str(tmp_path / "vgg.h5")), preprocess=preprocess, labels=[MINE])
     assert line == (
-        "started from vgg.h5 (VGGFace of Parkhi et al. 2015, for non-commercial research only): loaded body; "
-        "left out nothing; new body.dense, body.norm, head mine"
+        "started from vgg.h5 (VGGFace of Parkhi et al. 2015, for non-commercial research only): loaded backbone; "
+        "left out nothing; new backbone.dense, backbone.norm, head mine"
     )
     face = np.random.default_rng(1).integers(0, 256, (32, 32, 3))
     centred = face[:, :, ::-1] - (93.5940, 104.7624, 129.1863)  # preprocess_input of keras_vggface, version 1
     expected = np.tensordot(centred[9:12, 4:7], kernel, 3) + bias  # what Keras computes at row 10, column 5
     with torch.inference_mode():
-        pixels = net.body.pixels(torch.tensor(face).permute(2, 0, 1)[None].float())
-        got = net.body.conv1.conv1_1(pixels)[0, :, 10, 5]
+        pixels = net.backbone.pixels(torch.tensor(face).permute(2, 0, 1)[None].float())
+        got = net.backbone.conv1.conv1_1(pixels)[0, :, 10, 5]
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-3)
-    assert all(not net.get_submodule(f"body.conv{n[4]}.{n}").weight.any() for n in list(LAYERS)[1:])
+    assert all(not net.get_submodule(f"backbone.conv{n[4]}.{n}").weight.any() for n in list(LAYERS)[1:])
 
 
 def test_layers_of_vggface_that_are_not_used_are_named(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
 def test_a_page_tells_that_a_model_is_no_better_than_itself(
     tiny_model: Path, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usual = {"body_rate": 1.0, "freeze": []}  # the first recipe doesn't name them, but that is no difference
+    usual = {"backbone_rate": 1.0, "freeze": []}  # the first recipe doesn't name them, but that is no difference
     recipe = {"learning_rate": 0.2, "net": "tiny", "name": "other", **usual}
     spec = replace(read_spec(tiny_model), name="other", recipe=recipe)
     write_with_spec(tiny_model, tmp_path / "other.onnx", spec)

@@ -40,8 +40,8 @@ def test_settled_statistics_are_those_of_plain_pictures() -> None:
     train = FACES.select(np.arange(200))
     recompute_batch_norm(net, train, SPEC)
     pictures = normalize(torch.from_numpy(train.images).permute(0, 3, 1, 2).float(), "standardize")
-    features = net.body[0][0](pictures)  # the first convolution
-    norm = net.body[0][1]
+    features = net.backbone[0][0](pictures)  # the first convolution
+    norm = net.backbone[0][1]
     torch.testing.assert_close(norm.running_mean, features.mean((0, 2, 3)), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(norm.running_var, features.var((0, 2, 3)), atol=1e-3, rtol=1e-3)
     assert not any(module.training for module in net.modules())

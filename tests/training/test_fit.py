@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from mien.data.audit import Selection
 from mien.data.dataset import Dataset
@@ -400,13 +401,14 @@ def other_dataset() -> Dataset:
 
 
 def further_config(init: Path, **changes: object) -> TrainConfig:
-    return replace(small_config(), init=str(init), freeze=("body.0",), body_rate=0.1, mixup_alpha=0.0, **changes)  # type: ignore[arg-type]
+    fixed = {"init": str(init), "freeze": ("backbone.0",), "backbone_rate": 0.1, "mixup_alpha": 0.0}
+    return replace(small_config(), **fixed, **changes)  # type: ignore[arg-type]
 
 
 def test_a_run_starts_from_weights_with_new_heads_and_says_so(undisturbed: Path, tmp_path: Path) -> None:
     listener = Listener()
     start(further_config(undisturbed), other_dataset(), tmp_path / "run", report=listener)
-    line = "started from tiny (drawn): loaded body; left out head fer2013, head ferplus; new head mine"
+    line = "started from tiny (drawn): loaded backbone; left out head fer2013, head ferplus; new head mine"
     assert listener.said == line
     config, environment = read_run(tmp_path / "run")
     assert (environment["init"], config.init) == (line, str(undisturbed))
@@ -429,13 +431,13 @@ def test_the_first_step_is_taken_from_the_average_of_the_run_before(undisturbed:
 def test_a_frozen_part_stays_bit_for_bit_and_the_rest_learns(undisturbed: Path, tmp_path: Path) -> None:
     start(further_config(undisturbed), other_dataset(), tmp_path / "run")
     before, after = load_file(undisturbed / CHECKPOINT), load_file(tmp_path / "run" / CHECKPOINT)
-    frozen = [name for name in before if name.startswith("average.body.0.")]
+    frozen = [name for name in before if name.startswith("average.backbone.0.")]
     assert len(frozen) == 6  # a convolution, weights and statistics of its norm
     for part in ("net", "average"):
         assert [n for n in frozen if not torch.equal(after[n.replace("average", part, 1)], before[n])] == []
-    assert not torch.equal(after["net.body.1.0.weight"], before["average.body.1.0.weight"])
-    assert not torch.equal(after["net.body.1.1.running_mean"], before["average.body.1.1.running_mean"])
-    assert not any(name.startswith("momentum.body.0.") for name in after)
+    assert not torch.equal(after["net.backbone.1.0.weight"], before["average.backbone.1.0.weight"])
+    assert not torch.equal(after["net.backbone.1.1.running_mean"], before["average.backbone.1.1.running_mean"])
+    assert not any(name.startswith("momentum.backbone.0.") for name in after)
 
 
 def test_an_export_keeps_the_statistics_of_a_frozen_part(
@@ -447,17 +449,17 @@ def test_an_export_keeps_the_statistics_of_a_frozen_part(
     monkeypatch.setattr("mien.training.finish.check_parity", lambda *_: None)
     export_run(tmp_path / "run", other_dataset())
     before = load_average(tmp_path / "run" / CHECKPOINT)[0]
-    assert torch.equal(nets[0].body[0][1].running_mean, before.body[0][1].running_mean)
-    assert torch.equal(nets[0].body[0][1].running_var, before.body[0][1].running_var)
-    assert not torch.equal(nets[0].body[1][1].running_mean, before.body[1][1].running_mean)
+    assert torch.equal(nets[0].backbone[0][1].running_mean, before.backbone[0][1].running_mean)
+    assert torch.equal(nets[0].backbone[0][1].running_var, before.backbone[0][1].running_var)
+    assert not torch.equal(nets[0].backbone[1][1].running_mean, before.backbone[1][1].running_mean)
 
 
-def test_a_slow_body_hardly_moves_while_its_heads_learn(undisturbed: Path, tmp_path: Path) -> None:
-    config = replace(further_config(undisturbed), freeze=(), body_rate=1e-6)
+def test_a_slow_backbone_hardly_moves_while_its_heads_learn(undisturbed: Path, tmp_path: Path) -> None:
+    config = replace(further_config(undisturbed), freeze=(), backbone_rate=1e-6)
     start(config, small_dataset(), tmp_path / "run")
     before, after = load_file(undisturbed / CHECKPOINT), load_file(tmp_path / "run" / CHECKPOINT)
-    body, head = "body.1.0.weight", "heads.fer2013.weight"
-    assert 0 < (after[f"net.{body}"] - before[f"average.{body}"]).abs().max() < 1e-5
+    backbone, head = "backbone.1.0.weight", "heads.fer2013.weight"
+    assert 0 < (after[f"net.{backbone}"] - before[f"average.{backbone}"]).abs().max() < 1e-5
     assert (after[f"net.{head}"] - before[f"average.{head}"]).abs().max() > 1e-2
 
 
@@ -475,6 +477,38 @@ def test_a_resumed_run_needs_the_weights_it_started_from_no_more(
     assert_same_weights(tmp_path / "run", tmp_path / "whole")
 
 
+def write_as_an_older_version(run: Path) -> None:
+    """Rename the backbone in a run's files to "body", as older versions wrote it."""
+
+    def renamed(text: str) -> str:
+        return text.replace("backbone", "body")
+
+    for name in (CONFIG, ENVIRONMENT):
+        (run / name).write_text(renamed((run / name).read_text(encoding="utf-8")), encoding="utf-8")
+    with safe_open(run / CHECKPOINT, framework="pt") as file:
+        header = {key: renamed(value) for key, value in file.metadata().items()}
+    tensors = {renamed(name): tensor for name, tensor in load_file(run / CHECKPOINT).items()}
+    save_file(tensors, run / CHECKPOINT, metadata=header)
+    assert {"net.body.0.0.weight", "average.body.0.0.weight", "momentum.body.1.0.weight"} <= tensors.keys()
+
+
+def test_a_run_of_an_older_version_is_resumed_and_exported(undisturbed: Path, tmp_path: Path) -> None:
+    config = further_config(undisturbed)
+    start(config, small_dataset(), tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        start(config, small_dataset(), tmp_path / "run", report=Interrupter(2, 2))
+    write_as_an_older_version(tmp_path / "run")
+    assert read_run(tmp_path / "run")[0] == config
+    resume(tmp_path / "run", small_dataset())
+    assert_same_weights(tmp_path / "run", tmp_path / "whole")
+    write_as_an_older_version(tmp_path / "run")
+    path, parity = export_run(tmp_path / "run", small_dataset())
+    assert parity.max_difference < 0.01
+    expected = OnnxClassifier(export_run(tmp_path / "whole", small_dataset())[0])
+    crops = list(small_dataset().images[:8])
+    np.testing.assert_array_equal(OnnxClassifier(path).predict_proba(crops), expected.predict_proba(crops))
+
+
 @pytest.mark.parametrize("name", ["train", "faces.v2"])
 def test_labels_may_be_called_as_pytorch_allows_no_module(name: str, tmp_path: Path) -> None:
     faces = draw_faces(100, seed=0, size=24)
@@ -487,7 +521,7 @@ def test_labels_may_be_called_as_pytorch_allows_no_module(name: str, tmp_path: P
     assert parity.max_difference < 0.01
     for init in (run, path):
         start(replace(config, init=str(init)), faces, tmp_path / f"from-{init.name}", report=listener)
-        assert f"loaded body, head {name}; left out nothing; new nothing" in listener.said
+        assert f"loaded backbone, head {name}; left out nothing; new nothing" in listener.said
 
 
 def test_the_average_of_a_run_of_one_step_has_moved(tmp_path: Path) -> None:
@@ -523,14 +557,14 @@ def test_a_run_starts_from_an_exported_model(undisturbed: Path, tmp_path: Path) 
         got = WithPixels(net, "standardize", temperatures)(pictures)[0].numpy()
     np.testing.assert_allclose(got, classifier.predict_proba(list(pictures.numpy())), atol=1e-4)
     assert spec.trained_on["init"] == "tiny (drawn)"
-    assert (net.body[0][1].running_var - 1).abs().max() > 1e-3
+    assert (net.backbone[0][1].running_var - 1).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
         ({"net": "base"}, ConfigError, "has weights of net 'tiny', the recipe trains 'base'; .* --set net=tiny"),
-        ({"freeze": ("body.7",)}, ConfigError, "cannot freeze 'body.7', the net has no such part"),
+        ({"freeze": ("backbone.7",)}, ConfigError, "cannot freeze 'backbone.7', the net has no such part"),
         ({"preprocess": Preprocess(size=24, channels=3)}, ModelError, "the recipe's net has"),
         ({"init": "runs/none.safetensors"}, RunError, "cannot read checkpoint"),
     ],
@@ -589,12 +623,12 @@ def test_one_command_fine_tunes_on_a_folder_of_other_classes(
             cv2.imwrite(str(folder / f"{i}.png"), cv2.cvtColor(image, cv2.COLOR_GRAY2BGR))
     settings = ["net=tiny", "batch_size=8", "stages=[{size=24,epochs=3,augment=0.2}]", "preprocess.size=24"]
     flags = [word for setting in (*settings, "precision=32-true") for word in ("--set", setting)]
-    command = ("train", "finetune", "--data", "faces", "--init", undisturbed, "--freeze", "body.0", "--run", "run")
+    command = ("train", "finetune", "--data", "faces", "--init", undisturbed, "--freeze", "backbone.0", "--run", "run")
     assert run_command(*command, *flags) == 0
-    assert "loaded body; left out head fer2013, head ferplus; new head faces" in capsys.readouterr().out
+    assert "loaded backbone; left out head fer2013, head ferplus; new head faces" in capsys.readouterr().out
     spec = read_spec(Path("run/finetuned.onnx"))
     assert spec.labels.labels == ("beaming", "grumpy", "startled")
-    assert spec.recipe["freeze"] == ["body.0"]
+    assert spec.recipe["freeze"] == ["backbone.0"]
     assert run_command("train", "--resume", "run", "--init", "base") == 2
     assert "a resumed run goes on from its own checkpoint" in capsys.readouterr().err
 
@@ -650,5 +684,5 @@ def test_weights_of_convolutions_and_dense_layers_decay_and_nothing_else_does(ne
     assert not decayed & kept
     assert all(name.endswith(".weight") and built.get_parameter(name).ndim in (2, 4) for name in decayed)
     assert {name for name in kept if built.get_parameter(name).ndim > 1} == (
-        {"body.7.weight"} if net == "base-vit" else set()
+        {"backbone.7.weight"} if net == "base-vit" else set()
     )

@@ -79,11 +79,11 @@ def test_overrides_reach_into_tables() -> None:
         ({"ema_decay": 1.0}, "ema_decay is 1.0"),
         ({"learning_rate": -0.1}, "learning_rate is -0.1"),
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
-        ({"body_rate": 0}, r"body_rate is 0.0; expected a positive number; freeze = \['body'\] stops it"),
-        ({"body_rate": float("nan")}, "body_rate is nan"),
-        ({"freeze": "body"}, "'freeze' is 'body'; expected a list"),
+        ({"backbone_rate": 0}, r"backbone_rate is 0.0; expected a positive number; freeze = \['backbone'\] stops it"),
+        ({"backbone_rate": float("nan")}, "backbone_rate is nan"),
+        ({"freeze": "backbone"}, "'freeze' is 'backbone'; expected a list"),
         ({"freeze": [3], "init": "base"}, r"'freeze\[0\]' is 3; expected str"),
-        ({"freeze": ["body"]}, r"freeze keeps weights as they were; name those to start from with init \(--init\)"),
+        ({"freeze": ["backbone"]}, r"freeze keeps weights as they were; name those to start from with init \(--init\)"),
     ],
 )
 def test_what_is_wrong_in_a_recipe_is_named(overrides: dict[str, object], message: str) -> None:
@@ -97,10 +97,17 @@ def test_a_recipe_needs_a_net() -> None:
 
 
 def test_what_to_start_from_and_what_to_freeze_are_settings_of_a_recipe(tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text('net = "base"\ninit = "base"\nfreeze = ["body.0", "body.1"]\nbody_rate = 0.1\n')
+    (tmp_path / "mine.toml").write_text('net = "base"\ninit = "base"\nfreeze = ["backbone.0"]\nbackbone_rate = 0.1\n')
     config = load_recipe(str(tmp_path / "mine.toml"))
-    assert (config.init, config.freeze, config.body_rate) == ("base", ("body.0", "body.1"), 0.1)
-    assert load_recipe("base").body_rate == 1
+    assert (config.init, config.freeze, config.backbone_rate) == ("base", ("backbone.0",), 0.1)
+    assert load_recipe("base").backbone_rate == 1
+
+
+def test_a_recipe_of_an_older_version_may_call_the_backbone_body(tmp_path: Path) -> None:
+    (tmp_path / "old.toml").write_text('net = "base"\ninit = "base"\nfreeze = ["body", "body.1"]\nbody_rate = 0.1\n')
+    config = load_recipe(str(tmp_path / "old.toml"))
+    assert (config.freeze, config.backbone_rate) == (("backbone", "backbone.1"), 0.1)
+    assert load_recipe("finetune", {"body_rate": 0.5}).backbone_rate == 0.5
 
 
 @pytest.mark.parametrize(

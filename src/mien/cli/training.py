@@ -37,7 +37,7 @@ def train(
         ),
     ] = None,
     freeze: Annotated[
-        list[str] | None, typer.Option(help="Keep a part of the net as it was, e.g. body.0.", metavar="PART")
+        list[str] | None, typer.Option(help="Keep a part of the net as it was, e.g. backbone.0.", metavar="PART")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Another seed gives another model of the same recipe.")] = None,
     devices: Annotated[int, typer.Option(min=1, help="Graphics cards, or processes, that share each batch.")] = 1,

@@ -200,6 +200,12 @@ class ModelSpec:
             raise ModelError(str(error)) from error
 
 
+def current_name(name: str) -> str:
+    """Return the present name of a net's part or tensor; in old files "backbone.0" is called "body.0"."""
+    first, dot, rest = name.partition(".")
+    return f"backbone{dot}{rest}" if first == "body" else name
+
+
 def _check(what: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         raise ModelError(f"unknown {what} '{value}'; expected one of {', '.join(known)}")

@@ -1,4 +1,4 @@
-"""The networks. A net is a body that turns pictures into features, and one linear head per label set."""
+"""The networks. A net is a backbone that turns pictures into features, and one linear head per label set."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from mien.nets.blocks import (
 
 
 class Net(nn.Module):
-    """A body and its heads.
+    """A backbone and its heads.
 
     Args:
-        body: Maps normalised pictures, float (n, channels, size, size), to features (n, n_features).
+        backbone: Maps normalised pictures, float (n, channels, size, size), to features (n, n_features).
         n_features: Width of the features.
         heads: Label set name -> number of labels, the default head first.
     """
 
-    def __init__(self, body: nn.Module, n_features: int, heads: Mapping[str, int]) -> None:
+    def __init__(self, backbone: nn.Module, n_features: int, heads: Mapping[str, int]) -> None:
         super().__init__()
-        self.body = body
+        self.backbone = backbone
         self.heads = nn.ModuleDict({head_key(name): nn.Linear(n_features, n) for name, n in heads.items()})
         self.names = tuple(heads)
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
         """Return the logits (n, k) of each head by its name."""
-        features = self.body(pictures)
+        features = self.backbone(pictures)
         return {name: head(features) for name, head in zip(self.names, self.heads.values(), strict=True)}
 
 
@@ -79,7 +79,7 @@ def freeze(net: nn.Module, parts: Iterable[str]) -> list[nn.Module]:
 
     Args:
         net: The net.
-        parts: Names of its modules, e.g. "body" or "body.0"; all below them is meant.
+        parts: Names of its modules, e.g. "backbone" or "backbone.0"; all below them is meant.
 
     Returns:
         The batch norms that are frozen; while the net trains they are to stay in eval mode.
@@ -108,14 +108,14 @@ def build_net(arch: str, preprocess: Preprocess, heads: Mapping[str, int]) -> Ne
     """
     if arch not in NETS:
         raise ConfigError(f"unknown net '{arch}'; choose from {', '.join(NETS)}")
-    body, n_features = NETS[arch](preprocess.channels, preprocess.size)
-    return Net(body, n_features, heads)
+    backbone, n_features = NETS[arch](preprocess.channels, preprocess.size)
+    return Net(backbone, n_features, heads)
 
 
-Body = tuple[nn.Module, int]  # the module and the width of its features
+Backbone = tuple[nn.Module, int]  # the module and the width of its features
 
 
-def model2020(channels: int, size: int) -> Body:
+def model2020(channels: int, size: int) -> Backbone:
     """The three-convolution net of the 2020 prototype (Pranav et al. 2020)."""
     widths = (64, 128, 256)
     layers: list[nn.Module] = []
@@ -127,7 +127,7 @@ def model2020(channels: int, size: int) -> Body:
     return nn.Sequential(*layers), 128
 
 
-def ferg(channels: int, size: int) -> Body:
+def ferg(channels: int, size: int) -> Backbone:
     """The cartoon net of the 2020 prototype, made for FERG-DB's faces at 100×100 RGB: 4.8 M parameters there.
 
     The prototype had no batch norm; one after each convolution is ours, as in `model2020`.
@@ -142,7 +142,7 @@ def ferg(channels: int, size: int) -> Body:
     return nn.Sequential(*layers), 256
 
 
-def vgg_b(channels: int, size: int) -> Body:
+def vgg_b(channels: int, size: int) -> Backbone:
     """VGG-B for small pictures (Pramerdorfer & Kampel 2016, arXiv:1612.02903): 8 convolutions, dense 1024."""
     widths = (64, 128, 256, 512)
     layers: list[nn.Module] = []
@@ -154,7 +154,7 @@ def vgg_b(channels: int, size: int) -> Body:
     return nn.Sequential(*layers), 1024
 
 
-def base(channels: int, size: int) -> Body:
+def base(channels: int, size: int) -> Backbone:
     """The flagship: residual (He et al. 2016, arXiv:1512.03385) with squeeze-and-excitation (Hu et al. 2018).
 
     5.3 M parameters, 349 MMAC at 48×48; pooling is by stride, which is what a processor does fastest.
@@ -163,26 +163,26 @@ def base(channels: int, size: int) -> Body:
     return nn.Sequential(*_base_maps(channels, SqueezeExcite), GlobalAverage(), nn.Dropout(0.3)), 320
 
 
-def base_plain(channels: int, size: int) -> Body:
+def base_plain(channels: int, size: int) -> Backbone:
     """`base` without attention."""
     del size
     return nn.Sequential(*_base_maps(channels, nn.Identity), GlobalAverage(), nn.Dropout(0.3)), 320
 
 
-def base_cbam(channels: int, size: int) -> Body:
+def base_cbam(channels: int, size: int) -> Backbone:
     """`base` with attention to channels and to places (Woo et al. 2018, arXiv:1807.06521)."""
     del size
     return nn.Sequential(*_base_maps(channels, CBAM), GlobalAverage(), nn.Dropout(0.3)), 320
 
 
-def base_gru(channels: int, size: int) -> Body:
+def base_gru(channels: int, size: int) -> Backbone:
     """`base` with recurrent sweeps over its last maps, one of ReNet's layers, before they are pooled."""
     del size
     maps = _base_maps(channels, SqueezeExcite)
     return nn.Sequential(*maps, ReNet(320, 128), GlobalAverage(), nn.Dropout(0.3)), 256
 
 
-def base_vit(channels: int, size: int) -> Body:
+def base_vit(channels: int, size: int) -> Backbone:
     """`base` with three transformer blocks in place of its last two, which have as many parameters: 36 · 320².
 
     Convolutions before the transformer, and pooling by what the tokens say, are what small data asks for: compact
@@ -209,13 +209,13 @@ def _base_maps(channels: int, attention: Callable[[int], nn.Module]) -> list[nn.
     ]
 
 
-def tiny(channels: int, size: int) -> Body:
+def tiny(channels: int, size: int) -> Backbone:
     """A net of two convolutions for tests and for trying things out: seconds, not hours."""
     del size
     return nn.Sequential(conv_bn_relu(channels, 16, stride=2), conv_bn_relu(16, 32, stride=2), GlobalAverage()), 32
 
 
-def dlib_resnet(channels: int, size: int) -> Body:
+def dlib_resnet(channels: int, size: int) -> Backbone:
     """dlib's ResNet for face recognition (King 2017, dlib.net/dnn_face_recognition_ex.cpp): 29 convolutions, 5.6 M.
 
     Its affine layers are batch norms here, and the last layer, to 128 numbers that tell people apart, is left out: they
@@ -237,7 +237,7 @@ def dlib_resnet(channels: int, size: int) -> Body:
     return nn.Sequential(OrderedDict(layers | {"pool": GlobalAverage(), "dropout": nn.Dropout(0.3)})), 256
 
 
-def vggface(channels: int, size: int) -> Body:
+def vggface(channels: int, size: int) -> Backbone:
     """VGG16 as VGGFace has it (Parkhi et al. 2015), and a dense layer of 1024 in place of its last three.
 
     It takes pixels from 0 to 255 (`normalize = "none"`) and centres them itself.
@@ -260,7 +260,7 @@ def vggface(channels: int, size: int) -> Body:
 
 
 DLIB_LEAST = 103  # pixels a side, below which nothing is left for the last of dlib's unpadded strides
-NETS: dict[str, Callable[[int, int], Body]] = {
+NETS: dict[str, Callable[[int, int], Backbone]] = {
     "model2020": model2020,
     "vgg-b": vgg_b,
     "base": base,

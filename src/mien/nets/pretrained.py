@@ -46,7 +46,7 @@ def read_weights(source: str) -> Weights:
 
 
 def fill(net: Net, weights: Weights, *, preprocess: Preprocess, labels: Iterable[LabelSet]) -> str:
-    """Put weights into a net, in place: its whole body as far as they go, and heads of the very same labels.
+    """Put weights into a net, in place: its whole backbone as far as they go, and heads of the very same labels.
 
     Args:
         net: The net, with random weights, of the weights' architecture.

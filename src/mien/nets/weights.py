@@ -16,7 +16,7 @@ from torch import Tensor
 from mien.errors import ModelError
 from mien.labels import LabelSet
 from mien.models.onnx_file import read_spec
-from mien.models.spec import ModelSpec, Preprocess
+from mien.models.spec import ModelSpec, Preprocess, current_name
 from mien.nets.nets import NETS
 from mien.structures import FloatArray
 
@@ -97,7 +97,8 @@ def read_model(path: Path) -> Weights:
         )
     except (OSError, DecodeError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"cannot read the weights of {path} ({error!r}); export the model again") from error
-    named = {name.removeprefix("net."): torch.tensor(c) for name, c in constants.items() if name.startswith("net.")}
+    ours = {name.removeprefix("net."): array for name, array in constants.items() if name.startswith("net.")}
+    named = {current_name(name): torch.tensor(array) for name, array in ours.items()}
     tensors = {name: tensor for name, tensor in named.items() if name.split(".")[-1] in STATE}
     return of_spec(spec, tensors, convolutions)
 

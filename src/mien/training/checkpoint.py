@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mien.errors import RunError
 from mien.files import atomic_path
-from mien.models.spec import SPEC_KEY, ModelSpec
+from mien.models.spec import SPEC_KEY, ModelSpec, current_name
 from mien.nets.nets import Net, build_net
 
 
@@ -91,4 +91,4 @@ def _momentum(state: Checkpoint) -> dict[str, Tensor]:
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     start = len(prefix) + 1
-    return {name[start:]: tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}
+    return {current_name(name[start:]): tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from mien.nets.nets import Net, freeze, normalize
 from mien.structures import FloatArray
 from mien.training.checkpoint import load_average
 from mien.training.fit import CHECKPOINT, fitted_pictures, read_metrics
+from mien.training.recipe import current_settings
 
 N_STATISTICS = 8192  # pictures that batch statistics are taken from
 CHUNK = 256  # pictures that statistics are taken of at a time
@@ -87,7 +88,7 @@ def recompute_batch_norm(net: Net, train: Dataset, spec: ModelSpec) -> None:
         train: Pictures it was trained on; a fixed random choice of them is used.
         spec: Says how they are preprocessed, and which parts were frozen and so keep their statistics.
     """
-    frozen = freeze(net, cast(Any, spec.recipe.get("freeze", ())))
+    frozen = freeze(net, current_settings(spec.recipe).get("freeze", ()))
     for norm in net.modules():
         if not isinstance(norm, _BatchNorm) or norm in frozen:
             continue

@@ -38,7 +38,7 @@ from mien.structures import ImageArray
 from mien.training.augment import augment
 from mien.training.checkpoint import Checkpoint, load_average, load_checkpoint, save_checkpoint
 from mien.training.precision import fastest_precision, training_facts
-from mien.training.recipe import Stage, TrainConfig
+from mien.training.recipe import Stage, TrainConfig, current_settings
 
 CHECKPOINT = "last.safetensors"
 CONFIG = "config.json"
@@ -197,7 +197,7 @@ def read_run(run: Path) -> tuple[TrainConfig, dict[str, Any]]:
         RunError: The folder is no run.
     """
     try:
-        config = from_dict(TrainConfig, json.loads((run / CONFIG).read_text(encoding="utf-8")))
+        config = from_dict(TrainConfig, current_settings(json.loads((run / CONFIG).read_text(encoding="utf-8"))))
         environment = json.loads((run / ENVIRONMENT).read_text(encoding="utf-8"))
         environment["data"]["fingerprint"], environment["spec"], environment["precision"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -473,7 +473,7 @@ def _floats(net: Net) -> list[Tensor]:
 def _optimizer(net: Net, config: TrainConfig) -> torch.optim.SGD:
     groups: list[dict[str, object]] = []
     layers = {module.weight for module in net.modules() if isinstance(module, (nn.Conv2d, nn.Linear))}
-    for part, share in ((net.body, config.body_rate), (net.heads, 1.0)):
+    for part, share in ((net.backbone, config.backbone_rate), (net.heads, 1.0)):
         learning = [p for p in part.parameters() if p.requires_grad]
         decayed, others = [p for p in learning if p in layers], [p for p in learning if p not in layers]
         groups.append({"params": decayed, "weight_decay": config.weight_decay, "share": share})

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from mien.errors import ConfigError
-from mien.models.spec import Preprocess
+from mien.models.spec import Preprocess, current_name
 from mien.settings import from_dict, tomllib
 
 Precision = Literal["auto", "32-true", "bf16-mixed"]
@@ -44,8 +44,8 @@ class TrainConfig:
     net: str  # a name in `models.nets.NETS`
     name: str = ""  # what the trained model is called; the net's name when empty
     init: str = ""  # weights to start from, a model's name or a file; random ones when empty
-    freeze: tuple[str, ...] = ()  # parts of the net that keep those weights, and their batch statistics, e.g. "body.0"
-    body_rate: float = 1.0  # the body's share of the learning rate, less where it has learnt already and heads are new
+    freeze: tuple[str, ...] = ()  # parts that keep those weights and their batch statistics, e.g. "backbone.0"
+    backbone_rate: float = 1.0  # factor on the backbone's learning rate; below 1 where it is trained and heads are new
     preprocess: Preprocess = field(default_factory=Preprocess)
     stages: tuple[Stage, ...] = (Stage(size=48, epochs=30),)  # progressive size saves a third of the work
     augment: Augment = field(default_factory=Augment)
@@ -73,8 +73,10 @@ class TrainConfig:
             raise ConfigError(f"ema_decay is {self.ema_decay}; expected 0 <= ema_decay < 1")
         if not self.learning_rate > 0:  # nan too
             raise ConfigError(f"learning_rate is {self.learning_rate}; expected a positive number")
-        if not self.body_rate > 0:
-            raise ConfigError(f"body_rate is {self.body_rate}; expected a positive number; freeze = ['body'] stops it")
+        if not self.backbone_rate > 0:
+            raise ConfigError(
+                f"backbone_rate is {self.backbone_rate}; expected a positive number; freeze = ['backbone'] stops it"
+            )
         if self.freeze and not self.init:
             raise ConfigError("freeze keeps weights as they were; name those to start from with init (--init)")
 
@@ -98,6 +100,14 @@ def recipe_names() -> list[str]:
     return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
 
+def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a recipe or run under their present names: the backbone was once called "body"."""
+    renamed = {"backbone_rate" if key == "body_rate" else key: value for key, value in settings.items()}
+    if isinstance(frozen := renamed.get("freeze"), (list, tuple)):
+        renamed["freeze"] = [current_name(part) if isinstance(part, str) else part for part in frozen]
+    return renamed
+
+
 def load_recipe(name: str, overrides: Mapping[str, object] | None = None) -> TrainConfig:
     """Read a recipe and lay flags over it.
 
@@ -118,10 +128,10 @@ def load_recipe(name: str, overrides: Mapping[str, object] | None = None) -> Tra
     else:
         raise ConfigError(f"unknown recipe '{name}'; choose from {', '.join(recipe_names())} or give a .toml file")
     try:
-        data = tomllib.loads(text)
+        data = current_settings(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"recipe {name} is not valid TOML: {error}") from error
-    for key, value in (overrides or {}).items():
+    for key, value in current_settings(overrides or {}).items():
         *parents, last = key.split(".")
         table = data
         for parent in parents:
