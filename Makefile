@@ -10,7 +10,7 @@ SOURCES := src tests scripts notebooks $(wildcard benchmarks)
 FER2013 := $(wildcard $(MIEN_DATA)/fer2013/fer2013.csv.gz)
 DEMO_DATA := $(or $(and $(MIEN_DATA),$(FER2013)),runs/drawn.npz)
 
-.PHONY: help demo docs notebooks speed test check train-demo lint format types wheel lock clean
+.PHONY: help demo docs site notebooks speed test check train-demo lint format types wheel lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*## /\t/' | expand -t 14
@@ -23,6 +23,9 @@ docs: demo  ## renew the picture and the tables of models in the documents
 	cp demo/astronaut.png docs/images/demo.png
 	$(BIN)/python scripts/update_docs.py
 
+site: $(VENV)/.dev  ## build the documentation as a site with search and reference, in site/; checks its links
+	$(BIN)/python scripts/site.py
+
 notebooks: $(VENV)/.dev  ## run the notebooks and put what they show into docs/notebooks; takes minutes
 	$(BIN)/python scripts/notebooks.py
 
@@ -32,7 +35,7 @@ speed: $(VENV)/.dev  ## measure how fast mien is on this machine, into docs/repo
 test: $(VENV)/.dev  ## run the tests
 	$(BIN)/python -m pytest
 
-check: lint types test wheel  ## all that a change must pass
+check: lint types test wheel site  ## all that a change must pass
 
 train-demo: $(VENV)/.dev $(if $(filter runs/%,$(DEMO_DATA)),$(DEMO_DATA))  ## train a tiny net: drawn faces, or MIEN_DATA's FER2013
 	$(BIN)/mien train tiny --data $(DEMO_DATA) --run runs/demo-$(shell date +%Y%m%d-%H%M%S)
@@ -57,7 +60,7 @@ lock:  ## renew constraints.txt (Python 3.11)
 	$(PYTHON) scripts/lock.py
 
 clean:  ## remove all that make made; runs/ stays
-	rm -rf $(VENV) dist build demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist build demo site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 runs/drawn.npz: scripts/draw_faces.py src/mien/data/synthetic.py | $(VENV)/.dev
 	$(BIN)/python scripts/draw_faces.py 5000 $@
@@ -72,5 +75,5 @@ $(VENV)/.base: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.base
 	scripts/system-packages $(PYTHON) test
-	$(INSTALL) --no-build-isolation -e '.[train,dev,app,keras]'
+	$(INSTALL) --no-build-isolation -e '.[train,dev,app,keras,site]'
 	@touch $@

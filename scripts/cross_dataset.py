@@ -92,7 +92,7 @@ def drawn(spec: ModelSpec) -> Dataset:
     with tempfile.TemporaryDirectory() as folder:
         for command in spec.made_by:
             words = shlex.split(command)
-            subprocess.run([sys.executable, "-m", "mien.cli", *words[1:]], cwd=folder, check=True)
+            subprocess.run([sys.executable, "-m", "mien", *words[1:]], cwd=folder, check=True)
         return read_dataset(next(Path(folder).glob("*.npz")))
 
 

@@ -23,7 +23,7 @@ ONLY_310 = ("async-timeout", "exceptiongroup", "tomli")  # what 3.11 has in its 
 LARGE = ("torch", "lightning-fabric")  # pip would fetch gigabytes to resolve them; both still support 3.10
 HEADER = """\
 # The versions that mien is developed and tested with on Linux: all packages of its extras, and what builds it.
-# Not needed to use mien; `make` installs by it: pip install -c constraints.txt -e '.[train,dev,app,keras]'
+# Not needed to use mien; `make` installs by it: pip install -c constraints.txt -e '.[train,dev,app,keras,site]'
 # Refresh it with `make lock` on Python 3.11, then run `make check`. torch moves by hand, in scripts/lock.py.
 """
 
@@ -36,7 +36,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
         pip = [f"{folder}/bin/python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
-        run([*pip, "install", TORCH, "-e", f"{ROOT}[train,dev,app,keras]", *BUILD])
+        run([*pip, "install", TORCH, "-e", f"{ROOT}[train,dev,app,keras,site]", *BUILD])
         newest = installed(pip)
         limits = Path(folder, "limits.txt")
         limits.write_text("".join(f"{name}<={version}\n" for name, version in newest.items()), encoding="utf-8")

@@ -9,6 +9,8 @@ scripts/release_model.py measured, and those of docs/reports/fer2013-audit.json,
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
 import sys
 from pathlib import Path
@@ -90,6 +92,7 @@ def pages() -> dict[str, str]:
         "docs/models/README.md": ("models", models_table(models, cards="")),
         "docs/guides/auditing.md": ("audit", findings(found)),
         "docs/evaluation.md": ("leaks", leaks_table(found)),
+        "docs/reference/README.md": ("reference", reference()),
         "docs/reports/temporal.md": ("temporal", following_in(ROOT / "docs/models/base-temporal.md")),
     }
     measured = {model.name: reports for model in models if (reports := fer2013_reports(model.name))}
@@ -115,6 +118,26 @@ def renewed(text: str, content: str, *, name: str) -> str:
     if not begin or not end:
         sys.exit(f"a page lacks the markers {start} and {stop}; put them where its {name} belong")
     return f"{before}{start}\n{content}\n{stop}{after}"
+
+
+def reference() -> str:
+    """Return Markdown tables of the public names of each package, with the first line of their docstrings."""
+    folders = sorted(stub.parent.name for stub in (ROOT / "src" / "mien").glob("*/__init__.pyi"))
+    parts = []
+    for package in map(importlib.import_module, ["mien", *(f"mien.{folder}" for folder in folders)]):
+        purpose = (package.__doc__ or "").splitlines()[0]
+        rows = (f"| `{name}` | {summary(getattr(package, name))} |\n" for name in package.__all__)
+        parts.append(f"## {package.__name__}\n\n{purpose}\n\n| name | summary |\n| --- | --- |\n{''.join(rows)}")
+    return "\n".join(parts).rstrip()
+
+
+def summary(thing: object) -> str:
+    """Return the first line of an object's own docstring; its value for a constant."""
+    if inspect.isclass(thing) or inspect.isroutine(thing) or inspect.ismodule(thing):
+        return (inspect.getdoc(thing) or "").splitlines()[0]
+    if isinstance(thing, dict):
+        return "one of " + ", ".join(f"`{key}`" for key in thing)
+    return "a constant"
 
 
 def following_in(card: Path) -> str:

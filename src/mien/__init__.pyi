@@ -5,6 +5,8 @@ from .labels import FER2013 as FER2013
 from .labels import FERPLUS as FERPLUS
 from .labels import LabelSet as LabelSet
 from .live import Live as Live
+from .pixels import to_rgb as to_rgb
+from .pixels import write_picture as write_picture
 from .recognizer import Recognizer as Recognizer
 from .sources.camera import Camera as Camera
 from .sources.frames import frames as frames

@@ -142,7 +142,7 @@ def test_explain_says_that_there_is_no_face(tiny_model: Path, capsys: pytest.Cap
 def test_predict_reads_and_prints_names_that_are_not_utf8(tiny_model: Path) -> None:
     name = os.fsdecode(b"caf\xe9[bold].png")
     shutil.copy(ASTRONAUT, name)
-    command = [sys.executable, "-m", "mien.cli", "predict", name, "--model", str(tiny_model), "--csv", "f.csv"]
+    command = [sys.executable, "-m", "mien", "predict", name, "--model", str(tiny_model), "--csv", "f.csv"]
     done = subprocess.run(command, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert rb"caf\udce9[bold].png" in done.stdout
@@ -245,7 +245,7 @@ def test_two_processes_train_one_model(drawn: Path) -> None:
     command = ["train", "tiny", "--data", str(drawn), "--run", "run", "--set", "stages=[{size=32,epochs=1}]"]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", "mien.cli", *command, "--devices", "2"],
+        [sys.executable, "-m", "mien", *command, "--devices", "2"],
         capture_output=True, text=True, check=False, env=environment, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -17,6 +17,7 @@ app = typer.Typer(
     help="Facial expression recognition: see, train, evaluate and compare.\n\n"
     "mien names what a face shows; it does not read what a person feels.",
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )

@@ -1,5 +1,0 @@
-"""`python -m mien.cli`: the command line where no script `mien` was installed."""
-
-from mien.cli import main
-
-main()
