@@ -2,8 +2,8 @@
 
 Usage: python scripts/site.py [--out site]     (make site)
 
-README.md becomes the first page, the pages of docs/ keep their places, and the reference is written from the docstrings of
-the public names. Every link is checked: the build fails on one that leads nowhere.
+README.md becomes the first page, the pages of docs/ keep their places, and the reference is written from the docstrings
+of the public names. Every link is checked: a broken one fails the build.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """Importing mien is quick: what is heavy loads where it is needed."""
 
+import ast
 import importlib
 import inspect
 import os
@@ -53,3 +54,14 @@ def test_importing_a_package_imports_none_of_its_modules(package: str) -> None:
     code = f"import sys, {package}; print(*[name for name in sys.modules if name.startswith('mien.')])"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.split() == ([] if package == "mien" else [package])
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_public_name_is_hidden_by_another_module_of_that_name(package: str) -> None:
+    folder = PACKAGE.joinpath(*package.split(".")[1:])
+    stub = ast.parse((folder / "__init__.pyi").read_text(encoding="utf-8"))
+    exported = {
+        alias.name: node.module for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    modules = {path.stem for path in folder.glob("*.py")}
+    assert {name for name, module in exported.items() if name in modules and module not in (name, None)} == set()

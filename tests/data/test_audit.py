@@ -31,7 +31,7 @@ from mien.data.prepared import prepare
 from mien.data.readers import read_dataset
 from mien.data.synthetic import draw_faces
 from mien.errors import ConfigError, DatasetError, OutputError
-from mien.reports.audit import example_sheet, figures, findings, write_audit
+from mien.reports.audit import audit_figures, example_sheet, findings, write_audit
 from mien.structures import ImageArray
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -237,7 +237,7 @@ def test_hardly_any_pictures_are_no_trouble(n: int) -> None:
     audited = audit(few)
     assert audited.clusters.tolist() == list(range(n))
     assert example_sheet(audited, few).shape[2] == 3
-    assert "No cluster" in findings(figures(audited, has_votes=False))
+    assert "No cluster" in findings(audit_figures(audited, has_votes=False))
 
 
 def test_colour_pictures_of_another_size_are_compared_too() -> None:
@@ -321,7 +321,7 @@ def test_the_report_holds_the_figures(dataset: Dataset, audited: Audit, tmp_path
     assert found["splits"]["test"]["same_photo"] == {"train": 2, "valid": 0}
     assert found["splits"]["test"]["same_pixels"] == {"train": 1, "valid": 0}
     assert found["splits"]["train"]["same_photo"] == {"valid": 2, "test": 2}
-    assert found["splits"]["train"]["classes"] == figures(audited, has_votes=False)["splits"]["train"]["classes"]
+    assert found["splits"]["train"]["classes"] == audit_figures(audited, has_votes=False)["splits"]["train"]["classes"]
     assert findings(found) in report.read_text(encoding="utf-8")
     assert cv2.imread(str(report.parent / "examples.png")) is not None
 

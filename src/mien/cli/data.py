@@ -125,13 +125,13 @@ def data_audit(
     Example: `mien data audit fer2013.csv --out audits/fer2013`
     """
     from mien.data.audit import audit
-    from mien.reports.audit import figures, write_audit
+    from mien.reports.audit import audit_figures, write_audit
 
     dataset, _ = read_data(path, votes)
     with bar("comparing") as progress:
         audited = audit(dataset, threshold=threshold, progress=progress)
     report = write_audit(audited, dataset, to or Path("reports") / f"audit-{dataset.name}")
-    found = figures(audited, has_votes=dataset.votes is not None)
+    found = audit_figures(audited, has_votes=dataset.votes is not None)
     if as_json:
         print(json.dumps(found, indent=2))
         return

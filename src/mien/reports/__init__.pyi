@@ -1,5 +1,5 @@
+from .audit import audit_figures as audit_figures
 from .audit import example_sheet as example_sheet
-from .audit import figures as figures
 from .audit import findings as findings
 from .audit import write_audit as write_audit
 from .card import model_card as model_card

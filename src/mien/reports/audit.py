@@ -96,7 +96,7 @@ def write_audit(audit: Audit, dataset: Dataset, folder: str | Path) -> Path:
     check_same_data(audit, dataset)
     folder = Path(folder)
     make_folder(folder)
-    found = figures(audit, has_votes=dataset.votes is not None)
+    found = audit_figures(audit, has_votes=dataset.votes is not None)
     save_audit(audit, folder / "audit.npz")
     _write_csv(audit, folder / "audit.csv")
     _write_text(folder / "audit.json", json.dumps(found, indent=2) + "\n")
@@ -105,7 +105,7 @@ def write_audit(audit: Audit, dataset: Dataset, folder: str | Path) -> Path:
     return folder / "audit.md"
 
 
-def figures(audit: Audit, *, has_votes: bool) -> Figures:
+def audit_figures(audit: Audit, *, has_votes: bool) -> Figures:
     """Return all counts of an audit as plain data."""
     return {
         "version": FIGURES_VERSION,
