@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 SOURCE = Path(__file__).parent.parent / "src"
-SUFFIXES = {".py", ".typed", ".toml", ".onnx", ".ui"}
+SUFFIXES = {".py", ".pyi", ".typed", ".toml", ".onnx", ".ui", ".ttf", ".txt"}
 MAX_WEIGHTS = 12 * 2**20  # a wheel should stay quick to install
 
 
@@ -35,7 +35,7 @@ def problems_of(sizes: dict[str, int]) -> list[str]:
         problems.append("  holds no mien/models/weights/*.onnx")
     too_large = {n: size for n, size in weights.items() if size > MAX_WEIGHTS}
     problems += [f"  {n} has {size / 2**20:.1f} MB; at most 12 are allowed" for n, size in too_large.items()]
-    for name in ("mien/py.typed", "mien/training/recipes/base.toml"):
+    for name in ("mien/py.typed", "mien/training/recipes/base.toml", "mien/drawing/fonts/LICENSE.txt"):
         if name not in sizes:
             problems.append(f"  lacks {name}")
     return problems

@@ -137,9 +137,9 @@ def test_letters_grow_with_the_picture() -> None:
     assert (800 - large[1]) == pytest.approx(4 * (200 - small[1]), rel=0.2)
 
 
-def test_labels_are_written_in_letters_that_the_font_has() -> None:
+def test_labels_of_any_language_are_written() -> None:
     labels = LabelSet("own", ("fröhlich", "traurig", "平静"))
-    assert faces._rows(expression(Box(0, 0, 1, 1), "fröhlich", labels=labels), 1) == [("frohlich", "97 %")]
+    assert faces._rows(expression(Box(0, 0, 1, 1), "fröhlich", labels=labels), 1) == [("fröhlich", "97 %")]
     assert draw(blank(), [expression(Box(200, 200, 300, 300), "平静", labels=labels)]).shape == (480, 640, 3)
 
 

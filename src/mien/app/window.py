@@ -29,7 +29,7 @@ from mien.app.settings import Settings, load_settings, save_settings, settings_p
 from mien.app.worker import Shown, fit
 from mien.drawing.charts import bar_chart, timeline_chart
 from mien.drawing.faces import draw
-from mien.drawing.text import draw_text, to_ascii
+from mien.drawing.text import draw_text
 from mien.errors import InputError, MienError, OutputError
 from mien.models.store import Model, list_models
 from mien.pixels import write_picture
@@ -467,7 +467,7 @@ class Window(StreamWindow):
         head[:] = bars[0, 0]
         head[:, :side] = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
         letter = side // 4
-        draw_text(head, to_ascii(expression.label), letter, x=side + letter, base=(side + letter) // 2, ink=self._ink())
+        draw_text(head, expression.label, letter, x=side + letter, base=(side + letter) // 2, ink=self._ink())
         return np.vstack([head, bars])
 
     def _ink(self) -> tuple[int, int, int]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.drawing.colours import UNCERTAIN_COLOUR, Colour, colour_of
-from mien.drawing.text import SMALLEST_LETTER, draw_text, text_width, to_ascii
+from mien.drawing.text import SMALLEST_LETTER, draw_text, shorten, text_width
 from mien.structures import UNCERTAIN, ImageArray
 
 Floats = npt.NDArray[np.float64]
@@ -74,7 +74,7 @@ def bar_chart(
     canvas = _canvas(size, palette)
     letter = _letter_height(canvas, scale, rows=len(shares) + bool(title))
     area = _draw_title(canvas, title, letter, palette)
-    names = [_shortened(label, letter, 0.4 * (area.x2 - area.x1)) for label in shares]
+    names = [shorten(label, letter, 0.4 * (area.x2 - area.x1)) for label in shares]
     values = [float(np.clip(np.nan_to_num(share), 0, 1)) for share in shares.values()]
     left = area.x1 + max((text_width(name, letter) + letter for name in names), default=0) * bool(letter)
     right = area.x2 - (text_width("100 %", letter) + letter) * bool(letter)
@@ -154,7 +154,7 @@ def track_chart(
     letter = _letter_height(canvas, scale, rows=max(10.0, 2.0 * len(tracks)))
     answers = labels + [UNCERTAIN] * any(track.shares.get(UNCERTAIN) for track in tracks)
     area = _draw_heading(canvas, title, answers, letter, palette)
-    names = [_shortened(track.name, letter, 0.25 * (area.x2 - area.x1)) for track in tracks]
+    names = [shorten(track.name, letter, 0.25 * (area.x2 - area.x1)) for track in tracks]
     left = area.x1 + max((text_width(name, letter) + letter for name in names), default=0) * bool(letter)
     parted = left + round(0.3 * max(area.x2 - left, 0))
     pitch = (area.y2 - area.y1) / max(len(tracks), 1)
@@ -220,9 +220,7 @@ def _draw_title(canvas: ImageArray, title: str, letter: int, palette: Palette) -
     area = Area(margin, margin, width - margin, height - margin)
     if not (title and letter):
         return area
-    _write(
-        canvas, _shortened(title, letter, area.x2 - area.x1), letter, x=area.x1, base=area.y1 + letter, ink=palette.ink
-    )
+    _write(canvas, shorten(title, letter, area.x2 - area.x1), letter, x=area.x1, base=area.y1 + letter, ink=palette.ink)
     return area._replace(y1=area.y1 + round(2.2 * letter))
 
 
@@ -238,7 +236,7 @@ def _draw_legend(canvas: ImageArray, area: Area, labels: Sequence[str], letter: 
         return area
     x, y = area.x1, area.y1
     for label in labels:
-        name = _shortened(label, letter, 0.45 * (area.x2 - area.x1))
+        name = shorten(label, letter, 0.45 * (area.x2 - area.x1))
         wide = round(1.6 * letter) + text_width(name, letter)
         if x > area.x1 and x + wide > area.x2:
             x, y = area.x1, y + round(1.9 * letter)
@@ -306,17 +304,6 @@ def _runs(seen: npt.NDArray[np.bool_]) -> Iterator[slice]:
     borders = np.flatnonzero(np.diff(np.concatenate([[False], seen, [False]]).astype(np.int8)))
     for start, stop in borders.reshape(-1, 2).tolist():
         yield slice(start, stop)
-
-
-def _shortened(text: str, letter: int, width: float) -> str:
-    """Return the text in letters of the font, its end cut off where it is wider than so many pixels."""
-    text = to_ascii(text)
-    if not letter or text_width(text, letter) <= width:
-        return text
-    kept = len(text)
-    while kept > 1 and text_width(text[:kept] + "..", letter) > width:
-        kept = min(kept - 1, round(kept * width / text_width(text[:kept] + "..", letter)))
-    return text[: max(kept, 1)] + ".."
 
 
 def _write(canvas: ImageArray, text: str, letter: int, *, x: int, base: int, ink: Colour) -> None:

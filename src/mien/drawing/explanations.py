@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mien.drawing.text import draw_text, text_width, to_ascii
+from mien.drawing.text import draw_text, text_width
 from mien.pixels import to_grey, to_rgb
 from mien.structures import ImageArray
 from mien.vision.rise import Explanation, T
@@ -35,7 +35,7 @@ def draw_explanations(explanations: Sequence[Explanation]) -> ImageArray:
 
 
 def _row(number: int, explanation: Explanation) -> ImageArray:
-    label, scale = to_ascii(explanation.label), max(float(explanation.importance.max()), LEAST_SCALE)
+    label, scale = explanation.label, max(float(explanation.importance.max()), LEAST_SCALE)
     crop = _enlarge(to_rgb(explanation.crop))
     heat = _colours((_enlarge(explanation.importance) / scale).clip(0, 1))
     overlay = np.asarray(cv2.addWeighted(to_rgb(to_grey(crop)), 0.5, heat, 0.5, 0), np.uint8)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from mien.drawing.colours import BLACK, UNCERTAIN_COLOUR, Colour, colour_of, ink_on
-from mien.drawing.text import SMALLEST_LETTER, draw_text, text_width, to_ascii
+from mien.drawing.text import SMALLEST_LETTER, draw_text, text_width
 from mien.structures import Box, Expression, ImageArray
 
 PADDING, LINE_HEIGHT, COLUMN_GAP = 0.55, 1.75, 0.6  # of a plate, in heights of a capital letter
@@ -60,7 +60,7 @@ def _colour(expression: Expression) -> Colour:
 
 
 def _rows(expression: Expression, top: int) -> list[tuple[str, str]]:
-    best = [(to_ascii(label), f"{100 * p:.0f} %") for label, p in expression.prediction.top(max(top, 1))]
+    best = [(label, f"{100 * p:.0f} %") for label, p in expression.prediction.top(max(top, 1))]
     if expression.certain:
         return best
     return [(expression.label, ""), *(best if top > 1 else [])]

@@ -1,22 +1,22 @@
-"""Contact sheets: named rows of pictures below a title."""
+"""Contact sheets: named rows of images below a title."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
+from mien.drawing.colours import Colour
+from mien.drawing.text import draw_text, shorten, text_width
 from mien.pixels import resize, to_rgb
 from mien.structures import ImageArray
 
-CELL = 72  # pixels of a sample, of the gap between two, of the margin around the sheet
-GAP = 6
-MARGIN = 18
-NAME_WIDTH = 132  # of the column of class names
-HEADER_HEIGHT = 44
-CAPTION_HEIGHT = 16
+# In pixels.
+CELL, GAP, MARGIN = 72, 6, 18  # side of an image, space between two, margin of the sheet
+NAME_WIDTH = 132  # of the column of row names
+HEADER_HEIGHT, CAPTION_HEIGHT = 44, 16
+TITLE_LETTER, NAME_LETTER, NOTE_LETTER, CAPTION_LETTER = 11, 10, 8, 7  # heights of capital letters
 PAPER, INK, FAINT = (255, 255, 255), (40, 40, 40), (140, 140, 140)
 
 
@@ -24,10 +24,10 @@ class SheetRow(NamedTuple):
     """One row of a `contact_sheet`.
 
     Args:
-        name: Stands on its left.
-        note: Stands below the name, fainter.
-        images: uint8, each (H, W), (H, W, 1) or (H, W, 3) RGB; stretched to squares.
-        captions: Stand below the pictures, one each; may be empty, in every row alike.
+        name: Written left of the images, shortened where it is too wide.
+        note: Written below the name, fainter.
+        images: uint8, each (H, W), (H, W, 1) or (H, W, 3) RGB; resized to squares.
+        captions: One below each image, shortened to its width; empty for none.
     """
 
     name: str
@@ -37,39 +37,39 @@ class SheetRow(NamedTuple):
 
 
 def contact_sheet(rows: Sequence[SheetRow], *, title: str, columns: int) -> ImageArray:
-    """Draw named rows of pictures below a title.
+    """Return a sheet with named rows of images below a title.
 
     Args:
-        rows: From the top.
-        title: Stands above them; like all lettering, what is not ASCII is drawn as question marks.
-        columns: Pictures that a row has room for, at least 1; what a row holds beyond them is left out.
+        rows: From top to bottom.
+        title: Written above the rows; the sheet is at least as wide.
+        columns: Images per row, at least 1; further ones are left out.
 
     Returns:
         RGB uint8 (H, W, 3).
     """
-    pitch = CELL + GAP
+    pitch, name_width = CELL + GAP, NAME_WIDTH - GAP
     row_height = pitch + (CAPTION_HEIGHT if any(row.captions for row in rows) else 0)
     height = MARGIN + HEADER_HEIGHT + row_height * len(rows) - GAP + MARGIN
-    width = max(MARGIN + NAME_WIDTH + pitch * columns - GAP, MARGIN + _width(title, 0.6)) + MARGIN
+    width = max(MARGIN + NAME_WIDTH + pitch * columns - GAP, MARGIN + text_width(title, TITLE_LETTER)) + MARGIN
     sheet = np.full((height, width, 3), PAPER, np.uint8)
-    _write(sheet, title, (MARGIN, MARGIN + 18), 0.6, INK)
+    draw_text(sheet, title, TITLE_LETTER, x=MARGIN, base=MARGIN + 18, ink=INK)
     for number, row in enumerate(rows):
         y = MARGIN + HEADER_HEIGHT + row_height * number
-        _write(sheet, row.name, (MARGIN, y + CELL // 2), 0.5, INK)
-        _write(sheet, row.note, (MARGIN, y + CELL // 2 + 18), 0.4, FAINT)
+        for text, letter, base, ink in (
+            (row.name, NAME_LETTER, y + CELL // 2, INK),
+            (row.note, NOTE_LETTER, y + CELL // 2 + 18, FAINT),
+        ):
+            draw_text(sheet, shorten(text, letter, name_width), letter, x=MARGIN, base=base, ink=ink)
         for column, image in enumerate(row.images[:columns]):
             x = MARGIN + NAME_WIDTH + pitch * column
             sheet[y : y + CELL, x : x + CELL] = to_rgb(resize(image, CELL))
         for column, caption in enumerate(row.captions[:columns]):
             x = MARGIN + NAME_WIDTH + pitch * column
-            _write(sheet, caption, (x, y + CELL + CAPTION_HEIGHT - 5), 0.36, INK)
+            draw_caption(sheet, caption, x, y)
     return sheet
 
 
-def _width(text: str, scale: float) -> int:
-    """Return how wide a text is drawn, in pixels."""
-    return int(cv2.getTextSize(text, cv2.FONT_HERSHEY_DUPLEX, scale, 1)[0][0])
-
-
-def _write(sheet: ImageArray, text: str, position: tuple[int, int], scale: float, colour: tuple[int, int, int]) -> None:
-    cv2.putText(sheet, text, position, cv2.FONT_HERSHEY_DUPLEX, scale, colour, 1, cv2.LINE_AA)
+def draw_caption(sheet: ImageArray, caption: str, x: int, y: int, *, ink: Colour = INK) -> None:
+    """Write a caption below the image at (x, y), shortened to the width of the image."""
+    text = shorten(caption, CAPTION_LETTER, CELL)
+    draw_text(sheet, text, CAPTION_LETTER, x=x, base=y + CELL + CAPTION_HEIGHT - 5, ink=ink)

@@ -10,7 +10,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import TypedDict
 
-import cv2
 import numpy as np
 
 from mien.data.audit import (
@@ -25,7 +24,8 @@ from mien.data.audit import (
     save_audit,
 )
 from mien.data.dataset import SPLITS, Dataset, Split
-from mien.drawing.sheets import CELL, FAINT, GAP, INK, MARGIN, PAPER
+from mien.drawing.sheets import CELL, FAINT, GAP, INK, MARGIN, NAME_LETTER, PAPER, draw_caption
+from mien.drawing.text import draw_text
 from mien.files import atomic_path, make_folder
 from mien.pixels import resize, to_rgb, write_picture
 from mien.structures import ImageArray, IntArray
@@ -165,17 +165,17 @@ def example_sheet(audit: Audit, dataset: Dataset, *, seed: int = 0) -> ImageArra
     sheet = np.full((height, 2 * MARGIN + CELLS * (CELL + GAP) - GAP, 3), PAPER, np.uint8)
     y = MARGIN
     for title, rows in sections.items():
-        _write(sheet, title, (MARGIN, y + 18), 0.5, INK)
+        draw_text(sheet, title, NAME_LETTER, x=MARGIN, base=y + 18, ink=INK)
         y += 30
         for row in rows:
             for column, picture in enumerate(row[:CELLS]):
                 x = MARGIN + column * (CELL + GAP)
                 sheet[y : y + CELL, x : x + CELL] = to_rgb(resize(dataset.images[picture], CELL))
                 name = f"{SPLITS[audit.splits[picture]]} {audit.labels[audit.targets[picture]]}"
-                _write(sheet, name, (x, y + CELL + 11), min(0.33, 0.33 * 14 / len(name)), FAINT)
+                draw_caption(sheet, name, x, y, ink=FAINT)
             y += pitch
     if not sections:
-        _write(sheet, "nothing found", (MARGIN, y + 18), 0.5, INK)
+        draw_text(sheet, "nothing found", NAME_LETTER, x=MARGIN, base=y + 18, ink=INK)
     return sheet
 
 
@@ -307,7 +307,3 @@ def _write_csv(audit: Audit, path: Path) -> None:
 def _write_text(path: Path, text: str) -> None:
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
-
-
-def _write(sheet: ImageArray, text: str, position: tuple[int, int], scale: float, colour: tuple[int, int, int]) -> None:
-    cv2.putText(sheet, text, position, cv2.FONT_HERSHEY_DUPLEX, scale, colour, 1, cv2.LINE_AA)
