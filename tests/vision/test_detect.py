@@ -1,6 +1,5 @@
 """Every detector keeps one contract; what each finds is checked on one public-domain photo."""
 
-import os
 import warnings
 from collections.abc import Iterator
 from functools import partial
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from detectors import yunet_file
 from mien.errors import ConfigError, ModelError
 from mien.sources.pictures import read_picture
 from mien.structures import Box, Face, ImageArray
@@ -28,17 +28,6 @@ from mien.vision.detect import (
 PHOTO = Path(__file__).parents[2] / "docs" / "images" / "astronaut.png"
 FACE = Box(172, 61, 278, 167)  # of the astronaut, as a person would frame it; ± 15 pixels
 WITHOUT_WHOLE = [name for name in DETECTORS if name != "whole"]
-
-
-def yunet_file() -> Path:
-    """Return YuNet's file, or skip the test."""
-    data = os.environ.get("MIEN_DATA")
-    found = sorted(Path(data, "detectors").glob("*yunet*.onnx")) if data else []
-    if given := os.environ.get("MIEN_YUNET"):
-        return Path(given)
-    if not found:
-        pytest.skip("needs YuNet's file: set MIEN_YUNET to it, or MIEN_DATA to the folder with detectors/*yunet*.onnx")
-    return found[0]
 
 
 def make(name: str) -> FaceDetector:

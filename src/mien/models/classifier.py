@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -31,7 +33,7 @@ class ExpressionClassifier(Protocol):
 
 
 class OnnxClassifier:
-    """An ONNX file with a spec inside.
+    """An ONNX file with a spec inside. It may be shared between threads, pickled, and used after a fork.
 
     Args:
         path: The file.
@@ -51,17 +53,9 @@ class OnnxClassifier:
                 f"{path} is a temporal model, which sees no faces by itself: it follows what '{seer}' sees; use it so: "
                 f"mien live --model {seer} --temporal"
             )
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        # One call's peak is small; without the arena, memory does not stay at the largest batch ever seen.
-        options.enable_cpu_mem_arena = False
-        # Its threads would wait busily after each face and take the cores from the detector, which is at work then.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's own exceptions have no common base
-            reason = str(error).splitlines()[0]
-            raise ModelError(f"ONNX Runtime cannot load {path}: {reason}") from error
+        self.threads = threads
+        # By process: in a forked one the parent's session has lost its threads. It is kept, as closing it would crash.
+        self._sessions = {os.getpid(): self._open()}
         self._input = self._session.get_inputs()[0].name
         self._outputs = [output.name for output in self._session.get_outputs()]
         if len(self._outputs) < len(self.spec.heads):
@@ -69,6 +63,30 @@ class OnnxClassifier:
                 f"{path} has {len(self._outputs)} outputs but its spec names {len(self.spec.heads)}: "
                 f"{', '.join(self.spec.names)}; export or adopt it again"
             )
+
+    def __reduce__(self) -> tuple[Callable[..., OnnxClassifier], tuple[Path]]:
+        return partial(OnnxClassifier, threads=self.threads), (self.path,)
+
+    @property
+    def _session(self) -> ort.InferenceSession:
+        """The session of this process."""
+        process = os.getpid()
+        if process not in self._sessions:
+            self._sessions[process] = self._open()
+        return self._sessions[process]
+
+    def _open(self) -> ort.InferenceSession:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        # One call's peak is small; without the arena, memory does not stay at the largest batch ever seen.
+        options.enable_cpu_mem_arena = False
+        # Its threads would wait busily after each face and take the cores from the detector, which is at work then.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            return ort.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's own exceptions have no common base
+            reason = str(error).splitlines()[0]
+            raise ModelError(f"ONNX Runtime cannot load {self.path}: {reason}") from error
 
     def predict_proba(self, crops: Sequence[ImageArray], *, head: str | None = None) -> FloatArray:
         """Return the probabilities of every crop.

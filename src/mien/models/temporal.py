@@ -37,6 +37,9 @@ class TemporalModel:
         except Exception as error:  # ONNX Runtime's own exceptions have no common base
             raise ModelError(f"ONNX Runtime cannot load {path}: {str(error).splitlines()[0]}") from error
 
+    def __reduce__(self) -> tuple[type[TemporalModel], tuple[Path]]:
+        return type(self), (self.path,)
+
     def check(self, classifier: ExpressionClassifier, labels: LabelSet) -> None:
         """Make sure that the model was trained for a classifier and answers with these labels.
 

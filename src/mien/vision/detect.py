@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import cv2
 import cv2.data
@@ -23,10 +25,11 @@ YUNET_FILE = "face_detection_yunet_2026may.onnx"
 YUNET_URL = f"https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/{YUNET_FILE}"
 YUNET_HASH = "sha256:ebafce4e3c118d6554634be5c27ab333b4c047a9a8c3faf1d7cf93101c22f0f0"
 FETCH_TIMEOUT = 8  # seconds; a machine without network falls back after that
+T = TypeVar("T")
 
 
 class FaceDetector(Protocol):
-    """Finds faces. One detector serves one thread at a time."""
+    """Finds faces. A detector may be shared between threads and pickled."""
 
     def detect(self, image: ImageArray) -> list[Face]:
         """Return the faces of a picture, by falling score, then from left to right and top to bottom.
@@ -38,6 +41,34 @@ class FaceDetector(Protocol):
             Faces in pixels of the picture; an empty list if there are none.
         """
         ...
+
+
+class _Pool(Generic[T]):
+    """Lends an OpenCV object to one call at a time, since two threads must not use one object at once.
+
+    There are as many objects as calls overlap; a copy or a pickled pool starts with one of its own.
+
+    Args:
+        make: Creates an object; can be pickled.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._idle = deque([make()])
+
+    @contextmanager
+    def lend(self) -> Iterator[T]:
+        try:
+            item = self._idle.pop()  # atomic without a lock, which a fork could leave locked
+        except IndexError:
+            item = self._make()
+        try:
+            yield item
+        finally:
+            self._idle.append(item)
+
+    def __reduce__(self) -> tuple[type[_Pool[T]], tuple[Callable[[], T]]]:
+        return type(self), (self._make,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +124,20 @@ class HaarDetector:
         self.cascade = CASCADES[cascade]
         self.min_score = _checked_score(min_score)
         self.max_side = max_side
-        self._classifier = cv2.CascadeClassifier(os.path.join(cv2.data.haarcascades, self.cascade.file))
+        self._classifiers = _Pool(partial(_open_cascade, self.cascade.file))
 
     def detect(self, image: ImageArray) -> list[Face]:
         small, factor = _shrink(image, self.max_side)
         if min(small.shape[:2]) < self.MIN_FACE:
             return []
-        windows, _, sums = self._classifier.detectMultiScale3(
-            to_grey(small),
-            scaleFactor=self.cascade.step,
-            minNeighbors=0,  # all windows, ungrouped
-            minSize=(self.MIN_FACE, self.MIN_FACE),
-            outputRejectLevels=True,
-        )
+        with self._classifiers.lend() as classifier:
+            windows, _, sums = classifier.detectMultiScale3(
+                to_grey(small),
+                scaleFactor=self.cascade.step,
+                minNeighbors=0,  # all windows, ungrouped
+                minSize=(self.MIN_FACE, self.MIN_FACE),
+                outputRejectLevels=True,
+            )
         margins = np.ravel(np.asarray(sums, np.float64)) - self.cascade.threshold
         faces = _group(np.asarray(windows, np.float64).reshape(-1, 4) * factor, margins, even=self.cascade.even)
         return _select(faces, min_score=self.min_score)
@@ -135,10 +167,7 @@ class YuNetDetector:
         self.max_side = max_side
         file = yunet_path() if path is None else Path(path)
         try:
-            network = np.frombuffer(file.read_bytes(), np.uint8)
-            self._network = cv2.FaceDetectorYN.create(
-                "onnx", network, np.empty(0, np.uint8), (320, 320), score_threshold=self.min_score
-            )
+            self._networks = _Pool(partial(_open_yunet, file.read_bytes(), self.min_score))
         except (OSError, cv2.error) as error:
             raise ModelError(f"cannot load the YuNet detector from '{file}'; expected {YUNET_FILE}") from error
 
@@ -152,14 +181,24 @@ class YuNetDetector:
     def _look(self, image: ImageArray, side: int) -> list[Face]:
         small, factor = _shrink(image, side)
         bgr = _pad(np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2BGR), np.uint8), self.MIN_SIDE)
-        self._network.setInputSize((bgr.shape[1], bgr.shape[0]))
-        _, rows = self._network.detect(bgr)
+        with self._networks.lend() as network:
+            network.setInputSize((bgr.shape[1], bgr.shape[0]))
+            _, rows = network.detect(bgr)
         # A row: x, y, width, height, five points (right eye, left eye, nose, right and left mouth corner), score.
         if rows is None:
             return []
         found = np.asarray(rows, np.float32)
         whole = np.isfinite(found).all(axis=1) & (found[:, 2:4] > 0).all(axis=1)
         return [_yunet_face(row, factor) for row in found[whole]]
+
+
+def _open_cascade(file: str) -> cv2.CascadeClassifier:
+    return cv2.CascadeClassifier(os.path.join(cv2.data.haarcascades, file))
+
+
+def _open_yunet(network: bytes, min_score: float) -> cv2.FaceDetectorYN:
+    buffer = np.frombuffer(network, np.uint8)
+    return cv2.FaceDetectorYN.create("onnx", buffer, np.empty(0, np.uint8), (320, 320), score_threshold=min_score)
 
 
 class WholeImage:
