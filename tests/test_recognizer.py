@@ -130,5 +130,5 @@ def test_the_three_lines_of_the_readme_work(tiny_model: Path) -> None:
 
 def test_every_public_name_is_there() -> None:
     assert all(getattr(mien, name) is not None for name in mien.__all__)
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+    with pytest.raises(AttributeError, match="No mien attribute nothing"):
         mien.nothing  # noqa: B018
