@@ -135,6 +135,9 @@ def relinked(text: str, page: Path, origin: Path, pages: Path) -> str:
         if target.is_dir():
             name += "/README.md"
         place = PLACES.get(name, name.removeprefix("docs/"))  # of notebooks/ too, whose files are beside their pages
+        if target.is_file() and not (pages / place).exists():
+            (pages / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(target, pages / place)
         return os.path.relpath(pages / place, page.parent) + (link[2] or "")
 
     return LINK.sub(moved, text)
