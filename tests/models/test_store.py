@@ -12,8 +12,7 @@ from onnx import TensorProto, helper
 from mien.errors import ConfigError, MissingSpec, ModelError, UnknownModel
 from mien.labels import FER2013
 from mien.models.classifier import OnnxClassifier
-from mien.models.onnx_file import read_spec, write_with_spec
-from mien.models.spec import SPEC_KEY, SPEC_VERSION, Graph, Head, ModelSpec, Preprocess
+from mien.models.spec import Graph, Head, ModelSpec, Preprocess
 from mien.models.store import add_model, find_model, list_models, shipped_dir
 
 SPEC = ModelSpec(
@@ -43,22 +42,6 @@ def foreign(tmp_path: Path) -> Path:
     return path
 
 
-def test_spec_is_read_back_and_agrees_with_onnx(tiny_model: Path) -> None:
-    spec = read_spec(tiny_model)
-    assert spec.names == ("fer2013", "ferplus")
-    stored = {entry.key: entry.value for entry in onnx.load(tiny_model).metadata_props}
-    assert ModelSpec.from_json(stored[SPEC_KEY]) == spec
-
-
-def test_new_spec_takes_the_place_of_the_old_one(tiny_model: Path, tmp_path: Path) -> None:
-    renamed = replace(read_spec(tiny_model), name="other")
-    write_with_spec(tiny_model, tmp_path / "other.onnx", renamed)
-    assert read_spec(tmp_path / "other.onnx").name == "other"
-    onnx.checker.check_model(onnx.load(tmp_path / "other.onnx"))
-    write_with_spec(tmp_path / "other.onnx", tmp_path / "back.onnx", read_spec(tiny_model))
-    assert (tmp_path / "back.onnx").read_bytes() == tiny_model.read_bytes()
-
-
 def test_foreign_model_is_refused_with_the_command_that_adopts_it(foreign: Path) -> None:
     with pytest.raises(MissingSpec, match=r"mien models add .*net\.onnx"):
         OnnxClassifier(foreign)
@@ -85,27 +68,6 @@ def test_a_name_that_leads_out_of_the_directory_is_refused(foreign: Path, tmp_pa
     with pytest.raises(ConfigError, match=r"a model cannot be called '.*'; expected a name without / "):
         add_model(foreign, replace(SPEC, name=name), models_dir=tmp_path / "mine")
     assert set(tmp_path.rglob("*")) == before
-
-
-@pytest.mark.parametrize("content", [b"", b"hello, I am a text", b"\x89PNG\r\n\x1a\n" + bytes(50), b"\xff" * 40])
-def test_what_is_not_onnx_is_refused(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "net.onnx"
-    path.write_bytes(content)
-    with pytest.raises(ModelError, match="not an ONNX file"):
-        read_spec(path)
-
-
-def test_truncated_model_is_refused(tiny_model: Path, tmp_path: Path) -> None:
-    path = tmp_path / "half.onnx"
-    path.write_bytes(tiny_model.read_bytes()[:5000])
-    with pytest.raises(ModelError, match="not an ONNX file"):
-        read_spec(path)
-
-
-def test_newer_spec_is_refused_with_what_to_do(tiny_model: Path, tmp_path: Path) -> None:
-    write_with_spec(tiny_model, tmp_path / "new.onnx", replace(read_spec(tiny_model), version=SPEC_VERSION + 1))
-    with pytest.raises(ModelError, match=r"pip install -U mien"):
-        read_spec(tmp_path / "new.onnx")
 
 
 def test_directory_lists_every_model_also_unusable_ones(tiny_model: Path, foreign: Path, tmp_path: Path) -> None:
