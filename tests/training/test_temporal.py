@@ -238,7 +238,7 @@ def test_a_model_is_written_to_an_onnx_file_or_nothing_is_done(
 ) -> None:
     command = ("train-temporal", "--model", tiny_model, "--data", "none.csv", "--install", "--models", "models")
     assert run(*command, "--out", name) == 2  # told before the data is looked for
-    told = f"a model is to be written to {name}; expected a name that ends in .onnx"
+    told = f"cannot write a model to {name}; expected a name that ends in .onnx"
     assert capsys.readouterr().err.strip().endswith(told)
     assert list(Path().iterdir()) == []
     with pytest.raises(ConfigError, match=re.escape(told)):
