@@ -90,10 +90,9 @@ def test_any_box_in_any_picture_can_be_drawn(
 
 @pytest.mark.parametrize("shape", [(40, 40), (100, 640), (640, 60), (300, 300)])
 @pytest.mark.parametrize("top", [1, 3, 7])
-def test_every_plate_lies_inside_the_picture(shape: tuple[int, int], top: int) -> None:
+def test_every_plate_is_inside_the_image(shape: tuple[int, int], top: int) -> None:
     seen = expression(Box(10, 10, 30, 30))
-    rows = faces._rows(seen, top)
-    plate = faces._place(shape, seen.face.box, rows, taken=[], others=[])
+    (plate,) = faces._place(shape, [seen.face.box], [faces._rows(seen, top)])
     if plate is not None:
         assert plate.x >= 0
         assert plate.y >= 0
@@ -105,6 +104,75 @@ def test_plates_of_a_crowd_do_not_cover_each_other() -> None:
     crowd = [expression(Box(x, y, x + 60, y + 70), "neutral") for y in (100, 230, 360) for x in range(60, 580, 130)]
     one = plate_area(draw(blank(), crowd[:1]), COLOURS["neutral"])
     assert plate_area(draw(blank(), crowd), COLOURS["neutral"]) == pytest.approx(one * len(crowd), rel=0.02)
+
+
+def test_plates_of_three_rows_in_a_crowd_cover_no_face() -> None:
+    crowd = [expression(Box(x, y, x + 40, y + 50), "neutral") for y in (100, 210, 320) for x in range(60, 580, 90)]
+    drawn = draw(blank(), crowd, top=3)
+    covered = [seen.face.box for seen in crowd if (drawn[inside(seen.face.box)] != GREY).any()]
+    assert covered == []
+
+
+def inside(box: Box) -> tuple[slice, slice]:
+    """Return the pixels of a box within its line."""
+    return slice(int(box.y1) + 4, int(box.y2) - 4), slice(int(box.x1) + 4, int(box.x2) - 4)
+
+
+def test_a_plate_gives_way_to_one_that_has_no_other_place() -> None:
+    free, hemmed_in = expression(Box(200, 200, 300, 300)), expression(Box(0, 0, 640, 480))
+    plates = faces._place((480, 640), [free.face.box, hemmed_in.face.box], [faces._rows(free, 1)] * 2)
+    first, second = (Box(p.x, p.y, p.x + p.width, p.y + p.height) for p in plates if p is not None)
+    assert first.iou(second) == 0
+    assert first.iou(free.face.box) == 0
+
+
+def test_long_labels_are_shortened() -> None:
+    long = "an expression that nobody can spell"
+    labels = LabelSet("own", (long, "other"))
+    seen = expression(Box(200, 200, 300, 300), long, labels=labels)
+    (plate,) = faces._place((480, 640), [seen.face.box], [faces._rows(seen, 1)])
+    assert plate is not None
+    ((label, value),) = plate.rows
+    assert label.endswith("…")
+    assert long.startswith(label[:-1])
+    assert value == "97 %"
+    assert plate.width < 300
+
+
+def test_in_a_tiny_image_the_label_goes_before_the_percentage() -> None:
+    seen = expression(Box(0, 0, 48, 48), "surprise")
+    (plate,) = faces._place((48, 48), [seen.face.box], [faces._rows(seen, 1)])
+    assert plate is not None
+    assert plate.rows == [("surprise", "")]
+
+
+@pytest.mark.parametrize(
+    ("labels", "line"),
+    [
+        ([], "no face"),
+        (["happy"], "1 face: happy"),
+        (["sad", "happy", "happy", "neutral"], "4 faces: 2 happy, 1 sad, 1 neutral"),
+    ],
+)
+def test_a_summary_counts_the_expressions(labels: list[str], line: str) -> None:
+    assert faces._summary([expression(Box(0, 0, 9, 9), label) for label in labels]) == line
+
+
+def test_in_a_summary_counts_stay_left_of_labels_written_from_right_to_left() -> None:
+    labels = LabelSet("own", ("سعادة", "sad"))
+    crowd = [expression(Box(0, 0, 9, 9), label, labels=labels) for label in ("سعادة", "سعادة", "sad")]
+    assert faces._summary(crowd) == "3 faces: 2 سعادة\u200e, 1 sad"
+
+
+def test_the_summary_is_a_strip_below_the_unchanged_rest() -> None:
+    crowd = [expression(Box(x, 200, x + 60, 270), "sad") for x in (100, 300)]
+    plain, summed = draw(blank(), crowd), draw(blank(), crowd, summary=True)
+    assert np.array_equal(summed[:480], plain)
+    strip = summed[480:]
+    assert 15 < len(strip) < 40
+    assert len(strip) % 2 == 0  # video codecs want even heights
+    assert (strip > 200).all(axis=2).sum() > 50
+    assert draw(blank(1, 1), crowd, summary=True).shape[1:] == (1, 3)
 
 
 def test_a_plate_makes_way_for_a_face_above() -> None:

@@ -365,6 +365,15 @@ class TestAnnotated:
         assert image.shape == frame().image.shape
         assert not np.array_equal(image, frame().image)
 
+    def test_a_summary_is_appended_below(self, tmp_path: Path) -> None:
+        write_picture(tmp_path / "a.png", frame().image)
+        with AnnotatedSink(tmp_path / "a.png", tmp_path / "seen", summary=True) as sink:
+            sink.write(frame(), [HAPPY])
+        height, width, _ = frame().image.shape
+        image = read_picture(tmp_path / "seen" / "a.png")
+        assert image.shape[0] > height
+        assert image.shape[1] == width
+
     def test_a_video_becomes_a_video_of_the_same_rate(self, tmp_path: Path) -> None:
         with VideoSink(tmp_path / "a.avi", fps=12.5) as video:
             for i in range(4):

@@ -1,58 +1,68 @@
-"""Draw faces and their expressions into a picture."""
+"""Draw faces and their expressions into an image."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from mien.drawing.colours import BLACK, UNCERTAIN_COLOUR, Colour, colour_of, ink_on
-from mien.drawing.text import SMALLEST_LETTER, draw_text, text_width
-from mien.structures import Box, Expression, ImageArray
+from mien.drawing.colours import BLACK, UNCERTAIN_COLOUR, WHITE, Colour, colour_of, ink_on
+from mien.drawing.text import SMALLEST_LETTER, draw_text, shorten, text_width
+from mien.structures import Box, Expression, FloatArray, ImageArray
 
 PADDING, LINE_HEIGHT, COLUMN_GAP = 0.55, 1.75, 0.6  # of a plate, in heights of a capital letter
+LONGEST_LABEL = 16  # heights of a capital letter, about 20 characters; longer labels are shortened
+SMALLER_LETTER = 0.75  # of the usual height, where a plate would otherwise cover a face or another plate
+FACE_WEIGHT, PLATE_WEIGHT, SMALL_WEIGHT = (
+    2.0,
+    4.0,
+    0.05,
+)  # cost of covering these wholly (the own face: 1), of shrinking
+SWEEPS = 2  # over all plates, after each was placed once; more change nothing in pictures of 30 faces
+SUMMARY_HEIGHT = 2.4  # of the strip, in heights of a capital letter
+LEFT_TO_RIGHT = "\u200e"  # the invisible mark that keeps the next count right of an Arabic or Hebrew label
 
 
 class Plate(NamedTuple):
-    """A label's rectangle in pixels and the height of its capital letters."""
+    """A label's rectangle in pixels, the height of its capital letters, and its rows: label and percentage."""
 
     x: int
     y: int
     width: int
     height: int
     letter: int
+    rows: list[tuple[str, str]]
 
 
-def draw(image: ImageArray, expressions: Iterable[Expression], *, top: int = 1) -> ImageArray:
-    """Return a copy of the picture with a box around each face and a plate that names its expression.
+def draw(image: ImageArray, expressions: Iterable[Expression], *, top: int = 1, summary: bool = False) -> ImageArray:
+    """Return a copy of the image with a box around each face and a plate that names its expression.
 
-    Lines and letters grow with the faces and the picture. Plates stay inside the picture and keep clear of other
-    faces and of each other where there is room. Where the answer is "uncertain", both are grey, and the plate says so
-    alone, or above the most probable labels if several are asked for.
+    Lines and letters grow with the faces and the image. Plates stay inside the image and avoid faces and each other,
+    by smaller letters if necessary; long labels are shortened. An uncertain expression is drawn in grey: its plate
+    says "uncertain" alone, or above the most probable labels if `top` is 2 or more.
 
     Args:
         image: RGB uint8 (H, W, 3); not changed.
-        expressions: What to draw, in pixels of the picture.
-        top: How many of the most probable labels to name for each face.
+        expressions: Their boxes are in pixels of the image.
+        top: Number of labels per face, the most probable ones.
+        summary: Append a strip below the image that counts the expressions: "5 faces: 3 happy, 2 neutral".
 
     Returns:
-        RGB uint8 (H, W, 3).
+        RGB uint8 (H, W, 3); with a summary, a few rows more.
     """
     shown = list(expressions)
     canvas = image.copy()
     for expression in shown:
         _draw_box(canvas, expression.face.box, _colour(expression))
-    plates: list[Plate] = []
-    for expression in shown:
-        others = [other.face.box for other in shown if other is not expression]
-        rows = _rows(expression, top)
-        plate = _place(canvas.shape[:2], expression.face.box, rows, taken=plates, others=others)
+    boxes = [expression.face.box for expression in shown]
+    plates = _place(canvas.shape[:2], boxes, [_rows(expression, top) for expression in shown])
+    for expression, plate in zip(shown, plates, strict=True):
         if plate is not None:
-            plates.append(plate)
-            _draw_plate(canvas, plate, rows, _colour(expression))
-    return canvas
+            _draw_plate(canvas, plate, _colour(expression))
+    return np.vstack([canvas, _summary_strip(canvas.shape[:2], shown)]) if summary else canvas
 
 
 def _colour(expression: Expression) -> Colour:
@@ -74,7 +84,7 @@ def _draw_box(canvas: ImageArray, box: Box, colour: Colour) -> None:
 
 
 def _corners(shape: tuple[int, ...], box: Box) -> tuple[int, int, int, int]:
-    """Return the first and last pixel of a box, clipped to the picture."""
+    """Return the first and last pixel of a box, clipped to the image."""
     height, width = shape
     x1, x2 = (int(np.clip(round(x), 0, width - 1)) for x in (box.x1, box.x2 - 1))
     y1, y2 = (int(np.clip(round(y), 0, height - 1)) for y in (box.y1, box.y2 - 1))
@@ -87,63 +97,116 @@ def _line_width(shape: tuple[int, ...], box: Box) -> int:
 
 
 def _letter_height(shape: tuple[int, ...], box: Box) -> int:
-    """Return the height of capital letters in pixels: an eighth of the face, legible in the picture as a whole."""
+    """Return the height of capital letters in pixels: an eighth of the face, legible when the whole image is shown."""
     short = min(shape)
     smallest = max(8.0, 0.009 * short)
     return round(float(np.clip(0.125 * box.height, smallest, max(smallest, 0.03 * short))))
 
 
-def _place(
-    shape: tuple[int, ...],
-    box: Box,
-    rows: Sequence[tuple[str, str]],
-    *,
-    taken: Sequence[Plate],
-    others: Sequence[Box],
-) -> Plate | None:
-    """Return the plate at the best of the places around and in the box; None where no letter fits."""
+def _place(shape: tuple[int, ...], boxes: Sequence[Box], rows: Sequence[list[tuple[str, str]]]) -> list[Plate | None]:
+    """Return the plate of each face at the place where it covers least; None where no letter fits into the image."""
+    options = [_options(shape, box, own) for box, own in zip(boxes, rows, strict=True)]
+    faces = np.array([(box.x1, box.y1, box.x2, box.y2) for box in boxes], np.float32).reshape(-1, 4)
+    corners = [_corners_of(plates) for plates in options]
+    costs = [_cost_of_faces(options[number], corners[number], faces, number) for number in range(len(boxes))]
+    chosen = np.zeros((len(boxes), 4), np.float32)  # corners of the plates; of no area until placed
+    choice = [0] * len(boxes)
+    for _ in range(1 + SWEEPS):
+        before = list(choice)
+        for number in (number for number, plates in enumerate(options) if plates):
+            chosen[number] = 0
+            cost = costs[number] + PLATE_WEIGHT * _covered(corners[number], chosen).sum(axis=1)
+            choice[number] = int(cost.argmin())  # the first of the best
+            chosen[number] = corners[number][choice[number]]
+        if choice == before:
+            break
+    return [plates[number] if plates else None for plates, number in zip(options, choice, strict=True)]
+
+
+def _options(shape: tuple[int, ...], box: Box, rows: list[tuple[str, str]]) -> list[Plate]:
+    """Return the plates to choose from, the preferred one first: above, below, beside and in the box."""
+    usual = _letter_height(shape, box)
+    smaller = max(round(SMALLER_LETTER * usual), SMALLEST_LETTER)
+    plates = []
+    for letter in sorted({usual, smaller}, reverse=True):
+        fitted = _fit(rows, letter, shape)
+        if fitted is not None:
+            plates += _around(shape, box, *fitted)
+    return plates
+
+
+def _fit(rows: list[tuple[str, str]], letter: int, shape: tuple[int, ...]) -> tuple[list[tuple[str, str]], int] | None:
+    """Return rows and letter height that fit into the image.
+
+    Letters shrink first; at their smallest, percentages and the last rows are dropped and labels are shortened.
+    """
     height, width = shape
-    letter = _letter_height(shape, box)
+    rows = [(shorten(label, letter, LONGEST_LABEL * letter), value) for label, value in rows]
+    while True:
+        wide, high = _plate_size(rows, letter)
+        if wide <= width and high <= height:
+            return rows, letter
+        if letter <= SMALLEST_LETTER:
+            break
+        letter -= 1
+    room = width - 2 * PADDING * letter
+    rows = [(shorten(label, letter, room), "") for label, _ in rows]
+    while rows and _plate_size(rows, letter)[1] > height:
+        rows.pop()
+    return (rows, letter) if rows and _plate_size(rows, letter)[0] <= width else None
+
+
+def _around(shape: tuple[int, ...], box: Box, rows: list[tuple[str, str]], letter: int) -> list[Plate]:
+    height, width = shape
     plate_width, plate_height = _plate_size(rows, letter)
-    shrink = min(1.0, width / plate_width, height / plate_height)
-    if shrink < 1:
-        letter = int(letter * shrink)
-        if letter < SMALLEST_LETTER:
-            return None
-        plate_width, plate_height = (min(a, b) for a, b in zip(_plate_size(rows, letter), (width, height), strict=True))
     x1, y1, x2, y2 = _corners(shape, box)
     edge = (_line_width(shape, box) + 3) // 2  # of the box's line, outward
     left, right = x1 - edge, x2 + edge + 1 - plate_width
     above, below = y1 - edge - plate_height, y2 + edge + 1
+    before, after = x1 - edge - plate_width, x2 + edge + 1
     inside_top, inside_bottom = y1 + edge, y2 - edge - plate_height
-    places = [(x, y) for y in (above, below, inside_bottom, inside_top) for x in (left, right, (left + right) // 2)]
-    plates = [
+    columns = (left, right, (left + right) // 2)
+    places = [(x, y) for y in (above, below) for x in columns]
+    places += [(x, y) for x in (after, before) for y in (y1 - edge, y2 + edge + 1 - plate_height)]
+    places += [(x, y) for y in (inside_bottom, inside_top) for x in columns]
+    return [
         Plate(
-            int(np.clip(x, 0, width - plate_width)),
-            int(np.clip(y, 0, height - plate_height)),
+            max(min(x, width - plate_width), 0),
+            max(min(y, height - plate_height), 0),
             plate_width,
             plate_height,
             letter,
+            rows,
         )
         for x, y in places
     ]
-    return min(plates, key=lambda plate: _harm(plate, box, taken=taken, others=others))  # the first of the best
 
 
-def _harm(plate: Plate, box: Box, *, taken: Sequence[Plate], others: Sequence[Box]) -> float:
-    """Return what a plate hides, in parts of its area: plates count most, then others' faces, then its own."""
-    area = _box_of(plate)
-    over_plates = sum(_shared(area, _box_of(other)) for other in taken)
-    over_faces = sum(_shared(area, other) for other in others)
-    return (4 * over_plates + 2 * over_faces + _shared(area, box)) / area.area
+def _corners_of(plates: Sequence[Plate]) -> FloatArray:
+    return np.array([(p.x, p.y, p.x + p.width, p.y + p.height) for p in plates], np.float32).reshape(-1, 4)
 
 
-def _box_of(plate: Plate) -> Box:
-    return Box(plate.x, plate.y, plate.x + plate.width, plate.y + plate.height)
+def _cost_of_faces(plates: Sequence[Plate], corners: FloatArray, faces: FloatArray, own: int) -> FloatArray:
+    """Return the cost of each plate without other plates: faces that it covers, and letters smaller than usual."""
+    weights = np.full(len(faces), FACE_WEIGHT, np.float32)
+    weights[own] = 1
+    small = np.array([plate.letter < plates[0].letter for plate in plates], np.float32)
+    return np.asarray(_covered(corners, faces) @ weights + np.float32(SMALL_WEIGHT) * small, np.float32)
 
 
-def _shared(a: Box, b: Box) -> float:
-    return Box(max(a.x1, b.x1), max(a.y1, b.y1), min(a.x2, b.x2), min(a.y2, b.y2)).area
+def _covered(plates: FloatArray, others: FloatArray) -> FloatArray:
+    """Return the area that each plate shares with each other rectangle, in parts of its own.
+
+    Args:
+        plates: Corners x1, y1, x2, y2, shape (n, 4).
+        others: Corners, shape (m, 4).
+
+    Returns:
+        Shares in [0, 1], shape (n, m).
+    """
+    shared = np.minimum(plates[:, None, 2:], others[:, 2:]) - np.maximum(plates[:, None, :2], others[:, :2])
+    area = (plates[:, 2] - plates[:, 0]) * (plates[:, 3] - plates[:, 1])
+    return np.asarray(shared.clip(min=0).prod(axis=2) / area[:, None], np.float32)
 
 
 def _plate_size(rows: Sequence[tuple[str, str]], letter: int) -> tuple[int, int]:
@@ -154,8 +217,8 @@ def _plate_size(rows: Sequence[tuple[str, str]], letter: int) -> tuple[int, int]
     return round(width), round((1 + LINE_HEIGHT * (len(rows) - 1) + 2 * PADDING) * letter)
 
 
-def _draw_plate(canvas: ImageArray, plate: Plate, rows: Sequence[tuple[str, str]], colour: Colour) -> None:
-    x, y, width, height, letter = plate
+def _draw_plate(canvas: ImageArray, plate: Plate, colour: Colour) -> None:
+    x, y, width, height, letter, rows = plate
     ground = canvas[y : y + height, x : x + width]
     ground[:] = colour
     ink = ink_on(colour)
@@ -164,3 +227,28 @@ def _draw_plate(canvas: ImageArray, plate: Plate, rows: Sequence[tuple[str, str]
         base = round(padding + letter * (1 + LINE_HEIGHT * number))
         draw_text(ground, label, letter, x=round(padding), base=base, ink=ink)
         draw_text(ground, value, letter, x=round(width - padding) - text_width(value, letter), base=base, ink=ink)
+
+
+def _summary_strip(shape: tuple[int, ...], expressions: Sequence[Expression]) -> ImageArray:
+    """Return the strip below an image of this shape, RGB uint8 (h, width, 3), h even."""
+    letter, width = round(max(8.0, 0.018 * min(shape))), shape[1]
+    text = _summary(expressions)
+    while letter > SMALLEST_LETTER and text_width(text, letter) > width - 2 * letter:
+        letter -= 1
+    strip = np.full((2 * round(SUMMARY_HEIGHT * letter / 2), width, 3), BLACK, np.uint8)
+    base = (len(strip) + letter) // 2
+    draw_text(strip, shorten(text, letter, width - 2 * letter), letter, x=letter, base=base, ink=WHITE)
+    return strip
+
+
+def _summary(expressions: Sequence[Expression]) -> str:
+    """Return the number of faces with each label, the most frequent first: "5 faces: 3 happy, 2 neutral"."""
+    if not expressions:
+        return "no face"
+    if len(expressions) == 1:
+        return f"1 face: {expressions[0].label}"
+    counts = Counter(
+        expression.label if expression.label.isascii() else expression.label + LEFT_TO_RIGHT
+        for expression in expressions
+    )
+    return f"{len(expressions)} faces: " + ", ".join(f"{n} {label}" for label, n in counts.most_common())

@@ -61,15 +61,16 @@ class AnnotatedSink:
         file: The picture or video the frames come from.
         folder: Made if missing; not the folder of the file.
         top: How many labels to name for each face.
+        summary: Append a strip below each image that counts the expressions.
 
     Raises:
         InputError: The file cannot be read.
         OutputError: The folder cannot be made, or the result would take the place of the file itself.
     """
 
-    def __init__(self, file: str | Path, folder: str | Path, *, top: int = 1) -> None:
+    def __init__(self, file: str | Path, folder: str | Path, *, top: int = 1, summary: bool = False) -> None:
         file, folder = Path(file), Path(folder)
-        self.top = top
+        self.top, self.summary = top, summary
         moves = is_video(file)
         self.path = folder / _writable_name(file, CODECS if moves else WRITABLE_PICTURES, ".mp4" if moves else ".png")
         if self.path.resolve() == file.resolve():
@@ -92,7 +93,7 @@ class AnnotatedSink:
         Raises:
             OutputError: The file cannot be written.
         """
-        image = draw(frame.image, expressions, top=self.top)
+        image = draw(frame.image, expressions, top=self.top, summary=self.summary)
         if self._video is None:
             write_picture(self.path, image)
         else:
