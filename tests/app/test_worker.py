@@ -23,7 +23,7 @@ from mien.recognizer import Recognizer
 from mien.sinks.recorder import Recorder
 from mien.sources import camera as camera_module
 from mien.sources.camera import Camera
-from mien.sources.frames import frame_count, frames
+from mien.sources.frames import frames, inspect
 from mien.structures import Box, Face, FloatArray, ImageArray
 
 PATIENCE = 30.0  # seconds that nothing here needs, unless it hangs
@@ -257,7 +257,7 @@ class TestStream:
         assert device.released.wait(PATIENCE)
         assert window.worker.recorder is not None
         assert len((tmp_path / "a.csv").read_text().splitlines()) == 1 + n_frames(window.worker.recorder)
-        assert frame_count(tmp_path / "a.mp4")
+        assert inspect(tmp_path / "a.mp4").frames
         assert not (tmp_path / "a.mkv").exists()
 
     def test_a_stream_takes_the_place_of_the_one_before(self, window: Window) -> None:
@@ -380,7 +380,7 @@ class TestClosing:
         window.worker.close(wait=PATIENCE)
         assert "mien-worker" not in [thread.name for thread in threading.enumerate()]
         assert device.released.wait(PATIENCE)
-        assert len(list(frames(tmp_path / "a.mp4"))) == frame_count(tmp_path / "a.mp4")
+        assert len(list(frames(tmp_path / "a.mp4"))) == inspect(tmp_path / "a.mp4").frames
         assert not (tmp_path / "a.mkv").exists()
         assert (tmp_path / "a.csv").read_text().endswith("\n")
 

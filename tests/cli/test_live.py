@@ -20,7 +20,7 @@ import pytest
 
 from commands import run
 from mien.sinks.videos import VideoSink
-from mien.sources.frames import frame_count, frame_rate, frames
+from mien.sources.frames import frames, inspect
 from mien.sources.pictures import read_picture
 from mien.structures import ImageArray
 
@@ -75,10 +75,10 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
 
 
 def duration(path: Path) -> float:
-    count = frame_count(path)
-    assert count is not None
-    assert count == sum(1 for _ in frames(path))
-    return count / frame_rate(path)
+    media = inspect(path)
+    assert media.rate is not None
+    assert media.frames == sum(1 for _ in frames(path))
+    return media.frames / media.rate
 
 
 def error_of(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:

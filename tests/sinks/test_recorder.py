@@ -19,7 +19,7 @@ from mien.sinks import recorder
 from mien.sinks.live_video import LiveVideoSink
 from mien.sinks.recorder import Recorder, convert
 from mien.sinks.videos import VideoSink
-from mien.sources.frames import frame_count, frame_rate, frames
+from mien.sources.frames import frames, inspect
 from mien.structures import Box, Expression, Face, Frame, ImageArray, Prediction
 
 SMOOTHED = Prediction(np.array([0.05, 0.05, 0.1, 0.6, 0.1, 0.05, 0.05], np.float32), FER2013)
@@ -44,9 +44,10 @@ def levels(path: Path) -> list[int]:
 
 
 def seconds(path: Path) -> float:
-    count = frame_count(path)
-    assert count is not None
-    return count / frame_rate(path)
+    media = inspect(path)
+    assert media.frames is not None
+    assert media.rate is not None
+    return media.frames / media.rate
 
 
 def write_live(path: Path, times: Sequence[float]) -> Path:

@@ -21,7 +21,7 @@ from mien.sinks.live_video import LiveVideoSink
 from mien.sinks.records import record
 from mien.sinks.tables import CsvSink, JsonlSink
 from mien.sinks.videos import VideoSink
-from mien.sources.frames import frame_count, frame_rate, frames
+from mien.sources.frames import frames, inspect
 from mien.sources.pictures import read_picture
 from mien.structures import Box, Expression, Face, Frame, ImageArray, Prediction
 
@@ -185,7 +185,7 @@ class TestVideos:
     def test_what_ctrl_c_ends_is_kept(self, tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt), VideoSink(tmp_path / "a.mp4", fps=10) as sink:
             write_then_raise(sink.write, KeyboardInterrupt)
-        assert frame_count(tmp_path / "a.mp4") == 1
+        assert inspect(tmp_path / "a.mp4").frames == 1
 
     def test_no_frame_makes_no_file(self, tmp_path: Path) -> None:
         with VideoSink(tmp_path / "a.mp4", fps=10):
@@ -266,7 +266,8 @@ class TestLiveVideos:
         with LiveVideoSink(tmp_path / "a.mkv") as sink:
             for i in range(20):
                 sink.write(frame().image, time=i / 25)
-        assert (frame_rate(tmp_path / "a.mkv"), frame_count(tmp_path / "a.mkv")) == (pytest.approx(25), 20)
+        media = inspect(tmp_path / "a.mkv")
+        assert (media.rate, media.frames) == (pytest.approx(25), 20)
 
     def test_it_keeps_colours_and_odd_sides(self, tmp_path: Path) -> None:
         with LiveVideoSink(tmp_path / "a.mkv") as sink:
@@ -381,8 +382,8 @@ class TestAnnotated:
         with AnnotatedSink(tmp_path / "a.avi", tmp_path / "seen") as sink:
             for seen in frames(tmp_path / "a.avi"):
                 sink.write(seen, [])
-        assert frame_count(tmp_path / "seen" / "a.avi") == 4
-        assert frame_rate(tmp_path / "seen" / "a.avi") == pytest.approx(12.5)
+        media = inspect(tmp_path / "seen" / "a.avi")
+        assert (media.frames, media.rate) == (4, pytest.approx(12.5))
 
     def test_a_format_that_cannot_be_written_gets_a_second_suffix(self, tmp_path: Path) -> None:
         images = [Image.new("RGB", (64, 48), colour) for colour in ("red", "blue")]

@@ -14,11 +14,11 @@ from PIL import Image
 
 from clips import turn_clockwise, write_video
 from mien.errors import CameraError, InputError, UnreadablePicture
-from mien.sources import camera
+from mien.sources import camera, pictures
 from mien.sources.address import parse_source
-from mien.sources.frames import frame_count, frame_rate, frames, is_video
+from mien.sources.frames import Media, frames, inspect, open_media
 from mien.sources.paths import list_files
-from mien.sources.pictures import read_picture
+from mien.sources.pictures import decode, read_picture
 from mien.sources.quiet import quiet
 from mien.structures import ImageArray
 
@@ -47,7 +47,7 @@ def assert_near(image: ImageArray, expected: list[tuple[int, int, int]], *, with
 
 
 class TestPictures:
-    @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif", "bmp", "ppm", "gif"])
+    @pytest.mark.parametrize("suffix", ["png", "jpg", "jfif", "webp", "avif", "tif", "bmp", "ppm", "gif"])
     def test_each_format_gives_rgb(self, tmp_path: Path, suffix: str) -> None:
         path = tmp_path / f"a.{suffix}"
         Image.fromarray(quarters()).save(path)
@@ -84,7 +84,7 @@ class TestPictures:
         cv2.imwrite(str(tmp_path / "a.png"), pixels)
         assert np.abs(read_picture(tmp_path / "a.png").astype(int) - 128).max() <= 1
 
-    @pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])  # in WebP older OpenCV does not see it
+    @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp", "avif"])
     def test_exif_rotation_is_applied(self, tmp_path: Path, suffix: str) -> None:
         exif = Image.Exif()
         exif[0x0112] = 6  # shown after a quarter turn clockwise
@@ -93,6 +93,61 @@ class TestPictures:
         assert image.shape == (128, 64, 3)
         assert corners(image)[0][2] > 200  # the lower left corner, blue, came to the upper left
         assert corners(image)[0][0] < 50
+        assert inspect(tmp_path / f"a.{suffix}").size == (64, 128)
+
+    def test_exif_rotation_is_applied_to_transparent_pictures_too(self, tmp_path: Path) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = 3
+        Image.fromarray(np.dstack([quarters(), np.full((64, 64), 255, np.uint8)])).save(tmp_path / "a.png", exif=exif)
+        assert_near(read_picture(tmp_path / "a.png"), [WHITE, BLUE, GREEN, RED], within=0)
+
+    def test_damaged_exif_is_ignored(self, tmp_path: Path) -> None:
+        Image.fromarray(quarters()).save(tmp_path / "a.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\1\x12")
+        assert_near(read_picture(tmp_path / "a.jpg"), [RED, GREEN, BLUE, WHITE])
+
+    def test_heic_is_read(self, tmp_path: Path) -> None:
+        pillow_heif = pytest.importorskip("pillow_heif")
+        pillow_heif.from_pillow(Image.fromarray(quarters())).save(tmp_path / "a.heic", quality=90)
+        assert_near(read_picture(tmp_path / "a.heic"), [RED, GREEN, BLUE, WHITE], within=20)
+        assert inspect(tmp_path / "a.heic") == Media("picture", (64, 64), 1, None)
+
+    def test_heic_without_its_extra_names_the_command_that_helps(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "pillow_heif", None)
+        (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+        assert list_files(tmp_path) == [tmp_path / "a.heic"]
+        with pytest.raises(UnreadablePicture, match=r"a\.heic.*pip install 'mien\[heic\]'"):
+            read_picture(tmp_path / "a.heic")
+
+    @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.gif"])
+    def test_a_picture_that_is_too_large_is_read_at_half_its_size(
+        self, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(pictures, "FULL_SIZE_PIXELS", 4000)
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        wide = Image.fromarray(np.hstack([quarters(), quarters()])[:, :127])
+        wide.save(tmp_path / name, **({} if name == "a.gif" else {"exif": exif}))
+        with pytest.warns(UserWarning, match=r"127x64 pixels and is read at half"):
+            image = read_picture(tmp_path / name)
+        assert image.shape == ((32, 64, 3) if name == "a.gif" else (64, 32, 3))
+        assert inspect(tmp_path / name).size == image.shape[1::-1]
+
+    def test_a_photo_of_108_megapixels_is_read(self, tmp_path: Path) -> None:
+        Image.new("L", (12000, 9000), 128).save(tmp_path / "a.jpg")
+        with pytest.warns(UserWarning, match="12000x9000"):
+            image = read_picture(tmp_path / "a.jpg")
+        assert image.shape == (4500, 6000, 3)
+        assert image.min() == image.max() == 128
+
+    def test_bytes_are_decoded_as_files_are(self, tmp_path: Path) -> None:
+        Image.fromarray(quarters()).save(tmp_path / "a.png")
+        assert np.array_equal(decode((tmp_path / "a.png").read_bytes()), quarters())
+        Image.fromarray(quarters()).convert("L").save(tmp_path / "a.png")
+        assert decode((tmp_path / "a.png").read_bytes(), keep_grey=True).shape == (64, 64)
+        with pytest.raises(UnreadablePicture, match="face 7"):
+            decode(b"not a picture", name="face 7")
 
     def test_a_single_pixel_is_a_picture(self, tmp_path: Path) -> None:
         Image.new("RGB", (1, 1), RED).save(tmp_path / "a.png")
@@ -108,8 +163,7 @@ class TestPictures:
         Image.fromarray(quarters()).save(tmp_path / "a.png")
         [frame] = frames(str(tmp_path / "a.png"))
         assert (frame.time, frame.index, frame.source) == (0.0, 0, str(tmp_path / "a.png"))
-        assert frame_count(tmp_path / "a.png") == 1
-        assert not is_video(tmp_path / "a.png")
+        assert inspect(tmp_path / "a.png") == Media("picture", (64, 64), 1, None)
 
     def test_very_long_names_work(self, tmp_path: Path) -> None:
         folder = tmp_path / ("d" * 200) / ("e" * 200)
@@ -178,7 +232,7 @@ class TestBadPictures:
         path = tmp_path / "bomb.png"
         path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", pixels) + chunk(b"IEND", b""))
         assert path.stat().st_size < 200_000
-        self.fails(path, "30000x30000", "100 million")
+        self.fails(path, "30000x30000", "250 million")
 
     def test_a_gif_that_announces_too_much_is_refused(self, tmp_path: Path) -> None:
         Image.fromarray(quarters()).save(tmp_path / "a.gif")
@@ -187,7 +241,7 @@ class TestBadPictures:
         (tmp_path / "a.gif").write_bytes(data)
         self.fails(tmp_path / "a.gif", "60000x60000")
 
-    def test_a_kind_that_opencv_cannot_turn_into_rgb(self, tmp_path: Path) -> None:
+    def test_a_kind_of_picture_that_cannot_become_rgb(self, tmp_path: Path) -> None:
         Image.fromarray(np.zeros((8, 8), np.float32)).save(tmp_path / "a.tif")
         self.fails(tmp_path / "a.tif", "TIFF", "save it again")
 
@@ -268,9 +322,7 @@ class TestVideos:
 
     def test_what_a_video_announces(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "a.mp4", n=10, fps=12.5)
-        assert frame_count(path) == 10
-        assert frame_rate(path) == pytest.approx(12.5)
-        assert is_video(path)
+        assert inspect(path) == Media("video", (64, 48), 10, pytest.approx(12.5))
 
     def test_a_rotated_video_is_turned_upright(self, tmp_path: Path) -> None:
         frame = next(frames(turn_clockwise(write_video(tmp_path / "a.mp4"))))
@@ -284,12 +336,57 @@ class TestVideos:
         found = list(frames(tmp_path / "a.gif"))
         assert [frame.time for frame in found] == pytest.approx([0.0, 0.1, 0.4])
         assert [tuple(frame.image[5, 5].tolist()) for frame in found] == [RED, (0, 255, 0), BLUE]
-        assert is_video(tmp_path / "a.gif")
-        assert frame_count(tmp_path / "a.gif") == 3
+        assert inspect(tmp_path / "a.gif") == Media("video", (32, 32), 3, pytest.approx(10))
+
+    @pytest.mark.parametrize("suffix", ["webp", "png"])
+    def test_animated_webp_and_png_keep_their_own_times(self, tmp_path: Path, suffix: str) -> None:
+        images = [Image.new("RGB", (32, 32), colour) for colour in (RED, GREEN, BLUE)]
+        durations = {"duration": [100, 300, 50], **({"lossless": True} if suffix == "webp" else {})}
+        images[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=images[1:], **durations)
+        found = list(frames(tmp_path / f"a.{suffix}"))
+        assert [frame.time for frame in found] == pytest.approx([0.0, 0.1, 0.4])
+        assert [tuple(frame.image[5, 5].tolist()) for frame in found] == [RED, (0, 255, 0), BLUE]
+        assert inspect(tmp_path / f"a.{suffix}").kind == "video"
+        assert tuple(read_picture(tmp_path / f"a.{suffix}")[5, 5].tolist()) == RED
+
+    def test_the_still_picture_of_an_animated_png_is_no_frame(self, tmp_path: Path) -> None:
+        images = [Image.new("RGB", (32, 32), colour) for colour in (GREEN, BLUE)]
+        still = Image.new("RGB", (32, 32), RED)
+        still.save(tmp_path / "a.png", save_all=True, append_images=images, default_image=True, duration=100)
+        assert [tuple(frame.image[5, 5].tolist()) for frame in frames(tmp_path / "a.png")] == [GREEN, BLUE]
+        assert inspect(tmp_path / "a.png").frames == 2
+
+    def test_a_gif_frame_that_is_disposed_of_leaves_the_background(self, tmp_path: Path) -> None:
+        clear = Image.new("RGBA", (32, 32), (0, 0, 0, 0))
+        dots = [clear.copy() for _ in range(2)]
+        dots[0].paste(RED, (0, 0, 8, 8))
+        dots[1].paste(BLUE, (24, 24, 32, 32))
+        dots[0].save(tmp_path / "a.gif", save_all=True, append_images=dots[1:], duration=100, disposal=2)
+        _, second = frames(tmp_path / "a.gif")
+        assert second.image[2, 2].tolist() == list(WHITE)
+        assert second.image[28, 28].tolist() == list(BLUE)
+
+    def test_frames_of_no_duration_last_a_tenth_of_a_second_as_in_browsers(self, tmp_path: Path) -> None:
+        images = [Image.new("RGB", (32, 32), colour) for colour in (RED, GREEN)]
+        images[0].save(tmp_path / "a.gif", save_all=True, append_images=images[1:], duration=0)
+        assert [frame.time for frame in frames(tmp_path / "a.gif")] == pytest.approx([0, 0.1])
+
+    def test_a_video_is_opened_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path, opened = write_video(tmp_path / "a.mp4"), []
+        capture = cv2.VideoCapture
+        monkeypatch.setattr(cv2, "VideoCapture", lambda name: opened.append(name) or capture(name))
+        with open_media(path) as (media, stream):
+            assert media.frames == len(list(stream)) == 10
+        assert opened == [str(path)]
+
+    def test_an_error_of_the_reader_is_not_taken_for_damage(self, tmp_path: Path) -> None:
+        Image.fromarray(quarters()).save(tmp_path / "a.png")
+        with pytest.raises(ZeroDivisionError), open_media(tmp_path / "a.png"):
+            raise ZeroDivisionError
 
     def test_a_gif_of_one_picture_is_no_video(self, tmp_path: Path) -> None:
         Image.new("RGB", (32, 32), RED).save(tmp_path / "a.gif")
-        assert not is_video(tmp_path / "a.gif")
+        assert inspect(tmp_path / "a.gif").kind == "picture"
         assert len(list(frames(tmp_path / "a.gif"))) == 1
 
     def test_times_always_grow(self, tmp_path: Path) -> None:

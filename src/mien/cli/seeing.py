@@ -256,12 +256,12 @@ def _annotated(
 ) -> Iterator[tuple[Frame, list[Expression]]]:
     """Yield the frames of a file with their expressions, and write them, drawn, into the folder."""
     from mien.sinks.annotated import AnnotatedSink
-    from mien.sources.frames import frame_count, frames
+    from mien.sources.frames import open_media
 
     with ExitStack() as stack:
-        sink = stack.enter_context(AnnotatedSink(file, folder, top=top)) if folder is not None else None
-        pictures = tracked(frames(file), file.name, total=frame_count(file))
-        for frame, expressions in recognizer.stream(pictures):
+        media, frames = stack.enter_context(open_media(file))
+        sink = None if folder is None else stack.enter_context(AnnotatedSink(file, folder, media=media, top=top))
+        for frame, expressions in recognizer.stream(tracked(frames, file.name, total=media.frames)):
             if sink is not None:
                 sink.write(frame, expressions)
             yield frame, expressions

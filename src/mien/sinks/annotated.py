@@ -14,7 +14,7 @@ from mien.errors import OutputError
 from mien.files import make_folder, unused
 from mien.pixels import WRITABLE_PICTURES, write_picture
 from mien.sinks.videos import CODECS, VideoSink
-from mien.sources.frames import frame_rate, is_video
+from mien.sources.frames import Media, inspect
 from mien.structures import Box, Expression, Frame, ImageArray
 
 
@@ -60,6 +60,7 @@ class AnnotatedSink:
     Args:
         file: The picture or video the frames come from.
         folder: Made if missing; not the folder of the file.
+        media: Properties of the file, where they are known already.
         top: How many labels to name for each face.
         summary: Append a strip below each image that counts the expressions.
 
@@ -68,15 +69,24 @@ class AnnotatedSink:
         OutputError: The folder cannot be made, or the result would take the place of the file itself.
     """
 
-    def __init__(self, file: str | Path, folder: str | Path, *, top: int = 1, summary: bool = False) -> None:
+    def __init__(
+        self,
+        file: str | Path,
+        folder: str | Path,
+        *,
+        media: Media | None = None,
+        top: int = 1,
+        summary: bool = False,
+    ) -> None:
         file, folder = Path(file), Path(folder)
         self.top, self.summary = top, summary
-        moves = is_video(file)
+        media = media or inspect(file)
+        moves = media.kind == "video"
         self.path = folder / _writable_name(file, CODECS if moves else WRITABLE_PICTURES, ".mp4" if moves else ".png")
         if self.path.resolve() == file.resolve():
             raise OutputError(f"'{self.path}' would be overwritten by its annotated copy; choose another folder")
         make_folder(folder)
-        self._video = VideoSink(self.path, fps=frame_rate(file)) if moves else None
+        self._video = None if media.rate is None else VideoSink(self.path, fps=media.rate)
 
     def __enter__(self) -> AnnotatedSink:
         return self

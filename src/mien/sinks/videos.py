@@ -12,7 +12,7 @@ import cv2
 from mien.errors import ConfigError, InputError, OutputError
 from mien.files import atomic_path
 from mien.pixels import fit_exactly, to_bgr
-from mien.sources.frames import frame_count
+from mien.sources.frames import inspect
 from mien.sources.quiet import quiet
 from mien.structures import ImageArray
 
@@ -100,6 +100,6 @@ class VideoSink:
         """Make sure that all is in the file: OpenCV tells nobody that a disk is full."""
         there = None
         with suppress(InputError):
-            there = frame_count(written)
+            there = inspect(written).frames
         if kind is None and there != self._n_written:
             raise OutputError(f"cannot write all of '{self.path}'; make room there or choose another place")

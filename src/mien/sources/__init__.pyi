@@ -3,11 +3,12 @@ from .camera import Camera as Camera
 from .camera import CameraStatus as CameraStatus
 from .devices import CameraInfo as CameraInfo
 from .devices import list_cameras as list_cameras
-from .frames import frame_count as frame_count
-from .frames import frame_rate as frame_rate
+from .frames import Media as Media
 from .frames import frames as frames
-from .frames import is_video as is_video
+from .frames import inspect as inspect
+from .frames import open_media as open_media
 from .paths import PICTURE_SUFFIXES as PICTURE_SUFFIXES
 from .paths import VIDEO_SUFFIXES as VIDEO_SUFFIXES
 from .paths import list_files as list_files
+from .pictures import decode as decode
 from .pictures import read_picture as read_picture

@@ -1,38 +1,99 @@
-"""Where frames come from: pictures, animated GIFs, videos, folders, live sources. BGR ends here and in `camera`."""
+"""Frames of pictures, animations, videos, folders and live sources."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import BinaryIO, Literal
 
 import cv2
 
 from mien.errors import InputError
 from mien.files import printable
 from mien.sources.address import parse_source
-from mien.sources.paths import FORMATS, PICTURE_SUFFIXES, cannot_read, list_files, read_bytes, status_of
-from mien.sources.picture_header import picture_format
-from mien.sources.pictures import checked_header, gif_length, read_picture
-from mien.sources.videos import opened_video, rate_of, video_frames
+from mien.sources.paths import FORMATS, PICTURE_SUFFIXES, list_files, opened_file
+from mien.sources.pictures import (
+    HEADER_BYTES,
+    animation_frames,
+    damage_reported,
+    decoder_of,
+    frame_seconds,
+    n_frames,
+    open_picture,
+    read_size,
+    to_rgb,
+)
+from mien.sources.videos import opened_video, rate_of, size_of, video_frames
 from mien.structures import Frame
 
 TEXT = frozenset(b"\t\n\r" + bytes(range(32, 127)))
+TEXT_PICTURE = re.compile(rb"P[1-6]\s")  # PNM
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """The properties of a picture or video file, as far as its header gives them.
+
+    Args:
+        kind: "video" has moving pictures: animated GIF, WebP, PNG and AVIF files too.
+        size: Width and height in pixels of the upright frames.
+        frames: Number of frames, 1 for a picture; None where unknown.
+        rate: Frames per second: a video's average (25 where the file gives none), an animation's first; None for a
+            picture.
+    """
+
+    kind: Literal["picture", "video"]
+    size: tuple[int, int]
+    frames: int | None
+    rate: float | None
+
+
+def inspect(path: str | Path) -> Media:
+    """Return the kind, size, number of frames and frame rate of a file, without decoding its frames.
+
+    Raises:
+        InputError: The file cannot be read.
+        UnreadablePicture: Its header is damaged, or it is too large.
+    """
+    with open_media(path) as (media, _):
+        return media
+
+
+@contextmanager
+def open_media(path: str | Path) -> Iterator[tuple[Media, Iterator[Frame]]]:
+    """Open a picture or video file once, for its properties and its frames; close it at the end.
+
+    Raises:
+        InputError: The file cannot be read.
+        UnreadablePicture: See `read_picture`; a damaged end is found when the frames are read.
+
+    Example:
+        >>> with open_media("clip.mp4") as (media, frames):
+        ...     for frame in frames:
+        ...         print(frame.index, "of", media.frames)
+    """
+    path = Path(path)
+    with ExitStack() as stack:
+        file = stack.enter_context(opened_file(path))
+        yield _open_video(path, stack) if _is_video(file, path) else _open_picture(file, path)
 
 
 def frames(source: int | str | Path, *, glob: str | None = None) -> Iterator[Frame]:
-    """Yield the frames of a picture, an animated GIF, a video, a folder of these, or a live source, one at a time.
+    """Yield the frames of a picture, animation, video, folder or live source, one at a time.
 
-    The time of a video's frame is its own timestamp, so it is right with variable frame rates too; videos
-    filmed upright are turned as their file says. In a folder every file is a source of its own: `source`
-    is its path, and `time` and `index` start at 0 again. A file that cannot be read ends the stream; to
-    skip it, go over `list_files` and call `frames` for each.
+    A video's frames have their own timestamps, at variable frame rates too, and are turned upright as the file says.
+    In a folder every file is a source of its own: `source` is its path, and `time` and `index` start at 0 again. A
+    file that cannot be read ends the stream; to skip it, loop over `list_files` and call `frames` for each.
 
-    A camera or stream never ends, and gives the newest frame each time; see `camera.Camera`.
+    A camera or stream never ends, and gives the newest frame each time; see `Camera`.
 
     Args:
         source: Path of a file or folder; a camera's index or "/dev/video…"; a URL. See `parse_source`.
-        glob: Which files of a folder, at any depth ("*.jpg"); see `list_files`.
+        glob: Pattern for a folder's files, at any depth ("*.jpg"); see `list_files`.
 
     Raises:
         InputError: There is no such path, the folder holds nothing to read, or a video has no frames.
@@ -45,46 +106,6 @@ def frames(source: int | str | Path, *, glob: str | None = None) -> Iterator[Fra
     return chain.from_iterable(map(_frames_of_file, list_files(parsed, glob=glob)))
 
 
-def is_video(path: str | Path) -> bool:
-    """Tell whether a file holds moving pictures: a GIF with several, or a file that is no picture.
-
-    Raises:
-        InputError: The file cannot be read.
-        UnreadablePicture: It is a damaged GIF.
-    """
-    path = Path(path)
-    kind = _kind(path)
-    return kind == "video" or (kind == "GIF" and gif_length(path) > 1)
-
-
-def frame_count(path: str | Path) -> int | None:
-    """Return how many frames a file announces (a progress bar's total), 1 for a picture, None if it is unknown.
-
-    Raises:
-        InputError: The file cannot be read.
-        UnreadablePicture: It is a damaged GIF.
-    """
-    path = Path(path)
-    kind = _kind(path)
-    if kind == "GIF":
-        return gif_length(path)
-    if kind != "video":
-        return 1
-    with opened_video(path) as video:
-        count = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
-    return count if count > 0 else None
-
-
-def frame_rate(path: str | Path) -> float:
-    """Return the frames per second of a video or GIF on average; 25 where the file does not tell.
-
-    Raises:
-        InputError: The file cannot be read as a video.
-    """
-    with opened_video(Path(path)) as video:
-        return rate_of(video)
-
-
 def _live_frames(source: int | str) -> Iterator[Frame]:
     from mien.sources.camera import Camera  # which reads files by this module
 
@@ -93,26 +114,38 @@ def _live_frames(source: int | str) -> Iterator[Frame]:
 
 
 def _frames_of_file(path: Path) -> Iterator[Frame]:
-    kind = _kind(path)
-    if kind == "GIF":
-        checked_header(path, read_bytes(path))
-    if kind in ("GIF", "video"):
-        return video_frames(path)
-    return iter([Frame(read_picture(path), time=0.0, index=0, source=str(path))])
+    with open_media(path) as (_, stream):
+        yield from stream
 
 
-def _kind(path: Path) -> str:
-    """Return "GIF", "picture" or "video", by the first bytes; where they tell nothing, by the suffix."""
-    status_of(path)
-    try:
-        with path.open("rb") as file:
-            start = file.read(64)
-    except OSError as error:
-        raise cannot_read(path, error) from error
-    if found := picture_format(start):
-        return "GIF" if found == "GIF" else "picture"
-    if not start or path.suffix.lower() in PICTURE_SUFFIXES:
-        return "picture"  # an empty or false one; reading it says so
-    if all(byte in TEXT for byte in start):  # FFmpeg would draw a text, and open what a playlist names
+def _open_picture(file: BinaryIO, path: Path) -> tuple[Media, Iterator[Frame]]:
+    name = printable(path)
+    picture = open_picture(file, name)
+    with damage_reported(name):
+        size, count = read_size(picture), n_frames(picture)
+    if count > 1:
+        return Media("video", size, count, 1 / frame_seconds(picture)), animation_frames(picture, path)
+    still = (Frame(to_rgb(picture, name), time=0.0, index=0, source=str(path)) for _ in range(1))
+    return Media("picture", size, 1, None), still
+
+
+def _open_video(path: Path, stack: ExitStack) -> tuple[Media, Iterator[Frame]]:
+    video = stack.enter_context(opened_video(path))
+    count = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+    media = Media("video", size_of(video), count if count > 0 else None, rate_of(video))
+    return media, video_frames(video, path)
+
+
+def _is_video(file: BinaryIO, path: Path) -> bool:
+    """Decide by the first bytes whether FFmpeg reads a file; where they are unknown, by the suffix.
+
+    Raises:
+        InputError: It is a text, which FFmpeg would draw, or whose playlist it would open.
+    """
+    start = file.read(HEADER_BYTES)
+    file.seek(0)
+    if path.suffix.lower() in PICTURE_SUFFIXES or not start:
+        return False
+    if all(byte in TEXT for byte in start) and not TEXT_PICTURE.match(start):
         raise InputError(f"'{printable(path)}' is a text; expected a video or a picture ({FORMATS})")
-    return "video"
+    return decoder_of(start) is None

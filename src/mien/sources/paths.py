@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from mien.errors import InputError, UnreadablePicture
 from mien.files import printable
 
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".pnm"})
-VIDEO_SUFFIXES = frozenset({".gif", ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv"})
-FORMATS = "JPEG, PNG, WebP, TIFF, BMP, GIF or PNM"
-MAX_PIXELS = 100_000_000  # 300 MB as RGB; twice what cameras of 2026 take
-MAX_BYTES = 1 << 30  # of a picture file; 100 million pixels of 16-bit RGB take 600 MB
+PICTURE_SUFFIXES = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".avif", ".heic", ".heif", ".bmp", ".dib", ".tif",
+    ".tiff", ".pbm", ".pgm", ".ppm", ".pnm",
+})  # fmt: skip
+VIDEO_SUFFIXES = frozenset({
+    ".gif", ".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv",
+    ".flv", ".ogv",
+})  # fmt: skip
+FORMATS = "JPEG, PNG, WebP, AVIF, HEIC, TIFF, BMP, GIF or PNM"
+MAX_PIXELS = 250_000_000  # 750 MB as RGB; the largest cameras of phones take 200 million
 
 
 def list_files(source: str | Path, *, glob: str | None = None) -> list[Path]:
@@ -55,26 +63,27 @@ def status_of(path: Path) -> os.stat_result:
     return status
 
 
-def read_bytes(path: Path) -> bytes:
-    status = status_of(path)
-    if stat.S_ISDIR(status.st_mode):
-        raise InputError(f"'{printable(path)}' is a folder; expected a picture file")
-    if status.st_size > MAX_BYTES:
-        raise UnreadablePicture(
-            f"'{printable(path)}' has {status.st_size / 1e9:.1f} GB; a picture may have {MAX_BYTES / 1e9:.1f} GB: "
-            "is it a video with a picture's suffix?"
-        )
+@contextmanager
+def opened_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to read its bytes; close it at the end.
+
+    Raises:
+        InputError: There is no such file, it is a folder, or it cannot be read.
+    """
+    if stat.S_ISDIR(status_of(path).st_mode):
+        raise InputError(f"'{printable(path)}' is a folder; expected a picture or video file")
     try:
-        return path.read_bytes()
+        file = path.open("rb")
     except OSError as error:
         raise cannot_read(path, error) from error
+    with file:
+        yield file
 
 
-def check_size(path: Path, width: int, height: int) -> None:
+def check_size(name: str, width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise UnreadablePicture(
-            f"'{printable(path)}' has {width}x{height} pixels; at most {MAX_PIXELS // 10**6} million are read: "
-            "make it smaller"
+            f"'{name}' has {width}x{height} pixels; at most {MAX_PIXELS // 10**6} million are read: make it smaller"
         )
 
 

@@ -1,90 +1,223 @@
-"""Pictures from files, as RGB arrays."""
+"""Pictures, still and animated, as RGB arrays: Pillow decodes them."""
 
 from __future__ import annotations
 
+import io
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, cast
 
-import cv2
 import numpy as np
+from PIL import AvifImagePlugin, Image, ImageFile, TiffImagePlugin, WebPImagePlugin
 
-from mien.errors import UnreadablePicture
+from mien.errors import MienError, UnreadablePicture
 from mien.files import printable
-from mien.sources.paths import FORMATS, check_size, read_bytes
-from mien.sources.picture_header import PictureHeader, count_gif_frames, read_header
-from mien.sources.quiet import quiet
-from mien.sources.videos import video_frames
-from mien.structures import ImageArray
+from mien.sources.paths import FORMATS, MAX_PIXELS, check_size, opened_file
+from mien.structures import Frame, ImageArray
+
+# Pillow's names of the formats that are read; the plugins imported above register the last three.
+DECODERS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "AVIF")
+PLUGINS = (AvifImagePlugin, TiffImagePlugin, WebPImagePlugin)
+ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF"})  # the rest hold pages or previews, of which the first is read
+HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})  # ISO 23008-12
+HEADER_BYTES = 64  # enough for every decoder to recognise its files
+FULL_SIZE_PIXELS = 100_000_000  # larger pictures are halved: 300 MB as RGB is twice what most cameras of 2026 take
+ORIENTATION = 0x0112  # EXIF tag
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # by the value of the EXIF tag
+SHORTEST_MS, DEFAULT_MS = 10, 100  # browsers and FFmpeg show a frame of at most 10 ms for 100 ms
 
 
 def read_picture(path: str | Path) -> ImageArray:
-    """Read one picture as RGB uint8 (H, W, 3), whatever it is stored as.
+    """Read one picture as RGB uint8 (H, W, 3).
 
-    Turned upright as EXIF says; grey, palette, CMYK and 16-bit pictures are converted; transparent pixels
-    lie on white (there the EXIF rotation is not applied). Of an animation the first picture is read.
+    The picture is turned upright by its EXIF orientation; grey, palette, CMYK and 16-bit pictures are converted;
+    transparent pixels are blended with white. An animation gives its first frame.
+
+    A picture of more than 100 million pixels is read at half its width and height, with a warning: boxes found in it
+    are in pixels of the halved picture.
 
     Args:
-        path: A JPEG, PNG, WebP, TIFF, BMP, GIF or PNM file of at most 100 million pixels.
+        path: A JPEG, PNG, WebP, AVIF, TIFF, BMP, GIF or PNM file of at most 250 million pixels; HEIC with the extra
+            `heic`. The content decides, not the suffix.
 
     Raises:
         InputError: There is no such file, or no permission.
-        UnreadablePicture: It is empty, not a picture, truncated, damaged, or too large to decode.
+        UnreadablePicture: The file is empty, not a picture, truncated, damaged, or too large; or it is HEIC and the
+            extra is missing.
     """
     path = Path(path)
-    data = read_bytes(path)
-    header = checked_header(path, data)
-    if header.format == "GIF":
-        return next(video_frames(path)).image
-    with quiet():
-        image = _decode(data, alpha=header.alpha)
-    if image is None:
+    with opened_file(path) as file:
+        return to_rgb(open_picture(file, printable(path)), printable(path))
+
+
+def decode(data: bytes, *, name: str = "picture", keep_grey: bool = False) -> ImageArray:
+    """Decode the bytes of a picture file as `read_picture` does.
+
+    Args:
+        data: The whole file.
+        name: The picture's name in error messages.
+        keep_grey: Return grey pictures as (H, W).
+
+    Returns:
+        RGB uint8 (H, W, 3), or grey uint8 (H, W).
+
+    Raises:
+        UnreadablePicture: See `read_picture`.
+    """
+    return to_rgb(open_picture(io.BytesIO(data), name), name, keep_grey=keep_grey)
+
+
+def open_picture(file: IO[bytes], name: str) -> ImageFile.ImageFile:
+    """Read a picture's header; its pixels are decoded later, by `to_rgb`.
+
+    Raises:
+        UnreadablePicture: See `read_picture`.
+    """
+    start = file.read(HEADER_BYTES)
+    file.seek(0)
+    decoder = decoder_of(start)
+    if not start:
+        raise UnreadablePicture(f"'{name}' is empty (0 bytes); expected a picture")
+    if decoder is None:
+        raise UnreadablePicture(f"'{name}' is not a picture mien reads; expected {FORMATS}: convert it")
+    with damage_reported(name):
+        factory = _heif_factory(name) if decoder == "HEIF" else Image.OPEN[decoder][0]
+        picture = cast(ImageFile.ImageFile, factory(file, ""))
+    check_size(name, *picture.size)
+    return picture
+
+
+def decoder_of(start: bytes) -> str | None:
+    """Return the name of the decoder for a file by its first 64 bytes; None where it is no known picture.
+
+    `PIL.Image.open` isn't used: its limit against decompression bombs is global, and below the size of today's phones.
+    """
+    if start[4:8] == b"ftyp" and start[8:12] in HEIF_BRANDS and not re.search(rb"avi[fs]", start):
+        return "HEIF"
+    Image.preinit()
+    return next((name for name in DECODERS if (accept := Image.OPEN[name][1]) and accept(start) is True), None)
+
+
+def _heif_factory(name: str) -> Callable[[IO[bytes], str], Image.Image]:
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError:
         raise UnreadablePicture(
-            f"cannot decode '{printable(path)}': the {header.format} is damaged or of a rare kind; "
-            "save it again as 8-bit JPEG or PNG"
+            f"'{name}' is HEIC, which needs the 'heic' extra: pip install 'mien[heic]'; or save it as JPEG"
+        ) from None
+    return cast(Callable[[IO[bytes], str], Image.Image], HeifImageFile)
+
+
+def n_frames(picture: ImageFile.ImageFile) -> int:
+    """Return the number of frames of an animation, 1 of any other picture."""
+    if picture.format not in ANIMATED:
+        return 1
+    return int(getattr(picture, "n_frames", 1)) - _first(picture)
+
+
+def animation_frames(picture: ImageFile.ImageFile, path: Path) -> Iterator[Frame]:
+    """Yield the frames of an animation as a viewer shows them, their times the sums of the durations before."""
+    time = 0.0
+    for index in range(n_frames(picture)):
+        picture.seek(index + _first(picture))
+        image = to_rgb(picture, printable(path))
+        yield Frame(image, time, index, str(path))
+        time += frame_seconds(picture)
+
+
+def frame_seconds(picture: ImageFile.ImageFile) -> float:
+    """Return how long an animation shows its current frame."""
+    duration = float(picture.info.get("duration", 0))
+    return (duration if duration > SHORTEST_MS else DEFAULT_MS) / 1000
+
+
+def _first(picture: ImageFile.ImageFile) -> int:
+    """Return the index of the first frame: 1 where a PNG holds a picture for viewers that can't show animations."""
+    return int(bool(getattr(picture, "default_image", False)))
+
+
+def read_size(picture: ImageFile.ImageFile) -> tuple[int, int]:
+    """Return the width and height that `to_rgb` gives, without decoding."""
+    width, height = picture.size
+    if width * height > FULL_SIZE_PIXELS:
+        width, height = (width + 1) // 2, (height + 1) // 2
+    if picture.format == "TIFF" or (picture.format == "PNG" and "exif" not in picture.info):
+        return width, height  # Pillow turns TIFF by itself; for a PNG without EXIF getexif would decode the pixels
+    return (height, width) if _orientation(picture) >= 5 else (width, height)
+
+
+def to_rgb(picture: ImageFile.ImageFile, name: str, *, keep_grey: bool = False) -> ImageArray:
+    """Decode a picture, or the current frame of an animation, to RGB uint8 (H, W, 3); grey as (H, W) if wanted."""
+    width, height = picture.size
+    halved = width * height > FULL_SIZE_PIXELS
+    with damage_reported(name):
+        if halved:
+            picture.draft(None, (width // 2, height // 2))  # JPEG is scaled while it is decoded
+        picture.load()
+        plain = _grey_or_rgb(picture, name)
+        if plain.width * plain.height > FULL_SIZE_PIXELS:
+            plain = plain.reduce(2)
+        turn = UPRIGHT.get(_orientation(picture))
+        plain = plain if turn is None else plain.transpose(turn)
+        image = np.array(plain if keep_grey else plain.convert("RGB"), np.uint8)
+    if halved:
+        warnings.warn(
+            f"'{name}' has {width}x{height} pixels and is read at half its width and height; boxes are in pixels of "
+            "the halved picture",
+            stacklevel=3,
         )
     return image
 
 
-def checked_header(path: Path, data: bytes) -> PictureHeader:
-    """Return the header of a picture that is whole, of a known format and not too large."""
-    if not data:
-        raise UnreadablePicture(f"'{printable(path)}' is empty (0 bytes); expected a picture")
+def _grey_or_rgb(picture: ImageFile.ImageFile, name: str) -> Image.Image:
+    """Return a decoded picture in Pillow's mode L or RGB."""
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM")):
+        return Image.fromarray(((np.asarray(picture).astype(np.uint32) + 128) // 257).astype(np.uint8))
+    if picture.mode in ("F", "I", "LAB"):
+        raise UnreadablePicture(
+            f"cannot convert '{name}' to RGB: this kind of {picture.format} (mode {picture.mode}) is rare; "
+            "save it again as 8-bit JPEG or PNG"
+        )
+    if picture.has_transparency_data:
+        white = Image.new("RGBA", picture.size, "white")
+        white.alpha_composite(picture.convert("RGBA"))
+        return white.convert("RGB")
+    return picture.convert("L" if picture.mode in ("1", "L") else "RGB")
+
+
+def _orientation(picture: ImageFile.ImageFile) -> int:
     try:
-        header = read_header(data)
-        if header is not None and header.format == "GIF":
-            count_gif_frames(data)  # FFmpeg gives grey pixels for what is missing
-    except ValueError as error:
-        raise UnreadablePicture(f"cannot decode '{printable(path)}': {error}; get the file again") from error
-    if header is None:
-        raise UnreadablePicture(f"'{printable(path)}' is not a picture mien reads; expected {FORMATS}: convert it")
-    if not header.complete:
-        raise UnreadablePicture(f"'{printable(path)}' is a truncated {header.format}: its end is missing; get it again")
-    check_size(path, header.width, header.height)
-    return header
+        return int(picture.getexif().get(ORIENTATION, 1))
+    except Exception:  # damaged EXIF, which any program may have written, is no reason to refuse a picture
+        return 1
 
 
-def _decode(data: bytes, *, alpha: bool) -> ImageArray | None:
-    """Decode to RGB uint8 (H, W, 3); None when OpenCV cannot."""
-    coded = np.frombuffer(data, np.uint8)
+@contextmanager
+def damage_reported(name: str) -> Iterator[None]:
+    """Turn any exception of Pillow's decoders into an UnreadablePicture; their warnings are left out."""
     try:
-        if alpha:
-            stored = cv2.imdecode(coded, cv2.IMREAD_UNCHANGED)
-            if stored is not None and stored.ndim == 3 and stored.shape[2] == 4 and stored.dtype != np.float32:
-                return _on_white(stored)
-        bgr = cv2.imdecode(coded, cv2.IMREAD_COLOR)
-    except cv2.error:
-        return None
-    return None if bgr is None else np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def _on_white(bgra: cv2.typing.MatLike) -> ImageArray:
-    """Lay BGRA of 8 or 16 bits on white; return RGB uint8."""
-    scale = 255.0 if bgra.dtype == np.uint8 else 65535.0
-    rgba = np.asarray(cv2.cvtColor(bgra, cv2.COLOR_BGRA2RGBA)).astype(np.float32) / scale
-    alpha = rgba[:, :, 3:]
-    return np.asarray(np.rint((rgba[:, :, :3] * alpha + (1 - alpha)) * 255), np.uint8)
-
-
-def gif_length(path: Path) -> int:
-    data = read_bytes(path)
-    checked_header(path, data)
-    return count_gif_frames(data)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            yield
+    except MienError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise UnreadablePicture(
+            f"'{name}' has too many pixels; at most {MAX_PIXELS // 10**6} million are read: make it smaller"
+        ) from error
+    except Exception as error:  # a damaged file may lead a decoder into any exception
+        raise UnreadablePicture(
+            f"cannot decode '{name}': {' '.join(str(error).split()) or type(error).__name__}; the file is truncated "
+            "or damaged: get it again, or save it again as 8-bit JPEG or PNG"
+        ) from error

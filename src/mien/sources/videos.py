@@ -1,9 +1,8 @@
-"""Frames of videos and animated GIFs, with their times."""
+"""Frames of videos, with their times. BGR ends here."""
 
 from __future__ import annotations
 
 import os
-import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,31 +13,35 @@ import numpy as np
 
 from mien.errors import InputError
 from mien.files import printable
-from mien.sources.paths import FORMATS, check_size, status_of
+from mien.sources.paths import FORMATS, check_size
 from mien.sources.quiet import quiet
 from mien.structures import Frame
 
 FALLBACK_FPS = 25.0  # for containers that give neither times nor a rate
 
 
-def video_frames(path: Path) -> Iterator[Frame]:
-    with opened_video(path) as video:
-        rate = rate_of(video)
-        index, time = 0, 0.0
-        while True:
-            with quiet():
-                there, bgr = video.read()
-            if not there:
-                break
-            time = _next_time(video, index, time, rate)
-            yield Frame(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8), time, index, str(path))
-            index += 1
+def video_frames(video: cv2.VideoCapture, path: Path) -> Iterator[Frame]:
+    """Yield the frames of an opened video.
+
+    Raises:
+        InputError: It has none.
+    """
+    rate = rate_of(video)
+    index, time = 0, 0.0
+    while True:
+        with quiet():
+            there, bgr = video.read()
+        if not there:
+            break
+        time = _next_time(video, index, time, rate)
+        yield Frame(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8), time, index, str(path))
+        index += 1
     if index == 0:
         raise InputError(f"'{printable(path)}' has no frame that can be decoded; expected a video or a picture")
 
 
 def _next_time(video: cv2.VideoCapture, index: int, last: float, rate: float) -> float:
-    """Return the time of the frame just read, in seconds; later than the last one, whatever the file says."""
+    """Return the time in seconds of the frame just read; times increase even where the file's own don't."""
     time = float(video.get(cv2.CAP_PROP_POS_MSEC)) / 1000
     if index == 0:
         return max(time, 0.0)
@@ -46,15 +49,24 @@ def _next_time(video: cv2.VideoCapture, index: int, last: float, rate: float) ->
 
 
 def rate_of(video: cv2.VideoCapture) -> float:
+    """Return the average frames per second, 25 where the file gives none."""
     rate = float(video.get(cv2.CAP_PROP_FPS))
     return rate if 0 < rate <= 1000 else FALLBACK_FPS
 
 
+def size_of(video: cv2.VideoCapture) -> tuple[int, int]:
+    """Return width and height of the upright frames."""
+    return int(video.get(cv2.CAP_PROP_FRAME_WIDTH)), int(video.get(cv2.CAP_PROP_FRAME_HEIGHT))
+
+
 @contextmanager
 def opened_video(path: Path) -> Iterator[cv2.VideoCapture]:
-    """Open a video with its rotation applied; close it at the end."""
-    if stat.S_ISDIR(status_of(path).st_mode):
-        raise InputError(f"'{printable(path)}' is a folder; expected a video file")
+    """Open a video whose frames come upright; close it at the end.
+
+    Raises:
+        InputError: FFmpeg cannot open it.
+        UnreadablePicture: Its frames are too large.
+    """
     with _plain_name(path) as name:
         with quiet():
             video = cv2.VideoCapture(name)
@@ -65,8 +77,7 @@ def opened_video(path: Path) -> Iterator[cv2.VideoCapture]:
                     f"({FORMATS}): is it whole?"
                 )
             video.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
-            width, height = video.get(cv2.CAP_PROP_FRAME_WIDTH), video.get(cv2.CAP_PROP_FRAME_HEIGHT)
-            check_size(path, int(width), int(height))
+            check_size(printable(path), *size_of(video))
             yield video
         finally:
             video.release()
@@ -74,7 +85,7 @@ def opened_video(path: Path) -> Iterator[cv2.VideoCapture]:
 
 @contextmanager
 def _plain_name(path: Path) -> Iterator[str]:
-    """Yield a name of the file that OpenCV takes: absolute, so that "a:b.mp4" is no protocol, and UTF-8."""
+    """Yield a file name that OpenCV accepts: absolute, so that "a:b.mp4" isn't taken for a protocol, and UTF-8."""
     name = os.path.abspath(path)
     try:
         name.encode()
