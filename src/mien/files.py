@@ -78,6 +78,22 @@ def make_folder(path: str | Path) -> Path:
     return folder
 
 
+def make_empty_folder(path: str | Path) -> Path:
+    """Make a folder and its missing parents, or accept an empty one; return its path.
+
+    Raises:
+        OutputError: It holds something already, or cannot be made or read.
+    """
+    folder = make_folder(path)
+    try:
+        found = next(folder.iterdir(), None)
+    except OSError as error:
+        raise OutputError(f"cannot read folder '{folder}': {error.strerror}; choose another place") from error
+    if found is not None:
+        raise OutputError(f"'{folder}' holds '{found.name}' already; choose a new or an empty folder")
+    return folder
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text, whole or not at all, as UTF-8 with plain line ends."""
     with atomic_path(path) as temporary:

@@ -193,7 +193,7 @@ BAD: list[tuple[Sequence[str], str]] = [
     (("models", "add", "MODEL", "--labels", "a,b,"), "no empty name"),
     (("models", "add", "MODEL", "--labels", "a,b", "--models", "x", "--name", "../evil"), "cannot be called '../evil'"),
     (("models", "add", "MODEL", "--labels", "a,b", "--graph-input", "uint8-nhwc"), "2 labels"),
-    (("data", "info", "ASTRONAUT"), "no dataset that mien can read"),
+    (("data", "info", "ASTRONAUT"), "not a dataset that mien can read"),
     (("data", "prepare", "DRAWN", "out.txt"), "ends in .npz"),
 ]
 

@@ -107,7 +107,7 @@ def test_pictures_that_lie_elsewhere_are_left_out_with_a_warning(tmp_path: Path)
     put(root / "overview.png", picture("ray"))
     put(root / "aia/aia_joy/ray_joy_1.png", picture("ray"))
     with pytest.warns(
-        UserWarning, match=r"2 of 16 pictures .* no character's folder: aia/aia_joy/ray_joy_1\.png; they are"
+        UserWarning, match=r"2 of 16 pictures .* no character's folder: aia/aia_joy/ray_joy_1\.png; they are skipped"
     ):
         dataset = ferg.read(root)
     assert len(dataset) == 14
@@ -116,7 +116,7 @@ def test_pictures_that_lie_elsewhere_are_left_out_with_a_warning(tmp_path: Path)
 def test_broken_pictures_are_left_out_with_a_warning(tmp_path: Path) -> None:
     root = write(tmp_path, ["aia"])
     (root / "aia/aia_joy/aia_joy_1.png").write_bytes(b"no picture")
-    with pytest.warns(UserWarning, match=r"1 of 14 files .* are no pictures: aia/aia_joy/aia_joy_1\.png"):
+    with pytest.warns(UserWarning, match=r"1 of 14 files .* cannot be decoded: aia/aia_joy/aia_joy_1\.png"):
         dataset = ferg.read(root)
     assert dataset.counts().sum(axis=0)[FER2013.index("happy")] == 1
 
@@ -133,7 +133,7 @@ def test_transparency_is_dropped_and_sizes_are_made_equal(tmp_path: Path) -> Non
 def test_more_than_memory_should_hold_is_made_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write(tmp_path, ["aia"])
     assert ferg.read(root).images.shape == (14, 8, 8, 3)
-    monkeypatch.setattr(ferg, "MOST_BYTES", 14 * 8 * 8 * 3 - 1)
+    monkeypatch.setattr(ferg, "MAX_BYTES", 14 * 8 * 8 * 3 - 1)
     assert ferg.read(root).images.shape == (14, 100, 100, 3)
 
 
@@ -173,7 +173,7 @@ def test_valid_can_be_a_character_too(tmp_path: Path) -> None:
         (["bob"], [], "unknown character 'bob'; choose from aia, ray"),
         (["aia"], ["bob"], "unknown character 'bob'; choose from aia, ray"),
         (["aia"], ["aia"], "occurs twice in aia, aia"),
-        (["aia"], ["ray"], "nobody is left to train on"),
+        (["aia"], ["ray"], "no character is left for training"),
     ],
 )
 def test_impossible_splits_are_errors(tmp_path: Path, hold_out: list[str], valid: list[str], message: str) -> None:
@@ -223,5 +223,5 @@ def test_commands_know_the_layout_and_can_hold_characters_out(
     assert "unknown character 'bob'" in capsys.readouterr().err
     prepare(draw_faces(20, seed=0), "faces.npz")
     assert run("data", "prepare", "faces.npz", "other.npz", "--hold-out", "bob") == 2
-    assert "'faces.npz' shows no characters; --hold-out and --valid are for" in capsys.readouterr().err
+    assert "'faces.npz' has no characters; --hold-out and --valid are for" in capsys.readouterr().err
     assert not (tmp_path / "other.npz").exists()

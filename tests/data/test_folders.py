@@ -119,14 +119,34 @@ def test_only_the_missing_split_is_held_out(tmp_path: Path) -> None:
     assert 8 <= counts[1] <= 32
 
 
-def test_a_picture_keeps_its_split_when_others_are_added(tmp_path: Path) -> None:
-    numbered = {f"{('happy', 'sad')[i % 2]}/{i:02}.png": np.full((4, 4), i, np.uint8) for i in range(60)}
-    few = dict(list(numbered.items())[::2])
-    few["sad/01.png"] = numbered["sad/01.png"]
+def test_a_picture_of_a_large_class_keeps_its_split_when_others_are_added(tmp_path: Path) -> None:
+    numbered = {f"{('happy', 'sad')[i % 2]}/{i:02}.png": np.full((4, 4), i % 256, np.uint8) for i in range(250)}
+    few = dict(list(numbered.items())[:210])
     before = split_of_each(write_folder(tmp_path / "few", few))
     after = split_of_each(write_folder(tmp_path / "many", numbered))
     assert len(set(after.values())) == 3
     assert before == {name: after[name] for name in before}
+
+
+def test_every_class_of_a_small_folder_has_its_share_of_each_split(tmp_path: Path) -> None:
+    pictures = {f"{c}/{i}.png": GREY for c, n in (("happy", 20), ("sad", 15), ("fear", 4)) for i in range(n)}
+    dataset = read(write_folder(tmp_path / "faces", pictures))
+    assert dataset.labels.labels == ("fear", "happy", "sad")
+    assert dataset.counts().tolist() == [[2, 16, 11], [1, 2, 2], [1, 2, 2]]
+    assert dataset.held_out == ("valid", "test")
+    assert read(write_zip(tmp_path / "faces.zip", pictures)).fingerprint == dataset.fingerprint
+
+
+def test_a_broken_picture_takes_no_place_in_a_split(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, {f"{c}/{i}.png": GREY for c in ("happy", "sad") for i in range(4)})
+    for path in sorted(root.glob("happy/*.png"))[:1]:
+        path.write_bytes(b"no picture")
+    with pytest.warns(UserWarning, match="1 of 8 files"):
+        assert read(root).counts().tolist() == [[1, 2], [1, 1], [1, 1]]
+
+
+def test_pnm_pictures_are_read(tmp_path: Path) -> None:
+    assert len(read(write_folder(tmp_path, {"a/1.pnm": RGB, "b/2.ppm": RGB}))) == 2
 
 
 def test_mixed_sizes_become_112_pixels_or_the_wanted_size(tmp_path: Path) -> None:
@@ -160,7 +180,7 @@ def test_a_warning_counts_and_names_what_is_no_picture(tmp_path: Path) -> None:
 def test_a_folder_of_broken_pictures_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a/1.png").write_bytes(b"no picture")
-    with pytest.raises(DatasetError, match=r"1 of 1 files .* are no pictures: a/1\.png"):
+    with pytest.raises(DatasetError, match=r"1 of 1 files .* cannot be decoded: a/1\.png"):
         read(tmp_path)
 
 
@@ -172,7 +192,7 @@ def test_a_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stray", ["cover.png", "a/b/c/1.png", "extra/happy/1.png", "train/1.png"])
 def test_a_picture_outside_of_the_layout_is_named(tmp_path: Path, stray: str) -> None:
     root = write_folder(tmp_path, {"train/a/1.png": GREY, "test/b/1.png": GREY, stray: GREY})
-    with pytest.raises(DatasetError, match=rf"'{stray}' .* lies in no class folder"):
+    with pytest.raises(DatasetError, match=rf"'{stray}' .* is not in a class folder"):
         read(root)
 
 
@@ -183,8 +203,8 @@ def test_a_single_class_is_an_error(tmp_path: Path) -> None:
 
 def test_more_than_memory_should_hold_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write_folder(tmp_path, {"a/1.png": GREY, "b/2.png": GREY})
-    monkeypatch.setattr("mien.data.folders.MOST_BYTES", 127)
-    with pytest.raises(DatasetError, match=r"8×8 pixels.*have them resized"):
+    monkeypatch.setattr("mien.data.folders.MAX_BYTES", 127)
+    with pytest.raises(DatasetError, match=r"8×8 pixels.*reduce them"):
         read(root)
     assert read(root, size=7).images.shape == (2, 7, 7, 1)
     with pytest.raises(DatasetError, match=r"9×9 pixels"):

@@ -1,11 +1,11 @@
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
 from mien.data.dataset import Dataset
-from mien.data.info import info, sample_sheet
+from mien.data.info import describe_held_out, info, sample_sheet
 from mien.drawing.sheets import CELL
 from mien.labels import LabelSet
 
@@ -38,6 +38,14 @@ def test_info_counts_what_there_is(dataset: Dataset) -> None:
 
 def test_info_fits_into_json(dataset: Dataset) -> None:
     assert json.loads(json.dumps(asdict(info(dataset))))["counts"]["train"]["calm"] == 2
+
+
+def test_held_out_splits_are_described_with_their_counts_per_class(dataset: Dataset) -> None:
+    assert describe_held_out(dataset) == ""
+    assert describe_held_out(replace(dataset, held_out=("valid", "test"))) == (
+        "'drawn' has no valid and no test split; held out of train: "
+        "valid 0 (calm 0, wild 0, unseen 0); test 3 (calm 1, wild 2, unseen 0)"
+    )
 
 
 def test_the_sheet_has_a_row_per_class_and_a_cell_per_picture(dataset: Dataset) -> None:

@@ -45,12 +45,12 @@ def test_a_prepared_dataset_is_resized_on_demand(tmp_path: Path, dataset: Datase
 
 def test_votes_cannot_be_given_later(tmp_path: Path, dataset: Dataset) -> None:
     prepare(dataset, tmp_path / "drawn.npz")
-    with pytest.raises(DatasetError, match="give them when you prepare it"):
+    with pytest.raises(DatasetError, match="pass them when preparing it"):
         read_dataset(tmp_path / "drawn.npz", votes=tmp_path / "votes.csv")
 
 
 def test_another_suffix_is_refused(tmp_path: Path, dataset: Dataset) -> None:
-    with pytest.raises(OutputError, match=r"expected one that ends in \.npz"):
+    with pytest.raises(OutputError, match=r"expected a name that ends in \.npz"):
         prepare(dataset, tmp_path / "drawn.bin")
 
 
@@ -75,7 +75,7 @@ def test_damaged_files_are_errors(tmp_path: Path, dataset: Dataset) -> None:
     whole = path.read_bytes()
     for damaged in (b"", b"no archive", whole[: len(whole) // 2], whole[:300] + b"?" * 50 + whole[350:]):
         path.write_bytes(damaged)
-        with pytest.raises(DatasetError, match=r"is no prepared dataset .*prepare it again"):
+        with pytest.raises(DatasetError, match=r"is not a prepared dataset .*prepare it again"):
             read_dataset(path)
 
 
@@ -96,5 +96,5 @@ def test_npz_files_of_other_origin_are_errors(tmp_path: Path, dataset: Dataset) 
     for other in others:
         with path.open("wb") as file:
             np.savez(file, **other)  # type: ignore[arg-type]
-        with pytest.raises(DatasetError, match="is no prepared dataset"):
+        with pytest.raises(DatasetError, match="is not a prepared dataset"):
             read_dataset(path)

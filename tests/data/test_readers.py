@@ -66,7 +66,7 @@ def test_a_missing_path_is_told_what_can_be_read(tmp_path: Path) -> None:
 
 def test_an_unknown_form_is_told_what_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "data.parquet").write_bytes(b"PAR1")
-    with pytest.raises(DatasetError, match=r"data\.parquet' is no dataset that mien can read; expected"):
+    with pytest.raises(DatasetError, match=r"data\.parquet' is not a dataset that mien can read; expected"):
         read_dataset(tmp_path / "data.parquet")
 
 
@@ -105,7 +105,7 @@ def test_other_datasets_in_the_data_folder_are_found_by_name(home: Path) -> None
 
 
 def test_a_name_that_is_nowhere_is_told_where_it_was_sought(home: Path) -> None:
-    with pytest.raises(DatasetError, match=r"no dataset at 'ferg'; also looked in '.*data'"):
+    with pytest.raises(DatasetError, match=r"no dataset at 'ferg'; also searched '.*data'"):
         data_path("ferg")
 
 

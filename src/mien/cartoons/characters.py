@@ -17,8 +17,8 @@ import numpy as np
 from mien.cartoons.faces import BLACK, HAIR, NOSES, Character, Moves, draw_face
 from mien.cartoons.pen import Colour, Pose
 from mien.drawing.text import draw_text, text_width
-from mien.errors import ConfigError, OutputError
-from mien.files import make_folder
+from mien.errors import ConfigError
+from mien.files import make_empty_folder, make_folder
 from mien.labels import FER2013
 from mien.pixels import write_picture
 from mien.structures import ImageArray, Progress
@@ -181,13 +181,7 @@ def write_cartoons(
     """
     folder = Path(folder)
     cartoons = draw_cartoons(n, seed=seed, size=size, characters=characters)
-    make_folder(folder)
-    try:
-        found = next(folder.iterdir(), None)
-    except OSError as error:
-        raise OutputError(f"cannot look into '{folder}': {error.strerror}; choose another place") from error
-    if found is not None:
-        raise OutputError(f"'{folder}' holds '{found.name}' already; choose a new or an empty folder")
+    make_empty_folder(folder)
     for i, (image, label, name) in enumerate(cartoons):
         expression = f"{name}_{EXPRESSION_NAMES.get(label, label)}"
         make_folder(folder / name / expression)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.console import err, escaped
+from mien.cli.console import err, escaped, notice
 
 if TYPE_CHECKING:
     from mien.data.dataset import Dataset
@@ -28,8 +28,12 @@ Votes = Annotated[Path | None, typer.Option(help="FER+ votes (fer2013new.csv); f
 
 def read_data(argument: str | None, votes: Path | None, *, size: int | None = None) -> tuple[Dataset, Path]:
     """Read the dataset that an argument names, or $MIEN_DATA; return its path too."""
+    from mien.data.info import describe_held_out
     from mien.data.readers import data_path, read_dataset
 
     path = data_path(argument)
     with err.status(f"reading {escaped(str(path))}"):
-        return read_dataset(path, votes=votes, size=size), path
+        dataset = read_dataset(path, votes=votes, size=size)
+    if dataset.held_out:
+        notice("note:", describe_held_out(dataset))
+    return dataset, path

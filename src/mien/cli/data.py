@@ -10,17 +10,21 @@ import typer
 
 from mien.cli.arguments import Json, Votes, read_data
 from mien.cli.console import bar, err, escaped, new_table, out, say
-from mien.errors import DatasetError
+from mien.errors import ConfigError
 
 if TYPE_CHECKING:
     from mien.data.dataset import Dataset
+    from mien.data.info import DatasetInfo
+    from mien.reports.audit import Figures
 
-app = typer.Typer(help="Look at datasets and prepare them.", no_args_is_help=True)
+app = typer.Typer(help="Inspect, prepare, export, audit and draw datasets.", no_args_is_help=True)
+
+Source = Annotated[str | None, typer.Argument(help="Dataset; $MIEN_DATA if not given.", metavar="DATASET")]
 
 
 @app.command("info")
 def data_info(
-    path: Annotated[str | None, typer.Argument(help="Dataset; $MIEN_DATA if not given.")] = None,
+    path: Source = None,
     votes: Votes = None,
     sheet: Annotated[Path | None, typer.Option(help="Write a sheet of samples as PNG.", metavar="FILE")] = None,
     as_json: Json = False,
@@ -39,61 +43,86 @@ def data_info(
     if as_json:
         print(json.dumps(asdict(facts), indent=2, default=str))
     else:
-        _print_info(dataset)
+        _print_info(facts)
     if sheet is not None:
         write_picture(sheet, sample_sheet(dataset))
 
 
 @app.command("prepare")
 def data_prepare(
-    path: Annotated[str, typer.Argument(help="Dataset of any form.")],
-    to: Annotated[Path, typer.Argument(help="The .npz file to write.")],
+    path: Annotated[str, typer.Argument(help="Dataset in any format.", metavar="DATASET")],
+    to: Annotated[Path, typer.Argument(help="The .npz file to write.", metavar="FILE")],
     votes: Votes = None,
     size: Annotated[
-        int | None, typer.Option(min=1, max=1024, help="Resize the pictures to this side in pixels.")
+        int | None, typer.Option(min=1, max=1024, help="Resize the pictures to squares of this side in pixels.")
     ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Draw the splits with these shares of every class: 0.8,0.1,0.1.", metavar="TRAIN,VALID,TEST"),
+    ] = None,
+    subset: Annotated[
+        int | None, typer.Option(min=1, help="Keep this many pictures, in proportion for every split and class.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of --split and --subset.")] = 0,
     hold_out: Annotated[
-        str | None, typer.Option(help="FERG-DB and drawn faces: these characters are test.", metavar="NAME,…")
+        str | None, typer.Option(help="FERG-DB and drawn faces: characters of the test split.", metavar="NAME,…")
     ] = None,
     valid: Annotated[
-        str | None, typer.Option(help="And these valid; if not given, a tenth of the other pictures.", metavar="NAME,…")
+        str | None,
+        typer.Option(
+            help="Characters of the valid split; if not given, a tenth of the other pictures.", metavar="NAME,…"
+        ),
     ] = None,
 ) -> None:
-    """Write a dataset as one file that opens in an instant.
+    """Write a dataset, or a part of it, as one file that loads in an instant.
 
-    Example: `mien data prepare fer2013.csv.gz fer2013.npz`, `mien data prepare FERG_DB_256 ferg.npz --hold-out malcolm`
+    Examples: `mien data prepare fer2013.csv.gz fer2013.npz`, `mien data prepare photos small.npz --split 0.7,0.15,0.15
+    --subset 500`, `mien data prepare FERG_DB_256 ferg.npz --hold-out malcolm`
     """
-    from mien.data import ferg
     from mien.data.prepared import prepare
-    from mien.data.readers import data_path
+    from mien.data.splits import draw_splits, draw_subset
 
-    if hold_out is None and valid is None:
-        dataset, _ = read_data(path, votes, size=size)
-    else:
-        if not ferg.can_read(place := data_path(path)):
-            raise DatasetError(f"'{place}' shows no characters; --hold-out and --valid are for FERG-DB and drawn faces")
-        held, chosen = (names.split(",") if names else [] for names in (hold_out, valid))
-        with err.status(f"reading {escaped(path)}"):
-            dataset = ferg.read(place, size=size, votes=votes, hold_out=held, valid=chosen)
+    dataset = _read(path, votes, size=size, hold_out=hold_out, valid=valid)
+    if split is not None:
+        dataset = draw_splits(dataset, _shares(split), seed=seed)
+    if subset is not None:
+        dataset = draw_subset(dataset, subset, seed=seed)
     prepare(dataset, to)
-    say(f"{len(dataset):,} pictures: {to}")
+    say(f"{_totals(dataset)}: {to}")
+
+
+@app.command("export")
+def data_export(
+    path: Annotated[str, typer.Argument(help="Dataset in any format.", metavar="DATASET")],
+    to: Annotated[Path, typer.Argument(help="A new or empty folder.", metavar="DIR")],
+) -> None:
+    """Write a dataset as PNG files, DIR/<split>/<class>/<number>.png. FER+ votes are not exported.
+
+    Example: `mien data export fer2013.npz faces`
+    """
+    from mien.data.export import export_folders
+
+    dataset, _ = read_data(path, None)
+    with bar("writing") as progress:
+        export_folders(dataset, to, progress=progress)
+    say(f"{_totals(dataset)}: {to}")
 
 
 @app.command("draw")
 def data_draw(
     to: Annotated[Path, typer.Argument(help="A new or empty folder.", metavar="DIR")],
-    count: Annotated[int, typer.Option(help="How many pictures.")] = 5000,
-    seed: Annotated[int, typer.Option(help="Another seed draws other pictures, and other extras.")] = 0,
+    count: Annotated[int, typer.Option(help="Number of pictures.")] = 5000,
+    seed: Annotated[int, typer.Option(help="Another seed draws other pictures and other extras.")] = 0,
     size: Annotated[int, typer.Option(help="Side of the pictures in pixels.")] = 100,
     characters: Annotated[
-        str | None, typer.Option(help="Whom to draw; all that have names if not given.", metavar="NAME,…")
+        str | None, typer.Option(help="Characters to draw; all named ones if not given.", metavar="NAME,…")
     ] = None,
-    extras: Annotated[int, typer.Option(min=0, help="How many made-up characters to draw besides.")] = 0,
+    extras: Annotated[int, typer.Option(min=0, help="Number of random characters to draw in addition.")] = 0,
     sheet: Annotated[
         Path | None, typer.Option(help="Write a sheet of all characters and expressions, .png or .jpg.", metavar="FILE")
     ] = None,
 ) -> None:
-    """Draw cartoon faces of several characters, as a dataset that is free to use and to pass on.
+    """Draw cartoon faces of several characters, as a dataset that is free to use and share.
 
     Example: `mien data draw cartoons --count 5000 --extras 20 --sheet cartoons.png`
     """
@@ -112,15 +141,15 @@ def data_draw(
 
 @app.command("audit")
 def data_audit(
-    path: Annotated[str | None, typer.Argument(help="Dataset; $MIEN_DATA if not given.")] = None,
+    path: Source = None,
     votes: Votes = None,
     to: Annotated[
-        Path | None, typer.Option("--out", help="Folder of the report; reports/audit-DATA if not given.", metavar="DIR")
+        Path | None, typer.Option("--out", help="Report folder; reports/audit-DATA if not given.", metavar="DIR")
     ] = None,
     threshold: Annotated[float, typer.Option(help="Least correlation of near duplicates, up to 1.")] = 0.9,
     as_json: Json = False,
 ) -> None:
-    """Find exact and near duplicates, leaks between splits, labels in conflict, and pictures of no face.
+    """Find exact and near duplicates, leaks between splits, conflicting labels, and pictures without a face.
 
     Example: `mien data audit fer2013.csv --out audits/fer2013`
     """
@@ -134,32 +163,57 @@ def data_audit(
     found = audit_figures(audited, has_votes=dataset.votes is not None)
     if as_json:
         print(json.dumps(found, indent=2))
-        return
+    else:
+        _print_audit(found)
+        say(f"report: {report}")
+
+
+def _read(path: str, votes: Path | None, *, size: int | None, hold_out: str | None, valid: str | None) -> Dataset:
+    from mien.data.readers import data_path, read_characters
+
+    if hold_out is None and valid is None:
+        return read_data(path, votes, size=size)[0]
+    test, chosen = (names.split(",") if names else [] for names in (hold_out, valid))
+    with err.status(f"reading {escaped(path)}"):
+        return read_characters(data_path(path), size=size, votes=votes, hold_out=test, valid=chosen)
+
+
+def _shares(text: str) -> list[float]:
+    try:
+        return [float(share) for share in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"--split is '{text}'; expected three shares that sum to 1, such as 0.8,0.1,0.1") from None
+
+
+def _totals(dataset: Dataset) -> str:
+    from mien.data.dataset import SPLITS
+
+    totals = zip(SPLITS, dataset.counts().sum(axis=1), strict=True)
+    return f"{len(dataset):,} pictures ({', '.join(f'{name} {n:,}' for name, n in totals)})"
+
+
+def _print_info(facts: DatasetInfo) -> None:
+    labels = list(facts.counts["train"])
+    table = new_table("split", *map(escaped, labels), "all", title=escaped(facts.name))
+    for name, row in facts.counts.items():
+        table.add_row(name, *(f"{n:,}" for n in row.values()), f"{sum(row.values()):,}")
+    totals = [sum(row[label] for row in facts.counts.values()) for label in labels]
+    table.add_row("all", *(f"{n:,}" for n in totals), f"{facts.n_pictures:,}")
+    out.print(table)
+    colour = "grey" if facts.channels == 1 else "RGB"
+    votes = "with FER+ votes" if facts.has_votes else "no FER+ votes"
+    say(f"{facts.width}×{facts.height} {colour}, {facts.n_blank} blank, {votes}")
+    say(f"fingerprint {facts.fingerprint}")
+
+
+def _print_audit(found: Figures) -> None:
     table = new_table("split", "pictures", *(f"also in {name}" for name in found["splits"]), "blank", "not a face")
     for name, part in found["splits"].items():
         also = ("" if other == name else f"{part['same_photo'][other]:,}" for other in found["splits"])
         table.add_row(name, f"{part['pictures']:,}", *also, f"{part['blank']:,}", f"{part['not_a_face']:,}")
     out.print(table)
-    for what, group in (("the same pixels", found["exact"]), ("the same photo", found["clusters"])):
+    for kind, group in (("the same pixels", found["exact"]), ("the same photo", found["clusters"])):
         say(
-            f"{group['pictures']:,} pictures in {group['groups']:,} groups of {what}; "
-            f"{group['conflicting_groups']:,} groups have several labels"
+            f"{group['pictures']:,} pictures in {group['groups']:,} groups of {kind}; "
+            f"{group['conflicting_groups']:,} groups have conflicting labels"
         )
-    say(f"report: {report}")
-
-
-def _print_info(dataset: Dataset) -> None:
-    from mien.data.dataset import SPLITS
-    from mien.data.info import info
-
-    facts = info(dataset)
-    counts = dataset.counts()
-    table = new_table("split", *map(escaped, dataset.labels), "all", title=escaped(dataset.name))
-    for name, row in zip((*SPLITS, "all"), [*counts, counts.sum(0)], strict=True):
-        table.add_row(name, *(f"{n:,}" for n in row), f"{row.sum():,}")
-    out.print(table)
-    height, width, channels = dataset.images.shape[1:]
-    colour = "grey" if channels == 1 else "RGB"
-    votes = "with FER+ votes" if dataset.votes is not None else "no FER+ votes"
-    say(f"{width}×{height} {colour}, {facts.n_blank} blank, {votes}")
-    say(f"fingerprint {dataset.fingerprint}")

@@ -1,4 +1,4 @@
-"""Unreadable files told in one line, whichever library stumbles over them."""
+"""Errors of damaged and unreadable files, as one line whichever library raises them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mien.errors import DatasetError
 
 @contextmanager
 def damage_reported(path: Path) -> Iterator[None]:
-    """Turn what the block meets while reading `path` into a DatasetError: damage, a password, no permission."""
+    """Turn errors of reading `path` into a DatasetError: damage, a password, no permission."""
     try:
         yield
     except (EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise DatasetError(f"'{path}' is truncated or damaged ({error}); download it again") from error
-    except (RuntimeError, NotImplementedError) as error:  # how zipfile tells of passwords and rare packing
-        raise DatasetError(f"cannot unpack '{path}': {error}; unpack it yourself and give that") from error
+    except (RuntimeError, NotImplementedError) as error:  # zipfile's, for passwords and rare compression
+        raise DatasetError(f"cannot unpack '{path}': {error}; unpack it yourself and pass the result") from error
     except OSError as error:  # gzip's BadGzipFile is one, without strerror
         raise DatasetError(f"cannot read '{path}': {error.strerror or error}; check the file") from error

@@ -1,4 +1,4 @@
-"""Dataset: pictures with labels and splits, the whole of it in memory."""
+"""Dataset: pictures with labels and splits, in memory."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ class Dataset:
     """Labelled face pictures.
 
     Args:
-        name: What the data is called ("fer2013").
+        name: Of the data ("fer2013").
         images: uint8 (n, H, W, C), C = 1 grey or 3 RGB.
         targets: Class ids, int64 (n,), in [0, len(labels)).
-        labels: Names of the ids.
+        labels: Class names in the order of the ids.
         splits: Index into `SPLITS` of each picture, int8 (n,).
-        votes: Raters' votes as FER+ counts them, float32 (n, 10): the eight of `labels.FERPLUS`, then
-            unknown and not-a-face; None where there are none.
+        votes: Raters' votes as FER+ counts them, float32 (n, 10): the eight labels of `labels.FERPLUS`, then
+            unknown and not-a-face; None if there are none.
+        held_out: Splits that the data lacks and the reader drew from train.
 
     Raises:
         DatasetError: The lengths differ, or a target or split is out of range.
@@ -43,6 +44,7 @@ class Dataset:
     labels: LabelSet
     splits: SplitArray = field(repr=False)
     votes: FloatArray | None = field(default=None, repr=False)
+    held_out: tuple[Split, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         lengths = {len(self.images), len(self.targets), len(self.splits)}
@@ -64,7 +66,7 @@ class Dataset:
         return len(self.images)
 
     def select(self, index: npt.NDArray[np.bool_] | IntArray) -> Dataset:
-        """Return the pictures at a mask or at ids."""
+        """Return the pictures that a mask, bool (n,), or indices select."""
         return replace(
             self,
             images=self.images[index],
@@ -77,7 +79,7 @@ class Dataset:
         """Return one split.
 
         Raises:
-            DatasetError: It holds no picture.
+            DatasetError: It is empty.
         """
         mask = self.splits == SPLITS.index(name)
         if not mask.any():
@@ -88,7 +90,7 @@ class Dataset:
         return self.select(mask)
 
     def resized(self, size: int) -> Dataset:
-        """Return the dataset with pictures of size × size pixels."""
+        """Return the dataset with its pictures resized to size × size pixels."""
         if self.images.shape[1:3] == (size, size):
             return self
         images = np.empty((len(self), size, size, self.images.shape[3]), np.uint8)
@@ -103,7 +105,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over pixels, labels and splits, in their order: the same data gives the same 64 digits."""
+        """SHA-256 of pixels, labels, splits and votes, in their order: 64 hexadecimal digits."""
         digest = hashlib.sha256()
         digest.update(repr((self.images.shape, self.labels.labels)).encode())
         for part in (self.images, self.targets, self.splits):

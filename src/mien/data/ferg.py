@@ -1,8 +1,8 @@
-"""FERG-DB, rendered faces of six characters (Aneja et al. 2016), and drawn ones that are laid out like it.
+"""FERG-DB: rendered faces of six characters (Aneja et al. 2016), and drawn faces in its layout.
 
 The layout is `<character>/<character>_<emotion>/<character>_<emotion>_<number>.png`. Pictures of one character and
-emotion are frames of one film and nearly alike, so a random split puts almost the same picture on both sides. What
-says how well a model does on a face it has never seen is to hold out a whole character.
+emotion are frames of one film and nearly identical, so a random split puts the same picture, almost, on both sides.
+Accuracy on unseen faces is measured by holding out a whole character.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from mien.data.dataset import SPLITS, Dataset, Split
-from mien.data.folders import MOST_BYTES, Picture, decode, decode_all, drawn, is_picture, name_of, opened
+from mien.data.folders import MAX_BYTES, Files, Picture, dataset_name, decode, decode_all, is_picture, open_files
+from mien.data.splits import name_hash
 from mien.errors import DatasetError
 from mien.labels import FER2013
 
 CHARACTERS = frozenset({"aia", "bonnie", "jules", "malcolm", "mery", "ray"})
 FOLDER = re.compile(r"([a-z0-9]+)_(anger|disgust|fear|joy|neutral|sadness|surprise)")
 LAYOUT = "expected a folder or zip with <character>/<character>_<emotion>/<character>_<emotion>_<number>.png"
-TEST = 0.25  # share of the random split; 75:25 is the usual one of FERG-DB
-VALID = 0.1  # share of what is not test
-SIZE_OF_MANY = 100  # pixels a side where the pictures in their own size would not fit into memory
+TEST_SHARE = 0.25  # of the random split; 75:25 is the usual one of FERG-DB
+VALID_SHARE = 0.1  # of the pictures that are not test
+REDUCED_SIZE = 100  # side in pixels where the original size would exceed the memory limit
 
 
 def can_read(path: Path) -> bool:
-    """Tell whether the path is a folder or zip with a folder of one character's emotion in it."""
+    """Return whether the path is a folder or zip with a folder of one character's emotion in it."""
     try:
         if path.is_dir():
             folders: Iterable[str] = (f.name for depth in ("", "*/", "*/*/") for f in path.glob(f"{depth}*_*"))
@@ -48,55 +49,66 @@ def read(
     hold_out: Sequence[str] = (),
     valid: Sequence[str] = (),
 ) -> Dataset:
-    """Read pictures of characters, in the order of their names, with the labels of FER2013.
+    """Read pictures of characters, sorted by name, with the labels of FER2013.
 
-    Without characters to hold out, a quarter of the pictures is test and a tenth of the others valid: each goes by the
-    hash of its own name, so that it stays where it is when others are added. Hidden and empty files are passed over,
-    and so are files that are no pictures or lie elsewhere, with a warning where they look like pictures.
+    Without characters to hold out, a quarter of the pictures is test and a tenth of the others valid, drawn by the hash
+    of each file's name, so a picture keeps its split when others are added. Hidden and empty files are ignored; a
+    warning names pictures that cannot be decoded or are outside the layout.
 
     Args:
         path: A folder or a zip; the zip is not unpacked to disk.
-        size: Resize the pictures to this many pixels a side. None keeps the size they share; those of mixed sizes
-            become 112 pixels a side, and more than memory should hold, like the whole of FERG-DB, 100.
-        votes: Must be None: nobody has voted on them.
-        hold_out: Characters that are test, all of them and nobody else.
-        valid: Characters that are valid; if there are none, a tenth of the pictures that are not test is.
+        size: Resize the pictures to squares of this side in pixels. None keeps the common size; mixed sizes become 112
+            pixels, and pictures that would exceed 4 GB, like the whole of FERG-DB, 100.
+        votes: Must be None: FER+ has no votes on these pictures.
+        hold_out: Characters of the test split.
+        valid: Characters of the valid split; if empty, it is a tenth of the pictures that are not test.
 
     Raises:
-        DatasetError: There are no pictures in this layout, a character is unknown or named twice, none is left to
-            train on, or votes are given.
+        DatasetError: There are no pictures in this layout, a character is unknown or named twice, none is left for
+            training, or votes are given.
     """
     if votes is not None:
         raise DatasetError(f"'{path}' holds drawn faces and cannot take the votes '{votes}'; leave them out")
-    with opened(path) as files:
-        names = [name for name in files.names if is_picture(name)]
-        placed = {name: found for name in names if (found := _character_and_emotion(name))}
-        if not placed:
-            raise DatasetError(f"'{path}' holds no pictures of characters; {LAYOUT}")
-        characters = {character for character, _ in placed.values()}
-        _check_characters(characters, hold_out, valid)
-        pictures = [
-            Picture(name, _split(name, character, hold_out, valid), emotion)
-            for name, (character, emotion) in placed.items()
-        ]
-        if size is None:
-            first = decode(files.read(pictures[0].name))
-            size = SIZE_OF_MANY if first is not None and first.nbytes * len(pictures) > MOST_BYTES else None
+    with open_files(path) as files:
+        pictures, characters = _list_pictures(path, files, hold_out, valid)
+        if size is None and _exceeds_memory(pictures, files):
+            size = REDUCED_SIZE
         pictures, images = decode_all(path, pictures, files.read, size)
-    if len(names) > len(placed):
-        astray = next(name for name in names if name not in placed)
-        warnings.warn(
-            f"{len(names) - len(placed)} of {len(names)} pictures in '{path}' lie in no character's folder: {astray}; "
-            f"they are left out; {LAYOUT}",
-            stacklevel=2,
-        )
     return Dataset(
-        name="-".join(["ferg" if characters <= CHARACTERS else name_of(path), *hold_out]),
+        name="-".join(["ferg" if characters <= CHARACTERS else dataset_name(path), *hold_out]),
         images=images,
         targets=np.array([FER2013.index(picture.label) for picture in pictures], np.int64),
         labels=FER2013,
         splits=np.array([SPLITS.index(picture.split) for picture in pictures], np.int8),
     )
+
+
+def _list_pictures(
+    path: Path, files: Files, hold_out: Sequence[str], valid: Sequence[str]
+) -> tuple[list[Picture], set[str]]:
+    """Return the pictures in the layout, and the names of all characters."""
+    names = [name for name in files.names if is_picture(name)]
+    found = {name: parsed for name in names if (parsed := _character_and_emotion(name))}
+    if not found:
+        raise DatasetError(f"'{path}' holds no pictures of characters; {LAYOUT}")
+    if len(names) > len(found):
+        stray = next(name for name in names if name not in found)
+        warnings.warn(
+            f"{len(names) - len(found)} of {len(names)} pictures in '{path}' are in no character's folder: {stray}; "
+            f"they are skipped; {LAYOUT}",
+            stacklevel=3,
+        )
+    characters = {character for character, _ in found.values()}
+    _check_characters(characters, hold_out, valid)
+    pictures = [
+        Picture(name, _split(name, character, hold_out, valid), emotion) for name, (character, emotion) in found.items()
+    ]
+    return pictures, characters
+
+
+def _exceeds_memory(pictures: Sequence[Picture], files: Files) -> bool:
+    first = decode(files.read(pictures[0].name))
+    return first is not None and first.nbytes * len(pictures) > MAX_BYTES
 
 
 def _character_and_emotion(name: str) -> tuple[str, str] | None:
@@ -115,16 +127,16 @@ def _check_characters(known: set[str], hold_out: Sequence[str], valid: Sequence[
     if len(set(named)) < len(named):
         raise DatasetError(f"a character occurs twice in {', '.join(named)}; each can be in one split only")
     if set(named) == known:
-        raise DatasetError(f"with {', '.join(named)} held out nobody is left to train on; leave one of them in")
+        raise DatasetError(f"with {', '.join(named)} held out no character is left for training; leave one in")
 
 
 def _split(name: str, character: str, hold_out: Sequence[str], valid: Sequence[str]) -> Split:
-    """Return the split of a picture: by its character, or drawn by the hash of its folder and name."""
+    """Return the split of a picture: by its character, or drawn by the hash of its name."""
     if character in hold_out:
         return "test"
     if character in valid:
         return "valid"
-    test = 0.0 if hold_out else TEST
-    held = 0.0 if valid else VALID * (1 - test)
-    draw = drawn(name)
+    test = 0.0 if hold_out else TEST_SHARE
+    held = 0.0 if valid else VALID_SHARE * (1 - test)
+    draw = name_hash(name)
     return "test" if draw < test else "valid" if draw < test + held else "train"

@@ -1,4 +1,4 @@
-"""What a dataset holds: numbers, and a sheet of sample pictures."""
+"""Overview of a dataset: counts, and a sheet of sample pictures."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from mien.structures import ImageArray
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetInfo:
-    """A dataset in numbers; `dataclasses.asdict` gives what JSON can hold.
+    """Counts and properties of a dataset; `dataclasses.asdict` makes it serialisable as JSON.
 
     Args:
-        name: What the data is called.
-        n_pictures: Their number.
+        name: Of the data.
+        n_pictures: Number of pictures.
         height: Of a picture, in pixels.
         width: Of a picture, in pixels.
         channels: 1 grey, 3 RGB.
         counts: Split -> class -> number of pictures.
-        n_blank: Pictures whose pixels are all equal.
-        has_votes: Whether raters' votes come with it.
+        n_blank: Number of pictures whose pixels are all equal.
+        has_votes: Whether it has raters' votes.
         fingerprint: SHA-256 of the data, 64 hexadecimal digits.
     """
 
@@ -39,7 +39,7 @@ class DatasetInfo:
 
 
 def info(dataset: Dataset) -> DatasetInfo:
-    """Count what there is."""
+    """Count the pictures by split and class."""
     n, height, width, channels = dataset.images.shape
     return DatasetInfo(
         name=dataset.name,
@@ -57,13 +57,25 @@ def info(dataset: Dataset) -> DatasetInfo:
     )
 
 
+def describe_held_out(dataset: Dataset) -> str:
+    """Return a sentence with the number of pictures per class in the splits held out of train; "" if there are none."""
+    if not dataset.held_out:
+        return ""
+    parts = []
+    for split in dataset.held_out:
+        row = dataset.counts()[SPLITS.index(split)]
+        counts = ", ".join(f"{label} {n:,}" for label, n in zip(dataset.labels, row, strict=True))
+        parts.append(f"{split} {row.sum():,} ({counts})")
+    return f"'{dataset.name}' has no {' and no '.join(dataset.held_out)} split; held out of train: {'; '.join(parts)}"
+
+
 def sample_sheet(dataset: Dataset, *, per_class: int = 8, seed: int = 0) -> ImageArray:
-    """Draw a sheet with a row of pictures for each class.
+    """Draw a contact sheet with one row of random pictures per class.
 
     Args:
-        dataset: What to draw from; pictures are stretched to squares.
-        per_class: Pictures in a row, at least 1; a smaller class leaves its row shorter.
-        seed: Of the draw; the same seed gives the same sheet.
+        dataset: Its pictures are stretched to squares.
+        per_class: Pictures per row, at least 1; a smaller class has a shorter row.
+        seed: Of the choice of pictures.
 
     Returns:
         RGB uint8 (H, W, 3).

@@ -1,4 +1,4 @@
-"""A dataset as one file that opens at once: an uncompressed .npz of plain arrays, never a pickle."""
+"""Prepared datasets: one uncompressed .npz of plain arrays, never a pickle, which loads in an instant."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ DTYPES = {"images": np.uint8, "targets": np.int64, "splits": np.int8, "votes": n
 
 
 def prepare(dataset: Dataset, path: str | Path) -> None:
-    """Write a dataset to one file, whole or not at all; `read_dataset` reads it back.
+    """Write a dataset to one file, atomically; `read_dataset` reads it back.
 
     Args:
-        dataset: What to write.
-        path: A name that ends in .npz.
+        dataset: All of it is written, votes included.
+        path: Ends in .npz.
 
     Raises:
-        OutputError: The name ends otherwise, or the file cannot be written.
+        OutputError: The path has another suffix, or the file cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() != SUFFIX:
-        raise OutputError(f"'{path}' is no name for a prepared dataset; expected one that ends in {SUFFIX}")
+        raise OutputError(f"cannot prepare '{path}': unknown suffix; expected a name that ends in {SUFFIX}")
     about = {"format": FORMAT, "name": dataset.name, "label_set": dataset.labels.name, "labels": [*dataset.labels]}
     arrays = {name: getattr(dataset, name) for name in DTYPES if getattr(dataset, name) is not None}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
@@ -38,23 +38,23 @@ def prepare(dataset: Dataset, path: str | Path) -> None:
 
 
 def can_read(path: Path) -> bool:
-    """Tell whether the path looks like a prepared dataset, by its name."""
+    """Return whether the path is a file with the suffix of a prepared dataset."""
     return path.is_file() and path.suffix.lower() == SUFFIX
 
 
 def read(path: Path, *, size: int | None = None, votes: Path | None = None) -> Dataset:
-    """Read what `prepare` wrote.
+    """Read a file written by `prepare`.
 
     Args:
         path: A prepared dataset.
-        size: Resize the pictures to this many pixels a side.
-        votes: Must be None, since the file has its votes inside.
+        size: Resize the pictures to squares of this side in pixels.
+        votes: Must be None, since the file contains its votes.
 
     Raises:
-        DatasetError: The file is no prepared dataset, or votes are given.
+        DatasetError: The file is not a prepared dataset, or votes are given.
     """
     if votes is not None:
-        raise DatasetError(f"'{path}' is prepared and cannot take the votes '{votes}'; give them when you prepare it")
+        raise DatasetError(f"'{path}' is prepared and cannot take the votes '{votes}'; pass them when preparing it")
     try:
         if not zipfile.is_zipfile(path):
             raise ValueError("not an .npz archive, or a truncated one")
@@ -68,5 +68,5 @@ def read(path: Path, *, size: int | None = None, votes: Path | None = None) -> D
     except (
         OSError, EOFError, ValueError, KeyError, TypeError, RecursionError, zipfile.BadZipFile, DatasetError
     ) as error:  # fmt: skip
-        raise DatasetError(f"'{path}' is no prepared dataset ({error}); prepare it again") from error
+        raise DatasetError(f"'{path}' is not a prepared dataset ({error}); prepare it again") from error
     return dataset if size is None else dataset.resized(size)

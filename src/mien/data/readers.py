@@ -1,9 +1,9 @@
-"""From a path to a Dataset: where the data lies, and which reader understands it."""
+"""Readers: find a dataset by path or name, and read it in any known format."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -12,28 +12,28 @@ from mien.data.dataset import Dataset
 from mien.errors import DatasetError
 
 DATA_VARIABLE = "MIEN_DATA"
-SIZES = range(1, 1025)  # sides in pixels that pictures can be resized to
+SIZES = range(1, 1025)  # side in pixels that pictures can be resized to
 KNOWN_FILES = tuple(
     folder + file
     for folder in ("", "fer2013/")
     for file in ("fer2013.csv", "fer2013.csv.gz", "fer2013.csv.zip", "fer2013.zip", "icml_face_data.csv")
 )
-SUFFIXES = ("", ".gz", ".zip", ".csv", ".csv.gz", ".npz")  # that a bare name may leave out
+SUFFIXES = ("", ".gz", ".zip", ".csv", ".csv.gz", ".npz")  # tried after a bare name
 
 
 class Read(Protocol):
-    """Read the dataset at a path; `READERS` says which, `read_dataset` what the arguments mean."""
+    """Reads the dataset at a path; the arguments are those of `read_dataset`."""
 
     def __call__(self, path: Path, *, size: int | None = None, votes: Path | None = None) -> Dataset: ...
 
 
 class Reader(NamedTuple):
-    """One form that a dataset comes in.
+    """Reader of one dataset format.
 
     Args:
-        form: What it looks like, for messages.
-        can_read: Tells quickly whether a path has this form.
-        read: Reads it.
+        form: Description of the format, for messages.
+        can_read: Returns quickly whether a path has this format.
+        read: Reads the dataset.
     """
 
     form: str
@@ -41,9 +41,9 @@ class Reader(NamedTuple):
     read: Read
 
 
-READERS: dict[str, Reader] = {  # the first that can read a path does
+READERS: dict[str, Reader] = {  # in order of precedence
     "prepared": Reader("a prepared .npz", prepared.can_read, prepared.read),
-    "ferg": Reader("FERG-DB, or what is laid out like it", ferg.can_read, ferg.read),
+    "ferg": Reader("FERG-DB, or faces in its layout", ferg.can_read, ferg.read),
     "folders": Reader("a folder or zip with a folder per class", folders.can_read, folders.read),
     "fer2013-csv": Reader("fer2013.csv, also as .gz or .zip", fer2013_csv.can_read, fer2013_csv.read),
 }
@@ -52,16 +52,16 @@ READERS: dict[str, Reader] = {  # the first that can read a path does
 def read_dataset(
     path: str | Path, *, reader: str | None = None, size: int | None = None, votes: Path | None = None
 ) -> Dataset:
-    """Read a dataset of any form that mien knows.
+    """Read a dataset in any known format.
 
     Args:
-        path: File or folder; of a folder with fer2013.csv in it, this file.
+        path: File or folder; a folder with fer2013.csv in it means that file.
         reader: Name in `READERS`; None takes the first that can read the path.
-        size: Resize the pictures to this many pixels a side; None keeps the size they share.
-        votes: FER+ votes that belong to the data (fer2013new.csv); beside a csv they are found without.
+        size: Resize the pictures to squares of this side in pixels; None keeps their common size.
+        votes: FER+ votes of the data (fer2013new.csv); beside a csv they are found automatically.
 
     Raises:
-        DatasetError: There is nothing at the path, no reader knows its form, its content is wrong, or the size is
+        DatasetError: There is nothing at the path, no reader knows its format, its content is wrong, or the size is
             not in `SIZES`.
     """
     path = Path(path)
@@ -76,20 +76,40 @@ def read_dataset(
     for name, candidate in READERS.items():
         if name == reader or (reader is None and candidate.can_read(path)):
             return candidate.read(path, size=size, votes=votes)
-    raise DatasetError(f"'{path}' is no dataset that mien can read; expected {_forms()}")
+    raise DatasetError(f"'{path}' is not a dataset that mien can read; expected {_forms()}")
+
+
+def read_characters(
+    path: Path, *, hold_out: Sequence[str], valid: Sequence[str], size: int | None = None, votes: Path | None = None
+) -> Dataset:
+    """Read FERG-DB or drawn faces, split by character.
+
+    Args:
+        path: File or folder.
+        hold_out: Characters of the test split; if there are none, a quarter of the pictures is drawn.
+        valid: Characters of the valid split; if there are none, a tenth of the pictures that are not test is drawn.
+        size: As in `read_dataset`.
+        votes: Must be None: FER+ has no votes on these pictures.
+
+    Raises:
+        DatasetError: The data has no characters, or as `mien.data.ferg.read`.
+    """
+    if not ferg.can_read(path):
+        raise DatasetError(f"'{path}' has no characters; --hold-out and --valid are for FERG-DB and drawn faces")
+    return ferg.read(path, size=size, votes=votes, hold_out=hold_out, valid=valid)
 
 
 def data_path(argument: str | None) -> Path:
-    """Find the dataset that a user means.
+    """Find a dataset by path or by name.
 
     Args:
         argument: A path, or a name to look up in $MIEN_DATA ("fer2013"); None for $MIEN_DATA itself.
 
     Returns:
-        An existing file or folder; of a folder with fer2013.csv in it, this file.
+        An existing file or folder; for a folder with fer2013.csv in it, that file.
 
     Raises:
-        DatasetError: Nothing is there; the message lists where it was looked for.
+        DatasetError: Nothing is there; the message lists the places searched.
     """
     home = os.environ.get(DATA_VARIABLE)
     if argument is None and not home:
@@ -101,12 +121,12 @@ def data_path(argument: str | None) -> Path:
     for path in tried:
         if path.exists():
             return _known_file_in(path)
-    where = f"also looked in '{home}'" if argument and home else f"{DATA_VARIABLE} can name a file or folder"
+    where = f"also searched '{home}'" if argument and home else f"{DATA_VARIABLE} can name a file or folder"
     raise DatasetError(f"no dataset at '{tried[0]}'; {where}; expected {_forms()}")
 
 
 def _known_file_in(path: Path) -> Path:
-    """Return the FER2013 file in a folder, or the path as it is."""
+    """Return the FER2013 file in a folder, else the path unchanged."""
     return next((path / name for name in KNOWN_FILES if (path / name).is_file()), path)
 
 

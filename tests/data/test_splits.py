@@ -1,0 +1,147 @@
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mien.data.dataset import SPLITS, Dataset
+from mien.data.splits import SMALL_CLASS, draw_splits, draw_subset, hold_out, name_hash
+from mien.errors import ConfigError, DatasetError
+from mien.labels import LabelSet
+
+
+def files(*sizes: int) -> tuple[list[str], list[str]]:
+    """Return names and classes of files, so many per class."""
+    pairs = [(f"class{c}/{i}.png", f"class{c}") for c, n in enumerate(sizes) for i in range(n)]
+    return [name for name, _ in pairs], [label for _, label in pairs]
+
+
+def labelled(*sizes: int, splits: tuple[int, ...] | None = None) -> Dataset:
+    """Return a dataset with so many pictures per class; the only pixel of each is its index."""
+    targets = np.repeat(np.arange(len(sizes)), sizes)
+    return Dataset(
+        name="mine",
+        images=np.arange(len(targets), dtype=np.uint8).reshape(-1, 1, 1, 1),
+        targets=targets,
+        labels=LabelSet("mine", tuple("abcdefg"[: len(sizes)])),
+        splits=np.array(splits if splits is not None else [0] * len(targets), np.int8),
+    )
+
+
+def counted(classes: list[str], splits: list[str]) -> list[list[int]]:
+    pairs = list(zip(splits, classes, strict=True))
+    return [[pairs.count((split, label)) for label in sorted(set(classes))] for split in SPLITS]
+
+
+@pytest.mark.parametrize(
+    ("n", "counts"),
+    [(1, (1, 0, 0)), (2, (1, 1, 0)), (3, (1, 1, 1)), (14, (12, 1, 1)), (20, (16, 2, 2)), (99, (79, 10, 10))],
+)
+def test_a_small_class_has_the_exact_share_of_each_split(n: int, counts: tuple[int, int, int]) -> None:
+    names, classes = files(n, n)
+    found = counted(classes, list(hold_out(names, classes, ("valid", "test"))))
+    assert found == [[count, count] for count in counts]
+
+
+def test_a_large_class_has_about_the_share_of_each_split() -> None:
+    names, classes = files(1000)
+    assert counted(classes, list(hold_out(names, classes, ("valid", "test"))))[1:] == [
+        [pytest.approx(100, abs=30)],
+        [pytest.approx(100, abs=30)],
+    ]
+
+
+def test_a_large_class_is_split_by_the_hash_of_each_name() -> None:
+    names, classes = files(SMALL_CLASS)
+    expected = {0: "valid", 1: "test"}
+    assert hold_out(names, classes, ("valid", "test")) == [expected.get(int(10 * name_hash(n)), "train") for n in names]
+    assert hold_out(names, classes, ("test",)) == ["test" if name_hash(n) < 0.1 else "train" for n in names]
+
+
+@pytest.mark.parametrize("sizes", [(7, 30, 12), (SMALL_CLASS + 20, 15)])
+def test_the_order_of_the_files_and_their_parent_folders_do_not_matter(sizes: tuple[int, ...]) -> None:
+    names, classes = files(*sizes)
+    expected = dict(zip(names, hold_out(names, classes, ("valid", "test")), strict=True))
+    pairs = list(zip(names, classes, strict=True))
+    random.Random(0).shuffle(pairs)
+    moved = [f"archive/faces/{name}" for name, _ in pairs]
+    found = hold_out(moved, [label for _, label in pairs], ("valid", "test"))
+    assert dict(zip([name for name, _ in pairs], found, strict=True)) == expected
+
+
+def test_another_class_does_not_change_the_split() -> None:
+    names, classes = files(12, 25)
+    alone, _ = files(12)
+    assert hold_out(names, classes, ("valid", "test"))[:12] == hold_out(alone, classes[:12], ("valid", "test"))
+
+
+def test_nothing_is_held_out_if_no_split_is_missing() -> None:
+    names, classes = files(20, SMALL_CLASS)
+    assert set(hold_out(names, classes, ())) == {"train"}
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(st.integers(0, 40), min_size=2, max_size=5),
+    st.sampled_from([(0.8, 0.1, 0.1), (0.7, 0.3, 0), (0.5, 0, 0.5), (1, 0, 0), (1 / 3, 1 / 3, 1 / 3)]),
+)
+def test_drawn_splits_have_the_shares_of_every_class(sizes: list[int], shares: tuple[float, float, float]) -> None:
+    dataset = labelled(*sizes)
+    counts = draw_splits(dataset, shares).counts()
+    assert counts.sum(axis=0).tolist() == sizes
+    for column, n in zip(counts.T, sizes, strict=True):
+        assert np.abs(column - n * np.array(shares)).max() <= 2
+        if n >= 3:
+            assert ((column > 0) == (np.array(shares) > 0)).all()
+
+
+def test_drawn_splits_follow_from_their_seed() -> None:
+    one, again, other = (draw_splits(labelled(30, 30), (0.8, 0.1, 0.1), seed=seed).splits for seed in (1, 1, 2))
+    assert (one == again).all()
+    assert (one != other).any()
+
+
+@pytest.mark.parametrize(
+    "shares", [(0.8, 0.2), (0.8, 0.1, 0.2), (1.1, 0, -0.1), (0, 0.5, 0.5), (float("nan"), 0.5, 0.5)]
+)
+def test_impossible_shares_are_refused(shares: tuple[float, ...]) -> None:
+    with pytest.raises(ConfigError, match=r"shares .* expected three that sum to 1: 0\.8,0\.1,0\.1"):
+        draw_splits(labelled(30, 30), shares)
+
+
+def test_splits_of_the_data_itself_are_not_replaced_but_held_out_ones_are() -> None:
+    dataset = labelled(3, 3, splits=(0, 0, 2, 0, 1, 2))
+    with pytest.raises(DatasetError, match="'mine' has its own test and valid split"):
+        draw_splits(dataset, (0.8, 0.1, 0.1))
+    with pytest.raises(DatasetError, match="'mine' has its own test split"):
+        draw_splits(replace(dataset, held_out=("valid",)), (0.8, 0.1, 0.1))
+    drawn = draw_splits(replace(dataset, held_out=("valid", "test")), (1, 0, 0))
+    assert (drawn.splits.tolist(), drawn.held_out) == ([0] * 6, ())
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 90), st.integers(0, 9))
+def test_a_subset_keeps_the_shares_of_classes_and_splits(n: int, seed: int) -> None:
+    dataset = labelled(60, 24, 6, splits=(0,) * 50 + (1,) * 10 + (0,) * 20 + (2,) * 4 + (0,) * 6)
+    part = draw_subset(dataset, n, seed=seed)
+    assert len(part) == n
+    assert np.abs(part.counts() - dataset.counts() * n / 90).max() < 2
+    if n >= 5:
+        assert ((part.counts() > 0) == (dataset.counts() > 0)).all()
+    pixels = part.images.ravel().tolist()
+    assert pixels == sorted(set(pixels))
+    assert part.targets.tolist() == dataset.targets[pixels].tolist()
+    assert set(pixels) <= set(draw_subset(dataset, min(n + 7, 90), seed=seed).images.ravel().tolist())
+
+
+def test_another_seed_draws_another_subset() -> None:
+    one, again, other = (draw_subset(labelled(60, 60), 20, seed=seed).fingerprint for seed in (1, 1, 2))
+    assert one == again != other
+
+
+@pytest.mark.parametrize("n", [0, 7])
+def test_a_subset_larger_than_the_data_is_refused(n: int) -> None:
+    with pytest.raises(DatasetError, match=f"cannot draw {n} pictures of 'mine'; expected 1 to 6"):
+        draw_subset(labelled(3, 3), n)
