@@ -96,7 +96,7 @@ def data_export(
     path: Annotated[str, typer.Argument(help="Dataset in any format.", metavar="DATASET")],
     to: Annotated[Path, typer.Argument(help="A new or empty folder.", metavar="DIR")],
 ) -> None:
-    """Write a dataset as PNG files, DIR/<split>/<class>/<number>.png. FER+ votes are not exported.
+    """Write a dataset as PNG files, DIR/SPLIT/CLASS/NUMBER.png; FER+ votes are lost.
 
     Example: `mien data export fer2013.npz faces`
     """

@@ -65,8 +65,8 @@ def draw_splits(dataset: Dataset, shares: Sequence[float], *, seed: int = 0) -> 
     own = {SPLITS[i] for i in np.unique(dataset.splits)} - {"train", *dataset.held_out}
     if own:
         raise DatasetError(
-            f"'{dataset.name}' has its own {' and '.join(sorted(own))} split; expected data without splits, such as plain "
-            "class folders; keep them, or hold characters out with --hold-out"
+            f"'{dataset.name}' has its own {' and '.join(sorted(own))} split; expected data without, such as plain "
+            "class folders; keep its splits, or hold characters out with --hold-out"
         )
     if len(shares) != 3 or shares[0] <= 0 or min(shares) < 0 or not math.isclose(sum(shares), 1, abs_tol=1e-6):
         given = ",".join(f"{share:g}" for share in shares)
