@@ -40,12 +40,12 @@ def main() -> None:
         os.chdir(folder)  # so that the camera's field holds a name, not a long path
         with opened(Settings(geometry=geometry()), Path(folder)) as window:
             window.open(picture)
-            wait(window, lambda: window.still is not None, 1)
+            wait(window, lambda: window.pictures.still is not None, 1)
             photograph("window-light.png")
         sway(picture, Path("crew.avi"))
         settings = Settings(geometry=geometry(), mode="camera", dark=True, camera="crew.avi")
         with opened(settings, Path(folder)) as window:
-            window.start_or_stop()
+            window.camera.start_or_stop()
             wait(window, lambda: window.shown is not None, 10)
             photograph("window-dark.png")
 
@@ -70,7 +70,7 @@ def screen() -> Iterator[None]:
 @contextmanager
 def opened(settings: Settings, saves: Path) -> Iterator[Window]:
     window = Window(open_root("mien"), settings, saves=saves)
-    wait(window, lambda: "names" in str(window.status.cget("text")), 0)
+    wait(window, lambda: window.worker.live is not None, 0.2)
     try:
         yield window
     finally:

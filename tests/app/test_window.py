@@ -17,6 +17,7 @@ import pytest
 from hands import answer_dialog, click, press, type_text, until
 from keras_files import save_linear
 from mien.app.converting import PIXELS, label_orders
+from mien.app.keys import KEYS, MENU
 from mien.app.settings import Settings, load_settings, save_settings
 from mien.labels import FER2013
 from mien.models.onnx_file import read_spec
@@ -47,18 +48,18 @@ def window(display: None, tidied: None, tmp_path: Path, tiny_model: Path) -> Ite
         on_close=kept.append,
     )  # fmt: skip
     window.kept = kept  # type: ignore[attr-defined]
-    until(root, lambda: "names angry" in status(window), "a model is ready")
+    until(root, lambda: status(window).startswith("base: angry"), "a model is ready")
     yield window
     if not window.closed:
         window.close()
 
 
 def status(window: Any) -> str:
-    return str(window.status.cget("text"))
+    return str(window.status_label.cget("text"))
 
 
 def widget(window: Any, name: str) -> Any:
-    return window.builder.get_object(name)
+    return window.layout.widget(name)
 
 
 def choose_from(window: Any, name: str, value: str) -> None:
@@ -81,7 +82,7 @@ class TestPictures:
         press("ctrl+o")
         until(window.root, lambda: "1 face: happy" in status(window), "the face is named")
         until(window.root, lambda: window.panel.canvas.find_all(), "its bars are shown")
-        assert window.view.cget("image")
+        assert widget(window, "view").cget("image")
         saved = tmp_path / "seen.png"
         answer_dialog(window.root, str(saved))
         press("ctrl+s")
@@ -136,10 +137,14 @@ class TestPictures:
     def test_another_model_looks_at_the_same_picture(self, window: Any, astronaut: Path) -> None:
         window.open(astronaut)
         until(window.root, lambda: "1 face: happy" in status(window), "the face is named")
-        before = window.still.expressions[0].prediction.probabilities
+        before = window.pictures.still.expressions[0].prediction.probabilities
         choose_from(window, "models", "tiny")
-        until(window.root, lambda: window.still.expressions[0].prediction.probabilities is not before, "seen again")
-        assert not np.allclose(window.still.expressions[0].prediction.probabilities, before)
+        until(
+            window.root,
+            lambda: window.pictures.still.expressions[0].prediction.probabilities is not before,
+            "seen again",
+        )
+        assert not np.allclose(window.pictures.still.expressions[0].prediction.probabilities, before)
 
 
 class TestCamera:
@@ -155,28 +160,28 @@ class TestCamera:
         until(window.root, lambda: window.shown is not None and window.shown.sight.expressions, "a face is seen")
         labels = window.shown.sight.expressions[0].prediction.labels.name
         assert labels == "fer2013"
-        choose_from(window, "models", "tiny, ferplus")
+        choose_from(window, "label_sets", "8 expressions (FER+)")
         until(
             window.root,
             lambda: window.shown.sight.expressions and len(window.shown.sight.expressions[0].prediction.labels) == 8,
             "the other model names it, with the camera running",
         )
-        assert window.streaming
+        assert window.camera.streaming
         for name, pattern in (("snapshot", "*.png"), ("faces", "*track*.png"), ("statistics", "*/statistics.json")):
             click(widget(window, name))
             until(window.root, lambda pattern=pattern: list((tmp_path / "saves").glob(pattern)), f"{name} are saved")
         click(widget(window, "start"))
-        until(window.root, lambda: not window.streaming, "it has stopped")
+        until(window.root, lambda: not window.camera.streaming, "it has stopped")
         assert widget(window, "start").cget("text") == "Start"
         until(
             window.root, lambda: not any(clip.name in thread.name for thread in threading.enumerate()), "it is closed"
         )
 
     def test_a_camera_that_is_missing_is_told_in_a_sentence(self, window: Any) -> None:
-        window._set("camera", "63")
+        window.layout.set("camera", "63")
         press("ctrl+r")
         until(window.root, lambda: "there is no camera 63" in status(window), "it says so")
-        until(window.root, lambda: not window.streaming, "it can be started again")
+        until(window.root, lambda: not window.camera.streaming, "it can be started again")
         assert "there is no camera 63" in status(window)
 
     def test_keys_in_the_camera_field_edit_its_text_and_return_starts(self, window: Any, clip: Path) -> None:
@@ -189,20 +194,20 @@ class TestCamera:
         until(window.root, lambda: widget(window, "cameras").get() == str(clip), "the path is pasted into the field")
         press("Return")
         until(window.root, lambda: window.shown is not None, "it runs")
-        assert window._get("mode") == "camera"
+        assert window.layout.get("mode") == "camera"
 
     def test_a_password_is_not_remembered(self, window: Any) -> None:
-        window._set("camera", "rtsp://me:secret@camera.example/1")
+        window.layout.set("camera", "rtsp://me:secret@camera.example/1")
         assert window.settings().camera == "rtsp://camera.example/1"
 
     def test_what_is_no_source_is_told_in_a_sentence(self, window: Any) -> None:
-        window._set("camera", "nothing.mp4")
+        window.layout.set("camera", "nothing.mp4")
         press("ctrl+r")
         until(window.root, lambda: "no file or folder 'nothing.mp4'" in status(window), "it says so")
-        until(window.root, lambda: not window.streaming, "it can be started again")
+        until(window.root, lambda: not window.camera.streaming, "it can be started again")
 
     def test_closing_ends_camera_and_worker_and_remembers_the_choices(self, window: Any, clip: Path) -> None:
-        window._set("camera", str(clip))
+        window.layout.set("camera", str(clip))
         press("ctrl+2", "ctrl+r")
         until(window.root, lambda: window.shown is not None, "it runs")
         press("ctrl+d")
@@ -237,11 +242,11 @@ class TestKerasModels:
         assert widget(window, "offered").cget("text") == "net.h5 is a Keras model, not converted yet"
         assert widget(window, "convert").cget("text") == "Convert net…"
         click(widget(window, "convert"))
-        until(window.root, lambda: window.dialog is not None, "it is asked about")
-        assert window.dialog.labels.get() == "angry,disgust,fear,happy,sad,surprise,neutral"
-        assert window.dialog.pixels.get().startswith("unit:")
-        click(window.dialog.equalize)
-        click(window.dialog.convert)
+        until(window.root, lambda: window.keras.dialog is not None, "it is asked about")
+        assert window.keras.dialog.labels.get() == "angry,disgust,fear,happy,sad,surprise,neutral"
+        assert window.keras.dialog.pixels.get().startswith("unit:")
+        click(window.keras.dialog.equalize)
+        click(window.keras.dialog.convert)
         until(window.root, lambda: "1 face:" in status(window) and widget(window, "models").get() == "net", "it looks")
         spec = read_spec(tmp_path / "models" / "net.onnx")
         assert spec.labels == FER2013
@@ -249,15 +254,15 @@ class TestKerasModels:
         assert "net" in widget(window, "models").cget("values")
         assert window.worker.live.recognizer.classifier.spec == spec
         assert not widget(window, "offer").winfo_ismapped()
-        assert not window.dialog.top.winfo_exists()
+        assert not window.keras.dialog.top.winfo_exists()
 
     def test_what_is_wrong_with_an_answer_is_told_and_can_be_mended(self, window: Any, tmp_path: Path) -> None:
         save_linear(tmp_path / "models" / "net.h5", n_outputs=3, channels=3, inner="block1_conv1")
         press("F5")
         until(window.root, lambda: widget(window, "convert").winfo_ismapped(), "it is offered")
         click(widget(window, "convert"))
-        until(window.root, lambda: window.dialog is not None, "it is asked about")
-        dialog = window.dialog
+        until(window.root, lambda: window.keras.dialog is not None, "it is asked about")
+        dialog = window.keras.dialog
         assert (dialog.labels.get(), dialog.pixels.get()) == ("", "")  # neither can be known
         assert len(dialog.pixels.cget("values")) == len(PIXELS)
         click(dialog.labels)
@@ -271,7 +276,7 @@ class TestKerasModels:
         type_text(",angry")
         until(window.root, lambda: dialog.labels.get() == "happy,sad,angry", "one more is typed")
         click(dialog.convert)
-        until(window.root, lambda: "net names happy, sad, angry" in status(window), "it is converted and chosen")
+        until(window.root, lambda: "net: happy, sad, angry" in status(window), "it is converted and chosen")
 
     def test_of_several_one_is_chosen_and_a_broken_one_is_told(self, window: Any, tmp_path: Path) -> None:
         (tmp_path / "models" / "broken.h5").write_text("no model")
@@ -284,9 +289,9 @@ class TestKerasModels:
         until(window.root, lambda: "broken.h5: this is no Keras model" in status(window), "it says so")
         click(widget(window, "convert"))
         press("Down", "Down", "Return")
-        until(window.root, lambda: window.dialog is not None, "the other one is asked about")
-        click(window.dialog.cancel)
-        until(window.root, lambda: not window.dialog.top.winfo_exists(), "it is left for later")
+        until(window.root, lambda: window.keras.dialog is not None, "the other one is asked about")
+        click(window.keras.dialog.cancel)
+        until(window.root, lambda: not window.keras.dialog.top.winfo_exists(), "it is left for later")
         assert widget(window, "convert").winfo_ismapped()
 
     def test_without_the_extra_it_says_what_to_install(
@@ -301,7 +306,7 @@ class TestKerasModels:
         until(window.root, lambda: widget(window, "convert").winfo_ismapped(), "it is offered all the same")
         click(widget(window, "convert"))
         until(window.root, lambda: "pip install 'mien[keras]'" in status(window), "it says so")
-        assert window.dialog is None
+        assert window.keras.dialog is None
 
 
 def test_every_normalisation_can_be_said_in_the_window() -> None:
@@ -332,8 +337,9 @@ def test_every_callback_and_widget_of_the_layout_is_there(window: Any) -> None:
     layout = ET.fromstring(resources.files("mien.app").joinpath("mien.ui").read_text(encoding="utf-8"))
     callbacks = {e.text for e in layout.iter("property") if e.get("type") == "command"}
     callbacks |= {e.get("handler") for e in layout.iter("bind")}
-    assert callbacks >= {"open_picture", "start_or_stop", "choose"}
-    assert [name for name in callbacks if not callable(getattr(window, str(name), None))] == []
+    assert callbacks >= {"open_file", "start_or_stop", "choose"}
+    assert callbacks - {"choose"} <= window.commands.keys()
+    assert {key.command for key in KEYS} | {item[0] for item in MENU if item} <= window.commands.keys()
 
 
 def test_the_window_fits_a_small_screen(window: Any) -> None:

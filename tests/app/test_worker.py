@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from clips import write_video
-from mien.app.worker import Worker, fit
+from mien.app.worker import Worker
 from mien.errors import ConfigError, UnknownModel
 from mien.labels import FER2013, FERPLUS, LabelSet
 from mien.models.spec import Head, ModelSpec, Preprocess
@@ -184,7 +184,7 @@ class TestJobs:
         ("error", "sentence"),
         [
             (ConfigError("fps is 0; expected more"), "fps is 0; expected more"),
-            (ZeroDivisionError("a bug"), "mien made a mistake; please report it: ZeroDivisionError('a bug')"),
+            (ZeroDivisionError("a bug"), "this is a bug in mien; please report it: ZeroDivisionError('a bug')"),
         ],
     )
     def test_an_error_is_a_sentence_and_the_next_job_runs(
@@ -215,7 +215,6 @@ class TestJobs:
 
 class TestStream:
     def test_the_newest_frame_alone_is_kept(self, window: Window) -> None:
-        window.worker.view_size = (32, 32)
         window.start(FakeDevice())
         first = window.worker.newest[0].sight.frame
         recorder = window.worker.recorder
@@ -226,7 +225,6 @@ class TestStream:
         assert shown.sight.frame.index > first.index
         assert (shown.drawn != shown.sight.frame.image).any()
         assert shown.drawn.shape == (48, 64, 3)
-        assert shown.view.shape == (24, 32, 3)
         assert shown.rate > 0
         assert shown.latency >= 0
 
@@ -281,7 +279,7 @@ class TestStream:
     def test_a_mistake_in_the_camera_s_thread_is_a_sentence_and_ends_the_stream(self, window: Window) -> None:
         window.worker.start(partial(Camera, 0, opener=lambda source: fail(ZeroDivisionError("a bug"))))
         window.until(lambda: window.n_ended)
-        assert window.complaints == ["mien made a mistake; please report it: ZeroDivisionError('a bug')"]
+        assert window.complaints == ["this is a bug in mien; please report it: ZeroDivisionError('a bug')"]
 
     def test_without_a_model_there_is_no_stream(self) -> None:
         window = Window()
@@ -394,10 +392,3 @@ class TestClosing:
         window.worker.close(wait=0.01)
         assert "mien-worker" in [thread.name for thread in threading.enumerate()]
         holds.set()
-
-
-@pytest.mark.parametrize(
-    ("size", "expected"), [((64, 48), (48, 64)), ((32, 100), (24, 32)), ((1000, 96), (96, 128)), ((1, 1), (1, 1))]
-)
-def test_a_view_keeps_the_proportions(size: tuple[int, int], expected: tuple[int, int]) -> None:
-    assert fit(np.zeros((48, 64, 3), np.uint8), size).shape == (*expected, 3)

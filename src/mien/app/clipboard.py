@@ -9,41 +9,41 @@ from tempfile import TemporaryDirectory
 from urllib.parse import unquote, urlparse
 
 import numpy as np
+from PIL import Image, ImageGrab
 
-from mien.errors import InputError, MissingExtra
+from mien.errors import InputError
 from mien.sources.pictures import read_picture
 from mien.structures import ImageArray
 
 
 def paste_picture(root: tk.Misc) -> Path | ImageArray:
-    """Return the path that is on the clipboard, as text or as a file manager copies it, or the picture that is.
+    """Return the clipboard's path, as text or as a file manager copies it, or its picture, RGB uint8 (H, W, 3).
 
     Raises:
-        InputError: There is neither.
-        MissingExtra: On this system, reading pictures from the clipboard takes Pillow.
+        InputError: The clipboard has neither.
     """
     text = _get(root, "STRING").strip()
     if text:
         line = text.splitlines()[0].strip().strip("\"'")
         path = Path(unquote(urlparse(line).path) if line.startswith("file://") else line)
-        with suppress(OSError, ValueError):  # a whole text is too long a name
+        with suppress(OSError, ValueError):  # a long text is no path
             if path.exists():
                 return path
     picture = _x11_picture(root) if root.tk.call("tk", "windowingsystem") == "x11" else _system_picture()
     if picture is None:
-        raise InputError("no picture and no picture's path is on the clipboard; copy one first")
+        raise InputError("the clipboard has no picture and no path of a file; copy one first")
     return picture
 
 
 def _get(root: tk.Misc, kind: str) -> str:
     try:
         return root.clipboard_get(type=kind)
-    except tk.TclError:  # nothing of that kind
+    except tk.TclError:  # no content of this type
         return ""
 
 
 def _x11_picture(root: tk.Misc) -> ImageArray | None:
-    codes = _get(root, "image/png").split()  # Tk gives the bytes as numbers: 0x89 0x50 …
+    codes = _get(root, "image/png").split()  # Tk returns bytes as numbers: 0x89 0x50 …
     if not codes:
         return None
     with TemporaryDirectory(prefix="mien-") as folder:
@@ -53,9 +53,5 @@ def _x11_picture(root: tk.Misc) -> ImageArray | None:
 
 
 def _system_picture() -> ImageArray | None:
-    try:
-        from PIL import Image, ImageGrab
-    except ImportError:
-        raise MissingExtra("pasting a picture", "app") from None
     found = ImageGrab.grabclipboard()
     return np.asarray(found.convert("RGB"), np.uint8) if isinstance(found, Image.Image) else None

@@ -1,4 +1,4 @@
-"""How the windows look: theme, fonts, pictures on labels."""
+"""Theme, fonts and images of the windows."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from mien.structures import ImageArray
 
 
 class Colours(NamedTuple):
-    """Of what the theme does not colour by itself: ground and letters as the theme has them."""
+    """The theme's colours, for widgets that it does not colour by itself."""
 
     ground: str
     text: str
     error: str
+    accent: str
 
 
-COLOURS = {  # by whether it is dark
-    False: Colours("#fafafa", "#1c1c1c", "#c42b1c"),
-    True: Colours("#1c1c1c", "#fafafa", "#ff99a4"),
+COLOURS = {  # dark -> colours
+    False: Colours("#fafafa", "#1c1c1c", "#c42b1c", "#005fb8"),
+    True: Colours("#1c1c1c", "#fafafa", "#ff99a4", "#57c8ff"),
 }
-STANDARD_DPI = 96  # what the theme's pixels are made for
+STANDARD_DPI = 96  # resolution that the theme's pixels are made for
 
 
 def open_root(title: str) -> tk.Tk:
-    """Return the program's first window, sharp on screens of high resolution.
+    """Return the program's main window, sharp on high-resolution screens.
 
     Raises:
         InputError: There is no display.
@@ -51,12 +52,12 @@ def open_root(title: str) -> tk.Tk:
 
 
 def scale_of(root: tk.Misc) -> float:
-    """Return how many pixels of this screen make one of a standard one, in steps of a quarter from 1."""
+    """Return this screen's pixels per pixel of a standard screen, at least 1, in steps of a quarter."""
     return max(1.0, round(4 * float(root.winfo_fpixels("1i")) / STANDARD_DPI) / 4)
 
 
 def set_theme(root: tk.Tk, *, dark: bool) -> None:
-    """Make the window light or dark, its letters in the system's own font and as large as the screen asks for."""
+    """Make the window light or dark, with the system's font, scaled to the screen's resolution."""
     sv_ttk.set_theme("dark" if dark else "light", root)
     family = font.nametofont("TkDefaultFont", root).actual("family")
     for name in font.names(root):
@@ -64,20 +65,21 @@ def set_theme(root: tk.Tk, *, dark: bool) -> None:
             named = font.nametofont(name, root)
             if not hasattr(root, "mien_fonts_set"):
                 named.configure(size=round(named.cget("size") * scale_of(root)))
-            if sys.platform != "win32":  # where there is no Segoe UI
-                named.configure(family=family)
-    for dialog in ("TkFDialog", "TkChooseDir"):  # their list of files is white in any theme
+            if sys.platform != "win32":  # Segoe UI is missing there
+                bold = any(word in name for word in ("Strong", "title", "Title", "Display"))
+                named.configure(family=family, weight="bold" if bold else "normal")
+    for dialog in ("TkFDialog", "TkChooseDir"):  # their file list is white in both themes
         root.option_add(f"*{dialog}*Canvas.foreground", "black")
     root.mien_fonts_set = True  # type: ignore[attr-defined]
     root.configure(background=COLOURS[dark].ground)
 
 
 def to_photo(image: ImageArray, photo: tk.PhotoImage | None = None) -> tk.PhotoImage:
-    """Return a picture as Tk shows it: in the photo given, if there is one, which is the quicker way.
+    """Return an image as Tk's photo.
 
     Args:
         image: RGB uint8 (H, W, 3).
-        photo: An older photo, shown already; its size may change.
+        photo: A photo to overwrite, which is faster than a new one; its size may change.
     """
     height, width = image.shape[:2]
     data = b"P6 %d %d 255\n" % (width, height) + image.tobytes()

@@ -1,4 +1,4 @@
-"""The window's side panel: pictures of charts below one another, which scroll where there are many."""
+"""The window's side panel: a column of charts that scrolls."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ GAP = 8  # pixels between charts
 
 
 class Panel:
-    """A column of pictures on a canvas with a scroll bar that appears when it is needed."""
+    """A column of images on a canvas, with a scroll bar when they don't fit."""
 
     def __init__(self, canvas: tk.Canvas, scroll: ttk.Scrollbar) -> None:
         self.canvas, self.scroll = canvas, scroll
+        self._images: list[ImageArray] = []
         self._photos: list[tk.PhotoImage] = []
         canvas.configure(yscrollcommand=self._scrolled)
         scroll.configure(command=canvas.yview)
@@ -25,10 +26,12 @@ class Panel:
         canvas.bind("<MouseWheel>", lambda event: canvas.yview_scroll(-1 if event.delta > 0 else 1, "units"))
 
     def show(self, images: Sequence[ImageArray]) -> None:
-        """Show pictures, RGB uint8 (H, W, 3), in place of those shown before."""
-        if [(p.width(), p.height()) for p in self._photos] == [(i.shape[1], i.shape[0]) for i in images]:
-            for image, photo in zip(images, self._photos, strict=True):
-                to_photo(image, photo)
+        """Show images, RGB uint8 (H, W, 3), in place of those before."""
+        before, self._images = self._images, list(images)
+        if [image.shape for image in before] == [image.shape for image in images]:
+            for old, image, photo in zip(before, images, self._photos, strict=True):
+                if image is not old:
+                    to_photo(image, photo)
             return
         self.canvas.delete("all")
         self._photos = [to_photo(image) for image in images]
@@ -42,7 +45,7 @@ class Panel:
 
     def _scrolled(self, first: float, last: float) -> None:
         self.scroll.set(first, last)
-        if float(first) <= 0 and float(last) >= 1:  # Tk gives texts
+        if float(first) <= 0 and float(last) >= 1:  # Tk passes strings
             self.scroll.grid_remove()
         else:
             self.scroll.grid()

@@ -1,9 +1,9 @@
-"""What the window remembers from one time to the next."""
+"""The choices that the window remembers."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import platformdirs
@@ -17,17 +17,19 @@ class Settings:
 
     Args:
         mode: "picture" or "camera".
-        model: A model's name.
-        detector: A detector's name.
-        camera: What the camera's field said.
-        folder: Where the last picture was opened or saved.
+        model: Name of the model.
+        labels: Name of its label set; the model's default one when empty.
+        detector: Name of the detector.
+        camera: Text of the camera's field.
+        folder: Folder of the last file.
         probabilities: Whether the bars of each face are shown.
         dark: Whether the window is dark.
-        geometry: Size and place of the window, as Tk has it; its default when empty.
+        geometry: Size and place of the window in Tk's form; the default ones when empty.
     """
 
     mode: str = "picture"
     model: str = "base"
+    labels: str = ""
     detector: str = "haar"
     camera: str = ""
     folder: str = ""
@@ -37,12 +39,12 @@ class Settings:
 
 
 def settings_path() -> Path:
-    """Return the file that settings are kept in."""
+    """Return the settings file."""
     return platformdirs.user_config_path("mien") / "window.json"
 
 
 def load_settings(path: Path) -> Settings:
-    """Read settings; what is missing, or not what it should be, is as at the first start."""
+    """Read settings; a missing or invalid one has its default. Older files have "model, label set" in one."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -50,7 +52,10 @@ def load_settings(path: Path) -> Settings:
     if not isinstance(stored, dict):
         return Settings()
     kinds = {field.name: type(getattr(Settings(), field.name)) for field in fields(Settings)}
-    return Settings(**{name: value for name, value in stored.items() if type(value) is kinds.get(name)})
+    valid = {name: value for name, value in stored.items() if type(value) is kinds.get(name)}
+    settings = Settings(**valid)
+    model, comma, labels = settings.model.partition(", ")
+    return replace(settings, model=model, labels=labels) if comma else settings
 
 
 def save_settings(settings: Settings, path: Path) -> None:

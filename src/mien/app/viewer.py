@@ -10,6 +10,7 @@ from tkinter import ttk
 
 from mien.app.base import StreamWindow
 from mien.app.look import open_root, scale_of, set_theme
+from mien.app.viewport import ImageView
 from mien.app.worker import Shown
 from mien.errors import MienError
 from mien.labels import LabelSet
@@ -22,16 +23,16 @@ KEYS = "q quit · c save frame · f save faces · s statistics · m next model �
 
 
 class Viewer(StreamWindow):
-    """Shows a stream and what is seen in it; closes itself when it could not be opened.
+    """Shows a stream with its faces boxed and named; closes itself if the stream does not open.
 
     Args:
         open_camera: Opens the stream, in the worker's thread.
-        models: Names of the models that m goes through, the one to begin with first.
-        make: Makes a recogniser of such a name; likewise.
+        models: Names of the models that m goes through, the first one first.
+        make: Returns a recogniser for such a name, in the worker's thread.
+        open_recorder: Opens the recorder's files.
         saves: Folder for frames, faces and statistics.
-        open_recorder: Opens the files that it is recorded to.
-        half_life: Of the smoothing, in seconds.
-        top: How many labels to name for each face.
+        half_life: Half-life of the smoothing in seconds.
+        top: Number of labels per face.
     """
 
     dark = True
@@ -49,7 +50,7 @@ class Viewer(StreamWindow):
     ) -> None:
         super().__init__(open_root("mien live"), saves=saves, half_life=half_life)
         self.models, self.make = list(models), make
-        self.failure: str | None = None  # why nothing was seen at all
+        self.failure: str | None = None  # why the stream did not open
         self.worker.top = top
         self._lay_out()
         self.worker.choose(partial(make, self.models[0]), lambda _: self.say(KEYS))
@@ -57,7 +58,7 @@ class Viewer(StreamWindow):
         self.poll()
 
     def show(self, shown: Shown) -> None:
-        self.show_picture(shown.view)
+        self.view.show(shown.drawn)
         model = self.models[0]
         self.speed.configure(text=f"{model} · {shown.rate:.0f} frames/s · {1000 * shown.latency:.0f} ms")
 
@@ -71,18 +72,18 @@ class Viewer(StreamWindow):
             self.failure = self.failure or sentence
 
     def next_model(self) -> None:
-        """Recognise with the next model from now on."""
+        """Switch to the next model."""
         chosen = (self.models[1:] + self.models[:1])[0]
         self.worker.choose(partial(self.make, chosen), lambda _: self._turn_to(chosen))
 
     def pause(self) -> None:
-        """Stand still, or go on."""
+        """Pause, or resume."""
         self.worker.paused = not self.worker.paused
-        self.say("paused; press space to go on" if self.worker.paused else KEYS)
+        self.say("paused; press space to resume" if self.worker.paused else KEYS)
 
     def _turn_to(self, model: str) -> None:
         self.models = [model, *(other for other in self.models if other != model)]
-        self.say(KEYS)
+        self.say(f"{model}; the statistics start again")
 
     def _lay_out(self) -> None:
         root, scale = self.root, scale_of(self.root)
@@ -95,22 +96,23 @@ class Viewer(StreamWindow):
         frame.columnconfigure(0, weight=1)
         frame.rowconfigure(0, weight=1)
         frame.bind("<Configure>", self._resized)
-        self.view = ttk.Label(frame, anchor="center", text="opening …")
-        self.view.grid(row=0, column=0, columnspan=2, sticky="nsew")
-        self.status = ttk.Label(frame, padding="6p 3p")
-        self.status.grid(row=1, column=0, sticky="ew")
+        label = ttk.Label(frame, anchor="center", text="Opening …")
+        label.grid(row=0, column=0, columnspan=2, sticky="nsew")
+        self.view = ImageView(label)
+        self.status_label = ttk.Label(frame, padding="6p 3p")
+        self.status_label.grid(row=1, column=0, sticky="ew")
         self.speed = ttk.Label(frame, padding="6p 3p")
         self.speed.grid(row=1, column=1)
         acts = {
-            "q": self.close, "c": self.save_snapshot, "f": self.save_faces, "s": self.save_statistics,
-            "m": self.next_model, "space": self.pause, "Escape": self.close,
+            "q": self.close, "c": self.save_snapshot, "f": self.save_stream_faces, "s": self.save_statistics,
+            "m": self.next_model, "space": self.pause, "Escape": self.close, "0": self.view.show_whole,
+            "plus": partial(self.view.zoom, 1), "minus": partial(self.view.zoom, -1),
         }  # fmt: skip
         for key, act in acts.items():
-            root.bind(f"<{key}>" if len(key) > 1 else key, lambda _, act=act: act())  # type: ignore[misc]
+            root.bind(f"<Key-{key}>", lambda _, act=act: act())  # type: ignore[misc]
 
     def _resized(self, event: tk.Event[tk.Misc]) -> None:
-        self.worker.view_size = (max(event.width, 1), max(event.height - self.status.winfo_reqheight(), 1))
-        self.status.configure(wraplength=max(event.width - self.speed.winfo_reqwidth(), 100))
+        self.status_label.configure(wraplength=max(event.width - self.speed.winfo_reqwidth(), 100))
 
 
 def watch(
@@ -123,7 +125,7 @@ def watch(
     half_life: float,
     top: int,
 ) -> None:
-    """Show a stream in a window until it is closed; see `Viewer`.
+    """Show a stream in a window until the window is closed; see `Viewer`.
 
     Raises:
         InputError: There is no display, or the stream could not be opened.

@@ -1,0 +1,61 @@
+"""The charts of the side panel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from mien.app.look import COLOURS
+from mien.drawing.charts import bar_chart, timeline_chart
+from mien.drawing.text import draw_text
+from mien.sinks.statistics import Statistics
+from mien.structures import Expression, Frame, ImageArray
+from mien.vision.crop import crop_faces
+
+WIDTH, BARS_HEIGHT, TIMELINE_HEIGHT, FACE_SIDE = 270, 168, 152, 48  # pixels of a standard screen
+
+
+@dataclass(frozen=True, slots=True)
+class Charts:
+    """Draws charts in the window's theme.
+
+    Args:
+        scale: Screen pixels per pixel of a standard screen.
+        dark: Whether the window is dark.
+    """
+
+    scale: float = 1.0
+    dark: bool = False
+
+    def face(self, frame: Frame, expression: Expression) -> ImageArray:
+        """Draw a face, its label and its probabilities, RGB uint8 (H, W, 3)."""
+        bars = self.bars(expression.prediction.as_dict())
+        side = round(FACE_SIDE * self.scale)
+        (crop,) = crop_faces(frame.image, [expression.face])
+        heading = np.empty((side, bars.shape[1], 3), np.uint8)
+        heading[:] = bars[0, 0]
+        heading[:, :side] = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
+        letter = side // 4
+        ink = tuple(bytes.fromhex(COLOURS[self.dark].text[1:]))
+        draw_text(
+            heading, expression.label, letter,
+            x=side + letter, base=(side + letter) // 2, ink=(ink[0], ink[1], ink[2]),
+        )  # fmt: skip
+        return np.vstack([heading, bars])
+
+    def bars(self, shares: dict[str, float], title: str = "") -> ImageArray:
+        """Draw a bar per label, RGB uint8 (H, W, 3)."""
+        return bar_chart(shares, size=self._size(BARS_HEIGHT), dark=self.dark, title=title, scale=self.scale)
+
+    def timeline(self, statistics: Statistics) -> ImageArray:
+        """Draw the mean probabilities over time, RGB uint8 (H, W, 3)."""
+        line = statistics.timeline()
+        return timeline_chart(
+            line.times, line.probabilities, statistics.labels,
+            size=self._size(TIMELINE_HEIGHT), dark=self.dark, scale=self.scale,
+        )  # fmt: skip
+
+    def _size(self, height: int) -> tuple[int, int]:
+        return round(WIDTH * self.scale), round(height * self.scale)
