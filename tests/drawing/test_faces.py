@@ -211,6 +211,18 @@ def test_labels_of_any_language_are_written() -> None:
     assert draw(blank(), [expression(Box(200, 200, 300, 300), "平静", labels=labels)]).shape == (480, 640, 3)
 
 
+def test_other_labels_have_colours_of_their_own_within_their_set() -> None:
+    labels = ["happy", *"abcdefghijklm"]
+    colours = [colour_of(label, labels) for label in labels]
+    assert len(set(colours)) == 14
+    assert colours[0] == COLOURS["happy"]
+    assert colour_of("b", [*labels, "uncertain"]) == colours[2]
+    assert colour_of("uncertain", labels) == UNCERTAIN_COLOUR
+    own = LabelSet("own", ("Ekel", "φόβος", "wütend", "страх"))
+    boxes = [draw(blank(), [expression(Box(200, 200, 300, 300), label, labels=own)])[250, 200] for label in own]
+    assert len({tuple(box) for box in boxes}) == 4
+
+
 def test_every_known_label_has_a_colour_of_its_own_with_legible_ink() -> None:
     names = {*FER2013, *FERPLUS}
     assert names <= set(COLOURS)

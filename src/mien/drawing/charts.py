@@ -1,4 +1,4 @@
-"""Draw probabilities as charts: bars, and how they went over time."""
+"""Charts of probabilities: bars, and stacked areas over time."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mien.drawing.colours import UNCERTAIN_COLOUR, Colour, colour_of
+from mien.drawing.colours import Colour, colour_of
 from mien.drawing.text import SMALLEST_LETTER, draw_text, shorten, text_width
 from mien.structures import UNCERTAIN, ImageArray
 
 Floats = npt.NDArray[np.float64]
 TIME_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)  # s between ticks
-SHIFT = 4  # OpenCV takes corners of areas in sixteenths of a pixel
+SHIFT = 4  # polygons are passed to OpenCV in sixteenths of a pixel
 
 
 class Palette(NamedTuple):
-    """Colours of a chart; its ground is that of the window's theme, so that no edge shows there."""
+    """Colours of a chart; the ground is that of the window's theme, so that charts blend in."""
 
     ground: Colour
     trough: Colour
@@ -32,12 +32,12 @@ DARK = Palette(ground=(28, 28, 28), trough=(52, 52, 52), outline=(14, 14, 14), i
 
 
 class TrackRow(NamedTuple):
-    """What a chart of tracks tells of one of them.
+    """One row of a `track_chart`.
 
     Args:
-        name: Stands on the left.
-        shares: Of each answer, in [0, 1]; they sum to 1.
-        probabilities: Rows that sum to 1, one for each bin of time, shape (n, k); NaN where it was not seen.
+        name: Written on the left.
+        shares: Label -> share of the time, in [0, 1]; they sum to 1.
+        probabilities: One row per time bin, which sums to 1, shape (n, k); NaN where the face was not seen.
     """
 
     name: str
@@ -46,7 +46,7 @@ class TrackRow(NamedTuple):
 
 
 class Area(NamedTuple):
-    """Pixels that a part of a chart takes up; x2 and y2 are exclusive."""
+    """A rectangle of pixels; x2 and y2 are exclusive."""
 
     x1: int
     y1: int
@@ -57,18 +57,18 @@ class Area(NamedTuple):
 def bar_chart(
     shares: Mapping[str, float], *, size: tuple[int, int], dark: bool, title: str = "", scale: float = 1.0
 ) -> ImageArray:
-    """Draw a bar for each label, its name on the left, its percentage on the right.
+    """Draw one bar per label, its name on the left, its percentage on the right.
 
     Args:
-        shares: Of each label, in [0, 1], from top to bottom; the trough behind a bar stands for 1. What lies beyond
-            is cut off, and what is no number is drawn as 0.
+        shares: Label -> share in [0, 1], from top to bottom; the trough behind a bar represents 1. Values are clipped
+            to this range, NaN is drawn as 0.
         size: Width and height in pixels.
-        dark: Whether the ground is dark.
-        title: Stands above the bars.
-        scale: How many pixels of the screen make one of a standard one; letters grow with it, where there is room.
+        dark: Whether the background is dark.
+        title: Written above the bars.
+        scale: Screen pixels per standard pixel; letters grow with it where there is room.
 
     Returns:
-        RGB uint8 (H, W, 3). Where letters would be too small to read there are none.
+        RGB uint8 (H, W, 3). Text that would be illegibly small is omitted.
     """
     palette = DARK if dark else LIGHT
     canvas = _canvas(size, palette)
@@ -84,8 +84,8 @@ def bar_chart(
         top = round(area.y1 + (row + 0.5) * pitch - thick / 2)
         _fill(canvas, Area(left, top, right, top + thick), palette.trough)
         bar = Area(left, top, left + round(value * max(right - left, 0)), top + thick)
-        _fill(canvas, bar, palette.outline)  # without an edge, light grey is lost on white
-        _fill(canvas, _inside(bar), _colour(label))
+        _fill(canvas, bar, palette.outline)  # without it, light grey vanishes on white
+        _fill(canvas, _inside(bar), colour_of(label, shares))
         base, percent = top + (thick + letter) // 2, f"{100 * value:.0f} %"
         _write(canvas, name, letter, x=area.x1, base=base, ink=palette.ink)
         _write(canvas, percent, letter, x=area.x2 - text_width(percent, letter or 1), base=base, ink=palette.ink)
@@ -102,19 +102,19 @@ def timeline_chart(
     title: str = "",
     scale: float = 1.0,
 ) -> ImageArray:
-    """Draw how probabilities went over time: areas stacked as the labels are ordered, the first one on top.
+    """Draw probabilities over time as stacked areas, in the order of the labels, the first on top.
 
     Args:
-        times: The middle of each bin in seconds, evenly spaced, shape (n,).
-        probabilities: Rows that sum to 1, shape (n, k); NaN where nobody was seen, which leaves a gap.
+        times: Centre of each time bin in seconds, evenly spaced, shape (n,).
+        probabilities: One row per bin, which sums to 1, shape (n, k); NaN where no face was seen, which leaves a gap.
         labels: The k names, for the legend.
         size: Width and height in pixels.
-        dark: Whether the ground is dark.
-        title: Stands above the legend.
-        scale: How many pixels of the screen make one of a standard one; letters grow with it, where there is room.
+        dark: Whether the background is dark.
+        title: Written above the legend.
+        scale: Screen pixels per standard pixel; letters grow with it where there is room.
 
     Returns:
-        RGB uint8 (H, W, 3). Where letters would be too small to read there are none.
+        RGB uint8 (H, W, 3). Text that would be illegibly small is omitted.
     """
     palette, labels, middles = DARK if dark else LIGHT, list(labels), np.asarray(times, np.float64)
     canvas = _canvas(size, palette)
@@ -135,19 +135,19 @@ def track_chart(
     title: str = "",
     scale: float = 1.0,
 ) -> ImageArray:
-    """Draw a row for each track: its name, a bar parted by its shares, and how its probabilities went over time.
+    """Draw one row per track: its name, a bar divided by its shares, and its probabilities over time.
 
     Args:
-        times: The middle of each bin in seconds, evenly spaced, shape (n,).
-        tracks: The rows from top to bottom.
+        times: Centre of each time bin in seconds, evenly spaced, shape (n,).
+        tracks: From top to bottom.
         labels: The k names, for the legend.
         size: Width and height in pixels.
-        dark: Whether the ground is dark.
-        title: Stands above the legend.
-        scale: How many pixels of the screen make one of a standard one; letters grow with it, where there is room.
+        dark: Whether the background is dark.
+        title: Written above the legend.
+        scale: Screen pixels per standard pixel; letters grow with it where there is room.
 
     Returns:
-        RGB uint8 (H, W, 3). Where letters would be too small to read there are none.
+        RGB uint8 (H, W, 3). Text that would be illegibly small is omitted.
     """
     palette, labels, middles = DARK if dark else LIGHT, list(labels), np.asarray(times, np.float64)
     canvas = _canvas(size, palette)
@@ -163,19 +163,21 @@ def track_chart(
     for row, (track, name) in enumerate(zip(tracks, names, strict=True)):
         top, bottom = round(area.y1 + row * pitch), round(area.y1 + (row + 1) * pitch) - gap
         _write(canvas, name, letter, x=area.x1, base=(top + bottom + letter) // 2, ink=palette.ink)
-        _draw_shares(canvas, Area(left, top, parted, bottom), track.shares, palette)
+        _draw_shares(canvas, Area(left, top, parted, bottom), track.shares, labels, palette)
         _draw_timeline(canvas, over_time._replace(y1=top, y2=bottom), middles, track.probabilities, labels, palette)
     _draw_time_axis(canvas, over_time, _end(middles), letter, palette)
     return canvas
 
 
-def _draw_shares(canvas: ImageArray, area: Area, shares: Mapping[str, float], palette: Palette) -> None:
-    """Draw one bar whose parts, from left to right, are as long as the shares."""
+def _draw_shares(
+    canvas: ImageArray, area: Area, shares: Mapping[str, float], labels: Sequence[str], palette: Palette
+) -> None:
+    """Draw one bar whose segments, from left to right, are as long as the shares."""
     _fill(canvas, area, palette.outline)
     inner, begin = _inside(area), 0.0
-    for answer, share in shares.items():
+    for label, share in shares.items():
         x1, x2 = (inner.x1 + round((inner.x2 - inner.x1) * min(at, 1.0)) for at in (begin, begin + share))
-        _fill(canvas, inner._replace(x1=x1, x2=x2), _colour(answer))
+        _fill(canvas, inner._replace(x1=x1, x2=x2), colour_of(label, labels))
         begin += share
 
 
@@ -184,19 +186,19 @@ def _half_a_bin(middles: Floats) -> float:
 
 
 def _end(middles: Floats) -> float:
-    """Return when the last bin ends, in seconds."""
+    """Return the end of the last bin in seconds."""
     return float(middles[-1]) + _half_a_bin(middles) if len(middles) else 1.0
 
 
 def _draw_timeline(
     canvas: ImageArray, area: Area, middles: Floats, probabilities: Floats, labels: Sequence[str], palette: Palette
 ) -> None:
-    """Draw stacked areas for every stretch of bins in which somebody was seen."""
+    """Draw stacked areas for every run of bins in which a face was seen."""
     half, rows = _half_a_bin(middles), np.asarray(probabilities, np.float64).reshape(-1, len(labels))
     for run in _runs(np.asarray(np.isfinite(rows).all(axis=1))):
         seconds = np.array([middles[run][0] - half, *middles[run], middles[run][-1] + half])
         stacked = np.cumsum(np.vstack([rows[run][:1], rows[run], rows[run][-1:]]), axis=1)
-        stacked[:, -1] = 1  # whatever rounding left
+        stacked[:, -1] = 1  # whatever the rounding error
         _draw_areas(canvas, area, seconds / _end(middles), stacked, labels, palette)
 
 
@@ -206,7 +208,7 @@ def _canvas(size: tuple[int, int], palette: Palette) -> ImageArray:
 
 
 def _letter_height(canvas: ImageArray, scale: float, *, rows: float) -> int:
-    """Return the height of capital letters in pixels, such that rows of text fit; 0 where none can be read."""
+    """Return the height of capital letters in pixels with which the rows of text fit; 0 if it is illegible."""
     height, width = canvas.shape[:2]
     usual = scale * max(8.0, 0.02 * min(height, width))
     letter = int(min(usual, 0.5 * height / (rows + 1), width / 22))
@@ -214,7 +216,7 @@ def _letter_height(canvas: ImageArray, scale: float, *, rows: float) -> int:
 
 
 def _draw_title(canvas: ImageArray, title: str, letter: int, palette: Palette) -> Area:
-    """Write the title and return what is left for the chart: all but it and a margin."""
+    """Write the title and return the area left for the chart, within a margin."""
     height, width = canvas.shape[:2]
     margin = letter or min(height, width) // 20
     area = Area(margin, margin, width - margin, height - margin)
@@ -225,13 +227,13 @@ def _draw_title(canvas: ImageArray, title: str, letter: int, palette: Palette) -
 
 
 def _draw_heading(canvas: ImageArray, title: str, answers: Sequence[str], letter: int, palette: Palette) -> Area:
-    """Write the title and the legend of a chart over time; return what is left above the axis of times."""
+    """Write the title and the legend of a chart over time; return the area left above the time axis."""
     area = _draw_legend(canvas, _draw_title(canvas, title, letter, palette), answers, letter, palette)
     return area._replace(y2=area.y2 - round(1.8 * letter))
 
 
 def _draw_legend(canvas: ImageArray, area: Area, labels: Sequence[str], letter: int, palette: Palette) -> Area:
-    """Write a patch of colour and a name for each label, in rows, as far as half of the area; return the rest of it."""
+    """Write a colour patch and name per label, in rows, over at most half of the area; return the rest of it."""
     if not (labels and letter):
         return area
     x, y = area.x1, area.y1
@@ -244,7 +246,7 @@ def _draw_legend(canvas: ImageArray, area: Area, labels: Sequence[str], letter: 
             break
         patch = Area(x, y, x + letter, y + letter)
         _fill(canvas, patch, palette.outline)
-        _fill(canvas, _inside(patch), _colour(label))
+        _fill(canvas, _inside(patch), colour_of(label, labels))
         _write(canvas, name, letter, x=x + round(1.6 * letter), base=y + letter, ink=palette.ink)
         x += wide + letter
     return area._replace(y1=y + round(2.2 * letter))
@@ -253,36 +255,37 @@ def _draw_legend(canvas: ImageArray, area: Area, labels: Sequence[str], letter: 
 def _draw_areas(
     canvas: ImageArray, area: Area, places: Floats, stacked: Floats, labels: Sequence[str], palette: Palette
 ) -> None:
-    """Draw an area for each label, down from the top, each over the one below it, so that no ground shows between.
+    """Draw one area per label, each from the top edge and over the next one, so that no background shows between.
 
     Args:
-        canvas: Drawn into.
+        canvas: RGB uint8 (H, W, 3); changed in place.
         area: The whole plot.
-        places: From left (0) to right (1), shape (n,).
-        stacked: Lower edges, from the top (0) to the bottom (1), shape (n, k).
+        places: x from left (0) to right (1), shape (n,).
+        stacked: Lower edges from top (0) to bottom (1), shape (n, k).
         labels: The k names.
-        palette: Colours.
+        palette: Colours of the chart.
     """
     plot = canvas[max(area.y1, 0) : max(area.y2, 0), max(area.x1, 0) : max(area.x2, 0)]
     if not plot.size:
         return
     height, width = plot.shape[:2]
-    x = places * width - 0.5  # OpenCV counts from the middle of a pixel
+    x = places * width - 0.5  # OpenCV's origin is the centre of the first pixel
     for label, lower in reversed(list(zip(labels, stacked.T, strict=True))):
         edge = np.column_stack([x, lower * height - 0.5])
         corners = np.array([*edge, (x[-1], -1.0), (x[0], -1.0)])
-        cv2.fillPoly(plot, [np.rint(corners * 2**SHIFT).astype(np.int32)], colour_of(label), cv2.LINE_AA, SHIFT)
+        colour = colour_of(label, labels)
+        cv2.fillPoly(plot, [np.rint(corners * 2**SHIFT).astype(np.int32)], colour, cv2.LINE_AA, SHIFT)
     left, right = (int(np.clip(round(value), 0, width - 1)) for value in (x[0], x[-1]))
-    if right - left >= 5:  # light grey on white wants an edge; what is narrower would be nothing else
+    if right - left >= 5:  # light grey needs an edge on white; a narrower run would be all edge
         cv2.rectangle(plot, (left, 0), (right, height - 1), palette.outline)
 
 
 def _draw_time_axis(canvas: ImageArray, area: Area, end: float, letter: int, palette: Palette) -> None:
-    """Write minutes and seconds below the plot, at round times that leave room between them."""
+    """Write minutes and seconds below the plot, at round times with space between the labels."""
     if not letter or area.x2 <= area.x1:
         return
     _fill(canvas, area._replace(y1=area.y2, y2=area.y2 + 1), palette.ink)
-    room = 1.5 * text_width(_clock(end), letter) * end / (area.x2 - area.x1)  # seconds that a label takes up
+    room = 2 * text_width(_clock(end), letter) * end / (area.x2 - area.x1)  # seconds that a label spans, with space
     step = next((step for step in TIME_STEPS if step >= room), TIME_STEPS[-1] * np.ceil(room / TIME_STEPS[-1]))
     for second in np.arange(0, end, step):
         x = area.x1 + round(second / end * (area.x2 - area.x1))
@@ -300,7 +303,7 @@ def _clock(seconds: float) -> str:
 
 
 def _runs(seen: npt.NDArray[np.bool_]) -> Iterator[slice]:
-    """Yield each stretch of true values, bool (n,), as a slice."""
+    """Yield each run of true values, bool (n,), as a slice."""
     borders = np.flatnonzero(np.diff(np.concatenate([[False], seen, [False]]).astype(np.int8)))
     for start, stop in borders.reshape(-1, 2).tolist():
         yield slice(start, stop)
@@ -312,13 +315,9 @@ def _write(canvas: ImageArray, text: str, letter: int, *, x: int, base: int, ink
 
 
 def _inside(area: Area) -> Area:
-    """Return an area without its outermost pixels; those less than three pixels high or wide stay whole."""
+    """Return an area without its border of one pixel; sides of fewer than three pixels are kept."""
     x, y = (1 if area.x2 - area.x1 > 2 else 0), (1 if area.y2 - area.y1 > 2 else 0)
     return Area(area.x1 + x, area.y1 + y, area.x2 - x, area.y2 - y)
-
-
-def _colour(answer: str) -> Colour:
-    return UNCERTAIN_COLOUR if answer == UNCERTAIN else colour_of(answer)
 
 
 def _fill(canvas: ImageArray, area: Area, colour: Colour) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from mien.drawing.colours import BLACK, UNCERTAIN_COLOUR, WHITE, Colour, colour_of, ink_on
+from mien.drawing.colours import BLACK, WHITE, Colour, colour_of, ink_on
 from mien.drawing.text import SMALLEST_LETTER, draw_text, shorten, text_width
 from mien.structures import Box, Expression, FloatArray, ImageArray
 
@@ -66,7 +66,7 @@ def draw(image: ImageArray, expressions: Iterable[Expression], *, top: int = 1, 
 
 
 def _colour(expression: Expression) -> Colour:
-    return colour_of(expression.label) if expression.certain else UNCERTAIN_COLOUR
+    return colour_of(expression.label, expression.prediction.labels)
 
 
 def _rows(expression: Expression, top: int) -> list[tuple[str, str]]:

@@ -70,5 +70,5 @@ def _row(name: str, note: str, members: IntArray, answers: Evaluation, dataset: 
         name,
         note,
         list(dataset.images[answers.rows[shown]]),
-        [f"{answers.labels[p.argmax()]} {100 * p.max():.0f}" for p in probabilities],
+        [f"{100 * p.max():.0f} {answers.labels[p.argmax()]}" for p in probabilities],
     )
