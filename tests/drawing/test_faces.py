@@ -218,7 +218,7 @@ def test_other_labels_have_colours_of_their_own_within_their_set() -> None:
     assert colours[0] == COLOURS["happy"]
     assert colour_of("b", [*labels, "uncertain"]) == colours[2]
     assert colour_of("uncertain", labels) == UNCERTAIN_COLOUR
-    own = LabelSet("own", ("Ekel", "φόβος", "wütend", "страх"))
+    own = LabelSet("own", ("ekel", "φόβος", "wütend", "страх"))
     boxes = [draw(blank(), [expression(Box(200, 200, 300, 300), label, labels=own)])[250, 200] for label in own]
     assert len({tuple(box) for box in boxes}) == 4
 
