@@ -10,7 +10,8 @@ import cv2
 import pytest
 
 from mien.sources import devices
-from mien.sources.devices import CameraInfo, list_cameras, open_device, refusal, shown
+from mien.sources.address import display_name
+from mien.sources.devices import CameraInfo, list_cameras, open_device, refusal
 
 
 def add_camera(root: Path, number: int, name: str, *, index: int = 0) -> None:
@@ -130,7 +131,11 @@ def test_elsewhere_all_reasons_are_named() -> None:
 
 
 def test_a_stream_that_gives_nothing_asks_for_the_address() -> None:
-    assert refusal("rtsp://me:pw@host/x").startswith("no pictures from rtsp://…@host/x; check the address")
+    assert refusal("rtsp://me:pw@host/x").startswith("no pictures from rtsp://host/x; check the address")
+
+
+def test_the_address_of_a_picture_asks_for_its_file() -> None:
+    assert "download the picture" in refusal("https://host/a.JPG?size=large")
 
 
 @pytest.mark.parametrize(
@@ -139,8 +144,8 @@ def test_a_stream_that_gives_nothing_asks_for_the_address() -> None:
         (0, "camera 0"),
         ("/dev/video0", "/dev/video0"),
         ("rtsp://host:554/a@b", "rtsp://host:554/a@b"),
-        ("rtsp://user:p@ss@host/x", "rtsp://…@host/x"),
+        ("rtsp://user:p@ss@host/x", "rtsp://host/x"),
     ],
 )
-def test_what_is_shown_of_a_source(source: int | str, name: str) -> None:
-    assert shown(source) == name
+def test_the_display_name_of_a_source_has_no_password(source: int | str, name: str) -> None:
+    assert display_name(source) == name

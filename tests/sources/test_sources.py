@@ -193,6 +193,13 @@ class TestBadPictures:
     def test_a_missing_path(self, tmp_path: Path) -> None:
         self.fails(tmp_path / "no.jpg", "no.jpg", "check the path", error=InputError)
 
+    def test_a_pattern_in_quotes_gets_a_hint(self) -> None:
+        self.fails(Path("holiday/*.jpg"), "holiday/*.jpg", "leave them out", "--glob '*.jpg'", error=InputError)
+
+    def test_an_address_gets_a_hint_that_names_no_password(self) -> None:
+        message = self.fails(Path("https://me:secret@host/a.jpg"), "host/a.jpg", "download it", error=InputError)
+        assert "secret" not in message
+
     def test_a_path_that_no_system_takes(self, tmp_path: Path) -> None:
         self.fails(tmp_path / "a\0b.jpg", "null", error=InputError)
         message = self.fails(tmp_path / ("x" * 5000), "too long", error=InputError)
@@ -279,6 +286,12 @@ class TestFolders:
     def test_hidden_files_are_passed_over(self, tmp_path: Path) -> None:
         self.make(tmp_path, "a.png", "._a.png", ".cache/b.png", "__MACOSX/c.png")
         assert list_files(tmp_path) == [tmp_path / "a.png"]
+
+    def test_typescript_is_no_transport_stream(self, tmp_path: Path) -> None:
+        self.make(tmp_path, "a.jfif")
+        (tmp_path / "b.ts").write_text("export const a = 1")
+        (tmp_path / "c.ts").write_bytes(b"G" + bytes(187))
+        assert [path.name for path in list_files(tmp_path)] == ["a.jfif", "c.ts"]
 
     def test_a_hidden_folder_can_be_named(self, tmp_path: Path) -> None:
         self.make(tmp_path / ".hidden", "a.png")

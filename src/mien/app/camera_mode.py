@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mien.app.worker import Shown
+from mien.sources.address import without_credentials
 from mien.sources.camera import Camera
 from mien.sources.devices import CameraInfo
 from mien.structures import ImageArray
@@ -91,7 +91,7 @@ class CameraMode:
     @property
     def remembered(self) -> str:
         """The text of the camera's field, without a password."""
-        return re.sub("//[^/]*@", "//", self.window.layout.get("camera"))
+        return without_credentials(self.window.layout.get("camera"))
 
     def play(self, path: Path) -> None:
         """Play a video file as a camera."""

@@ -10,17 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from mien.data import splits
 from mien.data.damage import damage_reported
 from mien.data.dataset import SPLITS, Dataset, Split
 from mien.data.votes import USAGES, read_votes, votes_by_name
-from mien.errors import DatasetError
+from mien.errors import DatasetError, UnreadablePicture
 from mien.labels import label_set_for
 from mien.pixels import resize, to_rgb
 from mien.sources.paths import PICTURE_SUFFIXES
+from mien.sources.pictures import decode as decode_picture
 from mien.structures import ImageArray
 
 SPLIT_NAMES: dict[str, Split] = {
@@ -209,12 +209,9 @@ def decode_all(
 def decode(content: bytes) -> ImageArray | None:
     """Return a grey (H, W) or RGB (H, W, 3) image; None if the bytes are no picture."""
     try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_ANYCOLOR)
-    except cv2.error:  # more pixels than OpenCV decodes
+        return decode_picture(content, keep_grey=True)
+    except UnreadablePicture:
         return None
-    if image is None:
-        return None
-    return np.asarray(image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _check_memory(root: Path, n: int, image: ImageArray) -> None:

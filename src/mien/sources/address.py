@@ -8,17 +8,18 @@ from pathlib import Path
 from mien.errors import InputError
 
 LIVE = re.compile(r"[a-z][a-z0-9+.-]+://|/dev/video\d+$|/dev/v4l/", re.IGNORECASE)
+CREDENTIALS = re.compile(r"(?<=:)(//?)[^/]*@")  # one slash where a path was made of a URL
 MAX_CAMERA = 9999  # OpenCV takes the number of a backend in an index too: 1400 is MSMF's first camera
 
 
 def parse_source(source: int | str | Path) -> int | str | Path:
-    """Return what a user's words mean: a camera's index (int), a live source's address (str), or a path.
+    """Return a camera's index (int), the address of a live source (str), or a path.
 
     An address is a URL ("rtsp://…", "http://…") or a device ("/dev/video0", "/dev/v4l/by-id/…"). A text of digits is
     an index, unless a file or folder of that name exists.
 
     Raises:
-        InputError: An index out of range, or an address that no system takes.
+        InputError: An index out of range, or an address with control characters or bytes that aren't UTF-8.
     """
     if isinstance(source, int):
         if not 0 <= source <= MAX_CAMERA:  # OpenCV crashes at some negative ones
@@ -26,9 +27,24 @@ def parse_source(source: int | str | Path) -> int | str | Path:
         return source
     text = str(source)
     if LIVE.match(text):
-        if not text.isprintable():  # OpenCV crashes at text that UTF-8 cannot hold
+        if not text.isprintable():  # OpenCV crashes at text that isn't UTF-8
             raise InputError(f"{text!r} is no address; expected one without control characters, in UTF-8")
         return text
     if re.fullmatch("[0-9]{1,4}", text) and not Path(text).exists():
         return int(text)
     return Path(source)
+
+
+def is_url(source: int | str) -> bool:
+    """Return whether a live source is a URL rather than an index or a device file."""
+    return isinstance(source, str) and "://" in source
+
+
+def without_credentials(address: str) -> str:
+    """Return an address without user name and password, for messages, results and settings."""
+    return CREDENTIALS.sub(r"\1", address)
+
+
+def display_name(source: int | str) -> str:
+    """Return the name of a live source in messages and results: "camera 0", or its address without credentials."""
+    return f"camera {source}" if isinstance(source, int) else without_credentials(source)

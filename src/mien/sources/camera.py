@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 import cv2
 
 from mien.errors import CameraError, ConfigError, InputError
-from mien.sources.address import parse_source
+from mien.sources.address import display_name, parse_source
 from mien.sources.devices import (
     CameraInfo,
     Opener,
@@ -25,7 +25,6 @@ from mien.sources.devices import (
     open_device,
     opened,
     refusal,
-    shown,
 )
 from mien.sources.frames import frames
 from mien.sources.videos import FALLBACK_FPS
@@ -105,7 +104,7 @@ class Camera:
         if isinstance(self.source, Path):
             self.name, play = self.source.name or str(self.source), self._play(self.source)
         else:
-            self.name, play = shown(self.source), self._capture(self.source)
+            self.name, play = display_name(self.source), self._capture(self.source)
         self._status = CameraStatus("opening", f"opening {self.name}")
         self._thread = threading.Thread(target=self._run, args=(play,), name=f"mien: {self.name}", daemon=True)
         self._thread.start()

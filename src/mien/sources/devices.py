@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -12,10 +11,13 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, TypeAlias
+from urllib.parse import urlparse
 
 import cv2
 import numpy as np
 
+from mien.sources.address import display_name, is_url
+from mien.sources.paths import PICTURE_SUFFIXES
 from mien.sources.quiet import quiet
 from mien.structures import ImageArray
 
@@ -116,20 +118,12 @@ def is_recorded(device: Device, source: int | str) -> bool:
     return is_url(source) and device.get(cv2.CAP_PROP_FRAME_COUNT) > 0
 
 
-def is_url(source: int | str) -> bool:
-    """Tell a URL from an index or a device file."""
-    return isinstance(source, str) and "://" in source
-
-
-def shown(source: int | str) -> str:
-    """Return what to call a camera or stream in messages and results; passwords in a URL are left out."""
-    return f"camera {source}" if isinstance(source, int) else re.sub(r"//[^/]*@", "//…@", source)
-
-
 def refusal(source: int | str) -> str:
-    """Return why a camera or stream gives no pictures, as far as can be told, and what to do."""
-    name = shown(source)
-    if is_url(source):
+    """Return the error message for a camera or stream without pictures: the likely cause, and the remedy."""
+    name = display_name(source)
+    if isinstance(source, str) and is_url(source):
+        if Path(urlparse(source).path).suffix.lower() in PICTURE_SUFFIXES:
+            return f"no pictures from {name}; an address must be of a video: download the picture and give its file"
         return f"no pictures from {name}; check the address, user name and password, and that it is a video"
     if sys.platform != "linux":
         return (

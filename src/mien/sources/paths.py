@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import BinaryIO
 
 from mien.errors import InputError, UnreadablePicture
 from mien.files import printable
+from mien.sources.address import without_credentials
 
 PICTURE_SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".avif", ".heic", ".heif", ".bmp", ".dib", ".tif",
@@ -44,7 +46,7 @@ def list_files(source: str | Path, *, glob: str | None = None) -> list[Path]:
     except (OSError, ValueError, NotImplementedError) as error:
         pattern = f" for '{glob}'" if glob else ""
         raise InputError(f"cannot search folder '{printable(path)}'{pattern}: {error}") from error
-    files = found if glob else [p for p in found if p.suffix.lower() in wanted]
+    files = found if glob else [p for p in found if p.suffix.lower() in wanted and not _is_typescript(p)]
     if not files:
         expected = f"files that match '{glob}'" if glob else f"files ending in {', '.join(sorted(wanted))}"
         raise InputError(f"no pictures or videos in folder '{printable(path)}'; expected {expected}")
@@ -55,7 +57,7 @@ def status_of(path: Path) -> os.stat_result:
     try:
         status = path.stat()
     except FileNotFoundError:
-        raise InputError(f"no file or folder '{printable(path)}'; check the path") from None
+        raise _not_found(printable(path)) from None
     except (OSError, ValueError) as error:  # ValueError: a null byte
         raise cannot_read(path, error) from error
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
@@ -90,6 +92,28 @@ def check_size(name: str, width: int, height: int) -> None:
 def cannot_read(path: Path, error: OSError | ValueError) -> InputError:
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return InputError(f"cannot read '{printable(path)}': {reason}; check the path and its permissions")
+
+
+def _not_found(path: str) -> InputError:
+    if re.match("https?:/", path):
+        return InputError(f"'{without_credentials(path)}' is an address; expected a file or folder: download it first")
+    if re.search(r"[*?\[]", path):
+        return InputError(
+            f"no file or folder '{path}'; a pattern in quotes isn't expanded: leave them out, or give a folder and "
+            f"--glob '{Path(path).name}'"
+        )
+    return InputError(f"no file or folder '{path}'; check the path")
+
+
+def _is_typescript(path: Path) -> bool:
+    """Return whether a file ending in .ts is no MPEG transport stream, whose packets begin with G (ISO 13818-1)."""
+    if path.suffix.lower() != ".ts":
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.read(1) != b"G"
+    except OSError:  # reading it says why
+        return False
 
 
 def _is_hidden(path: Path) -> bool:
