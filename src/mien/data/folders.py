@@ -209,7 +209,7 @@ def decode_all(
 def decode(content: bytes) -> ImageArray | None:
     """Return a grey (H, W) or RGB (H, W, 3) image; None if the bytes are no picture."""
     try:
-        return decode_picture(content, keep_grey=True)
+        return decode_picture(content, keep_grey=True, drop_alpha=True)
     except UnreadablePicture:
         return None
 

@@ -61,13 +61,14 @@ def read_picture(path: str | Path) -> ImageArray:
         return to_rgb(open_picture(file, printable(path)), printable(path))
 
 
-def decode(data: bytes, *, name: str = "picture", keep_grey: bool = False) -> ImageArray:
+def decode(data: bytes, *, name: str = "picture", keep_grey: bool = False, drop_alpha: bool = False) -> ImageArray:
     """Decode the bytes of a picture file as `read_picture` does.
 
     Args:
         data: The whole file.
         name: The picture's name in error messages.
         keep_grey: Return grey pictures as (H, W).
+        drop_alpha: Return the stored colours of transparent pixels too, not blended with white.
 
     Returns:
         RGB uint8 (H, W, 3), or grey uint8 (H, W).
@@ -75,7 +76,7 @@ def decode(data: bytes, *, name: str = "picture", keep_grey: bool = False) -> Im
     Raises:
         UnreadablePicture: See `read_picture`.
     """
-    return to_rgb(open_picture(io.BytesIO(data), name), name, keep_grey=keep_grey)
+    return to_rgb(open_picture(io.BytesIO(data), name), name, keep_grey=keep_grey, drop_alpha=drop_alpha)
 
 
 def open_picture(file: IO[bytes], name: str) -> ImageFile.ImageFile:
@@ -157,15 +158,15 @@ def read_size(picture: ImageFile.ImageFile) -> tuple[int, int]:
     return (height, width) if _orientation(picture) >= 5 else (width, height)
 
 
-def to_rgb(picture: ImageFile.ImageFile, name: str, *, keep_grey: bool = False) -> ImageArray:
-    """Decode a picture, or the current frame of an animation, to RGB uint8 (H, W, 3); grey as (H, W) if wanted."""
+def to_rgb(picture: ImageFile.ImageFile, name: str, *, keep_grey: bool = False, drop_alpha: bool = False) -> ImageArray:
+    """Decode a picture, or the current frame of an animation; see `decode`."""
     width, height = picture.size
     halved = width * height > FULL_SIZE_PIXELS
     with damage_reported(name):
         if halved:
             picture.draft(None, (width // 2, height // 2))  # JPEG is scaled while it is decoded
         picture.load()
-        plain = _grey_or_rgb(picture, name)
+        plain = _grey_or_rgb(picture, name, drop_alpha=drop_alpha)
         if plain.width * plain.height > FULL_SIZE_PIXELS:
             plain = plain.reduce(2)
         turn = UPRIGHT.get(_orientation(picture))
@@ -180,7 +181,7 @@ def to_rgb(picture: ImageFile.ImageFile, name: str, *, keep_grey: bool = False) 
     return image
 
 
-def _grey_or_rgb(picture: ImageFile.ImageFile, name: str) -> Image.Image:
+def _grey_or_rgb(picture: ImageFile.ImageFile, name: str, *, drop_alpha: bool) -> Image.Image:
     """Return a decoded picture in Pillow's mode L or RGB."""
     if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM")):
         return Image.fromarray(((np.asarray(picture).astype(np.uint32) + 128) // 257).astype(np.uint8))
@@ -189,11 +190,11 @@ def _grey_or_rgb(picture: ImageFile.ImageFile, name: str) -> Image.Image:
             f"cannot convert '{name}' to RGB: this kind of {picture.format} (mode {picture.mode}) is rare; "
             "save it again as 8-bit JPEG or PNG"
         )
-    if picture.has_transparency_data:
+    if picture.has_transparency_data and not drop_alpha:
         white = Image.new("RGBA", picture.size, "white")
         white.alpha_composite(picture.convert("RGBA"))
         return white.convert("RGB")
-    return picture.convert("L" if picture.mode in ("1", "L") else "RGB")
+    return picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB")
 
 
 def _orientation(picture: ImageFile.ImageFile) -> int:
