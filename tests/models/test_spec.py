@@ -1,5 +1,4 @@
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -42,11 +41,13 @@ specs = st.builds(
     license=st.text(),
     metrics=st.dictionaries(names, numbers),
     recipe=st.dictionaries(names, plain),
+    kind=st.sampled_from(["face", "voice", "ensemble"]),
+    input=st.sampled_from(["image", "sound"]),
 )
 
 
 def changed(**changes: Any) -> str:
-    return json.dumps(json.loads(SPEC.to_json()) | changes)
+    return json.dumps(json.loads(SPEC.to_json()) | changes, sort_keys=True)
 
 
 @given(specs)
@@ -74,19 +75,39 @@ def test_a_newer_version_asks_for_an_upgrade() -> None:
         ModelSpec.from_json(changed(version=SPEC_VERSION + 1))
 
 
-def test_classifiers_are_written_as_before_there_were_temporal_models() -> None:
-    assert "temporal" not in json.loads(SPEC.to_json())
-    assert json.loads(SPEC.to_json())["version"] == 1
-    assert ModelSpec.from_json(SPEC.to_json()).temporal is None
+# Written before there were other kinds than faces; older releases refuse other keys.
+FIRST = """{"arch": "base", "crop": "fer2013", "graph": {"input": "uint8-nhwc", "output": "probabilities"},
+ "heads": [{"labels": {"labels": ["happy", "sad"], "name": "two"}, "temperature": 1.0}], "license": "", "metrics": {},
+ "name": "base", "preprocess": {"channels": 1, "equalize": false, "normalize": "standardize", "size": 48},
+ "recipe": {}, "trained_on": {}, "version": 1}"""
 
 
-def test_a_temporal_model_is_read_back_and_older_miens_are_told_to_upgrade() -> None:
-    belongs = Temporal(classifier="base", fingerprint="ab" * 32, width=15, state=48)
-    spec = replace(SPEC, temporal=belongs, version=2)
-    assert ModelSpec.from_json(spec.to_json()) == spec
-    assert json.loads(spec.to_json())["version"] == 2  # more than the 1 that they read up to
+def test_classifiers_are_written_so_that_older_releases_read_them() -> None:
+    spec = ModelSpec.from_json(FIRST)
+    assert (spec.kind, spec.input, spec.temporal) == ("face", "image", None)
+    assert json.loads(spec.to_json()) == json.loads(FIRST)
+
+
+def test_a_temporal_model_is_known_by_its_key_which_releases_up_to_version_2_read() -> None:
+    belongs = {"classifier": "base", "fingerprint": "ab" * 32, "width": 15, "state": 48}
+    spec = ModelSpec.from_json(changed(temporal=belongs, version=2))
+    assert (spec.kind, spec.input, spec.temporal) == ("temporal", "image", Temporal(**belongs))
+    assert spec.to_json() == changed(temporal=belongs, version=2)
     with pytest.raises(ModelError, match="unreadable"):
         ModelSpec.from_json(changed(temporal={"classifier": "base"}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": "pose"}, "unknown kind of model 'pose'; expected one of face, temporal, voice, ensemble"),
+        ({"input": "smell"}, "unknown input 'smell'; expected one of image, sound"),
+        ({"kind": "temporal"}, "'temporal' has temporal = None"),
+    ],
+)
+def test_an_unknown_kind_or_input_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        ModelSpec.from_json(changed(**changes))
 
 
 def test_unknown_keys_are_named() -> None:

@@ -111,7 +111,7 @@ def test_a_model_belongs_to_one_graph_whatever_its_spec_says(
     write_with_spec(tiny_model, renamed, replace(read_spec(tiny_model), name="renamed", metrics={"x": 1.0}))
     model.check(OnnxClassifier(renamed), FER2013)
     shipped = load_classifier("base", models_dir=tmp_path)
-    with pytest.raises(ModelError, match=r"follows what one certain 'tiny' sees, not this 'base'; train one .*base$"):
+    with pytest.raises(ModelError, match=r"for another classifier \('tiny'\), not for this 'base'; train one .*base$"):
         model.check(shipped, FER2013)
     with pytest.raises(ModelError, match=r"the labels 'fer2013', not 'ferplus'; .* mien train-temporal .*ferplus$"):
         model.check(OnnxClassifier(tiny_model), FERPLUS)
@@ -126,7 +126,7 @@ def test_the_model_that_belongs_to_a_classifier_is_found(tiny_model: Path, tiny_
     junk.write_bytes(b"\x3a\x04junk")  # a protocol buffer with a graph that is none
     write_with_spec(junk, tmp_path / "zz.onnx", read_spec(mine))  # it is asked first, and damaged
     assert find_temporal(classifier, FER2013, models_dir=tmp_path).path == mine
-    with pytest.raises(UnknownModel, match=r"the labels 'ferplus'; at hand: mine \(for tiny, fer2013\)"):
+    with pytest.raises(UnknownModel, match=r"the labels 'ferplus'; installed: mine \(for tiny, fer2013\)"):
         find_temporal(classifier, FERPLUS, models_dir=tmp_path)
 
 
@@ -135,16 +135,16 @@ def test_a_temporal_model_is_not_offered_as_a_classifier_and_says_what_it_is_for
 ) -> None:
     shutil.copy(tiny_temporal, tmp_path / "mine.onnx")
     assert "mine" not in [found.name for found in list_models(tmp_path)]
-    assert "mine" in [found.name for found in list_models(tmp_path, temporal=True)]
+    assert "mine" in [found.name for found in list_models(tmp_path, kind="temporal")]
     assert find_model("mine", models_dir=tmp_path).is_file()
-    with pytest.raises(ModelError, match=r"sees no faces by itself.*mien live --model tiny --temporal") as caught:
+    with pytest.raises(ModelError, match=r"sees no faces itself.*mien live --model tiny --temporal") as caught:
         load_classifier("mine", models_dir=tmp_path)
     assert "\n" not in str(caught.value)
-    with pytest.raises(ModelError, match="is a classifier, no temporal model"):
+    with pytest.raises(ModelError, match="is a face model, not a temporal model"):
         TemporalModel(tiny_model)
 
 
-@pytest.mark.parametrize("name", [found.name for found in list_models(shipped_dir(), temporal=True)])
+@pytest.mark.parametrize("name", [found.name for found in list_models(shipped_dir(), kind="temporal")])
 def test_every_shipped_temporal_model_belongs_to_a_shipped_classifier(name: str) -> None:
     model = TemporalModel(shipped_dir() / f"{name}.onnx")
     classifier = OnnxClassifier(shipped_dir() / f"{model.belongs.classifier}.onnx")

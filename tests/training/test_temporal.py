@@ -273,12 +273,12 @@ def test_the_command_trains_and_live_uses_it(
     assert run(*live, "--model", "tiny") == 0
     assert "raw_angry" in Path("faces.csv").read_text()
     assert run("models", "--models", models) == 0
-    assert "temporal: what tiny sees" in capsys.readouterr().out
+    assert "probabilities of tiny" in capsys.readouterr().out
     assert run(*live, "--model", "tiny", "--labels", "ferplus") == 2
     assert "no temporal model fits this 'tiny' and the labels 'ferplus'" in capsys.readouterr().err
     assert run("predict", astronaut, "--model", "tiny-temporal", "--models", models) == 2
     told = capsys.readouterr().err.strip()
-    assert "sees no faces by itself" in told
+    assert "sees no faces itself" in told
     assert "\n" not in told
 
 

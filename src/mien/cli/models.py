@@ -28,13 +28,14 @@ def models(context: typer.Context, as_json: Json = False, models_dir: ModelsDir 
         return
     from mien.models.store import list_models, user_dir
 
-    found = list_models(models_dir, temporal=None)
+    found = list_models(models_dir, kind=None)
     if as_json:
         rows = [
             {
                 "name": m.name,
                 "path": str(m.path),
                 "format": m.format,
+                "kind": m.kind,
                 "shipped": m.shipped,
                 "problem": m.problem,
                 **_spec_facts(m.spec),
@@ -162,7 +163,7 @@ def _spec_facts(spec: ModelSpec | None) -> dict[str, str | float | None]:
     pixels = f"{spec.preprocess.size}×{spec.preprocess.size} {'grey' if spec.preprocess.channels == 1 else 'RGB'}"
     return {
         "labels": ", ".join(f"{head.labels.name} ({len(head.labels)})" for head in spec.heads),
-        "input": pixels if spec.temporal is None else f"temporal: what {spec.temporal.classifier} sees",
+        "input": pixels if spec.temporal is None else f"probabilities of {spec.temporal.classifier}",
         "accuracy": spec.metrics.get("test/flip/accuracy"),
         "data": spec.trained_on.get("name", "unknown data"),  # accuracies on different data can't be compared
         "license": spec.license,

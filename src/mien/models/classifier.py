@@ -1,10 +1,8 @@
-"""From face crops to probabilities, by ONNX Runtime alone."""
+"""Face crops to probabilities, by ONNX Runtime alone."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -13,14 +11,14 @@ import numpy as np
 from mien.errors import ModelError
 from mien.models.onnx_file import read_spec
 from mien.models.preprocess import preprocess
-from mien.models.runtime import onnxruntime as ort
+from mien.models.runtime import open_session
 from mien.models.spec import Head, ModelSpec, Normalize
 from mien.models.store import find_model
 from mien.structures import FloatArray, ImageArray
 
 
 class ExpressionClassifier(Protocol):
-    """What names the expressions of face crops."""
+    """A classifier of face crops."""
 
     @property
     def spec(self) -> ModelSpec:
@@ -33,79 +31,48 @@ class ExpressionClassifier(Protocol):
 
 
 class OnnxClassifier:
-    """An ONNX file with a spec inside. It may be shared between threads, pickled, and used after a fork.
+    """A classifier in an ONNX file with a spec inside.
 
     Args:
         path: The file.
-        threads: Threads of ONNX Runtime; 0 lets it choose, which is one a core.
+        threads: Threads of ONNX Runtime; 0 for one per core.
 
     Raises:
-        ModelError: Not ONNX, or its input and outputs are not what the spec says.
+        ModelError: Not ONNX, not a classifier of faces, or with fewer outputs than heads.
         MissingSpec: No spec inside.
     """
 
     def __init__(self, path: Path, *, threads: int = 0) -> None:
         self.path = path
         self.spec = read_spec(path)
-        if self.spec.temporal is not None:
-            seer = self.spec.temporal.classifier
-            raise ModelError(
-                f"{path} is a temporal model, which sees no faces by itself: it follows what '{seer}' sees; use it so: "
-                f"mien live --model {seer} --temporal"
-            )
-        self.threads = threads
-        # By process: in a forked one the parent's session has lost its threads. It is kept, as closing it would crash.
-        self._sessions = {os.getpid(): self._open()}
+        _check_kind(path, self.spec)
+        self._session = open_session(path, threads=threads)
         self._input = self._session.get_inputs()[0].name
         self._outputs = [output.name for output in self._session.get_outputs()]
         if len(self._outputs) < len(self.spec.heads):
             raise ModelError(
-                f"{path} has {len(self._outputs)} outputs but its spec names {len(self.spec.heads)}: "
-                f"{', '.join(self.spec.names)}; export or adopt it again"
+                f"{path} has {len(self._outputs)} outputs, but its spec has {len(self.spec.heads)} heads: "
+                f"{', '.join(self.spec.names)}; export or add it again"
             )
 
-    def __reduce__(self) -> tuple[Callable[..., OnnxClassifier], tuple[Path]]:
-        return partial(OnnxClassifier, threads=self.threads), (self.path,)
-
-    @property
-    def _session(self) -> ort.InferenceSession:
-        """The session of this process."""
-        process = os.getpid()
-        if process not in self._sessions:
-            self._sessions[process] = self._open()
-        return self._sessions[process]
-
-    def _open(self) -> ort.InferenceSession:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = self.threads
-        # One call's peak is small; without the arena, memory does not stay at the largest batch ever seen.
-        options.enable_cpu_mem_arena = False
-        # Its threads would wait busily after each face and take the cores from the detector, which is at work then.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            return ort.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's own exceptions have no common base
-            reason = str(error).splitlines()[0]
-            raise ModelError(f"ONNX Runtime cannot load {self.path}: {reason}") from error
-
     def predict_proba(self, crops: Sequence[ImageArray], *, head: str | None = None) -> FloatArray:
-        """Return the probabilities of every crop.
+        """Return the probabilities of each crop.
 
         Args:
             crops: uint8, each (H, W), (H, W, 1) grey or (H, W, 3) RGB; any sizes, any number.
-            head: Name of a label set of the model; its default one when None.
+            head: Label set of the head; the default head when None.
 
         Returns:
             float32 (n, k); rows sum to 1.
 
         Raises:
-            ModelError: No such head, or the graph does not take what the spec says.
+            ModelError: No such head, or the graph does not match the spec.
         """
         (probabilities,) = self._run(crops, [self.spec.head(head)])
         return probabilities
 
     def predict_heads(self, crops: Sequence[ImageArray]) -> list[FloatArray]:
-        """Return what `predict_proba` does for each head, in the order of the spec, having seen the crops once."""
+        """Return the probabilities of each head, in the order of the spec, from one pass over the crops."""
         return self._run(crops, self.spec.heads)
 
     def _run(self, crops: Sequence[ImageArray], heads: Sequence[Head]) -> list[FloatArray]:
@@ -115,23 +82,23 @@ class OnnxClassifier:
         outputs = [self._output_of(head.labels.name) for head in heads]
         try:
             found = self._session.run(outputs, {self._input: self._graph_input(pixels)})
-        except Exception as error:
+        except Exception as error:  # ONNX Runtime's exceptions have no common base
             reason = str(error).splitlines()[0]
-            raise ModelError(f"{self.path} does not take what its spec says: {reason}") from error
+            raise ModelError(f"{self.path} rejects the input that its spec describes: {reason}") from error
         return [self._probabilities(scores, head, n=len(crops)) for scores, head in zip(found, heads, strict=True)]
 
     def _probabilities(self, scores: FloatArray, head: Head, *, n: int) -> FloatArray:
         if scores.shape != (n, len(head.labels)):
             raise ModelError(
-                f"{self.path} gives {scores.shape} for {n} faces and {len(head.labels)} labels; "
-                "adopt it again with the right labels"
+                f"{self.path} returns shape {scores.shape} for {n} faces and {len(head.labels)} labels; "
+                "add it again with the right labels"
             )
         if self.spec.graph.output == "logits":
             scores = softmax(scores, temperature=head.temperature)
         return np.asarray(scores, np.float32)
 
     def _output_of(self, name: str) -> str:
-        """Our own graphs name outputs after the label sets; a foreign one is taken in order."""
+        """Return the output of a head: mien names outputs after label sets; in other graphs the order counts."""
         return name if name in self._outputs else self._outputs[self.spec.names.index(name)]
 
     def _graph_input(self, pixels: ImageArray) -> ImageArray | FloatArray:
@@ -143,30 +110,42 @@ class OnnxClassifier:
         return scaled
 
 
+def _check_kind(path: Path, spec: ModelSpec) -> None:
+    """Raise ModelError unless the model classifies faces."""
+    if spec.temporal is not None:
+        classifier = spec.temporal.classifier
+        raise ModelError(
+            f"{path} is a temporal model, which smooths the probabilities of '{classifier}' and sees no faces itself; "
+            f"use it like this: mien live --model {classifier} --temporal"
+        )
+    if spec.kind != "face":
+        raise ModelError(f"{path}: this mien cannot use models of kind '{spec.kind}'; upgrade mien")
+
+
 def load_classifier(name: str = "base", *, models_dir: Path | None = None, threads: int = 0) -> OnnxClassifier:
-    """Load a model by its name, or by the path of an ONNX file.
+    """Load a model by its name or by the path of an ONNX file.
 
     Args:
-        name: A shipped or user model, see `mien models`, or a path ending in .onnx.
-        models_dir: Directory of user models; the default one when None.
-        threads: As for `OnnxClassifier`.
+        name: Name of an installed model, see `mien models`, or a path ending in .onnx.
+        models_dir: Directory of the user's models; the default one when None.
+        threads: Threads of ONNX Runtime; 0 for one per core.
 
     Raises:
         UnknownModel: No such model.
-        ModelError: The file is not a model of ours.
+        ModelError: The file is not a classifier with a spec.
     """
     return OnnxClassifier(find_model(name, models_dir=models_dir), threads=threads)
 
 
 def predict_heads(classifier: ExpressionClassifier, crops: Sequence[ImageArray]) -> list[FloatArray]:
-    """Return the probabilities (n, k) of each head of a classifier; an ONNX file sees the crops once for all."""
+    """Return the probabilities, float32 (n, k), of each head; in one pass where the classifier is an ONNX file."""
     if isinstance(classifier, OnnxClassifier):
         return classifier.predict_heads(crops)
     return [classifier.predict_proba(crops, head=name) for name in classifier.spec.names]
 
 
 def normalize_array(pixels: ImageArray, mode: Normalize) -> FloatArray:
-    """Do what `models.nets.normalize` does, for graphs that expect it done: uint8 (n, H, W, C) to float32."""
+    """Normalise pixels like `nets.nets.normalize`, uint8 (n, H, W, C) to float32, for graphs that don't do it."""
     scaled = pixels.astype(np.float32)
     if mode == "unit":
         return scaled / np.float32(255)
@@ -180,10 +159,10 @@ def normalize_array(pixels: ImageArray, mode: Normalize) -> FloatArray:
 
 
 def softmax(logits: FloatArray, *, temperature: float = 1.0) -> FloatArray:
-    """Return the probabilities of logits divided by a temperature.
+    """Return the softmax of logits divided by a temperature.
 
     Log-probabilities are logits too: `softmax(log(p))` is p, and `softmax(log(p), temperature=1 / t)` undoes
-    a temperature t that p was made with.
+    a temperature t that p was computed with.
 
     Args:
         logits: Finite numbers, shape (n, k).

@@ -1,4 +1,4 @@
-"""Pixels become a network's input here alone, for training, evaluation and live use."""
+"""Preprocessing of face crops, the same for training, evaluation and live use."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from mien.structures import ImageArray
 
 
 def preprocess(images: Iterable[ImageArray], config: Preprocess) -> ImageArray:
-    """Bring face crops into the form that a network reads.
+    """Return face crops as the input batch of a network.
 
     Args:
         images: Crops, uint8, each (H, W), (H, W, 1) grey or (H, W, 3) RGB; sizes may differ.
-        config: Wanted size, channels and equalisation.
+        config: Size, channels and equalisation of the input.
 
     Returns:
         uint8 (n, size, size, channels); n may be 0.

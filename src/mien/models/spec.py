@@ -1,17 +1,21 @@
-"""ModelSpec: all one must know to use a model, stored inside the checkpoint and the ONNX file."""
+"""ModelSpec: everything needed to use a model, stored inside its checkpoint and its ONNX file."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from mien.errors import MienError, ModelError
 from mien.labels import LabelSet
 
-SPEC_VERSION = 2  # the newest that is read; version 2 has temporal models, and all others are still written as 1
+# The newest version that is read: 1 face, 2 temporal, 3 voice and ensemble. Each kind is written with the first version
+# that has it, so that older releases read the models they can use and ask for an upgrade for others.
+SPEC_VERSION = 3
 SPEC_KEY = "mien_spec"  # key of the JSON in ONNX metadata_props and in a checkpoint's header
 
+Kind = Literal["face", "temporal", "voice", "ensemble"]  # the last two are reserved
+Input = Literal["image", "sound"]
 Normalize = Literal["unit", "signed", "standardize", "none"]
 Layout = Literal["uint8-nhwc", "float32-nhwc", "float32-nchw"]
 Output = Literal["probabilities", "logits"]
@@ -19,14 +23,14 @@ Output = Literal["probabilities", "logits"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocess:
-    """How a face crop becomes the network's input; carried out by `vision.preprocess`.
+    """How a face crop becomes the network's input; see `models.preprocess`.
 
     Args:
         size: Side of the square input in pixels.
         channels: 1 for grey, 3 for RGB.
-        equalize: Histogram-equalise the grey picture, as the 2020 prototype did.
-        normalize: "unit" divides by 255, "signed" maps to [-1, 1], "standardize" gives each picture mean 0 and
-            standard deviation 1, "none" leaves 0 to 255. Our own models do it inside the graph.
+        equalize: Histogram-equalise the grey image, as the 2020 prototype did.
+        normalize: "unit" divides by 255, "signed" maps to [-1, 1], "standardize" gives each image mean 0 and
+            standard deviation 1, "none" leaves 0 to 255. mien's own models normalise inside the graph.
     """
 
     size: int = 48
@@ -57,12 +61,12 @@ class Head:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
-    """What the ONNX graph itself takes and gives.
+    """Input and output format of the ONNX graph.
 
     Args:
-        input: "uint8-nhwc" is our own form, pixels as they are, normalised inside the graph. A foreign model mostly
-            wants float32, which is normalised before it.
-        output: "probabilities", or "logits" to which softmax and temperature are still to be applied.
+        input: "uint8-nhwc" for mien's own models: raw pixels, normalised inside the graph. Models of other origin
+            mostly take float32, which mien normalises before it runs the graph.
+        output: "probabilities", or "logits", to which mien applies softmax and temperature.
     """
 
     input: Layout = "uint8-nhwc"
@@ -75,13 +79,13 @@ class Graph:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Temporal:
-    """What a temporal model works on: the probabilities that one classifier gave for a track's face, frame by frame.
+    """Input and state of a temporal model, which reads the probabilities of one classifier frame by frame.
 
     Args:
-        classifier: Its name, for messages.
-        fingerprint: Of its graph, by `zoo.graph_fingerprint`: no other classifier is taken.
-        width: How many probabilities those are, of all its heads together.
-        state: How many numbers are remembered of a track.
+        classifier: Name of the classifier, for messages.
+        fingerprint: `graph_fingerprint` of the classifier; no other one is accepted.
+        width: Number of probabilities per frame, those of all heads side by side.
+        state: Size of the state kept per track.
     """
 
     classifier: str
@@ -95,20 +99,22 @@ class ModelSpec:
     """The contract between training and use.
 
     Args:
-        name: What the model is called on the command line.
+        name: Name of the model on the command line.
         arch: Name of the network in `NETS`, or "foreign".
-        heads: Its outputs, the default one first. The ONNX output of a head bears the name of its label set.
-        preprocess: How a crop becomes the input.
-        graph: Form of the ONNX graph's input and output.
-        crop: Geometry of the faces it was trained on; "fer2013" is the only one so far.
-        trained_on: Name and fingerprint of the data, and which of its training pictures were left out, if any
-            ("dropped": "4,480 leaks", "fold": "2 of 5 left out"); "made" holds the commands that draw it, a line
-            each, if mien drew it; empty when unknown.
+        heads: Outputs, the default one first. The ONNX output of a head has the name of its label set.
+        preprocess: How a crop becomes the input. A temporal model has that of its classifier, like `crop`.
+        graph: Input and output format of the ONNX graph.
+        kind: "face" for a classifier of face crops, "temporal" for one that smooths a classifier's probabilities over
+            time; "voice" and "ensemble" are reserved.
+        input: "image" or "sound".
+        crop: Geometry of the face crops it was trained on; "fer2013" is the only one so far.
+        trained_on: Name and fingerprint of the data; "dropped" and "fold" describe training images left out, if any
+            ("4,480 leaks", "2 of 5 left out"); "made" holds the commands that draw the data, one per line, if mien
+            drew it. Empty when unknown.
         license: SPDX identifier or a sentence; empty when unknown.
         metrics: Published figures, e.g. {"test/flip/accuracy": 0.704}.
-        recipe: The training settings as plain data, empty when unknown.
-        temporal: What a temporal model works on; None for a classifier, which sees faces by itself. `preprocess` and
-            `crop` are then those of the classifier.
+        recipe: Training settings as plain data; empty when unknown.
+        temporal: Input and state of a temporal model; None for other kinds.
         version: Version of this format.
     """
 
@@ -117,6 +123,8 @@ class ModelSpec:
     heads: tuple[Head, ...]
     preprocess: Preprocess
     graph: Graph = field(default_factory=Graph)
+    kind: Kind = "face"
+    input: Input = "image"
     crop: str = "fer2013"
     trained_on: dict[str, str] = field(default_factory=dict)
     license: str = ""
@@ -125,9 +133,17 @@ class ModelSpec:
     temporal: Temporal | None = None
     version: int = 1
 
+    def __post_init__(self) -> None:
+        if not self.heads:
+            raise ModelError("the model's spec has no heads")
+        _check("kind of model", self.kind, get_args(Kind))
+        _check("input", self.input, get_args(Input))
+        if (self.temporal is None) == (self.kind == "temporal"):
+            raise ModelError(f"the spec of a model of kind '{self.kind}' has temporal = {self.temporal}")
+
     @property
     def made_by(self) -> list[str]:
-        """Commands that draw the training data again; none for data that comes from elsewhere."""
+        """Commands that draw the training data again; empty if mien did not draw it."""
         return self.trained_on.get("made", "").splitlines()
 
     @property
@@ -161,51 +177,60 @@ class ModelSpec:
     def to_json(self) -> str:
         """Return the spec as JSON with sorted keys, so that equal specs give equal bytes."""
         plain = asdict(self)
-        if self.temporal is None:  # so that a mien that knows no such key reads classifiers
+        # Releases that don't know these keys refuse them; where they are absent, `from_json` derives them.
+        if self.temporal is None:
             del plain["temporal"]
+        if self.kind in ("face", "temporal"):
+            del plain["kind"]
+        if self.input == "image":
+            del plain["input"]
         return json.dumps(plain, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> ModelSpec:
-        """Read what `to_json` wrote.
+        """Read a spec that `to_json` wrote.
 
         Raises:
             ModelError: The text is not such JSON, is incomplete, or is of a newer version.
         """
         try:
-            raw = json.loads(text)
-            version = raw["version"]
-            if version > SPEC_VERSION:
-                raise ModelError(
-                    f"the model's spec has version {version}, this mien reads up to {SPEC_VERSION}; "
-                    "upgrade it: pip install -U mien"
-                )
-            unknown = sorted(set(raw) - {f.name for f in fields(cls)})
-            if unknown:
-                raise ModelError(f"the model's spec has unknown keys: {', '.join(unknown)}")
-            heads = tuple(
-                Head(LabelSet(head["labels"]["name"], tuple(head["labels"]["labels"])), head["temperature"])
-                for head in raw.pop("heads")
-            )
-            preprocess = Preprocess(**raw.pop("preprocess"))
-            graph = Graph(**raw.pop("graph", {}))
-            temporal = raw.pop("temporal", None)
-            temporal = temporal if temporal is None else Temporal(**temporal)
-            if not heads:
-                raise ModelError("the model's spec has no heads")
-            return cls(heads=heads, preprocess=preprocess, graph=graph, temporal=temporal, **raw)
+            return cls(**_arguments(json.loads(text)))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ModelError(f"the model's spec is unreadable ({error!r}); export the model again") from error
         except MienError as error:
             raise ModelError(str(error)) from error
 
 
+def _arguments(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `ModelSpec` from its JSON."""
+    if plain["version"] > SPEC_VERSION:
+        raise ModelError(
+            f"the model's spec has version {plain['version']}, this mien reads up to {SPEC_VERSION}; upgrade mien"
+        )
+    if unknown := sorted(set(plain) - {f.name for f in fields(ModelSpec)}):
+        raise ModelError(f"the model's spec has unknown keys: {', '.join(unknown)}; upgrade mien")
+    temporal = plain.get("temporal")
+    return {
+        "kind": "face" if temporal is None else "temporal",
+        **plain,
+        "heads": tuple(map(_head, plain["heads"])),
+        "preprocess": Preprocess(**plain["preprocess"]),
+        "graph": Graph(**plain.get("graph", {})),
+        "temporal": None if temporal is None else Temporal(**temporal),
+    }
+
+
+def _head(plain: dict[str, Any]) -> Head:
+    labels = plain["labels"]
+    return Head(LabelSet(labels["name"], tuple(labels["labels"])), plain["temperature"])
+
+
 def current_name(name: str) -> str:
-    """Return the present name of a net's part or tensor; in old files "backbone.0" is called "body.0"."""
+    """Return the current name of a net's part or tensor; in old files "backbone.0" is called "body.0"."""
     first, dot, rest = name.partition(".")
     return f"backbone{dot}{rest}" if first == "body" else name
 
 
-def _check(what: str, value: str, known: tuple[str, ...]) -> None:
+def _check(setting: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
-        raise ModelError(f"unknown {what} '{value}'; expected one of {', '.join(known)}")
+        raise ModelError(f"unknown {setting} '{value}'; expected one of {', '.join(known)}")

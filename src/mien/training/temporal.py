@@ -233,6 +233,7 @@ def export_temporal(
         temporal=Temporal(
             classifier=seer.name, fingerprint=graph_fingerprint(classifier.path), width=width, state=config.state
         ),
+        kind="temporal",
         version=2,
     )
     example = (torch.full((2, width), 0.1), torch.full((2, 1), 0.1), torch.zeros(2, config.state))
