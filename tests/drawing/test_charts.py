@@ -1,4 +1,4 @@
-"""Charts: bars as long as their shares, areas as high as their probabilities, in the expressions' colours."""
+"""Charts: bar lengths are shares, area heights are probabilities, colours are those of the expressions."""
 
 import numpy as np
 import pytest
@@ -11,12 +11,12 @@ from mien.labels import FER2013
 from mien.structures import ImageArray
 
 SIZE = (400, 300)
-BARS = slice(90, 340)  # columns without letters, whose smooth edges have all greys
+BARS = slice(90, 340)  # columns without letters, whose antialiased edges have all greys
 EVEN = np.full((4, 7), 1 / 7)
 
 
 def width_of(image: ImageArray, colour: Colour) -> int:
-    """Return how many columns have pixels of exactly this colour."""
+    """Return the number of columns with pixels of exactly this colour."""
     return int((image == colour).all(axis=2).any(axis=0).sum())
 
 
@@ -48,7 +48,7 @@ class TestBars:
         assert area_of(full, trough) == 0
         assert area_of(half, trough) > area_of(full, COLOURS["happy"]) / 3
 
-    def test_bars_stand_in_the_order_of_the_labels(self, dark: bool) -> None:
+    def test_bars_are_in_the_order_of_the_labels(self, dark: bool) -> None:
         image = bar_chart(dict.fromkeys(FER2013, 0.5), size=SIZE, dark=dark)
         tops = [rows_of(image[:, BARS], COLOURS[label])[0] for label in FER2013]
         assert tops == sorted(tops)
@@ -57,7 +57,7 @@ class TestBars:
     def test_uncertain_is_grey(self, dark: bool) -> None:
         assert area_of(bar_chart({"uncertain": 0.5}, size=SIZE, dark=dark), UNCERTAIN_COLOUR) > 1000
 
-    def test_a_bar_has_an_edge_that_shows_on_its_trough(self, dark: bool) -> None:
+    def test_a_bar_has_an_outline_visible_on_its_trough(self, dark: bool) -> None:
         look = DARK if dark else LIGHT
         neutral = bar_chart({"neutral": 0.5}, size=SIZE, dark=dark)
         assert area_of(neutral, look.outline) > area_of(bar_chart({"neutral": 0.0}, size=SIZE, dark=dark), look.outline)
@@ -73,7 +73,7 @@ class TestBars:
         assert (without[:, :60] != look.ground).any()  # "happy"
         assert (without[:, -40:] != look.ground).any()  # "0 %"
 
-    def test_the_shape_and_the_ground_are_what_was_asked_for(self, dark: bool) -> None:
+    def test_size_and_background_are_as_requested(self, dark: bool) -> None:
         image = bar_chart({}, size=(160, 90), dark=dark)
         assert (image.shape, image.dtype) == ((90, 160, 3), np.uint8)
         assert (image == (DARK if dark else LIGHT).ground).all()
@@ -81,7 +81,7 @@ class TestBars:
 
 class TestBarsOfAnything:
     @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 7.0])
-    def test_shares_out_of_range_are_cut_off(self, value: float) -> None:
+    def test_shares_out_of_range_are_clipped(self, value: float) -> None:
         expected = 1.0 if value > 1 else 0.0
         assert np.array_equal(
             bar_chart({"happy": value}, size=SIZE, dark=False), bar_chart({"happy": expected}, size=SIZE, dark=False)
@@ -119,7 +119,7 @@ class TestBarsOfAnything:
 
 class TestTimeline:
     @pytest.mark.parametrize("dark", [False, True])
-    def test_areas_are_as_high_as_their_probabilities_and_stand_in_order(self, dark: bool) -> None:
+    def test_areas_are_as_high_as_their_probabilities_and_in_order(self, dark: bool) -> None:
         probabilities = np.zeros((10, 7))
         probabilities[:, [0, 3, 4]] = [0.5, 0.25, 0.25]  # angry, happy, sad
         column = timeline(probabilities, dark=dark)[:, 203:204]
@@ -136,7 +136,7 @@ class TestTimeline:
         assert happy.max() < sad.min()
         assert len(happy) == pytest.approx(len(sad), rel=0.1)
 
-    def test_where_nobody_was_seen_is_a_gap(self) -> None:
+    def test_bins_without_a_face_are_a_gap(self) -> None:
         probabilities = np.zeros((10, 7))
         probabilities[:, 3] = 1
         whole = area_of(timeline(probabilities), COLOURS["happy"])
@@ -145,7 +145,7 @@ class TestTimeline:
         assert area_of(image, COLOURS["happy"]) == pytest.approx(0.7 * whole, rel=0.05)
         assert (image[150, 200:250] == LIGHT.ground).all()
 
-    def test_one_bin_between_gaps_shows(self) -> None:
+    def test_one_bin_between_gaps_is_visible(self) -> None:
         probabilities = np.full((9, 7), np.nan)
         probabilities[4] = [0, 0, 0, 1, 0, 0, 0]
         assert area_of(timeline(probabilities), COLOURS["happy"]) > 500
@@ -184,7 +184,7 @@ class TestTracks:
     def chart(self, tracks: list[TrackRow], *, size: tuple[int, int] = (800, 400), dark: bool = False) -> ImageArray:
         return track_chart(np.arange(10) + 0.5, tracks, FER2013, size=size, dark=dark, title="Each face")
 
-    def test_the_parts_of_a_bar_are_as_long_as_their_shares(self) -> None:
+    def test_the_segments_of_a_bar_are_as_long_as_their_shares(self) -> None:
         sad = width_of(self.chart(self.rows(1))[45:], COLOURS["sad"])  # which the strip has none of
         shorter = [row._replace(shares={"happy": 0.9, "sad": 0.1}) for row in self.rows(1)]
         assert sad > 40
@@ -197,7 +197,7 @@ class TestTracks:
         long, short = (width_of(self.chart([row])[45:], COLOURS["happy"]) - bar for row in (whole, half))
         assert short == pytest.approx(long / 2, abs=3)
 
-    def test_uncertain_is_in_the_legend_once_it_was_answered(self) -> None:
+    def test_uncertain_is_in_the_legend_if_it_occurs(self) -> None:
         unsure = [row._replace(shares={"happy": 0.5, "uncertain": 0.5}) for row in self.rows(1)]
         before, after = (area_of(self.chart(rows)[:45], UNCERTAIN_COLOUR) for rows in (self.rows(1), unsure))
         assert after > before + 20  # letters have a few such pixels at their edges

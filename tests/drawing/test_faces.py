@@ -1,4 +1,4 @@
-"""Annotated pictures: what changes, what stays, and that labels stay inside."""
+"""Annotated images: boxes and plates are drawn, everything else stays, labels stay inside."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -29,7 +29,7 @@ def expression(box: Box, label: str = "happy", *, probability: float = 0.97, lab
 
 
 def changed(image: ImageArray) -> tuple[int, int, int, int]:
-    """Return x1, y1, x2, y2 of what is not grey any more."""
+    """Return x1, y1, x2, y2 of the pixels that are no longer grey."""
     y, x = np.nonzero((image != GREY).any(axis=2))
     return int(x.min()), int(y.min()), int(x.max()) + 1, int(y.max()) + 1
 
@@ -38,7 +38,7 @@ def plate_area(image: ImageArray, colour: Iterable[int]) -> int:
     return int((image == tuple(colour)).all(axis=2).sum())
 
 
-def test_the_picture_itself_stays_and_none_is_shared() -> None:
+def test_the_image_itself_is_unchanged_and_copied() -> None:
     image = blank()
     image.setflags(write=False)
     drawn = draw(image, [expression(Box(200, 200, 300, 300))])
@@ -70,7 +70,7 @@ def test_the_plate_stays_inside_at_the_corners(corner: tuple[int, int]) -> None:
     x, y = corner
     drawn = draw(blank(), [expression(Box(x, y, x + 80, y + 80))])
     whole = draw(blank(), [expression(Box(200, 200, 280, 280))])
-    # Not all of it: the box, of which less is seen, has the same colour.
+    # Not equal: less is visible of the box, which has the same colour.
     assert plate_area(drawn, COLOURS["happy"]) >= plate_area(whole, COLOURS["happy"]) * 0.75
     assert drawn.shape == (480, 640, 3)
 
@@ -82,7 +82,7 @@ def test_the_plate_stays_inside_at_the_corners(corner: tuple[int, int]) -> None:
     top=st.integers(1, 9),
 )
 @settings(deadline=None, max_examples=60)
-def test_any_box_in_any_picture_can_be_drawn(
+def test_any_box_in_any_image_is_drawn(
     width: int, height: int, box: tuple[float, float, float, float], top: int
 ) -> None:
     assert draw(blank(height, width), [expression(Box(*box))], top=top).shape == (height, width, 3)
@@ -175,7 +175,7 @@ def test_the_summary_is_a_strip_below_the_unchanged_rest() -> None:
     assert draw(blank(1, 1), crowd, summary=True).shape[1:] == (1, 3)
 
 
-def test_a_plate_makes_way_for_a_face_above() -> None:
+def test_a_plate_avoids_a_face_above() -> None:
     upper, lower = Box(200, 100, 300, 200), Box(200, 205, 300, 305)
     drawn = draw(blank(), [expression(lower), expression(upper)])
     assert (drawn[110:190, 210:290] == GREY).all()
@@ -188,7 +188,7 @@ def test_top_names_more_labels() -> None:
     assert heights[0] < heights[1] < heights[2]
 
 
-def test_an_uncertain_expression_is_drawn_in_a_grey_of_its_own_without_a_label() -> None:
+def test_an_uncertain_expression_is_drawn_in_dark_grey_without_a_label() -> None:
     unsure = replace(expression(Box(200, 200, 300, 300), "sad", probability=0.4), min_confidence=0.5)
     drawn = draw(blank(), [unsure])
     assert tuple(drawn[250, 200]) == UNCERTAIN_COLOUR
@@ -199,7 +199,7 @@ def test_an_uncertain_expression_is_drawn_in_a_grey_of_its_own_without_a_label()
     assert faces._rows(unsure, 2) == [("uncertain", ""), ("sad", "40 %"), ("angry", "10 %")]
 
 
-def test_letters_grow_with_the_picture() -> None:
+def test_letters_grow_with_the_image() -> None:
     small = changed(draw(blank(480, 640), [expression(Box(200, 200, 300, 300))]))
     large = changed(draw(blank(1920, 2560), [expression(Box(800, 800, 1200, 1200))]))
     assert (800 - large[1]) == pytest.approx(4 * (200 - small[1]), rel=0.2)

@@ -1,4 +1,4 @@
-"""Numbers and expressions become pixels, without matplotlib."""
+"""Draw expressions, charts and sheets as RGB images, without matplotlib."""
 
 import lazy_loader
 

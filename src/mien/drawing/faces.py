@@ -16,12 +16,9 @@ from mien.structures import Box, Expression, FloatArray, ImageArray
 PADDING, LINE_HEIGHT, COLUMN_GAP = 0.55, 1.75, 0.6  # of a plate, in heights of a capital letter
 LONGEST_LABEL = 16  # heights of a capital letter, about 20 characters; longer labels are shortened
 SMALLER_LETTER = 0.75  # of the usual height, where a plate would otherwise cover a face or another plate
-FACE_WEIGHT, PLATE_WEIGHT, SMALL_WEIGHT = (
-    2.0,
-    4.0,
-    0.05,
-)  # cost of covering these wholly (the own face: 1), of shrinking
-SWEEPS = 2  # over all plates, after each was placed once; more change nothing in pictures of 30 faces
+FACE_WEIGHT, PLATE_WEIGHT = 2.0, 4.0  # cost of a plate that is wholly over another face or plate; over its own face, 1
+SMALL_WEIGHT = 0.05  # cost of smaller letters
+SWEEPS = 2  # over all plates, once each is placed; in a picture of 29 faces the second changes nothing
 SUMMARY_HEIGHT = 2.4  # of the strip, in heights of a capital letter
 LEFT_TO_RIGHT = "\u200e"  # the invisible mark that keeps the next count right of an Arabic or Hebrew label
 
@@ -105,26 +102,26 @@ def _letter_height(shape: tuple[int, ...], box: Box) -> int:
 
 def _place(shape: tuple[int, ...], boxes: Sequence[Box], rows: Sequence[list[tuple[str, str]]]) -> list[Plate | None]:
     """Return the plate of each face at the place where it covers least; None where no letter fits into the image."""
-    options = [_options(shape, box, own) for box, own in zip(boxes, rows, strict=True)]
+    candidates = [_candidates(shape, box, own) for box, own in zip(boxes, rows, strict=True)]
     faces = np.array([(box.x1, box.y1, box.x2, box.y2) for box in boxes], np.float32).reshape(-1, 4)
-    corners = [_corners_of(plates) for plates in options]
-    costs = [_cost_of_faces(options[number], corners[number], faces, number) for number in range(len(boxes))]
+    corners = [_corners_of(plates) for plates in candidates]
+    costs = [_cost_of_faces(candidates[number], corners[number], faces, number) for number in range(len(boxes))]
     chosen = np.zeros((len(boxes), 4), np.float32)  # corners of the plates; of no area until placed
     choice = [0] * len(boxes)
     for _ in range(1 + SWEEPS):
         before = list(choice)
-        for number in (number for number, plates in enumerate(options) if plates):
+        for number in (number for number, plates in enumerate(candidates) if plates):
             chosen[number] = 0
             cost = costs[number] + PLATE_WEIGHT * _covered(corners[number], chosen).sum(axis=1)
             choice[number] = int(cost.argmin())  # the first of the best
             chosen[number] = corners[number][choice[number]]
         if choice == before:
             break
-    return [plates[number] if plates else None for plates, number in zip(options, choice, strict=True)]
+    return [plates[number] if plates else None for plates, number in zip(candidates, choice, strict=True)]
 
 
-def _options(shape: tuple[int, ...], box: Box, rows: list[tuple[str, str]]) -> list[Plate]:
-    """Return the plates to choose from, the preferred one first: above, below, beside and in the box."""
+def _candidates(shape: tuple[int, ...], box: Box, rows: list[tuple[str, str]]) -> list[Plate]:
+    """Return the candidate plates, the preferred first: above, below, beside and inside the box."""
     usual = _letter_height(shape, box)
     smaller = max(round(SMALLER_LETTER * usual), SMALLEST_LETTER)
     plates = []

@@ -17,7 +17,7 @@ CELL, GAP, MARGIN = 72, 6, 18  # side of an image, space between two, margin of 
 NAME_WIDTH = 132  # of the column of row names
 HEADER_HEIGHT, CAPTION_HEIGHT = 44, 16
 TITLE_LETTER, NAME_LETTER, NOTE_LETTER, CAPTION_LETTER = 11, 10, 8, 7  # heights of capital letters
-PAPER, INK, FAINT = (255, 255, 255), (40, 40, 40), (140, 140, 140)
+PAPER, INK, FAINT = (255, 255, 255), (40, 40, 40), (110, 110, 110)
 
 
 class SheetRow(NamedTuple):
