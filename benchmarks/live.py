@@ -190,7 +190,7 @@ def available_detectors() -> tuple[dict[str, FaceDetector], list[str]]:
 
 def measure(scene: ImageArray, recognizer: Recognizer, *, faces: int, detector: str, rest: float, n: int) -> Measured:
     """See a swaying scene n times, after a tenth as many frames for warm-up."""
-    live, device = Live(recognizer, rest=rest), StandIn()
+    live, device = Live(recognizer, max_detection_gap=rest), StandIn()
     rows: list[dict[str, float]] = []
     found: list[int] = []
     clock = 0.0

@@ -15,7 +15,7 @@ from mien.models.temporal import TemporalModel
 from mien.recognizer import Recognizer
 from mien.sources.frames import frames
 from mien.structures import Box, Face, FloatArray, Frame, ImageArray
-from mien.vision.smooth import TemporalSmoother
+from mien.vision.smooth import HalfLifeSmoother, TemporalSmoother
 from mien.vision.track import Tracker
 
 ASTRONAUT = Path(__file__).parent.parent / "docs" / "images" / "astronaut.png"
@@ -76,14 +76,14 @@ def test_every_frame_is_seen_in_order_and_faces_keep_their_numbers() -> None:
 
 def test_without_rest_the_detector_looks_at_every_frame_and_its_boxes_stay() -> None:
     detector = Followed()
-    for index, sight in enumerate(Live(Recognizer(detector, Named()), rest=0).stream(clip(30))):
+    for index, sight in enumerate(Live(Recognizer(detector, Named()), max_detection_gap=0).stream(clip(30))):
         assert detector.looks == index + 1
         assert [e.face.box for e in sight.expressions] == [Box(10, 10, 110, 110)]
 
 
 def test_the_detector_rests_once_faces_are_confirmed_and_looks_again_in_time() -> None:
     detector, classifier = Followed(), Named()
-    sights = list(Live(Recognizer(detector, classifier), rest=0.25).stream(clip(32)))
+    sights = list(Live(Recognizer(detector, classifier), max_detection_gap=0.25).stream(clip(32)))
     assert looked(sights) == [0, 1, 2, 10, 18, 26]  # three looks confirm; then one in 0.25 s, which are eight frames
     assert detector.looks == 6
     assert classifier.calls == [1] * 32  # what a face shows is seen in every frame
@@ -92,10 +92,10 @@ def test_the_detector_rests_once_faces_are_confirmed_and_looks_again_in_time() -
 
 def test_the_detector_does_not_rest_without_a_face_nor_for_a_fast_one() -> None:
     nobody = Followed([])
-    list(Live(Recognizer(nobody, Named()), rest=0.25).stream(clip(20)))
+    list(Live(Recognizer(nobody, Named()), max_detection_gap=0.25).stream(clip(20)))
     assert nobody.looks == 20
     runner = Followed()
-    live = Live(Recognizer(runner, Named()), rest=0.25)
+    live = Live(Recognizer(runner, Named()), max_detection_gap=0.25)
     for frame in clip(32):
         runner.corners = [10 + 200 * frame.time]  # two sides of the face per second
         live.see(frame)
@@ -104,7 +104,7 @@ def test_the_detector_does_not_rest_without_a_face_nor_for_a_fast_one() -> None:
 
 def test_a_resting_detector_is_stood_in_for_by_faces_that_move_on() -> None:
     detector = Followed()
-    live = Live(Recognizer(detector, Named()), rest=0.25)
+    live = Live(Recognizer(detector, Named()), max_detection_gap=0.25)
     for frame in clip(64):
         detector.corners = [10 + 30 * frame.time]
         (expression,) = live.see(frame).expressions
@@ -115,7 +115,7 @@ def test_a_resting_detector_is_stood_in_for_by_faces_that_move_on() -> None:
 
 def test_a_face_that_leaves_is_gone_when_the_detector_looks_again() -> None:
     detector = Followed()
-    live = Live(Recognizer(detector, Named()), rest=0.25)
+    live = Live(Recognizer(detector, Named()), max_detection_gap=0.25)
     list(live.stream(clip(11)))  # the last one was looked at
     detector.corners = []
     seen = [len(live.see(shot(index)).expressions) for index in range(11, 24)]
@@ -154,7 +154,7 @@ def test_another_model_between_frames_keeps_tracks_and_starts_smoothing_anew() -
 @pytest.mark.parametrize("next_frame", [shot(30, source="camera 1"), shot(3), shot(300)])
 def test_another_source_an_earlier_time_or_a_long_gap_start_anew(next_frame: Frame) -> None:
     recognizer = Recognizer(detector := Followed(), classifier := Named("happy"))
-    live = Live(recognizer, rest=0.25)
+    live = Live(recognizer, max_detection_gap=0.25)
     list(live.stream(clip(30)))
     looks = detector.looks
     classifier.label = "sad"
@@ -164,41 +164,50 @@ def test_another_source_an_earlier_time_or_a_long_gap_start_anew(next_frame: Fra
     assert expression.prediction.as_dict()["sad"] == 1
 
 
-def test_a_temporal_model_stands_in_for_smoothing_until_a_recogniser_has_none(
+def test_a_temporal_smoother_sees_all_heads_and_is_replaced_with_the_recogniser(
     tiny_model: Path, tiny_temporal: Path
 ) -> None:
-    plain, following = (Recognizer(Followed([10.0, 200.0]), str(tiny_model)) for _ in range(2))
-    following.follow_by(model := TemporalModel(tiny_temporal))
-    live, follower = Live(following), TemporalSmoother(model)
+    recognizer, model = Recognizer(Followed([10.0, 200.0]), str(tiny_model)), TemporalModel(tiny_temporal)
+    live, smoother = Live(recognizer, smoother=TemporalSmoother(model)), TemporalSmoother(model)
     rng = np.random.default_rng(0)
     for index in range(8):
         frame = replace(shot(index), image=rng.integers(0, 256, (120, 400, 3), np.uint8))
         seen = live.see(frame).expressions
-        raw, heads = following.classify_by_heads(frame.image, [e.face for e in seen])
-        expected = follower.update(raw, heads, frame.time)
+        raw = recognizer.classify(frame.image, [e.face for e in seen])
+        expected = smoother.update(raw, frame.time)
         for expression, other, alone in zip(seen, expected, raw, strict=True):
             np.testing.assert_array_equal(expression.prediction.probabilities, other.prediction.probabilities)
             assert expression.raw is not None
             np.testing.assert_array_equal(expression.raw.probabilities, alone.prediction.probabilities)
-    live.recognizer = plain
+    live.smoother = HalfLifeSmoother()
     (first, _) = live.see(shot(8)).expressions
     assert first.face.track_id == 1
     np.testing.assert_array_equal(
-        first.prediction.probabilities, plain.classify(shot(8).image, [first.face])[0].prediction.probabilities
+        first.prediction.probabilities, recognizer.classify(shot(8).image, [first.face])[0].prediction.probabilities
     )
-    live.recognizer = following  # what was remembered is of a while ago: it begins anew, and so does another source
+    live.smoother = TemporalSmoother(model)  # a new one starts anew, and so does another source
     for frame in (shot(9), shot(10, source="camera 1")):
         (again, _) = live.see(frame).expressions
-        _, heads = following.classify_by_heads(frame.image, [again.face])
-        (fresh,) = TemporalSmoother(model).update([again], heads, 0.0)
+        (fresh,) = TemporalSmoother(model).update(recognizer.classify(frame.image, [again.face]), 0.0)
         np.testing.assert_allclose(again.prediction.probabilities, fresh.prediction.probabilities, atol=1e-6)
 
 
 def test_a_temporal_model_of_another_classifier_is_refused(tiny_model: Path, tiny_temporal: Path) -> None:
+    smoother = TemporalSmoother(TemporalModel(tiny_temporal))
     for recognizer in (Recognizer(Followed(), Named()), Recognizer(Followed(), str(tiny_model), labels="ferplus")):
         with pytest.raises(ModelError, match=r"train one for it|train another one"):
-            recognizer.follow_by(TemporalModel(tiny_temporal))
-        assert recognizer.temporal is None
+            Live(recognizer, smoother=smoother)
+    live = Live(Recognizer(Followed(), str(tiny_model)), smoother=smoother)
+    live.recognizer = Recognizer(Followed(), Named())
+    with pytest.raises(ModelError, match="reads 15 probabilities of 'tiny', the expression has 7"):
+        live.see(shot(0))
+
+
+def test_faces_are_listed_from_left_to_right_whether_detected_or_predicted() -> None:
+    detector = Followed([200.0, 10.0])
+    for result in Live(Recognizer(detector, Named()), max_detection_gap=0.25).stream(clip(12)):
+        assert [(e.face.track_id, e.face.box.x1) for e in result.expressions] == [(1, 10), (2, 200)]
+    assert detector.looks < 12
 
 
 def test_a_frame_that_cannot_be_seen_is_an_error_and_the_next_one_goes_on() -> None:
@@ -214,19 +223,19 @@ def test_a_frame_that_cannot_be_seen_is_an_error_and_the_next_one_goes_on() -> N
 
 def test_a_tracker_of_ones_own_is_used() -> None:
     detector = Followed()
-    list(Live(Recognizer(detector, Named()), rest=0.25, tracker=Tracker(confirm=1)).stream(clip(8)))
+    list(Live(Recognizer(detector, Named()), max_detection_gap=0.25, tracker=Tracker(confirm=1)).stream(clip(8)))
     assert detector.looks == 1
 
 
-@pytest.mark.parametrize("rest", [-0.1, 0.51, float("nan")])
-def test_a_rest_out_of_range_is_refused(rest: float) -> None:
-    with pytest.raises(ConfigError, match=r"rest is .*; expected 0 to 0.5 seconds"):
-        Live(Recognizer(Followed(), Named()), rest=rest)
+@pytest.mark.parametrize("gap", [-0.1, 0.51, float("nan")])
+def test_a_detection_gap_out_of_range_is_refused(gap: float) -> None:
+    with pytest.raises(ConfigError, match=r"max_detection_gap is .*; expected 0 to 0.5 seconds"):
+        Live(Recognizer(Followed(), Named()), max_detection_gap=gap)
 
 
 @pytest.mark.parametrize("gap", [0.01, 0.24, 0.26, 0.49, 0.51, 0.9])
-def test_the_longest_rest_loses_no_face_at_any_frame_rate(gap: float) -> None:
-    live = Live(Recognizer(Followed(), Named()), rest=0.5)
+def test_the_longest_detection_gap_loses_no_face_at_any_frame_rate(gap: float) -> None:
+    live = Live(Recognizer(Followed(), Named()), max_detection_gap=0.5)
     for index in range(30):
         (expression,) = live.see(replace(shot(index), time=index * gap)).expressions
         assert expression.face.track_id == 1

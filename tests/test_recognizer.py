@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import mien
 from mien import Box, Face, Frame, Recognizer, draw, frames, read_picture
@@ -14,11 +15,11 @@ ASTRONAUT = Path(__file__).parent.parent / "docs" / "images" / "astronaut.png"
 
 
 class TwoFaces:
-    """A detector that always finds the left and the right half."""
+    """A detector that always finds the right and the left half, in this order."""
 
     def detect(self, image: ImageArray) -> list[Face]:
         height, width = image.shape[:2]
-        return [Face(Box(0, 0, width / 2, height), 0.9), Face(Box(width / 2, 0, width, height), 0.8)]
+        return [Face(Box(width / 2, 0, width, height), 0.9), Face(Box(0, 0, width / 2, height), 0.8)]
 
 
 class NoFace:
@@ -28,9 +29,9 @@ class NoFace:
         return []
 
 
-def test_every_face_gets_an_expression_in_the_order_of_the_detector(tiny_model: Path) -> None:
+def test_every_face_gets_an_expression_from_left_to_right(tiny_model: Path) -> None:
     expressions = Recognizer(TwoFaces(), str(tiny_model)).recognize(np.zeros((60, 120, 3), np.uint8))
-    assert [e.face.score for e in expressions] == [0.9, 0.8]
+    assert [e.face.score for e in expressions] == [0.8, 0.9]
     assert all(sum(e.prediction.as_dict().values()) == pytest.approx(1, abs=1e-5) for e in expressions)
 
 
@@ -41,22 +42,24 @@ def test_no_face_is_an_empty_list(tiny_model: Path) -> None:
 def test_all_faces_of_a_frame_are_classified_in_one_batch(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recognizer = Recognizer(TwoFaces(), str(tiny_model))
     sizes: list[int] = []
-    original = recognizer.classifier.predict_proba
+    original = recognizer.classifier.predict_heads
 
-    def counted(crops: list[ImageArray], *, head: str | None = None) -> object:
+    def counted(crops: list[ImageArray]) -> object:
         sizes.append(len(crops))
-        return original(crops, head=head)
+        return original(crops)
 
-    monkeypatch.setattr(recognizer.classifier, "predict_proba", counted)
+    monkeypatch.setattr(recognizer.classifier, "predict_heads", counted)
     recognizer.recognize(np.zeros((60, 120, 3), np.uint8))
     assert sizes == [2]
+    recognizer.recognize_many([np.zeros((60, 120, 3), np.uint8)] * 3)
+    assert sizes == [2, 6]
 
 
 def test_the_two_halves_give_what_the_whole_gives(tiny_model: Path) -> None:
     recognizer = Recognizer(TwoFaces(), str(tiny_model))
     image = np.random.default_rng(0).integers(0, 256, (60, 120, 3), np.uint8)
     faces = recognizer.detect(image)
-    assert faces == TwoFaces().detect(image)
+    assert faces == TwoFaces().detect(image)[::-1]
     halves, whole = recognizer.classify(image, faces), recognizer.recognize(image)
     assert halves == whole
     for half, other in zip(halves, whole, strict=True):
@@ -66,12 +69,39 @@ def test_the_two_halves_give_what_the_whole_gives(tiny_model: Path) -> None:
 def test_faces_found_elsewhere_are_classified_in_their_order(tiny_model: Path) -> None:
     recognizer = Recognizer(NoFace(), str(tiny_model))
     image = np.random.default_rng(0).integers(0, 256, (60, 120, 3), np.uint8)
-    right, left = reversed(TwoFaces().detect(image))
+    right, left = TwoFaces().detect(image)
     both = recognizer.classify(image, [right, left])
     assert [e.face for e in both] == [right, left]
     (alone,) = recognizer.classify(image, [left])
     np.testing.assert_allclose(both[1].prediction.probabilities, alone.prediction.probabilities, atol=1e-5)
     assert recognizer.classify(image, []) == []
+
+
+def test_several_images_of_any_size_give_the_answers_of_each(tiny_model: Path) -> None:
+    recognizer = Recognizer(TwoFaces(), str(tiny_model))
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (height, 120, 3), np.uint8) for height in (60, 90)]
+    many = recognizer.recognize_many(images)
+    assert many == [recognizer.recognize(image) for image in images]
+    for expressions, image in zip(many, images, strict=True):
+        for expression, alone in zip(expressions, recognizer.recognize(image), strict=True):
+            np.testing.assert_allclose(expression.prediction.probabilities, alone.prediction.probabilities, atol=1e-5)
+    assert Recognizer(NoFace(), str(tiny_model)).recognize_many([*images, images[0]]) == [[], [], []]
+    assert recognizer.recognize_many([]) == []
+
+
+def test_an_expression_carries_the_predictions_of_all_heads(tiny_model: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
+    for labels in ("fer2013", "ferplus"):
+        (expression,) = Recognizer("whole", str(tiny_model), labels=labels).recognize(image)
+        assert list(expression.heads) == ["fer2013", "ferplus"]
+        assert expression.heads[labels] is expression.prediction
+        assert [len(head.probabilities) for head in expression.heads.values()] == [7, 8]
+
+
+def test_repr_names_model_detector_and_labels(tiny_model: Path) -> None:
+    assert repr(Recognizer("haar", tiny_model)) == "Recognizer(model='tiny', detector='haar', labels='fer2013')"
+    assert "detector='TwoFaces', labels='ferplus'" in repr(Recognizer(TwoFaces(), str(tiny_model), labels="ferplus"))
 
 
 def test_labels_choose_the_head(tiny_model: Path) -> None:
@@ -106,13 +136,28 @@ def test_stream_yields_every_frame_in_order(tiny_model: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "image", [np.zeros((5, 5), np.uint8), np.zeros((5, 5, 4), np.uint8), np.zeros((5, 5, 3), np.float32)]
+    ("image", "advice"),
+    [
+        ("photo.jpg", r"mien.read_picture\('photo.jpg'\)"),
+        (Path("photo.jpg"), r"mien.read_picture\('photo.jpg'\)"),
+        (Image.new("RGB", (5, 5)), r'np.asarray\(image.convert\("RGB"\)\)'),
+        (None, "an array of NumPy"),
+        ([[[0, 0, 0]]], "an array of NumPy"),
+        (np.zeros((5, 5), np.uint8), "COLOR_GRAY2RGB"),
+        (np.zeros((5, 5, 1), np.uint8), "COLOR_GRAY2RGB"),
+        (np.zeros((5, 5, 4), np.uint8), "drop the alpha channel"),
+        (np.zeros((5, 5, 3), np.float32), "astype"),
+        (np.zeros((2, 5, 5, 3), np.uint8), r"shape \(2, 5, 5, 3\)"),
+    ],
 )
-def test_what_is_not_a_picture_is_refused(tiny_model: Path, image: ImageArray) -> None:
+def test_other_types_than_an_rgb_array_are_refused_with_the_conversion(
+    tiny_model: Path, image: object, advice: str
+) -> None:
     recognizer = Recognizer("whole", str(tiny_model))
-    for see in (recognizer.recognize, recognizer.detect, lambda image: recognizer.classify(image, [])):
-        with pytest.raises(InputError, match="expected RGB uint8"):
-            see(image)
+    methods = (recognizer.recognize, recognizer.detect, lambda image: recognizer.classify(image, []))
+    for method in (*methods, lambda image: recognizer.recognize_many([image])):
+        with pytest.raises(InputError, match=f"expected RGB uint8 .*{advice}" if "shape" not in advice else advice):
+            method(image)  # type: ignore[arg-type]
 
 
 def test_unknown_names_list_the_known_ones(tiny_model: Path) -> None:

@@ -1,36 +1,38 @@
-"""Recognizer: detect, crop, classify, for one picture or a stream of frames."""
+"""Recognizer: detect, crop and classify the faces of an image."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from mien.errors import ConfigError, InputError
 from mien.models.classifier import ExpressionClassifier, load_classifier, predict_heads
-from mien.models.temporal import TemporalModel
-from mien.structures import Expression, Face, FloatArray, Frame, ImageArray, Prediction
+from mien.structures import Expression, Face, Frame, ImageArray, Prediction, left_to_right
 from mien.vision.crop import crop_faces
-from mien.vision.detect import FaceDetector, load_detector
+from mien.vision.detect import FaceDetector, detector_name, load_detector
 
 
 class Recognizer:
-    """Sees faces and names their expressions.
+    """Finds the faces of an image and classifies their expressions.
+
+    It may be shared between threads and pickled; every process has an ONNX Runtime session of its own.
 
     Args:
-        detector: A detector, or a name in `vision.detect.DETECTORS`; Haar steps in, with a warning, for a YuNet that
-            cannot be fetched.
+        detector: A detector, or a name in `vision.DETECTORS`. For "yunet" the Haar detector is used, with a warning,
+            if YuNet's file cannot be fetched.
         classifier: A classifier, or the name or path of a model.
-        labels: Label set to answer with, where the model has several heads; its default one when None.
-        min_confidence: Answer "uncertain" where no label is as probable as this, in [0, 1]; the probabilities stay.
-            0 always gives the most probable label.
-        models_dir: Where user models lie; the default directory when None.
+        labels: Label set, for models with several heads; that of the first head when None.
+        min_confidence: Confidence below which an expression's label is "uncertain", in [0, 1]; its probabilities are
+            kept. With 0 the label is always the most probable one.
+        models_dir: Directory of user models; the default directory when None.
 
     Raises:
-        ConfigError: No detector of that name, or min_confidence is out of range.
-        UnknownModel: No model of that name.
-        ModelError: The model file is not usable, or has no such labels.
+        ConfigError: Unknown detector, or min_confidence is out of range.
+        UnknownModel: Unknown model.
+        ModelError: The model file is unusable, or has no such label set.
 
     Example:
         >>> from mien import Recognizer, frames
@@ -41,7 +43,7 @@ class Recognizer:
     def __init__(
         self,
         detector: FaceDetector | str = "haar",
-        classifier: ExpressionClassifier | str = "base",
+        classifier: ExpressionClassifier | str | Path = "base",
         *,
         labels: str | None = None,
         min_confidence: float = 0.0,
@@ -51,76 +53,107 @@ class Recognizer:
             raise ConfigError(f"min_confidence is {min_confidence}; expected 0 to 1")
         self.min_confidence = min_confidence
         self.detector = load_detector(detector) if isinstance(detector, str) else detector
-        self.classifier = (
-            load_classifier(classifier, models_dir=models_dir) if isinstance(classifier, str) else classifier
+        self.classifier: ExpressionClassifier = (
+            load_classifier(str(classifier), models_dir=models_dir)
+            if isinstance(classifier, (str, Path))
+            else classifier
         )
         self.head = self.classifier.spec.head(labels)
-        self.temporal: TemporalModel | None = None  # see `follow_by`
 
-    def follow_by(self, temporal: TemporalModel) -> None:
-        """Have `live.Live` follow faces by a temporal model from now on, in place of smoothing.
-
-        Raises:
-            ModelError: It belongs to another classifier or label set.
-        """
-        temporal.check(self.classifier, self.head.labels)
-        self.temporal = temporal
+    def __repr__(self) -> str:
+        model, detector, labels = self.classifier.spec.name, detector_name(self.detector), self.head.labels.name
+        return f"Recognizer(model={model!r}, detector={detector!r}, labels={labels!r})"
 
     def recognize(self, image: ImageArray) -> list[Expression]:
-        """Return the faces of a picture with what they show; an empty list where there is no face.
+        """Return the expression of each face, left to right; an empty list if there are no faces.
 
         Args:
             image: RGB uint8 (H, W, 3).
 
         Raises:
-            InputError: The array is not such a picture.
+            InputError: The image is not such an array.
         """
         return self.classify(image, self.detect(image))
 
+    def recognize_many(self, images: Iterable[ImageArray]) -> list[list[Expression]]:
+        """Return what `recognize` returns for each image, with all faces classified in one batch.
+
+        Args:
+            images: RGB uint8 (H, W, 3) each; sizes may differ.
+
+        Raises:
+            InputError: An image is not such an array.
+        """
+        images = list(images)
+        faces = [self.detect(image) for image in images]
+        crops = [crop for image, found in zip(images, faces, strict=True) for crop in self._crop(image, found)]
+        expressions = iter(self._classify([face for found in faces for face in found], crops))
+        return [list(islice(expressions, len(found))) for found in faces]
+
     def detect(self, image: ImageArray) -> list[Face]:
-        """Return the faces of a picture, in the order of the detector: the first half of `recognize`.
+        """Return the faces of an image, left to right: the first half of `recognize`.
 
         Args:
             image: RGB uint8 (H, W, 3).
 
         Raises:
-            InputError: The array is not such a picture.
+            InputError: The image is not such an array.
         """
-        return self.detector.detect(_checked(image))
+        return left_to_right(self.detector.detect(_checked(image)))
 
     def classify(self, image: ImageArray, faces: Sequence[Face]) -> list[Expression]:
-        """Return what faces show, in their order, all classified in one batch: the second half of `recognize`.
+        """Return the expressions of given faces, classified in one batch: the second half of `recognize`.
 
         Args:
             image: RGB uint8 (H, W, 3).
-            faces: In pixels of the picture, wherever they come from.
+            faces: Faces in pixels of the image, from any detector.
+
+        Returns:
+            One expression per face, in the order of the faces.
 
         Raises:
-            InputError: The array is not such a picture.
+            InputError: The image is not such an array.
         """
-        crops = crop_faces(_checked(image), faces, geometry=self.classifier.spec.crop)
-        return self._named(faces, self.classifier.predict_proba(crops, head=self.head.labels.name))
-
-    def classify_by_heads(self, image: ImageArray, faces: Sequence[Face]) -> tuple[list[Expression], FloatArray]:
-        """Return what `classify` does, and what all heads say side by side, (n, width), for the temporal model."""
-        crops = crop_faces(_checked(image), faces, geometry=self.classifier.spec.crop)
-        heads = predict_heads(self.classifier, crops)
-        chosen = self.classifier.spec.heads.index(self.head)
-        return self._named(faces, heads[chosen]), np.concatenate(heads, axis=1)
-
-    def _named(self, faces: Sequence[Face], probabilities: FloatArray) -> list[Expression]:
-        return [
-            Expression(face, Prediction(row, self.head.labels), self.min_confidence)
-            for face, row in zip(faces, probabilities, strict=True)
-        ]
+        return self._classify(faces, self._crop(image, faces))
 
     def stream(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Expression]]]:
-        """Yield every frame with its expressions, in order, each seen by itself; `live.Live` follows faces."""
+        """Yield each frame with its expressions, in order and independent of each other; `Live` tracks faces."""
         for frame in frames:
             yield frame, self.recognize(frame.image)
 
+    def _crop(self, image: ImageArray, faces: Sequence[Face]) -> list[ImageArray]:
+        return crop_faces(_checked(image), faces, geometry=self.classifier.spec.crop)
+
+    def _classify(self, faces: Sequence[Face], crops: Sequence[ImageArray]) -> list[Expression]:
+        heads = self.classifier.spec.heads
+        chosen = heads.index(self.head)
+        expressions = []
+        for face, *rows in zip(faces, *predict_heads(self.classifier, crops), strict=True):
+            predictions = [Prediction(row, head.labels) for row, head in zip(rows, heads, strict=True)]
+            by_name = {prediction.labels.name: prediction for prediction in predictions}
+            expressions.append(Expression(face, predictions[chosen], self.min_confidence, heads=by_name))
+        return expressions
+
 
 def _checked(image: ImageArray) -> ImageArray:
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != "uint8":
-        raise InputError(f"a picture of shape {image.shape} and {image.dtype}; expected RGB uint8 (H, W, 3)")
-    return image
+    """Return the image.
+
+    Raises:
+        InputError: It is not RGB uint8 (H, W, 3); the message names the conversion.
+    """
+    if isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8:
+        return image
+    expected = "expected RGB uint8 (H, W, 3)"
+    if not isinstance(image, np.ndarray):
+        if isinstance(image, (str, Path)):
+            raise InputError(f"the image is a path; {expected}: read it with mien.read_picture({str(image)!r})")
+        convert = 'np.asarray(image.convert("RGB"))' if hasattr(image, "convert") else "an array of NumPy"
+        raise InputError(f"the image is of type {type(image).__name__}; {expected}: pass {convert}")
+    hint = ""
+    if image.dtype != np.uint8:
+        hint = ": scale to 0 to 255 and convert with image.astype(np.uint8)"
+    elif image.ndim == 2 or image.shape[2:] == (1,):
+        hint = ": convert grey with cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)"
+    elif image.shape[2:] == (4,):
+        hint = ": drop the alpha channel with image[:, :, :3]"
+    raise InputError(f"the image has shape {image.shape} and dtype {image.dtype}; {expected}{hint}")

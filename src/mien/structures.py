@@ -1,8 +1,8 @@
-"""What flows between the stages: boxes, faces, predictions, expressions, frames."""
+"""Data that flows between the stages: boxes, faces, predictions, expressions, frames."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -16,12 +16,12 @@ FloatArray: TypeAlias = npt.NDArray[np.float32]
 IntArray: TypeAlias = npt.NDArray[np.int64]
 Progress: TypeAlias = Callable[[int, int | None], None]  # called with (done, total); total is None while unknown
 
-UNCERTAIN = "uncertain"  # the answer where no label is probable enough
+UNCERTAIN = "uncertain"  # the label of an expression whose confidence is below `min_confidence`
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle in pixels of the full frame: x to the right, y down, x2 and y2 exclusive."""
+    """A rectangle in pixels of the image: x to the right, y down, x2 and y2 exclusive."""
 
     x1: float
     y1: float
@@ -41,7 +41,7 @@ class Box:
         return max(self.width, 0.0) * max(self.height, 0.0)
 
     def iou(self, other: Box) -> float:
-        """Return intersection over union with another box, in [0, 1]."""
+        """Return the intersection over union with another box, in [0, 1]."""
         width = min(self.x2, other.x2) - max(self.x1, other.x1)
         height = min(self.y2, other.y2) - max(self.y1, other.y1)
         if width <= 0 or height <= 0:
@@ -52,14 +52,14 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """What a detector found.
+    """A detected face.
 
     Args:
-        box: Where the face is.
-        score: The detector's own confidence; comparable within one detector only.
-        landmarks: Five points (right eye, left eye, nose tip, right and left mouth corner, as the
-            person has them), float32 (5, 2) in frame pixels; None where the detector gives none.
-        track_id: Number of the face in a stream; None on stills.
+        box: Its rectangle in pixels of the image.
+        score: Confidence of the detector, in [0, 1]; not comparable between detectors.
+        landmarks: Five points in pixels of the image, float32 (5, 2): right eye, left eye, nose tip, right and left
+            corner of the mouth (the person's right and left); None where the detector gives none.
+        track_id: Number of the face in a stream, from 1; None on stills.
     """
 
     box: Box
@@ -73,8 +73,8 @@ class Prediction:
     """Probabilities over a label set.
 
     Args:
-        probabilities: float32 (k,), sums to 1, in the order of `labels`.
-        labels: The k names.
+        probabilities: float32 (k,) in the order of `labels`; they sum to 1.
+        labels: The label set, k labels.
     """
 
     probabilities: FloatArray = field(compare=False)
@@ -96,50 +96,58 @@ class Prediction:
         return [(self.labels.labels[i], float(self.probabilities[i])) for i in order]
 
     def as_dict(self) -> dict[str, float]:
-        """Return label -> probability in the order of the label set."""
+        """Return a dict from label to probability, in the order of the label set."""
         return {name: float(p) for name, p in zip(self.labels, self.probabilities, strict=True)}
 
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """One face and what it shows (not what the person feels).
+    """A face and the expression it shows (not what the person feels).
 
     Args:
         face: The face.
-        prediction: All probabilities, whether or not they suffice for an answer.
-        min_confidence: The confidence below which the answer is "uncertain", in [0, 1]; with 0 it never is. Kept
-            here, so that another prediction in `dataclasses.replace` is held to it too.
-        raw: What this frame alone shows, where `prediction` was smoothed over time; else None.
+        prediction: Probabilities of all labels, smoothed over time in a stream.
+        min_confidence: Confidence below which the label is "uncertain", in [0, 1]; never with 0. It also applies to a
+            prediction put in by `dataclasses.replace`.
+        raw: Prediction from this frame alone, where `prediction` was smoothed; else None.
+        heads: Predictions of all heads of the model from this frame alone, by the name of their label set, in the
+            order of the model's spec.
     """
 
     face: Face
     prediction: Prediction
     min_confidence: float = 0.0
     raw: Prediction | None = None
+    heads: Mapping[str, Prediction] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def certain(self) -> bool:
-        """Whether the confidence reaches `min_confidence`."""
+        """Whether the confidence is at least `min_confidence`."""
         return self.prediction.confidence >= self.min_confidence
 
     @property
     def label(self) -> str:
-        """The answer: the most probable label, or "uncertain"."""
+        """The most probable label, or "uncertain"."""
         return self.prediction.label if self.certain else UNCERTAIN
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture of a source.
+    """One image of a source.
 
     Args:
         image: RGB uint8 (H, W, 3).
-        time: Seconds from the start of the source; 0 for stills. A camera's frames count by the clock of this machine.
-        index: Number of the frame in its source, from 0; a live source that drops frames leaves gaps.
-        source: Path, URL or camera it comes from.
+        time: Seconds from the start of the source, by this machine's clock for a camera; 0 for stills.
+        index: Number of the frame in its source, from 0; frames dropped by a live source leave gaps.
+        source: Path, URL or camera that the frame comes from.
     """
 
     image: ImageArray = field(compare=False)
     time: float
     index: int
     source: str
+
+
+def left_to_right(faces: Iterable[Face]) -> list[Face]:
+    """Return faces in reading order: by their left edge, then by their top edge."""
+    return sorted(faces, key=lambda face: (face.box.x1, face.box.y1))

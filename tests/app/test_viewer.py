@@ -15,6 +15,7 @@ from mien.recognizer import Recognizer
 from mien.sinks.recorder import Recorder
 from mien.sources.camera import Camera
 from mien.vision.detect import WholeImage
+from mien.vision.smooth import HalfLifeSmoother
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def viewer(display: None, tidied: None, tmp_path: Path, clip: Path, tiny_model: 
         partial(Recognizer, WholeImage()),
         partial(Recorder, csv=tmp_path / "faces.csv"),
         saves=tmp_path / "saves",
-        half_life=0.3,
+        smoother_for=lambda _: HalfLifeSmoother(),
         top=2,
     )
     until(viewer.root, lambda: viewer.shown is not None, "the stream is seen")
@@ -69,5 +70,5 @@ def test_a_stream_that_cannot_be_opened_is_told_by_an_error(display: None, tidie
     with pytest.raises(MienError, match=r"no file or folder 'nothing\.mp4'"):
         watch(
             partial(Camera, "nothing.mp4", as_camera=True), ["base"], partial(Recognizer, WholeImage()), Recorder,
-            saves=tmp_path, half_life=0.3, top=1,
+            saves=tmp_path, smoother_for=lambda _: HalfLifeSmoother(), top=1,
         )  # fmt: skip

@@ -25,6 +25,7 @@ from mien.sources import camera as camera_module
 from mien.sources.camera import Camera
 from mien.sources.frames import frames, inspect
 from mien.structures import Box, Face, FloatArray, ImageArray
+from mien.vision.smooth import HalfLifeSmoother
 
 PATIENCE = 30.0  # seconds that nothing here needs, unless it hangs
 SIZE = (64, 48)
@@ -87,7 +88,7 @@ class Window:
     n_ended: int = 0
 
     def __post_init__(self) -> None:
-        self.worker = Worker(self, half_life=self.half_life)
+        self.worker = Worker(self, smoother_for=lambda _: HalfLifeSmoother(self.half_life))
 
     def say(self, sentence: str) -> None:
         self.said.append(sentence)

@@ -24,15 +24,20 @@ HEADS = np.concatenate([RNG.dirichlet(np.ones(n), 40) for n in (7, 8)], axis=1).
 
 def expressions(*tracks: int | None, heads: FloatArray) -> list[Expression]:
     faces = [Face(Box(0, 0, 9, 9), 1.0, track_id=track) for track in tracks]
-    return [Expression(face, Prediction(row[:7], FER2013), 0.5) for face, row in zip(faces, heads, strict=True)]
+    return [
+        Expression(face, by_head["fer2013"], 0.5, heads=by_head)
+        for face, by_head in zip(faces, map(predictions, heads), strict=True)
+    ]
+
+
+def predictions(row: FloatArray) -> dict[str, Prediction]:
+    """Return the predictions of the two heads whose probabilities stand side by side."""
+    return {"fer2013": Prediction(row[:7], FER2013), "ferplus": Prediction(row[7:], FERPLUS)}
 
 
 def follow(follower: TemporalSmoother, heads: FloatArray, times: list[float], *, track: int = 1) -> list[FloatArray]:
     """Return the probabilities of each frame of one face."""
-    found = [
-        follower.update(expressions(track, heads=row[None]), row[None], time)
-        for row, time in zip(heads, times, strict=True)
-    ]
+    found = [follower.update(expressions(track, heads=row[None]), time) for row, time in zip(heads, times, strict=True)]
     return [expression.prediction.probabilities for (expression,) in found]
 
 
@@ -43,7 +48,7 @@ def model(tiny_temporal: Path) -> TemporalModel:
 
 def test_what_the_frame_alone_shows_stays_in_raw_and_all_else_is_kept(model: TemporalModel) -> None:
     (seen,) = expressions(3, heads=HEADS[:1])
-    (followed,) = TemporalSmoother(model).update([seen], HEADS[:1], 0.0)
+    (followed,) = TemporalSmoother(model).update([seen], 0.0)
     assert followed.raw == seen.prediction
     assert followed.raw is not None
     np.testing.assert_array_equal(followed.raw.probabilities, seen.prediction.probabilities)
@@ -73,7 +78,7 @@ def test_faces_that_change_places_do_not_mix(model: TemporalModel) -> None:
     for k, time in enumerate(times):
         order = [0, 1] if k % 2 else [1, 0]  # crossing faces are listed now in this order, now in that
         heads = HEADS[[20 * i + k for i in order]]
-        found = follower.update(expressions(*(order[j] + 1 for j in (0, 1)), heads=heads), heads, time)
+        found = follower.update(expressions(*(order[j] + 1 for j in (0, 1)), heads=heads), time)
         for i, expression in zip(order, found, strict=True):
             np.testing.assert_allclose(expression.prediction.probabilities, alone[i][k], atol=1e-6)
 
@@ -83,7 +88,7 @@ def test_a_face_that_was_missed_for_a_while_is_remembered_and_one_that_left_is_n
     for gap, remembered in ((FORGET_AFTER - 0.1, True), (FORGET_AFTER + 0.1, False)):
         follower = TemporalSmoother(model)
         follow(follower, HEADS[:5], [0.0, 0.1, 0.2, 0.3, 0.4])
-        assert follower.update([], np.empty((0, 15), np.float32), 0.5) == []
+        assert follower.update([], 0.5) == []
         (later,) = follow(follower, HEADS[5:6], [0.4 + gap])
         assert (np.abs(later - fresh).max() > 1e-4) == remembered
 
@@ -98,7 +103,7 @@ def test_when_time_goes_back_all_are_forgotten(model: TemporalModel) -> None:
 
 def test_a_face_without_a_number_passes_unchanged(model: TemporalModel) -> None:
     seen = expressions(None, 1, heads=HEADS[:2])
-    stranger, known = TemporalSmoother(model).update(seen, HEADS[:2], 0.0)
+    stranger, known = TemporalSmoother(model).update(seen, 0.0)
     assert stranger is seen[0]
     (alone,) = follow(TemporalSmoother(model), HEADS[1:2], [0.0])
     np.testing.assert_allclose(known.prediction.probabilities, alone, atol=1e-6)

@@ -121,10 +121,10 @@ def test_figures_of_a_small_case() -> None:
 
 def test_smoothing_to_compare_with_is_that_of_live_use() -> None:
     from mien.structures import Box, Expression, Face, Prediction
-    from mien.vision.smooth import Smoother
+    from mien.vision.smooth import HalfLifeSmoother
 
     (sequence,) = noisy(1, seed=3)
-    smoother, face = Smoother(0.3), Face(Box(0, 0, 1, 1), 1.0, track_id=1)
+    smoother, face = HalfLifeSmoother(0.3), Face(Box(0, 0, 1, 1), 1.0, track_id=1)
     live = [
         smoother.update([Expression(face, Prediction(row[:7], FER2013))], float(time))[0].prediction.probabilities
         for row, time in zip(sequence.heads, sequence.times, strict=True)

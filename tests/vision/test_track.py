@@ -1,4 +1,4 @@
-"""Faces keep their number, and smoothing counts in seconds; simulated people serve as the oracle."""
+"""Faces keep their track; simulated people serve as the oracle."""
 
 from dataclasses import replace
 from itertools import permutations
@@ -9,9 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.errors import ConfigError, InputError
-from mien.labels import FER2013, FERPLUS, LabelSet
-from mien.structures import Box, Expression, Face, Prediction
-from mien.vision.smooth import Smoother
+from mien.structures import Box, Face
 from mien.vision.track import Tracker
 
 SIDE = 100.0
@@ -287,106 +285,3 @@ class TestTracker:
         empty = Face(Box(5, 5, 5, 5), 0.9)
         assert [numbers(tracker.update([empty, face(0)], time)) for time in (0.0, 0.1)] == [[2, 1], [3, 1]]
         assert not tracker.steady
-
-
-def shows(*probabilities: float, track: int | None = 1, labels: LabelSet = FER2013) -> Expression:
-    """An expression by its first probabilities; the last label takes the rest."""
-    row = np.zeros(len(labels), np.float32)
-    row[: len(probabilities)] = probabilities
-    row[-1] += 1 - row.sum()
-    return Expression(replace(face(0), track_id=track), Prediction(row, labels), min_confidence=0.3)
-
-
-def smoothed(smoother: Smoother, expression: Expression, time: float) -> np.ndarray:
-    (result,) = smoother.update([expression], time)
-    return result.prediction.probabilities
-
-
-ANGRY, CALM = shows(1.0), shows(0.0)
-
-
-class TestSmoother:
-    def test_what_was_seen_a_half_life_ago_weighs_half(self) -> None:
-        smoother = Smoother(0.3)
-        assert smoothed(smoother, ANGRY, 0.0)[0] == 1
-        assert smoothed(smoother, CALM, 0.3)[0] == pytest.approx(0.5)
-        assert smoothed(smoother, CALM, 0.9)[0] == pytest.approx(0.125)
-
-    def test_the_frame_itself_stays_in_raw(self) -> None:
-        smoother = Smoother(0.3)
-        smoother.update([ANGRY], 0.0)
-        (result,) = smoother.update([CALM], 0.1)
-        assert result.raw is CALM.prediction
-        assert result.label == "angry"
-        assert (result.face, result.min_confidence) == (CALM.face, 0.3)
-
-    @given(st.floats(0.01, 3), st.floats(0, 2), st.floats(0, 1), st.floats(0, 1))
-    def test_two_steps_equal_one_whole_step(self, half_life: float, step: float, part: float, angry: float) -> None:
-        split, whole = Smoother(half_life), Smoother(half_life)
-        new = shows(angry)
-        for smoother in (split, whole):
-            smoother.update([ANGRY], 0.0)
-        smoothed(split, new, part * step)
-        np.testing.assert_allclose(smoothed(split, new, step), smoothed(whole, new, step), atol=2e-6)
-
-    @given(st.lists(st.tuples(st.floats(0, 0.5), st.floats(0, 0.5), st.floats(0, 0.5)), min_size=1, max_size=20))
-    def test_probabilities_sum_to_one_and_stay_between_those_seen(
-        self, steps: list[tuple[float, float, float]]
-    ) -> None:
-        smoother, time = Smoother(0.2), 0.0
-        for gap, first, second in steps:
-            time += gap
-            row = smoothed(smoother, shows(first, second), time)
-            assert row.sum() == pytest.approx(1, abs=1e-5)
-            assert row[0] <= max(first for _, first, _ in steps) + 1e-6
-            assert row[0] >= min(first for _, first, _ in steps) - 1e-6
-
-    def test_faces_do_not_mix(self) -> None:
-        smoother = Smoother(0.3)
-        smoother.update([shows(1.0, track=1), shows(0.0, track=2)], 0.0)
-        first, second = smoother.update([shows(1.0, track=2), shows(1.0, track=1)], 0.3)
-        assert first.prediction.probabilities[0] == pytest.approx(0.5)
-        assert second.prediction.probabilities[0] == 1
-
-    def test_a_face_missed_for_a_frame_goes_on_by_its_own_time(self) -> None:
-        smoother = Smoother(0.3)
-        smoother.update([ANGRY], 0.0)
-        smoother.update([], 0.1)
-        assert smoothed(smoother, CALM, 0.3)[0] == pytest.approx(0.5)
-
-    def test_smoother_forgets_a_face_that_left(self) -> None:
-        smoother = Smoother(0.1)
-        smoother.update([ANGRY, shows(1.0, track=2)], 0.0)
-        smoother.update([ANGRY], 2.9)
-        smoother.update([ANGRY], 3.1)
-        assert set(smoother._last) == {1}
-        assert smoothed(smoother, shows(0.0, track=2), 3.2)[0] == 0
-
-    def test_a_face_without_a_number_passes_unchanged(self) -> None:
-        smoother = Smoother(0.3)
-        stranger = shows(0.5, track=None)
-        for time in (0.0, 0.1):
-            assert smoother.update([stranger], time)[0] is stranger
-
-    def test_a_half_life_of_zero_changes_nothing(self) -> None:
-        smoother = Smoother(0)
-        assert smoother.update([ANGRY], 0.0)[0] is ANGRY
-        assert smoother.update([CALM], 0.0)[0] is CALM
-
-    def test_another_label_set_starts_anew(self) -> None:
-        smoother = Smoother(0.3)
-        smoother.update([ANGRY], 0.0)
-        other = shows(0.0, labels=FERPLUS)
-        (result,) = smoother.update([other], 0.1)
-        assert result.prediction.labels == FERPLUS
-        np.testing.assert_array_equal(result.prediction.probabilities, other.prediction.probabilities)
-
-    def test_time_that_goes_back_starts_anew(self) -> None:
-        smoother = Smoother(0.3)
-        smoother.update([ANGRY], 5.0)
-        assert smoothed(smoother, CALM, 1.0)[0] == 0
-
-    @pytest.mark.parametrize("half_life", [-0.1, float("nan"), float("inf")])
-    def test_a_half_life_out_of_range_is_refused(self, half_life: float) -> None:
-        with pytest.raises(ConfigError, match="expected seconds, 0 or more"):
-            Smoother(half_life)

@@ -15,8 +15,10 @@ from mien.app.viewport import ImageView
 from mien.app.worker import Shown, Worker, sentence
 from mien.files import make_folder
 from mien.pixels import write_picture
+from mien.recognizer import Recognizer
 from mien.sinks.annotated import save_faces
 from mien.structures import Expression, Frame
+from mien.vision.smooth import Smoother
 
 POLL_MS = 15  # between two looks at the worker's results
 
@@ -27,16 +29,16 @@ class StreamWindow(ABC):
     Args:
         root: The program's window.
         saves: Folder for snapshots, faces and statistics; made on first use.
-        half_life: Half-life of the smoothing in seconds; see `Live`.
+        smoother_for: Returns a new smoother for a recogniser, in the worker's thread.
     """
 
     dark = False
     view: ImageView
     status_label: ttk.Label
 
-    def __init__(self, root: tk.Tk, *, saves: Path, half_life: float) -> None:
+    def __init__(self, root: tk.Tk, *, saves: Path, smoother_for: Callable[[Recognizer], Smoother]) -> None:
         self.root, self.saves = root, saves
-        self.worker = Worker(self, half_life=half_life)
+        self.worker = Worker(self, smoother_for=smoother_for)
         self.shown: Shown | None = None
         self.closed = False
         self._next_poll = ""

@@ -17,6 +17,7 @@ from mien.labels import LabelSet
 from mien.recognizer import Recognizer
 from mien.sinks.recorder import Recorder
 from mien.sources.camera import Camera
+from mien.vision.smooth import Smoother
 
 SIZE, SMALLEST = (800, 660), (320, 280)  # pixels of a standard screen
 KEYS = "q quit · c save frame · f save faces · s statistics · m next model · space pause"
@@ -31,7 +32,7 @@ class Viewer(StreamWindow):
         make: Returns a recogniser for such a name, in the worker's thread.
         open_recorder: Opens the recorder's files.
         saves: Folder for frames, faces and statistics.
-        half_life: Half-life of the smoothing in seconds.
+        smoother_for: Returns a new smoother for a recogniser, in the worker's thread.
         top: Number of labels per face.
     """
 
@@ -45,10 +46,10 @@ class Viewer(StreamWindow):
         open_recorder: Callable[[LabelSet], Recorder],
         *,
         saves: Path,
-        half_life: float,
+        smoother_for: Callable[[Recognizer], Smoother],
         top: int,
     ) -> None:
-        super().__init__(open_root("mien live"), saves=saves, half_life=half_life)
+        super().__init__(open_root("mien live"), saves=saves, smoother_for=smoother_for)
         self.models, self.make = list(models), make
         self.failure: str | None = None  # why the stream did not open
         self.worker.top = top
@@ -122,7 +123,7 @@ def watch(
     open_recorder: Callable[[LabelSet], Recorder],
     *,
     saves: Path,
-    half_life: float,
+    smoother_for: Callable[[Recognizer], Smoother],
     top: int,
 ) -> None:
     """Show a stream in a window until the window is closed; see `Viewer`.
@@ -130,7 +131,7 @@ def watch(
     Raises:
         InputError: There is no display, or the stream could not be opened.
     """
-    viewer = Viewer(open_camera, models, make, open_recorder, saves=saves, half_life=half_life, top=top)
+    viewer = Viewer(open_camera, models, make, open_recorder, saves=saves, smoother_for=smoother_for, top=top)
     viewer.root.mainloop()
     viewer.worker.close(wait=None)  # a video may still be converted
     if viewer.failure is not None:

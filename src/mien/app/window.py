@@ -35,6 +35,7 @@ from mien.recognizer import Recognizer
 from mien.sources.devices import CameraInfo, list_cameras
 from mien.sources.frames import inspect
 from mien.sources.paths import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from mien.vision.smooth import HalfLifeSmoother
 
 HALF_LIFE = 0.3  # seconds, of a camera's smoothed probabilities
 SIZE, SMALLEST = (1024, 700), (900, 520)  # pixels of a standard screen
@@ -68,7 +69,7 @@ class Window(StreamWindow):
         models_dir: Path | None = None,
         on_close: Callable[[Settings], None] = lambda _: None,
     ) -> None:
-        super().__init__(root, saves=saves, half_life=HALF_LIFE)
+        super().__init__(root, saves=saves, smoother_for=lambda _: HalfLifeSmoother(HALF_LIFE))
         self.models_dir, self.on_close, self.folder = models_dir, on_close, settings.folder
         self.pictures, self.camera = PictureMode(self), CameraMode(self)
         self._modes: dict[str, Mode] = {"picture": self.pictures, "camera": self.camera}

@@ -21,6 +21,7 @@ from mien.sinks.recorder import Recorder
 from mien.sinks.statistics import Statistics
 from mien.sources.camera import Camera, CameraStatus
 from mien.structures import ImageArray
+from mien.vision.smooth import Smoother
 
 T = TypeVar("T")
 
@@ -67,10 +68,10 @@ class Worker:
 
     Args:
         window: Receives messages and errors, by `done`.
-        half_life: Half-life of the smoothing in seconds; see `Live`.
+        smoother_for: Returns a new smoother for a recogniser, in the worker's thread.
     """
 
-    def __init__(self, window: Listener, *, half_life: float) -> None:
+    def __init__(self, window: Listener, *, smoother_for: Callable[[Recognizer], Smoother]) -> None:
         self.done: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self.newest: deque[Shown] = deque(maxlen=1)
         self.top = 1  # labels per face; the window sets it, and the next one
@@ -79,7 +80,7 @@ class Worker:
         self.recorder: Recorder | None = None  # of the running stream, or of the last one
         self._camera: Camera | None = None
         self._stream = ExitStack()  # closes camera and recorder
-        self._half_life = half_life
+        self._smoother_for = smoother_for
         self._window = window
         self._lost = False  # whether the camera gives no frames for now
         self._times: deque[float] = deque(maxlen=RATE_FRAMES)
@@ -146,10 +147,11 @@ class Worker:
                 self.recorder.statistics = Statistics(labels)
             else:
                 self.recorder = Recorder(labels)
+        smoother = self._smoother_for(recognizer)
         if self.live is None:
-            self.live = Live(recognizer, half_life=self._half_life)
+            self.live = Live(recognizer, smoother=smoother)
         else:
-            self.live.recognizer = recognizer
+            self.live.recognizer, self.live.smoother = recognizer, smoother
         return recognizer
 
     def _start(self, open_camera: Callable[[], Camera], open_recorder: Callable[[LabelSet], Recorder]) -> None:
@@ -164,7 +166,8 @@ class Worker:
         except MienError as error:
             self._end(error)
             return
-        self.live = Live(self.live.recognizer, half_life=self._half_life)  # another stream, other tracks
+        recognizer = self.live.recognizer
+        self.live = Live(recognizer, smoother=self._smoother_for(recognizer))  # another stream, other tracks
         self._times.clear()
         self._lost = False
         self.newest.clear()

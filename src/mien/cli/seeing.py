@@ -18,9 +18,11 @@ from mien.cli.console import bar, escaped, extra, fail, new_table, out, say, tra
 from mien.errors import ConfigError, InputError, OutputError, UnknownModel
 
 if TYPE_CHECKING:
+    from mien.live import Live
     from mien.recognizer import Recognizer
     from mien.sinks.recorder import Recorder
     from mien.structures import Expression, Frame
+    from mien.vision.smooth import Smoother
 
 
 def predict(
@@ -162,6 +164,7 @@ def live(
     from functools import partial
 
     from mien.files import make_folder
+    from mien.live import Live
     from mien.models.store import list_models
     from mien.models.temporal import find_temporal
     from mien.recognizer import Recognizer
@@ -170,22 +173,28 @@ def live(
     from mien.sources.camera import Camera
     from mien.sources.frames import frames
     from mien.vision.detect import load_detector
+    from mien.vision.smooth import HalfLifeSmoother, TemporalSmoother
 
     def make(name: str) -> Recognizer:
-        recognizer = Recognizer(
+        return Recognizer(
             load_detector(detector, min_score=min_score), name,
             labels=labels, min_confidence=min_confidence, models_dir=models_dir,
         )  # fmt: skip
+
+    smoothers: list[Smoother] = []
+
+    def smoother_for(recognizer: Recognizer) -> Smoother:
+        smoother: Smoother = HalfLifeSmoother(half_life)
         if temporal:
             try:
-                recognizer.follow_by(
-                    find_temporal(recognizer.classifier, recognizer.head.labels, models_dir=models_dir)
-                )
+                found = find_temporal(recognizer.classifier, recognizer.head.labels, models_dir=models_dir)
+                smoother = TemporalSmoother(found)
             except UnknownModel as error:
-                if name == model:  # what was asked for; the window's m takes what there is
+                if not smoothers:  # the model asked for must have one; for the window's next ones it's optional
                     raise
-                warnings.warn(f"{error}; until then {name} is smoothed", stacklevel=2)
-        return recognizer
+                warnings.warn(f"{error}; until then it is smoothed by its half-life", stacklevel=2)
+        smoothers.append(smoother)
+        return smoother
 
     parsed = parse_source(source)
     open_recorder = partial(Recorder, video=video, csv=csv, jsonl=jsonl, top=top)
@@ -195,7 +204,7 @@ def live(
         others = [m.name for m in list_models(models_dir) if m.spec is not None and m.name != model]
         watch(
             partial(Camera, parsed, as_camera=True), [model, *others], make, open_recorder,
-            saves=to or Path("mien-live"), half_life=half_life, top=top,
+            saves=to or Path("mien-live"), smoother_for=smoother_for, top=top,
         )  # fmt: skip
         return
     if not (to or video or csv or jsonl):
@@ -209,7 +218,7 @@ def live(
         stream = stack.enter_context(Camera(parsed, as_camera=True)) if playing else frames(parsed)
         recognizer = make(model)
         recorder = stack.enter_context(open_recorder(recognizer.head.labels))
-        _record(stream, recognizer, recorder, half_life=half_life, to=to)
+        _record(stream, Live(recognizer, smoother=smoother_for(recognizer)), recorder, to=to)
 
 
 def app_command(
@@ -301,15 +310,11 @@ def _check_targets(source: Path, targets: Sequence[Path]) -> None:
             raise OutputError(f"'{target}' is one of the files that are to be seen; choose another name")
 
 
-def _record(
-    stream: Iterable[Frame], recognizer: Recognizer, recorder: Recorder, *, half_life: float, to: Path | None
-) -> None:
-    """See a stream to its end, or until Ctrl+C, and record it."""
-    from mien.live import Live
-
+def _record(stream: Iterable[Frame], live: Live, recorder: Recorder, *, to: Path | None) -> None:
+    """Record a stream to its end, or until Ctrl+C."""
     with suppress(KeyboardInterrupt):
-        for sight in Live(recognizer, half_life=half_life).stream(stream):
-            recorder.write(sight)
+        for result in live.stream(stream):
+            recorder.write(result)
     if to is not None:
         recorder.statistics.save(to)
         say(f"statistics: {to}")

@@ -103,7 +103,7 @@ def measure(answers: Sequence[IntArray], sequences: Sequence[SeenSequence]) -> F
 
 
 def smoothed(probabilities: FloatArray, seconds: FloatArray, half_life: float) -> FloatArray:
-    """Return what `vision.track.Smoother` makes of the probabilities (t, k) of one track."""
+    """Return what `vision.smooth.HalfLifeSmoother` makes of the probabilities (t, k) of one track."""
     result = probabilities.astype(np.float64)
     for k in range(1, len(result)):
         weight = 0.5 ** (seconds[k] / half_life)

@@ -8,5 +8,7 @@ from .detect import load_detector as load_detector
 from .rise import Explanation as Explanation
 from .rise import explain as explain
 from .rise import explain_faces as explain_faces
+from .smooth import HalfLifeSmoother as HalfLifeSmoother
 from .smooth import Smoother as Smoother
+from .smooth import TemporalSmoother as TemporalSmoother
 from .track import Tracker as Tracker

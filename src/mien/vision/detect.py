@@ -121,6 +121,7 @@ class HaarDetector:
     def __init__(self, cascade: str = "alt2", *, min_score: float = 0.5, max_side: int = 1280) -> None:
         if cascade not in CASCADES:
             raise ConfigError(f"unknown cascade '{cascade}'; choose from {', '.join(CASCADES)}")
+        self.name = "haar" if cascade == "alt2" else f"haar-{cascade}"
         self.cascade = CASCADES[cascade]
         self.min_score = _checked_score(min_score)
         self.max_side = max_side
@@ -159,6 +160,7 @@ class YuNetDetector:
         ModelError: The file cannot be read or fetched, or is no such network.
     """
 
+    name = "yunet"
     SECOND_LOOK = 640
     MIN_SIDE = 64  # FaceDetectorYN gives random boxes for pictures of 32 pixels, so smaller ones are padded
 
@@ -207,6 +209,8 @@ class WholeImage:
     Args:
         min_score: Taken for the sake of `create_detector`; the score is always 1.
     """
+
+    name = "whole"
 
     def __init__(self, *, min_score: float = 0.0) -> None:
         _checked_score(min_score)
@@ -261,6 +265,11 @@ def load_detector(name: str, *, min_score: float | None = None) -> FaceDetector:
     except _NotFetched as error:
         _warn_once(f"{error}. Using the Haar detector, which finds fewer faces")
         return HaarDetector()
+
+
+def detector_name(detector: FaceDetector) -> str:
+    """Return the name of a detector: its `name`, as in `DETECTORS`, or the name of its class."""
+    return str(getattr(detector, "name", type(detector).__name__))
 
 
 def yunet_path() -> Path:

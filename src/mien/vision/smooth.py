@@ -1,67 +1,48 @@
-"""Smoothing what faces show over time: by a half-life, or by a temporal model."""
+"""Smooth expressions over time: by a half-life, or by a temporal model."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 
-from mien.errors import ConfigError
+from mien.errors import ConfigError, ModelError
 from mien.models.temporal import TemporalModel
 from mien.structures import Expression, FloatArray, Prediction
 
-FORGET_AFTER = 2.0  # seconds; longer gaps than 1 s were never learnt from, and a track mostly ends after one
+FORGET_AFTER = 2.0  # seconds; no gap over 1 s occurs in training, and a track mostly ends after one
+FORGET_AFTER_HALF_LIVES = 30  # half-lives; an older frame then weighs 1e-9, below the resolution of float32
 
 
-class TemporalSmoother:
-    """Says what each track shows, from its frames so far, by a temporal model; the counterpart of `track.Smoother`."""
+class Smoother(Protocol):
+    """Smooths the predictions of each track from frame to frame."""
 
-    def __init__(self, model: TemporalModel) -> None:
-        self.model = model
-        self._last: dict[int, tuple[FloatArray, float]] = {}  # by track: state, and when, in seconds
+    def update(self, expressions: Sequence[Expression], time: float) -> list[Expression]:
+        """Return the expressions of a frame in their order, with smoothed predictions.
 
-    def update(self, expressions: Sequence[Expression], heads: FloatArray, time: float) -> list[Expression]:
-        """Return the expressions of a frame with the model's predictions; what the frame alone shows is in `raw`.
-
-        A face without a number passes unchanged. A face that left is forgotten after 2 seconds; all are when time goes
-        back.
+        The prediction of the frame alone is kept in `raw`. A face without a track passes unchanged. A time before the
+        last one resets all tracks.
 
         Args:
-            expressions: Of one frame.
-            heads: What the classifier's heads say of their faces, side by side, (n, width).
-            time: Of the frame, in seconds.
+            expressions: Expressions of one frame.
+            time: Time of the frame in seconds.
         """
-        self._last = {track: last for track, last in self._last.items() if 0 <= time - last[1] <= FORGET_AFTER}
-        rows = [i for i, expression in enumerate(expressions) if expression.face.track_id is not None]
-        if not rows:
-            return list(expressions)
-        tracks = [expressions[i].face.track_id or 0 for i in rows]
-        fresh = np.zeros(self.model.belongs.state, np.float32), time
-        states, times = zip(*(self._last.get(track, fresh) for track in tracks), strict=True)
-        seconds = np.array([[time - then] for then in times], np.float32)
-        probabilities, new = self.model.step(heads[rows], seconds, np.stack(states))
-        self._last |= {track: (state, time) for track, state in zip(tracks, new, strict=True)}
-        found = dict(zip(rows, probabilities, strict=True))
-        return [
-            replace(e, prediction=Prediction(found[i], self.model.labels), raw=e.prediction) if i in found else e
-            for i, e in enumerate(expressions)
-        ]
+        ...
 
 
-FORGET_AFTER_HALF_LIVES = 30  # half-lives; then what was seen before weighs 1e-9, less than float32 can tell
+class HalfLifeSmoother:
+    """Smooths probabilities exponentially, so that labels do not flicker.
 
-
-class Smoother:
-    """Smooths the probabilities of each track over time, so that labels do not flicker.
-
-    Exponential smoothing by age, not by frames: what was seen a half-life ago weighs half. Thus frames may come at any
-    times, and the same expression seen in two half steps or in one whole step gives the same.
+    The weight of a frame depends on its age in seconds, not in frames: after one half-life it counts half. The frame
+    rate may therefore vary, and two half steps give the same result as one whole step. A new track, or one whose
+    label set changed, starts with its current prediction. A track is forgotten after 30 half-lives.
 
     Args:
-        half_life: In seconds; 0 smooths nothing. May be changed between frames. After 0.3 s a new expression that stays
-            has half the weight: fast enough to follow a smile, slow enough to level out single frames.
+        half_life: In seconds; 0 disables smoothing. May be changed between frames. With 0.3 s a new expression reaches
+            half the weight after 0.3 s: fast enough to follow a smile, slow enough to level out single frames.
 
     Raises:
         ConfigError: half_life is negative or not finite.
@@ -71,18 +52,10 @@ class Smoother:
         if not 0 <= half_life < math.inf:
             raise ConfigError(f"half_life is {half_life}; expected seconds, 0 or more")
         self.half_life = half_life
-        self._last: dict[int, tuple[Prediction, float]] = {}  # by track: smoothed, and when, in seconds
+        self._last: dict[int, tuple[Prediction, float]] = {}  # track -> smoothed prediction, time
 
     def update(self, expressions: Sequence[Expression], time: float) -> list[Expression]:
-        """Return the expressions of a frame with smoothed predictions; what the frame alone shows is in `raw`.
-
-        A face without a number passes unchanged. A new face, and one whose label set changed, starts with what it
-        shows now. A face that left is forgotten after 30 half-lives; all are when time goes back.
-
-        Args:
-            expressions: Of one frame.
-            time: Of the frame, in seconds.
-        """
+        """Return the expressions with smoothed predictions; see `Smoother.update`."""
         if self.half_life == 0:
             return list(expressions)
         horizon = FORGET_AFTER_HALF_LIVES * self.half_life
@@ -101,3 +74,52 @@ class Smoother:
         smoothed = Prediction(probabilities.astype(np.float32), new.labels)
         self._last[track] = smoothed, time
         return replace(expression, prediction=smoothed, raw=new)
+
+
+class TemporalSmoother:
+    """Predicts each track's expression from all its frames so far by a temporal model.
+
+    The model reads the probabilities of all the classifier's heads, `Expression.heads`. A track is forgotten after 2
+    seconds.
+
+    Args:
+        model: A temporal model of the classifier that the expressions come from; see `models.find_temporal`.
+    """
+
+    def __init__(self, model: TemporalModel) -> None:
+        self.model = model
+        self._last: dict[int, tuple[FloatArray, float]] = {}  # track -> state, time
+
+    def update(self, expressions: Sequence[Expression], time: float) -> list[Expression]:
+        """Return the expressions with the model's predictions; see `Smoother.update`.
+
+        Raises:
+            ModelError: The expressions come from a classifier with other heads.
+        """
+        self._last = {track: last for track, last in self._last.items() if 0 <= time - last[1] <= FORGET_AFTER}
+        rows = [i for i, expression in enumerate(expressions) if expression.face.track_id is not None]
+        if not rows:
+            return list(expressions)
+        tracks = [expressions[i].face.track_id or 0 for i in rows]
+        fresh = np.zeros(self.model.belongs.state, np.float32), time
+        states, times = zip(*(self._last.get(track, fresh) for track in tracks), strict=True)
+        seconds = np.array([[time - then] for then in times], np.float32)
+        heads = np.stack([self._heads_of(expressions[i]) for i in rows])
+        probabilities, new = self.model.step(heads, seconds, np.stack(states))
+        self._last |= {track: (state, time) for track, state in zip(tracks, new, strict=True)}
+        smoothed = list(expressions)
+        for i, row in zip(rows, probabilities, strict=True):
+            raw = expressions[i].prediction
+            smoothed[i] = replace(expressions[i], prediction=Prediction(row, self.model.labels), raw=raw)
+        return smoothed
+
+    def _heads_of(self, expression: Expression) -> FloatArray:
+        """Return the probabilities of all heads side by side, shape (width,)."""
+        rows = [prediction.probabilities for prediction in expression.heads.values()]
+        if sum(map(len, rows)) != self.model.belongs.width:
+            belongs = self.model.belongs
+            raise ModelError(
+                f"{self.model.path} reads {belongs.width} probabilities of '{belongs.classifier}', the expression has "
+                f"{sum(map(len, rows))}; use the classifier that the temporal model was trained for"
+            )
+        return np.concatenate(rows)
