@@ -158,7 +158,7 @@ class PictureMode:
         if self.window.worker.live is None:
             raise InputError("no model is ready; choose one")
         recognizer = self.window.worker.live.recognizer
-        expressions = sorted(recognizer.recognize(frame.image), key=lambda expression: expression.face.box.x1)
+        expressions = recognizer.recognize(frame.image)
         return Still(name, frame, expressions, draw(frame.image, expressions), recognizer)
 
     def _opened(self, still: Still | None) -> None:
