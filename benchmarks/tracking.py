@@ -178,7 +178,9 @@ def see(
     half_life: float,
     slow: float,
 ) -> list[FrameResult]:
-    live = Live(Recognizer(detector, classifier), half_life=half_life, max_detection_gap=rest, tracker=Tracker(slow=slow))
+    live = Live(
+        Recognizer(detector, classifier), half_life=half_life, max_detection_gap=rest, tracker=Tracker(slow=slow)
+    )
     return list(live.stream(clip))
 
 
