@@ -126,7 +126,7 @@ def test_published_figures_whose_data_is_not_given_are_named(
         (["--published", "--votes", "v.csv", "--data", "DRAWN"], "--votes belongs to one dataset"),
         (["--votes", "v.csv", "--data", "DRAWN"], "belongs to one dataset"),
         (["--audit", "audits", "--data", "DRAWN"], "--audit belongs to one dataset"),
-        (["--audit", "nowhere"], "'nowhere' is no audit"),
+        (["--audit", "nowhere"], "'nowhere' is not an audit"),
         (["--published", "--audit", "audits"], "leave it out"),
     ],
 )

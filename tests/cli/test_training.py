@@ -69,8 +69,8 @@ def test_an_audit_alone_leaves_nothing_out(drawn: Path, audited: Path) -> None:
         (("--fold", 0), "name it with --audit"),
         (("--audit", "AUDIT", "--folds", 5), "go together"),
         (("--audit", "AUDIT", "--fold", 0), "go together"),
-        (("--audit", "AUDIT", "--folds", 5, "--fold", 5), "counted from 0 to 4"),
-        (("--audit", "nowhere"), "'nowhere' is no audit"),
+        (("--audit", "AUDIT", "--folds", 5, "--fold", 5), "choose 0 to 4"),
+        (("--audit", "nowhere"), "'nowhere' is not an audit"),
         (("--resume", "run", "--drop-leaks"), "a resumed run is fitted on what it was started with"),
         (("--resume", "run", "--audit", "AUDIT"), "leave out --audit"),
     ],
@@ -88,5 +88,5 @@ def test_what_cannot_be_left_out_is_one_clear_line(
 def test_an_audit_of_other_data_is_refused(drawn: Path, audited: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("data", "prepare", drawn, "small.npz", "--size", 24) == 0
     assert run("train", "tiny", "--data", "small.npz", "--audit", audited, "--drop-leaks", *SETTINGS) == 2
-    assert "audit this very data" in capsys.readouterr().err
+    assert "audit the same dataset" in capsys.readouterr().err
     assert not Path("run").exists()

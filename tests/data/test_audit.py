@@ -221,7 +221,7 @@ def test_leaks_and_a_fold_are_left_out_together(audited: Audit) -> None:
     [
         (5, None, "go together"),
         (None, 0, "go together"),
-        (5, 5, "no fold 5 of 5; they are counted from 0 to 4"),
+        (5, 5, "no fold 5 of 5; choose 0 to 4"),
         (5, -1, "no fold -1"),
         (1, 0, "choose 2 to 127"),
     ],
@@ -292,11 +292,11 @@ def test_an_audit_is_read_back(dataset: Dataset, audited: Audit, tmp_path: Path)
 def test_an_audit_of_other_data_is_refused(dataset: Dataset, audited: Audit, tmp_path: Path) -> None:
     save_audit(audited, tmp_path / "audit.npz")
     other = replace(dataset, targets=dataset.targets[::-1].copy())
-    with pytest.raises(DatasetError, match=f"fingerprint {dataset.fingerprint[:12]}.* audit this very data"):
+    with pytest.raises(DatasetError, match=f"fingerprint {dataset.fingerprint[:12]}.* audit the same dataset"):
         read_audit(tmp_path / "audit.npz", other)
-    with pytest.raises(DatasetError, match="audit this very data"):
+    with pytest.raises(DatasetError, match="audit the same dataset"):
         drop_leaks(other, audited)
-    with pytest.raises(DatasetError, match="audit this very data"):
+    with pytest.raises(DatasetError, match="audit the same dataset"):
         write_audit(audited, other, tmp_path)
 
 
@@ -305,7 +305,7 @@ def test_what_is_no_audit_is_refused(dataset: Dataset, content: bytes | None, tm
     path = tmp_path / "audit.npz"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(DatasetError, match=r"is no audit .* mien data audit"):
+    with pytest.raises(DatasetError, match=r"is not an audit .* mien data audit"):
         read_audit(path, dataset)
 
 

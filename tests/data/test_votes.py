@@ -50,8 +50,8 @@ def test_another_order_of_splits_is_an_error(votes_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("", "its first line names no usage"),
-        ("emotion,pixels,Usage\n", "its first line names no image name"),
+        ("", "its first line lacks usage"),
+        ("emotion,pixels,Usage\n", "its first line lacks image name"),
         (HEADER + "Training,a.png,many,0,0,0,0,0,0,0,0,0\n", "line 2 is 'Training,a.png,many"),
         (HEADER + "Training,a.png,1\n", "line 2 is 'Training,a.png,1'"),
         (HEADER + ROWS + "Extra,a.png,1,0,0,0,0,0,0,0,0,0\n", "line 4 is 'Extra"),

@@ -1,4 +1,4 @@
-"""What a dataset holds twice, and what it holds that is no face: clusters of duplicates, leaks, conflicts, folds."""
+"""Audit of a dataset: exact and near duplicates, leaks between splits, conflicting labels, non-faces, and folds."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from mien.structures import FloatArray, ImageArray, IntArray, Progress
 
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
-THRESHOLD = 0.9  # of the correlation; between those of FER2013's pairs lies a valley: docs/guides/auditing.md
-FOLD_SEED = 0  # of the parting, not of a training: models of several seeds share their folds
+THRESHOLD = 0.9  # of the correlation, at the minimum between the two modes of FER2013: docs/guides/auditing.md
+FOLD_SEED = 0  # of the folds, independent of the training seed, so that models of several seeds share them
 FORMAT = 1
 KINDS = ("single", "exact", "near")
 DTYPES = {
@@ -34,24 +34,24 @@ DTYPES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Audit:
-    """What was found in a dataset of n pictures.
+    """Duplicates and non-faces of a dataset of n pictures.
 
-    A cluster holds pictures that are the same photo: those with the same pixels, those that are near duplicates of
-    each other, and those that are so through others. It is called by the index of its first picture.
+    A cluster holds all pictures of one photo: the connected components of exact and near duplicates. The index of its
+    first picture identifies it.
 
     Args:
-        dataset: Name of the data.
+        dataset: Name of the dataset.
         fingerprint: `Dataset.fingerprint`.
         labels: Names of the classes.
         targets: Class ids, int64 (n,).
         splits: Index into `SPLITS`, int8 (n,).
         threshold: Least correlation of near duplicates, in [-1, 1]; see `mien.data.near`.
         exact: Index of the first picture with the same pixels, int64 (n,).
-        clusters: Index of the first picture of the cluster, int64 (n,); a picture alone has its own.
-        pairs: Near duplicates that were measured; of pictures with the same pixels the first stands for all.
+        clusters: Index of the first picture of the cluster, int64 (n,); a single picture has its own.
+        pairs: Near duplicates; exact duplicates are represented by the first of them.
         blank: Whether all pixels are equal, bool (n,).
-        not_a_face: Whether "not a face" got as many votes as any answer, bool (n,); all False without votes.
-        unclear: Likewise "unknown", bool (n,).
+        not_a_face: Whether "not a face" has the most votes or ties for them, bool (n,); all False without votes.
+        unclear: Likewise for "unknown", bool (n,).
     """
 
     dataset: str
@@ -73,12 +73,12 @@ class Audit:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Selection:
-    """Which training pictures a model is fitted on.
+    """The training pictures that a model is fitted on.
 
     Args:
-        rows: bool (n,), over all pictures of the dataset; True in train alone.
-        dropped: Number of pictures left out since valid or test show their photo; None if such were not looked for.
-        fold: The fold that is left out, and of how many: "2 of 5"; empty if none is.
+        rows: bool (n,), over all pictures of the dataset; True only in train.
+        dropped: Number of leaks dropped; None if leaks are kept.
+        fold: The fold left out, and the number of folds: "2 of 5"; empty if none is left out.
     """
 
     rows: BoolArray = field(repr=False)
@@ -87,18 +87,18 @@ class Selection:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What a spec tells of it, beside the data's name and fingerprint."""
+        """Description for a model's spec, beside the name and fingerprint of the data."""
         dropped = {} if self.dropped is None else {"dropped": f"{self.dropped:,} leaks"}
         return dropped | ({"fold": f"{self.fold} left out"} if self.fold else {})
 
 
 def audit(dataset: Dataset, *, threshold: float = THRESHOLD, progress: Progress | None = None) -> Audit:
-    """Look for duplicates within and across the splits, for blank pictures and for what is no face.
+    """Find duplicates within and across splits, blank pictures, and pictures without a face.
 
     Args:
-        dataset: All splits; pictures of any size, compared at 48×48 in grey.
-        threshold: Least correlation of near duplicates; a lower one finds more and errs more.
-        progress: Called with (done, all) in no particular unit.
+        dataset: All splits; pictures of any size are compared at 48×48 in grey.
+        threshold: Least correlation of near duplicates; a lower one finds more pairs, and more false ones.
+        progress: Called with (done, all) in thousandths.
 
     Raises:
         ConfigError: The threshold is not in (0, 1].
@@ -118,37 +118,37 @@ def audit(dataset: Dataset, *, threshold: float = THRESHOLD, progress: Progress 
         splits=dataset.splits,
         threshold=threshold,
         exact=exact,
-        clusters=_connected(exact, pairs),
+        clusters=_connected_components(exact, pairs),
         pairs=pairs,
         blank=blank,
-        not_a_face=_leads(dataset.votes, "nf", len(dataset)),
-        unclear=_leads(dataset.votes, "unknown", len(dataset)),
+        not_a_face=_wins_votes(dataset.votes, "nf", len(dataset)),
+        unclear=_wins_votes(dataset.votes, "unknown", len(dataset)),
     )
 
 
 def first_identical(images: ImageArray) -> IntArray:
-    """Return the index of the first picture with the same pixels, int64 (n,), for each of uint8 (n, H, W, C)."""
+    """Return for each of the images, uint8 (n, H, W, C), the index of the first with the same pixels, int64 (n,)."""
     seen: dict[bytes, int] = {}
     digests = (hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images)
     return np.fromiter((seen.setdefault(digest, i) for i, digest in enumerate(digests)), np.int64, len(images))
 
 
 def group_sizes(groups: IntArray) -> IntArray:
-    """Return how many pictures share each picture's group, int64 (n,), for `Audit.exact` or `Audit.clusters`."""
+    """Return the size of each picture's group, int64 (n,); groups are `Audit.exact` or `Audit.clusters`."""
     return np.bincount(groups, minlength=len(groups))[groups]
 
 
 def duplicate_kinds(audit: Audit) -> npt.NDArray[np.int8]:
-    """Return an index into `KINDS` for each picture, int8 (n,): alone, all of its cluster the same pixels, or not."""
+    """Return an index into `KINDS` per picture, int8 (n,), by its cluster: single, equal pixels, or near duplicates."""
     together = group_sizes(audit.clusters)
     return np.where(together == 1, 0, np.where(group_sizes(audit.exact) == together, 1, 2)).astype(np.int8)
 
 
 def conflicts(audit: Audit, groups: IntArray) -> BoolArray:
-    """Return which pictures are in a group that has more than one label, bool (n,).
+    """Return a mask of the pictures in groups with more than one label, bool (n,).
 
     Args:
-        audit: What was found.
+        audit: Of the dataset.
         groups: `audit.exact` or `audit.clusters`.
     """
     lowest, highest = np.full(len(audit), len(audit.labels)), np.full(len(audit), -1)
@@ -158,16 +158,16 @@ def conflicts(audit: Audit, groups: IntArray) -> BoolArray:
 
 
 def leaked(audit: Audit, split: Split, against: Sequence[Split] = ("train",), *, exact: bool = False) -> BoolArray:
-    """Return which pictures of a split show a photo that other splits show too.
+    """Return a mask of the pictures of a split whose photo occurs in other splits too.
 
     Args:
-        audit: What was found.
+        audit: Of the dataset.
         split: Pictures outside it are False.
         against: The other splits.
-        exact: Count the same pixels alone, not near duplicates.
+        exact: Consider only exact duplicates, not near ones.
 
     Returns:
-        bool (n,), over all pictures of the dataset; `[audit.splits == SPLITS.index(split)]` brings it to the split.
+        bool (n,), over all pictures of the dataset; `[audit.splits == SPLITS.index(split)]` selects the split's.
     """
     groups = audit.exact if exact else audit.clusters
     there = np.isin(audit.splits, [SPLITS.index(name) for name in against])
@@ -177,75 +177,78 @@ def leaked(audit: Audit, split: Split, against: Sequence[Split] = ("train",), *,
 
 
 def drop_leaks(dataset: Dataset, audit: Audit) -> Dataset:
-    """Return the dataset without the training pictures that valid or test show too.
+    """Return the dataset without the training pictures whose photo occurs in valid or test.
 
     Raises:
-        DatasetError: The audit is of other data.
+        DatasetError: The audit is of another dataset.
     """
     check_same_data(audit, dataset)
     return dataset.select(~leaked(audit, "train", ("valid", "test")))
 
 
 def folds(audit: Audit, n: int, *, seed: int, split: Split | None = None) -> npt.NDArray[np.int8]:
-    """Part pictures into folds for cross-fitting; a cluster is never split, and the classes are spread evenly.
+    """Assign pictures to folds for cross-fitting, grouped by cluster and stratified by class.
 
-    The largest clusters come first, each into the fold that has least of its classes; in other respects by lot.
+    Greedy: clusters are placed in decreasing order of size, each in the fold with the fewest pictures of its classes;
+    ties are broken at random.
 
     Args:
-        audit: What was found.
+        audit: Of the dataset.
         n: Number of folds, 2 to 127.
-        seed: Another seed gives other folds.
-        split: Part this split alone; None parts all pictures.
+        seed: Of the random choices.
+        split: The split to divide; None divides all pictures.
 
     Returns:
-        Fold of each picture in [0, n), int8, over all pictures of the dataset; -1 outside of the split.
+        Fold of each picture in [0, n), int8, over all pictures of the dataset; -1 outside the split.
 
     Raises:
         ConfigError: n is out of range.
     """
     if not 2 <= n <= 127:
-        raise ConfigError(f"cannot part pictures into {n} folds; choose 2 to 127")
+        raise ConfigError(f"cannot make {n} folds; choose 2 to 127")
     chosen = np.ones(len(audit), np.bool_) if split is None else audit.splits == SPLITS.index(split)
-    names, cluster = np.unique(audit.clusters[chosen], return_inverse=True)
-    counts = np.zeros((len(names), len(audit.labels)))
+    clusters, cluster = np.unique(audit.clusters[chosen], return_inverse=True)
+    counts = np.zeros((len(clusters), len(audit.labels)))
     np.add.at(counts, (cluster, audit.targets[chosen]), 1)
-    generator = np.random.default_rng(seed)
-    lot = generator.permutation(len(names))
-    fold = np.empty(len(names), np.int8)
-    held = np.zeros((n, len(audit.labels)))
-    for i in lot[np.argsort(-counts[lot].sum(axis=1), kind="stable")]:
-        filled = held @ counts[i]
-        fold[i] = min(generator.permutation(n), key=lambda f: (filled[f], held[f].sum()))
-        held[fold[i]] += counts[i]
     folds = np.full(len(audit), -1, np.int8)
-    folds[chosen] = fold[cluster]
+    folds[chosen] = _assign_folds(counts, n, np.random.default_rng(seed))[cluster]
     return folds
+
+
+def _assign_folds(counts: npt.NDArray[np.float64], n: int, rng: np.random.Generator) -> npt.NDArray[np.int8]:
+    """Return the fold of each cluster, int8 (m,), from its pictures per class, (m, k)."""
+    fold, filled = np.empty(len(counts), np.int8), np.zeros((n, counts.shape[1]))
+    order = rng.permutation(len(counts))
+    for i in order[np.argsort(-counts[order].sum(axis=1), kind="stable")]:
+        overlap = filled @ counts[i]
+        fold[i] = min(rng.permutation(n), key=lambda f: (overlap[f], filled[f].sum()))
+        filled[fold[i]] += counts[i]
+    return fold
 
 
 def select_training(
     audit: Audit, *, without_leaks: bool = False, n_folds: int | None = None, fold: int | None = None
 ) -> Selection:
-    """Choose the training pictures to fit a model on; valid and test stay as they are.
+    """Select the training pictures to fit a model on; valid and test are not changed.
 
     Args:
-        audit: Of the data.
-        without_leaks: Leave out the pictures that valid or test show too.
-        n_folds: Part train into so many folds by cluster, always the same ones: `folds(audit, n_folds,
-            seed=FOLD_SEED, split="train")`.
+        audit: Of the dataset.
+        without_leaks: Drop the pictures whose photo occurs in valid or test.
+        n_folds: Number of folds of train, always divided by `folds(audit, n_folds, seed=FOLD_SEED, split="train")`.
         fold: The fold to leave out, from 0.
 
     Raises:
-        ConfigError: A number of folds without a fold, a fold without their number, or one of them is out of range.
+        ConfigError: Only one of n_folds and fold is given, or one is out of range.
     """
     rows = np.asarray(audit.splits == SPLITS.index("train"), np.bool_)
     left_out = ""
     if n_folds is not None or fold is not None:
         if n_folds is None or fold is None:
-            raise ConfigError("the number of folds and the fold to leave out go together, such as 5 and 0")
-        parts = folds(audit, n_folds, seed=FOLD_SEED, split="train")
+            raise ConfigError("the number of folds and the fold to leave out go together; pass both, such as 5 and 0")
+        assigned = folds(audit, n_folds, seed=FOLD_SEED, split="train")
         if not 0 <= fold < n_folds:
-            raise ConfigError(f"there is no fold {fold} of {n_folds}; they are counted from 0 to {n_folds - 1}")
-        rows &= parts != fold
+            raise ConfigError(f"no fold {fold} of {n_folds}; choose 0 to {n_folds - 1}")
+        rows &= assigned != fold
         left_out = f"{fold} of {n_folds}"
     if not without_leaks:
         return Selection(rows=rows, fold=left_out)
@@ -254,7 +257,7 @@ def select_training(
 
 
 def save_audit(audit: Audit, path: str | Path) -> None:
-    """Write an audit to an .npz of plain arrays, whole or not at all; `read_audit` reads it back.
+    """Write an audit to an .npz of plain arrays, atomically; `read_audit` reads it back.
 
     Raises:
         OutputError: The file cannot be written.
@@ -271,14 +274,14 @@ def save_audit(audit: Audit, path: str | Path) -> None:
 
 
 def read_audit(path: str | Path, dataset: Dataset) -> Audit:
-    """Read what `save_audit` or `mien data audit` wrote.
+    """Read an audit written by `save_audit` or `mien data audit`.
 
     Args:
-        path: An audit.npz, or the folder that holds it.
-        dataset: The data it is of, all of it.
+        path: An audit.npz, or its folder.
+        dataset: The audited dataset, all of it.
 
     Raises:
-        DatasetError: It cannot be read, or is an audit of other data.
+        DatasetError: The file cannot be read, or is an audit of another dataset.
     """
     path = Path(path)
     path = path / "audit.npz" if path.is_dir() else path
@@ -301,13 +304,13 @@ def read_audit(path: str | Path, dataset: Dataset) -> Audit:
             **found,
         )
     except (OSError, EOFError, ValueError, KeyError, TypeError, RecursionError, zipfile.BadZipFile) as error:
-        raise DatasetError(f"'{path}' is no audit ({error}); write one with mien data audit") from error
+        raise DatasetError(f"'{path}' is not an audit ({error}); write one with mien data audit") from error
     check_same_data(audit, dataset)
     return audit
 
 
 def check_same_data(audit: Audit, dataset: Dataset) -> None:
-    """Make sure that an audit is of this very data.
+    """Check that an audit is of this dataset.
 
     Raises:
         DatasetError: The fingerprints differ.
@@ -315,17 +318,17 @@ def check_same_data(audit: Audit, dataset: Dataset) -> None:
     if audit.fingerprint != dataset.fingerprint:
         raise DatasetError(
             f"the audit is of '{audit.dataset}' with fingerprint {audit.fingerprint[:12]}, but '{dataset.name}' has "
-            f"{dataset.fingerprint[:12]}; audit this very data, with the same votes and size: mien data audit"
+            f"{dataset.fingerprint[:12]}; audit the same dataset, with the same votes and size: mien data audit"
         )
 
 
-def _connected(exact: IntArray, pairs: Pairs) -> IntArray:
-    """Return the smallest index that each picture is connected with, int64 (n,)."""
+def _connected_components(exact: IntArray, pairs: Pairs) -> IntArray:
+    """Return the smallest index in each picture's component, int64 (n,)."""
     parents = exact.tolist()
 
     def root(i: int) -> int:
         while parents[i] != i:
-            parents[i] = parents[parents[i]]  # halves the way for those who come later
+            parents[i] = parents[parents[i]]  # path halving
             i = parents[i]
         return i
 
@@ -335,8 +338,8 @@ def _connected(exact: IntArray, pairs: Pairs) -> IntArray:
     return np.fromiter((root(i) for i in range(len(parents))), np.int64, len(parents))
 
 
-def _leads(votes: FloatArray | None, answer: str, n: int) -> BoolArray:
-    """Return where an answer got votes, and as many as any other."""
+def _wins_votes(votes: FloatArray | None, answer: str, n: int) -> BoolArray:
+    """Return a mask of the pictures where an answer has the most votes or ties for them, bool (n,)."""
     if votes is None:
         return np.zeros(n, np.bool_)
     given = votes[:, VOTE_COLUMNS.index(answer)]

@@ -1,4 +1,4 @@
-"""FER2013 as its authors gave it out: a csv with the pixels inside, plain, .gz or .zip; and its FER+ votes."""
+"""FER2013 as published: a csv that contains the pixels, plain, .gz or .zip; and its FER+ votes."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ from mien.labels import FER2013
 from mien.structures import FloatArray, ImageArray, IntArray
 
 COLUMNS = ("emotion", "pixels", "usage")
-MEMBER_NAMES = ("fer2013.csv", "icml_face_data.csv")  # in Kaggle's zips, beside other csv files
+MEMBER_NAMES = ("fer2013.csv", "icml_face_data.csv")  # in Kaggle's zips, among other csv files
 BLOCK_BYTES = 1 << 22
 LONGEST_LINE_BYTES = 1 << 24  # a 48×48 row has 9 kB
 
 
 class ByteStream(Protocol):
-    """What plain, gzip and zip files have in common."""
+    """Plain, gzip and zip files alike."""
 
     def read(self, size: int = -1, /) -> bytes: ...
 
 
 def can_read(path: Path) -> bool:
-    """Tell whether the path looks like FER2013's csv, by its name."""
+    """Return whether the path has a suffix of FER2013's csv."""
     return path.is_file() and path.name.lower().endswith((".csv", ".csv.gz", ".zip"))
 
 
 def read(path: Path, *, size: int | None = None, votes: Path | None = None) -> Dataset:
     """Read FER2013 from its csv.
 
-    The columns emotion, pixels, Usage may stand in any order, further ones are ignored; line ends may be
-    mixed. Pictures are square and of one size. `fer2013new.csv` beside the file brings the FER+ votes
-    along; a warning tells when it does not fit.
+    The columns emotion, pixels and Usage may be in any order, others are ignored; line ends may be mixed. Pictures are
+    square and of one size. FER+ votes are read from `fer2013new.csv` beside the file; if it does not match, a warning
+    says so.
 
     Args:
-        path: A .csv, .csv.gz or a .zip that holds one.
-        size: Resize the pictures to this many pixels a side; None keeps them.
-        votes: A FER+ file to read the votes from instead; it must fit row by row.
+        path: A .csv, .csv.gz or a .zip that contains one.
+        size: Resize the pictures to squares of this side in pixels; None keeps them.
+        votes: Another FER+ file, which must match row by row.
 
     Raises:
-        DatasetError: The file is damaged, or a row of it or the votes are not as expected.
+        DatasetError: The file is damaged, a row is malformed, or the votes don't match.
     """
     pixels, targets, splits = _read_rows(path)
     side = int(np.sqrt(pixels.shape[1]))
@@ -65,7 +65,7 @@ def read(path: Path, *, size: int | None = None, votes: Path | None = None) -> D
 
 
 def _votes_for(splits: SplitArray, path: Path, votes: Path | None) -> FloatArray | None:
-    """Return the votes of a given file, or of the one beside the data when it fits."""
+    """Return the votes of the given file, or of a matching one beside the data."""
     if votes is not None:
         return votes_by_row(read_votes(votes), splits)
     beside = path.parent / VOTES_NAME
@@ -74,7 +74,7 @@ def _votes_for(splits: SplitArray, path: Path, votes: Path | None) -> FloatArray
     try:
         return votes_by_row(read_votes(beside), splits)
     except DatasetError as error:
-        warnings.warn(f"no votes taken from the file beside the data: {error}", stacklevel=2)
+        warnings.warn(f"votes beside the data ignored: {error}", stacklevel=2)
         return None
 
 
@@ -84,7 +84,7 @@ def _read_rows(path: Path) -> tuple[ImageArray, IntArray, SplitArray]:
     targets: list[int] = []
     splits: list[int] = []
     with _opened(path) as stream, warnings.catch_warnings():
-        warnings.simplefilter("error", DeprecationWarning)  # so np.fromstring reports what is no number
+        warnings.simplefilter("error", DeprecationWarning)  # so that np.fromstring rejects malformed numbers
         lines = _numbered_lines(stream, path)
         emotion, pixel, usage = _columns(lines, path)
         n_pixels = None
@@ -119,7 +119,7 @@ def _columns(lines: Iterator[tuple[int, bytes]], path: Path) -> list[int]:
 
 
 def _pixels(field: bytes, n_expected: int | None) -> ImageArray:
-    """Parse one row's pixels; ValueError tells what is wrong with them."""
+    """Parse the pixels of one row; raise ValueError with the problem."""
     try:
         values = np.fromstring(field.strip(b' "'), np.int64, sep=" ")
     except (DeprecationWarning, ValueError):
@@ -149,28 +149,30 @@ def _split(field: bytes) -> int:
 
 
 def _row_error(path: Path, line: int, problem: str) -> DatasetError:
-    return DatasetError(f"'{path}', line {line} has {problem}; mend the row or remove it")
+    return DatasetError(f"'{path}', line {line} has {problem}; correct the row or remove it")
 
 
 def _numbered_lines(stream: ByteStream, path: Path) -> Iterator[tuple[int, bytes]]:
-    r"""Yield (number from 1, line) of all lines but blank ones; \n, \r\n and \r end a line."""
+    r"""Yield (number from 1, line) of all lines that are not blank; \n, \r\n and \r end a line."""
     number = 0
     rest = b""
     while block := stream.read(BLOCK_BYTES):
-        *lines, rest = (rest + block).splitlines(keepends=True)  # the rest may be half a line or half a \r\n
+        *lines, rest = (rest + block).splitlines(keepends=True)  # may end within a line or within \r\n
         for line in lines:
             number += 1
             if line := line.strip():
                 yield number, line
         if len(rest) > LONGEST_LINE_BYTES:
-            raise DatasetError(f"'{path}', line {number + 1} does not end; this is no csv of pictures")
+            raise DatasetError(
+                f"'{path}', line {number + 1} is longer than {LONGEST_LINE_BYTES >> 20} MB; expected a csv of pictures"
+            )
     if rest := rest.strip():
         yield number + 1, rest
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[ByteStream]:
-    """Open the csv, unpacking on the way; damage found while reading becomes a DatasetError too."""
+    """Open the csv and decompress it; damage found while reading raises a DatasetError too."""
     with damage_reported(path):
         if path.suffix.lower() == ".zip":
             with zipfile.ZipFile(path) as archive, archive.open(_csv_member(path, archive)) as stream:
@@ -184,7 +186,7 @@ def _opened(path: Path) -> Iterator[ByteStream]:
 
 
 def _csv_member(path: Path, archive: zipfile.ZipFile) -> str:
-    """Return the member that holds the data: fer2013.csv, Kaggle's icml_face_data.csv, or the only csv."""
+    """Return the member with the data: fer2013.csv, Kaggle's icml_face_data.csv, or the only csv."""
     file_names = {member: member.rsplit("/", 1)[-1].lower() for member in archive.namelist()}
     members = [m for m, name in file_names.items() if name.endswith(".csv") and name[0] != "."]
     for member in members:
@@ -193,6 +195,6 @@ def _csv_member(path: Path, archive: zipfile.ZipFile) -> str:
     if len(members) != 1:
         raise DatasetError(
             f"'{path}' holds {len(members)} csv files and no pictures; expected one named fer2013.csv; "
-            "unpack it and give the csv"
+            "unpack it and pass the csv"
         )
     return members[0]

@@ -1,4 +1,4 @@
-"""Drawn faces: cartoon pictures of the seven FER2013 expressions, for tests and for trying a training out."""
+"""Synthetic faces: simple grey drawings of the seven FER2013 expressions, for tests and trial trainings."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from mien.data.dataset import Dataset
 from mien.labels import FER2013
 from mien.structures import ImageArray
 
-# What each expression moves, after the action units (AU) of Ekman & Friesen's Facial Action Coding System.
+# Parameters per expression, after the action units (AU) of Ekman & Friesen's Facial Action Coding System.
 # Lengths are in half heights of the face, upward positive; eyes and mouth by their opening.
 #            inner  outer  eyes   mouth    mouth  mouth    nose
 #            brows  brows  open   corners  width  opening  wrinkles
 _NEUTRAL = (0.00, 0.00, 0.085, 0.00, 0.32, 0.00, 0.0)
-_LOOKS = {
+_EXPRESSIONS = {
     "angry": (-0.15, 0.10, 0.070, -0.04, 0.24, 0.00, 0.4),  # AU 4, 7, 23
     "disgust": (-0.08, -0.02, 0.035, -0.14, 0.28, 0.10, 1.0),  # AU 9, 10, 15
     "fear": (0.17, 0.02, 0.140, -0.06, 0.44, 0.11, 0.0),  # AU 1, 2, 4, 5, 20, 25
@@ -24,20 +24,20 @@ _LOOKS = {
     "surprise": (0.16, 0.18, 0.150, 0.00, 0.18, 0.26, 0.0),  # AU 1, 2, 5, 26
     "neutral": _NEUTRAL,
 }
-_SHIFT = 4  # OpenCV's fixed-point digits: a sixteenth of a pixel
+_SHIFT = 4  # fractional bits of OpenCV's coordinates: a sixteenth of a pixel
 
 Points = npt.NDArray[np.float64]  # (n, 2): x, y
 
 
 def draw_faces(n: int, *, seed: int, size: int = 48) -> Dataset:
-    """Draw grey faces whose brows, eyes, nose and mouth show the expressions of FER2013.
+    """Draw grey faces that show the expressions of FER2013 in brows, eyes, nose and mouth.
 
-    Position, size, tilt, proportions, light and strength of the expression vary. Picture i depends on (seed, i, size)
+    Position, size, tilt, proportions, light and intensity of the expression vary. Picture i depends on (seed, i, size)
     alone; the classes take turns, and of every ten pictures eight are train, one valid, one test.
 
     Args:
         n: Number of pictures.
-        seed: Another seed draws other people.
+        seed: Of the random variation.
         size: Side in pixels.
     """
     ids = np.arange(n)
@@ -53,9 +53,9 @@ def draw_faces(n: int, *, seed: int, size: int = 48) -> Dataset:
 
 
 def _draw(label: str, size: int, rng: np.random.Generator) -> ImageArray:
-    strength = rng.uniform(0.7, 1.1)
+    intensity = rng.uniform(0.7, 1.1)
     neutral = np.array(_NEUTRAL)
-    look = neutral + strength * (np.array(_LOOKS[label]) - neutral) + rng.normal(0, 0.008, len(neutral))
+    look = neutral + intensity * (np.array(_EXPRESSIONS[label]) - neutral) + rng.normal(0, 0.008, len(neutral))
     inner, outer, eyes, corners, width, opening, wrinkles = look.tolist()
 
     skin, ink = rng.uniform(130, 225), rng.uniform(0.1, 0.35)
@@ -84,13 +84,13 @@ def _draw(label: str, size: int, rng: np.random.Generator) -> ImageArray:
     lower = np.stack([width * x, middle + gap], 1)
     lips = np.concatenate([upper, lower[::-1]])
     if opening > 0.03:
-        pen.fill(lips, light if opening < 0.15 else dark)  # a wide gape shows no teeth
+        pen.fill(lips, light if opening < 0.15 else dark)  # no teeth in a wide open mouth
     pen.line(np.concatenate([lips, lips[:1]]), dark, 0.06)
     return pen.finish(rng)
 
 
 class _Pen:
-    """Draws in face units (centre 0, half height 1, y down) on a canvas of twice the size."""
+    """Draws in face coordinates (centre 0, half height 1, y down) on a canvas of twice the size."""
 
     def __init__(self, size: int, rng: np.random.Generator, *, background: float) -> None:
         self.size = size
@@ -108,10 +108,10 @@ class _Pen:
         cv2.polylines(self.canvas, [self._pixels(points)], False, grey, thickness, cv2.LINE_AA, _SHIFT)
 
     def finish(self, rng: np.random.Generator) -> ImageArray:
-        """Return the picture, (size, size), in uneven light, a little out of focus and with noise."""
+        """Return the picture, uint8 (size, size), with uneven light, blur and noise."""
         slope = np.linspace(-1, 1, 2 * self.size) * rng.uniform(-0.25, 0.25)
         lit = self.canvas * (1 + slope) * rng.uniform(0.6, 1.1) + rng.normal(0, 8, self.canvas.shape)
-        # Without the blur a net learns to tell turned (so smoothed) pictures from plain ones, not faces.
+        # Without blur a net learns to detect the smoothing of rotated pictures instead of faces.
         blurred = cv2.GaussianBlur(lit, (0, 0), rng.uniform(1.0, 2.0))
         small = cv2.resize(blurred, (self.size, self.size), interpolation=cv2.INTER_AREA)
         return np.asarray(small.clip(0, 255), np.uint8)
@@ -121,6 +121,6 @@ class _Pen:
 
 
 def _ellipse(x: float, y: float, width: float, height: float) -> Points:
-    """Return 41 points, clockwise from the right; the last 21 are the upper half."""
+    """Return 41 points, clockwise from the right, shape (41, 2); the last 21 are the upper half."""
     angle = np.linspace(0, 2 * np.pi, 41)
     return np.stack([x + width * np.cos(angle), y + height * np.sin(angle)], 1)

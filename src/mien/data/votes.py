@@ -1,4 +1,4 @@
-"""FER+: what ten raters saw in each picture of FER2013 (Barsoum et al. 2016, arXiv:1608.01041)."""
+"""FER+: votes of ten raters on each picture of FER2013 (Barsoum et al. 2016, arXiv:1608.01041)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mien.errors import DatasetError
 from mien.labels import FERPLUS, LabelSet, canonical
 from mien.structures import FloatArray
 
-VOTES_NAME = "fer2013new.csv"  # as https://github.com/microsoft/FERPlus names it
+VOTES_NAME = "fer2013new.csv"  # from https://github.com/microsoft/FERPlus
 VOTE_COLUMNS = (*FERPLUS.labels, "unknown", "nf")  # nf: not a face
 USAGES: dict[str, Split] = {"Training": "train", "PublicTest": "valid", "PrivateTest": "test"}
 
@@ -24,9 +24,9 @@ class Votes(NamedTuple):
     """Rows of a FER+ file.
 
     Args:
-        path: Where they come from, for messages.
-        counts: float32 (n, 10), columns as in `VOTE_COLUMNS`.
-        splits: int8 (n,), index into `SPLITS`.
+        path: Of the file, for messages.
+        counts: Votes, float32 (n, 10), columns as in `VOTE_COLUMNS`.
+        splits: Index into `SPLITS`, int8 (n,).
         names: Names of the pictures; empty where FER+ removed one.
     """
 
@@ -40,7 +40,7 @@ def read_votes(path: Path) -> Votes:
     """Read a FER+ file (fer2013new.csv).
 
     Raises:
-        DatasetError: It cannot be read, lacks a column, or holds something other than counts.
+        DatasetError: The file cannot be read, lacks a column, or has a value that is not a count.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -52,7 +52,7 @@ def read_votes(path: Path) -> Votes:
     header = [canonical(name) for name in rows[0]] if rows else []
     if missing := [name for name in ("usage", "image name", *VOTE_COLUMNS) if name not in header]:
         raise DatasetError(
-            f"'{path}' is not a FER+ votes file ({VOTES_NAME}): its first line names no {', '.join(missing)}"
+            f"'{path}' is not a FER+ votes file ({VOTES_NAME}): its first line lacks {', '.join(missing)}"
         )
     usage, name, *columns = (header.index(name) for name in ("usage", "image name", *VOTE_COLUMNS))
     counts, splits, names = [], [], []
@@ -70,11 +70,11 @@ def read_votes(path: Path) -> Votes:
 
 
 def votes_by_row(votes: Votes, splits: SplitArray) -> FloatArray:
-    """Return the votes of pictures that stand in the order of the votes file.
+    """Return the votes of pictures in the order of the votes file.
 
     Args:
-        votes: What `read_votes` returned.
-        splits: Index into `SPLITS` of each picture, int8 (n,); a differing order shows here.
+        votes: From `read_votes`.
+        splits: Index into `SPLITS` of each picture, int8 (n,), to detect another order.
 
     Returns:
         float32 (n, 10).
@@ -85,27 +85,27 @@ def votes_by_row(votes: Votes, splits: SplitArray) -> FloatArray:
     if len(votes.splits) != len(splits):
         raise DatasetError(
             f"'{votes.path}' has votes on {len(votes.splits)} pictures, but there are {len(splits)}; "
-            "expected one row per picture in the same order; give the votes of this very file"
+            "expected one row per picture in the same order; pass the votes of this file"
         )
     if (differs := votes.splits != splits).any():
         row = int(differs.argmax())
         raise DatasetError(
             f"'{votes.path}', line {row + 2} is of '{SPLITS[votes.splits[row]]}', but picture {row + 1} is of "
-            f"'{SPLITS[splits[row]]}'; expected the same order; give the votes of this very file"
+            f"'{SPLITS[splits[row]]}'; expected the same order; pass the votes of this file"
         )
     return votes.counts
 
 
 def votes_by_name(votes: Votes, names: Sequence[str]) -> FloatArray:
-    """Return the votes of pictures that kept their FER+ name ("…/fer0032220.png"; the suffix may differ).
+    """Return the votes of pictures with FER+ names ("…/fer0032220.png"; the suffix may differ).
 
-    Kaggle's folder form of FER2013 renumbers the pictures, so their order cannot be told.
+    Kaggle's class folders of FER2013 renumber the pictures, so their row in the votes file is unknown.
 
     Returns:
         float32 (n, 10).
 
     Raises:
-        DatasetError: The votes file names not all of the pictures.
+        DatasetError: The votes file lacks some of the pictures.
     """
     row_of = {PurePosixPath(name).stem: row for row, name in enumerate(votes.names) if name}
     rows = [row_of.get(PurePosixPath(name).stem) for name in names]
@@ -113,29 +113,28 @@ def votes_by_name(votes: Votes, names: Sequence[str]) -> FloatArray:
         raise DatasetError(
             f"'{votes.path}' has no votes on {rows.count(None)} of {len(names)} pictures, such as "
             f"'{names[rows.index(None)]}'; expected FER+ names like fer0000012.png; "
-            "read FER2013 from its csv to have votes, since other picture names do not tell the row"
+            "read FER2013 from its csv to have votes"
         )
     return votes.counts[np.array(rows, np.int64)]
 
 
 def majority(dataset: Dataset) -> Dataset:
-    """Return a dataset whose labels are what most raters saw, by the rule of the FER+ authors.
+    """Relabel a dataset by the majority vote of its raters, as the FER+ authors do.
 
-    Single votes are taken for slips and left out. What then has more than half of the votes is the label; where
-    nothing has, as in a tie, it is "unknown": mode "majority" of https://github.com/microsoft/FERPlus. "unknown" and
-    "nf" (not a face) are no expressions, so a model lacks them, and an evaluation leaves their pictures out and
-    counts them.
+    Single votes are dropped as outliers. The answer with more than half of the remaining votes is the label, else
+    "unknown": mode "majority" of https://github.com/microsoft/FERPlus. "unknown" and "nf" (not a face) are not
+    expressions: models don't have them, and an evaluation skips and counts their pictures.
 
     Returns:
-        The same pictures, splits and votes, named "ferplus", with the labels `VOTE_COLUMNS`.
+        The same pictures, splits and votes, named "ferplus", with the labels of `VOTE_COLUMNS`.
 
     Raises:
         DatasetError: The dataset has no votes.
     """
     if dataset.votes is None:
-        raise DatasetError(f"dataset '{dataset.name}' has no FER+ votes; give them with --votes {VOTES_NAME}")
+        raise DatasetError(f"dataset '{dataset.name}' has no FER+ votes; pass them with --votes {VOTES_NAME}")
     counts = np.where(dataset.votes > 1, dataset.votes, 0)
-    led = counts.max(axis=1, initial=0) > counts.sum(axis=1) / 2
+    has_majority = counts.max(axis=1, initial=0) > counts.sum(axis=1) / 2
     labels = LabelSet("ferplus votes", VOTE_COLUMNS)
-    targets = np.where(led, counts.argmax(axis=1), labels.index("unknown")).astype(np.int64)
+    targets = np.where(has_majority, counts.argmax(axis=1), labels.index("unknown")).astype(np.int64)
     return replace(dataset, name=FERPLUS.name, labels=labels, targets=targets)
