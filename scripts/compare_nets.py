@@ -21,7 +21,8 @@ from mien.data.dataset import Dataset
 from mien.data.readers import data_path, read_dataset
 from mien.errors import MienError, ModelError
 from mien.evaluation.compare import SIGNIFICANT, Comparison, compare, holm
-from mien.evaluation.evaluate import Accuracy, Evaluation, evaluate
+from mien.evaluation.evaluate import evaluate
+from mien.evaluation.results import Accuracy, Evaluation
 from mien.files import make_folder, write_text
 from mien.machine.bench import BATCH, timing
 from mien.machine.facts import git_commit, machine_facts

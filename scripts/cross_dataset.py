@@ -21,13 +21,14 @@ from pathlib import Path
 from mien.data.dataset import Dataset, Split
 from mien.data.readers import data_path, read_dataset
 from mien.errors import MienError
-from mien.evaluation.evaluate import Evaluation, evaluate
+from mien.evaluation.evaluate import evaluate
+from mien.evaluation.results import Evaluation
 from mien.files import write_text
 from mien.models.classifier import OnnxClassifier, load_classifier
 from mien.models.spec import ModelSpec
 from mien.models.store import list_models
-from mien.reports.figures import Metrics, chance, to_metrics
-from mien.reports.report import MATRIX_NOTE, MATRIX_TITLE, draw_matrix
+from mien.reports.metrics_json import Metrics, chance, to_metrics
+from mien.reports.overview import MATRIX_NOTE, MATRIX_TITLE, draw_matrix
 from mien.reports.tables import matrix_table
 
 ROOT = Path(__file__).parent.parent

@@ -24,7 +24,7 @@ from mien.models.classifier import OnnxClassifier
 from mien.models.onnx_file import read_spec, write_with_spec
 from mien.models.store import shipped_dir
 from mien.reports.card import MEASURED, released_card
-from mien.reports.figures import read_metrics
+from mien.reports.metrics_json import read_metrics
 from mien.reports.plots import curves
 from mien.reports.report import write_report
 from mien.training.finish import export_run

@@ -22,7 +22,7 @@ from mien.models.spec import ModelSpec
 from mien.models.store import Model, list_models, shipped_dir
 from mien.reports.audit import Figures, findings
 from mien.reports.card import CURVES_NOTE, released_card
-from mien.reports.figures import Metrics, read_metrics
+from mien.reports.metrics_json import Metrics, read_metrics
 from mien.reports.tables import split_name, table
 from mien.structures import IntArray
 

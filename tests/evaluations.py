@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from mien.data.dataset import SPLITS, Dataset
-from mien.evaluation.evaluate import Evaluation, evaluate
+from mien.evaluation.evaluate import evaluate
+from mien.evaluation.results import Evaluation
 from mien.labels import FER2013, FERPLUS, LabelSet
 from mien.models.spec import Head, ModelSpec, Preprocess
 from mien.structures import FloatArray, ImageArray

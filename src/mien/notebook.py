@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 from mien.data.audit import Selection
 from mien.data.dataset import Dataset
 from mien.errors import MissingExtra
-from mien.evaluation.evaluate import Evaluation
+from mien.evaluation.results import Evaluation
 from mien.models.classifier import OnnxClassifier
 from mien.pixels import write_picture
-from mien.reports.figures import to_metrics
+from mien.reports.metrics_json import to_metrics
 from mien.reports.plots import curves as draw_curves
 from mien.reports.plots import draw_confusion
-from mien.reports.tables import title_of, views_table
+from mien.reports.tables import report_title, views_table
 from mien.structures import ImageArray
 from mien.training.recipe import TrainConfig, load_recipe
 
@@ -63,7 +63,7 @@ def results(*evaluations: Evaluation) -> Shown:
 
 def confusion(evaluation: Evaluation, *, view: str = "single") -> Shown:
     """Show the confusion matrix of one view."""
-    title, matrix = title_of(to_metrics(evaluation)), evaluation.views[view].confusion
+    title, matrix = report_title(to_metrics(evaluation)), evaluation.views[view].confusion
     return _drawn(lambda path: draw_confusion(matrix, evaluation.labels, path, title=f"{title}, {view}"))
 
 

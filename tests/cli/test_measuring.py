@@ -71,7 +71,7 @@ def test_evaluate_tells_leaks_by_an_audit(tiny_model: Path, drawn: Path, capsys:
     assert "without leaks" in capsys.readouterr().out
     metrics = json.loads(Path("report/metrics.json").read_text())
     assert metrics["data"]["same"] == "photo"
-    assert metrics["views"]["single"]["unleaked"]["n"] == metrics["data"]["n"] - 1
+    assert metrics["views"]["single"]["leak_free"]["n"] == metrics["data"]["n"] - 1
 
 
 def claimed(model: Path, to: Path, fingerprint: str, accuracy: float) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from mien.data.dataset import Dataset
 from mien.errors import ConfigError, DatasetError, ModelError
-from mien.evaluation.evaluate import evaluate, labelled_for
+from mien.evaluation.evaluate import evaluate, relabel_for
 from mien.evaluation.metrics import ece, nll
 from mien.evaluation.views import CORNERS, cropped
 from mien.labels import FER2013, FERPLUS, LabelSet
@@ -24,8 +24,8 @@ def test_figures_of_four_pictures_are_those_counted_by_hand(pixel_reader, writte
     assert result.macro_f1 == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
     assert result.confusion[HAPPY].tolist() == [0, 0, 0, 1, 1, 0, 0]
     assert result.classes[HAPPY].support == 2
-    assert result.honesty.nll == pytest.approx(-(3 * np.log(0.7) + np.log(0.05)) / 4, rel=1e-5)
-    assert result.honesty.ece == pytest.approx(0.05, abs=1e-6)
+    assert result.calibration.nll == pytest.approx(-(3 * np.log(0.7) + np.log(0.05)) / 4, rel=1e-5)
+    assert result.calibration.ece == pytest.approx(0.05, abs=1e-6)
 
 
 def test_only_the_wanted_split_is_looked_at(pixel_reader, written):
@@ -71,7 +71,7 @@ def test_rows_say_which_pictures_of_the_dataset_were_evaluated(pixel_reader, wri
     rows = [(HAPPY, HAPPY, 0, "train"), (SAD, SAD, 0, "test"), (SAD, SAD, 0, "valid"), (SAD, HAPPY, 0, "test")]
     evaluation = evaluate(pixel_reader(FER2013), written(rows))
     assert evaluation.rows.tolist() == [1, 3]
-    assert evaluation.is_right("single").tolist() == [True, False]
+    assert evaluation.is_correct("single").tolist() == [True, False]
 
 
 def test_a_model_may_be_given_another_name(pixel_reader, written):
@@ -115,7 +115,7 @@ def test_an_answer_wholly_outside_of_the_shared_classes_counts_as_no_idea(pixel_
 def test_pictures_of_classes_the_model_lacks_are_left_out_and_counted(pixel_reader, written):
     rows = [(FERPLUS.index("contempt"), HAPPY, 0, "test"), (FERPLUS.index("happy"), HAPPY, 0, "test")]
     evaluation = evaluate(pixel_reader(FER2013), written(rows, labels=FERPLUS))
-    assert (evaluation.n, evaluation.n_left_out, evaluation.missing) == (1, 1, ("contempt",))
+    assert (evaluation.n, evaluation.n_excluded, evaluation.missing) == (1, 1, ("contempt",))
     assert evaluation.labels == FERPLUS.labels[:-1]
     assert evaluation.views["single"].accuracy.value == 1
 
@@ -165,32 +165,32 @@ def with_copies(written) -> Dataset:
 def test_exact_copies_of_training_pictures_are_left_out_of_the_unleaked_accuracy(pixel_reader, written):
     result = evaluate(pixel_reader(FER2013), with_copies(written)).views["single"]
     assert (result.accuracy.correct, result.accuracy.n) == (2, 4)
-    assert (result.unleaked.correct, result.unleaked.n) == (1, 2)
-    assert result.unleaked.low < 0.5 < result.unleaked.high
+    assert (result.leak_free.correct, result.leak_free.n) == (1, 2)
+    assert result.leak_free.low < 0.5 < result.leak_free.high
 
 
 def test_clusters_tell_leaks_of_other_pixels_too(pixel_reader, written):
     dataset, clusters = with_copies(written), np.array([0, 1, 2, 0, 0, 1, 2])  # the fourth shows the first's photo
     evaluation = evaluate(pixel_reader(FER2013), dataset, clusters=clusters)
-    assert evaluation.same == "photo"
+    assert evaluation.leak_criterion == "photo"
     result = evaluation.views["single"]
-    assert (result.accuracy.n, result.unleaked.n, result.unleaked.correct) == (4, 1, 1)
+    assert (result.accuracy.n, result.leak_free.n, result.leak_free.correct) == (4, 1, 1)
     assert evaluate(pixel_reader(FER2013), dataset).same == "pixels"
 
 
 def test_a_model_fitted_on_valid_too_has_seen_its_pictures(pixel_reader, written):
     evaluation = evaluate(pixel_reader(FER2013), with_copies(written), fitted_on=("train", "valid"))
     assert evaluation.fitted_on == ("train", "valid")
-    assert (evaluation.views["flip"].unleaked.correct, evaluation.views["flip"].unleaked.n) == (0, 1)
+    assert (evaluation.views["flip"].leak_free.correct, evaluation.views["flip"].leak_free.n) == (0, 1)
 
 
 def test_there_is_no_unleaked_accuracy_where_nothing_can_be_said(pixel_reader, written):
     lone = written([(HAPPY, HAPPY, 0, "test")])
-    assert evaluate(pixel_reader(FER2013), lone).views["single"].unleaked is None
+    assert evaluate(pixel_reader(FER2013), lone).views["single"].leak_free is None
     seen = with_copies(written)
-    assert evaluate(pixel_reader(FER2013), seen, split="train").views["single"].unleaked is None
+    assert evaluate(pixel_reader(FER2013), seen, split="train").views["single"].leak_free is None
     all_copied = seen.select(np.array([0, 1, 4, 5]))
-    assert evaluate(pixel_reader(FER2013), all_copied).views["single"].unleaked is None
+    assert evaluate(pixel_reader(FER2013), all_copied).views["single"].leak_free is None
 
 
 def test_the_temperature_inside_the_model_is_taken_back_for_the_uncalibrated_figures(pixel_reader, written):
@@ -202,7 +202,7 @@ def test_the_temperature_inside_the_model_is_taken_back_for_the_uncalibrated_fig
             look[[0, 1], answers] = 0.7
         before = np.mean([softmax(2 * np.log(look)) for look in honest], axis=0)
         targets = np.array([HAPPY, SAD])
-        assert result.honesty.nll == pytest.approx(nll(honest.mean(axis=0), targets), rel=1e-5)
+        assert result.calibration.nll == pytest.approx(nll(honest.mean(axis=0), targets), rel=1e-5)
         assert result.uncalibrated.nll == pytest.approx(nll(before, targets), rel=1e-5)
         assert result.uncalibrated.ece == pytest.approx(ece(before, targets), abs=1e-5)
 
@@ -229,9 +229,9 @@ def test_what_was_evaluated_is_told(evaluation):
 
 def test_answers_are_given_from_a_confidence_on(evaluation, pixel_reader, written):
     dataset = written([(HAPPY, HAPPY, 0, "test"), (SAD, HAPPY, 0, "test")])
-    honesty = evaluate(pixel_reader(FER2013), dataset, answer_accuracy=0.5).views["single"].honesty
-    assert (honesty.answering.n, honesty.answering.threshold) == (2, pytest.approx(0.7))
-    assert evaluate(pixel_reader(FER2013), dataset).views["single"].honesty.answering is None
+    honesty = evaluate(pixel_reader(FER2013), dataset, answer_accuracy=0.5).views["single"].calibration
+    assert (honesty.operating_point.n, honesty.operating_point.threshold) == (2, pytest.approx(0.7))
+    assert evaluate(pixel_reader(FER2013), dataset).views["single"].calibration.operating_point is None
 
 
 @pytest.mark.parametrize("wanted", [0, 80])
@@ -277,10 +277,10 @@ def with_votes(written) -> Dataset:
 
 def test_the_ferplus_head_is_held_against_the_raters(pixel_reader, written):
     classifier, dataset = pixel_reader(FER2013, FERPLUS), with_votes(written)
-    labelled = labelled_for(dataset, [classifier.spec.head("ferplus")])
+    labelled = relabel_for(dataset, [classifier.spec.head("ferplus")])
     evaluation = evaluate(classifier, labelled, head="ferplus")
     assert (evaluation.dataset, evaluation.labels) == ("ferplus", FERPLUS.labels)
-    assert (evaluation.n, evaluation.n_left_out, evaluation.missing) == (1, 2, ("unknown", "nf"))
+    assert (evaluation.n, evaluation.n_excluded, evaluation.missing) == (1, 2, ("unknown", "nf"))
     result = evaluation.views["single"]
     assert result.accuracy.value == 1
     other = 0.3 / 7
@@ -292,7 +292,7 @@ def test_the_ferplus_head_is_held_against_the_raters(pixel_reader, written):
 
 def test_other_heads_and_data_without_votes_keep_their_labels(pixel_reader, written):
     dataset, heads = with_votes(written), pixel_reader(FER2013, FERPLUS).spec.heads
-    assert labelled_for(dataset, heads) is dataset
+    assert relabel_for(dataset, heads) is dataset
     assert evaluate(pixel_reader(FER2013), dataset).views["single"].raters is None
     without = written([(SAD, 3, 3, "test")])
-    assert labelled_for(without, heads[1:]) is without
+    assert relabel_for(without, heads[1:]) is without

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.evaluation.selective import answering, aurc, risk_coverage
+from mien.evaluation.selective import aurc, operating_point, risk_coverage
 
 
 def answers(confidences, right):
@@ -48,19 +48,19 @@ def test_aurc_of_ties_is_that_of_a_random_order_on_average():
 
 def test_the_threshold_answers_as_many_faces_as_the_wanted_accuracy_lets():
     curve = risk_coverage(*answers([0.95, 0.9, 0.8, 0.7, 0.6], [True, False, True, True, False]))
-    found = answering(curve, 0.75)
+    found = operating_point(curve, 0.75)
     assert found.threshold == pytest.approx(0.7)
     assert (found.n, found.coverage, found.accuracy) == (4, 0.8, 0.75)
     assert found.low < 0.75 < found.high
-    assert answering(curve, 0.6).coverage == 1
-    assert answering(curve, 1.0).n == 1
+    assert operating_point(curve, 0.6).coverage == 1
+    assert operating_point(curve, 1.0).n == 1
 
 
 def test_an_accuracy_out_of_reach_has_no_threshold():
-    assert answering(risk_coverage(*answers([0.9, 0.8], [False, True])), 0.9) is None
+    assert operating_point(risk_coverage(*answers([0.9, 0.8], [False, True])), 0.9) is None
 
 
 @pytest.mark.parametrize("wanted", [0, 1.01, -1])
 def test_a_wanted_accuracy_out_of_range_is_refused(wanted):
     with pytest.raises(ValueError, match="more than 0 and at most 1"):
-        answering(risk_coverage(*answers([0.9], [True])), wanted)
+        operating_point(risk_coverage(*answers([0.9], [True])), wanted)

@@ -6,7 +6,7 @@ from mien.evaluation.evaluate import evaluate
 from mien.labels import FER2013
 from mien.models.onnx_file import read_spec
 from mien.reports.card import MEASURED, model_card, released_card
-from mien.reports.figures import to_metrics
+from mien.reports.metrics_json import to_metrics
 from mien.reports.report import NOTE, write_report
 from mien.reports.tables import classes_table, views_table
 

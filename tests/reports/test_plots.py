@@ -6,7 +6,7 @@ from PIL import Image
 
 from mien.errors import MissingExtra, OutputError, RunError
 from mien.evaluation.metrics import reliability
-from mien.evaluation.selective import answering, risk_coverage
+from mien.evaluation.selective import operating_point, risk_coverage
 from mien.labels import FER2013
 from mien.reports.plots import curves, draw_confusion, draw_confusions, draw_reliability, draw_risk_coverage
 
@@ -88,7 +88,7 @@ def test_reliability_and_risk_are_drawn_with_and_without_temperature(tmp_path, c
         curve if calibrated else None,
         tmp_path / "risk.png",
         title="a model",
-        answering=answering(curve, 0.1) if calibrated else None,
+        operating_point=operating_point(curve, 0.1) if calibrated else None,
     )
     for name in ("reliability.png", "risk.png"):
         with Image.open(tmp_path / name) as picture:

@@ -12,8 +12,9 @@ from PIL import Image
 from mien.errors import ConfigError, InputError, MissingExtra, OutputError
 from mien.evaluation.evaluate import evaluate
 from mien.labels import FER2013, FERPLUS
-from mien.reports.figures import read_metrics, to_metrics
-from mien.reports.report import NOTE, report_markdown, write_report, write_reports
+from mien.reports.metrics_json import read_metrics, to_metrics
+from mien.reports.overview import write_reports
+from mien.reports.report import NOTE, report_markdown, write_report
 from mien.reports.tables import views_table
 
 
@@ -59,7 +60,7 @@ def test_metrics_json_holds_the_figures_rounded(evaluation, tmp_path):
     figures, result = metrics["views"]["single"], evaluation.views["single"]
     assert figures["accuracy"] == round(result.accuracy.correct / 200, 5)
     assert figures["accuracy_low"] == round(result.accuracy.low, 5)
-    assert figures["unleaked"]["n"] == 192
+    assert figures["leak_free"]["n"] == 192
     assert figures["uncalibrated"]["nll"] == round(result.uncalibrated.nll, 5)
     assert figures["confusion"] == result.confusion.tolist()
     assert list(figures["classes"]) == metrics["labels"] == list(FER2013.labels)
@@ -104,10 +105,10 @@ def test_the_text_has_a_row_per_view_with_wilson_intervals(evaluation):
     cells, accuracy = dict(zip(header, single, strict=True)), evaluation.views["single"].accuracy
     assert (cells["split"], cells["view"], cells["pictures"]) == ("fer2013 PrivateTest", "single", "200")
     assert cells["accuracy, %"] == f"{100 * accuracy.value:.2f} ({100 * accuracy.low:.2f}–{100 * accuracy.high:.2f})"
-    unleaked = evaluation.views["single"].unleaked
-    assert cells["without copies, %"].startswith(f"{100 * unleaked.value:.2f} (")
+    leak_free = evaluation.views["single"].leak_free
+    assert cells["without copies, %"].startswith(f"{100 * leak_free.value:.2f} (")
     result = evaluation.views["single"]
-    assert cells["NLL"] == f"{result.honesty.nll:.3f}"
+    assert cells["NLL"] == f"{result.calibration.nll:.3f}"
     low, high = result.macro_f1_interval
     assert cells["macro-F1"] == f"{result.macro_f1:.3f} ({low:.3f}–{high:.3f})"
     assert flip[1] == "flip"
@@ -159,10 +160,10 @@ def test_the_text_tells_how_honest_the_probabilities_are(evaluation):
     text, result = report_markdown(to_metrics(evaluation)), evaluation.views["flip"]
     header, after, before = rows_after(text, "## How honest the probabilities are, flip")
     assert header == ["probabilities", "NLL", "Brier", "ECE", "AURC"]
-    for row, of in ((after, result.honesty), (before, result.uncalibrated)):
+    for row, of in ((after, result.calibration), (before, result.uncalibrated)):
         assert row[1:] == [f"{value:.3f}" for value in (of.nll, of.brier, of.ece, of.aurc)]
     assert "![Reliability diagram, flip](reliability_flip.png)" in text
-    assert ("answer from a confidence of" in text) == (result.honesty.answering is not None)
+    assert ("answer from a confidence of" in text) == (result.calibration.operating_point is not None)
 
 
 def test_an_accuracy_that_no_threshold_reaches_is_told(pixel_reader, written):

@@ -17,7 +17,7 @@ from mien.data.dataset import Dataset
 from mien.data.sequences import read_clips
 from mien.data.synthetic import draw_faces
 from mien.errors import ConfigError, DatasetError, OutputError
-from mien.evaluation.following import Following, SeenSequence, compare_smoothing, followed, measure, see, smoothed
+from mien.evaluation.temporal import TemporalScores, PredictedSequence, compare_smoothing, run_temporal, score_labels, predict_sequences, smooth
 from mien.labels import FER2013, LabelSet
 from mien.models.classifier import OnnxClassifier, load_classifier
 from mien.models.onnx_file import read_spec
@@ -55,7 +55,7 @@ def write_clips(root: Path, *splits: str, n: int = 4) -> Path:
     return root
 
 
-def noisy(n: int, *, seed: int, certainty: float = 1.0) -> list[SeenSequence]:
+def noisy(n: int, *, seed: int, certainty: float = 1.0) -> list[PredictedSequence]:
     """Sequences whose label changes once; each frame alone is a poor witness."""
     rng = np.random.default_rng(seed)
     found = []
@@ -66,7 +66,7 @@ def noisy(n: int, *, seed: int, certainty: float = 1.0) -> list[SeenSequence]:
         heads = np.concatenate([np.exp(logits), np.ones((40, 8))], axis=1)
         heads[:, :7] /= heads[:, :7].sum(1, keepdims=True)
         heads[:, 7:] /= 8
-        found.append(SeenSequence(heads.astype(np.float32), times, targets))
+        found.append(PredictedSequence(heads.astype(np.float32), times, targets))
     return found
 
 
@@ -91,7 +91,7 @@ def test_steps_of_the_file_are_those_of_pytorchs_gru_over_whole_sequences(tiny_m
     weights = [gates[k] * np.prod(1 - gates[k + 1 :]) for k in range(len(gates))]
     mean = np.average(sequence.heads[:, :7], axis=0, weights=weights)
     expected = mean * np.exp(corrections[-1])
-    found = followed(TemporalModel(path), [sequence])[0][-1]
+    found = run_temporal(TemporalModel(path), [sequence])[0][-1]
     np.testing.assert_allclose(found, expected / expected.sum(), atol=1e-4)
 
 
@@ -103,16 +103,16 @@ def test_training_learns_to_trust_several_frames_and_gives_the_same_again(tiny_m
     path = tmp_path / "t.onnx"
     export_temporal(net, path, classifier=OnnxClassifier(tiny_model), labels=FER2013, config=config, trained_on={})
     held_out = noisy(20, seed=1)
-    alone = measure([s.heads[:, :7].argmax(1) for s in held_out], held_out)
-    learnt = measure([rows.argmax(1) for rows in followed(TemporalModel(path), held_out)], held_out)
+    alone = score_labels([s.heads[:, :7].argmax(1) for s in held_out], held_out)
+    learnt = score_labels([rows.argmax(1) for rows in run_temporal(TemporalModel(path), held_out)], held_out)
     assert learnt.accuracy > alone.accuracy + 0.1
     assert learnt.changes < alone.changes / 2
 
 
 def test_figures_of_a_small_case() -> None:
     targets = np.array([0, 0, 1, 1, 1, 2], np.int64)
-    sequence = SeenSequence(np.zeros((6, 3), np.float32), np.arange(6) / 2, targets)
-    found = measure([np.array([0, 0, 0, 1, 0, 0])], [sequence])
+    sequence = PredictedSequence(np.zeros((6, 3), np.float32), np.arange(6) / 2, targets)
+    found = score_labels([np.array([0, 0, 0, 1, 0, 0])], [sequence])
     assert found.accuracy == pytest.approx(3 / 6)
     assert found.changes == pytest.approx(2 / 2.5)
     assert found.delay == pytest.approx(0.5)  # label 1 is shown a frame late, label 2 never
@@ -129,7 +129,7 @@ def test_smoothing_to_compare_with_is_that_of_live_use() -> None:
         smoother.update([Expression(face, Prediction(row[:7], FER2013))], float(time))[0].prediction.probabilities
         for row, time in zip(sequence.heads, sequence.times, strict=True)
     ]
-    np.testing.assert_allclose(smoothed(sequence.heads[:, :7], sequence.seconds, 0.3), live, atol=1e-5)
+    np.testing.assert_allclose(smooth(sequence.heads[:, :7], sequence.seconds, 0.3), live, atol=1e-5)
 
 
 def test_a_model_is_trained_on_drawn_faces_pictures_and_clips(tiny_model: Path, tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_what_is_measured_of_clips_is_every_frame_at_its_own_time(tiny_model: Pa
     done = train_temporal(classifier, tmp_path / "t.onnx", only, **options)  # type: ignore[arg-type]
     (sequence,) = (s for split, s in read_clips(clips, WholeImage(), FER2013, size=48) if split == "valid")
     assert len(sequence.times) == 7
-    expected = compare_smoothing(TemporalModel(done.path), classifier, see(classifier, [sequence]))
+    expected = compare_smoothing(TemporalModel(done.path), classifier, predict_sequences(classifier, [sequence]))
     assert [{way: f.accuracy for way, f in found.items()} for found in done.results.values()] == [
         {way: f.accuracy for way, f in expected.items()}
     ]
@@ -216,7 +216,7 @@ def test_limits_are_those_of_what_a_model_was_trained_and_measured_on(
     trained_on: list[str], measured: list[str], told: str
 ) -> None:
     shipped = read_spec(shipped_dir() / "base-temporal.onnx")
-    results = {what: {"temporal": Following(accuracy=1, changes=0, delay=0, missed=0)} for what in measured}
+    results = {what: {"temporal": TemporalScores(accuracy=1, changes=0, delay=0, missed=0)} for what in measured}
     card = temporal_card(replace(shipped, trained_on=dict.fromkeys(trained_on, "3 sequences")), results)
     limits = card.partition("## Limits\n\n")[2]
     assert limits.split("\n- ")[0].removeprefix("- ").replace("\n  ", " ") == told

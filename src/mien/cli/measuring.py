@@ -52,11 +52,13 @@ def evaluate(
     Example: `mien evaluate base --data fer2013.csv --split valid`
     """
     from mien.data.audit import read_audit
-    from mien.evaluation.evaluate import Evaluation, labelled_for
+    from mien.evaluation.evaluate import relabel_for
+    from mien.evaluation.results import Evaluation
     from mien.evaluation.evaluate import evaluate as run_evaluation
     from mien.models.classifier import load_classifier
-    from mien.reports.figures import to_metrics
-    from mien.reports.report import file_name, write_report, write_reports
+    from mien.reports.metrics_json import to_metrics
+    from mien.reports.overview import file_name, write_reports
+    from mien.reports.report import write_report
     from mien.reports.sheets import mistakes_sheet
 
     places: Sequence[str | None] = data or [None]
@@ -80,7 +82,7 @@ def evaluate(
         read, _ = read_data(place, votes)
         clusters = None if audited is None else read_audit(audited, read).clusters
         for classifier, name in zip(classifiers, names, strict=True):
-            dataset = labelled_for(read, [classifier.spec.head(labels)])
+            dataset = relabel_for(read, [classifier.spec.head(labels)])
             with bar(f"{name} on {dataset.name}") as progress:
                 evaluation = run_evaluation(
                     classifier, dataset, split=chosen, views=views.split(","), head=labels, name=name,
@@ -105,12 +107,12 @@ def evaluate(
     )  # fmt: skip
     for evaluation in evaluations:
         for view, result in evaluation.views.items():
-            a, unleaked = result.accuracy, f"{result.unleaked.value:.2%}" if result.unleaked else "–"
+            a, leak_free = result.accuracy, f"{result.leak_free.value:.2%}" if result.leak_free else "–"
             table.add_row(
                 *([evaluation.name, evaluation.dataset] if several else []), view, f"{a.value:.2%}",
-                f"{100 * a.low:.2f}–{a.high:.2%}", *([] if audited is None else [unleaked]),
-                f"{result.balanced_accuracy:.2%}", f"{result.macro_f1:.2%}", f"{result.honesty.nll:.3f}",
-                f"{result.honesty.ece:.3f}",
+                f"{100 * a.low:.2f}–{a.high:.2%}", *([] if audited is None else [leak_free]),
+                f"{result.balanced_accuracy:.2%}", f"{result.macro_f1:.2%}", f"{result.calibration.nll:.3f}",
+                f"{result.calibration.ece:.3f}",
             )  # fmt: skip
     out.print(table)
     say(f"report: {report}")
@@ -138,17 +140,17 @@ def compare(
     """
     from mien.evaluation.compare import compare as compare_models
     from mien.evaluation.evaluate import evaluate as run_evaluation
-    from mien.evaluation.evaluate import labelled_for
+    from mien.evaluation.evaluate import relabel_for
     from mien.models.classifier import load_classifier
     from mien.reports.comparison import p_text, to_plain, verdict, write_comparison
-    from mien.reports.report import file_name
+    from mien.reports.overview import file_name
     from mien.reports.sheets import differences_sheet
 
     chosen = _split(split)
     classifiers = [load_classifier(model, models_dir=models_dir) for model in (a, b)]
     names = _names([a, b], classifiers)
     read, _ = read_data(data, votes)
-    dataset = labelled_for(read, [classifier.spec.head(labels) for classifier in classifiers])
+    dataset = relabel_for(read, [classifier.spec.head(labels) for classifier in classifiers])
     evaluations = []
     for classifier, name in zip(classifiers, names, strict=True):
         with bar(name) as progress:

@@ -140,7 +140,7 @@ def train_temporal_command(
     from mien.models.classifier import load_classifier
     from mien.models.onnx_file import read_spec, write_with_spec
     from mien.models.store import user_dir
-    from mien.reports.temporal import following_table
+    from mien.reports.temporal import temporal_table
     from mien.settings import from_dict, parse_override
     from mien.vision.detect import load_detector
 
@@ -163,7 +163,7 @@ def train_temporal_command(
         )  # fmt: skip
     if install:
         write_with_spec(path, folder / path.name, read_spec(path))
-    out.print(following_table(trained.results), soft_wrap=True, highlight=False, markup=False)
+    out.print(temporal_table(trained.results), soft_wrap=True, highlight=False, markup=False)
     say(f"model: {path} (at most {trained.difference:.1g} from PyTorch); card: {trained.card}")
     where = "" if install and not models_dir else f" --models {quote(str(folder if install else path.parent))}"
     say(f"use it: mien live --model {quote(model)} --temporal{where}")

@@ -1,4 +1,4 @@
-"""How good a model is, honestly."""
+"""Metrics of a model, with intervals; numpy only."""
 
 import lazy_loader
 

@@ -4,10 +4,10 @@ from .compare import Comparison as Comparison
 from .compare import compare as compare
 from .compare import holm as holm
 from .compare import mcnemar as mcnemar
-from .evaluate import Evaluation as Evaluation
-from .evaluate import ViewResult as ViewResult
 from .evaluate import evaluate as evaluate
-from .evaluate import labelled_for as labelled_for
+from .evaluate import evaluate_predictions as evaluate_predictions
+from .evaluate import evaluated_rows as evaluated_rows
+from .evaluate import relabel_for as relabel_for
 from .metrics import accuracy as accuracy
 from .metrics import balanced_accuracy as balanced_accuracy
 from .metrics import brier as brier
@@ -19,7 +19,11 @@ from .metrics import per_class as per_class
 from .metrics import reliability as reliability
 from .metrics import wilson_interval as wilson_interval
 from .published import check_published as check_published
-from .selective import answering as answering
+from .results import Evaluation as Evaluation
+from .results import ViewResult as ViewResult
+from .score import score as score
 from .selective import aurc as aurc
+from .selective import operating_point as operating_point
 from .selective import risk_coverage as risk_coverage
 from .views import VIEWS as VIEWS
+from .views import predict_views as predict_views

@@ -1,7 +1,7 @@
-"""Selective prediction: a model that may decline to answer where it is unsure, and what that buys.
+"""Selective prediction: a model that may abstain where its confidence is low.
 
-A face is answered if its confidence reaches a threshold. Coverage is the share of faces that are answered, risk
-the share of wrong answers among them: Geifman & El-Yaniv 2017, arXiv:1705.08500.
+A prediction is answered if its confidence reaches a threshold. Coverage is the share of answered predictions, risk the
+error rate among them: Geifman & El-Yaniv 2017, arXiv:1705.08500.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from mien.structures import FloatArray, IntArray
 
 
 class RiskCoverage(NamedTuple):
-    """A risk–coverage curve, one point for each different confidence, the surest first.
+    """A risk–coverage curve, one point per distinct confidence, the highest first.
 
     Args:
-        thresholds: Least confidence that is answered, falling, float64 (m,).
-        n: Number of faces answered, rising, int64 (m,); the last one counts all.
-        wrong: Number of wrong answers among them, int64 (m,).
+        thresholds: Lowest answered confidence, decreasing, float64 (m,).
+        n: Number of answered predictions, increasing, int64 (m,); the last one counts all.
+        wrong: Number of errors among them, int64 (m,).
     """
 
     thresholds: npt.NDArray[np.float64]
@@ -32,19 +32,19 @@ class RiskCoverage(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatingPoint:
-    """What happens if a model answers from a threshold of confidence on.
+    """Coverage and accuracy at a confidence threshold.
 
     Args:
-        wanted: The accuracy that was asked for, in (0, 1].
-        threshold: Least confidence that is answered.
-        n: Number of faces answered.
+        target_accuracy: The requested accuracy, in (0, 1].
+        threshold: Lowest answered confidence.
+        n: Number of answered predictions.
         coverage: Their share of all.
-        accuracy: Share of right answers among them; at least `wanted`.
+        accuracy: Share of correct ones among them; at least `target_accuracy`.
         low: Lower bound of its 95 % Wilson interval.
         high: Upper bound.
     """
 
-    wanted: float
+    target_accuracy: float
     threshold: float
     n: int
     coverage: float
@@ -54,7 +54,7 @@ class OperatingPoint:
 
 
 def risk_coverage(probabilities: FloatArray, targets: IntArray) -> RiskCoverage:
-    """Return how many faces are answered, and how many of them wrongly, by threshold of confidence.
+    """Return the risk–coverage curve.
 
     Args:
         probabilities: Rows that sum to 1, shape (n, k).
@@ -66,53 +66,53 @@ def risk_coverage(probabilities: FloatArray, targets: IntArray) -> RiskCoverage:
     check_rows(probabilities, targets)
     confidence = probabilities.max(axis=1).astype(np.float64)
     order = np.argsort(-confidence, kind="stable")
-    falling = confidence[order]
+    decreasing = confidence[order]
     wrong = np.cumsum((probabilities.argmax(axis=1) != targets)[order], dtype=np.int64)
-    last = np.flatnonzero(np.append(falling[1:] != falling[:-1], True))  # faces of one confidence go together
-    return RiskCoverage(falling[last], last + 1, wrong[last])
+    last = np.flatnonzero(np.append(decreasing[1:] != decreasing[:-1], True))  # equal confidences are one point
+    return RiskCoverage(decreasing[last], last + 1, wrong[last])
 
 
 def aurc(curve: RiskCoverage) -> float:
-    """Return the area under the risk–coverage curve: the mean risk over all numbers of answered faces.
+    """Return the area under the risk–coverage curve: the mean risk over all numbers of answered predictions.
 
-    As in Geifman et al. 2019, arXiv:1805.08206, and Ding et al. 2020, arXiv:1903.02050. Where faces share a
-    confidence, each number within counts the wrong answers that a random order of them would give on average.
+    As in Geifman et al. 2019, arXiv:1805.08206, and Ding et al. 2020, arXiv:1903.02050. Within predictions of equal
+    confidence, the number of errors is that of a random order on average.
 
     Returns:
-        A number in [0, 1], lower is better. It holds both how often a model errs and how well its confidence
-        tells when; a model that orders its faces at random has its error rate.
+        A number in [0, 1], lower is better. It depends on the error rate and on how well the confidence ranks errors;
+        a random ranking gives the error rate.
     """
     n = np.arange(1, curve.n[-1] + 1)
     wrong = np.interp(n, np.append(0, curve.n), np.append(0, curve.wrong))
     return float((wrong / n).mean())
 
 
-def answering(curve: RiskCoverage, wanted: float) -> OperatingPoint | None:
-    """Return the threshold that answers the most faces with at least the wanted accuracy.
+def operating_point(curve: RiskCoverage, target_accuracy: float) -> OperatingPoint | None:
+    """Return the threshold with the highest coverage that reaches the target accuracy.
 
-    The accuracy is that of the pictures at hand, on which the threshold was chosen, so it is a little too good
-    for others; choose it on the valid split and look at the test split with it.
+    The accuracy is slightly optimistic, as the threshold is chosen on the same images; choose it on the valid split
+    and report it on the test split.
 
     Args:
         curve: From `risk_coverage`.
-        wanted: Accuracy on answered faces, in (0, 1].
+        target_accuracy: Accuracy among answered predictions, in (0, 1].
 
     Returns:
-        None where no threshold reaches the wanted accuracy.
+        None if no threshold reaches the target accuracy.
 
     Raises:
-        ValueError: `wanted` is out of its range.
+        ValueError: `target_accuracy` is out of range.
     """
-    if not 0 < wanted <= 1:
-        raise ValueError(f"wanted accuracy is {wanted}; expected more than 0 and at most 1")
-    reaching = np.flatnonzero(1 - curve.wrong / curve.n >= wanted - 1e-12)
+    if not 0 < target_accuracy <= 1:
+        raise ValueError(f"target accuracy is {target_accuracy}; expected more than 0 and at most 1")
+    reaching = np.flatnonzero(1 - curve.wrong / curve.n >= target_accuracy - 1e-12)
     if not reaching.size:
         return None
     at = reaching[-1]
     n, wrong = int(curve.n[at]), int(curve.wrong[at])
     low, high = wilson_interval(n - wrong, n)
     return OperatingPoint(
-        wanted=wanted,
+        target_accuracy=target_accuracy,
         threshold=float(curve.thresholds[at]),
         n=n,
         coverage=n / int(curve.n[-1]),

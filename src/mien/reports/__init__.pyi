@@ -7,11 +7,11 @@ from .comparison import classes_differences as classes_differences
 from .comparison import comparison_markdown as comparison_markdown
 from .comparison import verdict as verdict
 from .comparison import write_comparison as write_comparison
-from .figures import Metrics as Metrics
-from .figures import read_metrics as read_metrics
-from .figures import to_metrics as to_metrics
+from .metrics_json import Metrics as Metrics
+from .metrics_json import read_metrics as read_metrics
+from .metrics_json import to_metrics as to_metrics
+from .overview import write_reports as write_reports
 from .report import write_report as write_report
-from .report import write_reports as write_reports
 from .sheets import differences_sheet as differences_sheet
 from .sheets import mistakes_sheet as mistakes_sheet
 from .tables import classes_table as classes_table

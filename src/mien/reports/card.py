@@ -14,9 +14,9 @@ from pathlib import Path
 from mien.data.dataset import Split
 from mien.models.onnx_file import read_spec
 from mien.models.spec import ModelSpec
-from mien.reports.figures import Metrics, read_metrics
+from mien.reports.metrics_json import Metrics, read_metrics
 from mien.reports.report import NOTE
-from mien.reports.tables import classes_table, described, reading_notes, split_name, title_of, views_table
+from mien.reports.tables import classes_table, training_data_text, reading_notes, split_name, report_title, views_table
 
 MEASURED: tuple[Split, ...] = ("test", "valid")  # splits that a released model has a report of
 _DATA_TERMS = {
@@ -147,7 +147,7 @@ def _facts(spec: ModelSpec, size_bytes: int) -> str:
 
 
 def _training(spec: ModelSpec) -> str:
-    facts = f"Trained on: {described(spec.trained_on)}. {_drawing(spec.made_by)}"
+    facts = f"Trained on: {training_data_text(spec.trained_on)}. {_drawing(spec.made_by)}"
     if not spec.recipe:
         return f"{facts}The recipe is unknown."
     recipe = json.dumps(spec.recipe, indent=2, sort_keys=True)
@@ -183,7 +183,7 @@ def _results(spec: ModelSpec, metrics: Sequence[Metrics], confusion_picture: str
         *([_protocol(headline)] if headline["data"]["name"] == spec.trained_on.get("name") else []),
         views_table(metrics),
         reading_notes(metrics),
-        f"### Per class: {title_of(headline)}, {view}",
+        f"### Per class: {report_title(headline)}, {view}",
         classes_table(figures, headline["labels"]),
         f"It fails most on *{weakest}*: it finds {100 * occurring[weakest]['recall']:.1f} % of them.",
         *([f"![Confusion matrix, {view}]({confusion_picture})"] if confusion_picture else []),

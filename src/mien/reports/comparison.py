@@ -1,4 +1,4 @@
-"""Comparisons of two models as a folder: numbers for programs, text and pictures for people."""
+"""The report of a comparison of two models: a folder with numbers for programs, and text and images for people."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mien.files import make_folder, write_text
 from mien.pixels import write_picture
 from mien.reports.page import page
 from mien.reports.report import NOTE
-from mien.reports.tables import split_name, table
+from mien.reports.tables import literal, split_name, table
 from mien.structures import ImageArray
 
 
@@ -19,9 +19,9 @@ def write_comparison(comparison: Comparison, folder: str | Path, *, sheet: Image
     """Write comparison.json, comparison.md, comparison.html, and differences.png.
 
     Args:
-        comparison: What to write.
-        folder: Made if need be; files of an earlier comparison are replaced.
-        sheet: What `sheets.differences_sheet` drew: pictures that only one model gets right.
+        comparison: The comparison.
+        folder: Created if missing; files of an earlier comparison are replaced.
+        sheet: From `sheets.differences_sheet`: images that only one model classifies correctly.
 
     Returns:
         The path of comparison.md.
@@ -39,58 +39,58 @@ def write_comparison(comparison: Comparison, folder: str | Path, *, sheet: Image
 
 
 def to_plain(comparison: Comparison) -> dict[str, object]:
-    """Return a comparison as JSON can hold it, with what its properties say."""
+    """Return a comparison as plain data, its properties included."""
     accuracy_a, accuracy_b = comparison.accuracies
     derived = {"accuracy_a": accuracy_a, "accuracy_b": accuracy_b, "significant": comparison.significant}
     return {**asdict(comparison), "n": comparison.n, **derived}
 
 
 def verdict(comparison: Comparison) -> str:
-    """Return in words whether one model is better, and why one may say so."""
+    """Return in words whether one model is significantly better, with the counts and the p-value."""
     a, b = comparison.names
     counts = (
-        f"{a} alone gets {comparison.only_a:,} pictures right, {b} alone {comparison.only_b:,} "
+        f"{comparison.only_a:,} images are correct only for {a}, {comparison.only_b:,} only for {b} "
         f"(exact McNemar test, p {p_text(comparison.p_value)})"
     )
     if comparison.significant:
         better, worse = (b, a) if comparison.difference > 0 else (a, b)
         return f"{better} is better than {worse}: {counts}."
     return (
-        f"The difference is not significant: {counts}. On these pictures nothing says that one of the two is "
-        "better; more pictures or several seeds may."
+        f"The difference is not significant: {counts}. These images don't show which model is better; more images or "
+        "several seeds may."
     )
 
 
 def comparison_markdown(comparison: Comparison) -> str:
-    """Return comparison.md; the sheet is linked as beside it."""
-    a, b = comparison.names
+    """Return comparison.md; the sheet is linked in the same folder."""
+    a, b = map(literal, comparison.names)
     accuracy_a, accuracy_b = comparison.accuracies
-    place = f"{comparison.dataset} {split_name(comparison.dataset, comparison.split)}"
+    place = literal(f"{comparison.dataset} {split_name(comparison.dataset, comparison.split)}")
     parts = [
         f"# {a} and {b} on {place}, {comparison.view}",
         f"> {NOTE}",
-        f"**{verdict(comparison)}**",
+        f"**{literal(verdict(comparison))}**",
         f"- A: {a}, accuracy {100 * accuracy_a:.2f} %\n"
         f"- B: {b}, accuracy {100 * accuracy_b:.2f} %\n"
         f"- Difference B − A: {_points(comparison.difference)} points, 95 % interval "
         f"{_points(comparison.low)} to {_points(comparison.high)} (paired: Newcombe 1998, method 10)\n"
-        f"- Pictures: {comparison.n:,}; both right {comparison.both:,}, only A {comparison.only_a:,}, "
+        f"- Images: {comparison.n:,}; correct for both {comparison.both:,}, only A {comparison.only_a:,}, "
         f"only B {comparison.only_b:,}, neither {comparison.neither:,}\n"
         f"- Fingerprint of the data: `{comparison.fingerprint}`",
         "## By class",
         classes_differences(comparison),
         "p is of McNemar's test within the class, adjusted for the number of classes by Holm's method. Recall is "
-        "the share of the class's pictures that a model gets right.",
-        "## Pictures that only one gets right",
-        "![Pictures that only one of the models gets right](differences.png)",
-        "Below each picture stands what the other model took it for, with its confidence in percent; the surest "
-        "mistakes stand on the left.",
+        "the share of the class's images that a model classifies correctly.",
+        "## Images that only one model classifies correctly",
+        "![Images that only one of the models classifies correctly](differences.png)",
+        "Below each image: the class that the other model predicts, with its confidence in percent; the most confident "
+        "mistakes come first.",
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def p_text(value: float) -> str:
-    """Return a p-value with three digits after the point, and how it relates to them."""
+    """Return a p-value with its relation sign: "= 0.012" or "< 0.001"."""
     return "< 0.001" if value < 0.001 else f"= {value:.3f}"
 
 
@@ -103,7 +103,7 @@ def classes_differences(comparison: Comparison) -> str:
     """Return a Markdown table with one row per class."""
     rows = [
         [
-            c.label,
+            literal(c.label),
             f"{c.support:,}",
             f"{100 * c.recall_a:.1f}",
             f"{100 * c.recall_b:.1f}",
@@ -114,5 +114,5 @@ def classes_differences(comparison: Comparison) -> str:
         ]
         for c in comparison.classes
     ]
-    header = ["class", "pictures", "recall A, %", "recall B, %", "B − A, points", "only A", "only B", "p"]
+    header = ["class", "images", "recall A, %", "recall B, %", "B − A, points", "only A", "only B", "p"]
     return table(header, rows)

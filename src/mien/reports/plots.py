@@ -1,8 +1,9 @@
-"""Pictures of results. matplotlib is loaded when one is drawn, without pyplot and its global state."""
+"""Plots of results, by matplotlib's Agg canvas: without pyplot, whatever MPLBACKEND is set to."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,9 +22,19 @@ if TYPE_CHECKING:
 
 
 Epoch = Mapping[str, float]
-# Okabe & Ito's colours, which colour-blind readers can tell apart: jfly.uni-koeln.de/color
+# Okabe & Ito's colour-blind safe colours: jfly.uni-koeln.de/color
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"
-LEAST_COVERAGE = 0.02  # from which on risk is drawn: among the very first faces a single wrong one makes it leap
+LEAST_COVERAGE = 0.02  # below it the risk is not drawn: one error among the first few predictions makes it jump
+
+
+def drawn_or_warned(draw: Callable[[], None]) -> bool:
+    """Call a function that draws plots; return False and warn if matplotlib is not installed."""
+    try:
+        draw()
+    except MissingExtra as error:
+        warnings.warn(f"the report has no plots: {error}", stacklevel=2)
+        return False
+    return True
 
 
 def draw_confusion(matrix: IntArray, labels: Sequence[str], path: str | Path, *, title: str) -> None:
@@ -33,7 +44,7 @@ def draw_confusion(matrix: IntArray, labels: Sequence[str], path: str | Path, *,
         matrix: Counts, shape (k, k); rows are true, columns predicted.
         labels: The k class names.
         path: Where to write.
-        title: Stands above the matrix.
+        title: Title above the matrix.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -64,8 +75,8 @@ def draw_confusions(confusions: Mapping[tuple[str, str], tuple[IntArray, Sequenc
     """Write confusion matrices side by side as PNG, in percent by row.
 
     Args:
-        confusions: (row, column) of the picture -> counts, shape (k, k), and the k class names; a pair that is not
-            there stays empty.
+        confusions: (row, column) of the figure -> counts, shape (k, k), and the k class names; the place of a
+            missing pair stays empty.
         path: Where to write.
 
     Raises:
@@ -91,13 +102,13 @@ def draw_confusions(confusions: Mapping[tuple[str, str], tuple[IntArray, Sequenc
 
 
 def draw_reliability(after: Sequence[Bin], before: Sequence[Bin] | None, path: str | Path, *, title: str) -> None:
-    """Write a reliability diagram as PNG: accuracy by confidence above, where the pictures are below.
+    """Write a reliability diagram as PNG: accuracy by confidence above, a histogram of confidence below.
 
     Args:
         after: Bins of the calibrated probabilities.
-        before: Those without the temperature; None if there is none.
+        before: Bins without temperature scaling; None if there is none.
         path: Where to write.
-        title: Stands above.
+        title: Title of the diagram.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -105,18 +116,18 @@ def draw_reliability(after: Sequence[Bin], before: Sequence[Bin] | None, path: s
     """
     figure = _figure(width=6.4, height=6.8)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
-    upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="honest")
+    upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="perfect calibration")
     if before is not None:
-        _draw_bins(upper, before, label="before temperature", colour=ORANGE)
-    _draw_bins(upper, after, label="as the model answers", colour=BLUE)
-    upper.set_ylabel("share of right answers")
+        _draw_bins(upper, before, label="before temperature scaling", colour=ORANGE)
+    _draw_bins(upper, after, label="model output", colour=BLUE)
+    upper.set_ylabel("accuracy")
     upper.set_ylim(0, 1)
-    upper.legend(frameon=False, loc="lower right")  # where sure answers that are mostly wrong would be
+    upper.legend(frameon=False, loc="lower right")  # free unless confident predictions are mostly wrong
     upper.set_title(title, size=12, pad=12)
     total = sum(b.n for b in after)
     widths = [b.high - b.low for b in after]
     lower.bar([b.low for b in after], [b.n / total for b in after], widths, align="edge", color=BLUE, edgecolor="white")
-    lower.set_ylabel("share of pictures")
+    lower.set_ylabel("share of images")
     lower.set_xlabel("confidence")
     lower.set_xlim(0, 1)
     for axes in (upper, lower):
@@ -125,16 +136,21 @@ def draw_reliability(after: Sequence[Bin], before: Sequence[Bin] | None, path: s
 
 
 def draw_risk_coverage(
-    after: RiskCoverage, before: RiskCoverage | None, path: str | Path, *, title: str, answering: OperatingPoint | None
+    after: RiskCoverage,
+    before: RiskCoverage | None,
+    path: str | Path,
+    *,
+    title: str,
+    operating_point: OperatingPoint | None,
 ) -> None:
-    """Write risk–coverage curves as PNG: the share of wrong answers by the share of faces answered.
+    """Write risk–coverage curves as PNG, from `LEAST_COVERAGE` on.
 
     Args:
-        after: Of the calibrated probabilities; drawn from `LEAST_COVERAGE` on, as the other one is.
-        before: Of those without the temperature; None if there is none.
+        after: Curve of the calibrated probabilities.
+        before: Curve without temperature scaling; None if there is none.
         path: Where to write.
-        title: Stands above.
-        answering: Marked by a dot if there is one.
+        title: Title of the diagram.
+        operating_point: Marked by a dot if there is one.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -142,14 +158,14 @@ def draw_risk_coverage(
     """
     figure = _figure(width=6.4, height=4.6)
     axes = figure.add_subplot()
-    if before is not None:  # broad and pale, for mostly the other one lies upon it
-        _draw_risk(axes, before, label="before temperature", color=ORANGE, linewidth=4.5, alpha=0.45)
-    _draw_risk(axes, after, label="as the model answers", color=BLUE)
-    if answering is not None:
-        x, y = 100 * answering.coverage, 100 * (1 - answering.accuracy)
-        axes.plot([x], [y], "o", color="black", label=f"confidence {answering.threshold:.2f} or more")
-    axes.set_xlabel("faces answered, %")
-    axes.set_ylabel("wrong answers among them, %")
+    if before is not None:  # broad and pale, as the other curve mostly covers it
+        _draw_risk(axes, before, label="before temperature scaling", color=ORANGE, linewidth=4.5, alpha=0.45)
+    _draw_risk(axes, after, label="model output", color=BLUE)
+    if operating_point is not None:
+        x, y = 100 * operating_point.coverage, 100 * (1 - operating_point.accuracy)
+        axes.plot([x], [y], "o", color="black", label=f"confidence {operating_point.threshold:.2f} or more")
+    axes.set_xlabel("coverage: answered faces, %")
+    axes.set_ylabel("risk: errors among them, %")
     axes.set_xlim(0, 100)
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
@@ -161,12 +177,12 @@ def draw_risk_coverage(
 def curves(rows: Sequence[Mapping[str, float | None]], path: str | Path) -> None:
     """Write the curves of a training run as PNG: losses on the left, validation accuracy on the right.
 
-    Thin vertical lines mark where the size of the pictures changes; the grey area on the left is the
-    learning rate, from 0 to its peak.
+    Thin vertical lines mark changes of the image size; the grey area on the left is the learning rate, from 0 to its
+    peak.
 
     Args:
-        rows: One per epoch, as in a run's metrics.jsonl: epoch, train_loss, learning_rate, size, and, where
-            they were measured, valid_loss and valid_accuracy in [0, 1].
+        rows: One per epoch, from a run's metrics.jsonl: epoch, train_loss, learning_rate, size, and, where measured,
+            valid_loss and valid_accuracy in [0, 1].
         path: Where to write.
 
     Raises:
@@ -175,7 +191,7 @@ def curves(rows: Sequence[Mapping[str, float | None]], path: str | Path) -> None
         OutputError: The file cannot be written.
     """
     if not rows:
-        raise RunError("there are no epochs to draw; train at least one, then try again")
+        raise RunError("no epochs to draw; train at least one, then try again")
     epochs = [{key: value for key, value in row.items() if value is not None} for row in rows]
     figure = _figure(width=10, height=3.8)
     losses, accuracies = figure.subplots(1, 2)
@@ -196,10 +212,12 @@ def curves(rows: Sequence[Mapping[str, float | None]], path: str | Path) -> None
 
 def _figure(*, width: float, height: float) -> Figure:
     try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingExtra("drawing plots", "train") from error
+        raise MissingExtra("drawing plots", "reports") from error
     figure = Figure(figsize=(width, height), dpi=150)
+    FigureCanvasAgg(figure)
     figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1)
     return figure
 
@@ -216,7 +234,7 @@ def _tidy(axes: Axes) -> None:
 
 
 def _draw_bins(axes: Axes, bins: Sequence[Bin], *, label: str, colour: str) -> None:
-    """Draw accuracy by confidence, with 95 % Wilson intervals: a bin of few pictures says little."""
+    """Draw accuracy by confidence, with 95 % Wilson intervals, which are wide for bins of few images."""
     x, y = [b.confidence for b in bins], [b.accuracy for b in bins]
     axes.plot(x, y, color=colour, label=label, marker="o", markersize=4, clip_on=False)
     intervals = [wilson_interval(round(b.accuracy * b.n), b.n) for b in bins]
@@ -230,7 +248,7 @@ def _draw_risk(axes: Axes, curve: RiskCoverage, **style: Any) -> None:
 
 
 def _draw_line(axes: Axes, epochs: Sequence[Epoch], key: str, *, label: str, colour: str, scale: float = 1) -> None:
-    """Draw one column against the epochs, where it was measured; a single point gets a dot."""
+    """Draw one column by epoch, where it was measured; a single point as a dot."""
     measured = [epoch for epoch in epochs if key in epoch]
     if measured:
         x, y = [epoch["epoch"] for epoch in measured], [scale * epoch[key] for epoch in measured]
@@ -241,7 +259,7 @@ def _mark_sizes(axes: Axes, epochs: Sequence[Epoch]) -> None:
     for before, after in pairwise(epochs):
         if before["size"] != after["size"]:
             axes.axvline(after["epoch"], color=GREY, linewidth=0.8, linestyle=":")
-            place = axes.get_xaxis_transform()  # epochs to the right, share of the panel upwards
+            place = axes.get_xaxis_transform()  # x in epochs, y as a share of the panel
             axes.text(after["epoch"], 1.0, f" {after['size']} px", transform=place, color=GREY, size=8)
 
 
@@ -249,8 +267,8 @@ def _shade_learning_rate(axes: Axes, epochs: Sequence[Epoch]) -> None:
     rates = [epoch["learning_rate"] for epoch in epochs]
     area = axes.twinx()
     area.fill_between([epoch["epoch"] for epoch in epochs], rates, color=GREY, alpha=0.15, linewidth=0)
-    area.set_ylim(0, 1.05 * max(rates) or 1)  # a run of one epoch ends it with a rate of 0
+    area.set_ylim(0, 1.05 * max(rates) or 1)  # the rate of a one-epoch run is 0
     area.set_axis_off()
-    axes.set_zorder(area.get_zorder() + 1)  # lines lie above the area
+    axes.set_zorder(area.get_zorder() + 1)  # the lines above the area
     axes.patch.set_visible(False)
     axes.fill_between([], [], color=GREY, alpha=0.15, label=f"learning rate, peak {max(rates):.3g}")

@@ -1,4 +1,4 @@
-"""Sheets of pictures that were named wrong: what figures can't tell."""
+"""Contact sheets of misclassified images."""
 
 from __future__ import annotations
 
@@ -6,69 +6,69 @@ import numpy as np
 
 from mien.data.dataset import Dataset
 from mien.drawing.sheets import SheetRow, contact_sheet
-from mien.evaluation.evaluate import BoolArray, Evaluation
+from mien.evaluation.results import BoolArray, Evaluation
 from mien.structures import ImageArray, IntArray
 
 COLUMNS = 10
 
 
 def mistakes_sheet(evaluation: Evaluation, dataset: Dataset, *, view: str = "single") -> ImageArray:
-    """Draw a row for each class with the mistakes the model is surest of, the surest on the left.
+    """Draw one row per class with its most confident mistakes, the most confident first.
 
     Args:
-        evaluation: Of this dataset.
-        dataset: Has the pictures.
-        view: Whose answers.
+        evaluation: The evaluation of this dataset.
+        dataset: Provides the images.
+        view: The view whose predictions are shown.
 
     Returns:
-        RGB uint8 (H, W, 3). Below each picture stands what it was taken for, with the confidence in percent.
+        RGB uint8 (H, W, 3), with the predicted class and its confidence in percent below each image.
     """
-    wrong = ~evaluation.is_right(view)
+    wrong = ~evaluation.is_correct(view)
     rows = []
     for class_id, label in enumerate(evaluation.labels):
-        members = _surest(evaluation, wrong & (evaluation.targets == class_id), view)
+        members = _by_confidence(evaluation, wrong & (evaluation.targets == class_id), view)
         rows.append(_row(label, f"{len(members)} mistakes", members, evaluation, dataset, view))
-    title = f"{evaluation.name}: true class on the left, below each picture what it was taken for"
+    title = f"{evaluation.name}: true class on the left, predicted class below each image"
     return contact_sheet(rows, title=title, columns=COLUMNS)
 
 
 def differences_sheet(a: Evaluation, b: Evaluation, dataset: Dataset, *, view: str = "single") -> ImageArray:
-    """Draw two rows for each class: pictures that only model a gets right, and those that only b does.
+    """Draw two rows per class: images that only model a classifies correctly, and those that only b does.
 
     Args:
         a: An evaluation of this dataset.
-        b: Another one of the same pictures.
-        dataset: Has the pictures.
-        view: Whose answers.
+        b: An evaluation of another model on the same images.
+        dataset: Provides the images.
+        view: The view whose predictions are shown.
 
     Returns:
-        RGB uint8 (H, W, 3). Below each picture stands what the other model, which is wrong, took it for, with its
-        confidence in percent; the surest stand on the left.
+        RGB uint8 (H, W, 3), with the wrong prediction of the other model and its confidence in percent below each
+        image, the most confident first.
     """
     rows = []
     for class_id, label in enumerate(a.labels):
-        for letter, right, wrong in (("A", a, b), ("B", b, a)):
-            mask = right.is_right(view) & ~wrong.is_right(view) & (a.targets == class_id)
-            members = _surest(wrong, mask, view)
+        for letter, correct, wrong in (("A", a, b), ("B", b, a)):
+            mask = correct.is_correct(view) & ~wrong.is_correct(view) & (a.targets == class_id)
+            members = _by_confidence(wrong, mask, view)
             rows.append(_row(label, f"only {letter}: {len(members)}", members, wrong, dataset, view))
-    title = f"A: {a.name}, B: {b.name}; below each picture what the other one took it for"
+    title = f"A: {a.name}, B: {b.name}; below each image the other model's prediction"
     return contact_sheet(rows, title=title, columns=COLUMNS)
 
 
-def _surest(evaluation: Evaluation, mask: BoolArray, view: str) -> IntArray:
-    """Return the pictures in a mask, bool (n,), as indices into the evaluation by falling confidence."""
+def _by_confidence(evaluation: Evaluation, mask: BoolArray, view: str) -> IntArray:
+    """Return the indices of images in a mask, bool (n,), by decreasing confidence."""
     members = np.flatnonzero(mask)
     confidence = evaluation.views[view].probabilities[members].max(axis=1)
     return members[np.argsort(-confidence, kind="stable")]
 
 
-def _row(name: str, note: str, members: IntArray, answers: Evaluation, dataset: Dataset, view: str) -> SheetRow:
-    """Return a sheet's row of evaluated pictures, given as indices into an evaluation, and its answers to them."""
+def _row(name: str, note: str, members: IntArray, predicted: Evaluation, dataset: Dataset, view: str) -> SheetRow:
+    """Return a sheet's row of evaluated images, given as indices into an evaluation, with its predictions."""
     shown = members[:COLUMNS]
-    probabilities = answers.views[view].probabilities[shown]
+    probabilities = predicted.views[view].probabilities[shown]
     return SheetRow(
         name,
         note,
-        list(dataset.images[answers.rows[shown]]),
-        [f"{100 * p.max():.0f} {answers.labels[p.argmax()]}" for p in probabilities],
+        list(dataset.images[predicted.rows[shown]]),
+        [f"{100 * p.max():.0f} {predicted.labels[p.argmax()]}" for p in probabilities],
     )

@@ -2,97 +2,108 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from mien.data.votes import USAGES
-from mien.evaluation.evaluate import Sameness
-from mien.reports.figures import AccuracyFigures, Metrics, ViewFigures, chance
+from mien.evaluation.results import LeakCriterion
+from mien.reports.metrics_json import AccuracyMetrics, Metrics, ViewMetrics, chance
 
 _VIEWS = {
-    "single": "one look at each picture, as in live use",
-    "flip": "the mean of the probabilities of a picture and its mirror image",
+    "single": "one prediction per image, as in live use",
+    "flip": "the mean of the probabilities of an image and its mirror image",
     "tencrop": "that of four corners and the centre, each 7/8 of the side, and of their mirror images "
     "(Krizhevsky et al. 2012)",
 }
-_LEAKS: dict[Sameness, str] = {"pixels": "copies", "photo": "leaks"}  # the words of the glossary
+_LEAKS: dict[LeakCriterion, str] = {"pixels": "copies", "photo": "leaks"}  # the words of the glossary
+_SPECIAL = re.compile(r"[\\`*\[\]<>&|~]|(?<![^\W_])_|_(?![^\W_])")  # an underscore inside a word is none
+_BAR = re.compile(r"\\?\|")
 
 
 def views_table(evaluations: Sequence[Metrics]) -> str:
     """Return a Markdown table with one row per evaluation and view, and a column of models if there are several."""
     several = len({metrics["model"]["name"] for metrics in evaluations}) > 1
     rows = [
-        [
-            *([metrics["model"]["name"]] if several else []),
-            place_of(metrics),
-            view,
-            f"{figures['n']:,}",
-            _with_interval(figures),
-            _with_interval(figures["unleaked"]) if figures["unleaked"] else "–",
-            f"{100 * figures['balanced_accuracy']:.2f} "
-            f"({100 * figures['balanced_accuracy_low']:.2f}–{100 * figures['balanced_accuracy_high']:.2f})",
-            f"{figures['macro_f1']:.3f} ({figures['macro_f1_low']:.3f}–{figures['macro_f1_high']:.3f})",
-            f"{figures['honesty']['nll']:.3f}",
-            f"{figures['honesty']['ece']:.3f}",
-        ]
+        [*([literal(metrics["model"]["name"])] if several else []), *_view_cells(metrics, view)]
         for metrics in evaluations
-        for view, figures in metrics["views"].items()
+        for view in metrics["views"]
     ]
-    without = " or ".join(sorted({_LEAKS[metrics["data"]["same"]] for metrics in evaluations}))
-    header = [*(["model"] if several else []), "split", "view", "pictures", "accuracy, %", f"without {without}, %"]
+    without = " or ".join(sorted({_LEAKS[metrics["data"]["leak_criterion"]] for metrics in evaluations}))
+    header = [*(["model"] if several else []), "split", "view", "images", "accuracy, %", f"without {without}, %"]
     return table([*header, "balanced accuracy, %", "macro-F1", "NLL", "ECE"], rows)
 
 
+def _view_cells(metrics: Metrics, view: str) -> list[str]:
+    m = metrics["views"][view]
+    balanced = (m["balanced_accuracy"], m["balanced_accuracy_low"], m["balanced_accuracy_high"])
+    return [
+        literal(data_title(metrics)),
+        view,
+        f"{m['n']:,}",
+        _with_interval(m),
+        _with_interval(m["leak_free"]) if m["leak_free"] else "–",
+        "{:.2f} ({:.2f}–{:.2f})".format(*(100 * value for value in balanced)),
+        f"{m['macro_f1']:.3f} ({m['macro_f1_low']:.3f}–{m['macro_f1_high']:.3f})",
+        f"{m['calibration']['nll']:.3f}",
+        f"{m['calibration']['ece']:.3f}",
+    ]
+
+
 def matrix_table(evaluations: Sequence[Metrics]) -> str:
-    """Return a Markdown table of accuracies with intervals: a row per model, a column per data, each in its first view.
+    """Return a Markdown table of accuracies with intervals: one row per model, one column per dataset, first views.
 
-    The last row is chance, what naming the commonest class of the data every time would give.
+    The last row is chance, the accuracy of always predicting the commonest class of the dataset.
     """
-    cells = by_model_and_place(evaluations)
-    models, places = (list(dict.fromkeys(pair[i] for pair in cells)) for i in (0, 1))
-    rows = [[m, *(_with_interval(first_view(cells[m, p])) if (m, p) in cells else "–" for p in places)] for m in models]
-    of_place = {place: first_view(metrics) for (_, place), metrics in reversed(cells.items())}
-    chances = (f"{100 * chance(of_place[place]):.2f}" for place in places)
-    return table(["accuracy, %", *places], [*rows, ["*chance*", *chances]])
+    cells = by_model_and_data(evaluations)
+    models, titles = (list(dict.fromkeys(pair[i] for pair in cells)) for i in (0, 1))
+    rows = [
+        [literal(m), *(_with_interval(first_view(cells[m, title])) if (m, title) in cells else "–" for title in titles)]
+        for m in models
+    ]
+    of_data = {title: first_view(metrics) for (_, title), metrics in reversed(cells.items())}
+    chances = (f"{100 * chance(of_data[title]):.2f}" for title in titles)
+    return table(["accuracy, %", *map(literal, titles)], [*rows, ["*chance*", *chances]])
 
 
-def honesty_table(figures: ViewFigures) -> str:
-    """Return a Markdown table of `CalibrationScores` and `Raters`, before and after temperature scaling."""
-    ways = [("as the model answers", figures["honesty"])]
-    if figures["uncalibrated"]:
-        ways.append(("before temperature", figures["uncalibrated"]))
-    rows = [[name, *(f"{of[key]:.3f}" for key in ("nll", "brier", "ece", "aurc"))] for name, of in ways]
-    shown = table(["probabilities", "NLL", "Brier", "ECE", "AURC"], rows)
-    if not figures["raters"]:
-        return shown
-    kl, total = figures["raters"]["kl"], figures["raters"]["cross_entropy"]
+def calibration_table(metrics: ViewMetrics) -> str:
+    """Return a Markdown table of calibration, with and without temperature scaling, and agreement with raters."""
+    found = [("model output", metrics["calibration"])]
+    if metrics["uncalibrated"]:
+        found.append(("before temperature scaling", metrics["uncalibrated"]))
+    rows = [[name, *(f"{of[key]:.3f}" for key in ("nll", "brier", "ece", "aurc"))] for name, of in found]
+    scores = table(["probabilities", "NLL", "Brier", "ECE", "AURC"], rows)
+    if not metrics["raters"]:
+        return scores
+    kl, cross_entropy = metrics["raters"]["kl"], metrics["raters"]["cross_entropy"]
     return (
-        f"{shown}\n\nAgainst the raters' votes on each picture, as a distribution over the eight expressions: mean KL "
-        f"divergence {kl:.3f}, cross-entropy {total:.3f} nats."
+        f"{scores}\n\nAgainst the raters' votes per image, as a distribution over the eight expressions: mean KL "
+        f"divergence {kl:.3f}, cross-entropy {cross_entropy:.3f} nats."
     )
 
 
-def answering_text(figures: ViewFigures) -> str:
-    """Return from which confidence on the answers are as accurate as wanted."""
-    found = figures["honesty"]["answering"]
-    if not found:
-        return "No threshold of confidence makes the answers as accurate as was asked for."
-    before = figures["uncalibrated"] and figures["uncalibrated"]["answering"]
-    more = (
-        f" Before temperature it is {before['threshold']:.3f}, for {100 * before['coverage']:.1f} % of them."
+def operating_point_text(metrics: ViewMetrics) -> str:
+    """Return a paragraph on the confidence threshold that reaches the target accuracy."""
+    point = metrics["calibration"]["operating_point"]
+    if not point:
+        return "No confidence threshold reaches the target accuracy."
+    before = metrics["uncalibrated"] and metrics["uncalibrated"]["operating_point"]
+    uncalibrated = (
+        f" Before temperature scaling the threshold is {before['threshold']:.3f}, with a coverage of "
+        f"{100 * before['coverage']:.1f} %."
         if before
         else ""
     )
-    low, high = 100 * found["low"], 100 * found["high"]
+    low, high = 100 * point["low"], 100 * point["high"]
     return (
-        f"To answer with an accuracy of {100 * found['wanted']:g} %, answer from a confidence of "
-        f"{found['threshold']:.3f} on: {100 * found['coverage']:.1f} % of the faces, of which "
-        f"{100 * found['accuracy']:.1f} % ({low:.1f}–{high:.1f}) are right.{more} The threshold was chosen on these "
-        "very pictures: choose it on valid, then look at test."
+        f"For an accuracy of {100 * point['target_accuracy']:g} %, answer only from a confidence of "
+        f"{point['threshold']:.3f}: that covers {100 * point['coverage']:.1f} % of the faces, with an accuracy of "
+        f"{100 * point['accuracy']:.1f} % ({low:.1f}–{high:.1f}).{uncalibrated} The threshold was chosen on these "
+        "images; choose it on valid, then report it on test."
     )
 
 
 def reading_notes(evaluations: Sequence[Metrics]) -> str:
-    """Return, as a Markdown list, what one must know to read `views_table`."""
+    """Return a Markdown list that explains `views_table`."""
     shown = {view for metrics in evaluations for view in metrics["views"]}
     notes = [
         "; ".join(f"*{view}* is {meaning}" for view, meaning in _VIEWS.items() if view in shown) + ".",
@@ -104,100 +115,108 @@ def reading_notes(evaluations: Sequence[Metrics]) -> str:
 
 
 def _notes_on_data(metrics: Metrics) -> list[str]:
-    data, place, notes = metrics["data"], place_of(metrics), []
-    unleaked = next(iter(metrics["views"].values()))["unleaked"]
-    by_photo = data["same"] == "photo"
-    if unleaked:
+    data, title, notes = metrics["data"], literal(data_title(metrics)), []
+    leak_free = first_view(metrics)["leak_free"]
+    by_photo = data["leak_criterion"] == "photo"
+    if leak_free:
         fitted_on = " and ".join(split_name(data["name"], split) for split in data["fitted_on"])
-        what = (
-            f"that show no photo which {fitted_on} shows too, near duplicates included (`mien data audit`)"
+        which = (
+            f"whose photo does not occur in {fitted_on}, near duplicates included (`mien data audit`)"
             if by_photo
-            else f"whose exact pixels don't occur in {fitted_on} too"
+            else f"whose exact pixels do not occur in {fitted_on}"
         )
         notes.append(
-            f"*Without {_LEAKS[data['same']]}*, {place}: the {unleaked['n']:,} of {data['n']:,} pictures {what}."
+            f"*Without {_LEAKS[data['leak_criterion']]}*, {title}: the {leak_free['n']:,} of {data['n']:,} images "
+            f"{which}."
         )
     if by_photo:
         notes.append(
-            f"{place}: the bootstrap draws all pictures of a photo together; Wilson's interval counts each by itself."
+            f"{title}: the bootstrap resamples photos, with all their images; Wilson's interval treats each image as "
+            "independent."
         )
-    if data["n_left_out"]:
+    if data["n_excluded"]:
         notes.append(
-            f"{place}: {data['n_left_out']:,} pictures of classes that the model lacks are left out "
-            f"({', '.join(data['missing'])})."
+            f"{title}: {data['n_excluded']:,} images of classes that the model lacks are excluded "
+            f"({literal(', '.join(data['missing']))})."
         )
     if data["unused"]:
         notes.append(
-            f"{place}: the dataset lacks classes that the model knows ({', '.join(data['unused'])}); "
-            "probabilities are renormalised without them."
+            f"{title}: the dataset lacks classes of the model ({literal(', '.join(data['unused']))}); probabilities "
+            "are renormalised without them."
         )
     return notes
 
 
-def classes_table(figures: ViewFigures, labels: Sequence[str]) -> str:
-    """Return a Markdown table with one row per class and what it is most often taken for."""
+def classes_table(metrics: ViewMetrics, labels: Sequence[str]) -> str:
+    """Return a Markdown table with one row per class, with its most frequent confusion."""
     rows = [
         [
-            label,
+            literal(label),
             f"{scores['precision']:.3f}",
             f"{scores['recall']:.3f}",
             f"{scores['f1']:.3f}",
             f"{scores['support']:,}",
-            _most_taken_for(figures["confusion"][i], i, labels),
+            _most_frequent_confusion(metrics["confusion"][i], i, labels),
         ]
-        for i, (label, scores) in enumerate(figures["classes"].items())
+        for i, (label, scores) in enumerate(metrics["classes"].items())
     ]
-    return table(["class", "precision", "recall", "F1", "pictures", "most often taken for"], rows)
+    return table(["class", "precision", "recall", "F1", "images", "most often confused with"], rows)
 
 
-def title_of(metrics: Metrics) -> str:
+def report_title(metrics: Metrics) -> str:
     """Return "model on dataset split"."""
-    return f"{metrics['model']['name']} on {place_of(metrics)}"
+    return f"{metrics['model']['name']} on {data_title(metrics)}"
+
+
+def data_title(metrics: Metrics) -> str:
+    """Return dataset and split, and the model's head unless it has the dataset's name."""
+    data, head = metrics["data"], metrics["model"]["head"]
+    title = f"{data['name']} {split_name(data['name'], data['split'])}"
+    return title if head == data["name"] else f"{title}, head {head}"
 
 
 def split_name(dataset: str, split: str) -> str:
-    """Return what a dataset's authors call a split ("PrivateTest"), or our own name for it."""
+    """Return the name that the dataset's authors gave a split ("PrivateTest"), or else our own."""
     if dataset not in ("fer2013", "ferplus"):
         return split
     return next(theirs for theirs, ours in USAGES.items() if ours == split)
 
 
-def described(trained_on: Mapping[str, str]) -> str:
-    """Return what is known of the training data on one line; the commands that draw it are not part of that."""
+def training_data_text(trained_on: Mapping[str, str]) -> str:
+    """Return a spec's training data on one line, without the commands that draw it."""
     name = [trained_on["name"]] if "name" in trained_on else []
     facts = (f"{key} {value}" for key, value in trained_on.items() if key not in ("name", "made"))
-    return ", ".join([*name, *facts]) or "unknown"
+    return literal(", ".join([*name, *facts]) or "unknown")
 
 
-def place_of(metrics: Metrics) -> str:
-    """Return dataset and split, and the model's head where the dataset's name doesn't tell it."""
-    data, head = metrics["data"], metrics["model"]["head"]
-    place = f"{data['name']} {split_name(data['name'], data['split'])}"
-    return place if head == data["name"] else f"{place}, head {head}"
+def by_model_and_data(evaluations: Sequence[Metrics]) -> dict[tuple[str, str], Metrics]:
+    """Return evaluations by (name of the model, `data_title`)."""
+    return {(metrics["model"]["name"], data_title(metrics)): metrics for metrics in evaluations}
 
 
-def by_model_and_place(evaluations: Sequence[Metrics]) -> dict[tuple[str, str], Metrics]:
-    """Return evaluations by model and place."""
-    return {(metrics["model"]["name"], place_of(metrics)): metrics for metrics in evaluations}
-
-
-def first_view(metrics: Metrics) -> ViewFigures:
+def first_view(metrics: Metrics) -> ViewMetrics:
+    """Return the metrics of the first view."""
     return next(iter(metrics["views"].values()))
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table; the first column to the left, numbers to the right."""
+    """Return a Markdown table; the first column is left-aligned, the others right-aligned."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(_BAR.sub('&#124;', cell) for cell in line)} |" for line in lines)
 
 
-def _with_interval(figures: AccuracyFigures) -> str:
-    low, high = 100 * figures["accuracy_low"], 100 * figures["accuracy_high"]
-    return f"{100 * figures['accuracy']:.2f} ({low:.2f}–{high:.2f})"
+def literal(text: str) -> str:
+    """Escape a name for Markdown, so that it is shown as it is."""
+    return _SPECIAL.sub(lambda found: f"\\{found[0]}", text)
 
 
-def _most_taken_for(row: Sequence[int], truth: int, labels: Sequence[str]) -> str:
-    """Return the commonest error in a row of the confusion matrix with its share, "–" if there is none."""
-    wrong = [0 if i == truth else count for i, count in enumerate(row)]
+def _with_interval(metrics: AccuracyMetrics) -> str:
+    low, high = 100 * metrics["accuracy_low"], 100 * metrics["accuracy_high"]
+    return f"{100 * metrics['accuracy']:.2f} ({low:.2f}–{high:.2f})"
+
+
+def _most_frequent_confusion(row: Sequence[int], target: int, labels: Sequence[str]) -> str:
+    """Return the class most often predicted instead, with its share of the row of the confusion matrix; or "–"."""
+    wrong = [0 if i == target else count for i, count in enumerate(row)]
     worst = max(range(len(row)), key=wrong.__getitem__)
-    return f"{labels[worst]} ({100 * wrong[worst] / sum(row):.1f} %)" if wrong[worst] else "–"
+    return f"{literal(labels[worst])} ({100 * wrong[worst] / sum(row):.1f} %)" if wrong[worst] else "–"

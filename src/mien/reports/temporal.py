@@ -1,10 +1,10 @@
-"""Temporal models as tables and cards."""
+"""The table of a temporal model's card."""
 
 from __future__ import annotations
 
 from math import isnan
 
-from mien.evaluation.following import Following
+from mien.evaluation.temporal import TemporalScores
 from mien.reports.tables import table
 
 MEASURE = """\
@@ -13,16 +13,16 @@ time from a true change until the new label is first shown, and changes whose la
 are missed. *Single frames* are the classifier's own answers; half-lives are those of the smoothing in `mien live`."""
 
 
-def following_table(found: dict[str, dict[str, Following]]) -> str:
-    """Return a Markdown table of what `compare_smoothing` gave, by what was followed."""
+def temporal_table(results: dict[str, dict[str, TemporalScores]]) -> str:
+    """Return a Markdown table of the results of `compare_smoothing` by kind of sequences."""
 
-    def delay(f: Following) -> str:
-        return "–" if isnan(f.delay) else f"{f.delay:.2f}"
+    def delay(scores: TemporalScores) -> str:
+        return "–" if isnan(scores.delay) else f"{scores.delay:.2f}"
 
     header = ["sequences", "labels by", "accuracy, %", "changes a second", "delay, s", "missed, %"]
     rows = [
-        [what, way, f"{100 * f.accuracy:.1f}", f"{f.changes:.2f}", delay(f), f"{100 * f.missed:.0f}"]
-        for what, ways in found.items()
-        for way, f in ways.items()
+        [kind, method, f"{100 * s.accuracy:.1f}", f"{s.changes:.2f}", delay(s), f"{100 * s.missed:.0f}"]
+        for kind, methods in results.items()
+        for method, s in methods.items()
     ]
     return table(header, rows)

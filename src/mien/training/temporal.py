@@ -26,7 +26,7 @@ from mien.cartoons.sequences import drawn_sequences
 from mien.data.dataset import SPLITS, Dataset
 from mien.data.sequences import FaceSequence, moving_stills, read_clips
 from mien.errors import ConfigError, DatasetError, OutputError
-from mien.evaluation.following import Following, SeenSequence, compare_smoothing, followed, head_of, see
+from mien.evaluation.temporal import TemporalScores, PredictedSequence, compare_smoothing, run_temporal, head_columns, predict_sequences
 from mien.files import atomic_path
 from mien.labels import FER2013, LabelSet
 from mien.models.classifier import OnnxClassifier
@@ -35,7 +35,7 @@ from mien.models.spec import Head, ModelSpec, Temporal
 from mien.models.temporal import TemporalModel
 from mien.nets.export import OPSET
 from mien.nets.temporal import Step, TemporalNet
-from mien.reports.temporal import MEASURE, following_table
+from mien.reports.temporal import MEASURE, temporal_table
 from mien.structures import IntArray, Progress
 from mien.vision.detect import FaceDetector
 
@@ -48,7 +48,7 @@ MADE = {
     DRAWN: "drawn faces that move as the textbook has it",
     PICTURES: "pictures of different people that replace one another",
 }
-Sequences = dict[str, list[SeenSequence]]  # by what they were made of
+Sequences = dict[str, list[PredictedSequence]]  # by what they were made of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ class Trained:
     path: Path
     card: Path
     difference: float
-    results: dict[str, dict[str, Following]]
+    results: dict[str, dict[str, TemporalScores]]
 
 
 def check_place(path: Path) -> None:
@@ -152,7 +152,7 @@ def train_temporal(
         raise DatasetError(f"no folder '{clips}' of clips; check the path")
     train, held_out = _see_all(classifier, config, labels, pictures, clips, detector, progress)
     net = fit_temporal(
-        [s for part in train.values() for s in part], config, head=head_of(classifier, labels), progress=progress
+        [s for part in train.values() for s in part], config, head=head_columns(classifier, labels), progress=progress
     )
     counts = {what: f"{len(part):,} sequences" for what, part in train.items()}
     if pictures is not None and config.stills:
@@ -173,7 +173,7 @@ def train_temporal(
 
 
 def fit_temporal(
-    sequences: Sequence[SeenSequence],
+    sequences: Sequence[PredictedSequence],
     config: TemporalConfig,
     *,
     head: tuple[int, int],
@@ -184,7 +184,7 @@ def fit_temporal(
     Args:
         sequences: At least one.
         config: Settings.
-        head: Which of a frame's probabilities are those of the head that is followed, from and to.
+        head: Which of a frame's probabilities are those of the chosen head, start and stop.
         progress: Is told (steps done, of how many).
 
     Raises:
@@ -253,17 +253,17 @@ def export_temporal(
 
 
 @torch.no_grad()
-def step_difference(net: TemporalNet, model: TemporalModel, sequences: Sequence[SeenSequence]) -> float:
+def step_difference(net: TemporalNet, model: TemporalModel, sequences: Sequence[PredictedSequence]) -> float:
     """Return how far, at most, the file's probabilities, step by step, are from the net's on whole sequences."""
     worst = 0.0
-    for sequence, found in zip(sequences, followed(model, sequences), strict=True):
+    for sequence, found in zip(sequences, run_temporal(model, sequences), strict=True):
         heads, seconds = torch.from_numpy(sequence.heads), torch.from_numpy(sequence.seconds)
         expected = net.eval()(heads[None], seconds[None, :, None]).softmax(-1)[0].numpy()
         worst = max(worst, float(np.abs(found - expected).max()))
     return worst
 
 
-def temporal_card(spec: ModelSpec, results: dict[str, dict[str, Following]]) -> str:
+def temporal_card(spec: ModelSpec, results: dict[str, dict[str, TemporalScores]]) -> str:
     """Return the page about a temporal model: what it is for, what it learnt from, how labels follow with it."""
     seer = "" if spec.temporal is None else spec.temporal.classifier
     sources = "\n".join(f"- {what}: {count}" for what, count in spec.trained_on.items())
@@ -287,7 +287,7 @@ Follows what each face of a stream shows, on top of the classifier {seer}, in pl
 
 {MEASURE}
 
-{following_table(results)}
+{temporal_table(results)}
 
 ## Limits
 
@@ -296,7 +296,7 @@ Follows what each face of a stream shows, on top of the classifier {seer}, in pl
 """
 
 
-def _limits(spec: ModelSpec, results: dict[str, dict[str, Following]]) -> str:
+def _limits(spec: ModelSpec, results: dict[str, dict[str, TemporalScores]]) -> str:
     """Return, as an item of a list, what cannot be known of a model that learnt from this and was measured so."""
     made = [text for start, text in MADE.items() if any(what.startswith(start) for what in spec.trained_on)]
     learnt, measured = (any(what.startswith(CLIPS) for what in found) for found in (spec.trained_on, results))
@@ -328,7 +328,7 @@ def _see_all(
 
     def add(to: Sequences, what: str, sequences: Iterable[FaceSequence], known: LabelSet, total: int) -> None:
         ids = _ids(known, labels, what)
-        seen = see(classifier, sequences, total=total, progress=progress)
+        seen = predict_sequences(classifier, sequences, total=total, progress=progress)
         to[what] = [replace(sequence, targets=ids[sequence.targets]) for sequence in seen]
 
     n_drawn, n_stills = HELD_OUT
@@ -349,7 +349,7 @@ def _see_all(
         what = CLIPS + clips.name
         for split, sequence in read_clips(clips, detector, labels, size=classifier.spec.preprocess.size):
             part = train if split == "train" else held_out
-            part[what] = part.get(what, []) + see(classifier, [sequence])
+            part[what] = part.get(what, []) + predict_sequences(classifier, [sequence])
     return train, held_out
 
 
@@ -362,7 +362,7 @@ def _ids(known: LabelSet, labels: LabelSet, what: str) -> IntArray:
     return np.array(ids, np.int64)
 
 
-def _batches(sequences: Sequence[SeenSequence], config: TemporalConfig) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _batches(sequences: Sequence[PredictedSequence], config: TemporalConfig) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield heads (n, t, width), seconds (n, t, 1) and targets (n, t) of random parts of random sequences."""
     rng = np.random.default_rng(config.seed)
     for _ in range(config.steps):
@@ -373,10 +373,10 @@ def _batches(sequences: Sequence[SeenSequence], config: TemporalConfig) -> Itera
         yield heads, seconds[:, :, None], targets
 
 
-def _part(sequence: SeenSequence, config: TemporalConfig, rng: np.random.Generator) -> SeenSequence:
+def _part(sequence: PredictedSequence, config: TemporalConfig, rng: np.random.Generator) -> PredictedSequence:
     """Return a random window of a sequence, without some random frames."""
     length = len(sequence.times)
     start = int(rng.integers(max(length - config.window, 0) + 1))
     rows = np.arange(start, min(start + config.window, length))
     rows = rows[(rng.random(len(rows)) >= config.left_out) | (rows == start)]
-    return SeenSequence(sequence.heads[rows], sequence.times[rows], sequence.targets[rows])
+    return PredictedSequence(sequence.heads[rows], sequence.times[rows], sequence.targets[rows])

@@ -1,0 +1,117 @@
+"""The report of several evaluations: one table of all, and a report of each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mien.errors import ConfigError
+from mien.evaluation.results import Evaluation
+from mien.files import make_folder, write_text
+from mien.reports.metrics_json import Metrics, to_metrics
+from mien.reports.page import page
+from mien.reports.plots import draw_confusions, drawn_or_warned
+from mien.reports.report import NO_PLOTS, NOTE, write_report
+from mien.reports.tables import (
+    by_model_and_data,
+    data_title,
+    first_view,
+    literal,
+    matrix_table,
+    reading_notes,
+    report_title,
+    views_table,
+)
+from mien.structures import ImageArray
+
+MATRIX = "matrix.png"
+MATRIX_TITLE = "Confusion matrices: one row per model, one column per dataset"
+MATRIX_NOTE = (
+    "*Chance* always predicts the commonest class of the dataset. In brackets: 95 % Wilson intervals. In the confusion "
+    "matrices, rows are true and columns predicted, in percent of the row."
+)
+
+
+def write_reports(
+    evaluations: Sequence[Evaluation], folder: str | Path, *, sheets: Sequence[ImageArray] | None = None
+) -> Path:
+    """Write one table of several evaluations, and the report of each in a subfolder.
+
+    If there are several datasets, a matrix of models by datasets is added, with all confusion matrices.
+
+    Args:
+        evaluations: In the order to show; no two of the same model, dataset and split.
+        folder: Created if missing; files of an earlier report are replaced.
+        sheets: The `sheet` of each for `write_report`; None for none.
+
+    Returns:
+        The path of report.md with the table.
+
+    Raises:
+        ConfigError: Two evaluations have the same title.
+        OutputError: A file cannot be written.
+    """
+    all_metrics = [to_metrics(evaluation) for evaluation in evaluations]
+    titles = [report_title(metrics) for metrics in all_metrics]
+    if len(set(titles)) < len(titles):
+        twice = next(title for title in titles if titles.count(title) > 1)
+        raise ConfigError(f"'{twice}' was evaluated twice; name each model and each dataset once")
+    folder = make_folder(folder)
+    subfolders = [f"{number:02}-{file_name(title)}" for number, title in enumerate(titles, start=1)]
+    for i, (evaluation, subfolder) in enumerate(zip(evaluations, subfolders, strict=True)):
+        write_report(evaluation, folder / subfolder, sheet=sheets[i] if sheets else None)
+    several = _several_data(all_metrics)
+    plots = several and drawn_or_warned(lambda: draw_matrix(all_metrics, folder / MATRIX))
+    text, linked = (overview_markdown(all_metrics, subfolders, suffix=s, plots=plots) for s in ("md", "html"))
+    write_text(folder / "report.md", text)
+    write_text(folder / "report.html", page(linked, folder=folder))
+    return folder / "report.md"
+
+
+def overview_markdown(
+    evaluations: Sequence[Metrics], subfolders: Sequence[str], *, suffix: str, plots: bool = True
+) -> str:
+    """Return the page with the table of all evaluations, and links to the report of each in its subfolder."""
+    links = [
+        f"- [{literal(report_title(metrics))}]({subfolder}/report.{suffix})"
+        for metrics, subfolder in zip(evaluations, subfolders, strict=True)
+    ]
+    picture = f"![{MATRIX_TITLE}]({MATRIX})" if plots else NO_PLOTS
+    matrix = ["## Models by dataset", matrix_table(evaluations), MATRIX_NOTE, picture]
+    parts = [
+        "# Evaluations",
+        f"> {NOTE}",
+        views_table(evaluations),
+        reading_notes(evaluations),
+        "To decide which of two models is better, compare them image by image: `mien compare`.",
+        *(matrix if _several_data(evaluations) else []),
+        "## Reports",
+        "\n".join(links),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def draw_matrix(evaluations: Sequence[Metrics], path: str | Path) -> None:
+    """Write the confusion matrices of several evaluations as one PNG, laid out like `matrix_table`.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+        OutputError: The file cannot be written.
+    """
+    confusions = {
+        pair: (np.array(first_view(metrics)["confusion"], np.int64), metrics["labels"])
+        for pair, metrics in by_model_and_data(evaluations).items()
+    }
+    draw_confusions(confusions, path)
+
+
+def file_name(*parts: str) -> str:
+    """Return a folder name made of the parts, whatever characters they hold."""
+    return "-".join(re.sub(r"[^\w.+]+", "_", part).strip("_.") or "_" for part in parts)
+
+
+def _several_data(evaluations: Sequence[Metrics]) -> bool:
+    return len({data_title(metrics) for metrics in evaluations}) > 1
