@@ -70,7 +70,7 @@ def test_evaluate_tells_leaks_by_an_audit(tiny_model: Path, drawn: Path, capsys:
     assert run("evaluate", tiny_model, "--data", drawn, "--audit", "audit.npz", "--out", "report") == 0
     assert "without leaks" in capsys.readouterr().out
     metrics = json.loads(Path("report/metrics.json").read_text())
-    assert metrics["data"]["same"] == "photo"
+    assert metrics["data"]["leak_criterion"] == "photo"
     assert metrics["views"]["single"]["leak_free"]["n"] == metrics["data"]["n"] - 1
 
 

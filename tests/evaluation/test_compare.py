@@ -116,7 +116,9 @@ def test_a_difference_by_chance_is_called_none(pair):
     first, second, _ = pair([(SAD, SAD, HAPPY)] * 3 + [(SAD, HAPPY, SAD)] * 5 + [(HAPPY, HAPPY, HAPPY)] * 9)
     comparison = compare(first, second)
     assert not comparison.significant
-    assert verdict(comparison).startswith("The difference is not significant: a alone gets 3 pictures right, b alone 5")
+    assert verdict(comparison).startswith(
+        "The difference is not significant: 3 images are correct only for a, 5 only for b"
+    )
     assert "**The difference is not significant" in comparison_markdown(comparison)
 
 

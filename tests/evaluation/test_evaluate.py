@@ -175,7 +175,7 @@ def test_clusters_tell_leaks_of_other_pixels_too(pixel_reader, written):
     assert evaluation.leak_criterion == "photo"
     result = evaluation.views["single"]
     assert (result.accuracy.n, result.leak_free.n, result.leak_free.correct) == (4, 1, 1)
-    assert evaluate(pixel_reader(FER2013), dataset).same == "pixels"
+    assert evaluate(pixel_reader(FER2013), dataset).leak_criterion == "pixels"
 
 
 def test_a_model_fitted_on_valid_too_has_seen_its_pictures(pixel_reader, written):
@@ -262,7 +262,7 @@ def test_intervals_enclose_their_figures_and_widen_with_clusters(pixel_reader, w
 
 
 def test_other_numbers_of_clusters_are_refused(pixel_reader, written):
-    with pytest.raises(ConfigError, match="one for each of 1 pictures"):
+    with pytest.raises(ConfigError, match="one for each of 1 images"):
         evaluate(pixel_reader(FER2013), written([(0, 0, 0, "test")]), clusters=np.zeros(2, np.int64))
 
 

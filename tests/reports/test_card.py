@@ -31,7 +31,7 @@ def test_a_card_says_what_the_model_is(evaluation, metrics):
 def test_all_results_of_a_card_come_from_the_metrics(evaluation, metrics):
     card = model_card(evaluation.spec, [metrics], size_bytes=1)
     assert views_table([metrics]) in card
-    assert "192 of 200 pictures" in card
+    assert "192 of 200 images" in card
     assert classes_table(metrics["views"]["single"], metrics["labels"]) in card
     recalls = {label: scores["recall"] for label, scores in metrics["views"]["single"]["classes"].items()}
     weakest = min(recalls, key=recalls.__getitem__)

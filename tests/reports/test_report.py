@@ -1,4 +1,5 @@
 import csv
+import html
 import json
 import re
 import subprocess
@@ -9,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.errors import ConfigError, InputError, MissingExtra, OutputError
+from mien.errors import ConfigError, InputError, OutputError
 from mien.evaluation.evaluate import evaluate
-from mien.labels import FER2013, FERPLUS
+from mien.labels import FER2013, FERPLUS, LabelSet
 from mien.reports.metrics_json import read_metrics, to_metrics
 from mien.reports.overview import write_reports
 from mien.reports.report import NOTE, report_markdown, write_report
@@ -54,7 +55,7 @@ def test_a_report_is_a_folder_of_numbers_text_and_pictures(evaluation, tmp_path)
 def test_metrics_json_holds_the_figures_rounded(evaluation, tmp_path):
     write_report(evaluation, tmp_path)
     metrics = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
-    assert metrics["version"] == 3
+    assert metrics["version"] == 4
     assert metrics["model"]["trained_on"] == {"name": "fer2013", "fingerprint": "abc"}
     assert metrics["data"]["fingerprint"] == evaluation.fingerprint
     figures, result = metrics["views"]["single"], evaluation.views["single"]
@@ -73,18 +74,48 @@ def test_metrics_are_read_back_as_they_were(evaluation, tmp_path):
     assert read_metrics(tmp_path / "metrics.json") == to_metrics(evaluation)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 1}', '{"version": 2}', '{"version": 4}', "[" * 200_000])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 1}', '{"version": 3}', '{"version": 5}', "[" * 200_000])
 def test_a_file_that_holds_no_metrics_is_refused(tmp_path, text):
     (tmp_path / "metrics.json").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match="mien evaluate"):
         read_metrics(tmp_path / "metrics.json")
 
 
-def test_metrics_of_the_version_before_told_leaks_by_pixels(evaluation, tmp_path):
-    metrics = to_metrics(evaluation)
-    del metrics["data"]["same"]
-    (tmp_path / "metrics.json").write_text(json.dumps({**metrics, "version": 2}), encoding="utf-8")
+OLD_KEYS = {
+    "calibration": "honesty",
+    "operating_point": "answering",
+    "target_accuracy": "wanted",
+    "leak_free": "unleaked",
+    "leak_criterion": "same",
+    "n_excluded": "n_left_out",
+}
+
+
+def as_version_3(value):
+    """The contents of a metrics.json as mien wrote them up to version 3."""
+    if not isinstance(value, dict):
+        return value
+    return {OLD_KEYS.get(key, key): as_version_3(each) for key, each in value.items()}
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_metrics_of_older_versions_are_read(pixel_reader, written, tmp_path, version):
+    evaluation = evaluate(pixel_reader(FER2013), written([(0, 0, 0, "test"), (1, 1, 1, "test")]))
+    metrics = as_version_3(to_metrics(evaluation)) | {"version": version}
+    assert metrics["views"]["flip"]["honesty"]["answering"]["wanted"] == 0.8
+    if version == 2:
+        del metrics["data"]["same"]  # leaks were found by pixels only
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
     assert read_metrics(tmp_path / "metrics.json") == to_metrics(evaluation)
+    assert list(read_metrics(tmp_path / "metrics.json")["data"]) == list(to_metrics(evaluation)["data"]) or version == 2
+
+
+def test_classes_may_be_named_like_old_keys(pixel_reader, written, tmp_path):
+    labels = LabelSet("moods", ("wanted", "same"))
+    evaluation = evaluate(pixel_reader(labels), written([(0, 0, 0, "test"), (1, 1, 1, "test")], labels=labels))
+    metrics = to_metrics(evaluation)
+    (tmp_path / "metrics.json").write_text(json.dumps({**metrics, "version": 3}), encoding="utf-8")
+    assert read_metrics(tmp_path / "metrics.json") == metrics
 
 
 def test_metrics_that_are_not_there_are_an_input_error(tmp_path):
@@ -103,7 +134,7 @@ def test_the_csv_has_labels_around_the_counts(evaluation, tmp_path):
 def test_the_text_has_a_row_per_view_with_wilson_intervals(evaluation):
     header, single, flip = rows_after(report_markdown(to_metrics(evaluation)), "## Results")
     cells, accuracy = dict(zip(header, single, strict=True)), evaluation.views["single"].accuracy
-    assert (cells["split"], cells["view"], cells["pictures"]) == ("fer2013 PrivateTest", "single", "200")
+    assert (cells["split"], cells["view"], cells["images"]) == ("fer2013 PrivateTest", "single", "200")
     assert cells["accuracy, %"] == f"{100 * accuracy.value:.2f} ({100 * accuracy.low:.2f}–{100 * accuracy.high:.2f})"
     leak_free = evaluation.views["single"].leak_free
     assert cells["without copies, %"].startswith(f"{100 * leak_free.value:.2f} (")
@@ -114,30 +145,30 @@ def test_the_text_has_a_row_per_view_with_wilson_intervals(evaluation):
     assert flip[1] == "flip"
 
 
-def test_the_text_tells_classes_apart_and_what_they_are_taken_for(evaluation):
+def test_the_text_has_a_table_of_classes_with_their_confusions(evaluation):
     header, *rows = rows_after(report_markdown(to_metrics(evaluation)), "## Per class, flip")
     assert [row[0] for row in rows] == list(FER2013.labels)
     cells, result = dict(zip(header, rows[3], strict=True)), evaluation.views["flip"]
     assert cells["recall"] == f"{result.classes[3].recall:.3f}"
-    assert cells["pictures"] == str(result.classes[3].support)
+    assert cells["images"] == str(result.classes[3].support)
     wrong = result.confusion[3].copy()
     wrong[3] = 0
     expected = f"{FER2013.labels[wrong.argmax()]} ({100 * wrong.max() / result.confusion[3].sum():.1f} %)"
-    assert cells["most often taken for"] == expected
+    assert cells["most often confused with"] == expected
 
 
-def test_the_text_says_what_it_is_about(evaluation):
+def test_the_text_names_model_data_and_recipe(evaluation):
     text = report_markdown(to_metrics(evaluation))
     assert text.startswith("# pixel-reader on fer2013 PrivateTest\n")
     assert NOTE in text
     assert evaluation.fingerprint in text
     assert "- Recipe: tiny\n" in text
     assert "- Trained on: fer2013, fingerprint abc\n" in text
-    assert "192 of 200 pictures whose exact pixels don't occur in Training" in text
+    assert "192 of 200 images whose exact pixels do not occur in Training" in text
     assert "![Confusion matrix, flip](confusion_flip.png)" in text
 
 
-def test_the_text_says_what_leaks_are_told_by(pixel_reader, written):
+def test_the_text_names_the_leak_criterion(pixel_reader, written):
     dataset = written([(1, 1, 1, "train"), (1, 1, 1, "test"), (2, 1, 1, "test"), (3, 3, 3, "test")])
     by_photo, by_pixels = (
         to_metrics(evaluate(pixel_reader(FER2013), dataset, clusters=clusters))
@@ -146,39 +177,39 @@ def test_the_text_says_what_leaks_are_told_by(pixel_reader, written):
     text = report_markdown(by_photo)
     assert rows_after(text, "## Results")[0][4] == "without leaks, %"
     assert rows_after(text, "## Results")[1][4].startswith("50.00 (")
-    assert "the 2 of 3 pictures that show no photo which Training shows too" in text
-    assert "the bootstrap draws all pictures of a photo together" in text
+    assert "the 2 of 3 images whose photo does not occur in Training" in text
+    assert "the bootstrap resamples photos" in text
     assert "exact pixels" not in text
     text = report_markdown(by_pixels)
     assert rows_after(text, "## Results")[0][4] == "without copies, %"
-    assert "the 3 of 3 pictures whose exact pixels don't occur in Training too" in text
-    assert "all pictures of a photo" not in text
+    assert "the 3 of 3 images whose exact pixels do not occur in Training" in text
+    assert "resamples photos" not in text
     assert rows_after(views_table([by_photo, by_pixels]), "| split")[0][4] == "without copies or leaks, %"
 
 
-def test_the_text_tells_how_honest_the_probabilities_are(evaluation):
+def test_the_text_reports_calibration(evaluation):
     text, result = report_markdown(to_metrics(evaluation)), evaluation.views["flip"]
-    header, after, before = rows_after(text, "## How honest the probabilities are, flip")
+    header, after, before = rows_after(text, "## Calibration, flip")
     assert header == ["probabilities", "NLL", "Brier", "ECE", "AURC"]
     for row, of in ((after, result.calibration), (before, result.uncalibrated)):
         assert row[1:] == [f"{value:.3f}" for value in (of.nll, of.brier, of.ece, of.aurc)]
     assert "![Reliability diagram, flip](reliability_flip.png)" in text
-    assert ("answer from a confidence of" in text) == (result.calibration.operating_point is not None)
+    assert ("answer only from a confidence of" in text) == (result.calibration.operating_point is not None)
 
 
-def test_an_accuracy_that_no_threshold_reaches_is_told(pixel_reader, written):
+def test_the_text_says_if_no_threshold_reaches_the_target_accuracy(pixel_reader, written):
     evaluation = evaluate(pixel_reader(FER2013), written([(1, 3, 3, "test")]))
-    assert "No threshold of confidence makes" in report_markdown(to_metrics(evaluation))
+    assert "No confidence threshold reaches the target accuracy" in report_markdown(to_metrics(evaluation))
 
 
-def test_the_sheet_of_mistakes_is_there_only_if_it_was_drawn(evaluation, tmp_path):
+def test_a_report_has_a_sheet_of_mistakes_only_if_given_one(evaluation, tmp_path):
     for name, sheet in (("with", np.zeros((20, 20, 3), np.uint8)), ("without", None)):
         path = write_report(evaluation, tmp_path / name, sheet=sheet)
         assert (path.parent / "mistakes.png").exists() == (sheet is not None)
         assert ("mistakes.png" in path.read_text(encoding="utf-8")) == (sheet is not None)
 
 
-def test_the_html_page_needs_no_other_file(evaluation, tmp_path):
+def test_the_html_page_is_self_contained(evaluation, tmp_path):
     path = write_report(evaluation, tmp_path, sheet=np.zeros((20, 20, 3), np.uint8))
     text = path.with_suffix(".html").read_text(encoding="utf-8")
     sources = re.findall(r'src="([^"]*)"', text)
@@ -201,12 +232,12 @@ def test_several_evaluations_share_one_table_and_have_a_report_each(evaluation, 
     assert path.read_text(encoding="utf-8").count("*Without copies*") == 1
 
 
-def test_several_data_get_a_matrix_with_chance_and_confusions_side_by_side(evaluation, pixel_reader, written, tmp_path):
+def test_several_datasets_get_a_matrix_with_chance_and_all_confusions(evaluation, pixel_reader, written, tmp_path):
     rows = [(3, 3, 3, "test"), (3, 3, 3, "test"), (3, 5, 5, "test"), (5, 4, 4, "test")]
     reader = pixel_reader(FER2013)
     here = evaluate(reader, written(rows, name="here"), name="a")
     path = write_reports([here, replace(here, name="b"), replace(evaluation, name="a")], tmp_path)
-    header, *lines = rows_after(path.read_text(encoding="utf-8"), "## Models by data")
+    header, *lines = rows_after(path.read_text(encoding="utf-8"), "## Models by dataset")
     assert header == ["accuracy, %", "here test, head fer2013", "fer2013 PrivateTest"]
     assert [line[0] for line in lines] == ["a", "b", "*chance*"]
     assert lines[0][1].startswith("50.00 (")
@@ -220,7 +251,7 @@ def test_several_data_get_a_matrix_with_chance_and_confusions_side_by_side(evalu
 
 def test_one_dataset_needs_no_matrix(evaluation, tmp_path):
     path = write_reports([evaluation, replace(evaluation, name="other")], tmp_path)
-    assert "Models by data" not in path.read_text(encoding="utf-8")
+    assert "Models by dataset" not in path.read_text(encoding="utf-8")
     assert not (tmp_path / "matrix.png").exists()
 
 
@@ -229,12 +260,12 @@ def test_the_same_evaluation_twice_is_refused(evaluation, tmp_path):
         write_reports([evaluation, evaluation], tmp_path)
 
 
-def test_classes_that_only_one_side_knows_are_told(pixel_reader, written):
+def test_the_text_names_classes_that_only_model_or_dataset_has(pixel_reader, written):
     rows = [(7, 0, 0, "test"), (1, 3, 0, "test")]
     text = report_markdown(to_metrics(evaluate(pixel_reader(FER2013), written(rows, labels=FERPLUS))))
-    assert "1 pictures of classes that the model lacks are left out (contempt)" in text
+    assert "1 images of classes that the model lacks are excluded (contempt)" in text
     text = report_markdown(to_metrics(evaluate(pixel_reader(FERPLUS), written([(1, 3, 0, "test")]))))
-    assert "classes that the model knows (contempt); probabilities are renormalised" in text
+    assert "classes of the model (contempt); probabilities are renormalised" in text
 
 
 def test_the_splits_of_other_data_keep_our_names(pixel_reader, written):
@@ -244,15 +275,41 @@ def test_the_splits_of_other_data_keep_our_names(pixel_reader, written):
     assert rows_after(report_markdown(metrics), "## Results")[1][4] == "–"
 
 
-def test_numbers_are_written_even_without_matplotlib(evaluation, tmp_path, monkeypatch):
+def test_without_matplotlib_a_report_lacks_only_its_plots_and_says_so(evaluation, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(MissingExtra):
-        write_report(evaluation, tmp_path)
+    with pytest.warns(UserWarning, match=r"no plots: .* pip install 'mien\[reports\]'"):
+        path = write_report(evaluation, tmp_path)
     assert sorted(file.name for file in tmp_path.iterdir()) == [
         "confusion_flip.csv",
         "confusion_single.csv",
         "metrics.json",
+        "report.html",
+        "report.md",
     ]
+    text = path.read_text(encoding="utf-8")
+    assert "Plots are missing" in text
+    assert "![" not in text
+    assert "<img" not in path.with_suffix(".html").read_text(encoding="utf-8")
+
+
+def test_without_matplotlib_several_evaluations_still_share_a_table(evaluation, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    other = replace(evaluation, name="other", dataset="elsewhere")
+    with pytest.warns(UserWarning, match="no plots"):
+        text = write_reports([evaluation, other], tmp_path).read_text(encoding="utf-8")
+    assert "## Models by dataset" in text
+    assert "Plots are missing" in text
+    assert "![" not in text
+
+
+def test_names_are_shown_as_they_are(evaluation, tmp_path):
+    name = "<img src=x onerror=alert(1)> _a_ *b* [c](d) ![e](/etc/passwd) f|g"
+    path = write_report(replace(evaluation, name=name), tmp_path)
+    page = path.with_suffix(".html").read_text(encoding="utf-8")
+    assert f"<h1>{html.escape(name, quote=False)} on fer2013 PrivateTest</h1>" in page
+    assert "<img src" not in page
+    overview = write_reports([evaluation, replace(evaluation, name=name)], tmp_path / "both").with_suffix(".html")
+    assert f"<td>{html.escape(name, quote=False)}</td>" in overview.read_text(encoding="utf-8")
 
 
 def test_a_folder_that_is_a_file_is_an_output_error(evaluation, tmp_path):

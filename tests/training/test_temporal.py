@@ -17,7 +17,15 @@ from mien.data.dataset import Dataset
 from mien.data.sequences import read_clips
 from mien.data.synthetic import draw_faces
 from mien.errors import ConfigError, DatasetError, OutputError
-from mien.evaluation.temporal import TemporalScores, PredictedSequence, compare_smoothing, run_temporal, score_labels, predict_sequences, smooth
+from mien.evaluation.temporal import (
+    PredictedSequence,
+    TemporalScores,
+    compare_smoothing,
+    predict_sequences,
+    run_temporal,
+    score_labels,
+    smooth,
+)
 from mien.labels import FER2013, LabelSet
 from mien.models.classifier import OnnxClassifier, load_classifier
 from mien.models.onnx_file import read_spec

@@ -52,9 +52,9 @@ def evaluate(
     Example: `mien evaluate base --data fer2013.csv --split valid`
     """
     from mien.data.audit import read_audit
+    from mien.evaluation.evaluate import evaluate as run_evaluation
     from mien.evaluation.evaluate import relabel_for
     from mien.evaluation.results import Evaluation
-    from mien.evaluation.evaluate import evaluate as run_evaluation
     from mien.models.classifier import load_classifier
     from mien.reports.metrics_json import to_metrics
     from mien.reports.overview import file_name, write_reports

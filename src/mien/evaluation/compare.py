@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mien.errors import ConfigError
-from mien.evaluation.evaluate import Evaluation
 from mien.evaluation.metrics import wilson_interval
+from mien.evaluation.results import Evaluation
 from mien.structures import IntArray
 
 SIGNIFICANT = 0.05  # p-value below which a difference is called one
@@ -109,7 +109,7 @@ def compare(a: Evaluation, b: Evaluation, *, view: str = "single") -> Comparison
             )
     if missing := [e.name for e in (a, b) if view not in e.views]:
         raise ConfigError(f"'{missing[0]}' was not evaluated in view '{view}'; choose from {', '.join(a.views)}")
-    right_a, right_b = (e.is_right(view) for e in (a, b))
+    right_a, right_b = (e.is_correct(view) for e in (a, b))
     only_a, only_b = right_a & ~right_b, right_b & ~right_a
     both, neither = int((right_a & right_b).sum()), int((~right_a & ~right_b).sum())
     counts = int(only_a.sum()), int(only_b.sum())

@@ -148,7 +148,7 @@ def evaluated_rows(dataset: Dataset, spec: ModelSpec, *, split: Split = "test", 
 
 
 def relabel_for(dataset: Dataset, heads: Iterable[Head]) -> Dataset:
-    """Return the dataset with the labels of these heads: the raters' majority if all are FER+ heads and it has votes."""
+    """Return the dataset with the labels of these heads: the raters' majority if all are FER+ and it has votes."""
     if dataset.votes is None or any(head.labels.name != FERPLUS.name for head in heads):
         return dataset
     return majority(dataset)

@@ -142,6 +142,4 @@ def compare_smoothing(
             smooth(rows, sequence.seconds, half_life) for rows, sequence in zip(raw, sequences, strict=True)
         ]
     methods["temporal"] = run_temporal(model, sequences)
-    return {
-        method: score_labels([rows.argmax(1) for rows in found], sequences) for method, found in methods.items()
-    }
+    return {method: score_labels([rows.argmax(1) for rows in found], sequences) for method, found in methods.items()}

@@ -16,7 +16,7 @@ from mien.models.onnx_file import read_spec
 from mien.models.spec import ModelSpec
 from mien.reports.metrics_json import Metrics, read_metrics
 from mien.reports.report import NOTE
-from mien.reports.tables import classes_table, training_data_text, reading_notes, split_name, report_title, views_table
+from mien.reports.tables import classes_table, reading_notes, report_title, split_name, training_data_text, views_table
 
 MEASURED: tuple[Split, ...] = ("test", "valid")  # splits that a released model has a report of
 _DATA_TERMS = {

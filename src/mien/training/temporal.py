@@ -26,7 +26,14 @@ from mien.cartoons.sequences import drawn_sequences
 from mien.data.dataset import SPLITS, Dataset
 from mien.data.sequences import FaceSequence, moving_stills, read_clips
 from mien.errors import ConfigError, DatasetError, OutputError
-from mien.evaluation.temporal import TemporalScores, PredictedSequence, compare_smoothing, run_temporal, head_columns, predict_sequences
+from mien.evaluation.temporal import (
+    PredictedSequence,
+    TemporalScores,
+    compare_smoothing,
+    head_columns,
+    predict_sequences,
+    run_temporal,
+)
 from mien.files import atomic_path
 from mien.labels import FER2013, LabelSet
 from mien.models.classifier import OnnxClassifier
