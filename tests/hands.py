@@ -25,6 +25,26 @@ def click(widget: tk.Misc) -> None:
     subprocess.run(["xdotool", "mousemove", str(x), str(y), "click", "1"], check=True)
 
 
+def hover(widget: tk.Misc) -> None:
+    """Move the pointer over the middle of a widget."""
+    widget.update()
+    x, y = widget.winfo_rootx() + widget.winfo_width() // 2, widget.winfo_rooty() + widget.winfo_height() // 2
+    subprocess.run(["xdotool", "mousemove", str(x - 1), str(y), "mousemove", str(x), str(y)], check=True)
+
+
+def scroll(widget: tk.Misc, steps: int) -> None:
+    """Turn the wheel over a widget: up by so many steps, or down if negative."""
+    hover(widget)
+    subprocess.run(["xdotool", "click", "--repeat", str(abs(steps)), "4" if steps > 0 else "5"], check=True)
+
+
+def drag(widget: tk.Misc, dx: int, dy: int) -> None:
+    """Drag from the middle of a widget by so many pixels."""
+    hover(widget)
+    move = ["mousemove_relative", "--", str(dx), str(dy)]
+    subprocess.run(["xdotool", "mousedown", "1", *move, "mouseup", "1"], check=True)
+
+
 def answer_dialog(root: tk.Misc, text: str) -> None:
     """Type an answer and Return into the file dialog that is about to open, as soon as it listens."""
     deadline = time.monotonic() + PATIENCE

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hands import answer_dialog, click, press, type_text, until
+from hands import answer_dialog, click, drag, hover, press, scroll, type_text, until
 from keras_files import save_linear
+from mien import __version__
 from mien.app.converting import PIXELS, label_orders
 from mien.app.keys import KEYS, MENU
 from mien.app.settings import Settings, load_settings, save_settings
@@ -134,6 +135,50 @@ class TestPictures:
         press("Prior")
         until(window.root, lambda: status(window).startswith("c.png: 1 face"), "and backwards")
 
+    def test_arrow_keys_lead_through_a_folder(self, window: Any, astronaut: Path, tmp_path: Path) -> None:
+        for name in ("a.png", "b.png", "c.png"):
+            (tmp_path / name).write_bytes(astronaut.read_bytes())
+        window.open(tmp_path / "a.png")
+        until(window.root, lambda: status(window).startswith("a.png: 1 face"), "the picture is open")
+        press("Right")
+        until(window.root, lambda: status(window).startswith("b.png: 1 face"), "the next one is open")
+        press("Left", "Left")
+        until(window.root, lambda: status(window).startswith("c.png: 1 face"), "the last one is open")
+
+    def test_several_files_are_opened_as_a_row_of_pictures(self, window: Any, astronaut: Path, tmp_path: Path) -> None:
+        (tmp_path / "apart").mkdir()
+        other = tmp_path / "apart" / "other.png"
+        other.write_bytes(astronaut.read_bytes())
+        window.open(astronaut, tmp_path / "notes.txt", other)
+        until(window.root, lambda: "astronaut.png: 1 face" in status(window), "the first one is open")
+        assert window.layout.get("place") == "1 of 2"
+        press("Right")
+        until(window.root, lambda: "other.png: 1 face" in status(window), "the other one is open")
+        window.open(tmp_path / "notes.txt", tmp_path / "apart")
+        until(window.root, lambda: "no pictures among these files" in status(window), "it complains")
+
+    def test_wheel_and_keys_zoom_dragging_pans_and_the_next_picture_is_whole(
+        self, window: Any, astronaut: Path, tmp_path: Path
+    ) -> None:
+        for name in ("a.png", "b.png"):
+            (tmp_path / name).write_bytes(astronaut.read_bytes())
+        window.open(tmp_path / "a.png")
+        until(window.root, lambda: status(window).startswith("a.png: 1 face"), "the picture is open")
+        assert window.view.viewport.zoom == 1
+        scroll(widget(window, "view"), 3)
+        until(window.root, lambda: window.view.viewport.zoom == pytest.approx(1.25**3), "the wheel zooms")
+        press("plus", "minus", "minus")
+        until(window.root, lambda: window.view.viewport.zoom == pytest.approx(1.25**2), "keys zoom")
+        before = window.view.viewport
+        drag(widget(window, "view"), 30, 0)
+        until(window.root, lambda: window.view.viewport.x < before.x, "the image is dragged to the right")
+        assert window.view.viewport.y == pytest.approx(before.y)
+        press("0")
+        until(window.root, lambda: window.view.viewport.zoom == 1, "the whole image is shown")
+        press("plus", "Right")
+        until(window.root, lambda: status(window).startswith("b.png: 1 face"), "the next one is open")
+        assert window.view.viewport.zoom == 1
+
     def test_another_model_looks_at_the_same_picture(self, window: Any, astronaut: Path) -> None:
         window.open(astronaut)
         until(window.root, lambda: "1 face: happy" in status(window), "the face is named")
@@ -176,6 +221,59 @@ class TestCamera:
         until(
             window.root, lambda: not any(clip.name in thread.name for thread in threading.enumerate()), "it is closed"
         )
+
+    def test_a_video_that_is_opened_starts_by_itself(self, window: Any, clip: Path) -> None:
+        assert window.mode is window.pictures
+        window.open(clip)
+        until(window.root, lambda: window.camera.streaming, "it starts")
+        assert widget(window, "view").cget("text") == f"Opening {clip.name} …"
+        until(window.root, lambda: status(window) == f"live: {clip}", "it runs")
+        assert window.layout.get("camera") == str(clip)
+        window.open(clip)
+        until(window.root, lambda: window.worker.newest or window.camera.streaming, "it starts again")
+
+    def test_a_change_of_model_leaves_the_picture_out_and_starts_the_statistics_again(
+        self, window: Any, astronaut: Path, clip: Path
+    ) -> None:
+        window.open(astronaut)
+        until(window.root, lambda: "1 face: happy" in status(window), "a picture is open")
+        still = window.pictures.still
+        window.open(clip)
+        until(window.root, lambda: status(window).startswith("live: "), "the video runs")
+        recorder = window.worker.recorder
+        choose_from(window, "models", "tiny (photos)" if "tiny (photos)" in window.choices.titles else "tiny")
+        until(window.root, lambda: status(window).startswith("tiny: angry"), "the model is loaded")
+        assert status(window).endswith("; the statistics start again")
+        assert window.worker.recorder is not recorder
+        assert window.pictures.still is still
+        press("ctrl+1")
+        until(window.root, lambda: window.pictures.still is not still, "the picture is recognised by the new model")
+        until(window.root, lambda: "astronaut.png: 1 face" in status(window), "and named")
+
+    def test_image_and_panel_are_always_of_the_same_frame(
+        self, window: Any, clip: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from mien.app.charts import Charts
+
+        charted: list[int] = []
+        draw_face = Charts.face
+
+        def face(charts: Charts, frame: Any, expression: Any) -> Any:
+            charted.append(frame.index)
+            return draw_face(charts, frame, expression)
+
+        monkeypatch.setattr(Charts, "face", face)
+        window.open(clip)
+        until(window.root, lambda: charted, "it runs")
+        shown = [charted[-1]]
+
+        def more() -> bool:
+            if window.shown.sight.frame.index != shown[-1]:
+                shown.append(window.shown.sight.frame.index)
+                assert charted[-1] == shown[-1]
+            return len(shown) > 8
+
+        until(window.root, more, "eight frames are shown")
 
     def test_a_camera_that_is_missing_is_told_in_a_sentence(self, window: Any) -> None:
         window.layout.set("camera", "63")
@@ -220,6 +318,55 @@ class TestCamera:
         assert window.kept[0].camera == str(clip)
         assert window.kept[0].dark
         assert window.kept[0].mode == "camera"
+
+
+class TestChoices:
+    def test_a_model_for_cartoons_is_marked_and_not_remembered(self, window: Any) -> None:
+        choose_from(window, "models", "ferg (cartoons)")
+        until(window.root, lambda: "for drawn faces; the next start uses base" in status(window), "it says so")
+        assert window.worker.live.recognizer.classifier.spec.name == "ferg"
+        assert window.settings().model == "base"
+
+    def test_model_label_set_and_detector_are_remembered(self, window: Any) -> None:
+        choose_from(window, "label_sets", "8 expressions (FER+)")
+        until(window.root, lambda: status(window).startswith("base: neutral"), "the label set is loaded")
+        choose_from(window, "detectors", "whole picture")
+        until(window.root, lambda: window.worker.live.recognizer.detector.__class__.__name__ == "WholeImage", "loaded")
+        kept = window.settings()
+        assert (kept.model, kept.labels, kept.detector) == ("base", "ferplus", "whole")
+
+    def test_a_tooltip_describes_the_model(self, window: Any) -> None:
+        hover(widget(window, "models"))
+
+        def tip() -> str:
+            tops = [child for child in widget(window, "models").winfo_children() if child.winfo_class() == "Toplevel"]
+            return "".join(top.winfo_children()[0].cget("text") for top in tops if top.winfo_children())
+
+        until(window.root, lambda: "right on 74% of its test pictures" in tip(), "it is there")
+        hover(widget(window, "view"))
+        until(window.root, lambda: not tip(), "it is gone")
+
+
+class TestHelp:
+    def tops(self, window: Any) -> list[Any]:
+        return [child for child in window.root.winfo_children() if child.winfo_class() == "Toplevel"]
+
+    def test_f1_opens_the_help_and_escape_closes_it(self, window: Any) -> None:
+        press("F1")
+        until(window.root, lambda: self.tops(window), "it is open")
+        (top,) = self.tops(window)
+        assert top.title() == "mien help"
+        top.focus_force()
+        until(window.root, lambda: window.root.focus_get() is not None, "it has the keys")
+        press("Escape")
+        until(window.root, lambda: not self.tops(window), "it is closed")
+
+    def test_about_names_version_and_licence(self, window: Any) -> None:
+        window.commands["show_about"]()
+        (top,) = self.tops(window)
+        texts = [label.cget("text") for label in top.winfo_children()[0].winfo_children()]
+        assert texts[0] == f"mien {__version__}"
+        assert "Apache-2.0" in texts[1]
 
 
 class TestKerasModels:
@@ -326,6 +473,10 @@ class TestSettings:
         settings = Settings(mode="camera", model="tiny", dark=True, geometry="900x600+1+1")
         save_settings(settings, tmp_path / "deep" / "window.json")
         assert load_settings(tmp_path / "deep" / "window.json") == settings
+
+    def test_older_files_have_model_and_label_set_in_one(self, tmp_path: Path) -> None:
+        (tmp_path / "window.json").write_text('{"mode": "camera", "model": "base, ferplus", "detector": "haar"}')
+        assert load_settings(tmp_path / "window.json") == Settings(mode="camera", model="base", labels="ferplus")
 
     @pytest.mark.parametrize("text", ["", "[]", "{", '{"dark": "yes", "model": 3, "other": 1}', "[" * 100_000])
     def test_what_is_no_setting_is_passed_over(self, tmp_path: Path, text: str) -> None:

@@ -346,6 +346,24 @@ class TestChoosing:
         assert window.worker.recorder is not before
         assert window.worker.recorder.statistics.shares()["contempt"] == 1
 
+    def test_another_model_of_the_same_labels_begins_new_statistics(self, window: Window) -> None:
+        window.start(FakeDevice())
+        window.choose(partial(recognizer, "sad"))
+        window.until(lambda: window.label() == "fer2013: sad")
+        assert window.worker.recorder is not None
+        assert window.worker.recorder.statistics.shares()["sad"] == 1
+
+    def test_files_that_are_written_go_on_with_the_new_model_and_new_statistics(
+        self, window: Window, tmp_path: Path
+    ) -> None:
+        window.start(FakeDevice(), partial(Recorder, csv=tmp_path / "a.csv"))
+        recorder = window.worker.recorder
+        window.choose(partial(recognizer, "sad"))
+        window.until(lambda: window.label() == "fer2013: sad")
+        assert window.worker.recorder is recorder
+        assert recorder is not None
+        assert recorder.statistics.shares()["sad"] == 1
+
     def test_other_labels_are_refused_while_files_are_written(self, window: Window, tmp_path: Path) -> None:
         window.start(FakeDevice(), partial(Recorder, csv=tmp_path / "a.csv"))
         window.choose(partial(recognizer, "contempt", FERPLUS))

@@ -8,8 +8,6 @@ from functools import partial
 from tkinter import ttk
 from typing import NamedTuple
 
-from mien.app.look import COLOURS
-
 
 class Key(NamedTuple):
     """Keys of one command.
@@ -84,7 +82,7 @@ def bind_keys(root: tk.Tk, commands: Mapping[str, Callable[[], None]], text_fiel
             root.bind(sequence, partial(pressed, key))
 
 
-def build_menu(button: ttk.Menubutton, commands: Mapping[str, Callable[[], None]]) -> tk.Menu:
+def build_menu(button: ttk.Menubutton, commands: Mapping[str, Callable[[], None]]) -> None:
     """Give a button its menu."""
     menu = tk.Menu(button, tearoff=False)
     shown = {key.command: key.shown.split(",")[0] for key in KEYS}
@@ -95,14 +93,3 @@ def build_menu(button: ttk.Menubutton, commands: Mapping[str, Callable[[], None]
             command, title = item
             menu.add_command(label=f"  {title}", command=commands[command], accelerator=f"{shown.get(command, '')}  ")
     button.configure(menu=menu)
-    return menu
-
-
-def colour_menu(menu: tk.Menu, *, dark: bool) -> None:
-    """Give a menu the theme's colours, which it does not take by itself."""
-    colours = COLOURS[dark]
-    menu.configure(
-        background=colours.ground, foreground=colours.text, activebackground=colours.accent,
-        activeforeground=colours.ground, borderwidth=1, activeborderwidth=4, relief="solid",
-        font="SunValleyBodyFont",
-    )  # fmt: skip

@@ -20,12 +20,11 @@ class Colours(NamedTuple):
     ground: str
     text: str
     error: str
-    accent: str
 
 
 COLOURS = {  # dark -> colours
-    False: Colours("#fafafa", "#1c1c1c", "#c42b1c", "#005fb8"),
-    True: Colours("#1c1c1c", "#fafafa", "#ff99a4", "#57c8ff"),
+    False: Colours("#fafafa", "#1c1c1c", "#c42b1c"),
+    True: Colours("#1c1c1c", "#fafafa", "#ff99a4"),
 }
 STANDARD_DPI = 96  # resolution that the theme's pixels are made for
 

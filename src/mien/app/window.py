@@ -20,7 +20,7 @@ from mien.app.choices import Choices
 from mien.app.converting import KerasModels
 from mien.app.drop import accept_files
 from mien.app.help import show_about, show_help
-from mien.app.keys import bind_keys, build_menu, colour_menu
+from mien.app.keys import bind_keys, build_menu
 from mien.app.layout import Layout, Tooltip
 from mien.app.look import COLOURS, open_root, scale_of, set_theme
 from mien.app.mode import Mode
@@ -38,7 +38,7 @@ from mien.sources.paths import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from mien.vision.smooth import HalfLifeSmoother
 
 HALF_LIFE = 0.3  # seconds, of a camera's smoothed probabilities
-SIZE, SMALLEST = (1024, 700), (900, 520)  # pixels of a standard screen
+SIZE, SMALLEST = (1024, 700), (960, 520)  # pixels of a standard screen
 TOOLTIPS = {
     "menu": "More commands, help, and about mien",
     "previous": "Previous picture (←)",
@@ -132,7 +132,6 @@ class Window(StreamWindow):
         self.dark = dark
         set_theme(self.root, dark=dark)
         self.layout.widget("panel").configure(background=COLOURS[dark].ground)
-        colour_menu(self.menu, dark=dark)
         self.charts = Charts(self.charts.scale, dark)
         self.mode.show()
 
@@ -253,7 +252,7 @@ class Window(StreamWindow):
         self.layout.widget("panel").configure(width=round(WIDTH * scale))
         self.layout.widget("main").bind("<Configure>", self._resized)
         self.layout.widget("cameras").bind("<Return>", lambda _: self.camera.start_or_stop())
-        self.menu = build_menu(self.layout.widget("menu"), self.commands)
+        build_menu(self.layout.widget("menu"), self.commands)
         bind_keys(self.root, self.commands, self.layout.widget("cameras"))
         accept_files(self.layout.widget("main"), lambda paths: self.open(*paths))
         for name, text in TOOLTIPS.items():
