@@ -93,7 +93,7 @@ def test_an_extra_has_one_spelling(name: str) -> None:
 def test_what_extras_wear_and_how_they_look_can_be_drawn() -> None:
     for i in range(1, 41):
         who = find_character(f"extra{i}")
-        assert who.style in HAIR
+        assert who.hair_style in HAIR
         assert who.nose in NOSES
 
 
@@ -224,7 +224,7 @@ def test_a_place_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"n": 0}, "0 pictures are to be drawn; expected 1 or more"),
+        ({"n": 0}, "cannot draw 0 pictures; expected 1 or more"),
         ({"n": 1, "size": 15}, "size is 15; expected 16 to 1024 pixels"),
         ({"n": 1, "size": 5000}, "size is 5000"),
         ({"n": 1, "seed": -1}, "seed is -1"),
