@@ -166,7 +166,7 @@ def test_every_hair_and_nose_is_drawn_differently() -> None:
     for hair in HAIR:
         for nose in NOSES:
             who = find_character("extra1")
-            who = type(who)(**{**{f: getattr(who, f) for f in who.__slots__}, "style": hair, "nose": nose})
+            who = type(who)(**{**{f: getattr(who, f) for f in who.__slots__}, "hair_style": hair, "nose": nose})
             pictures.add(draw_face(who, Moves(), Moves(), pose=Pose(), size=48).tobytes())
     assert len(pictures) == len(HAIR) * len(NOSES)
 

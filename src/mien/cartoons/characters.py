@@ -75,8 +75,9 @@ CHARACTERS: dict[str, Character] = {
     ),
     "edda": Character(
         skin=(242, 208, 188), hair=(210, 210, 218), iris=(84, 116, 150), shirt=(150, 92, 132),
-        background=(232, 196, 208), lips=(190, 92, 100), hair_style="bun", features=frozenset({"earrings", "glasses", "old"}),
-        nose="long", head=(0.72, 0.76, 0.66, 0.40), eye=(0.19, 0.20), brow=(0.18, 0.065), mouth=0.24, line=0.026,
+        background=(232, 196, 208), lips=(190, 92, 100), hair_style="bun",
+        features=frozenset({"earrings", "glasses", "old"}), nose="long", head=(0.72, 0.76, 0.66, 0.40),
+        eye=(0.19, 0.20), brow=(0.18, 0.065), mouth=0.24, line=0.026,
     ),
     "finn": Character(
         skin=(252, 214, 176), hair=(246, 204, 92), iris=(66, 130, 190), shirt=(222, 88, 80), background=(160, 216, 190),
