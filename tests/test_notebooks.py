@@ -21,7 +21,7 @@ PAGES = ROOT / "docs" / "notebooks"
 
 @pytest.fixture(scope="module")
 def script() -> dict[str, Any]:
-    pytest.importorskip("PIL", reason="needs Pillow: pip install 'mien[dev]'")
+    pytest.importorskip("PIL", reason="needs Pillow: pip install '.[dev]'")
     return runpy.run_path(str(ROOT / "scripts" / "notebooks.py"))
 
 
@@ -48,7 +48,7 @@ def test_notebooks_in_one_folder_draw_their_pictures_into_different_places() -> 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BOOKS)
 def test_a_notebook_runs_from_the_first_cell_to_the_last(name: str, script: dict[str, Any], tmp_path: Path) -> None:
-    pytest.importorskip("torch", reason="needs the extra: pip install 'mien[train]'")
+    pytest.importorskip("torch", reason="needs the extra: pip install '.[train]'")
     environment = {**os.environ, "MIEN_NOTEBOOK_QUICK": "1", "OMP_NUM_THREADS": "1"}
     shown = script["execute_apart"](BOOKS[name], tmp_path / "clone", environment)
     assert len(shown) == len(code_of(BOOKS[name]))
@@ -150,5 +150,5 @@ class TestWhatNotebooksShow:
         from mien.notebook import train
 
         monkeypatch.setitem(sys.modules, "mien.training.finish", None)
-        with pytest.raises(MissingExtra, match=r"pip install 'mien\[train\]'"):
+        with pytest.raises(MissingExtra, match=r"pip install .*\[train\]"):
             train("tiny", draw_faces(20, seed=0))

@@ -18,6 +18,12 @@ Every message says what was wrong, what was expected, and what to do next.
 
 from __future__ import annotations
 
+import shlex
+import sys
+from typing import Any
+
+CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
+
 
 class MienError(Exception):
     """Base of all errors that mien raises on purpose."""
@@ -64,7 +70,43 @@ class OutputError(MienError):
 
 
 class MissingExtra(MienError):
-    """An optional part of mien that is not installed."""
+    """An optional part of mien that is not installed.
 
-    def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs the '{extra}' extra: pip install 'mien[{extra}]'")
+    Args:
+        purpose: What needs it, the subject of the message: "training".
+        extra: Name of the extra.
+    """
+
+    def __init__(self, purpose: str, extra: str) -> None:
+        super().__init__(f"{purpose} needs the '{extra}' extra: {install_command(extra)}")
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs an extra from where mien was installed: a folder, a URL or a package index.
+
+    pip notes a folder or URL in direct_url.json (PEP 610).
+    """
+    import json
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        origin = json.loads(distribution("mien").read_text("direct_url.json") or "{}")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        origin = {"url": "file:.", "dir_info": {"editable": True}}
+    editable = origin.get("dir_info", {}).get("editable", False)
+    command = f"pip install {'-e ' if editable else ''}{shlex.quote(_requirement(extra, origin))}"
+    if extra == "train" and sys.platform == "linux":
+        command += f"; without an NVIDIA GPU add --extra-index-url {CPU_WHEELS}, which saves gigabytes of CUDA"
+    return command
+
+
+def _requirement(extra: str, origin: dict[str, Any]) -> str:
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
+    url = origin.get("url", "")
+    if url.startswith("file:"):
+        return f"{url2pathname(urlsplit(url).path)}[{extra}]"
+    if "vcs_info" in origin:
+        url = f"{origin['vcs_info']['vcs']}+{url}"
+    return f"mien[{extra}] @ {url}" if url else f"mien[{extra}]"

@@ -23,7 +23,7 @@ SCREEN = "1280x900x24"
 def display() -> Iterator[None]:
     """A screen of its own in memory, with DISPLAY set to it."""
     pytest.importorskip("tkinter", reason="needs Tk (Debian: python3-tk)")
-    pytest.importorskip("pygubu", reason="needs the extra: pip install 'mien[app]'")
+    pytest.importorskip("pygubu", reason="needs the extra: pip install '.[app]'")
     for program in ("Xvfb", "xdotool"):
         if shutil.which(program) is None:
             pytest.skip(f"needs {program}, a Debian package")

@@ -375,7 +375,7 @@ class TestKerasModels:
     @pytest.fixture(autouse=True)
     def _converter(self) -> None:
         for package in ("h5py", "onnx"):
-            pytest.importorskip(package, reason="needs the extra: pip install 'mien[keras]'")
+            pytest.importorskip(package, reason="needs the extra: pip install '.[keras]'")
 
     def test_it_is_found_asked_about_converted_chosen_and_looks(
         self, window: Any, astronaut: Path, tmp_path: Path
@@ -452,12 +452,12 @@ class TestKerasModels:
         press("F5")
         until(window.root, lambda: widget(window, "convert").winfo_ismapped(), "it is offered all the same")
         click(widget(window, "convert"))
-        until(window.root, lambda: "pip install 'mien[keras]'" in status(window), "it says so")
+        until(window.root, lambda: "[keras]'" in status(window), "it says so")
         assert window.keras.dialog is None
 
 
 def test_every_normalisation_can_be_said_in_the_window() -> None:
-    convert = pytest.importorskip("mien.convert.keras", reason="needs the extra: pip install 'mien[keras]'")
+    convert = pytest.importorskip("mien.convert.keras", reason="needs the extra: pip install '.[keras]'")
     assert list(PIXELS) == list(convert.NORMALIZATIONS)
 
 

@@ -50,7 +50,7 @@ def oracle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder of models that Keras 3 saved, and of what it answered."""
     for package in ("keras", "torch"):
         if find_spec(package) is None:
-            pytest.skip(f"needs {package}: pip install 'mien[dev]'")
+            pytest.skip(f"needs {package}: pip install '.[dev]'")
     folder = tmp_path_factory.mktemp("keras")
     program = [sys.executable, keras_models.__file__, str(folder)]
     done = subprocess.run(program, capture_output=True, text=True, timeout=900)

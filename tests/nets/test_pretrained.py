@@ -342,7 +342,7 @@ def keras_file(
     path: Path, *, layers: Sequence[str] = tuple(LAYERS), top: bool = False
 ) -> tuple[FloatArray, FloatArray]:
     """Write a file whose first layer is random and the others zeros, which take no room; return that layer."""
-    h5py = pytest.importorskip("h5py", reason="needs h5py: pip install 'mien[transfer]'")
+    h5py = pytest.importorskip("h5py", reason="needs h5py: pip install '.[transfer]'")
     rng = np.random.default_rng(0)
     kernel, bias = rng.normal(0, 0.1, (3, 3, 3, 64)).astype(np.float32), rng.normal(size=64).astype(np.float32)
     with h5py.File(path, "w") as file:

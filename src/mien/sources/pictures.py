@@ -13,7 +13,7 @@ from typing import IO, cast
 import numpy as np
 from PIL import AvifImagePlugin, Image, ImageFile, TiffImagePlugin, WebPImagePlugin
 
-from mien.errors import MienError, UnreadablePicture
+from mien.errors import MienError, UnreadablePicture, install_command
 from mien.files import printable
 from mien.sources.paths import FORMATS, MAX_PIXELS, check_size, opened_file
 from mien.structures import Frame, ImageArray
@@ -115,7 +115,7 @@ def _heif_factory(name: str) -> Callable[[IO[bytes], str], Image.Image]:
         from pillow_heif import HeifImageFile
     except ImportError:
         raise UnreadablePicture(
-            f"'{name}' is HEIC, which needs the 'heic' extra: pip install 'mien[heic]'; or save it as JPEG"
+            f"'{name}' is HEIC, which needs the 'heic' extra: {install_command('heic')}; or save it as JPEG"
         ) from None
     return cast(Callable[[IO[bytes], str], Image.Image], HeifImageFile)
 
