@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from disks import no_room_for
 from mien.drawing.faces import draw
 from mien.errors import ConfigError, OutputError
 from mien.labels import FER2013
@@ -56,18 +56,6 @@ def write_live(path: Path, times: Sequence[float]) -> Path:
         for i, time in enumerate(times):
             sink.write(grey(i), time=time)
     return path
-
-
-@contextmanager
-def no_room_for(n_bytes: int) -> Iterator[None]:
-    """Let no file grow beyond a size, as if the disk were full."""
-    resource = pytest.importorskip("resource", reason="needs a limit on file sizes, which Unix has")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 class TestRecorder:

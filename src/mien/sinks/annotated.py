@@ -13,7 +13,8 @@ from mien.drawing.faces import draw
 from mien.errors import OutputError
 from mien.files import make_folder, unused
 from mien.pixels import WRITABLE_PICTURES, write_picture
-from mien.sinks.videos import CODECS, VideoSink
+from mien.sinks.encoders import CODECS
+from mien.sinks.videos import VideoSink
 from mien.sources.frames import Media, inspect
 from mien.structures import Box, Expression, Frame, ImageArray
 
@@ -86,7 +87,7 @@ class AnnotatedSink:
         if self.path.resolve() == file.resolve():
             raise OutputError(f"'{self.path}' would be overwritten by its annotated copy; choose another folder")
         make_folder(folder)
-        self._video = None if media.rate is None else VideoSink(self.path, fps=media.rate)
+        self._video = None if media.rate is None else VideoSink(self.path, fps=media.rate, sound=file)
 
     def __enter__(self) -> AnnotatedSink:
         return self
@@ -107,7 +108,7 @@ class AnnotatedSink:
         if self._video is None:
             write_picture(self.path, image)
         else:
-            self._video.write(image)
+            self._video.write(image, time=frame.time)
 
 
 def _writable_name(file: Path, suffixes: Container[str], fallback: str) -> str:

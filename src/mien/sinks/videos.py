@@ -1,35 +1,34 @@
-"""Videos as files of a constant rate."""
+"""Videos as files that appear, whole, when they are finished."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack, suppress
-from functools import partial
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-import cv2
-
-from mien.errors import ConfigError, InputError, OutputError
+from mien.errors import ConfigError, OutputError
 from mien.files import atomic_path
-from mien.pixels import fit_exactly, to_bgr
-from mien.sources.frames import inspect
-from mien.sources.quiet import quiet
+from mien.pixels import fit_exactly
+from mien.sinks.encoders import CODECS, Encoder, open_encoder
 from mien.structures import ImageArray
-
-CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 
 
 class VideoSink:
-    """Writes a video, one frame for each picture given; the file appears, whole, when the block ends.
+    """Writes a video; the file appears, whole, when the block ends.
 
-    It also appears when Ctrl+C ends the block, with what was written until then, but not after another error, nor
-    without any frame. Of a stream that may end in any way, see `LiveVideoSink`.
+    With the extra `video` it is H.264, or VP9 in WebM, which browsers play; each image may have its own time, and the
+    sound of another video can be copied. Without the extra it is MPEG-4 Part 2 (VP8 in WebM) at a constant rate,
+    without sound; a warning says so. AVI is always Motion JPEG at a constant rate, without sound.
+
+    The file also appears when Ctrl+C ends the block, with the images written until then, but not after another error,
+    nor without any image. For a stream that may end in any way, see `LiveVideoSink`.
 
     Args:
-        path: Ends in .mp4, .mov, .mkv (MPEG-4) or .avi (Motion JPEG).
+        path: Ends in .mp4, .m4v, .mov, .mkv, .webm or .avi.
         fps: Frames per second.
-        size: Width and height in pixels; those of the first picture when None. Others are resized to it. Odd
-            sides gain a pixel, since the codecs want even ones.
+        size: Width and height in pixels; those of the first image when None. Others are resized to it. Odd sides
+            gain a pixel, since the codecs need even ones.
+        sound: Video whose sound is copied.
 
     Raises:
         ConfigError: fps or size are out of range.
@@ -40,7 +39,9 @@ class VideoSink:
         ...     sink.write(image)
     """
 
-    def __init__(self, path: str | Path, *, fps: float, size: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self, path: str | Path, *, fps: float, size: tuple[int, int] | None = None, sound: str | Path | None = None
+    ) -> None:
         self.path = Path(path)
         if self.path.suffix.lower() not in CODECS:
             raise OutputError(f"cannot write '{path}': unknown video suffix; choose from {', '.join(CODECS)}")
@@ -50,8 +51,9 @@ class VideoSink:
             raise ConfigError(f"video size is {size}; expected positive width and height")
         self.fps = fps
         self.size = size
+        self._sound = None if sound is None else Path(sound)
         self._stack = ExitStack()
-        self._writer: cv2.VideoWriter | None = None
+        self._encoder: Encoder | None = None
         self._n_written = 0
 
     def __enter__(self) -> VideoSink:
@@ -65,41 +67,42 @@ class VideoSink:
         else:
             self._stack.__exit__(kind, error, trace)
 
-    def write(self, image: ImageArray) -> None:
-        """Append a picture.
+    def write(self, image: ImageArray, *, time: float | None = None) -> None:
+        """Append an image.
 
         Args:
             image: RGB uint8 (H, W, 3).
+            time: Seconds from the video's start, later than the last image's; by the frame rate when None.
 
         Raises:
             OutputError: The file cannot be written.
         """
         width, height = self.size or (image.shape[1], image.shape[0])
         size = (width + width % 2, height + height % 2)
-        if self._writer is None:
-            self.size = size
-            self._writer = self._open(size)
-        self._writer.write(fit_exactly(to_bgr(image), size))
+        try:
+            if self._encoder is None:
+                self.size = size
+                self._encoder = self._open(size)
+            self._encoder.write(fit_exactly(image, size), self._n_written / self.fps if time is None else time)
+        except OSError as error:
+            raise self._failure(error) from error
         self._n_written += 1
 
-    def _open(self, size: tuple[int, int]) -> cv2.VideoWriter:
+    def _open(self, size: tuple[int, int]) -> Encoder:
         temporary = self._stack.enter_context(atomic_path(self.path))
-        self._stack.push(partial(self._check, temporary))  # runs after the release
-        codec = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()])
-        with quiet():
-            writer = cv2.VideoWriter(str(temporary), codec, self.fps, size)
-        self._stack.callback(writer.release)  # runs before the file is put into place
-        if not writer.isOpened():
-            raise OutputError(
-                f"cannot write '{self.path}': this OpenCV cannot encode {size[0]}x{size[1]} pixels there; "
-                "choose .avi or another name"
-            )
-        return writer
+        encoder = open_encoder(temporary, fps=self.fps, size=size, sound=self._sound)
+        self._stack.push(self._close)  # before the file is put into place
+        return encoder
 
-    def _check(self, written: Path, kind: type[BaseException] | None, *_: object) -> None:
-        """Make sure that all is in the file: OpenCV tells nobody that a disk is full."""
-        there = None
-        with suppress(InputError):
-            there = inspect(written).frames
-        if kind is None and there != self._n_written:
-            raise OutputError(f"cannot write all of '{self.path}'; make room there or choose another place")
+    def _close(self, kind: type[BaseException] | None, *_: object) -> None:
+        assert self._encoder is not None
+        try:
+            self._encoder.close()
+        except OSError as error:
+            if kind is None:
+                raise self._failure(error) from error
+
+    def _failure(self, error: OSError) -> OutputError:
+        return OutputError(
+            f"cannot write all of '{self.path}': {error.strerror or error}; make room there or choose another place"
+        )

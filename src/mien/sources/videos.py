@@ -67,7 +67,7 @@ def opened_video(path: Path) -> Iterator[cv2.VideoCapture]:
         InputError: FFmpeg cannot open it.
         UnreadablePicture: Its frames are too large.
     """
-    with _plain_name(path) as name:
+    with plain_name(path) as name:
         with quiet():
             video = cv2.VideoCapture(name)
         try:
@@ -84,7 +84,7 @@ def opened_video(path: Path) -> Iterator[cv2.VideoCapture]:
 
 
 @contextmanager
-def _plain_name(path: Path) -> Iterator[str]:
+def plain_name(path: Path) -> Iterator[str]:
     """Yield a file name that OpenCV accepts: absolute, so that "a:b.mp4" isn't taken for a protocol, and UTF-8."""
     name = os.path.abspath(path)
     try:

@@ -1,0 +1,96 @@
+"""Encoders of video files: PyAV's where it is installed, else OpenCV's."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import ExitStack, suppress
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+
+from mien.errors import InputError, OutputError
+from mien.pixels import to_bgr
+from mien.sources.frames import inspect
+from mien.sources.quiet import quiet
+from mien.sources.videos import plain_name
+from mien.structures import ImageArray
+
+# VP8 plays in browsers too, but OpenCV encodes 25 frames of 640x480 per second on two cores; of VP9 6, of MPEG-4 260.
+CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".webm": "VP80", ".avi": "MJPG"}
+
+
+class Encoder(Protocol):
+    """Appends images to a video file."""
+
+    def write(self, image: ImageArray, time: float) -> None: ...
+    def close(self) -> None: ...
+
+
+def open_encoder(path: Path, *, fps: float, size: tuple[int, int], sound: Path | None) -> Encoder:
+    """Open the best encoder for a file's suffix.
+
+    Args:
+        path: The file to write.
+        fps: Frames per second.
+        size: Width and height, even.
+        sound: Video whose sound is copied, where PyAV is installed.
+
+    Raises:
+        OSError, OutputError: The file cannot be written.
+    """
+    suffix = path.suffix.lower()
+    if suffix != ".avi" and find_spec("av") is not None:
+        from mien.sinks.pyav import PyAvEncoder
+
+        return PyAvEncoder(path, fps=fps, size=size, sound=sound)
+    if CODECS[suffix] == "mp4v":
+        _warn_of_mpeg4()
+    return OpenCvEncoder(path, fps=fps, size=size)
+
+
+@cache  # once per process
+def _warn_of_mpeg4() -> None:
+    warnings.warn(
+        "videos are written as MPEG-4 Part 2, which browsers don't play, and without sound; H.264 with sound needs the "
+        "'video' extra: pip install 'mien[video]'; a .webm plays in browsers too",
+        stacklevel=4,
+    )
+
+
+class OpenCvEncoder:
+    """Encodes at a constant rate, without sound."""
+
+    def __init__(self, path: Path, *, fps: float, size: tuple[int, int]) -> None:
+        self._path, self._n_written = path, 0
+        self._stack = ExitStack()
+        codec = cv2.VideoWriter.fourcc(*CODECS[path.suffix.lower()])
+        with quiet():
+            self._writer = cv2.VideoWriter(self._stack.enter_context(plain_name(path)), codec, fps, size)
+        if not self._writer.isOpened():
+            self._stack.close()
+            raise OutputError(
+                f"cannot write '{path}': this OpenCV cannot encode {size[0]}x{size[1]} pixels there; choose .avi or "
+                "another name"
+            )
+
+    def write(self, image: ImageArray, time: float) -> None:
+        """Append an image; its time is ignored."""
+        self._writer.write(to_bgr(image))
+        self._n_written += 1
+
+    def close(self) -> None:
+        """Finish the file.
+
+        Raises:
+            OSError: Frames are missing: OpenCV doesn't report that a disk is full.
+        """
+        self._writer.release()
+        self._stack.close()
+        written = None
+        with suppress(InputError):
+            written = inspect(self._path).frames
+        if written != self._n_written:
+            raise OSError("the file is incomplete")

@@ -1,0 +1,153 @@
+"""Annotated videos play in browsers, keep uneven times, and keep the sound."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from disks import no_room_for
+from mien.errors import OutputError
+from mien.sinks import encoders
+from mien.sinks.annotated import AnnotatedSink
+from mien.sinks.videos import VideoSink
+from mien.sources.frames import frames
+from mien.structures import ImageArray
+
+av = pytest.importorskip("av", reason="needs the extra: pip install 'mien[video]'")
+
+
+def image(level: int) -> ImageArray:
+    return np.full((48, 64, 3), 20 * (level % 10), np.uint8)
+
+
+def write(path: Path, times: list[float], **options: object) -> Path:
+    with VideoSink(path, fps=10, **options) as sink:
+        for level, time in enumerate(times):
+            sink.write(image(level), time=time)
+    return path
+
+
+def video_with_sound(path: Path, codec: str = "aac", *, seconds: float = 2.0) -> Path:
+    """Write ten images a second and a tone of 440 Hz."""
+    with av.open(str(path), "w") as file:
+        video, audio = file.add_stream("mpeg4", rate=10), file.add_stream(codec, rate=48_000)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        audio.layout = "mono"
+        for level in range(round(10 * seconds)):
+            file.mux(video.encode(av.VideoFrame.from_ndarray(image(level))))
+        wave = np.sin(2 * np.pi * 440 * np.arange(round(48_000 * seconds)) / 48_000)
+        sound = av.AudioFrame.from_ndarray((wave * 20_000).astype(np.int16)[None], format="s16", layout="mono")
+        sound.sample_rate = 48_000
+        file.mux([*audio.encode(sound), *audio.encode(), *video.encode()])
+    return path
+
+
+def tone(path: Path) -> tuple[str, float, float]:
+    """Return codec, length in seconds and main frequency in Hz of a file's sound."""
+    with av.open(str(path)) as file:
+        stream = file.streams.audio[0]
+        codec = stream.codec_context.codec.canonical_name
+        wave = np.concatenate([frame.to_ndarray()[0] for frame in file.decode(stream)]).astype(float)
+        spectrum = np.abs(np.fft.rfft(wave))
+        return codec, len(wave) / stream.rate, float(spectrum.argmax() * stream.rate / len(wave))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [("mp4", "h264"), ("mov", "h264"), ("m4v", "h264"), ("mkv", "h264"), ("webm", "vp9")]
+)
+def test_videos_are_of_a_codec_that_browsers_play(
+    tmp_path: Path, suffix: str, codec: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with av.open(str(write(tmp_path / f"a.{suffix}", [0, 0.1, 0.2]))) as file:
+        video = file.streams.video[0]
+        assert (video.codec_context.codec.canonical_name, video.pix_fmt) == (codec, "yuv420p")
+    assert caplog.records == []  # PyAV logs options that it has no use for
+
+
+def test_the_index_of_an_mp4_comes_first_so_that_it_plays_while_it_loads(tmp_path: Path) -> None:
+    data = write(tmp_path / "a.mp4", [0, 0.1, 0.2]).read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "webm"])
+def test_uneven_times_are_kept(tmp_path: Path, suffix: str) -> None:
+    times = [0, 0.1, 0.15, 0.9, 2.0]
+    found = list(frames(write(tmp_path / f"a.{suffix}", times)))
+    assert [frame.time for frame in found] == pytest.approx(times, abs=1e-3)
+    assert [round(frame.image.mean() / 20) for frame in found] == [0, 1, 2, 3, 4]
+
+
+def test_a_time_that_goes_back_comes_right_after_the_last_one(tmp_path: Path) -> None:
+    found = [frame.time for frame in frames(write(tmp_path / "a.mp4", [0, 1, 0.5]))]
+    assert found == pytest.approx([0, 1, 1], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("source", "codec", "copy", "expected"),
+    [
+        ("a.mp4", "aac", "b.mp4", "aac"),
+        ("a.mov", "pcm_s16le", "b.mov", "aac"),  # browsers don't play PCM in it
+        ("a.mkv", "libopus", "b.webm", "opus"),
+        ("a.mp4", "aac", "b.webm", "opus"),
+    ],
+)
+def test_the_sound_of_a_video_is_kept(tmp_path: Path, source: str, codec: str, copy: str, expected: str) -> None:
+    path = video_with_sound(tmp_path / source, codec)
+    write(tmp_path / copy, [i / 10 for i in range(20)], sound=path)
+    found, seconds, frequency = tone(tmp_path / copy)
+    assert found == expected
+    assert seconds == pytest.approx(2, abs=0.1)
+    assert frequency == pytest.approx(440, abs=2)
+
+
+def test_the_sound_ends_with_the_last_image(tmp_path: Path) -> None:
+    write(tmp_path / "b.mp4", [i / 10 for i in range(5)], sound=video_with_sound(tmp_path / "a.mp4"))
+    assert tone(tmp_path / "b.mp4")[1] == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_video_without_sound_stays_without(tmp_path: Path) -> None:
+    write(tmp_path / "b.mp4", [0, 0.1], sound=write(tmp_path / "a.mp4", [0, 0.1]))
+    with av.open(str(tmp_path / "b.mp4")) as file:
+        assert len(file.streams.audio) == 0
+
+
+def test_an_annotated_copy_keeps_sound_and_times(tmp_path: Path) -> None:
+    path = video_with_sound(tmp_path / "a.mp4")
+    with AnnotatedSink(path, tmp_path / "seen") as sink:
+        for frame in frames(path):
+            sink.write(frame, [])
+    assert tone(tmp_path / "seen" / "a.mp4")[1] == pytest.approx(2, abs=0.1)
+    assert [frame.time for frame in frames(tmp_path / "seen" / "a.mp4")] == pytest.approx(
+        [frame.time for frame in frames(path)], abs=1e-3
+    )
+
+
+def test_without_the_extra_videos_are_mpeg4_and_one_warning_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoders, "find_spec", lambda name: None)
+    encoders._warn_of_mpeg4.cache_clear()
+    with pytest.warns(UserWarning, match=r"browsers don't play.*pip install 'mien\[video\]'"):
+        write(tmp_path / "a.mp4", [0, 0.1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write(tmp_path / "b.mp4", [0, 0.1], sound=tmp_path / "a.mp4")
+        write(tmp_path / "b.webm", [0, 0.1])
+    for name, codec in [("a.mp4", "mpeg4"), ("b.mp4", "mpeg4"), ("b.webm", "vp8")]:
+        with av.open(str(tmp_path / name)) as file:
+            assert file.streams.video[0].codec_context.codec.canonical_name == codec
+            assert len(list(frames(tmp_path / name))) == 2
+
+
+def test_no_room_for_an_image_is_an_error_and_no_crash(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+
+    def write_until_full() -> None:
+        with no_room_for(100_000), VideoSink(tmp_path / "a.mp4", fps=25) as sink:
+            for _ in range(200):
+                sink.write(noise)
+
+    with pytest.raises(OutputError, match=r"cannot write all of '.*a\.mp4': File too large"):
+        write_until_full()
+    assert list(tmp_path.iterdir()) == []
