@@ -1,4 +1,4 @@
-"""Videos for browsers by PyAV, the extra `video`: H.264 or VP9, uneven frame times, sound."""
+"""Videos for browsers by PyAV, the extra `video`: H.264 or VP9, uneven frame times, sound. See docs/decisions/0034."""
 
 from __future__ import annotations
 
