@@ -1,9 +1,9 @@
-"""What the recipe `finetune` makes of a small folder of pictures, beside other ways to train on them.
+"""Compare the recipe `finetune` on a small folder of images with other ways to train on it.
 
-Two folders stand in for a user's own, each with labels that the shipped model does not know. "photos": pictures of
-FER2013's PublicTest, which `base` was not fitted on, as many of each class; accuracy on 800 others. "cartoons": drawn
-faces; accuracy on 700 pictures of characters that none of the training pictures shows. Each seed chooses, or draws,
-other pictures, and the nets start otherwise.
+Two folders stand in for a user's own, each with labels that the shipped model does not know. "photos": images of
+FER2013's PublicTest, which `base` was not trained on, balanced by class; accuracy on 800 others. "cartoons": drawn
+faces; accuracy on 700 images of held-out characters. Each seed selects, or draws, other images, and initialises the
+nets differently.
 
 Example: python benchmarks/finetuning.py --data fer2013.csv.gz --seeds 3
 """
@@ -25,8 +25,7 @@ from mien.data.dataset import Dataset
 from mien.data.readers import data_path, read_dataset
 from mien.errors import MienError
 from mien.labels import FER2013, LabelSet
-from mien.training import fit
-from mien.training.recipe import load_recipe
+from mien.training import Run, load_recipe
 
 WAYS: dict[str, tuple[str, Mapping[str, object]]] = {
     "finetune": ("`finetune`", {}),
@@ -41,8 +40,8 @@ MINE = LabelSet("mine", tuple("abcdefg"))
 def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--data", help="FER2013: file, folder or zip; $MIEN_DATA if not given")
-    parser.add_argument("-n", type=int, default=100, help="pictures of each class (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, default=1, help="how many times (default: %(default)s)")
+    parser.add_argument("-n", type=int, default=100, help="images per class (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=1, help="repetitions (default: %(default)s)")
     options = parser.parse_args()
     try:
         known = read_dataset(data_path(options.data))
@@ -61,7 +60,7 @@ def main() -> None:
         sys.exit(str(error))
     rows = [[title, *(percent(found[folder][way]) for folder in folders)] for way, (title, _) in WAYS.items()]
     report(
-        f"Fine-tuning on {options.n} pictures of each class, accuracy on others, seeds: {options.seeds}",
+        f"Fine-tuning on {options.n} images per class, accuracy on others, seeds: {options.seeds}",
         [markdown(["", *folders], rows)],
         {"accuracies": found},
         out=options.out,
@@ -69,8 +68,8 @@ def main() -> None:
 
 
 def photos(known: Dataset, n: int, *, seed: int) -> Dataset:
-    """Take n pictures of each class of PublicTest to train on, or two thirds of a class that is too small, and others
-    to test on."""
+    """Take n images per class of PublicTest to train on, or two thirds of a class that is too small, and others to test
+    on."""
     rng = np.random.default_rng(seed)
     valid = rng.permutation(np.flatnonzero(known.splits == 1))
     of_class = [valid[known.targets[valid] == c] for c in range(len(known.labels))]
@@ -84,7 +83,7 @@ def photos(known: Dataset, n: int, *, seed: int) -> Dataset:
 
 
 def cartoons(n: int, *, seed: int) -> Dataset:
-    """Draw n pictures of each class of some characters, and others of the rest."""
+    """Draw n images per class of some characters, and test images of the others."""
     names = list(CHARACTERS)
     images, targets, splits = [], [], []
     for people, count, split in ((names[2:], 7 * n, 0), (names[:2], N_TESTED["cartoons"], 1)):
@@ -96,15 +95,15 @@ def cartoons(n: int, *, seed: int) -> Dataset:
 
 
 def accuracy(data: Dataset, settings: Mapping[str, object], seed: int) -> float:
-    """Train by the recipe with other settings; return the accuracy on the pictures that are not trained on."""
+    """Train by the recipe with other settings; return the accuracy on the held-out images."""
     with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder) / "run"
-        fit.start(load_recipe("finetune", {**settings, "seed": seed}), data, run)
-        return fit.read_metrics(run)[-1]["valid_accuracy"]
+        run = Run.start(load_recipe("finetune", {**settings, "seed": seed}), data, Path(folder) / "run")
+        run.fit()
+        return run.metrics()[-1]["valid_accuracy"]
 
 
 def percent(values: list[float]) -> str:
-    """Return mean and, of several, standard deviation in percent."""
+    """Return the mean and, for several values, the standard deviation in percent."""
     mean = f"{100 * statistics.fmean(values):.1f}"
     return mean if len(values) == 1 else f"{mean} ± {100 * statistics.stdev(values):.1f}"
 

@@ -1,8 +1,8 @@
-"""How fast our training loop is beside a bare PyTorch loop of the same net (extra: train).
+"""Compare the speed of our training loop with a bare PyTorch loop of the same net (extra: train).
 
-Ours is `mien.training.fit.start`: augmentation, gradient clipping, averaged weights, and one checkpoint an epoch of
+Ours is `mien.training.Run.fit`: augmentation, gradient clipping, averaged weights, and one checkpoint per epoch of
 FER2013's size. The bare loop repeats forward, backward and an SGD step on one batch. Both take turns in one process,
-with the same precision and threads. Target: ours has at least 0.95 of the bare loop's pictures a second.
+with the same precision and threads. Target: ours reaches at least 0.95 of the bare loop's images/s.
 
 Example: python benchmarks/training.py --net base --size 32 --out training.json
 """
@@ -13,6 +13,7 @@ import os
 import statistics
 import tempfile
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -25,18 +26,18 @@ from _common import Target, arguments, markdown, report, target_data, target_tab
 from mien.data.dataset import Dataset
 from mien.labels import FER2013
 from mien.nets.nets import build_net
-from mien.training import fit
+from mien.training import Run
 from mien.training.precision import fastest_precision
 from mien.training.recipe import Stage, TrainConfig, load_recipe, recipe_names
 
 RATIO = 0.95
-TRAIN_PICTURES = 28_709  # FER2013 Training: what an epoch, and so a checkpoint, is counted against
-WARMUP = 3  # steps of each turn that don't count: first calls choose and compile kernels
+TRAIN_IMAGES = 28_709  # FER2013 Training: the epoch that one checkpoint is spread over
+WARMUP = 3  # steps of each turn that are not measured: first calls choose and compile kernels
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Speeds of one round, in pictures a second; ours with its checkpoint, which took `checkpoint_seconds`."""
+    """Speeds of one round in images/s; ours includes its checkpoint, which took `checkpoint_seconds`."""
 
     ours: float
     bare: float
@@ -50,18 +51,18 @@ class Turn:
 def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--net", default="vgg-b", choices=recipe_names(), help="recipe (default: %(default)s)")
-    parser.add_argument("--size", type=int, default=48, help="side of the pictures in pixels (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=128, help="pictures a step (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=40, help="counted steps a turn (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=48, help="side of the images in pixels (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=128, help="images per step (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=40, help="measured steps per turn (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each loop (default: %(default)s)")
     parser.add_argument(
         "--precision",
         default="auto",
         choices=("auto", "32-true", "bf16-mixed", "both"),
-        help="auto takes the faster one; both compares them in the bare loop alone",
+        help="auto takes the faster one; both compares the two, in the bare loop only",
     )
     options = parser.parse_args()
-    torch.set_num_threads(os.cpu_count() or 1)  # as `fit.start` does
+    torch.set_num_threads(os.cpu_count() or 1)  # as `Trainer` does
     config = replace(load_recipe(options.net), stages=(Stage(size=options.size, epochs=1),), batch_size=options.batch)
     if options.precision == "both":
         compare_precisions(config, steps=options.steps, rounds=options.rounds, out=options.out)
@@ -71,7 +72,7 @@ def main() -> None:
 
 
 def compare_loops(config: TrainConfig, *, steps: int, rounds: int, out: Path | None) -> None:
-    """Time our loop and the bare one in turns; print and write what came out."""
+    """Time our loop and the bare one in turns; print and write the results."""
     turns = []
     for number in range(rounds):
         sides = ("ours", "bare") if number % 2 == 0 else ("bare", "ours")  # neither has the warmer processor
@@ -81,7 +82,7 @@ def compare_loops(config: TrainConfig, *, steps: int, rounds: int, out: Path | N
                 seconds["ours"], seconds["checkpoint"] = our_seconds(config, steps=steps)
             else:
                 seconds["bare"] = bare_seconds(config, steps=steps)
-        ours = epoch_speed(seconds["ours"], seconds["checkpoint"], batch=config.batch_size, pictures=TRAIN_PICTURES)
+        ours = epoch_speed(seconds["ours"], seconds["checkpoint"], batch=config.batch_size, images=TRAIN_IMAGES)
         turns.append(Turn(ours, config.batch_size / seconds["bare"], seconds["checkpoint"]))
     rows = [
         [f"round {i}", f"{t.ours:.1f}", f"{t.bare:.1f}", f"{t.ratio:.3f}", f"{t.checkpoint_seconds:.2f} s"]
@@ -91,8 +92,8 @@ def compare_loops(config: TrainConfig, *, steps: int, rounds: int, out: Path | N
         what="ours / bare, median round", value=statistics.median(t.ratio for t in turns), limit=RATIO, at_least=True
     )
     report(
-        f"Training: {config.net}, pictures a second, {steps} steps a round",
-        [markdown(["", "ours", "bare", "ratio", "a checkpoint"], rows), target_table([target])],
+        f"Training: {config.net}, images/s, {steps} steps per round",
+        [markdown(["", "ours", "bare", "ratio", "checkpoint"], rows), target_table([target])],
         {"targets": target_data([target]), "rounds": [asdict(t) | {"ratio": t.ratio} for t in turns]},
         out=out,
         **conditions(config),
@@ -101,7 +102,7 @@ def compare_loops(config: TrainConfig, *, steps: int, rounds: int, out: Path | N
 
 
 def compare_precisions(config: TrainConfig, *, steps: int, rounds: int, out: Path | None) -> None:
-    """Time the bare loop in float32 and in bfloat16, in turns; print and write what came out."""
+    """Time the bare loop in float32 and bfloat16 in turns; print and write the results."""
     full, half = replace(config, precision="32-true"), replace(config, precision="bf16-mixed")
     speeds: dict[str, list[float]] = {"32-true": [], "bf16-mixed": []}
     for _ in range(rounds):
@@ -110,7 +111,7 @@ def compare_precisions(config: TrainConfig, *, steps: int, rounds: int, out: Pat
     rows = [[name, *(f"{s:.1f}" for s in values)] for name, values in speeds.items()]
     medians = {name: statistics.median(values) for name, values in speeds.items()}
     report(
-        f"Training: {config.net}, pictures a second of the bare loop, {steps} steps a round",
+        f"Training: {config.net}, images/s of the bare loop, {steps} steps per round",
         [
             markdown(["precision", *(f"round {i + 1}" for i in range(rounds))], rows),
             f"bf16-mixed has {medians['bf16-mixed'] / medians['32-true']:.2f} times the speed of 32-true.",
@@ -131,7 +132,7 @@ def conditions(config: TrainConfig) -> dict[str, object]:
 
 
 class Watch:
-    """A reporter that notes when each step and the epoch ended."""
+    """A reporter that records the end of each step and of the epoch."""
 
     def __init__(self) -> None:
         self.steps: list[float] = []
@@ -145,28 +146,29 @@ class Watch:
 
 
 def our_seconds(config: TrainConfig, *, steps: int) -> tuple[float, float]:
-    """Train one epoch with `fit.start`; return the seconds of a step, and of what ends the epoch."""
+    """Train one epoch with `Run.fit`; return the seconds per step, and those from the last step to the epoch's end."""
     n = config.batch_size * (steps + WARMUP)
     watch = Watch()
-    with tempfile.TemporaryDirectory() as folder:
-        fit.start(config, random_pictures(n, config), Path(folder, "run"), report=watch)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a stage may be smaller than the model's input
+        Run.start(config, random_images(n, config), Path(folder, "run")).fit(watch)
     return step_seconds(watch.steps), watch.end - watch.steps[-1]
 
 
 def bare_seconds(config: TrainConfig, *, steps: int) -> float:
-    """Return the seconds of a step of the plainest loop: one batch again and again."""
+    """Return the seconds per step of the simplest loop: one batch, repeated."""
     size, channels = config.stages[0].size, config.preprocess.channels
     net = build_net(config.net, config.preprocess, {FER2013.name: len(FER2013)}).train()
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     optimizer = torch.optim.SGD(
         net.parameters(), lr=0.01, momentum=config.momentum, nesterov=True, weight_decay=config.weight_decay
     )
-    pictures = torch.randn(config.batch_size, channels, size, size).contiguous(memory_format=torch.channels_last)
+    images = torch.randn(config.batch_size, channels, size, size).contiguous(memory_format=torch.channels_last)
     targets = torch.randint(len(FER2013), (config.batch_size,))
     times = []
     for _ in range(steps + WARMUP):
         with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16-mixed"):
-            logits = net(pictures)[FER2013.name]
+            logits = net(images)[FER2013.name]
         loss = F.cross_entropy(logits.float(), targets)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -176,25 +178,25 @@ def bare_seconds(config: TrainConfig, *, steps: int) -> float:
 
 
 def step_seconds(times: Sequence[float]) -> float:
-    """Return the mean seconds between the ends of steps, the first `WARMUP` left out."""
+    """Return the mean seconds per step, without the first `WARMUP`."""
     return (times[-1] - times[WARMUP - 1]) / (len(times) - WARMUP)
 
 
-def epoch_speed(step: float, checkpoint: float, *, batch: int, pictures: int) -> float:
-    """Return the pictures a second of an epoch: its steps and one checkpoint.
+def epoch_speed(step: float, checkpoint: float, *, batch: int, images: int) -> float:
+    """Return the images/s of an epoch: its steps and one checkpoint.
 
     Args:
-        step: Seconds a step.
-        checkpoint: Seconds of what ends an epoch.
-        batch: Pictures a step; the last short batch is dropped.
-        pictures: Pictures to train on.
+        step: Seconds per step.
+        checkpoint: Seconds from the last step to the epoch's end.
+        batch: Images per step; the last short batch is dropped.
+        images: Training images.
     """
-    steps = pictures // batch
+    steps = images // batch
     return steps * batch / (steps * step + checkpoint)
 
 
-def random_pictures(n: int, config: TrainConfig) -> Dataset:
-    """Return noise to train on, no pictures to validate with: the bare loop doesn't either."""
+def random_images(n: int, config: TrainConfig) -> Dataset:
+    """Return noise to train on, without a valid split: the bare loop doesn't validate either."""
     rng = np.random.default_rng(0)
     side, channels = config.preprocess.size, config.preprocess.channels
     return Dataset(

@@ -32,8 +32,7 @@ from mien.nets.cost import Cost, cost_of
 from mien.nets.nets import NETS, build_net
 from mien.reports.comparison import p_text
 from mien.reports.tables import split_name, table
-from mien.training.finish import export_run
-from mien.training.fit import CONFIG
+from mien.training import Run
 from mien.training.recipe import TrainConfig, current_settings
 
 ROOT = Path(__file__).parent.parent
@@ -97,11 +96,11 @@ def main() -> None:
 
 
 def model_of(run: Path, dataset: Dataset) -> Path:
-    """Return the model of a run, exported now if it wasn't yet; a file is returned as it is."""
+    """Return the model of a run, exported now unless it was before; a file is returned as it is."""
     if run.is_file():
         return run
-    models = sorted(run.glob("*.onnx")) if (run / CONFIG).is_file() else []
-    return models[0] if models else export_run(run, dataset)[0]
+    opened = Run.open(run, dataset)
+    return opened.model if opened.model.exists() else opened.export()[0]
 
 
 def rows_of(models: list[Path], dataset: Dataset) -> list[Row]:

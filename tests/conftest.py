@@ -53,7 +53,8 @@ def tiny_temporal(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) ->
     torch = pytest.importorskip("torch")
     from mien.models.classifier import OnnxClassifier
     from mien.nets.temporal import TemporalNet
-    from mien.training.temporal import TemporalConfig, export_temporal
+    from mien.training import TemporalConfig
+    from mien.training.temporal import export_temporal
 
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("temporal") / "tiny-temporal.onnx"

@@ -149,6 +149,6 @@ class TestWhatNotebooksShow:
         from mien.errors import MissingExtra
         from mien.notebook import train
 
-        monkeypatch.setitem(sys.modules, "mien.training.finish", None)
+        monkeypatch.setitem(sys.modules, "mien.training.run", None)
         with pytest.raises(MissingExtra, match=r"pip install .*\[train\]"):
             train("tiny", draw_faces(20, seed=0))

@@ -5,12 +5,10 @@ Nothing of Jupyter's is imported: it asks the last value of a cell how it is to 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 from mien.data.audit import Selection
 from mien.data.dataset import Dataset
@@ -23,10 +21,7 @@ from mien.reports.plots import curves as draw_curves
 from mien.reports.plots import draw_confusion
 from mien.reports.tables import report_title, views_table
 from mien.structures import ImageArray
-from mien.training.recipe import TrainConfig, load_recipe
-
-if TYPE_CHECKING:
-    from mien.training.fit import Reporter
+from mien.training.recipe import TrainConfig, load_recipe, new_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +63,14 @@ def confusion(evaluation: Evaluation, *, view: str = "single") -> Shown:
 
 
 def curves(classifier: OnnxClassifier) -> Shown:
-    """Show losses and accuracy of the training that a classifier is from, as `train` gave it.
+    """Show losses and accuracy of the run that a classifier from `train` belongs to.
 
     Raises:
         RunError: There is no run beside the model's file.
     """
-    from mien.training.fit import read_metrics
+    from mien.training.run import Run
 
-    return _drawn(lambda path: draw_curves(read_metrics(classifier.path.parent), path))
+    return _drawn(lambda path: draw_curves(Run.open(classifier.path.parent).metrics(), path))
 
 
 def train(
@@ -86,13 +81,13 @@ def train(
     selection: Selection | None = None,
     run: Path | None = None,
 ) -> OnnxClassifier:
-    """Train a model, say how it goes, export it, and load it.
+    """Train a model, print a line per epoch, export it, and load it.
 
     Args:
         recipe: Its name, or a .toml file.
         dataset: Data with a "train" split; "valid" measures progress and calibrates.
-        settings: What to lay over the recipe: {"seed": 1, "augment.rotation": 10}.
-        selection: Which pictures of "train" to fit on, if not all of them.
+        settings: Overrides of the recipe: {"seed": 1, "augment.rotation": 10}.
+        selection: Which images of "train" to fit on, if not all.
         run: Folder to make; runs/NAME-DATE-TIME when None, so that a cell can be run again.
 
     Returns:
@@ -100,30 +95,27 @@ def train(
 
     Raises:
         MissingExtra: PyTorch is not installed.
-        ConfigError, DatasetError, RunError: As `training.fit.start`.
+        ConfigError, DatasetError, RunError: As `training.Run.start`.
     """
     try:
-        from mien.training import fit
-        from mien.training.finish import export_run
+        from mien.training.run import Run
     except ModuleNotFoundError as error:
         raise MissingExtra("training", "train") from error
     config = load_recipe(recipe, settings)
-    run = run or Path("runs") / f"{config.name or config.net}-{time.strftime('%Y%m%d-%H%M%S')}"
-    report: Reporter = _Lines(config)
-    fit.start(config, dataset, run, selection=selection, report=report)
-    path, _ = export_run(run, dataset)
+    started = Run.start(config, dataset, run or new_folder(config), selection=selection)
+    if started.origin:
+        print(started.origin)
+    started.fit(_Lines(config))
+    path, _ = started.export()
     print(f"model: {path}")
     return OnnxClassifier(path)
 
 
 class _Lines:
-    """Prints a line for each epoch."""
+    """A reporter that prints a line per epoch."""
 
     def __init__(self, config: TrainConfig) -> None:
         self._epochs = config.epochs
-
-    def begun(self, origin: str) -> None:
-        print(origin)
 
     def step(self, epoch: int, done: int, total: int, loss: float, images_per_second: float) -> None: ...
 

@@ -221,7 +221,7 @@ def test_full_disk_leaves_no_half_written_file(
 
 
 def test_a_model_is_trained_exported_listed_measured_and_used(drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("train", "tiny", "--data", drawn, "--run", "run", "--set", "stages=[{size=32,epochs=2}]") == 0
+    assert run("train", "tiny", "--data", drawn, "--run", "run", "--set", "stages=[{size=48,epochs=2}]") == 0
     assert {p.name for p in Path("run").iterdir()} == {
         "config.json", "environment.json", "metrics.jsonl", "curves.png", "last.safetensors", "tiny.onnx",
     }  # fmt: skip
@@ -242,7 +242,7 @@ def test_a_model_is_trained_exported_listed_measured_and_used(drawn: Path, capsy
 
 @pytest.mark.slow
 def test_two_processes_train_one_model(drawn: Path) -> None:
-    command = ["train", "tiny", "--data", str(drawn), "--run", "run", "--set", "stages=[{size=32,epochs=1}]"]
+    command = ["train", "tiny", "--data", str(drawn), "--run", "run", "--set", "stages=[{size=48,epochs=1}]"]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "mien", *command, "--devices", "2"],
@@ -289,12 +289,12 @@ def test_models_directory_may_be_named_before_add(tiny_model: Path) -> None:
     assert [path.name for path in Path("here").iterdir()] == ["mine.onnx"]
 
 
-def test_train_goes_on_where_it_was_stopped(drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = ["--set", "stages=[{size=32,epochs=2}]"]
+def test_train_resumes_a_run(drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ["--set", "stages=[{size=48,epochs=2}]"]
     assert run("train", "tiny", "--data", drawn, "--run", "whole", *settings) == 0
     assert run("train", "--resume", "whole") == 0
     assert "epoch   2" in capsys.readouterr().out
-    assert "is a run already" in error_of(capsys, "train", "tiny", "--data", drawn, "--run", "whole")
+    assert "already holds a run; resume it" in error_of(capsys, "train", "tiny", "--data", drawn, "--run", "whole")
 
 
 def test_data_info_counts_and_draws_a_sheet(drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,8 +1,9 @@
-"""The command train by an audit, as a user has it."""
+"""The command train, as a user runs it: selections by an audit, and bad input."""
 
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,12 +17,21 @@ from mien.models.onnx_file import read_spec
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
-SETTINGS = ("--run", "run", "--set", "stages=[{size=16,epochs=1}]", "--set", "precision=32-true")
+SETTINGS = (
+    "--run",
+    "run",
+    "--set",
+    "stages=[{size=16,epochs=1}]",
+    "--set",
+    "preprocess.size=16",
+    "--set",
+    "precision=32-true",
+)
 
 
 @pytest.fixture
 def audited(drawn: Path, own_folder: None) -> Path:
-    """An audit of the drawn faces by which the first 20 training pictures are in test too."""
+    """An audit of the drawn faces in which the first 20 training images are in test too."""
     dataset = read_dataset(drawn)
     clusters = np.arange(len(dataset))
     train, test = (np.flatnonzero(dataset.splits == split)[:20] for split in (0, 2))
@@ -33,13 +43,13 @@ def audited(drawn: Path, own_folder: None) -> Path:
 def test_train_leaves_out_leaks_and_says_so(drawn: Path, audited: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("train", "tiny", "--data", drawn, "--audit", audited, "--drop-leaks", *SETTINGS) == 0
     n = int((read_dataset(drawn).splits == 0).sum())
-    assert f"fitted on {n - 20} of {n} training pictures, dropped 20 leaks" in capsys.readouterr().out
+    assert f"training on {n - 20} of {n} training images, dropped 20 leaks" in capsys.readouterr().out
     data = json.loads(Path("run/environment.json").read_text())["data"]
     assert (data["audit"], data["dropped"]) == (str(audited.resolve()), 20)
     assert data["fingerprint"] == read_dataset(drawn).fingerprint
     assert read_spec(Path("run/tiny.onnx")).trained_on["dropped"] == "20 leaks"
 
-    audited.unlink()  # not needed again
+    audited.unlink()  # no longer needed
     before = Path("run/tiny.onnx").read_bytes()
     assert run("train", "--resume", "run") == 0
     assert run("export", "run") == 0
@@ -64,18 +74,18 @@ def test_an_audit_alone_leaves_nothing_out(drawn: Path, audited: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("--drop-leaks",), "--drop-leaks, --folds and --fold go by what mien data audit wrote"),
+        (("--drop-leaks",), "--drop-leaks, --folds and --fold need the output of mien data audit"),
         (("--folds", 5, "--fold", 0), "name it with --audit"),
         (("--fold", 0), "name it with --audit"),
         (("--audit", "AUDIT", "--folds", 5), "go together"),
         (("--audit", "AUDIT", "--fold", 0), "go together"),
         (("--audit", "AUDIT", "--folds", 5, "--fold", 5), "choose 0 to 4"),
         (("--audit", "nowhere"), "'nowhere' is not an audit"),
-        (("--resume", "run", "--drop-leaks"), "a resumed run is fitted on what it was started with"),
+        (("--resume", "run", "--drop-leaks"), "a resumed run keeps its training images"),
         (("--resume", "run", "--audit", "AUDIT"), "leave out --audit"),
     ],
 )
-def test_what_cannot_be_left_out_is_one_clear_line(
+def test_an_impossible_selection_is_one_clear_line(
     arguments: tuple[object, ...], expected: str, drawn: Path, audited: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("train", "tiny", "--data", drawn, *(audited if a == "AUDIT" else a for a in arguments)) == 2
@@ -90,3 +100,22 @@ def test_an_audit_of_other_data_is_refused(drawn: Path, audited: Path, capsys: p
     assert run("train", "tiny", "--data", "small.npz", "--audit", audited, "--drop-leaks", *SETTINGS) == 2
     assert "audit the same dataset" in capsys.readouterr().err
     assert not Path("run").exists()
+
+
+def test_a_last_stage_of_another_size_is_one_line_of_warning(drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert run("train", "tiny", "--data", drawn, *SETTINGS, "--set", "preprocess.size=24") == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: the last stage trains at 16 pixels, but the model's input has 24")
+
+
+def test_a_run_starts_from_the_weights_of_another(drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", "tiny", "--data", drawn, *SETTINGS) == 0
+    assert run("train", "tiny", "--data", drawn, *SETTINGS[2:], "--init", "run", "--run", "next") == 0
+    assert "started from tiny (" in capsys.readouterr().out
+
+
+def test_several_devices_need_a_named_folder(drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", "tiny", "--data", drawn, "--devices", 2) == 2
+    assert "name it with --run" in capsys.readouterr().err

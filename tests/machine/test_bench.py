@@ -202,7 +202,7 @@ def test_sizes_are_summed_by_package(script: ModuleType, tmp_path: Path) -> None
 @pytest.mark.parametrize("script", ["training"], indirect=True)
 def test_training_speed_counts_one_checkpoint_an_epoch(script: ModuleType) -> None:
     assert script.step_seconds([10.0, 11.0, 12.0, 12.5, 13.0]) == 0.5  # the first three warm up
-    assert script.epoch_speed(0.5, 10.0, batch=100, pictures=2050) == 100  # 20 steps in 10 s, the checkpoint 10 s
+    assert script.epoch_speed(0.5, 10.0, batch=100, images=2050) == 100  # 20 steps in 10 s, the checkpoint 10 s
     assert script.Turn(ours=95.0, bare=100.0, checkpoint_seconds=1.0).ratio == 0.95
 
 

@@ -71,6 +71,18 @@ def test_a_run_without_validation_has_curves_too(tmp_path):
     assert (tmp_path / "curves.png").stat().st_size > 0
 
 
+def test_loss_curves_show_the_comparable_loss_where_it_was_recorded(tmp_path, monkeypatch):
+    from mien.reports import plots
+
+    drawn = []
+    monkeypatch.setattr(plots, "_draw_line", lambda _, __, key, *, label, **___: drawn.append((key, label)))
+    monkeypatch.setattr("matplotlib.axes.Axes.legend", lambda *_, **__: None)
+    curves([row | {"train_cross_entropy": 1.0} for row in EPOCHS], tmp_path / "new.png")
+    curves(EPOCHS, tmp_path / "old.png")
+    assert drawn[0] == ("train_cross_entropy", "train")
+    assert drawn[3] == ("train_loss", "train (objective)")
+
+
 def test_curves_of_no_epoch_are_refused(tmp_path):
     with pytest.raises(RunError, match="no epochs"):
         curves([], tmp_path / "curves.png")

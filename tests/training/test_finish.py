@@ -1,3 +1,5 @@
+"""Exports: batch statistics, calibration, and where the model is written."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -9,16 +11,16 @@ import torch
 
 from mien.data.audit import Selection
 from mien.data.synthetic import draw_faces
-from mien.errors import ConfigError, OutputError, RunError
+from mien.errors import ConfigError, OutputError
 from mien.evaluation.calibration import fit_temperature
 from mien.labels import FER2013, FERPLUS
 from mien.models.onnx_file import read_spec
 from mien.models.spec import Head, ModelSpec, Preprocess
 from mien.nets.nets import build_net, normalize
+from mien.training import Run, Stage, TrainConfig
 from mien.training.checkpoint import load_average
-from mien.training.finish import _temperature, export_run, recompute_batch_norm
-from mien.training.fit import CHECKPOINT, start
-from mien.training.recipe import Stage, TrainConfig
+from mien.training.finish import _temperature, recompute_batch_norm
+from runs import finished
 
 FACES = draw_faces(300, seed=0, size=24)
 SPEC = ModelSpec(name="tiny", arch="tiny", heads=(Head(FER2013),), preprocess=Preprocess(size=24))
@@ -28,26 +30,24 @@ CONFIG = TrainConfig(net="tiny", preprocess=Preprocess(size=24), stages=(Stage(s
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("runs") / "run"
-    start(CONFIG, FACES, run)
-    return run
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return finished(CONFIG, FACES, tmp_path_factory.mktemp("runs") / "run")
 
 
-def test_settled_statistics_are_those_of_plain_pictures() -> None:
+def test_recomputed_batch_statistics_are_those_of_plain_images() -> None:
     torch.manual_seed(0)
     net = build_net("tiny", SPEC.preprocess, {"fer2013": 7})
     train = FACES.select(np.arange(200))
     recompute_batch_norm(net, train, SPEC)
-    pictures = normalize(torch.from_numpy(train.images).permute(0, 3, 1, 2).float(), "standardize")
-    features = net.backbone[0][0](pictures)  # the first convolution
+    images = normalize(torch.from_numpy(train.images).permute(0, 3, 1, 2).float(), "standardize")
+    features = net.backbone[0][0](images)  # the first convolution
     norm = net.backbone[0][1]
     torch.testing.assert_close(norm.running_mean, features.mean((0, 2, 3)), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(norm.running_var, features.var((0, 2, 3)), atol=1e-3, rtol=1e-3)
     assert not any(module.training for module in net.modules())
 
 
-def test_settling_touches_batch_statistics_alone() -> None:
+def test_recomputing_changes_only_batch_statistics() -> None:
     torch.manual_seed(0)
     spec = replace(SPEC, arch="base-vit")
     net = build_net("base-vit", spec.preprocess, {"fer2013": 7})
@@ -57,74 +57,69 @@ def test_settling_touches_batch_statistics_alone() -> None:
     assert {name.split(".")[-1] for name in changed} == {"running_mean", "running_var", "num_batches_tracked"}
 
 
-def test_an_export_is_an_onnx_file(finished: Path, tmp_path: Path) -> None:
+def test_an_export_is_an_onnx_file(run: Run, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"x\.txt; expected a name that ends in \.onnx"):
-        export_run(finished, FACES, target=tmp_path / "x.txt")
+        run.export(target=tmp_path / "x.txt")
 
 
-def test_an_export_that_has_no_place_is_told_before_the_work(
-    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_export_that_cannot_be_written_fails_before_the_work(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.delattr("mien.training.finish.recompute_batch_norm")
     for places in ({"target": tmp_path / "file" / "x.onnx"}, {"install": tmp_path / "file" / "models"}):
         with pytest.raises(OutputError, match=r"cannot make folder '.*file.*; choose another place"):
-            export_run(finished, FACES, **places)
+            run.export(**places)  # type: ignore[arg-type]
 
 
-def test_export_fits_a_temperature_and_is_the_same_each_time(finished: Path, tmp_path: Path) -> None:
-    first, parity = export_run(finished, FACES, target=tmp_path / "a.onnx")
-    again, _ = export_run(finished, FACES, target=tmp_path / "b.onnx")
+def test_export_fits_a_temperature_and_is_the_same_each_time(run: Run, tmp_path: Path) -> None:
+    first, parity = run.export(target=tmp_path / "a.onnx")
+    again, _ = run.export(target=tmp_path / "b.onnx")
     assert read_spec(first).heads[0].temperature != 1
     assert first.read_bytes() == again.read_bytes()
     assert parity.max_difference < 1e-2
 
 
-def test_statistics_are_settled_on_fitted_pictures_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batch_statistics_are_computed_on_fitted_images_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = (FACES.splits == 0) & (np.arange(len(FACES)) % 3 > 0)
-    start(CONFIG, FACES, tmp_path / "run", selection=Selection(rows=rows, fold="0 of 3"))
+    run = finished(CONFIG, FACES, tmp_path / "run", selection=Selection(rows=rows, fold="0 of 3"))
     nets = []
     monkeypatch.setattr("mien.training.finish.export", lambda net, *_, **__: nets.append(net))
     monkeypatch.setattr("mien.training.finish.check_parity", lambda *_: None)
-    export_run(tmp_path / "run", FACES)
-    expected, spec = load_average(tmp_path / "run" / CHECKPOINT)
+    run.export()
+    expected, spec = load_average(run.checkpoint)
     recompute_batch_norm(expected, FACES.select(rows), spec)
     torch.testing.assert_close(nets[0].state_dict(), expected.state_dict())
     assert spec.trained_on["fold"] == "0 of 3 left out"
 
 
-def test_the_ferplus_head_is_calibrated_by_the_rule_of_its_authors() -> None:
-    """A slip counts for nothing, and neither does a lead without a majority."""
+def test_the_ferplus_head_is_calibrated_on_the_majority_of_its_raters() -> None:
+    """A single vote doesn't count, and neither does a lead without a majority."""
     votes = np.zeros((4, 10), np.float32)
-    votes[0, [0, 1, 2]] = 6, 3, 1  # neutral; without the slip 6 of 9
+    votes[0, [0, 1, 2]] = 6, 3, 1  # neutral; without the single vote 6 of 9
     votes[1, [1, 0]] = 5, 5  # a tie
     votes[2, [3, 4, 5]] = 4, 3, 3  # sad leads, but has no majority
     votes[3, [2, 9]] = 8, 2  # surprise
-    pictures = replace(FACES.select(np.arange(4)), votes=votes)
+    images = replace(FACES.select(np.arange(4)), votes=votes)
     logits = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
-    assert _temperature(logits, pictures, "ferplus") == fit_temperature(logits[[0, 3]], np.array([0, 2]))
-    assert _temperature(logits, pictures, "ferplus") != fit_temperature(logits, np.array([0, 0, 3, 2]))
-    assert _temperature(logits[:, :7], pictures, "fer2013") == fit_temperature(logits[:, :7], pictures.targets)
+    assert _temperature(logits, images, "ferplus") == fit_temperature(logits[[0, 3]], np.array([0, 2]))
+    assert _temperature(logits, images, "ferplus") != fit_temperature(logits, np.array([0, 0, 3, 2]))
+    assert _temperature(logits[:, :7], images, "fer2013") == fit_temperature(logits[:, :7], images.targets)
 
 
-def test_raters_that_never_agree_leave_a_head_uncalibrated() -> None:
-    pictures = FACES.select(np.arange(3))
-    pictures = replace(pictures, votes=np.ones((3, 10), np.float32))
-    assert _temperature(np.eye(3, len(FERPLUS), dtype=np.float32), pictures, "ferplus") == 1
+def test_a_head_whose_raters_never_agree_stays_uncalibrated() -> None:
+    images = FACES.select(np.arange(3))
+    images = replace(images, votes=np.ones((3, 10), np.float32))
+    assert _temperature(np.eye(3, len(FERPLUS), dtype=np.float32), images, "ferplus") == 1
 
 
-def test_export_installs_a_copy(finished: Path, tmp_path: Path) -> None:
-    path, _ = export_run(finished, FACES, install=tmp_path / "models")
-    assert path == finished / "tiny.onnx"
+def test_export_installs_a_copy(run: Run, tmp_path: Path) -> None:
+    path, _ = run.export(install=tmp_path / "models")
+    assert path == run.model == run.folder / "tiny.onnx"
     assert (tmp_path / "models" / "tiny.onnx").read_bytes() == path.read_bytes()
 
 
-def test_data_without_validation_is_exported_uncalibrated(finished: Path, tmp_path: Path) -> None:
+def test_data_without_validation_is_exported_uncalibrated(run: Run, tmp_path: Path) -> None:
     train = FACES.select(FACES.splits == 0)
-    path, _ = export_run(finished, train, target=tmp_path / "a.onnx")
+    path, _ = Run.open(run.folder, train).export(target=tmp_path / "a.onnx")
     assert read_spec(path).heads[0].temperature == 1
-
-
-def test_a_run_without_a_checkpoint_is_told_how_to_go_on(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="mien train --resume"):
-        export_run(tmp_path, FACES)

@@ -19,7 +19,6 @@ from mien.data.synthetic import draw_faces
 from mien.errors import ConfigError, DatasetError, OutputError
 from mien.evaluation.temporal import (
     PredictedSequence,
-    TemporalScores,
     compare_smoothing,
     predict_sequences,
     run_temporal,
@@ -29,18 +28,10 @@ from mien.evaluation.temporal import (
 from mien.labels import FER2013, LabelSet
 from mien.models.classifier import OnnxClassifier, load_classifier
 from mien.models.onnx_file import read_spec
-from mien.models.store import shipped_dir
 from mien.models.temporal import TemporalModel
 from mien.nets.temporal import TemporalNet
-from mien.training import temporal
-from mien.training.temporal import (
-    TemporalConfig,
-    export_temporal,
-    fit_temporal,
-    step_difference,
-    temporal_card,
-    train_temporal,
-)
+from mien.training import TemporalConfig, temporal_data, train_temporal
+from mien.training.temporal import export_temporal, fit_temporal, step_difference
 from mien.vision.detect import WholeImage
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +41,7 @@ SMALL = TemporalConfig(drawn=2, extras=1, stills=2, state=16, steps=3, batch_siz
 
 @pytest.fixture(autouse=True)
 def few_are_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(temporal, "HELD_OUT", (1, 1))
+    monkeypatch.setattr(temporal_data, "HELD_OUT", (1, 1))
 
 
 def write_clips(root: Path, *splits: str, n: int = 4) -> Path:
@@ -143,7 +134,7 @@ def test_smoothing_to_compare_with_is_that_of_live_use() -> None:
 def test_a_model_is_trained_on_drawn_faces_pictures_and_clips(tiny_model: Path, tmp_path: Path) -> None:
     clips = write_clips(tmp_path / "clips", "train", "valid")
     done = train_temporal(
-        OnnxClassifier(tiny_model), tmp_path / "mine.onnx", SMALL, labels=FER2013, pictures=draw_faces(60, seed=0),
+        OnnxClassifier(tiny_model), tmp_path / "mine.onnx", SMALL, labels=FER2013, images=draw_faces(60, seed=0),
         clips=clips, detector=WholeImage(),
     )  # fmt: skip
     assert done.difference < 1e-4
@@ -171,70 +162,10 @@ def test_what_is_measured_of_clips_is_every_frame_at_its_own_time(tiny_model: Pa
     ]
 
 
-def test_the_card_of_the_shipped_model_tells_the_limits_that_it_was_made_with() -> None:
-    card = (ROOT / "docs" / "models" / "base-temporal.md").read_text(encoding="utf-8")
-    spec = read_spec(shipped_dir() / "base-temporal.onnx")
-    assert temporal_card(spec, {}).partition("## Limits")[2] == card.partition("## Limits")[2]
-
-
-@pytest.mark.parametrize(
-    ("trained_on", "measured", "told"),
-    [
-        (
-            ["drawn faces"],
-            ["drawn faces, 30 frames/s"],
-            "What it learnt from is made: drawn faces that move as the textbook has it. No film of real faces with a "
-            "label for each frame was at hand, so how often it is right on one has not been measured.",
-        ),
-        (
-            ["pictures of mine"],
-            [],
-            "What it learnt from is made: pictures of different people that replace one another. No film of real faces "
-            "with a label for each frame was at hand, so how often it is right on one has not been measured.",
-        ),
-        (
-            ["clips of mine"],
-            ["clips of mine, as filmed"],
-            "Each clip has one label, that of its folder, for all its frames, so how soon it follows a change on film "
-            "has not been measured.",
-        ),
-        (
-            ["clips of mine"],
-            [],
-            "Each clip has one label, that of its folder, for all its frames, so how soon it follows a change on film "
-            "has not been measured. No clip was held out, so how often it is right on one has not been measured "
-            "either.",
-        ),
-        (
-            ["drawn faces", "clips of mine"],
-            ["drawn faces, 30 frames/s", "clips of mine, as filmed"],
-            "Some of what it learnt from is made: drawn faces that move as the textbook has it. Each clip has one "
-            "label, that of its folder, for all its frames, so how soon it follows a change on film has not been "
-            "measured.",
-        ),
-        (
-            ["drawn faces"],
-            ["clips of mine, as filmed"],
-            "What it learnt from is made: drawn faces that move as the textbook has it. Each clip has one label, that "
-            "of its folder, for all its frames, so how soon it follows a change on film has not been measured.",
-        ),
-    ],
-)
-def test_limits_are_those_of_what_a_model_was_trained_and_measured_on(
-    trained_on: list[str], measured: list[str], told: str
-) -> None:
-    shipped = read_spec(shipped_dir() / "base-temporal.onnx")
-    results = {what: {"temporal": TemporalScores(accuracy=1, changes=0, delay=0, missed=0)} for what in measured}
-    card = temporal_card(replace(shipped, trained_on=dict.fromkeys(trained_on, "3 sequences")), results)
-    limits = card.partition("## Limits\n\n")[2]
-    assert limits.split("\n- ")[0].removeprefix("- ").replace("\n  ", " ") == told
-    assert max(map(len, limits.splitlines())) <= 120
-
-
 def test_pictures_that_no_sequence_is_made_of_are_passed_over(tiny_model: Path, tmp_path: Path) -> None:
     config = replace(SMALL, stills=0)
     done = train_temporal(
-        OnnxClassifier(tiny_model), tmp_path / "t.onnx", config, labels=FER2013, pictures=draw_faces(9, seed=0)
+        OnnxClassifier(tiny_model), tmp_path / "t.onnx", config, labels=FER2013, images=draw_faces(9, seed=0)
     )
     assert set(read_spec(done.path).trained_on) == {"drawn faces"}
 
@@ -258,7 +189,7 @@ def test_other_labels_and_nothing_to_train_on_are_refused(tiny_model: Path, tmp_
     drawn = draw_faces(30, seed=0)
     strange = Dataset("strange", drawn.images, drawn.targets % 2, LabelSet("two", ("happy", "smug")), drawn.splits)
     with pytest.raises(DatasetError, match="pictures of strange show smug, which is not among the labels angry"):
-        train_temporal(classifier, path, TemporalConfig(drawn=0), labels=FER2013, pictures=strange)
+        train_temporal(classifier, path, TemporalConfig(drawn=0), labels=FER2013, images=strange)
     with pytest.raises(ConfigError, match="no sequence to train on"):
         train_temporal(classifier, path, TemporalConfig(drawn=0), labels=FER2013)
     assert not path.exists()
@@ -296,8 +227,8 @@ def test_the_command_trains_and_live_uses_it(
     [
         ((), "holds no clips; expected <class>/<clip>"),
         (("notes.txt",), "holds no clips"),
-        (("0.png",), "'0.png' in 'clips' lies in no clip's folder; expected <class>/<clip>"),
-        (("happy/cover.jpg", "happy/one/0.png"), "'happy/cover.jpg' in 'clips' lies in no clip's folder"),
+        (("0.png",), "'0.png' in 'clips' is not in a clip's folder; expected <class>/<clip>"),
+        (("happy/cover.jpg", "happy/one/0.png"), "'happy/cover.jpg' in 'clips' is not in a clip's folder"),
         (("smug/one/0.png", "happy/one/0.png"), "unknown label 'smug'"),
     ],
 )

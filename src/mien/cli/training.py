@@ -1,11 +1,11 @@
-"""Commands that train models, and export them."""
+"""Commands that train and export models."""
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
@@ -18,8 +18,15 @@ from mien.cli.console import bar, err, escaped, extra, out, say
 from mien.errors import ConfigError
 
 if TYPE_CHECKING:
-    from mien.data.dataset import Dataset
+    from mien.data.audit import Audit, Selection
     from mien.training.recipe import TrainConfig
+    from mien.training.run import Run
+
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="Override a setting; may be repeated.", metavar="KEY=VALUE")
+]
+Seed = Annotated[int | None, typer.Option(help="Seed of all randomness; another seed gives another model.")]
+Install = Annotated[bool, typer.Option(help="Also copy the model into your models directory.")]
 
 
 def train(
@@ -27,9 +34,7 @@ def train(
     data: Data = None,
     votes: Votes = None,
     run: Annotated[Path | None, typer.Option(help="Folder to make for the run.", metavar="DIR")] = None,
-    setting: Annotated[
-        list[str] | None, typer.Option("--set", help="Lay a setting over the recipe.", metavar="KEY=VALUE")
-    ] = None,
+    setting: Settings = None,
     init: Annotated[
         str | None,
         typer.Option(
@@ -37,135 +42,95 @@ def train(
         ),
     ] = None,
     freeze: Annotated[
-        list[str] | None, typer.Option(help="Keep a part of the net as it was, e.g. backbone.0.", metavar="PART")
+        list[str] | None,
+        typer.Option(help="Freeze a part of the net, e.g. backbone.0; may be repeated.", metavar="PART"),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Another seed gives another model of the same recipe.")] = None,
+    seed: Seed = None,
     devices: Annotated[int, typer.Option(min=1, help="Graphics cards, or processes, that share each batch.")] = 1,
     audited: Annotated[
-        Path | None, typer.Option("--audit", help="What `mien data audit` wrote about this data.", metavar="AUDIT")
+        Path | None, typer.Option("--audit", help="Output of `mien data audit` for this data.", metavar="AUDIT")
     ] = None,
     drop_leaks: Annotated[
-        bool, typer.Option("--drop-leaks", help="Don't fit on pictures that valid or test show too; needs --audit.")
+        bool,
+        typer.Option("--drop-leaks", help="Drop training images that valid or test contain too; needs --audit."),
     ] = False,
     n_folds: Annotated[
-        int | None, typer.Option("--folds", help="Part the training split into N folds; needs --audit.", metavar="N")
+        int | None, typer.Option("--folds", help="Split the training images into N folds; needs --audit.", metavar="N")
     ] = None,
-    fold: Annotated[int | None, typer.Option(help="Don't fit on this fold, counted from 0.", metavar="I")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with this run.", metavar="RUN")] = None,
+    fold: Annotated[int | None, typer.Option(help="Leave this fold out, counted from 0.", metavar="I")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Resume this run.", metavar="RUN")] = None,
 ) -> None:
-    """Train a model by a recipe; stopped at any moment, it goes on with --resume.
+    """Train a model by a recipe; a run that was stopped continues with --resume.
 
     Example: `mien train base --data fer2013.csv`, `mien train finetune --data my-faces`
     """
-    from mien.data.audit import read_audit, select_training
-    from mien.settings import parse_override
-    from mien.training.recipe import load_recipe
-
-    with extra("training", "train"):
-        from mien.training import fit
+    from mien.data.audit import select_training
 
     by_audit = drop_leaks or n_folds is not None or fold is not None
-    if resume is not None and (by_audit or audited is not None):
-        raise ConfigError("a resumed run is fitted on what it was started with; leave out --audit and what needs it")
-    if resume is not None and (init is not None or freeze):
-        raise ConfigError("a resumed run goes on from its own checkpoint; leave out --init and --freeze")
-    if by_audit and audited is None:
-        raise ConfigError(
-            "--drop-leaks, --folds and --fold go by what mien data audit wrote about the data; name it with --audit"
-        )
     if resume is not None:
-        config, environment = fit.read_run(resume)
-        dataset, path = read_data(data or environment["data"]["path"] or None, votes)
-        run = resume
-    else:
-        overrides = dict(parse_override(text) for text in setting or [])
-        flags = {"init": init, "freeze": freeze or None, "seed": seed}
-        config = load_recipe(recipe, overrides | {key: value for key, value in flags.items() if value is not None})
-        if devices > 1 and run is None:
-            raise ConfigError("several devices are several processes, which must agree on a run; name it with --run")
-        dataset, path = read_data(data, votes)
-        run = run or Path("runs") / f"{config.name or config.net}-{time.strftime('%Y%m%d-%H%M%S')}"
-    leads = os.environ.get("LOCAL_RANK", "0") == "0"  # of several processes, one speaks
-    selection = None
-    if audited is not None:
-        found = read_audit(audited, dataset)
-        selection = select_training(found, without_leaks=drop_leaks, n_folds=n_folds, fold=fold)
-    if leads:
-        say(f"run: {run}")
-    if leads and selection is not None:
-        left_out = "".join(f", {key} {value}" for key, value in selection.facts.items())
-        say(f"fitted on {selection.rows.sum():,} of {dataset.counts()[0].sum():,} training pictures{left_out}")
-    try:
-        with _TrainingProgress(config) if leads else nullcontext() as progress:
-            if resume is not None:
-                fit.resume(run, dataset, report=progress)
-            else:
-                fit.start(
-                    config, dataset, run, data_path=path.resolve(), selection=selection,
-                    audit_path=audited and audited.resolve(), devices=devices, report=progress,
-                )  # fmt: skip
-    except KeyboardInterrupt:
-        err.print(f"\nstopped; go on with: mien train --resume {escaped(str(run))}", soft_wrap=True, highlight=False)
-        raise typer.Exit(130) from None
-    if leads:
-        _export(run, dataset, target=None, storage="float16", install=None)
+        if by_audit or audited is not None:
+            raise ConfigError("a resumed run keeps its training images; leave out --audit and the options that need it")
+        if init is not None or freeze:
+            raise ConfigError("a resumed run continues from its own checkpoint; leave out --init and --freeze")
+        _fit(_opened(resume, data, votes))
+        return
+    if by_audit and audited is None:
+        raise ConfigError("--drop-leaks, --folds and --fold need the output of mien data audit; name it with --audit")
+    if devices > 1 and run is None:
+        raise ConfigError("several devices are several processes, which must agree on a folder; name it with --run")
+    config = _recipe(recipe, setting, {"init": init, "freeze": freeze or None, "seed": seed})
+    select = partial(select_training, without_leaks=drop_leaks, n_folds=n_folds, fold=fold)
+    _fit(_started(config, data, votes, run, devices, audited, select))
 
 
 def train_temporal_command(
-    model: Annotated[str, typer.Option(help="The classifier that it is for: a name, or an .onnx file.")] = "base",
+    model: Annotated[str, typer.Option(help="Classifier to train it for: a name, or an .onnx file.")] = "base",
     data: Annotated[
         str | None,
-        typer.Option(help="Dataset whose pictures are set in motion; only drawn faces without one.", metavar="PATH"),
+        typer.Option(help="Dataset whose images are set in motion; only drawn faces without one.", metavar="PATH"),
     ] = None,
     clips: Annotated[
         Path | None, typer.Option(help="Folder of <class>/<clip>: videos, or folders of frames.", metavar="DIR")
     ] = None,
-    detector: Annotated[str, typer.Option(help="Finds the faces in clips: haar, yunet, whole, …")] = "haar",
+    detector: Annotated[str, typer.Option(help="Face detector for clips: haar, yunet, whole, …")] = "haar",
     labels: Annotated[str | None, typer.Option(help="Label set, for classifiers that have two.")] = None,
-    setting: Annotated[
-        list[str] | None, typer.Option("--set", help="Another value for a setting, e.g. drawn=0.", metavar="KEY=VALUE")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Another seed gives another model.")] = None,
+    setting: Settings = None,
+    seed: Seed = None,
     to: Annotated[
         Path | None, typer.Option("--out", help="The .onnx file to write; NAME.onnx if not given.", metavar="FILE")
     ] = None,
-    install: Annotated[bool, typer.Option(help="Put the model into your models directory too.")] = False,
+    install: Install = False,
     models_dir: ModelsDir = None,
 ) -> None:
-    """Train a temporal model, which follows what a classifier sees over time, for `mien live --temporal`.
+    """Train a temporal model, which smooths a classifier's predictions over time, for `mien live --temporal`.
 
     Example: `mien train-temporal --data fer2013.csv --install`, `mien train-temporal --clips my-clips`
     """
-    from mien.files import make_folder
     from mien.models.classifier import load_classifier
-    from mien.models.onnx_file import read_spec, write_with_spec
     from mien.models.store import user_dir
     from mien.reports.temporal import temporal_table
     from mien.settings import from_dict, parse_override
+    from mien.training.recipe import TemporalConfig
     from mien.vision.detect import load_detector
 
     with extra("training", "train"):
-        from mien.training.temporal import TemporalConfig, check_place, train_temporal
+        from mien.training.temporal import check_place, train_temporal
 
     overrides = dict(parse_override(text) for text in setting or [])
     config = from_dict(TemporalConfig, overrides | ({} if seed is None else {"seed": seed}))
     classifier = load_classifier(model, models_dir=models_dir)
-    path = to or Path(f"{config.name or f'{classifier.spec.name}-temporal'}.onnx")
-    check_place(path)
-    folder = models_dir or user_dir()
-    if install:
-        make_folder(folder)
-    with bar("seeing and training") as progress:
+    path = to or Path(f"{config.name_for(classifier.spec.name)}.onnx")
+    folder = (models_dir or user_dir()) if install else None
+    check_place(path, install=folder)  # before the data is read
+    with bar("training") as progress:
         trained = train_temporal(
             classifier, path, config, labels=classifier.spec.head(labels).labels,
-            pictures=None if data is None else read_data(data, None)[0], clips=clips,
-            detector=None if clips is None else load_detector(detector), progress=progress,
+            images=None if data is None else read_data(data, None)[0], clips=clips,
+            detector=None if clips is None else load_detector(detector), install=folder, progress=progress,
         )  # fmt: skip
-    if install:
-        write_with_spec(path, folder / path.name, read_spec(path))
     out.print(temporal_table(trained.results), soft_wrap=True, highlight=False, markup=False)
-    say(f"model: {path} (at most {trained.difference:.1g} from PyTorch); card: {trained.card}")
-    where = "" if install and not models_dir else f" --models {quote(str(folder if install else path.parent))}"
+    say(f"model: {path} (differs by at most {trained.difference:.1g} from PyTorch); card: {trained.card}")
+    where = "" if install and not models_dir else f" --models {quote(str(folder or path.parent))}"
     say(f"use it: mien live --model {quote(model)} --temporal{where}")
 
 
@@ -175,42 +140,95 @@ def export(
         Path | None, typer.Option("--out", help="The .onnx file to write; RUN/NAME.onnx if not given.")
     ] = None,
     storage: Annotated[str, typer.Option(help="How weights are stored: float32, float16 or int8.")] = "float16",
-    install: Annotated[bool, typer.Option(help="Put the model into your models directory too.")] = False,
+    install: Install = False,
     data: Data = None,
     votes: Votes = None,
     models_dir: ModelsDir = None,
 ) -> None:
-    """Write a run's model as ONNX, calibrated on the validation split and checked against PyTorch.
+    """Export a run's model as ONNX, calibrated on the validation split and checked against PyTorch.
 
     Example: `mien export runs/base-20260401-120000 --install`
     """
     from mien.models.store import user_dir
 
-    with extra("exporting", "train"):
-        from mien.training import fit
-
-    known = fit.read_run(run)[1]["data"]["path"] or None
-    dataset, _ = read_data(data or known, votes)
-    _export(run, dataset, target=to, storage=storage, install=(models_dir or user_dir()) if install else None)
+    finished = _opened(run, data, votes)
+    _export(finished, target=to, storage=storage, install=(models_dir or user_dir()) if install else None)
 
 
-def _export(run: Path, dataset: Dataset, *, target: Path | None, storage: str, install: Path | None) -> None:
-    from mien.reports.plots import curves
-    from mien.training import fit
-    from mien.training.finish import export_run
+def _opened(folder: Path, data: str | None, votes: Path | None) -> Run:
+    """Open a run with its data, read from --data or from where it was."""
+    with extra("training", "train"):
+        from mien.training.run import Run
 
-    if rows := fit.read_metrics(run):
-        curves(rows, run / "curves.png")
-    path, parity = export_run(run, dataset, target=target, storage=storage, install=install)
+    dataset, _ = read_data(data or Run.open(folder).data_path, votes)
+    return Run.open(folder, dataset)
+
+
+def _recipe(name: str, settings: list[str] | None, flags: Mapping[str, object]) -> TrainConfig:
+    from mien.settings import parse_override
+    from mien.training.recipe import load_recipe
+
+    overrides = dict(parse_override(text) for text in settings or [])
+    return load_recipe(name, overrides | {key: value for key, value in flags.items() if value is not None})
+
+
+def _started(
+    config: TrainConfig, data: str | None, votes: Path | None, folder: Path | None, devices: int,
+    audited: Path | None, select: Callable[[Audit], Selection],
+) -> Run:  # fmt: skip
+    """Start a run, on the images that an audit selects if there is one."""
+    with extra("training", "train"):
+        from mien.training.run import Run
+
+    from mien.data.audit import read_audit
+    from mien.training.recipe import new_folder
+
+    dataset, path = read_data(data, votes)
+    selection = None if audited is None else select(read_audit(audited, dataset))
+    run = Run.start(
+        config, dataset, folder or new_folder(config), data_path=path.resolve(), selection=selection,
+        audit_path=audited and audited.resolve(), devices=devices,
+    )  # fmt: skip
+    if _leads() and selection is not None:
+        dropped = "".join(f", {key} {value}" for key, value in selection.facts.items())
+        say(f"training on {selection.rows.sum():,} of {dataset.counts()[0].sum():,} training images{dropped}")
+    if _leads() and run.origin:
+        say(run.origin)
+    return run
+
+
+def _leads() -> bool:
+    """Return whether this is the process that prints, of several that share each batch."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def _fit(run: Run) -> None:
+    """Train a run to its end and export it."""
+    if _leads():
+        say(f"run: {run.folder}")
+    try:
+        with _TrainingProgress(run.config) if _leads() else nullcontext() as progress:
+            run.fit(progress)
+    except KeyboardInterrupt:
+        resume = f"mien train --resume {quote(str(run.folder))}"
+        err.print(f"\nstopped; resume with: {escaped(resume)}", soft_wrap=True, highlight=False)
+        raise typer.Exit(130) from None
+    if _leads():
+        _export(run, target=None, storage="float16", install=None)
+
+
+def _export(run: Run, *, target: Path | None, storage: str, install: Path | None) -> None:
+    path, parity = run.export(target=target, storage=storage, install=install)
+    run.draw_curves()
     say(
-        f"model: {path} ({path.stat().st_size / 1e6:.1f} MB; at most {parity.max_difference:.1g} from "
-        f"PyTorch on {parity.n} pictures, {parity.same_label:.1%} the same label)"
+        f"model: {path} ({path.stat().st_size / 1e6:.1f} MB; differs by at most {parity.max_difference:.1g} from "
+        f"PyTorch on {parity.n} images, {parity.same_label:.1%} with the same label)"
     )
     say(f"use it: mien predict PHOTO --model {quote(str(path))}")
 
 
 class _TrainingProgress:
-    """Draws a run: a bar for the epoch, a line for each one done."""
+    """A reporter that draws a bar for the current epoch and prints a line per finished one."""
 
     def __init__(self, config: TrainConfig) -> None:
         self._config = config
@@ -228,9 +246,6 @@ class _TrainingProgress:
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
-
-    def begun(self, origin: str) -> None:
-        say(origin)
 
     def step(self, epoch: int, done: int, total: int, loss: float, images_per_second: float) -> None:
         if done == 1:

@@ -177,12 +177,15 @@ def draw_risk_coverage(
 def curves(rows: Sequence[Mapping[str, float | None]], path: str | Path) -> None:
     """Write the curves of a training run as PNG: losses on the left, validation accuracy on the right.
 
+    Both losses are the cross-entropy of the first head. Runs of older versions recorded only the objective of the
+    training (label smoothing, mixup, all heads), which is labelled as such.
+
     Thin vertical lines mark changes of the image size; the grey area on the left is the learning rate, from 0 to its
     peak.
 
     Args:
         rows: One per epoch, from a run's metrics.jsonl: epoch, train_loss, learning_rate, size, and, where measured,
-            valid_loss and valid_accuracy in [0, 1].
+            train_cross_entropy, valid_loss and valid_accuracy in [0, 1].
         path: Where to write.
 
     Raises:
@@ -195,10 +198,13 @@ def curves(rows: Sequence[Mapping[str, float | None]], path: str | Path) -> None
     epochs = [{key: value for key, value in row.items() if value is not None} for row in rows]
     figure = _figure(width=10, height=3.8)
     losses, accuracies = figure.subplots(1, 2)
-    _draw_line(losses, epochs, "train_loss", label="train", colour=BLUE)
+    if any("train_cross_entropy" in epoch for epoch in epochs):
+        _draw_line(losses, epochs, "train_cross_entropy", label="train", colour=BLUE)
+    else:
+        _draw_line(losses, epochs, "train_loss", label="train (objective)", colour=BLUE)
     _draw_line(losses, epochs, "valid_loss", label="valid", colour=ORANGE)
     _draw_line(accuracies, epochs, "valid_accuracy", label="valid", colour=ORANGE, scale=100)
-    losses.set_ylabel("loss")
+    losses.set_ylabel("cross-entropy")
     accuracies.set_ylabel("validation accuracy, %")
     for axes in (losses, accuracies):
         axes.set_xlabel("epoch")

@@ -1,11 +1,20 @@
-"""The table of a temporal model's card."""
+"""Tables and cards of temporal models."""
 
 from __future__ import annotations
 
+import json
 from math import isnan
+from textwrap import fill
 
 from mien.evaluation.temporal import TemporalScores
+from mien.models.spec import ModelSpec
 from mien.reports.tables import table
+
+DRAWN, PICTURES, CLIPS = "drawn faces", "pictures of ", "clips of "  # prefixes of the sources in `trained_on`
+SYNTHETIC = {
+    DRAWN: "drawn faces that move as the textbook has it",
+    PICTURES: "pictures of different people that replace one another",
+}
 
 MEASURE = """\
 Accuracy is the share of frames with the right label. Changes are those of the label that is shown; delay is the mean
@@ -26,3 +35,63 @@ def temporal_table(results: dict[str, dict[str, TemporalScores]]) -> str:
         for method, s in methods.items()
     ]
     return table(header, rows)
+
+
+def temporal_card(spec: ModelSpec, results: dict[str, dict[str, TemporalScores]]) -> str:
+    """Return the card of a temporal model: its use, its training, and how well labels follow with it.
+
+    Args:
+        spec: Of the temporal model.
+        results: By sequences and by way of smoothing, as `evaluation.temporal.compare_smoothing` measures them.
+    """
+    classifier = "" if spec.temporal is None else spec.temporal.classifier
+    sources = "\n".join(f"- {what}: {count}" for what, count in spec.trained_on.items())
+    return f"""# {spec.name}
+
+> mien names the expression annotators saw, not what a person feels.
+
+Follows what each face of a stream shows, on top of the classifier {classifier}, in place of smoothing:
+`mien live --model {classifier} --temporal`. It sees no faces by itself, and works with that very {classifier} alone.
+Labels: {", ".join(spec.labels)}.
+
+## Training
+
+{sources}
+
+```json
+{json.dumps(spec.recipe, indent=2, sort_keys=True)}
+```
+
+## How labels follow
+
+{MEASURE}
+
+{temporal_table(results)}
+
+## Limits
+
+{_limits(spec, results)}
+- Its probabilities are not calibrated; those of single frames, kept as `raw`, are.
+"""
+
+
+def _limits(spec: ModelSpec, results: dict[str, dict[str, TemporalScores]]) -> str:
+    """Return a list item with the limits that follow from the training sources and the measured sequences."""
+    made = [text for start, text in SYNTHETIC.items() if any(what.startswith(start) for what in spec.trained_on)]
+    learnt, measured = (any(what.startswith(CLIPS) for what in found) for found in (spec.trained_on, results))
+    sentences = []
+    if made:
+        sentences.append(f"{'Some of what' if learnt else 'What'} it learnt from is made: {', and '.join(made)}.")
+    if not learnt and not measured:
+        sentences.append(
+            "No film of real faces with a label for each frame was at hand, so how often it is right on one has not "
+            "been measured."
+        )
+    else:
+        sentences.append(
+            "Each clip has one label, that of its folder, for all its frames, so how soon it follows a change on film "
+            "has not been measured."
+        )
+    if learnt and not measured:
+        sentences.append("No clip was held out, so how often it is right on one has not been measured either.")
+    return fill(" ".join(sentences), 120, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)

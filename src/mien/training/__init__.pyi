@@ -1,8 +1,9 @@
-from .finish import export_run as export_run
+from .fit import Reporter as Reporter
 from .recipe import Augment as Augment
 from .recipe import Stage as Stage
+from .recipe import TemporalConfig as TemporalConfig
 from .recipe import TrainConfig as TrainConfig
 from .recipe import load_recipe as load_recipe
 from .recipe import recipe_names as recipe_names
-from .temporal import TemporalConfig as TemporalConfig
+from .run import Run as Run
 from .temporal import train_temporal as train_temporal

@@ -1,7 +1,8 @@
-"""Numeric precision of training: the faster one on this machine."""
+"""Numeric precision of training: the faster one on this machine (extra: train)."""
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Literal
 
@@ -9,16 +10,19 @@ import torch
 from torch.nn import functional as F
 
 from mien.machine.facts import machine_facts
+from mien.training.recipe import Precision
+
+VARIABLE = "MIEN_TRAINING_PRECISION"  # from the first process of a run to its others
 
 
 def training_facts() -> dict[str, object]:
-    """Return what a reader of the results must know of the machine, as plain data."""
+    """Return the facts of this machine that results depend on, as plain data."""
     cuda = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {**machine_facts(), "torch": torch.__version__, "cuda": cuda}
 
 
 def fastest_precision() -> Literal["32-true", "bf16-mixed"]:
-    """Measure a convolution both ways and return the faster precision.
+    """Measure a convolution in both precisions and return the faster one.
 
     Having the instructions is not enough: AVX512-bf16 doubles the speed of some processors and halves it on others.
     """
@@ -28,12 +32,23 @@ def fastest_precision() -> Literal["32-true", "bf16-mixed"]:
     return "bf16-mixed" if half < 0.9 * full else "32-true"
 
 
+def agreed_precision(wanted: Precision, devices: int) -> Literal["32-true", "bf16-mixed"]:
+    """Return the precision to train in, measured for "auto"; the processes of further devices take the first one's."""
+    if wanted != "auto":
+        return wanted
+    if devices == 1:
+        return fastest_precision()
+    agreed = os.environ.get(VARIABLE) or fastest_precision()
+    os.environ[VARIABLE] = agreed  # for the processes that Fabric starts
+    return "bf16-mixed" if agreed == "bf16-mixed" else "32-true"
+
+
 def _seconds(dtype: torch.dtype) -> float:
-    pictures = torch.randn(32, 64, 24, 24).to(dtype, memory_format=torch.channels_last).requires_grad_()
+    images = torch.randn(32, 64, 24, 24).to(dtype, memory_format=torch.channels_last).requires_grad_()
     weights = torch.randn(64, 64, 3, 3).to(dtype, memory_format=torch.channels_last).requires_grad_()
     times = []
     for _ in range(5):
         began = time.perf_counter()
-        torch.autograd.grad(F.conv2d(pictures, weights, padding=1).sum(), (pictures, weights))
+        torch.autograd.grad(F.conv2d(images, weights, padding=1).sum(), (images, weights))
         times.append(time.perf_counter() - began)
     return min(times)

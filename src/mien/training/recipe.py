@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -92,6 +94,54 @@ class TrainConfig:
                 return stage
             epoch -= stage.epochs
         raise ValueError(f"epoch is past the last of {self.epochs}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemporalConfig:
+    """Settings of a temporal model and its training."""
+
+    name: str = ""  # of the model; CLASSIFIER-temporal when empty
+    drawn: int = 60  # sequences of drawn faces
+    extras: int = 60  # random characters drawn in them; the named ones are held out
+    stills: int = 120  # sequences of the dataset's images set in motion
+    state: int = 48  # size of the hidden state
+    steps: int = 400
+    batch_size: int = 24  # sequences
+    window: int = 240  # frames of a sequence in one batch
+    learning_rate: float = 3e-3  # the peak of one cycle (Smith & Topin 2019, arXiv:1708.07120)
+    weight_decay: float = 1e-2
+    dropout: float = 0.2
+    left_out: float = 0.1  # share of frames dropped, so that the gaps of a slow machine are known
+    clip_norm: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.state < 16:
+            raise ConfigError(f"state is {self.state}; expected 16 or more: the mean of each label, and some more")
+        for name in ("steps", "batch_size", "window"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected 1 or more")
+        if min(self.drawn, self.stills) < 0 or self.extras < 1:
+            raise ConfigError("drawn and stills are numbers of sequences, 0 or more, and extras is 1 or more")
+        for name in ("learning_rate", "clip_norm"):
+            if not 0 < getattr(self, name) < inf:  # nan too
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected a positive number")
+        if not 0 <= self.weight_decay < inf:
+            raise ConfigError(f"weight_decay is {self.weight_decay}; expected 0 or more")
+        for name in ("dropout", "left_out"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 <= {name} < 1")
+        if not 0 <= self.seed < 2**64:  # what numpy and PyTorch both take
+            raise ConfigError(f"seed is {self.seed}; expected 0 or more, below 2**64")
+
+    def name_for(self, classifier: str) -> str:
+        """Return the name of the model for a classifier of that name."""
+        return self.name or f"{classifier}-temporal"
+
+
+def new_folder(config: TrainConfig) -> Path:
+    """Return the default folder of a new run, runs/NAME-DATE-TIME."""
+    return Path("runs") / f"{config.name or config.net}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def recipe_names() -> list[str]:

@@ -1,0 +1,87 @@
+"""What a run starts from: a spec, a net with random weights, and weights to load into it (extra: train)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from mien.data.audit import Selection
+from mien.data.dataset import Dataset
+from mien.errors import ConfigError
+from mien.labels import FERPLUS
+from mien.models.spec import Head, ModelSpec
+from mien.nets.nets import Net, build_net, normalize
+from mien.nets.pretrained import calibrate_norms, fill, read_weights
+from mien.nets.weights import Weights, of_spec
+from mien.training.batches import Tensors, batches
+from mien.training.checkpoint import load_average
+from mien.training.recipe import TrainConfig
+
+
+def new_spec(config: TrainConfig, dataset: Dataset, selection: Selection | None, weights: Weights | None) -> ModelSpec:
+    """Return the spec of a model to train; it gets a second head where the data has FER+ votes."""
+    heads = [Head(dataset.labels)]
+    if dataset.votes is not None and config.ferplus_weight > 0 and dataset.labels.name != FERPLUS.name:
+        heads.append(Head(FERPLUS))
+    name = config.name or config.net
+    public = {"name": name, "init": Path(config.init).name}  # a published model names no folder of its maker
+    return ModelSpec(
+        name=name,
+        arch=config.net,
+        heads=tuple(heads),
+        preprocess=config.preprocess,
+        trained_on={
+            "name": dataset.name,
+            "fingerprint": dataset.fingerprint,
+            **({} if selection is None else selection.facts),
+            **({} if weights is None else {"init": weights.origin}),
+        },
+        recipe=json.loads(json.dumps(asdict(config) | public)),
+    )
+
+
+def new_net(config: TrainConfig, spec: ModelSpec) -> Net:
+    """Return a net with the random weights of the recipe's seed."""
+    torch.manual_seed(config.seed)
+    return build_net(config.net, config.preprocess, {head.labels.name: len(head.labels) for head in spec.heads})
+
+
+def initial_weights(source: str | Path, *, arch: str) -> Weights:
+    """Read the weights to start from.
+
+    Args:
+        source: A checkpoint of a run (.safetensors), or what `nets.pretrained.read_weights` reads.
+        arch: Architecture of the net that they are for.
+
+    Raises:
+        RunError: The checkpoint is missing or damaged.
+        ModelError: The weights cannot be read.
+        ConfigError: They are of another architecture.
+    """
+    if Path(source).suffix == ".safetensors":
+        net, spec = load_average(Path(source))
+        weights = of_spec(spec, net.state_dict())
+    else:
+        weights = read_weights(str(source))
+    if weights.arch != arch:
+        raise ConfigError(
+            f"{source} has weights of net '{weights.arch}', the recipe trains '{arch}'; "
+            f"take a recipe of that net, or add --set net={weights.arch}"
+        )
+    return weights
+
+
+def load_weights(net: Net, weights: Weights, config: TrainConfig, spec: ModelSpec, train: Tensors) -> str:
+    """Load weights into a net, in place; return one line about what was loaded, dropped and new.
+
+    Raises:
+        ModelError: They don't fit.
+    """
+    origin = fill(net, weights, preprocess=config.preprocess, labels=[head.labels for head in spec.heads])
+    if weights.convolutions:  # their batch statistics are unknown, so they are computed from the first batch
+        images, _ = next(batches(train, config, config.stage_of(0), epoch=0, rank=0, world=1))
+        calibrate_norms(net, normalize(images, config.preprocess.normalize))
+    return origin

@@ -1,0 +1,345 @@
+"""A run: the folder of a training, from its recipe to the exported model (extra: train)."""
+
+from __future__ import annotations
+
+import copy
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from lightning_fabric import Fabric
+
+from mien.data.audit import Selection
+from mien.data.dataset import Dataset
+from mien.data.readers import read_dataset
+from mien.errors import DatasetError, RunError
+from mien.files import atomic_path, make_folder, write_text
+from mien.machine.facts import git_commit
+from mien.models.onnx_file import check_target, write_with_spec
+from mien.models.spec import ModelSpec
+from mien.nets.export import Parity, Storage
+from mien.nets.nets import Net, freeze
+from mien.nets.weights import Weights
+from mien.settings import from_dict
+from mien.training.batches import Tensors, to_tensors, training_tensors
+from mien.training.checkpoint import Checkpoint, load_average, load_checkpoint, save_checkpoint
+from mien.training.finish import finish
+from mien.training.fit import Reporter, Row, Silent, Trainer, new_fabric
+from mien.training.initial import initial_weights, load_weights, new_net, new_spec
+from mien.training.optimizer import new_optimizer
+from mien.training.precision import agreed_precision, training_facts
+from mien.training.recipe import TrainConfig, current_settings
+
+CHECKPOINT = "last.safetensors"
+CONFIG = "config.json"
+ENVIRONMENT = "environment.json"
+METRICS = "metrics.jsonl"
+ROWS = "rows.npy"
+
+
+class Run:
+    """A run folder, which only this class reads and writes.
+
+    It holds the recipe, the environment, metrics per epoch, the last checkpoint and, in the end, the exported model;
+    docs/guides/training.md lists the files. Make one by `start` or `open`.
+
+    Args:
+        folder: Its path.
+        config: The recipe, with all overrides.
+        environment: Machine, versions, data and spec, as in environment.json.
+        dataset: The data; read from the path in the environment when None and needed.
+    """
+
+    def __init__(
+        self, folder: Path, config: TrainConfig, environment: Mapping[str, Any], dataset: Dataset | None = None
+    ) -> None:
+        self.folder, self.config, self.environment = folder, config, environment
+        self.spec = ModelSpec.from_json(json.dumps(environment["spec"]))
+        self._dataset = dataset
+        self._fabric: Fabric | None = None
+        self._train: Tensors | None = None
+
+    @classmethod
+    def start(
+        cls,
+        config: TrainConfig,
+        dataset: Dataset,
+        folder: Path,
+        *,
+        data_path: Path | None = None,
+        selection: Selection | None = None,
+        audit_path: Path | None = None,
+        devices: int = 1,
+    ) -> Run:
+        """Make the folder of a new run; `fit` trains it.
+
+        Args:
+            config: The recipe.
+            dataset: Data with a "train" split, and a "valid" one to measure progress on.
+            folder: Folder to make.
+            data_path: Where the dataset was read from; recorded, so that `open` finds it.
+            selection: Which images of "train" to fit on, if not all. The dataset is the whole one nevertheless, so that
+                its fingerprint is that of the data.
+            audit_path: The audit that they were selected by; recorded.
+            devices: How many graphics cards, or processes where there are none, share each batch.
+
+        Raises:
+            RunError: The folder holds a run already.
+            DatasetError: There are too few images to train on, or the selection is of other data.
+            ConfigError: A part to freeze doesn't exist, or the initial weights are of another net.
+            ModelError: The initial weights cannot be read, or don't fit.
+        """
+        _check_unused(folder)
+        weights = _initial_weights(config)
+        precision = agreed_precision(config.precision, devices)
+        fabric = new_fabric(precision, devices)
+        fabric.launch()  # further processes run the script up to here, so all of them have checked the folder by now
+        train = training_tensors(_selected(dataset, selection), config, world=fabric.world_size)
+        spec = new_spec(config, dataset, selection, weights)
+        net = new_net(config, spec)
+        freeze(net, config.freeze)  # raises before there is a folder
+        origin = "" if weights is None else load_weights(net, weights, config, spec, train)
+        data = _data_facts(dataset, data_path, selection, audit_path)
+        environment = {
+            **training_facts(), "commit": git_commit(), "precision": precision, "devices": devices, "init": origin,
+            "data": data, "spec": json.loads(spec.to_json()),
+        }  # fmt: skip
+        run = cls(folder, config, environment, dataset)
+        run._fabric, run._train = fabric, train
+        if fabric.is_global_zero:
+            _warn_of_size(config)
+            run._write(selection, None if weights is None else net)
+        fabric.barrier()
+        return run
+
+    @classmethod
+    def open(cls, folder: Path, dataset: Dataset | None = None) -> Run:
+        """Open a run folder, to resume the run, export it or read its metrics.
+
+        Args:
+            folder: Folder of the run.
+            dataset: The data that it was started with; read from its recorded path when None and needed.
+
+        Raises:
+            RunError: The folder is no run.
+        """
+        try:
+            config = from_dict(TrainConfig, current_settings(json.loads((folder / CONFIG).read_text(encoding="utf-8"))))
+            environment = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
+            environment["data"]["fingerprint"], environment["precision"]
+            return cls(folder, config, environment, dataset)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise RunError(f"{folder} is not a run folder ({error!r}); expected one that `mien train` made") from error
+
+    @property
+    def data_path(self) -> str | None:
+        """Where the data was when the run was started; None if that wasn't recorded."""
+        return self.environment["data"].get("path") or None
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data; it is read when first needed.
+
+        Raises:
+            RunError: It wasn't given, and its path wasn't recorded.
+            DatasetError: It cannot be read.
+        """
+        if self._dataset is None:
+            if self.data_path is None:
+                raise RunError(f"{self.folder} doesn't record where its data is; open it with the dataset")
+            self._dataset = read_dataset(Path(self.data_path))
+        return self._dataset
+
+    @property
+    def origin(self) -> str:
+        """One line about the weights that it started from; empty for random ones."""
+        return str(self.environment.get("init", ""))
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file of weights, their average and the optimiser's state after the last finished epoch."""
+        return self.folder / CHECKPOINT
+
+    @property
+    def model(self) -> Path:
+        """Where `export` writes the model, whether it is there yet or not."""
+        return self.folder / f"{self.spec.name}.onnx"
+
+    def metrics(self) -> list[Row]:
+        """Return the metrics of each finished epoch, as docs/guides/training.md lists them."""
+        try:
+            lines = (self.folder / METRICS).read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
+        return [json.loads(line) for line in lines]
+
+    def fitted(self) -> Dataset:
+        """Return the images that the run is fitted on: "train", or what was selected of it.
+
+        Raises:
+            RunError: Images were selected, and their record is missing or damaged, or the data is another.
+            DatasetError: The data has no "train" split.
+        """
+        dataset, n = self.dataset, self.environment["data"].get("fitted")
+        if n is None:
+            return dataset.split("train")
+        self._check_data()
+        path = self.folder / ROWS
+        try:
+            rows = np.load(path, allow_pickle=False)
+            if rows.dtype != np.bool_ or rows.shape != (len(dataset),) or rows.sum() != n:
+                raise ValueError(f"expected it to select {n} of {len(dataset)} images")
+        except (OSError, EOFError, ValueError) as error:
+            raise RunError(f"'{path}' is damaged ({error}), so the images to fit on are unknown; start anew") from error
+        return dataset.select(rows)
+
+    def fit(self, report: Reporter | None = None) -> None:
+        """Train to the last epoch, from the last checkpoint if there is one, with a checkpoint after each epoch.
+
+        A run resumes on as many devices as it was started on. A finished run is left as it is.
+
+        Args:
+            report: Receives each step and epoch, finished ones first.
+
+        Raises:
+            RunError: The data is not what the run was started with, the checkpoint is damaged, or the loss diverged.
+        """
+        report = report or Silent()
+        self._check_data()
+        fabric = self._launched()
+        train = self._train or training_tensors(self.fitted(), self.config, world=fabric.world_size)
+        valid = to_tensors(self.dataset.split("valid"), self.config) if (self.dataset.splits == 1).any() else None
+        trainer = Trainer(self.config, self.spec, train, valid, fabric)
+        done = load_checkpoint(self.checkpoint, trainer.state) if self.checkpoint.exists() else 0
+        rows = self.metrics()[:done]  # a kill between metrics and checkpoint leaves one row too many
+        for row in rows:
+            report.epoch(row)
+        for row in trainer.epochs(done, report):
+            rows.append(row)
+            if fabric.is_global_zero:
+                write_text(self.folder / METRICS, "".join(json.dumps(row) + "\n" for row in rows))
+                save_checkpoint(self.checkpoint, trainer.state, spec=self.spec, epochs_done=round(row["epoch"]))
+            fabric.barrier()
+            report.epoch(row)
+
+    def export(
+        self, *, target: Path | None = None, storage: str = "float16", install: Path | None = None
+    ) -> tuple[Path, Parity]:
+        """Write the averaged net as ONNX, calibrated on "valid" and checked against PyTorch.
+
+        Args:
+            target: The .onnx file to write; `model` when None.
+            storage: "float32", "float16" or "int8".
+            install: Models directory to put a copy into; none when None.
+
+        Returns:
+            The file, and its difference from PyTorch on real images.
+
+        Raises:
+            RunError: The run has no checkpoint yet, or it was fitted on a selection of other data.
+            ConfigError: The target is no .onnx file.
+            OutputError: The file cannot be written.
+        """
+        if not self.checkpoint.exists() or not self.metrics():  # one with initial weights has a checkpoint at once
+            raise RunError(f"{self.folder} has no finished epoch yet; resume it: mien train --resume {self.folder}")
+        path = target or self.model
+        check_target(path)
+        for folder in [path.parent] if install is None else [path.parent, install]:
+            make_folder(folder)  # now, not after the work
+        net, spec = load_average(self.checkpoint)
+        spec, parity = finish(net, spec, self.fitted(), self.dataset, path, storage=cast(Storage, storage))
+        if install is not None:
+            write_with_spec(path, install / f"{spec.name}.onnx", spec)
+        return path, parity
+
+    def draw_curves(self) -> Path:
+        """Draw the metrics as curves.png; return its path.
+
+        Raises:
+            RunError: No epoch is finished.
+            MissingExtra: matplotlib is not installed.
+        """
+        from mien.reports.plots import curves
+
+        path = self.folder / "curves.png"
+        curves(self.metrics(), path)
+        return path
+
+    def _launched(self) -> Fabric:
+        """Return Fabric after its launch, which must happen once per process."""
+        if self._fabric is None:
+            self._fabric = new_fabric(self.environment["precision"], self.environment.get("devices", 1))
+            self._fabric.launch()
+        return self._fabric
+
+    def _check_data(self) -> None:
+        """Raise RunError if the data isn't what the run was started with."""
+        known, given = self.environment["data"]["fingerprint"], self.dataset.fingerprint
+        if given != known:
+            raise RunError(
+                f"{self.folder} was started on data with fingerprint {known[:12]}, this has {given[:12]}; "
+                "give the same --data"
+            )
+
+    def _write(self, selection: Selection | None, net: Net | None) -> None:
+        """Write the folder; a net with initial weights becomes the first checkpoint, from which `fit` reads them."""
+        make_folder(self.folder)
+        if selection is not None:
+            with atomic_path(self.folder / ROWS) as temporary, temporary.open("wb") as file:
+                np.save(file, selection.rows, allow_pickle=False)
+        write_text(self.folder / ENVIRONMENT, json.dumps(self.environment, indent=2, default=str) + "\n")
+        if net is not None:
+            state = Checkpoint(net=net, average=copy.deepcopy(net), optimizer=new_optimizer(net, self.config))
+            save_checkpoint(self.checkpoint, state, spec=self.spec, epochs_done=0)
+        config = json.dumps(asdict(self.config), indent=2) + "\n"
+        write_text(self.folder / CONFIG, config)  # last, since it makes the folder a run
+
+
+def _check_unused(folder: Path) -> None:
+    if (folder / CONFIG).exists():
+        raise RunError(f"{folder} already holds a run; resume it (mien train --resume {folder}) or name another --run")
+    if (folder / CHECKPOINT).exists():
+        raise RunError(f"{folder} holds a checkpoint without its settings; name another --run")
+
+
+def _warn_of_size(config: TrainConfig) -> None:
+    trained, used = config.stages[-1].size, config.preprocess.size
+    if trained != used:
+        warnings.warn(
+            f"the last stage trains at {trained} pixels, but the model's input has {used}; accuracy suffers unless "
+            "preprocess.size and the size of the last stage are equal",
+            stacklevel=3,
+        )
+
+
+def _initial_weights(config: TrainConfig) -> Weights | None:
+    if not config.init:
+        return None
+    of_run = Path(config.init) / CHECKPOINT
+    return initial_weights(of_run if of_run.exists() else config.init, arch=config.net)
+
+
+def _selected(dataset: Dataset, selection: Selection | None) -> Dataset:
+    if selection is None:
+        return dataset.split("train")
+    if selection.rows.shape != (len(dataset),):
+        raise DatasetError(
+            f"the selection is of {len(selection.rows)} images, but '{dataset.name}' has {len(dataset)}; "
+            "select from an audit of this very data"
+        )
+    return dataset.select(selection.rows)
+
+
+def _data_facts(
+    dataset: Dataset, path: Path | None, selection: Selection | None, audit_path: Path | None
+) -> dict[str, Any]:
+    facts: dict[str, Any] = {"name": dataset.name, "fingerprint": dataset.fingerprint, "path": str(path or "")}
+    if audit_path is not None:
+        facts["audit"] = str(audit_path)
+    if selection is not None:
+        facts |= {"fitted": int(selection.rows.sum()), "dropped": selection.dropped, "fold": selection.fold}
+    return facts
