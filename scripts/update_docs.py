@@ -153,7 +153,7 @@ def leaks_table(found: Figures) -> str:
         counts = (part["same_pixels"][other], part["same_photo"][other])
         shares = (f"{count:,} ({100 * count / part['pictures']:.1f} %)" for count in counts)
         rows.append([f"{name} in {seen}", f"{part['pictures']:,}", *shares])
-    return table(["pictures of … that occur in …", "pictures", "same pixels", "same photo"], rows)
+    return table(["images of … that occur in …", "images", "same pixels", "same photo"], rows)
 
 
 def fer2013_reports(name: str) -> list[Metrics]:

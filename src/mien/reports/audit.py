@@ -79,7 +79,7 @@ class Figures(TypedDict):
 
 
 def write_audit(audit: Audit, dataset: Dataset, folder: str | Path) -> Path:
-    """Write audit.npz (to read back), audit.csv (a row a picture), audit.json, examples.png and audit.md.
+    """Write audit.npz (to read back), audit.csv (one row per image), audit.json, examples.png and audit.md.
 
     Args:
         audit: What was found.
@@ -133,15 +133,15 @@ def audit_markdown(found: Figures) -> str:
     """Return audit.md for the contents of an audit.json; examples.png is linked as beside it."""
     return "\n\n".join([
         f"# Audit of {found['dataset']}",
-        f"- {found['pictures']:,} pictures\n- Fingerprint: `{found['fingerprint']}`\n"
+        f"- {found['pictures']:,} images\n- Fingerprint: `{found['fingerprint']}`\n"
         f"- Near duplicates: correlation of the fine structure at least {found['threshold']:g}",
         "## Found",
         findings(found),
         "## Examples",
         "![Examples](examples.png)",
-        "Drawn by lot. The pictures are the dataset's: mind its terms before you pass them on.",
+        "Chosen at random. The images belong to the dataset: mind its terms before you pass them on.",
         "## Files",
-        "- `audit.csv`: a row a picture: index, split, label, cluster, kind, flags\n"
+        "- `audit.csv`: one row per image: index, split, label, cluster, kind, flags\n"
         "- `audit.npz`: the same and the measured pairs, for `mien.data.audit.read_audit`\n"
         "- `audit.json`: the figures above",
     ]) + "\n"  # fmt: skip
@@ -247,10 +247,10 @@ def _duplicates(found: Figures) -> str:
          f"{g['conflicting_groups']:,}", f"{g['conflicting_pictures']:,}"]
         for name, g in (("same pixels", found["exact"]), ("same photo", found["clusters"]))
     ]  # fmt: skip
-    header = ["duplicates", "groups", "pictures in them", "to spare", "largest", "groups with several labels"]
+    header = ["duplicates", "groups", "images in them", "redundant", "largest", "groups with several labels"]
     return (
-        _table([*header, "pictures in those"], rows) + f"\n\n{found['near_pairs']:,} pairs of near duplicates were "
-        f"measured, {found['mirrored_pairs']:,} of them mirrored. *Same photo* counts exact and near duplicates."
+        _table([*header, "images in those"], rows) + f"\n\n{found['near_pairs']:,} pairs of near duplicates were "
+        f"found, {found['mirrored_pairs']:,} of them mirrored. *Same photo* counts exact and near duplicates."
     )
 
 
@@ -261,7 +261,7 @@ def _across(found: Figures) -> str:
         for split, s in found["splits"].items()
         for other in s["same_photo"]
     ]  # fmt: skip
-    return _table(["pictures of … that occur in …", "pictures", "same pixels", "same photo"], rows)
+    return _table(["images of … that occur in …", "images", "same pixels", "same photo"], rows)
 
 
 def _labels(found: Figures) -> str:
@@ -280,7 +280,7 @@ def _classes(found: Figures) -> str:
     if found["has_votes"]:
         rows.append(["raters: not a face", *(f"{s['not_a_face']:,}" for s in splits.values())])
         rows.append(["raters: unclear", *(f"{s['unclear']:,}" for s in splits.values())])
-    return _table(["pictures", *splits], rows)
+    return _table(["images", *splits], rows)
 
 
 def _share(part: int, whole: int) -> str:
