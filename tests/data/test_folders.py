@@ -1,4 +1,5 @@
 import os
+import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -175,6 +176,16 @@ def test_a_warning_counts_and_names_what_is_no_picture(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=r"4 of 6 files .* a/broken0\.jpg, a/broken1\.jpg, a/broken2\.jpg, …"):
         dataset = read(root)
     assert dataset.counts().sum(axis=0).tolist() == [1, 1]
+
+
+def test_the_warning_says_why_the_first_file_was_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as without the extra
+    root = write_folder(tmp_path, {"a/1.png": GREY, "b/2.png": GREY})
+    (root / "a/phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(60))
+    with pytest.warns(
+        UserWarning, match=r"1 of 3 files .*: a/phone\.heic; they are skipped: .* pip install 'mien\[heic\]'"
+    ):
+        assert len(read(root)) == 2
 
 
 def test_a_folder_of_broken_pictures_is_an_error(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from mien.data.dataset import SPLITS, Dataset, Split
 from mien.data.folders import MAX_BYTES, Files, Picture, dataset_name, decode, decode_all, is_picture, open_files
 from mien.data.splits import name_hash
-from mien.errors import DatasetError
+from mien.errors import DatasetError, UnreadablePicture
 from mien.labels import FER2013
 
 CHARACTERS = frozenset({"aia", "bonnie", "jules", "malcolm", "mery", "ray"})
@@ -107,8 +107,11 @@ def _list_pictures(
 
 
 def _exceeds_memory(pictures: Sequence[Picture], files: Files) -> bool:
-    first = decode(files.read(pictures[0].name))
-    return first is not None and first.nbytes * len(pictures) > MAX_BYTES
+    try:
+        first = decode(files.read(pictures[0].name), pictures[0].name)
+    except UnreadablePicture:
+        return False
+    return first.nbytes * len(pictures) > MAX_BYTES
 
 
 def _character_and_emotion(name: str) -> tuple[str, str] | None:

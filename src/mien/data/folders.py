@@ -188,9 +188,12 @@ def decode_all(
     """
     kept: list[Picture] = []
     images: list[ImageArray] = []
+    failures: dict[str, UnreadablePicture] = {}
     for picture in pictures:
-        image = decode(read(picture.name))
-        if image is None:
+        try:
+            image = decode(read(picture.name), picture.name)
+        except UnreadablePicture as error:
+            failures[picture.name] = error
             continue
         if size is None and images and image.shape[:2] != images[0].shape[:2]:
             size = MIXED_SIZE
@@ -200,18 +203,16 @@ def decode_all(
         _check_memory(root, len(pictures), image)
         kept.append(picture)
         images.append(image)
-    _warn_of_skipped(root, pictures, kept)
+    if failures:
+        _report_failures(root, failures, n_kept=len(kept))
     if all(image.ndim == 2 for image in images):
         return kept, np.stack(images)[..., None]
     return kept, np.stack([to_rgb(image) for image in images])
 
 
-def decode(content: bytes) -> ImageArray | None:
-    """Return a grey (H, W) or RGB (H, W, 3) image; None if the bytes are no picture."""
-    try:
-        return decode_picture(content, keep_grey=True, drop_alpha=True)
-    except UnreadablePicture:
-        return None
+def decode(content: bytes, name: str) -> ImageArray:
+    """Return a picture as grey (H, W) or RGB (H, W, 3); raise UnreadablePicture if it is none."""
+    return decode_picture(content, name=name, keep_grey=True, drop_alpha=True)
 
 
 def _check_memory(root: Path, n: int, image: ImageArray) -> None:
@@ -223,16 +224,13 @@ def _check_memory(root: Path, n: int, image: ImageArray) -> None:
         )
 
 
-def _warn_of_skipped(root: Path, pictures: list[Picture], kept: list[Picture]) -> None:
-    kept_names = {picture.name for picture in kept}
-    skipped = [picture.name for picture in pictures if picture.name not in kept_names]
-    if not skipped:
-        return
-    names = ", ".join(skipped[:3]) + (", …" if len(skipped) > 3 else "")
-    found = f"{len(skipped)} of {len(pictures)} files in '{root}' cannot be decoded: {names}"
-    if not kept:
-        raise DatasetError(f"{found}; expected PNG, JPEG or the like; download the dataset again")
-    warnings.warn(f"{found}; they are skipped", stacklevel=2)
+def _report_failures(root: Path, failures: dict[str, UnreadablePicture], *, n_kept: int) -> None:
+    names = ", ".join(list(failures)[:3]) + (", …" if len(failures) > 3 else "")
+    found = f"{len(failures)} of {n_kept + len(failures)} files in '{root}' cannot be decoded: {names}"
+    reason = next(iter(failures.values()))
+    if not n_kept:
+        raise DatasetError(f"{found}; {reason}")
+    warnings.warn(f"{found}; they are skipped: {reason}", stacklevel=3)
 
 
 @contextmanager
