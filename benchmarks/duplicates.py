@@ -1,8 +1,8 @@
-"""How well `mien data audit` finds near duplicates: altered copies of a dataset's pictures are planted in it.
+"""Measure the recall of near duplicates by `mien data audit`: altered copies are planted in a dataset.
 
-Each kind of alteration gets pictures of its own. The table tells how many copies were measured as a pair with their
-original, and how many came into its cluster. Nothing tells how many of the found pairs are right but looking at
-them: --sheet draws thirty pairs by lot and the thirty of the lowest correlation. (Of FER2013 it is for your own eyes.)
+Each kind of alteration has its own originals. The table lists the share of copies paired with their original, and the
+share in its cluster. Precision needs inspection: --sheet draws thirty random pairs and the thirty of lowest correlation.
+(A sheet of FER2013 is not to be published.)
 
 Example: python benchmarks/duplicates.py --data fer2013.csv.gz --sheet pairs.png --out duplicates.json
 """
@@ -34,9 +34,9 @@ CELL, COLUMNS, SHOWN = 96, 6, 30
 def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--data", help="dataset: file, folder or zip; $MIEN_DATA if not given")
-    parser.add_argument("-n", type=int, default=500, help="copies of each kind (default: %(default)s)")
+    parser.add_argument("-n", type=int, default=500, help="copies per kind (default: %(default)s)")
     parser.add_argument("--threshold", type=float, default=THRESHOLD, help="default: %(default)s")
-    parser.add_argument("--sheet", type=Path, metavar="FILE", help="draw found pairs, to be looked at")
+    parser.add_argument("--sheet", type=Path, metavar="FILE", help="draw the pairs found, for inspection")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     options = parser.parse_args()
     try:
@@ -52,8 +52,8 @@ def main() -> None:
     found = shares(audited, originals, among=len(dataset))
     rows = [[kind, *(f"{100 * share:.1f} %" for share in both.values())] for kind, both in found.items()]
     report(
-        f"Duplicates: {options.n} copies of each kind among {len(dataset):,} pictures of {dataset.name}",
-        [markdown(["copy", "measured as a pair", "in the cluster"], rows), f"{seconds:.0f} s of processor time"],
+        f"Duplicates: {options.n} copies per kind among {len(dataset):,} pictures of {dataset.name}",
+        [markdown(["copy", "paired", "in the cluster"], rows), f"{seconds:.0f} s of processor time"],
         {"found": found, "processor_seconds": round(seconds, 1), "threshold": options.threshold},
         out=options.out,
         **threads(),
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def zoomed(picture: ImageArray, x: float, y: float, side: float) -> ImageArray:
-    """Return a square of a picture at the picture's size; x, y and side in 48ths of it. The border is repeated."""
+    """Return a square crop at the picture's size; x, y and side are in 48ths of it. The border is repeated."""
     size = len(picture)
     scale, unit = 48 / side, size / 48
     place = np.array([[scale, 0, -x * unit * scale], [0, scale, -y * unit * scale]])
@@ -108,7 +108,7 @@ KINDS: dict[str, Alteration] = {
 
 
 def plant(dataset: Dataset, n: int, *, seed: int) -> tuple[Dataset, dict[str, IntArray]]:
-    """Append n altered copies of each kind; return also which picture each is of, in their order."""
+    """Append n altered copies per kind; return also the originals' indices per kind, in the order of the copies."""
     rng = np.random.default_rng(seed)
     usable = np.flatnonzero(np.ptp(dataset.images, axis=(1, 2, 3)) > 0)
     drawn = rng.permutation(usable)[: n * len(KINDS)]
@@ -122,7 +122,7 @@ def plant(dataset: Dataset, n: int, *, seed: int) -> tuple[Dataset, dict[str, In
 
 
 def shares(audited: Audit, originals: dict[str, IntArray], *, among: int) -> dict[str, dict[str, float]]:
-    """Return for each kind the share of copies paired with their original, and of those in its cluster."""
+    """Return per kind the share of copies paired with their original, and the share in its cluster."""
     pairs = set(zip(audited.pairs.first.tolist(), audited.pairs.second.tolist(), strict=True))
     found, copy = {}, among
     for kind, chosen in originals.items():
@@ -137,11 +137,11 @@ def shares(audited: Audit, originals: dict[str, IntArray], *, among: int) -> dic
 
 
 def sheet(audited: Audit, dataset: Dataset, *, among: int, seed: int) -> ImageArray:
-    """Draw pairs of the dataset's own pictures, the second mirrored where it was measured so."""
+    """Draw pairs of the dataset's own pictures, the second one mirrored if the pair is."""
     own = np.flatnonzero(audited.pairs.second < among)
-    by_lot = np.random.default_rng(seed).permutation(own)[:SHOWN]
+    random = np.random.default_rng(seed).permutation(own)[:SHOWN]
     lowest = own[np.argsort(audited.pairs.scores[own])][:SHOWN]
-    cells = [_pair(audited, dataset, int(i)) for i in (*by_lot, *lowest)]
+    cells = [_pair(audited, dataset, int(i)) for i in (*random, *lowest)]
     cells += [np.full_like(cells[0], 255)] * (-len(cells) % COLUMNS) if cells else []
     rows = [np.hstack(cells[i : i + COLUMNS]) for i in range(0, len(cells), COLUMNS)]
     return np.vstack(rows) if rows else np.full((CELL, CELL), 255, np.uint8)

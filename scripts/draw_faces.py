@@ -1,4 +1,4 @@
-"""Write drawn faces as a prepared dataset: data to try a training out with.
+"""Write synthetic faces as a prepared dataset, for trial trainings.
 
 Usage: python scripts/draw_faces.py 3000 runs/drawn.npz
 """

@@ -65,7 +65,7 @@ def test_a_picture_shows_the_same_at_every_size() -> None:
 
 
 @pytest.mark.parametrize("size", [16, 48, 100, 256])
-def test_pictures_are_rgb_of_the_wanted_size(size: int) -> None:
+def test_pictures_are_rgb_of_the_requested_size(size: int) -> None:
     (cartoon,) = draw_cartoons(1, size=size)
     assert cartoon.image.shape == (size, size, 3)
     assert cartoon.image.dtype == np.uint8
@@ -85,12 +85,12 @@ def test_an_extra_looks_different_with_every_seed_and_number() -> None:
 
 
 @pytest.mark.parametrize("name", ["extra", "extra0", "extra01", "extra1x", "extra" + 5000 * "1"])
-def test_an_extra_has_one_spelling(name: str) -> None:
+def test_the_name_of_an_extra_has_one_spelling(name: str) -> None:
     with pytest.raises(ConfigError, match="unknown character"):
         find_character(name)
 
 
-def test_what_extras_wear_and_how_they_look_can_be_drawn() -> None:
+def test_hair_and_noses_of_extras_can_be_drawn() -> None:
     for i in range(1, 41):
         who = find_character(f"extra{i}")
         assert who.hair_style in HAIR
@@ -108,13 +108,13 @@ def test_what_extras_wear_and_how_they_look_can_be_drawn() -> None:
         ("disgust", {"nose", "upper_lip", "lower_lip", "lower_lid"}, {"corner", "lid", "inner"}),
     ],
 )
-def test_expressions_move_what_their_units_do(expression: str, up: set[str], down: set[str]) -> None:
+def test_expressions_move_the_parts_of_their_units(expression: str, up: set[str], down: set[str]) -> None:
     moves = moves_of(UNITS[expression])._asdict()
     assert {name for name in up if moves[name] <= 0.02} == set()
     assert {name for name in down if moves[name] >= -0.02} == set()
 
 
-def test_a_neutral_face_is_at_rest() -> None:
+def test_a_neutral_face_has_no_moves() -> None:
     assert moves_of(UNITS["neutral"]) == Moves()
 
 
@@ -153,7 +153,7 @@ def test_a_brow_can_be_raised_on_one_side() -> None:
     assert not changed[:32].any()
 
 
-def test_half_a_smile_is_lopsided() -> None:
+def test_half_a_smile_is_asymmetric() -> None:
     left, right = (
         draw_face(CHARACTERS["finn"], *moves, pose=Pose(), size=64).astype(int)
         for moves in ((moves_of({12: 1.0}), Moves()), (Moves(), moves_of({12: 1.0})))
@@ -171,8 +171,8 @@ def test_every_hair_and_nose_is_drawn_differently() -> None:
     assert len(pictures) == len(HAIR) * len(NOSES)
 
 
-def test_expressions_are_told_on_characters_that_were_never_seen() -> None:
-    """A linear classifier on gradients, fitted on 420 pictures of extras, knows the expressions of the named ones."""
+def test_expressions_are_recognised_on_unseen_characters() -> None:
+    """A linear classifier on gradients, fitted on 420 pictures of extras, recognises the expressions of the named ones."""
     linear = pytest.importorskip("sklearn.linear_model")
     gradients = cv2.HOGDescriptor((48, 48), (16, 16), (8, 8), (8, 8), 9)
 
@@ -186,7 +186,7 @@ def test_expressions_are_told_on_characters_that_were_never_seen() -> None:
     assert model.score(features(unseen), [c.label for c in unseen]) > 0.6
 
 
-def test_what_is_written_is_read_back_as_ferg(tmp_path: Path) -> None:
+def test_written_cartoons_are_read_back_as_ferg(tmp_path: Path) -> None:
     folder = tmp_path / "cartoons"
     write_cartoons(folder, 40, seed=2, size=24, characters=["ada", "extra1"])
     assert next(name for name, reader in READERS.items() if reader.can_read(folder)) == "ferg"
@@ -202,19 +202,19 @@ def test_what_is_written_is_read_back_as_ferg(tmp_path: Path) -> None:
 
 
 def test_progress_counts_to_the_end(tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    write_cartoons(tmp_path / "new", 3, size=16, progress=lambda done, total: told.append((done, total)))
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    calls: list[tuple[int, int]] = []
+    write_cartoons(tmp_path / "new", 3, size=16, progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_with_files_in_it_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(OutputError, match=r"holds 'thesis\.txt' already; choose a new or an empty folder"):
         write_cartoons(tmp_path, 7)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_a_place_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_to_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(OutputError, match="cannot make folder"):
@@ -234,7 +234,7 @@ def test_a_place_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
         ({"n": 1, "characters": []}, "no character to draw"),
     ],
 )
-def test_wrong_arguments_are_told_before_anything_is_drawn(
+def test_wrong_arguments_are_refused_before_anything_is_drawn(
     tmp_path: Path, arguments: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):

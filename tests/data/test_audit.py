@@ -40,7 +40,7 @@ N = 60  # of different photos; the planted copies come after them
 
 
 def photos(n: int) -> Dataset:
-    """Return drawn faces under a pattern of their own, since drawn faces alone are too much alike."""
+    """Return drawn faces, each with its own random pattern, since drawn faces alone are near duplicates."""
     faces = draw_faces(n, seed=0)
     pattern = np.random.default_rng(0).normal(0, 160, (n, 48, 48)).astype(np.float32)
     patterned = faces.images[..., 0] * 0.6 + 50 + np.stack([cv2.GaussianBlur(p, (0, 0), 2) for p in pattern])
@@ -133,13 +133,13 @@ def test_planted_copies_are_found_and_no_others(audited: Audit) -> None:
     }  # fmt: skip
 
 
-def test_a_cluster_is_called_by_its_first_picture(audited: Audit) -> None:
+def test_the_first_picture_identifies_a_cluster(audited: Audit) -> None:
     assert audited.clusters[N + 3] == 7
     assert (audited.clusters <= np.arange(len(audited))).all()
     assert (audited.clusters[audited.clusters] == audited.clusters).all()
 
 
-def test_the_same_pixels_are_told_from_near_duplicates(audited: Audit) -> None:
+def test_exact_duplicates_are_distinguished_from_near_ones(audited: Audit) -> None:
     kind = [KINDS[k] for k in duplicate_kinds(audited)]
     assert [kind[i] for i in (0, 3, N, 5, 7, N + 3, N + 7)] == [
         "single",
@@ -154,7 +154,7 @@ def test_the_same_pixels_are_told_from_near_duplicates(audited: Audit) -> None:
     assert audited.exact[N + 1] == N + 1
 
 
-def test_mirrored_pairs_are_told(audited: Audit) -> None:
+def test_mirrored_pairs_are_marked(audited: Audit) -> None:
     pairs = audited.pairs
     found = {(int(a), int(b)): bool(m) for a, b, m in zip(pairs.first, pairs.second, pairs.mirrored, strict=True)}
     assert found[5, N + 1]
@@ -162,7 +162,7 @@ def test_mirrored_pairs_are_told(audited: Audit) -> None:
     assert not found[11, N + 5]
 
 
-def test_labels_in_conflict_are_found(audited: Audit) -> None:
+def test_conflicting_labels_are_found(audited: Audit) -> None:
     assert np.flatnonzero(conflicts(audited, audited.clusters)).tolist() == [9, N + 4, N + 7, N + 8]
     assert np.flatnonzero(conflicts(audited, audited.exact)).tolist() == [N + 7, N + 8]
 
@@ -171,7 +171,7 @@ def test_blank_pictures_are_flagged(audited: Audit) -> None:
     assert np.flatnonzero(audited.blank).tolist() == [N + 7, N + 8]
 
 
-def test_leaks_are_told_by_split(audited: Audit) -> None:
+def test_leaks_are_found_per_split(audited: Audit) -> None:
     assert np.flatnonzero(leaked(audited, "test")).tolist() == [N, N + 6]
     assert np.flatnonzero(leaked(audited, "test", exact=True)).tolist() == [N]
     assert np.flatnonzero(leaked(audited, "valid")).tolist() == [N + 2]
@@ -185,19 +185,19 @@ def test_dropping_leaks_keeps_valid_and_test(dataset: Dataset, audited: Audit) -
     assert not leaked(audit(clean), "train", ("valid", "test")).any()
 
 
-def test_all_of_train_is_selected_unless_told_otherwise(audited: Audit) -> None:
+def test_all_of_train_is_selected_by_default(audited: Audit) -> None:
     selection = select_training(audited)
     assert selection.rows.tolist() == (audited.splits == TRAIN).tolist()
     assert (selection.dropped, selection.fold, selection.facts) == (None, "", {})
 
 
-def test_a_selection_without_leaks_is_what_dropping_them_leaves_of_train(dataset: Dataset, audited: Audit) -> None:
+def test_a_selection_without_leaks_equals_train_after_dropping_them(dataset: Dataset, audited: Audit) -> None:
     selection = select_training(audited, without_leaks=True)
     assert dataset.select(selection.rows).fingerprint == drop_leaks(dataset, audited).split("train").fingerprint
     assert (selection.dropped, selection.facts) == (4, {"dropped": "4 leaks"})
 
 
-def test_the_folds_left_out_are_all_of_train_and_split_no_cluster(audited: Audit) -> None:
+def test_the_folds_cover_train_and_divide_no_cluster(audited: Audit) -> None:
     selections = [select_training(audited, n_folds=3, fold=fold) for fold in range(3)]
     train = audited.splits == TRAIN
     left_out = [train & ~selection.rows for selection in selections]
@@ -226,13 +226,13 @@ def test_leaks_and_a_fold_are_left_out_together(audited: Audit) -> None:
         (1, 0, "choose 2 to 127"),
     ],
 )
-def test_a_fold_that_cannot_be_is_refused(audited: Audit, n_folds: int, fold: int, expected: str) -> None:
+def test_an_impossible_fold_is_refused(audited: Audit, n_folds: int, fold: int, expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
         select_training(audited, n_folds=n_folds, fold=fold)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])
-def test_hardly_any_pictures_are_no_trouble(n: int) -> None:
+def test_a_dataset_of_up_to_two_pictures_is_audited(n: int) -> None:
     few = photos(2).select(np.arange(n))
     audited = audit(few)
     assert audited.clusters.tolist() == list(range(n))
@@ -257,10 +257,10 @@ def test_pairs_do_not_depend_on_the_order_of_the_pictures(dataset: Dataset, audi
 
 
 def test_progress_ends_at_the_end(dataset: Dataset) -> None:
-    told: list[tuple[int, int]] = []
-    audit(dataset, progress=lambda done, total: told.append((done, total)))
-    assert told[-1] == (1000, 1000)
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    calls: list[tuple[int, int]] = []
+    audit(dataset, progress=lambda done, total: calls.append((done, total)))
+    assert calls[-1] == (1000, 1000)
+    assert [done for done, _ in calls] == sorted(done for done, _ in calls)
 
 
 def test_a_threshold_out_of_range_is_refused(dataset: Dataset) -> None:
@@ -268,7 +268,7 @@ def test_a_threshold_out_of_range_is_refused(dataset: Dataset) -> None:
         audit(dataset, threshold=1.5)
 
 
-def test_raters_tell_what_is_no_face(dataset: Dataset) -> None:
+def test_pictures_that_raters_call_no_face_are_flagged(dataset: Dataset) -> None:
     votes = np.zeros((len(dataset), 10), np.float32)
     votes[:, 0], votes[:, 9] = 6, 4
     votes[1] = [4, 0, 0, 0, 0, 0, 0, 0, 0, 6]
@@ -289,7 +289,7 @@ def test_an_audit_is_read_back(dataset: Dataset, audited: Audit, tmp_path: Path)
     assert (read.dataset, read.fingerprint, read.threshold) == ("drawn", dataset.fingerprint, audited.threshold)
 
 
-def test_an_audit_of_other_data_is_refused(dataset: Dataset, audited: Audit, tmp_path: Path) -> None:
+def test_an_audit_of_another_dataset_is_refused(dataset: Dataset, audited: Audit, tmp_path: Path) -> None:
     save_audit(audited, tmp_path / "audit.npz")
     other = replace(dataset, targets=dataset.targets[::-1].copy())
     with pytest.raises(DatasetError, match=f"fingerprint {dataset.fingerprint[:12]}.* audit the same dataset"):
@@ -301,7 +301,7 @@ def test_an_audit_of_other_data_is_refused(dataset: Dataset, audited: Audit, tmp
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no archive", b"PK\x05\x06" + bytes(18)])
-def test_what_is_no_audit_is_refused(dataset: Dataset, content: bytes | None, tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_audit_is_refused(dataset: Dataset, content: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "audit.npz"
     if content is not None:
         path.write_bytes(content)
@@ -346,7 +346,7 @@ def test_a_folder_that_cannot_be_made_is_one_clear_error(dataset: Dataset, audit
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=60), st.integers(2, 5), st.integers(0, 99))
-def test_folds_never_split_a_cluster(photo: list[int], n: int, seed: int) -> None:
+def test_folds_never_divide_a_cluster(photo: list[int], n: int, seed: int) -> None:
     clusters = [photo.index(p) for p in photo]
     audited = small_audit(clusters, [i % 2 for i in range(len(photo))], [i % 3 for i in range(len(photo))])
     parted = folds(audited, n, seed=seed)
@@ -357,7 +357,7 @@ def test_folds_never_split_a_cluster(photo: list[int], n: int, seed: int) -> Non
     assert ((train == -1) == (audited.splits != TRAIN)).all()
 
 
-def test_folds_spread_the_classes_evenly() -> None:
+def test_folds_are_stratified_by_class() -> None:
     targets = np.array([0] * 50 + [1] * 450)
     clusters = np.arange(500)
     clusters[100:140] = 100  # a large cluster must not fill a fold
@@ -376,7 +376,7 @@ def test_an_impossible_number_of_folds_is_refused(audited: Audit, n: int) -> Non
         folds(audited, n, seed=0)
 
 
-def test_fer2013_holds_what_the_guide_says(fer2013_path: Path) -> None:
+def test_the_figures_of_the_guide_hold_for_fer2013(fer2013_path: Path) -> None:
     fer = read_dataset(fer2013_path)
     known = json.loads((DOCS / "reports" / "fer2013-audit.json").read_text(encoding="utf-8"))
     few = audit(fer.select(np.arange(3000)))

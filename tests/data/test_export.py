@@ -95,7 +95,7 @@ def test_the_commands_split_draw_a_subset_and_export(
     assert run("data", "export", "few.npz", "few") == 0
     assert "70 pictures (train 56, valid 7, test 7): few" in capsys.readouterr().out
     assert contents(read_dataset("few")) == contents(read_dataset("few.npz"))
-    for split in ("valid", "test"):  # what is left are plain class folders
+    for split in ("valid", "test"):  # leaves plain class folders
         for file in Path("few", split).rglob("*.png"):
             file.unlink()
     assert run("data", "prepare", "few/train", "split.npz", "--split", "0.5,0.25,0.25") == 0

@@ -65,7 +65,7 @@ def test_of_several_csv_files_in_a_zip_the_known_one_is_read(tmp_path: Path) -> 
     assert_is_the_three_rows(read(tmp_path / "archive.zip"))
 
 
-def test_columns_may_stand_in_any_order_with_blanks_quotes_and_further_ones(tmp_path: Path) -> None:
+def test_columns_may_be_in_any_order_with_blanks_quotes_and_further_columns(tmp_path: Path) -> None:
     rows = ['Training,x,"0 1 2 3", 0', 'PublicTest,x,"4 5 6 7 ",3', "PrivateTest,x, 8  9 10 255,6"]
     assert_is_the_three_rows(read(write_csv(tmp_path / "a.csv", rows, header="\ufeff Usage, note, Pixels, emotion")))
 
@@ -117,7 +117,7 @@ def test_a_wrong_row_is_named_by_its_line(tmp_path: Path, row: str, problem: str
         read(write_csv(tmp_path / "a.csv", [*ROWS, row]))
 
 
-def test_a_first_row_that_is_no_square_is_an_error(tmp_path: Path) -> None:
+def test_a_first_picture_that_is_not_square_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="line 2 has 3 pixels; expected a square picture, 48×48 = 2304"):
         read(write_csv(tmp_path / "a.csv", ["0,1 2 3,Training"]))
 
@@ -161,7 +161,7 @@ def test_a_truncated_gzip_is_an_error(tmp_path: Path) -> None:
         read(path)
 
 
-def test_a_gzip_that_is_none_is_an_error(tmp_path: Path) -> None:
+def test_a_plain_file_named_gz_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="Not a gzipped file"):
         read(write_csv(tmp_path / "a.csv.gz"))
 
@@ -183,7 +183,7 @@ def test_a_zip_with_several_unknown_csv_files_is_an_error(tmp_path: Path) -> Non
         read(tmp_path / "a.zip")
 
 
-def test_votes_beside_the_csv_come_along(tmp_path: Path) -> None:
+def test_votes_beside_the_csv_are_read(tmp_path: Path) -> None:
     (tmp_path / "fer2013new.csv").write_text(VOTES_HEADER + THREE_VOTES)
     votes = read(write_csv(tmp_path / "a.csv")).votes
     assert votes is not None
@@ -191,13 +191,13 @@ def test_votes_beside_the_csv_come_along(tmp_path: Path) -> None:
     assert votes.tolist() == [[4, 0, 0, 1, 3, 2, 0, 0, 0, 0], [0, 10] + [0] * 8, [0] * 9 + [10]]
 
 
-def test_votes_beside_the_csv_that_do_not_fit_are_left_out_with_a_warning(tmp_path: Path) -> None:
+def test_votes_beside_the_csv_that_do_not_match_are_ignored_with_a_warning(tmp_path: Path) -> None:
     (tmp_path / "fer2013new.csv").write_text(VOTES_HEADER)
     with pytest.warns(UserWarning, match="votes beside the data ignored.*votes on 0 pictures, but there are 3"):
         assert read(write_csv(tmp_path / "a.csv")).votes is None
 
 
-def test_given_votes_must_fit(tmp_path: Path) -> None:
+def test_given_votes_must_match(tmp_path: Path) -> None:
     path = tmp_path / "votes.csv"
     path.write_text(VOTES_HEADER + THREE_VOTES)
     assert read(write_csv(tmp_path / "a.csv"), votes=path).votes is not None
@@ -207,7 +207,7 @@ def test_given_votes_must_fit(tmp_path: Path) -> None:
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.data())
-def test_what_is_written_is_read(tmp_path: Path, data: st.DataObject) -> None:
+def test_written_rows_are_read_back(tmp_path: Path, data: st.DataObject) -> None:
     n, side = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 6))
     images = data.draw(arrays(np.uint8, (n, side, side, 1)))
     targets = data.draw(st.lists(st.integers(0, 6), min_size=n, max_size=n))
@@ -242,7 +242,7 @@ def test_the_real_data_has_the_official_counts(fer2013: Dataset) -> None:
 
 
 def test_the_raters_agree_with_the_real_labels_on_64_percent_of_the_test_split(fer2013: Dataset) -> None:
-    """A label counts as theirs when no other has more votes; Barsoum et al. 2016 tell of noisy labels too."""
+    """The raters agree where no other label has more votes; Barsoum et al. 2016 report noisy labels too."""
     test = fer2013.split("test")
     votes = test.votes
     if votes is None:

@@ -1,4 +1,4 @@
-"""FERG-DB is not to be had here: small trees in its layout stand for it."""
+"""FERG-DB is not freely available: the tests write small trees in its layout."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAMES = ("aia", "bonnie", "jules", "malcolm", "mery", "ray")
 
 
 def picture(character: str, size: int = 8) -> ImageArray:
-    """Return a colour that tells the character: its first channel is the number of the name."""
+    """Return a picture whose first channel is the number of the character."""
     return np.full((size, size, 3), (NAMES.index(character), 100, 200), np.uint8)
 
 
@@ -76,7 +76,7 @@ def test_every_emotion_gets_its_label(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("below", ["", "FERG_DB_256", "data/FERG_DB_256"])
-def test_it_may_lie_in_further_folders(tmp_path: Path, below: str) -> None:
+def test_ferg_may_be_inside_further_folders(tmp_path: Path, below: str) -> None:
     write(tmp_path / below, ["aia"])
     assert ferg.can_read(tmp_path) == (below.count("/") == 0)
     assert len(ferg.read(tmp_path)) == 14
@@ -92,7 +92,7 @@ def test_a_zip_gives_the_same_dataset_as_the_folder(tmp_path: Path) -> None:
     assert from_zip.fingerprint == read_dataset(folder).fingerprint
 
 
-def test_hidden_empty_and_other_files_are_passed_over(tmp_path: Path) -> None:
+def test_hidden_empty_and_other_files_are_ignored(tmp_path: Path) -> None:
     root = write(tmp_path, ["aia"])
     for name in (".DS_Store", "aia/.DS_Store", "aia/aia_joy/.DS_Store", "aia/aia_joy/aia_joy_77.png", "aia/aia.psd"):
         (root / name).touch()
@@ -102,7 +102,7 @@ def test_hidden_empty_and_other_files_are_passed_over(tmp_path: Path) -> None:
     assert len(read_dataset(root)) == 14
 
 
-def test_pictures_that_lie_elsewhere_are_left_out_with_a_warning(tmp_path: Path) -> None:
+def test_pictures_outside_the_layout_are_skipped_with_a_warning(tmp_path: Path) -> None:
     root = write(tmp_path, ["aia"])
     put(root / "overview.png", picture("ray"))
     put(root / "aia/aia_joy/ray_joy_1.png", picture("ray"))
@@ -113,7 +113,7 @@ def test_pictures_that_lie_elsewhere_are_left_out_with_a_warning(tmp_path: Path)
     assert len(dataset) == 14
 
 
-def test_broken_pictures_are_left_out_with_a_warning(tmp_path: Path) -> None:
+def test_broken_pictures_are_skipped_with_a_warning(tmp_path: Path) -> None:
     root = write(tmp_path, ["aia"])
     (root / "aia/aia_joy/aia_joy_1.png").write_bytes(b"no picture")
     with pytest.warns(UserWarning, match=r"1 of 14 files .* cannot be decoded: aia/aia_joy/aia_joy_1\.png"):
@@ -130,7 +130,7 @@ def test_transparency_is_dropped_and_sizes_are_made_equal(tmp_path: Path) -> Non
     assert ferg.read(root, size=20).images.shape == (15, 20, 20, 3)
 
 
-def test_more_than_memory_should_hold_is_made_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_beyond_the_memory_limit_are_reduced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write(tmp_path, ["aia"])
     assert ferg.read(root).images.shape == (14, 8, 8, 3)
     monkeypatch.setattr(ferg, "MAX_BYTES", 14 * 8 * 8 * 3 - 1)
@@ -152,7 +152,7 @@ def test_a_picture_keeps_its_split_when_others_are_added(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("character", NAMES)
-def test_a_character_that_is_held_out_is_on_one_side_only(tmp_path: Path, character: str) -> None:
+def test_a_held_out_character_is_only_in_the_test_split(tmp_path: Path, character: str) -> None:
     dataset = ferg.read(write(tmp_path, n=9), hold_out=[character])
     found = characters_by_split(dataset)
     assert dataset.name == f"ferg-{character}"
@@ -161,7 +161,7 @@ def test_a_character_that_is_held_out_is_on_one_side_only(tmp_path: Path, charac
     assert dataset.counts()[2].tolist() == [9] * 7
 
 
-def test_valid_can_be_a_character_too(tmp_path: Path) -> None:
+def test_characters_can_be_held_out_for_valid_too(tmp_path: Path) -> None:
     dataset = ferg.read(write(tmp_path, n=9), hold_out=["aia", "ray"], valid=["mery"])
     found = characters_by_split(dataset)
     assert found == {"train": {"bonnie", "jules", "malcolm"}, "valid": {"mery"}, "test": {"aia", "ray"}}
@@ -201,7 +201,7 @@ def test_other_layouts_are_left_to_other_readers(tmp_path: Path, name: str) -> N
         ferg.read(tmp_path)
 
 
-def test_commands_know_the_layout_and_can_hold_characters_out(
+def test_commands_read_the_layout_and_hold_characters_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MIEN_DATA", str(tmp_path))

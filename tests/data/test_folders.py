@@ -43,7 +43,7 @@ def write_zip(path: Path, pictures: Mapping[str, ImageArray]) -> Path:
 
 
 def split_of_each(root: Path) -> dict[str, str]:
-    """Name -> split, told apart by the brightness of the picture."""
+    """Return the split of each picture, which its brightness identifies."""
     dataset = read(root)
     return {f"{i:02}": SPLITS[s] for i, s in zip(dataset.images[:, 0, 0, 0], dataset.splits, strict=True)}
 
@@ -56,9 +56,7 @@ def test_class_folders_become_labels_and_pixels_are_kept(tmp_path: Path) -> None
     assert np.array_equal(dataset.images, np.stack([RGB, RGB]))
 
 
-def test_a_dataset_is_called_as_its_folder_however_that_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_dataset_has_the_name_of_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write_folder(tmp_path / "faces.v2", {"a/1.png": GREY, "b/2.png": GREY})
     assert read(root).name == "faces.v2"
     monkeypatch.chdir(root)
@@ -66,7 +64,7 @@ def test_a_dataset_is_called_as_its_folder_however_that_is_named(
     assert read(write_zip(tmp_path / "faces.zip", {"a/1.png": GREY, "b/2.png": GREY})).name == "faces"
 
 
-def test_names_that_are_no_utf_8_are_read(tmp_path: Path) -> None:
+def test_names_that_are_not_utf_8_are_read(tmp_path: Path) -> None:
     odd = os.fsdecode(b"caf\xe9.png")
     dataset = read(write_folder(tmp_path / "mine", {f"a/{odd}": GREY, "b/2.png": GREY}))
     assert len(dataset) == 2
@@ -76,7 +74,7 @@ def test_names_that_are_no_utf_8_are_read(tmp_path: Path) -> None:
     ("folder", "split"),
     [("train", "train"), ("Training", "train"), ("val", "valid"), ("validation", "valid"), ("TEST", "test")],
 )
-def test_split_folders_are_known_by_many_names(tmp_path: Path, folder: str, split: str) -> None:
+def test_split_folders_have_several_accepted_names(tmp_path: Path, folder: str, split: str) -> None:
     others = {f"{name}/{label}/0.png": GREY for name in ("train", "valid", "test") for label in ("happy", "sad")}
     dataset = read(write_folder(tmp_path, {**others, f"{folder}/fear/1.png": GREY}))
     fear = dataset.targets == dataset.labels.index("fear")
@@ -84,7 +82,7 @@ def test_split_folders_are_known_by_many_names(tmp_path: Path, folder: str, spli
 
 
 @pytest.mark.parametrize("wrapper", ["", "archive/fer2013/"])
-def test_kaggles_form_is_split_by_file_names(tmp_path: Path, wrapper: str) -> None:
+def test_kaggles_layout_is_split_by_file_names(tmp_path: Path, wrapper: str) -> None:
     pictures = {wrapper + name: image for name, image in KAGGLE.items()}
     folder = read(write_folder(tmp_path / "folder", pictures))
     assert folder.name == "fer2013"
@@ -150,7 +148,7 @@ def test_pnm_pictures_are_read(tmp_path: Path) -> None:
     assert len(read(write_folder(tmp_path, {"a/1.pnm": RGB, "b/2.ppm": RGB}))) == 2
 
 
-def test_mixed_sizes_become_112_pixels_or_the_wanted_size(tmp_path: Path) -> None:
+def test_mixed_sizes_become_112_pixels_or_the_requested_size(tmp_path: Path) -> None:
     root = write_folder(tmp_path, {"a/1.png": GREY, "b/2.png": GREY[:4], "b/3.png": GREY})
     assert read(root).images.shape == (3, 112, 112, 1)
     assert read(root, size=20).images.shape == (3, 20, 20, 1)
@@ -162,14 +160,14 @@ def test_grey_among_colour_becomes_rgb(tmp_path: Path) -> None:
     assert np.array_equal(images[1], RGB)
 
 
-def test_hidden_empty_and_other_files_are_passed_over(tmp_path: Path) -> None:
+def test_hidden_empty_and_other_files_are_ignored(tmp_path: Path) -> None:
     root = write_folder(tmp_path, {"a/1.png": GREY, "b/2.png": GREY, ".cache/a/3.png": GREY, "a/._1.png": GREY})
     for name in ("a/.DS_Store", "a/empty.png", "README.txt", "a/notes.csv"):
         (root / name).touch()
     assert len(read(root)) == 2
 
 
-def test_a_warning_counts_and_names_what_is_no_picture(tmp_path: Path) -> None:
+def test_a_warning_counts_and_names_files_that_are_not_pictures(tmp_path: Path) -> None:
     root = write_folder(tmp_path, {"a/1.png": GREY, "b/2.png": GREY})
     for i in range(4):
         (root / f"a/broken{i}.jpg").write_bytes(b"no picture")
@@ -212,7 +210,7 @@ def test_a_single_class_is_an_error(tmp_path: Path) -> None:
         read(write_folder(tmp_path, {"happy/1.png": GREY}))
 
 
-def test_more_than_memory_should_hold_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_beyond_the_memory_limit_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write_folder(tmp_path, {"a/1.png": GREY, "b/2.png": GREY})
     monkeypatch.setattr("mien.data.folders.MAX_BYTES", 127)
     with pytest.raises(DatasetError, match=r"8×8 pixels.*reduce them"):

@@ -23,7 +23,7 @@ def dataset() -> Dataset:
     )
 
 
-def test_info_counts_what_there_is(dataset: Dataset) -> None:
+def test_info_counts_pictures_by_split_and_class(dataset: Dataset) -> None:
     found = info(dataset)
     assert found.counts == {
         "train": {"calm": 2, "wild": 0, "unseen": 0},
@@ -36,7 +36,7 @@ def test_info_counts_what_there_is(dataset: Dataset) -> None:
     assert found.fingerprint == dataset.fingerprint
 
 
-def test_info_fits_into_json(dataset: Dataset) -> None:
+def test_info_is_serialisable_as_json(dataset: Dataset) -> None:
     assert json.loads(json.dumps(asdict(info(dataset))))["counts"]["train"]["calm"] == 2
 
 

@@ -25,14 +25,14 @@ def dataset() -> Dataset:
     )
 
 
-def test_what_is_prepared_is_read_back(tmp_path: Path, dataset: Dataset) -> None:
+def test_a_prepared_dataset_is_read_back(tmp_path: Path, dataset: Dataset) -> None:
     prepare(dataset, tmp_path / "drawn.npz")
     again = read_dataset(tmp_path / "drawn.npz")
     assert (again.name, again.labels, again.fingerprint) == ("drawn", MOODS, dataset.fingerprint)
     assert list(tmp_path.iterdir()) == [tmp_path / "drawn.npz"]
 
 
-def test_a_dataset_without_votes_stays_without(tmp_path: Path, dataset: Dataset) -> None:
+def test_a_dataset_without_votes_is_read_back_without(tmp_path: Path, dataset: Dataset) -> None:
     without = Dataset("drawn", dataset.images, dataset.targets, MOODS, dataset.splits)
     prepare(without, tmp_path / "drawn.npz")
     assert read_dataset(tmp_path / "drawn.npz").votes is None
@@ -43,7 +43,7 @@ def test_a_prepared_dataset_is_resized_on_demand(tmp_path: Path, dataset: Datase
     assert read_dataset(tmp_path / "drawn.npz", size=4).images.shape == (3, 4, 4, 3)
 
 
-def test_votes_cannot_be_given_later(tmp_path: Path, dataset: Dataset) -> None:
+def test_votes_cannot_be_added_to_a_prepared_dataset(tmp_path: Path, dataset: Dataset) -> None:
     prepare(dataset, tmp_path / "drawn.npz")
     with pytest.raises(DatasetError, match="pass them when preparing it"):
         read_dataset(tmp_path / "drawn.npz", votes=tmp_path / "votes.csv")
@@ -54,12 +54,12 @@ def test_another_suffix_is_refused(tmp_path: Path, dataset: Dataset) -> None:
         prepare(dataset, tmp_path / "drawn.bin")
 
 
-def test_a_missing_folder_is_told(tmp_path: Path, dataset: Dataset) -> None:
+def test_a_missing_folder_is_an_error(tmp_path: Path, dataset: Dataset) -> None:
     with pytest.raises(OutputError, match="No such file or directory"):
         prepare(dataset, tmp_path / "none" / "drawn.npz")
 
 
-def test_a_write_that_fails_leaves_no_file(tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_no_file(tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     def fill_the_disk(file: object, **arrays: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -79,7 +79,7 @@ def test_damaged_files_are_errors(tmp_path: Path, dataset: Dataset) -> None:
             read_dataset(path)
 
 
-def test_npz_files_of_other_origin_are_errors(tmp_path: Path, dataset: Dataset) -> None:
+def test_npz_files_of_other_programs_are_errors(tmp_path: Path, dataset: Dataset) -> None:
     path = tmp_path / "other.npz"
     arrays = {"images": dataset.images, "targets": dataset.targets, "splits": dataset.splits}
     about = '{"format": 1, "name": "a", "label_set": "moods", "labels": ["calm", "wild"]}'

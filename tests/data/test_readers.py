@@ -13,7 +13,7 @@ CSV = "emotion,pixels,Usage\n3,1 2 3 4,Training\n"
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A data folder as MIEN_DATA names it, and a working folder without data."""
+    """Return a data folder that MIEN_DATA names; the working folder has no data."""
     home, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
     (home / "fer2013").mkdir(parents=True)
     elsewhere.mkdir()
@@ -30,12 +30,12 @@ def write_class_folders(root: Path) -> Path:
     return root
 
 
-def test_the_reader_is_found_by_the_form_of_the_data(home: Path) -> None:
+def test_the_reader_is_chosen_by_the_format_of_the_data(home: Path) -> None:
     assert read_dataset(home / "fer2013/fer2013.csv.gz").images.ravel().tolist() == [1, 2, 3, 4]
     assert len(read_dataset(write_class_folders(home / "mine"))) == 2
 
 
-def test_a_folder_with_fer2013_in_it_stands_for_the_file(home: Path) -> None:
+def test_a_folder_with_fer2013_in_it_means_that_file(home: Path) -> None:
     assert len(read_dataset(home)) == 1
     assert len(read_dataset(str(home / "fer2013"))) == 1
 
@@ -49,22 +49,22 @@ def test_a_reader_can_be_named(home: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [-1, 0, 1025])
-def test_a_size_that_no_picture_can_have_is_told(home: Path, size: int) -> None:
+def test_an_impossible_size_is_refused(home: Path, size: int) -> None:
     with pytest.raises(DatasetError, match=f"size is {size}; expected 1 to 1024 pixels a side"):
         read_dataset(home, size=size)
 
 
-def test_an_unknown_reader_is_told_the_known_ones(home: Path) -> None:
+def test_an_unknown_reader_is_refused_with_the_known_ones(home: Path) -> None:
     with pytest.raises(DatasetError, match="no reader 'parquet'; choose from prepared, ferg, folders, fer2013-csv"):
         read_dataset(home, reader="parquet")
 
 
-def test_a_missing_path_is_told_what_can_be_read(tmp_path: Path) -> None:
+def test_a_missing_path_is_refused_with_the_readable_formats(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"no dataset at '.*none'; expected a prepared \.npz"):
         read_dataset(tmp_path / "none")
 
 
-def test_an_unknown_form_is_told_what_can_be_read(tmp_path: Path) -> None:
+def test_an_unknown_format_is_refused_with_the_readable_ones(tmp_path: Path) -> None:
     (tmp_path / "data.parquet").write_bytes(b"PAR1")
     with pytest.raises(DatasetError, match=r"data\.parquet' is not a dataset that mien can read; expected"):
         read_dataset(tmp_path / "data.parquet")
@@ -92,7 +92,7 @@ def test_the_variable_may_name_the_dataset_itself(
     assert data_path(argument) == home / "fer2013/fer2013.csv.gz"
 
 
-def test_a_path_goes_before_the_data_folder(home: Path) -> None:
+def test_a_path_takes_precedence_over_the_data_folder(home: Path) -> None:
     Path("fer2013.csv").write_text(CSV)
     assert data_path("fer2013.csv") == Path("fer2013.csv")
 
@@ -104,18 +104,18 @@ def test_other_datasets_in_the_data_folder_are_found_by_name(home: Path) -> None
     assert data_path("faces") == home / "faces.npz"
 
 
-def test_a_name_that_is_nowhere_is_told_where_it_was_sought(home: Path) -> None:
+def test_an_unknown_name_is_refused_with_the_places_searched(home: Path) -> None:
     with pytest.raises(DatasetError, match=r"no dataset at 'ferg'; also searched '.*data'"):
         data_path("ferg")
 
 
-def test_without_argument_and_variable_the_user_is_told_both(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_argument_and_variable_the_error_names_both(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MIEN_DATA", raising=False)
     with pytest.raises(DatasetError, match="pass --data PATH or set MIEN_DATA"):
         data_path(None)
 
 
-def test_a_variable_that_names_nothing_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_variable_that_names_a_missing_path_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MIEN_DATA", str(tmp_path / "none"))
     with pytest.raises(DatasetError, match=r"no dataset at '.*none'; MIEN_DATA can name a file or folder"):
         data_path(None)

@@ -1,4 +1,4 @@
-"""Sequences of faces: labels that fit what is shown, and clips from folders."""
+"""Sequences of faces: labels that match the pictures, and clips from folders."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def stills(n: int, **options: float) -> Iterator[FaceSequence]:
 
 
 @pytest.mark.parametrize("make", [drawn, stills])
-def test_a_sequence_follows_from_its_seed_and_number(make: Callable[..., Iterator[FaceSequence]]) -> None:
+def test_a_sequence_is_determined_by_its_seed_and_number(make: Callable[..., Iterator[FaceSequence]]) -> None:
     one, two = make(2, seed=3)
     (again,) = make(1, seed=3)
     (other,) = make(1, seed=4)
@@ -48,7 +48,7 @@ def test_a_sequence_follows_from_its_seed_and_number(make: Callable[..., Iterato
 
 
 @pytest.mark.parametrize("make", [drawn, stills])
-def test_a_rate_can_be_asked_for(make: Callable[..., Iterator[FaceSequence]]) -> None:
+def test_the_frame_rate_can_be_set(make: Callable[..., Iterator[FaceSequence]]) -> None:
     (sequence,) = make(1, rate=12.5)
     np.testing.assert_allclose(np.diff(sequence.times), 0.08)
 
@@ -63,7 +63,7 @@ def test_drawn_faces_begin_neutral_and_labels_change_now_and_then() -> None:
         next(drawn_sequences(1, characters=["eve"]))
 
 
-def test_the_label_is_that_of_the_hold_that_is_nearer() -> None:
+def test_a_change_ends_one_hold_and_begins_the_next() -> None:
     times = np.arange(0, 8, 0.1)
     hold, share = sequences.hold_schedule(times, np.random.default_rng(0), stay=(0.8, 0.8), change=(0.4, 0.4))
     way = hold + share
@@ -92,7 +92,7 @@ def write_clip(path: Path, grey: int, *, n: int = 6, fps: float = 10) -> None:
 
 
 class Two:
-    """A detector of a small face on the left and a large one on the right, where the picture is not dark."""
+    """Detects a small face on the left and a large one on the right of any picture that is not dark."""
 
     def detect(self, image: ImageArray) -> list[Face]:
         faces = [Face(Box(40, 0, 90, 50), 0.5), Face(Box(0, 0, 20, 20), 0.9)]
@@ -140,7 +140,7 @@ def test_frames_of_a_folder_come_in_the_order_of_their_numbers(tmp_path: Path) -
         ("train/happy/0.jpg", "train/sad/0.jpg"),
     ],
 )
-def test_a_picture_that_lies_in_no_clip_is_named(files: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_picture_outside_a_clip_is_named(files: tuple[str, ...], tmp_path: Path) -> None:
     for name in files:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"nothing is read")
@@ -160,19 +160,19 @@ def test_without_split_folders_clips_are_held_out_by_their_names(tmp_path: Path)
     assert fewer == {i: split for i, split in found.items() if i % 2}
 
 
-def test_a_clip_that_shows_no_face_or_is_damaged_is_left_out_with_a_warning(tmp_path: Path) -> None:
+def test_a_clip_without_a_face_or_with_damage_is_skipped_with_a_warning(tmp_path: Path) -> None:
     write_clip(tmp_path / "happy" / "dark.avi", 0)
     write_clip(tmp_path / "happy" / "good.avi", 200)
     (tmp_path / "happy" / "bad.mp4").write_bytes(b"no video")
-    with pytest.warns(UserWarning, match="the clip is skipped") as told:
+    with pytest.warns(UserWarning, match="the clip is skipped") as caught:
         found = list(read_clips(tmp_path, Two(), FER2013, size=32))
     assert len(found) == 1
-    assert ["bad.mp4" in str(w.message) for w in told] == [True, False]
-    assert "no face in" in str(told[1].message)
+    assert ["bad.mp4" in str(w.message) for w in caught] == [True, False]
+    assert "no face in" in str(caught[1].message)
 
 
 @pytest.mark.parametrize(
-    ("file", "told"),
+    ("file", "message"),
     [
         (None, "holds no clips"),
         ("0.png", "not in a clip's folder"),
@@ -180,11 +180,11 @@ def test_a_clip_that_shows_no_face_or_is_damaged_is_left_out_with_a_warning(tmp_
         ("mood/one/0.png", "unknown label 'mood'"),
     ],
 )
-def test_what_is_no_folder_of_clips_is_told_before_anything_is_read(
-    file: str | None, told: str, tmp_path: Path
+def test_a_wrong_folder_of_clips_is_refused_before_anything_is_read(
+    file: str | None, message: str, tmp_path: Path
 ) -> None:
     if file is not None:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_bytes(b"nothing is read")
-    with pytest.raises(DatasetError, match=told):
+    with pytest.raises(DatasetError, match=message):
         next(read_clips(tmp_path, WholeImage(), FER2013, size=9))

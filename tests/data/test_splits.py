@@ -13,13 +13,13 @@ from mien.labels import LabelSet
 
 
 def files(*sizes: int) -> tuple[list[str], list[str]]:
-    """Return names and classes of files, so many per class."""
+    """Return names and classes of files; the sizes are those of the classes."""
     pairs = [(f"class{c}/{i}.png", f"class{c}") for c, n in enumerate(sizes) for i in range(n)]
     return [name for name, _ in pairs], [label for _, label in pairs]
 
 
 def labelled(*sizes: int, splits: tuple[int, ...] | None = None) -> Dataset:
-    """Return a dataset with so many pictures per class; the only pixel of each is its index."""
+    """Return a dataset with classes of these sizes; the only pixel of each picture is its index."""
     targets = np.repeat(np.arange(len(sizes)), sizes)
     return Dataset(
         name="mine",
@@ -111,7 +111,7 @@ def test_impossible_shares_are_refused(shares: tuple[float, ...]) -> None:
         draw_splits(labelled(30, 30), shares)
 
 
-def test_splits_of_the_data_itself_are_not_replaced_but_held_out_ones_are() -> None:
+def test_own_splits_are_kept_and_held_out_ones_replaced() -> None:
     dataset = labelled(3, 3, splits=(0, 0, 2, 0, 1, 2))
     with pytest.raises(DatasetError, match="'mine' has its own test and valid split"):
         draw_splits(dataset, (0.8, 0.1, 0.1))

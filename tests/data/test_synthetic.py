@@ -6,7 +6,7 @@ from mien.labels import FER2013
 
 
 @pytest.mark.parametrize("size", [24, 48, 64])
-def test_faces_have_the_form_of_fer2013(size: int) -> None:
+def test_faces_have_the_shape_labels_and_splits_of_fer2013(size: int) -> None:
     faces = draw_faces(70, seed=0, size=size)
     assert faces.images.shape == (70, size, size, 1)
     assert faces.labels is FER2013
@@ -33,7 +33,7 @@ def test_every_face_stands_out_from_its_background() -> None:
 
 
 def test_expressions_differ_where_they_should() -> None:
-    """On average a surprised mouth is dark where a neutral one shows skin, and brows sit higher."""
+    """On average a surprised mouth is dark where a neutral one shows skin, and the brows are higher."""
     faces = draw_faces(1400, seed=0)
     pixels = faces.images[..., 0].astype(float)
     pixels = (pixels - pixels.mean((1, 2), keepdims=True)) / pixels.std((1, 2), keepdims=True)
@@ -43,5 +43,5 @@ def test_expressions_differ_where_they_should() -> None:
     assert mean["surprise"][forehead].mean() < mean["neutral"][forehead].mean()
 
 
-def test_no_faces_are_a_dataset_too() -> None:
+def test_zero_faces_make_an_empty_dataset() -> None:
     assert len(draw_faces(0, seed=0)) == 0

@@ -30,12 +30,12 @@ def test_columns_are_found_by_their_names(tmp_path: Path) -> None:
     assert {name: n for name, n in named.items() if n} == {"neutral": 4, "sad": 1, "angry": 3, "disgust": 2}
 
 
-def test_votes_follow_the_names_of_pictures(votes_path: Path) -> None:
+def test_votes_are_matched_by_the_names_of_pictures(votes_path: Path) -> None:
     votes = votes_by_name(read_votes(votes_path), ["test/happy/fer0032298.jpg", "train/angry/fer0000000.jpg"])
     assert votes[:, 0].tolist() == [0, 4]
 
 
-def test_kaggles_picture_names_tell_no_row(votes_path: Path) -> None:
+def test_kaggles_picture_names_have_no_votes(votes_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"no votes on 1 of 1 pictures, such as 'Training_0\.jpg'.*its csv"):
         votes_by_name(read_votes(votes_path), ["Training_0.jpg"])
 
@@ -85,7 +85,7 @@ def test_binary_and_missing_files_are_errors(tmp_path: Path) -> None:
         ({}, "unknown"),
     ],
 )
-def test_the_majority_is_that_of_the_ferplus_authors(counts: dict[str, int], label: str) -> None:
+def test_the_majority_rule_is_that_of_the_ferplus_authors(counts: dict[str, int], label: str) -> None:
     votes = np.array([[counts.get(name, 0) for name in VOTE_COLUMNS]], np.float32)
     drawn = draw_faces(1, seed=0, size=8)
     relabelled = majority(replace(drawn, votes=votes))
