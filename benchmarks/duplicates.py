@@ -1,8 +1,8 @@
 """Measure the recall of near duplicates by `mien data audit`: altered copies are planted in a dataset.
 
 Each kind of alteration has its own originals. The table lists the share of copies paired with their original, and the
-share in its cluster. Precision needs inspection: --sheet draws thirty random pairs and the thirty of lowest correlation.
-(A sheet of FER2013 is not to be published.)
+share in its cluster. Precision needs inspection: --sheet draws thirty random pairs and the thirty of the lowest
+correlation. (A sheet of FER2013 is not to be published.)
 
 Example: python benchmarks/duplicates.py --data fer2013.csv.gz --sheet pairs.png --out duplicates.json
 """

@@ -172,7 +172,7 @@ def test_every_hair_and_nose_is_drawn_differently() -> None:
 
 
 def test_expressions_are_recognised_on_unseen_characters() -> None:
-    """A linear classifier on gradients, fitted on 420 pictures of extras, recognises the expressions of the named ones."""
+    """A linear classifier on gradients of 420 pictures of extras recognises the named characters' expressions."""
     linear = pytest.importorskip("sklearn.linear_model")
     gradients = cv2.HOGDescriptor((48, 48), (16, 16), (8, 8), (8, 8), 9)
 
