@@ -197,7 +197,7 @@ def measure(scene: ImageArray, recognizer: Recognizer, *, faces: int, detector: 
     warm_up = max(1, n // 10)
     with (
         tempfile.TemporaryDirectory() as folder,
-        Recorder(recognizer.head.labels, **places(Path(folder)), video=Path(folder, "a.mkv")) as recorder,
+        Recorder(recognizer.provenance, **places(Path(folder)), video=Path(folder, "a.mkv")) as recorder,
         Camera(0, opener=lambda source: device) as camera,
     ):
         for index in range(warm_up + n):
@@ -212,7 +212,7 @@ def measure(scene: ImageArray, recognizer: Recognizer, *, faces: int, detector: 
             times.append(perf_counter())
             drawn = draw(sight.frame.image, sight.expressions)
             times.append(perf_counter())
-            recorder.write(sight, drawn)
+            recorder.write(sight.frame, sight.expressions, drawn)
             times.append(perf_counter())
             capture, see, drawing, record = np.diff(times).tolist()
             rows.append({**sight.seconds, "capture": capture, "see": see, "draw": drawing, "record": record})
@@ -246,12 +246,12 @@ def soak(
     tracks: set[int | None] = set()
     with (
         tempfile.TemporaryDirectory() as folder,
-        Recorder(recognizer.head.labels, **places(Path(folder))) as recorder,
+        Recorder(recognizer.provenance, **places(Path(folder))) as recorder,
     ):
         for index in range(n):
             image = sway(scenes[index // SCENE_FRAMES % len(scenes)], index)
             sight = live.see(Frame(image, index / CAMERA_FPS, index, "soak"))
-            recorder.write(sight, draw(image, sight.expressions))
+            recorder.write(sight.frame, sight.expressions, draw(image, sight.expressions))
             tracks.update(expression.face.track_id for expression in sight.expressions)
             if index + 1 in (SETTLED, n):
                 held.append(holds(index + 1))

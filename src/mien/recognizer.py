@@ -10,7 +10,7 @@ import numpy as np
 
 from mien.errors import ConfigError, InputError
 from mien.models.classifier import ExpressionClassifier, load_classifier, predict_heads
-from mien.structures import Expression, Face, Frame, ImageArray, Prediction, left_to_right
+from mien.structures import Expression, Face, Frame, ImageArray, Prediction, Provenance, left_to_right
 from mien.vision.crop import crop_faces
 from mien.vision.detect import FaceDetector, detector_name, load_detector
 
@@ -61,8 +61,13 @@ class Recognizer:
         self.head = self.classifier.spec.head(labels)
 
     def __repr__(self) -> str:
-        model, detector, labels = self.classifier.spec.name, detector_name(self.detector), self.head.labels.name
-        return f"Recognizer(model={model!r}, detector={detector!r}, labels={labels!r})"
+        origin = self.provenance
+        return f"Recognizer(model={origin.model!r}, detector={origin.detector!r}, labels={origin.labels.name!r})"
+
+    @property
+    def provenance(self) -> Provenance:
+        """Model, label set and detector, for the files of results."""
+        return Provenance(self.classifier.spec.name, self.head.labels, detector_name(self.detector))
 
     def recognize(self, image: ImageArray) -> list[Expression]:
         """Return the expression of each face, left to right; an empty list if there are no faces.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -130,6 +130,24 @@ class Expression:
         """The most probable label, or "uncertain"."""
         return self.prediction.label if self.certain else UNCERTAIN
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the expression as plain data, as in mien's JSON.
+
+        Keys: track, box (x1, y1, x2, y2 in pixels), score (of the detector), label, confidence, certain, probabilities
+        (by label); after smoothing also raw, the probabilities from this frame alone.
+        """
+        box = self.face.box
+        return {
+            "track": self.face.track_id,
+            "box": [round(v, 1) for v in (box.x1, box.y1, box.x2, box.y2)],
+            "score": round(self.face.score, 4),
+            "label": self.label,
+            "confidence": round(self.prediction.confidence, 6),
+            "certain": self.certain,
+            "probabilities": _rounded(self.prediction),
+            **({} if self.raw is None else {"raw": _rounded(self.raw)}),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -148,6 +166,25 @@ class Frame:
     source: str
 
 
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """The origin of expressions, stored in every file of results.
+
+    Args:
+        model: Name of the model.
+        labels: Label set of the predictions.
+        detector: Name of the detector.
+    """
+
+    model: str
+    labels: LabelSet
+    detector: str
+
+
 def left_to_right(faces: Iterable[Face]) -> list[Face]:
     """Return faces in reading order: by their left edge, then by their top edge."""
     return sorted(faces, key=lambda face: (face.box.x1, face.box.y1))
+
+
+def _rounded(prediction: Prediction) -> dict[str, float]:
+    return {label: round(p, 6) for label, p in prediction.as_dict().items()}

@@ -24,7 +24,7 @@ from mien.sinks.recorder import Recorder
 from mien.sources import camera as camera_module
 from mien.sources.camera import Camera
 from mien.sources.frames import frames, inspect
-from mien.structures import Box, Face, FloatArray, ImageArray
+from mien.structures import Box, Face, FloatArray, ImageArray, Provenance
 from mien.vision.smooth import HalfLifeSmoother
 
 PATIENCE = 30.0  # seconds that nothing here needs, unless it hangs
@@ -121,7 +121,7 @@ class Window:
     def choose(self, make: Callable[[], Recognizer]) -> None:
         self.worker.choose(make, lambda chosen: self.say(f"chosen: {chosen.head.labels.name}"))
 
-    def start(self, device: FakeDevice, open_recorder: Callable[[LabelSet], Recorder] = Recorder) -> None:
+    def start(self, device: FakeDevice, open_recorder: Callable[[Provenance], Recorder] = Recorder) -> None:
         """Start a stream of a device, and wait for its first frame."""
         self.worker.start(partial(Camera, 0, opener=lambda source: device, retry_seconds=0.01), open_recorder)
         self.settle()

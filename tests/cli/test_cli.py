@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import shutil
@@ -10,20 +9,17 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from commands import run
+from commands import error_of, run
 from mien.errors import OutputError
 from mien.models.onnx_file import read_spec
 from mien.pixels import write_picture
-from mien.sinks.videos import VideoSink
 from mien.sources.pictures import read_picture
 from mien.vision import detect
-from mien.vision.rise import explain_faces
 
 ASTRONAUT = Path(__file__).parents[2] / "docs" / "images" / "astronaut.png"
 
@@ -31,122 +27,11 @@ ASTRONAUT = Path(__file__).parents[2] / "docs" / "images" / "astronaut.png"
 pytestmark = pytest.mark.usefixtures("own_folder")
 
 
-def error_of(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """Run a command that must fail with exit code 2 and one line on stderr; return the line."""
-    assert run(*arguments) == 2
-    captured = capsys.readouterr()
-    assert len(captured.err.splitlines()) == 1, captured.err
-    assert captured.err.startswith("error: ")
-    return captured.err
-
-
-def test_predict_prints_a_table_and_writes_everything_asked_for(
-    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    code = run(
-        "predict", ASTRONAUT, "--model", tiny_model, "--out", "seen", "--csv", "faces.csv", "--jsonl", "faces.jsonl",
-        "--top", 3,
-    )  # fmt: skip
-    assert code == 0
-    assert "astronaut.png" in capsys.readouterr().out
-    assert read_picture(tmp_path / "seen" / "astronaut.png").shape == read_picture(ASTRONAUT).shape
-    (row,) = csv.DictReader((tmp_path / "faces.csv").read_text().splitlines())
-    assert sum(float(value) for key, value in row.items() if key.startswith("p_")) == pytest.approx(1, abs=1e-4)
-    (line,) = (tmp_path / "faces.jsonl").read_text().splitlines()
-    assert len(json.loads(line)["faces"]) == 1
-
-
 def test_what_a_file_is_called_cannot_break_the_line(capsys: pytest.CaptureFixture[str]) -> None:
     line = error_of(capsys, "predict", "a\nb\x1b[31m\r\x07.png")
     assert "a b\\x1b[31m" in line
     assert "\\x07.png" in line
     assert not {"\x1b", "\r", "\x07"} & set(line)
-
-
-def test_predict_json_is_all_that_stdout_gets(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("predict", ASTRONAUT, "--model", tiny_model, "--json") == 0
-    (picture,) = json.loads(capsys.readouterr().out)
-    assert picture["faces"][0]["probabilities"].keys() == {*read_spec(tiny_model).labels}
-
-
-def test_predict_says_why_there_is_no_expression(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_picture("wall.png", np.full((200, 200, 3), 128, np.uint8))
-    assert run("predict", "wall.png", "--model", tiny_model, "--csv", "faces.csv") == 0
-    assert "no face found" in capsys.readouterr().out
-    (row,) = csv.DictReader(Path("faces.csv").read_text().splitlines())
-    assert row["note"] == "no face found"
-
-
-def test_predict_says_uncertain_below_the_least_confidence(
-    tiny_model: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ("predict", ASTRONAUT, "--model", tiny_model, "--min-confidence", 0.99, "--csv", "faces.csv")
-    assert run(*arguments) == 0
-    assert "uncertain (" in capsys.readouterr().out
-    (row,) = csv.DictReader(Path("faces.csv").read_text().splitlines())
-    assert (row["label"], row["certain"]) == ("uncertain", "false")
-
-
-def test_a_video_s_row_counts_uncertain_answers(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    image = read_picture(ASTRONAUT)
-    with VideoSink("clip.avi", fps=5) as video:
-        for _ in range(2):
-            video.write(image)
-    assert run("predict", "clip.avi", "--model", tiny_model, "--min-confidence", 0.99, "--detector", "whole") == 0
-    assert "uncertain 100%" in capsys.readouterr().out
-
-
-def test_predict_goes_on_after_a_bad_file(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = Path("album/day1")
-    folder.mkdir(parents=True)
-    shutil.copy(ASTRONAUT, folder / "b.png")
-    (folder / "a.png").write_bytes(ASTRONAUT.read_bytes()[:3000])
-    (folder / "c.jpg").write_text("I am a text")
-    line = run("predict", "album", "nowhere.png", "--model", tiny_model, "--out", "seen")
-    captured = capsys.readouterr()
-    assert line == 2
-    assert len(captured.err.splitlines()) == 3
-    for name in ("a.png", "c.jpg", "nowhere.png"):
-        assert name in captured.err
-    assert "b.png" in captured.out
-    assert [p.relative_to("seen") for p in Path("seen").rglob("*.*")] == [Path("day1/b.png")]
-
-
-def test_pictures_of_one_name_do_not_overwrite_each_other(tiny_model: Path) -> None:
-    for folder in ("one", "two"):
-        Path(folder).mkdir()
-        shutil.copy(ASTRONAUT, Path(folder) / "a.png")
-    assert run("predict", "one/a.png", "two/a.png", "two", "--model", tiny_model, "--out", "seen") == 0
-    assert len(list(Path("seen").rglob("a.png"))) == 2
-
-
-def test_explain_draws_a_row_for_each_face(
-    tiny_model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("mien.vision.rise.explain_faces", partial(explain_faces, n_masks=4))
-    assert run("explain", ASTRONAUT, "--model", tiny_model, "--out", "new/explained", "--label", "Anger") == 0
-    first, last = capsys.readouterr().out.splitlines()
-    assert first.startswith("face 1: angry ")
-    assert last.split() == ["explained:", str(Path("new/explained/astronaut-explained.png"))]
-    assert read_picture("new/explained/astronaut-explained.png").shape[0] < 400
-
-
-def test_explain_says_that_there_is_no_face(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_picture("wall.png", np.full((200, 200, 3), 128, np.uint8))
-    assert run("explain", "wall.png", "--model", tiny_model, "--out", "explained") == 0
-    assert capsys.readouterr().out == "wall.png: no face found\n"
-    assert not Path("explained").exists()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
-def test_predict_reads_and_prints_names_that_are_not_utf8(tiny_model: Path) -> None:
-    name = os.fsdecode(b"caf\xe9[bold].png")
-    shutil.copy(ASTRONAUT, name)
-    command = [sys.executable, "-m", "mien", "predict", name, "--model", str(tiny_model), "--csv", "f.csv"]
-    done = subprocess.run(command, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert rb"caf\udce9[bold].png" in done.stdout
-    assert r"caf\udce9[bold].png" in Path("f.csv").read_text()
 
 
 def test_warnings_are_one_line_too(
@@ -207,17 +92,6 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(
     assert expected in error_of(capsys, *(places.get(a, a) for a in arguments))
     left = [path for path in sorted(Path().rglob("*")) if path not in before and path.is_file()]
     assert left == []
-
-
-def test_full_disk_leaves_no_half_written_file(
-    tiny_model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    assert "No space left" in error_of(capsys, "predict", ASTRONAUT, "--model", tiny_model, "--out", "seen")
-    assert list(Path("seen").iterdir()) == []
 
 
 def test_a_model_is_trained_exported_listed_measured_and_used(drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -226,7 +226,7 @@ BAD: list[tuple[Sequence[str], str]] = [
     (("CLIP", "--model", "MODEL", "FILES", "--video", "f.txt"), "unknown video suffix"),
     (("CLIP", "--model", "MODEL", "FILES", "--csv", "old.jsonl"), "choose different ones"),
     (("CLIP", "--model", "MODEL", "FILES", "--video", "CLIP"), "choose another name"),
-    ((".", "--model", "MODEL", "--video", "words.mp4"), "is one of the files that are to be seen"),
+    ((".", "--model", "MODEL", "--video", "words.mp4"), "would overwrite one of the sources"),
 ]
 
 

@@ -14,17 +14,17 @@ from disks import no_room_for
 from mien.drawing.faces import draw
 from mien.errors import ConfigError, OutputError
 from mien.labels import FER2013
-from mien.live import FrameResult
 from mien.sinks import recorder
 from mien.sinks.live_video import LiveVideoSink
 from mien.sinks.recorder import Recorder, convert
 from mien.sinks.videos import VideoSink
 from mien.sources.frames import frames, inspect
-from mien.structures import Box, Expression, Face, Frame, ImageArray, Prediction
+from mien.structures import Box, Expression, Face, Frame, ImageArray, Prediction, Provenance
 
 SMOOTHED = Prediction(np.array([0.05, 0.05, 0.1, 0.6, 0.1, 0.05, 0.05], np.float32), FER2013)
 RAW = Prediction(np.array([0, 0, 0, 1, 0, 0, 0], np.float32), FER2013)
 SEEN = Expression(Face(Box(30, 5, 50, 25), score=0.9, track_id=7), SMOOTHED, raw=RAW)
+ORIGIN = Provenance("tiny", FER2013, "haar")
 STEP = 20  # between the grey of one frame and the next
 
 
@@ -32,10 +32,11 @@ def grey(level: int) -> ImageArray:
     return np.full((48, 64, 3), STEP * level, np.uint8)
 
 
-def sight(index: int, *, time: float | None = None, n_faces: int = 1, source: str = "camera 0") -> FrameResult:
-    """Frame number `index` of 10 a second, which shows that many times the same face, in a picture of its own grey."""
-    at = index / 10 if time is None else time
-    return FrameResult(Frame(grey(index), at, index, source), [SEEN] * n_faces, {})
+def shot(
+    index: int, *, time: float | None = None, n_faces: int = 1, source: str = "camera 0"
+) -> tuple[Frame, list[Expression]]:
+    """Frame number `index` of 10 per second, with that many times the same face, in an image of its own grey."""
+    return Frame(grey(index), index / 10 if time is None else time, index, source), [SEEN] * n_faces
 
 
 def levels(path: Path) -> list[int]:
@@ -62,11 +63,11 @@ class TestRecorder:
     def test_everything_asked_for_is_written_with_the_stream_s_times(self, tmp_path: Path) -> None:
         places = {"video": tmp_path / "a.mkv", "csv": tmp_path / "a.csv", "jsonl": tmp_path / "a.jsonl"}
         faces = [1, 2, 0, 1]
-        with Recorder(FER2013, **places) as recorder:
+        with Recorder(ORIGIN, **places) as recorder:
             assert recorder.writes
             assert recorder.labels == FER2013
             for index, n in enumerate(faces):
-                recorder.write(sight(index, time=5 + index / 4, n_faces=n))
+                recorder.write(*shot(index, time=5 + index / 4, n_faces=n))
         with places["csv"].open(newline="") as file:
             rows = list(csv.DictReader(file))
         assert [(row["index"], row["face"]) for row in rows] == [
@@ -85,17 +86,17 @@ class TestRecorder:
 
     def test_without_files_it_counts_alone(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
-        with Recorder(FER2013) as recorder:
-            recorder.write(sight(0))
+        with Recorder(ORIGIN) as recorder:
+            recorder.write(*shot(0))
         assert not recorder.writes
         assert recorder.statistics.shares()["happy"] == 1
         assert list(tmp_path.iterdir()) == []
 
     def test_a_video_shows_what_was_drawn_or_draws_it(self, tmp_path: Path) -> None:
         drawn = np.full((48, 64, 3), 200, np.uint8)
-        with Recorder(FER2013, video=tmp_path / "a.mkv") as recorder:
-            recorder.write(sight(0), drawn)
-            recorder.write(sight(1))
+        with Recorder(ORIGIN, video=tmp_path / "a.mkv") as recorder:
+            recorder.write(*shot(0), drawn)
+            recorder.write(*shot(1))
         given, made = (frame.image.astype(int) for frame in frames(tmp_path / "a.mkv"))
         assert np.abs(given - 200).max() < 5
         assert np.abs(made - draw(grey(1), [SEEN])).mean() < np.abs(made - grey(1)).mean() / 2
@@ -103,27 +104,27 @@ class TestRecorder:
     @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".MKV"])
     def test_the_video_asked_for_is_all_that_is_left(self, tmp_path: Path, suffix: str) -> None:
         path = (tmp_path / "a").with_suffix(suffix)
-        with Recorder(FER2013, video=path) as recorder:
+        with Recorder(ORIGIN, video=path) as recorder:
             for index in range(11):
-                recorder.write(sight(index, n_faces=0))
+                recorder.write(*shot(index, n_faces=0))
         assert list(tmp_path.iterdir()) == [path]
         assert seconds(path) == pytest.approx(1, abs=0.1)
         assert levels(path)[0] == 0
         assert levels(path)[-1] == 10
 
     def test_a_video_that_is_to_be_an_mp4_can_be_played_as_mkv_while_it_grows(self, tmp_path: Path) -> None:
-        with Recorder(FER2013, video=tmp_path / "a.mp4") as recorder:
+        with Recorder(ORIGIN, video=tmp_path / "a.mp4") as recorder:
             for index in range(3):
-                recorder.write(sight(index, n_faces=0))
+                recorder.write(*shot(index, n_faces=0))
                 assert levels(tmp_path / "a.mkv") == list(range(index + 1))
             assert not (tmp_path / "a.mp4").exists()
 
     @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
     def test_what_was_seen_before_an_error_or_ctrl_c_is_kept(self, tmp_path: Path, error: type[BaseException]) -> None:
         def see() -> None:
-            with Recorder(FER2013, video=tmp_path / "a.mp4", csv=tmp_path / "a.csv") as recorder:
-                recorder.write(sight(0, n_faces=0))
-                recorder.write(sight(1, n_faces=0))
+            with Recorder(ORIGIN, video=tmp_path / "a.mp4", csv=tmp_path / "a.csv") as recorder:
+                recorder.write(*shot(0, n_faces=0))
+                recorder.write(*shot(1, n_faces=0))
                 raise error
 
         with pytest.raises(error):
@@ -135,7 +136,7 @@ class TestRecorder:
 
 class TestNothingIsLost:
     def test_a_stream_without_a_frame_leaves_nothing(self, tmp_path: Path) -> None:
-        with Recorder(FER2013, video=tmp_path / "a.mp4", csv=tmp_path / "a.csv", jsonl=tmp_path / "a.jsonl"):
+        with Recorder(ORIGIN, video=tmp_path / "a.mp4", csv=tmp_path / "a.csv", jsonl=tmp_path / "a.jsonl"):
             pass
         assert list(tmp_path.iterdir()) == []
 
@@ -143,7 +144,7 @@ class TestNothingIsLost:
         names = ["a.mkv", "a.csv", "a.jsonl"]
         for name in names:
             (tmp_path / name).write_text("old")
-        with Recorder(FER2013, **dict(zip(("video", "csv", "jsonl"), (tmp_path / n for n in names), strict=True))):
+        with Recorder(ORIGIN, **dict(zip(("video", "csv", "jsonl"), (tmp_path / n for n in names), strict=True))):
             pass
         assert [(tmp_path / name).read_text() for name in names] == ["old"] * 3
 
@@ -157,48 +158,48 @@ class TestNothingIsLost:
         places = {"video": tmp_path / "old.mkv", "csv": tmp_path / "old.csv", "jsonl": tmp_path / "old.jsonl"}
         for path in places.values():
             path.write_text("old")
-        recorder = Recorder(FER2013, **places | {what: tmp_path / name})
+        recorder = Recorder(ORIGIN, **places | {what: tmp_path / name})
         with pytest.raises(OutputError, match=f"cannot write '.*{name}'"), recorder:
             pass
         assert [path.read_text() for path in places.values()] == ["old"] * 3
 
     def test_a_name_that_is_too_long_is_an_output_error(self, tmp_path: Path) -> None:
-        with Recorder(FER2013, csv=tmp_path / f"{300 * 'a'}.csv") as recorder, pytest.raises(OutputError, match="long"):
-            recorder.write(sight(0))
+        with Recorder(ORIGIN, csv=tmp_path / f"{300 * 'a'}.csv") as recorder, pytest.raises(OutputError, match="long"):
+            recorder.write(*shot(0))
 
     @pytest.mark.parametrize(("video", "table"), [("a.mkv", "a.mkv"), ("a.mp4", "a.mp4"), ("a.mp4", "a.mkv")])
     def test_no_two_files_are_the_same(self, tmp_path: Path, video: str, table: str) -> None:
         with pytest.raises(ConfigError, match="choose different ones"):
-            Recorder(FER2013, video=tmp_path / video, csv=tmp_path / "." / table)
+            Recorder(ORIGIN, video=tmp_path / video, csv=tmp_path / "." / table)
 
     def test_an_unknown_kind_of_video_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(OutputError, match=r"choose from .*\.mkv"):
-            Recorder(FER2013, video=tmp_path / "a.txt")
+            Recorder(ORIGIN, video=tmp_path / "a.txt")
 
     def test_an_mkv_that_lies_where_the_video_grows_is_not_touched(self, tmp_path: Path) -> None:
         other = write_live(tmp_path / "a.mkv", [0, 1])
         (tmp_path / "a-2.mkv").write_text("another")
-        with Recorder(FER2013, video=tmp_path / "a.mp4") as recorder:
-            recorder.write(sight(5, n_faces=0))
+        with Recorder(ORIGIN, video=tmp_path / "a.mp4") as recorder:
+            recorder.write(*shot(5, n_faces=0))
             assert levels(tmp_path / "a-3.mkv") == [5]
         assert levels(other) == [0, 1]
         assert {path.name for path in tmp_path.iterdir()} == {"a.mkv", "a-2.mkv", "a.mp4"}
 
     def test_the_file_that_is_seen_is_never_overwritten(self, tmp_path: Path) -> None:
         clip = write_live(tmp_path / "clip.mkv", [0, 0.1, 0.2])
-        with Recorder(FER2013, video=clip) as recorder, pytest.raises(OutputError, match="choose another name"):
-            recorder.write(sight(0, source=str(clip)))
-        with Recorder(FER2013, video=tmp_path / "clip.mp4") as recorder:
-            recorder.write(sight(7, source=str(clip)))
+        with Recorder(ORIGIN, video=clip) as recorder, pytest.raises(OutputError, match="choose another name"):
+            recorder.write(*shot(0, source=str(clip)))
+        with Recorder(ORIGIN, video=tmp_path / "clip.mp4") as recorder:
+            recorder.write(*shot(7, source=str(clip)))
         assert levels(clip) == [0, 1, 2]
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which Linux has")
     def test_a_full_disk_is_told_and_what_was_written_stays(self, tmp_path: Path) -> None:
         with (
             pytest.raises(OutputError, match="cannot write '/dev/full': No space left"),
-            Recorder(FER2013, csv=tmp_path / "a.csv", jsonl=Path("/dev/full")) as recorder,
+            Recorder(ORIGIN, csv=tmp_path / "a.csv", jsonl=Path("/dev/full")) as recorder,
         ):
-            recorder.write(sight(0))
+            recorder.write(*shot(0))
         assert len((tmp_path / "a.csv").read_text().splitlines()) == 2
 
 
@@ -237,20 +238,20 @@ class TestConversion:
         assert seconds(tmp_path / "b.mp4") == pytest.approx(times[-1], abs=2 / 25)
 
     def see(self, path: Path) -> None:
-        with Recorder(FER2013, video=path) as recorder:
+        with Recorder(ORIGIN, video=path) as recorder:
             for index in range(10):
-                recorder.write(sight(index, n_faces=0))
+                recorder.write(*shot(index, n_faces=0))
 
     def test_a_place_that_was_taken_meanwhile_leaves_the_mkv(self, tmp_path: Path) -> None:
-        recorder = Recorder(FER2013, video=tmp_path / "a.mp4")
+        recorder = Recorder(ORIGIN, video=tmp_path / "a.mp4")
 
         def see() -> None:
             with recorder:
                 for index in range(10):
-                    recorder.write(sight(index, n_faces=0))
+                    recorder.write(*shot(index, n_faces=0))
                 (tmp_path / "a.mp4").mkdir()
 
-        with pytest.raises(OutputError, match=r"cannot write '.*a\.mp4': .*; what was seen is in '.*a\.mkv'"):
+        with pytest.raises(OutputError, match=r"cannot write '.*a\.mp4': .*; the recording is in '.*a\.mkv'"):
             see()
         assert levels(tmp_path / "a.mkv") == list(range(10))
         assert {path.name for path in tmp_path.iterdir()} == {"a.mp4", "a.mkv"}
@@ -261,10 +262,10 @@ class TestConversion:
         self, tmp_path: Path, suffix: str, room: int, capfd: pytest.CaptureFixture[str]
     ) -> None:
         path = (tmp_path / "a").with_suffix(suffix)
-        recorder = Recorder(FER2013, video=path).__enter__()
+        recorder = Recorder(ORIGIN, video=path).__enter__()
         for index in range(10):
-            recorder.write(sight(index, n_faces=0))
-        with no_room_for(room), pytest.raises(OutputError, match=r"what was seen is in '.*a\.mkv'"):
+            recorder.write(*shot(index, n_faces=0))
+        with no_room_for(room), pytest.raises(OutputError, match=r"the recording is in '.*a\.mkv'"):
             recorder.__exit__(None, None, None)
         assert levels(tmp_path / "a.mkv") == list(range(10))
         assert list(tmp_path.iterdir()) == [tmp_path / "a.mkv"]

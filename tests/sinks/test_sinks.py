@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import mien
 from mien.errors import ConfigError, OutputError
 from mien.labels import FER2013, LabelSet
 from mien.pixels import write_picture
@@ -23,11 +24,14 @@ from mien.sinks.tables import CsvSink, JsonlSink
 from mien.sinks.videos import VideoSink
 from mien.sources.frames import frames, inspect
 from mien.sources.pictures import read_picture
-from mien.structures import Box, Expression, Face, Frame, ImageArray, Prediction
+from mien.structures import Box, Expression, Face, Frame, ImageArray, Prediction, Provenance
 
 PROBABILITIES = np.array([0.05, 0.05, 0.1, 0.6, 0.1, 0.05, 0.05], np.float32)
 HAPPY = Expression(Face(Box(1.26, 2, 31, 42), score=0.9, track_id=7), Prediction(PROBABILITIES, FER2013))
 SAD = Expression(Face(Box(30, 5, 50, 25), score=0.5), Prediction(np.roll(PROBABILITIES, 1), FER2013))
+
+
+ORIGIN = Provenance("tiny", FER2013, "haar")
 
 
 def frame(index: int = 0, *, source: str = "a.mp4") -> Frame:
@@ -45,7 +49,7 @@ def write_then_raise(write: Callable[[ImageArray], None], error: type[BaseExcept
 
 class TestTables:
     def test_csv_has_a_row_for_each_face_and_one_for_none(self, tmp_path: Path) -> None:
-        with CsvSink(tmp_path / "a.csv", FER2013) as sink:
+        with CsvSink(tmp_path / "a.csv", ORIGIN) as sink:
             sink.write(frame(0), [HAPPY, SAD])
             sink.write(frame(1), [])
         with (tmp_path / "a.csv").open(newline="") as file:
@@ -53,6 +57,7 @@ class TestTables:
         assert list(rows[0]) == [
             "source", "index", "time", "face", "track", "x1", "y1", "x2", "y2", "score", "label", "confidence",
             "certain", "note", "p_angry", "p_disgust", "p_fear", "p_happy", "p_sad", "p_surprise", "p_neutral",
+            "model", "label_set", "detector", "mien",
         ]  # fmt: skip
         assert [(row["index"], row["face"], row["label"], row["note"]) for row in rows] == [
             ("0", "1", "happy", ""),
@@ -60,44 +65,50 @@ class TestTables:
             ("1", "", "", "no face found"),
         ]
         assert (rows[0]["x1"], rows[0]["y2"], rows[0]["track"], rows[0]["confidence"]) == ("1.3", "42", "7", "0.6")
+        for row in rows:
+            origin = (row["model"], row["label_set"], row["detector"], row["mien"])
+            assert origin == ("tiny", "fer2013", "haar", mien.__version__)
         assert (rows[1]["track"], rows[2]["time"], rows[2]["p_happy"]) == ("", "0.04", "")
 
     def test_jsonl_has_a_line_for_each_frame(self, tmp_path: Path) -> None:
-        with JsonlSink(tmp_path / "a.jsonl", FER2013) as sink:
+        with JsonlSink(tmp_path / "a.jsonl", ORIGIN) as sink:
             sink.write(frame(0), [HAPPY])
             sink.write(frame(1), [])
         lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
-        assert lines[0] == record(frame(0), [HAPPY])
+        assert lines[0] == record(frame(0), [HAPPY], ORIGIN)
         assert lines[0]["faces"][0]["probabilities"]["happy"] == pytest.approx(0.6)
         assert lines[0]["faces"][0]["box"] == [1.3, 2, 31, 42]
-        assert lines[1] == {"source": "a.mp4", "index": 1, "time": 0.04, "faces": [], "note": "no face found"}
+        assert lines[1] == {
+            "source": "a.mp4", "index": 1, "time": 0.04, "note": "no face found", "model": "tiny",
+            "label_set": "fer2013", "detector": "haar", "mien": mien.__version__, "schema": 1, "faces": [],
+        }  # fmt: skip
 
     def test_smoothed_probabilities_stand_beside_the_raw_ones(self, tmp_path: Path) -> None:
         smoothed = replace(SAD, raw=HAPPY.prediction)
-        with CsvSink(tmp_path / "a.csv", FER2013, smoothed=True) as sink:
+        with CsvSink(tmp_path / "a.csv", ORIGIN, smoothed=True) as sink:
             sink.write(frame(), [smoothed])
         with (tmp_path / "a.csv").open(newline="") as file:
             (row,) = csv.DictReader(file)
         assert (row["label"], row["p_happy"], row["raw_happy"]) == ("sad", "0.1", "0.6")
-        faces = record(frame(), [smoothed])["faces"]
+        faces = record(frame(), [smoothed], ORIGIN)["faces"]
         assert isinstance(faces, list)
         assert (faces[0]["probabilities"]["happy"], faces[0]["raw"]["happy"]) == (0.1, 0.6)
 
     def test_an_uncertain_answer_is_written_as_such_and_its_probabilities_stay(self, tmp_path: Path) -> None:
         unsure = replace(HAPPY, min_confidence=0.7)
-        with CsvSink(tmp_path / "a.csv", FER2013) as table:
+        with CsvSink(tmp_path / "a.csv", ORIGIN) as table:
             table.write(frame(), [HAPPY, unsure])
         with (tmp_path / "a.csv").open(newline="") as file:
             rows = [(row["label"], row["certain"], row["confidence"], row["p_happy"]) for row in csv.DictReader(file)]
         assert rows == [("happy", "true", "0.6", "0.6"), ("uncertain", "false", "0.6", "0.6")]
-        face = json.loads(json.dumps(record(frame(), [unsure])))["faces"][0]
+        face = json.loads(json.dumps(record(frame(), [unsure], ORIGIN)))["faces"][0]
         assert (face["label"], face["certain"], face["probabilities"]["happy"]) == ("uncertain", False, 0.6)
 
     @pytest.mark.parametrize("sink_type", [CsvSink, JsonlSink])
     def test_rows_are_on_disk_before_the_run_ends(
         self, tmp_path: Path, sink_type: type[CsvSink] | type[JsonlSink]
     ) -> None:
-        with sink_type(tmp_path / "a", FER2013) as sink:
+        with sink_type(tmp_path / "a", ORIGIN) as sink:
             sink.write(frame(), [HAPPY])
             assert "happy" in (tmp_path / "a").read_text().splitlines()[-1]
 
@@ -105,7 +116,7 @@ class TestTables:
     def test_names_that_are_not_utf8_are_written(
         self, tmp_path: Path, sink_type: type[CsvSink] | type[JsonlSink]
     ) -> None:
-        with sink_type(tmp_path / "a", FER2013) as sink:
+        with sink_type(tmp_path / "a", ORIGIN) as sink:
             sink.write(frame(source=os.fsdecode(b"caf\xe9.png")), [HAPPY])
             sink.write(frame(source="茶,\n.png"), [HAPPY])
         text = (tmp_path / "a").read_text(encoding="utf-8")
@@ -116,13 +127,13 @@ class TestTables:
     def test_a_place_that_cannot_be_written_is_an_output_error(
         self, tmp_path: Path, sink_type: type[CsvSink] | type[JsonlSink]
     ) -> None:
-        with pytest.raises(OutputError, match="choose another place"), sink_type(tmp_path / "no" / "a", FER2013):
+        with pytest.raises(OutputError, match="choose another place"), sink_type(tmp_path / "no" / "a", ORIGIN):
             pass
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
     @pytest.mark.parametrize("sink_type", [CsvSink, JsonlSink])
     def test_a_full_disk_is_an_output_error(self, sink_type: type[CsvSink] | type[JsonlSink]) -> None:
-        with pytest.raises(OutputError, match="space"), sink_type("/dev/full", FER2013) as sink:
+        with pytest.raises(OutputError, match="space"), sink_type("/dev/full", ORIGIN) as sink:
             sink.write(frame(), [HAPPY])
 
 

@@ -14,7 +14,7 @@ from mien.errors import OutputError
 from mien.labels import FER2013, FERPLUS, LabelSet
 from mien.sinks.statistics import MAX_BINS, MAX_GAP, MAX_TRACKS, Statistics
 from mien.sources.pictures import read_picture
-from mien.structures import Box, Expression, Face, Frame, Prediction
+from mien.structures import Box, Expression, Face, Frame, Prediction, Provenance
 
 PIXEL = np.zeros((1, 1, 3), np.uint8)
 FACES = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=3)  # how happy, and how sure it must be
@@ -31,9 +31,9 @@ def seen(happy: float, track: int | None = 1, *, min_confidence: float = 0.0) ->
 
 
 def counted(*frames: tuple[float, list[Expression]]) -> Statistics:
-    statistics = Statistics(TWO)
+    statistics = Statistics(Provenance("tiny", TWO, "haar"))
     for time, expressions in frames:
-        statistics.add(frame(time), expressions)
+        statistics.write(frame(time), expressions)
     return statistics
 
 
@@ -120,9 +120,9 @@ class TestCounts:
         assert len(plain["by_track"]) == MAX_TRACKS
 
     def test_other_labels_are_refused_and_nothing_is_counted(self) -> None:
-        statistics = Statistics(FERPLUS)
+        statistics = Statistics(Provenance("tiny", FERPLUS, "haar"))
         with pytest.raises(ValueError, match="ferplus"):
-            statistics.add(frame(0), [seen(0.9)])
+            statistics.write(frame(0), [seen(0.9)])
         assert statistics.as_dict()["frames"] == 0
 
 
@@ -152,13 +152,13 @@ class TestTimeline:
         line = statistics.timeline()
         assert len(line.times) == len(line.faces) == len(line.probabilities) <= MAX_BINS
         assert (line.faces[0], line.faces.sum()) == (1, 1)
-        statistics.add(frame(36_001), [seen(0.25)])
+        statistics.write(frame(36_001), [seen(0.25)])
         assert statistics.timeline().faces[-1] == 1
 
     def test_what_was_returned_does_not_change(self) -> None:
         statistics = counted((0, [seen(0.9)]))
         line, plain = statistics.timeline(), json.dumps(statistics.as_dict())
-        statistics.add(frame(0.5), [seen(0.1)])
+        statistics.write(frame(0.5), [seen(0.1)])
         assert line.faces.tolist() == [1]
         assert json.loads(plain)["faces"] == 1
 
@@ -188,11 +188,11 @@ class TestTracks:
 
 
 def test_what_is_read_while_another_thread_adds_is_of_one_moment() -> None:
-    statistics = Statistics(TWO)
+    statistics = Statistics(Provenance("tiny", TWO, "haar"))
 
     def add() -> None:
         for i in range(2000):
-            statistics.add(frame(i), [seen(0.9, 1), seen(0.1, 2)])
+            statistics.write(frame(i), [seen(0.9, 1), seen(0.1, 2)])
 
     thread = threading.Thread(target=add)
     thread.start()
@@ -230,7 +230,7 @@ class TestSaving:
             assert all((image == COLOURS[label]).all(axis=2).sum() > 1000 for label in TWO)
 
     def test_nothing_seen_can_be_saved_dark_and_light(self, tmp_path: Path) -> None:
-        statistics = Statistics(FER2013)
+        statistics = Statistics(Provenance("tiny", FER2013, "haar"))
         light = [read_picture(path) for path in statistics.save(tmp_path)[1:]]
         dark = [read_picture(path) for path in statistics.save(tmp_path, dark=True)[1:]]
         assert all(a.mean() > 200 and b.mean() < 60 for a, b in zip(light, dark, strict=True))

@@ -13,10 +13,10 @@ from mien.app.look import open_root, scale_of, set_theme
 from mien.app.viewport import ImageView
 from mien.app.worker import Shown
 from mien.errors import MienError
-from mien.labels import LabelSet
 from mien.recognizer import Recognizer
 from mien.sinks.recorder import Recorder
 from mien.sources.camera import Camera
+from mien.structures import Provenance
 from mien.vision.smooth import Smoother
 
 SIZE, SMALLEST = (800, 660), (320, 280)  # pixels of a standard screen
@@ -43,7 +43,7 @@ class Viewer(StreamWindow):
         open_camera: Callable[[], Camera],
         models: Sequence[str],
         make: Callable[[str], Recognizer],
-        open_recorder: Callable[[LabelSet], Recorder],
+        open_recorder: Callable[[Provenance], Recorder],
         *,
         saves: Path,
         smoother_for: Callable[[Recognizer], Smoother],
@@ -120,7 +120,7 @@ def watch(
     open_camera: Callable[[], Camera],
     models: Sequence[str],
     make: Callable[[str], Recognizer],
-    open_recorder: Callable[[LabelSet], Recorder],
+    open_recorder: Callable[[Provenance], Recorder],
     *,
     saves: Path,
     smoother_for: Callable[[Recognizer], Smoother],

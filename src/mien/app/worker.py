@@ -14,13 +14,11 @@ from typing import Protocol, TypeVar
 
 from mien.drawing.faces import draw
 from mien.errors import ConfigError, MienError
-from mien.labels import LabelSet
 from mien.live import FrameResult, Live
 from mien.recognizer import Recognizer
 from mien.sinks.recorder import Recorder
-from mien.sinks.statistics import Statistics
 from mien.sources.camera import Camera, CameraStatus
-from mien.structures import ImageArray
+from mien.structures import ImageArray, Provenance
 from mien.vision.smooth import Smoother
 
 T = TypeVar("T")
@@ -98,7 +96,7 @@ class Worker:
         self.submit(partial(self._choose, make), then)
 
     def start(
-        self, open_camera: Callable[[], Camera], open_recorder: Callable[[LabelSet], Recorder] = Recorder
+        self, open_camera: Callable[[], Camera], open_recorder: Callable[[Provenance], Recorder] = Recorder
     ) -> None:
         """Open a camera in place of the one before; recognise and record its frames."""
         self.submit(partial(self._start, open_camera, open_recorder))
@@ -135,18 +133,10 @@ class Worker:
 
     def _choose(self, make: Callable[[], Recognizer]) -> Recognizer:
         recognizer = make()
-        labels = recognizer.head.labels
-        if self.recorder is not None:
-            recording = self.recorder.writes and self._camera is not None
-            if recording and self.recorder.labels != labels:
-                raise ConfigError(
-                    f"{recognizer.classifier.spec.name} has other labels than the files that are being written; "
-                    "stop the recording first"
-                )
-            if recording:
-                self.recorder.statistics = Statistics(labels)
-            else:
-                self.recorder = Recorder(labels)
+        if self.recorder is not None and self.recorder.writes and self._camera is not None:
+            self.recorder.switch(recognizer.provenance)
+        elif self.recorder is not None:
+            self.recorder = Recorder(recognizer.provenance)
         smoother = self._smoother_for(recognizer)
         if self.live is None:
             self.live = Live(recognizer, smoother=smoother)
@@ -154,14 +144,14 @@ class Worker:
             self.live.recognizer, self.live.smoother = recognizer, smoother
         return recognizer
 
-    def _start(self, open_camera: Callable[[], Camera], open_recorder: Callable[[LabelSet], Recorder]) -> None:
+    def _start(self, open_camera: Callable[[], Camera], open_recorder: Callable[[Provenance], Recorder]) -> None:
         try:
             self._stop()
             if self.live is None:
                 raise ConfigError("no model is ready; choose one")
             with ExitStack() as stack:
                 self._camera = stack.enter_context(open_camera())
-                self.recorder = stack.enter_context(open_recorder(self.live.recognizer.head.labels))
+                self.recorder = stack.enter_context(open_recorder(self.live.recognizer.provenance))
                 self._stream = stack.pop_all()
         except MienError as error:
             self._end(error)
@@ -197,7 +187,7 @@ class Worker:
                 return
             sight = self.live.see(frame)
             drawn = draw(frame.image, sight.expressions, top=self.top)
-            self.recorder.write(sight, drawn)
+            self.recorder.write(frame, sight.expressions, drawn)
         except Exception as error:
             self._end(error)
             return

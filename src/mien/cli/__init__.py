@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli import data, machine, measuring, models, seeing, training
+from mien.cli import data, explain, live, machine, measuring, models, predict, training
 from mien.cli.console import fail, notice, say
 from mien.errors import MienError
 
@@ -22,10 +22,10 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 COMMANDS: dict[str, Callable[..., None]] = {
-    "predict": seeing.predict,
-    "explain": seeing.explain,
-    "live": seeing.live,
-    "app": seeing.app_command,
+    "predict": predict.predict,
+    "explain": explain.explain,
+    "live": live.live,
+    "app": live.app_command,
     "train": training.train,
     "train-temporal": training.train_temporal_command,
     "export": training.export,

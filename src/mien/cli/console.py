@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and line feed
+UNLIMITED = 100_000  # characters per line, of a table in a pipe or a file
 
 out = Console()
 err = Console(stderr=True)
@@ -35,9 +36,9 @@ def notice(kind: str, text: object) -> None:
     err.print(f"{kind} {escaped(' '.join(str(text).splitlines()))}", soft_wrap=True, highlight=False)
 
 
-def say(text: str) -> None:
+def say(text: str, *, console: Console = out) -> None:
     """Print a line as it is: not wrapped, not coloured, whatever bytes it holds."""
-    out.print(escaped(text), soft_wrap=True, highlight=False)
+    console.print(escaped(text), soft_wrap=True, highlight=False)
 
 
 def new_table(*columns: str, title: str | None = None) -> Table:
@@ -46,6 +47,12 @@ def new_table(*columns: str, title: str | None = None) -> Table:
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
+
+
+def print_table(table: Table) -> None:
+    """Print a table; in a pipe or a file its rows are not wrapped."""
+    console = out if out.is_terminal else Console(width=UNLIMITED, height=100)  # Rich takes a width only with a height
+    console.print(table)
 
 
 @contextmanager

@@ -1,8 +1,12 @@
 from .annotated import AnnotatedSink as AnnotatedSink
 from .annotated import save_faces as save_faces
 from .live_video import LiveVideoSink as LiveVideoSink
+from .recorder import AnnotatedVideoSink as AnnotatedVideoSink
 from .recorder import Recorder as Recorder
 from .records import record as record
+from .records import to_dataframe as to_dataframe
+from .sink import Sink as Sink
+from .sink import many as many
 from .statistics import Statistics as Statistics
 from .tables import CsvSink as CsvSink
 from .tables import JsonlSink as JsonlSink

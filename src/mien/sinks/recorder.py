@@ -1,4 +1,4 @@
-"""What is kept of a live stream: an annotated video, tables, statistics, all written while it runs."""
+"""Record a stream while it runs: an annotated video, tables, statistics."""
 
 from __future__ import annotations
 
@@ -11,119 +11,175 @@ from mien.drawing.faces import draw
 from mien.errors import ConfigError, MienError, OutputError
 from mien.files import unused
 from mien.labels import LabelSet
-from mien.live import FrameResult
 from mien.sinks.live_video import LIVE_SUFFIX, LiveVideoSink
+from mien.sinks.sink import Sink, many
 from mien.sinks.statistics import Statistics
-from mien.sinks.tables import CsvSink, JsonlSink
+from mien.sinks.tables import STANDARD_OUTPUT, CsvSink, JsonlSink
 from mien.sinks.videos import VideoSink
 from mien.sources.frames import frames
 from mien.sources.quiet import quiet
-from mien.structures import ImageArray
+from mien.structures import Expression, Frame, ImageArray, Provenance
 
 FPS = 25.0  # of a video that is not Matroska
 
 
-class Recorder:
-    """Writes what is seen to the files that were asked for, and counts it.
+class AnnotatedVideoSink:
+    """Writes the annotated video of a stream.
 
-    A crash loses nothing that was seen: tables are written through, and a video is Matroska (.mkv) while it grows,
-    which can be played at any moment. One that is to be an .mp4 or .avi lies beside it as .mkv until the end, when it
-    is converted; where that fails the .mkv stays. Files are made with the first frame, so a stream that gives none
-    leaves nothing, and old files of these names as they were.
+    While it grows it is Matroska (.mkv), which plays at any moment and survives a crash. An .mp4 or .avi grows as an
+    .mkv beside it and is converted at the end; if that fails the .mkv stays.
 
     Args:
-        labels: Label set of the predictions.
-        video: File for the annotated video.
-        csv: File for a row a face.
-        jsonl: File for a line a frame.
-        top: How many labels to name for each face, where the recorder has to draw.
+        path: Ends in .mkv, .mp4, .mov or .avi.
+        top: Number of labels per face.
+
+    Raises:
+        OutputError: Another suffix, or the file cannot be written.
+    """
+
+    def __init__(self, path: Path, *, top: int = 1) -> None:
+        self.top = top
+        self._final = None if path.suffix.lower() == LIVE_SUFFIX else VideoSink(path, fps=FPS)
+        self._live = LiveVideoSink(path if self._final is None else unused(path.with_suffix(LIVE_SUFFIX)))
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files that are written: the video, and the one that it grows as."""
+        return [self._live.path] if self._final is None else [self._final.path, self._live.path]
+
+    def __enter__(self) -> AnnotatedVideoSink:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.__exit__(kind, error, trace)
+        if self._final is not None and os.path.exists(self._live.path):
+            _finish(self._live.path, self._final)
+
+    def write(self, frame: Frame, expressions: list[Expression], drawn: ImageArray | None = None) -> None:
+        """Append a frame.
+
+        Args:
+            frame: The frame.
+            expressions: Its expressions.
+            drawn: The annotated frame, RGB uint8 (H, W, 3); drawn here when None.
+        """
+        image = draw(frame.image, expressions, top=self.top) if drawn is None else drawn
+        self._live.write(image, time=frame.time)
+
+
+class Recorder:
+    """A sink that counts the expressions of a stream, and writes a video and tables if asked for.
+
+    Files are created with the first frame: a stream without frames leaves no files, and old files of these names
+    unchanged. A crash loses nothing recorded so far.
+
+    Args:
+        provenance: `Recognizer.provenance`.
+        video: File of the annotated video; see `AnnotatedVideoSink`.
+        csv: File with one row per face; see `CsvSink`.
+        jsonl: File with one line per frame; see `JsonlSink`.
+        top: Number of labels per face in the video.
 
     Raises:
         ConfigError: Two of the files are the same.
-        OutputError: A file cannot be written; on entering, writing or leaving. Or it is the one that is being seen.
+        OutputError: A file cannot be written, or is the recorded file itself; on entering, writing or leaving.
     """
 
     def __init__(
         self,
-        labels: LabelSet,
+        provenance: Provenance,
         *,
         video: Path | None = None,
         csv: Path | None = None,
         jsonl: Path | None = None,
         top: int = 1,
     ) -> None:
-        self.labels, self.top = labels, top
-        self.statistics = Statistics(labels)
-        final = None if video is None or video.suffix.lower() == LIVE_SUFFIX else video
-        growing = video if final is None else unused(final.with_suffix(LIVE_SUFFIX))
-        self._places = [path for path in (final, growing, csv, jsonl) if path is not None]
-        if len({path.resolve() for path in self._places}) < len(self._places):
-            raise ConfigError(f"two files of one name: {', '.join(map(str, self._places))}; choose different ones")
-        self._final = None if final is None else VideoSink(final, fps=FPS)
-        self._video = None if growing is None else LiveVideoSink(growing)
+        self.provenance = provenance
+        self.statistics = Statistics(provenance)
+        self._video = None if video is None else AnnotatedVideoSink(video, top=top)
         self._tables: list[CsvSink | JsonlSink] = []
         if csv is not None:
-            self._tables.append(CsvSink(csv, labels, smoothed=True))
+            self._tables.append(CsvSink(csv, provenance, smoothed=True))
         if jsonl is not None:
-            self._tables.append(JsonlSink(jsonl, labels))
+            self._tables.append(JsonlSink(jsonl, provenance))
+        self._paths = [] if self._video is None else self._video.paths
+        self._paths += [table.path for table in self._tables]
+        if len({path.resolve() for path in self._paths}) < len(self._paths):
+            raise ConfigError(f"two files of one name: {', '.join(map(str, self._paths))}; choose different ones")
         self._open = False
         self._stack = ExitStack()
 
     @property
+    def labels(self) -> LabelSet:
+        """Label set of the predictions."""
+        return self.provenance.labels
+
+    @property
     def writes(self) -> bool:
-        """Whether there are files; their labels must stay to the end."""
-        return self._video is not None or bool(self._tables)
+        """Whether files are written; their label set is fixed."""
+        return bool(self._paths)
+
+    @property
+    def uses_stdout(self) -> bool:
+        """Whether a table goes to standard output."""
+        return STANDARD_OUTPUT in self._paths
+
+    def switch(self, provenance: Provenance) -> None:
+        """Continue with another model or detector; the statistics start again.
+
+        Raises:
+            ConfigError: Files are being written, and its label set is another one.
+        """
+        if self.writes and provenance.labels != self.labels:
+            raise ConfigError(
+                f"{provenance.model} has other labels than the files that are being written; stop the recording first"
+            )
+        self.provenance, self.statistics = provenance, Statistics(provenance)
+        for table in self._tables:
+            table.provenance = provenance
 
     def __enter__(self) -> Recorder:
-        for path in self._places:
-            place = path if os.path.exists(path) else path.parent
-            if os.path.isdir(path) or not os.path.isdir(path.parent) or not os.access(place, os.W_OK):
-                raise OutputError(
-                    f"cannot write '{path}'; expected a file in a folder that is there and may be written to: "
-                    "choose another place"
-                )
+        for path in self._paths:
+            _check_writable(path)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.__exit__(kind, error, trace)
-        if self._final is not None and self._video is not None and os.path.exists(self._video.path):
-            _finish(self._video.path, self._final)
 
-    def write(self, sight: FrameResult, drawn: ImageArray | None = None) -> None:
+    def write(self, frame: Frame, expressions: list[Expression], drawn: ImageArray | None = None) -> None:
         """Record a frame.
 
         Args:
-            sight: What was seen.
-            drawn: The frame with that drawn into it, RGB uint8 (H, W, 3); drawn here, for a video, when None.
+            frame: The frame.
+            expressions: Its expressions.
+            drawn: The annotated frame, RGB uint8 (H, W, 3); drawn here, for a video, when None.
         """
         if not self._open:
-            self._begin(sight.frame.source)
-        self.statistics.add(sight.frame, sight.expressions)
+            self._begin(frame.source)
+        self.statistics.write(frame, expressions)
         for table in self._tables:
-            table.write(sight.frame, sight.expressions)
+            table.write(frame, expressions)
         if self._video is not None:
-            image = draw(sight.frame.image, sight.expressions, top=self.top) if drawn is None else drawn
-            self._video.write(image, time=sight.frame.time)
+            self._video.write(frame, expressions, drawn)
 
     def _begin(self, source: str) -> None:
-        if any(path.resolve() == Path(source).resolve() for path in self._places):
-            raise OutputError(f"'{source}' would be overwritten by what is seen in it; choose another name")
-        with ExitStack() as stack:
-            if self._video is not None:
-                stack.enter_context(self._video)
-            for table in self._tables:
-                stack.enter_context(table)
-            self._stack = stack.pop_all()
+        if any(path.resolve() == Path(source).resolve() for path in self._paths):
+            raise OutputError(f"'{source}' would be overwritten by its own recording; choose another name")
+        video: list[Sink] = [] if self._video is None else [self._video]
+        self._stack.enter_context(many([*video, *self._tables]))
         self._open = True
 
 
 def convert(source: Path, sink: VideoSink) -> int:
-    """Write a video of any rate at the sink's constant one: at each of its ticks the newest picture until then.
+    """Write a video of any rate at the sink's constant one: at each tick the newest image until then.
 
     Returns:
-        How many pictures were written.
+        Number of images written.
     """
     written = 0
     last: ImageArray | None = None
@@ -139,10 +195,20 @@ def convert(source: Path, sink: VideoSink) -> int:
 
 
 def _finish(grown: Path, sink: VideoSink) -> None:
-    """Convert a video, and remove it once the other one is there as a whole."""
+    """Convert a video, and remove it once the converted one is complete."""
     try:
         with quiet(), sink:
             convert(grown, sink)
     except MienError as error:
-        raise OutputError(f"{error}; what was seen is in '{grown}'") from error
+        raise OutputError(f"{error}; the recording is in '{grown}'") from error
     grown.unlink()
+
+
+def _check_writable(path: Path) -> None:
+    if path == STANDARD_OUTPUT:
+        return
+    place = path if os.path.exists(path) else path.parent
+    if os.path.isdir(path) or not os.path.isdir(path.parent) or not os.access(place, os.W_OK):
+        raise OutputError(
+            f"cannot write '{path}'; expected a file in an existing, writable folder: choose another place"
+        )

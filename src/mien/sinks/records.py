@@ -1,59 +1,109 @@
-"""Records: what was seen in a frame as plain data, for JSON and tables."""
+"""Results as plain data: records for JSON, rows for tables and data frames."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
-from mien.structures import Expression, Frame, Prediction
+from mien import __version__
+from mien.errors import InputError, MienError
+from mien.structures import Expression, Frame, Provenance
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = 1  # of the records; increases when a key is removed or changes its meaning
 NO_FACE = "no face found"
 
 
-def record(frame: Frame, expressions: list[Expression]) -> dict[str, object]:
-    """Return what was seen in a frame as plain data, for JSON.
+class Result(Protocol):
+    """A frame and its expressions: `live.FrameResult`, `collection.Seen`."""
 
-    Keys: source, index, time (seconds), note (why there are no faces; else empty), faces. Of a face: face
-    (number in the frame, from 1), track, box (x1, y1, x2, y2 in pixels), score (the detector's), label
-    (the answer, "uncertain" too), confidence (the largest probability), certain, probabilities by label; raw, those
-    before smoothing over time, where there was any.
+    @property
+    def frame(self) -> Frame: ...
+
+    @property
+    def expressions(self) -> list[Expression]: ...
+
+
+def record(frame: Frame, expressions: Sequence[Expression], provenance: Provenance) -> dict[str, Any]:
+    """Return the expressions of a frame as plain data, for JSON.
+
+    Keys: source, index, time (seconds), note ("no face found", or empty), model, label_set, detector, mien (its
+    version), schema (of these keys), faces. Keys of a face: face (number in the frame, from 1, left to right), then
+    those of `Expression.to_dict`.
     """
-    return {**frame_record(frame, expressions), "faces": face_records(expressions)}
+    faces = [{"face": number, **expression.to_dict()} for number, expression in enumerate(expressions, start=1)]
+    return {**_frame_keys(frame, expressions), **origin_keys(provenance), "schema": SCHEMA, "faces": faces}
 
 
-def frame_record(frame: Frame, expressions: list[Expression]) -> dict[str, object]:
+def rows(frame: Frame, expressions: Sequence[Expression]) -> list[dict[str, Any]]:
+    """Return one flat row per face, or one with a note if there are none; see `CsvSink` for the keys."""
+    common = _frame_keys(frame, expressions)
+    return [{**common, "face": number, **_flat(e)} for number, e in enumerate(expressions, start=1)] or [common]
+
+
+def origin_keys(provenance: Provenance) -> dict[str, str]:
+    """Return model, label set, detector and mien's version."""
     return {
-        "source": _text(frame.source),
+        "model": provenance.model,
+        "label_set": provenance.labels.name,
+        "detector": provenance.detector,
+        "mien": __version__,
+    }
+
+
+def to_dataframe(results: Iterable[Result | tuple[Frame, list[Expression]] | Expression]) -> pd.DataFrame:
+    """Return a pandas data frame with one row per face, and one with a note per frame without a face.
+
+    Args:
+        results: Results of `Live.stream` or `collection.see`, pairs of `Recognizer.stream`, or expressions of
+            `Recognizer.recognize`.
+
+    Returns:
+        The columns of `CsvSink`, without those of the model; expressions alone have none of their frame.
+
+    Raises:
+        InputError: A result is of another type.
+        MienError: pandas is not installed.
+    """
+    try:
+        import pandas as pd
+    except ModuleNotFoundError as error:
+        raise MienError("to_dataframe needs pandas: pip install pandas") from error
+    return pd.DataFrame(list(_all_rows(results)))
+
+
+def _all_rows(results: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
+    number = 0
+    for result in results:
+        if isinstance(result, Expression):
+            number += 1
+            yield {"face": number, **_flat(result)}
+        elif isinstance(result, tuple) and len(result) == 2:
+            yield from rows(*result)
+        elif hasattr(result, "frame") and hasattr(result, "expressions"):
+            yield from rows(result.frame, result.expressions)
+        else:
+            raise InputError(
+                f"a result is of type {type(result).__name__}; expected expressions, pairs of a frame and its "
+                "expressions, or results of Live.stream"
+            )
+
+
+def _frame_keys(frame: Frame, expressions: Sequence[Expression]) -> dict[str, Any]:
+    return {
+        "source": frame.source.encode("utf-8", "backslashreplace").decode(),  # undecodable bytes escaped
         "index": frame.index,
         "time": round(frame.time, 6),
         "note": "" if expressions else NO_FACE,
     }
 
 
-def face_records(expressions: list[Expression]) -> list[dict[str, Any]]:
-    return [_face_record(number, expression) for number, expression in enumerate(expressions, start=1)]
-
-
-def _face_record(number: int, expression: Expression) -> dict[str, Any]:
-    face, prediction = expression.face, expression.prediction
-    box = face.box
-    raw = expression.raw
-    return {
-        "face": number,
-        "track": face.track_id,
-        "box": [round(v, 1) for v in (box.x1, box.y1, box.x2, box.y2)],
-        "score": round(face.score, 4),
-        "label": expression.label,
-        "confidence": round(prediction.confidence, 6),
-        "certain": expression.certain,
-        "probabilities": _rounded(prediction),
-        **({} if raw is None else {"raw": _rounded(raw)}),
-    }
-
-
-def _rounded(prediction: Prediction) -> dict[str, float]:
-    return {label: round(p, 6) for label, p in prediction.as_dict().items()}
-
-
-def _text(path: str) -> str:
-    """Return a path that UTF-8 can hold, also where its bytes are none."""
-    return path.encode("utf-8", "backslashreplace").decode()
+def _flat(expression: Expression) -> dict[str, Any]:
+    """Return an expression with one key per side of the box and per probability."""
+    nested = expression.to_dict()
+    box = dict(zip(("x1", "y1", "x2", "y2"), nested.pop("box"), strict=True))
+    probabilities = {f"p_{label}": p for label, p in nested.pop("probabilities").items()}
+    raw = {f"raw_{label}": p for label, p in nested.pop("raw", {}).items()}
+    return {**nested, **box, **probabilities, **raw}

@@ -1,4 +1,4 @@
-"""What was seen in a stream, counted while it runs: how often each expression, on which face, and when."""
+"""Statistics of a stream while it runs: how often each expression, on which face, and when."""
 
 from __future__ import annotations
 
@@ -7,34 +7,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
+from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
 
 from mien.drawing.charts import TrackRow, bar_chart, timeline_chart, track_chart
 from mien.files import atomic_path, make_folder
-from mien.labels import LabelSet
 from mien.pixels import write_picture
-from mien.structures import UNCERTAIN, Expression, Frame
+from mien.sinks.records import origin_keys
+from mien.structures import UNCERTAIN, Expression, Frame, Provenance
 
 Floats = npt.NDArray[np.float64]
-SCHEMA = 1  # of statistics.json; grows when a key goes or changes its meaning
-MAX_GAP = 1.0  # s that a frame stands for at most; a longer silence is a pause, and nobody knows what was shown in it
+SCHEMA = 1  # of statistics.json; increases when a key is removed or changes its meaning
+MAX_GAP = 1.0  # s counted for one frame at most; a longer gap is a pause, with unknown expressions
 MAX_BINS = 600  # of the timeline; even, since bins are merged in pairs
-MAX_ROWS = 12  # of the picture of tracks
-MAX_TRACKS = 1000  # that are told apart; further ones, in a crowd, count in the whole only
-CHART_SIZE = (1200, 640)  # pixels of the saved pictures
+MAX_ROWS = 12  # of the chart of tracks
+MAX_TRACKS = 1000  # with counts of their own; further ones, in a crowd, only count in the totals
+CHART_SIZE = (1200, 640)  # pixels
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """How probabilities went over time.
+    """Mean probabilities over time, in n bins of equal length.
 
     Args:
-        bin_seconds: Length of a bin.
-        times: The middle of each bin in seconds from the first frame, shape (n,).
-        faces: How many faces there were, each counted once a frame, shape (n,).
-        probabilities: Their mean, shape (n, k); NaN where there was no face.
+        bin_seconds: Length of a bin in seconds.
+        times: Middle of each bin in seconds from the first frame, shape (n,).
+        faces: Number of faces per bin, each counted once per frame, shape (n,).
+        probabilities: Mean probabilities of the k labels, shape (n, k); NaN without a face.
     """
 
     bin_seconds: float
@@ -44,20 +45,21 @@ class Timeline:
 
 
 class Statistics:
-    """Counts what is seen in a stream of any length; memory hardly grows with it, by some numbers for each track.
+    """A sink that counts the expressions of a stream of any length, in nearly constant memory.
 
-    A face in a frame counts for the seconds since the frame before, so that a rate that varies distorts nothing: for
-    none in the first frame, and for `MAX_GAP` after a pause. The timeline's bins are one second long; where they
-    would be more than `MAX_BINS`, each two become one.
+    A face counts for the seconds since the previous frame, so a varying frame rate distorts nothing: 0 in the first
+    frame, at most `MAX_GAP` after a pause. Bins of the timeline are one second long; above `MAX_BINS` bins, pairs are
+    merged.
 
-    One thread may add while others read: every call holds a lock, so that what it returns or saves is of one moment.
+    One thread may write while others read: every call holds a lock and returns or saves a consistent state.
 
     Args:
-        labels: Label set of the predictions.
+        provenance: `Recognizer.provenance`.
     """
 
-    def __init__(self, labels: LabelSet) -> None:
-        self.labels = labels
+    def __init__(self, provenance: Provenance) -> None:
+        self.provenance, self.labels = provenance, provenance.labels
+        labels = self.labels
         self._answers = [*labels, UNCERTAIN]
         self._lock = RLock()
         self._n_frames = 0
@@ -71,19 +73,27 @@ class Statistics:
         self._bin_sums = np.zeros((MAX_BINS, len(labels)))
         self._bin_faces = np.zeros(MAX_BINS, np.int64)
 
-    def add(self, frame: Frame, expressions: Sequence[Expression]) -> None:
-        """Count a frame.
+    def __enter__(self) -> Statistics:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Do nothing: `save` writes the files."""
+
+    def write(self, frame: Frame, expressions: Sequence[Expression]) -> None:
+        """Count the expressions of a frame.
 
         Args:
-            frame: Its time may start anywhere; where it goes back, as in a stream that starts anew, we go on from the
-                frame before.
-            expressions: What was seen in it.
+            frame: Its time may start anywhere; after a jump back, as in a restarted stream, counting continues from
+                the previous frame.
+            expressions: Its expressions.
 
         Raises:
-            ValueError: An expression is over other labels.
+            ValueError: An expression has another label set.
         """
         if any(expression.prediction.labels != self.labels for expression in expressions):
-            raise ValueError(f"expressions over other labels than '{self.labels.name}'; begin new statistics")
+            raise ValueError(f"expressions with other labels than '{self.labels.name}'; start new statistics")
         with self._lock:
             before = self._seconds
             if self._n_frames == 0 or frame.time - self._zero < before:
@@ -97,9 +107,9 @@ class Statistics:
                 self._count(expression, weight)
 
     def shares(self) -> dict[str, float]:
-        """Return each answer's share of all the seconds that faces were seen; they sum to 1, or are 0 without a face.
+        """Return each label's share of the seconds of all faces; shares sum to 1, or are 0 without a face.
 
-        "uncertain" comes last, if it was answered at all. As long as no time has passed the shares are of faces.
+        "uncertain" comes last, if there was any. Before any time has passed, shares are of faces.
         """
         with self._lock:
             shares = dict(zip(self._answers, _shares(self._whole).tolist(), strict=True))
@@ -108,7 +118,7 @@ class Statistics:
             return shares
 
     def timeline(self) -> Timeline:
-        """Return the mean probabilities in each bin of time so far."""
+        """Return the mean probabilities per bin."""
         with self._lock:
             n_bins = int(self._seconds // self._bin_seconds) + 1 if self._n_frames else 0
             faces = self._bin_faces[:n_bins].copy()
@@ -118,10 +128,10 @@ class Statistics:
             return Timeline(self._bin_seconds, middles, faces, means)
 
     def track_timeline(self, track: int) -> Timeline:
-        """Return the mean probabilities of one track, on the bins of `timeline`.
+        """Return the mean probabilities of one track, in the bins of `timeline`.
 
         Raises:
-            KeyError: No such track, or one beyond the `MAX_TRACKS` that are told apart.
+            KeyError: No such track, or one beyond `MAX_TRACKS`.
         """
         with self._lock:
             line = self.timeline()
@@ -131,27 +141,27 @@ class Statistics:
             return Timeline(line.bin_seconds, line.times, faces, means)
 
     def longest_tracks(self, n: int) -> list[int]:
-        """Return the numbers of the n tracks seen for the longest time, in the order in which they appeared."""
+        """Return the numbers of the n longest tracks, in order of appearance."""
         with self._lock:
             found = list(self._by_track)
             by_length = sorted(found, key=lambda track: -self._by_track[track][1].sum())
             return [track for track in found if track in set(by_length[:n])]
 
     def as_dict(self) -> dict[str, object]:
-        """Return everything as plain data, for JSON.
+        """Return all statistics as plain data, for JSON.
 
-        Keys: schema, label_set, labels, frames, seconds (from the first frame to the last), faces (each counted once
-        a frame), tracks (how many); expressions: of each label and "uncertain" its faces, seconds (of two faces at
-        once each counts) and share (of the seconds); by_track: of each track its number, faces, seconds, expressions;
-        timeline: bin_seconds, times (middles of the bins in s), faces, probabilities by label (the mean; null where
-        there was no face).
+        Keys: schema, model, label_set, detector, mien (its version), labels, frames, seconds (from the first frame to
+        the last), faces (each counted once per frame), tracks (their number); expressions: faces, seconds (of each
+        face) and share (of the seconds) for each label and "uncertain"; by_track: number, faces, seconds and
+        expressions of each track; timeline: bin_seconds, times (middles of the bins in s), faces, mean probabilities
+        by label (null without a face).
         """
         with self._lock:
             line = self.timeline()
             means = [[None if np.isnan(p) else round(p, 6) for p in row] for row in line.probabilities.T.tolist()]
             return {
                 "schema": SCHEMA,
-                "label_set": self.labels.name,
+                **origin_keys(self.provenance),
                 "labels": list(self.labels),
                 "frames": self._n_frames,
                 "seconds": round(self._seconds, 3),
@@ -176,22 +186,22 @@ class Statistics:
             }
 
     def save(self, folder: str | Path, *, dark: bool = False) -> list[Path]:
-        """Write statistics.json and, as statistics-….png, bars, timeline and tracks, each whole or not at all.
+        """Write statistics.json and three charts, statistics-bars.png, -timeline.png and -tracks.png, atomically.
 
         Args:
-            folder: Made if missing; files of these names in it are overwritten.
-            dark: Whether the pictures' ground is dark.
+            folder: Created if missing; files of these names are overwritten.
+            dark: Draw on a dark background.
 
         Returns:
-            The files.
+            Paths of the four files.
 
         Raises:
-            OutputError: The folder cannot be made, or a file not be written.
+            OutputError: The folder cannot be created, or a file cannot be written.
         """
         with self._lock:
             plain, shares, line, tracks = self.as_dict(), self.shares(), self.timeline(), self._track_rows()
             n_tracks = len(self._tracks)
-        bars = bar_chart(shares, size=CHART_SIZE, dark=dark, title="How long each expression was seen")
+        bars = bar_chart(shares, size=CHART_SIZE, dark=dark, title="Share of time per expression")
         title = "Mean probabilities over time"
         areas = timeline_chart(line.times, line.probabilities, self.labels, size=CHART_SIZE, dark=dark, title=title)
         title = "Each face" if len(tracks) == n_tracks else f"The {len(tracks)} faces seen longest, of {n_tracks:,}"
@@ -207,7 +217,7 @@ class Statistics:
         return paths
 
     def _track_rows(self) -> list[TrackRow]:
-        """Return what the picture of tracks shows, the longest of them."""
+        """Return the rows of the chart of tracks, the longest ones."""
         return [
             TrackRow(
                 f"face {track}, {self._by_track[track][1].sum():.0f} s",
@@ -218,7 +228,7 @@ class Statistics:
         ]
 
     def _count(self, expression: Expression, weight: float) -> None:
-        """Count a face of the newest frame, for so many seconds."""
+        """Count a face of the newest frame for `weight` seconds."""
         one = self._no_faces()
         one[:, self._answers.index(expression.label)] = 1, weight
         self._whole += one
@@ -234,7 +244,7 @@ class Statistics:
         self._bin_faces[place] += 1
 
     def _merge_bins(self) -> None:
-        """Make one bin of each two, which leaves the second half of them empty."""
+        """Merge pairs of bins; the second half of the bins is then empty."""
         self._bin_seconds *= 2
         for bins in (self._bin_sums, self._bin_faces):
             bins[: MAX_BINS // 2] = bins[0::2] + bins[1::2]
@@ -246,7 +256,7 @@ class Statistics:
             self._bins_of_track[track] = coarse
 
     def _no_faces(self) -> Floats:
-        """Return a count of nothing: faces (row 0) and seconds (row 1) of each answer, shape (2, k + 1)."""
+        """Return zero counts: faces (row 0) and seconds (row 1) of each label and "uncertain", shape (2, k + 1)."""
         return np.zeros((2, len(self._answers)))
 
     def _plain(self, counted: Floats) -> dict[str, dict[str, float]]:
@@ -259,6 +269,6 @@ class Statistics:
 
 
 def _shares(counted: Floats) -> Floats:
-    """Return each answer's part of the seconds, or where there are none of the faces, shape (k + 1,)."""
+    """Return each label's share of the seconds, or of the faces if there are no seconds, shape (k + 1,)."""
     amounts = counted[1] if counted[1].any() else counted[0]
     return np.asarray(amounts / (amounts.sum() or 1))

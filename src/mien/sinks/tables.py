@@ -1,55 +1,71 @@
-"""Tables of expressions that grow row by row: CSV and JSON lines."""
+"""Tables of expressions that grow frame by frame: CSV and JSON lines."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
-from mien.labels import LabelSet
 from mien.sinks.growing import GrowingFile
-from mien.sinks.records import face_records, frame_record, record
-from mien.structures import Expression, Frame
+from mien.sinks.records import origin_keys, record, rows
+from mien.structures import Expression, Frame, Provenance
 
+STANDARD_OUTPUT = Path("-")
 COLUMNS = (
     "source", "index", "time", "face", "track", "x1", "y1", "x2", "y2", "score", "label", "confidence", "certain",
     "note",
 )  # fmt: skip
 
 
-class _TextSink(GrowingFile):
-    """A growing file of text about predictions over a label set."""
+class _TableSink(GrowingFile):
+    """A growing text file, or standard output for the path "-".
 
-    def __init__(self, path: str | Path, labels: LabelSet) -> None:
+    `provenance` may be replaced by another one with the same label set between frames.
+    """
+
+    def __init__(self, path: str | Path, provenance: Provenance) -> None:
         super().__init__(path)
-        self.labels = labels
+        self.provenance = provenance
+
+    def _append(self, data: bytes, *, at: int | None = None) -> None:
+        if self.path == STANDARD_OUTPUT:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        else:
+            super()._append(data, at=at)
 
 
-class CsvSink(_TextSink):
-    """Writes a row for each face, and one with empty fields and a note for each frame without a face.
+class CsvSink(_TableSink):
+    """Writes one row per face, and one with empty fields and a note per frame without a face.
 
-    Columns, always in this order: source, index (of the frame, from 0), time (s), face (number in the frame,
-    from 1), track, x1, y1, x2, y2 (pixels), score (the detector's), label (the answer, "uncertain" too), confidence
-    (the largest probability), certain (true or false), note, then p_<label>, the probability of each label of the
-    set, and of smoothed ones raw_<label>, those before. The file grows as rows come.
+    Columns, in this order: source, index (of the frame, from 0), time (s), face (number in the frame, from 1, left to
+    right), track, x1, y1, x2, y2 (pixels), score (of the detector), label ("uncertain" too), confidence (the largest
+    probability), certain (true or false), note, p_<label> for each label of the set, raw_<label> likewise if smoothed,
+    model, label_set, detector, mien (its version). Each row is on disk once written.
 
     Args:
-        path: File to write; an old one is overwritten.
-        labels: Label set of the predictions.
-        smoothed: Whether expressions come smoothed over time, so that there are columns of raw probabilities.
+        path: File to write, "-" for standard output; an old file is overwritten.
+        provenance: `Recognizer.provenance`.
+        smoothed: Whether predictions are smoothed over time: adds the columns of the raw probabilities.
 
     Raises:
         OutputError: The file cannot be written; on entering or writing.
+
+    Example:
+        >>> recognizer = Recognizer()
+        >>> with CsvSink("faces.csv", recognizer.provenance) as sink:
+        ...     for frame, expressions in recognizer.stream(frames("clip.mp4")):
+        ...         sink.write(frame, expressions)
     """
 
-    def __init__(self, path: str | Path, labels: LabelSet, *, smoothed: bool = False) -> None:
-        super().__init__(path, labels)
-        self._columns = [*COLUMNS, *(f"p_{label}" for label in labels)]
-        if smoothed:
-            self._columns += [f"raw_{label}" for label in labels]
+    def __init__(self, path: str | Path, provenance: Provenance, *, smoothed: bool = False) -> None:
+        super().__init__(path, provenance)
+        prefixes = ("p_", "raw_") if smoothed else ("p_",)
+        probabilities = [prefix + label for prefix in prefixes for label in provenance.labels]
+        self._columns = [*COLUMNS, *probabilities, *origin_keys(provenance)]
 
     def __enter__(self) -> CsvSink:
         self._append(_csv_lines(self._columns, [dict(zip(self._columns, self._columns, strict=True))]))
@@ -57,17 +73,16 @@ class CsvSink(_TextSink):
 
     def write(self, frame: Frame, expressions: list[Expression]) -> None:
         """Append the rows of a frame."""
-        common = frame_record(frame, expressions)
-        rows = [{**common, **_flat(face)} for face in face_records(expressions)]
-        self._append(_csv_lines(self._columns, rows or [common]))
+        origin = origin_keys(self.provenance)
+        self._append(_csv_lines(self._columns, [{**row, **origin} for row in rows(frame, expressions)]))
 
 
-class JsonlSink(_TextSink):
-    """Writes a line of JSON for each frame, with faces or without; see `record` for its keys.
+class JsonlSink(_TableSink):
+    """Writes one line of JSON per frame, with or without faces; see `record` for the keys.
 
     Args:
-        path: File to write; an old one is overwritten. It grows as frames come.
-        labels: Label set of the predictions; taken as `CsvSink` does, though each line names its labels.
+        path: File to write, "-" for standard output; an old file is overwritten. Each line is on disk once written.
+        provenance: `Recognizer.provenance`.
 
     Raises:
         OutputError: The file cannot be written; on entering or writing.
@@ -79,19 +94,13 @@ class JsonlSink(_TextSink):
 
     def write(self, frame: Frame, expressions: list[Expression]) -> None:
         """Append the line of a frame."""
-        self._append(json.dumps(record(frame, expressions), ensure_ascii=False).encode() + b"\n")
+        line = json.dumps(record(frame, expressions, self.provenance), ensure_ascii=False)
+        self._append(line.encode() + b"\n")
 
 
-def _flat(face: dict[str, Any]) -> dict[str, object]:
-    """Return a face's record with a column for each side of the box and each probability."""
-    simple = {key: value for key, value in face.items() if key not in ("box", "probabilities", "raw")}
-    box = dict(zip(("x1", "y1", "x2", "y2"), face["box"], strict=True))
-    probabilities = {f"p_{label}": p for label, p in face["probabilities"].items()}
-    raw = {f"raw_{label}": p for label, p in face.get("raw", {}).items()}
-    return {**simple, **box, "certain": "true" if face["certain"] else "false", **probabilities, **raw}
-
-
-def _csv_lines(columns: list[str], rows: Iterable[Mapping[str, object]]) -> bytes:
+def _csv_lines(columns: list[str], table: Iterable[Mapping[str, object]]) -> bytes:
     text = io.StringIO()
-    csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n").writerows(rows)
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    for row in table:
+        writer.writerow({key: str(value).lower() if isinstance(value, bool) else value for key, value in row.items()})
     return text.getvalue().encode()

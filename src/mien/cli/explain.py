@@ -1,0 +1,54 @@
+"""`mien explain`: the parts of a face that drive its prediction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mien.cli.arguments import Detector, Labels, Model, ModelsDir
+from mien.cli.console import bar, say
+
+
+def explain(
+    photo: Annotated[Path, typer.Argument(help="A picture with faces.")],
+    to: Annotated[
+        Path, typer.Option("--out", help="Folder for PHOTO-explained.png.", metavar="DIR", show_default="this folder")
+    ] = Path(),
+    label: Annotated[
+        str | None, typer.Option(help="Label to explain; each face's most probable one if not given.")
+    ] = None,
+    model: Model = "base",
+    labels: Labels = None,
+    detector: Detector = "haar",
+    models_dir: ModelsDir = None,
+) -> None:
+    """Draw the parts of each face that drive its prediction.
+
+    Example: `mien explain photo.jpg --out explained`
+    """
+    from mien.drawing.explanations import draw_explanations
+    from mien.files import make_folder
+    from mien.pixels import write_picture
+    from mien.recognizer import Recognizer
+    from mien.sources.pictures import read_picture
+    from mien.vision.crop import crop_faces
+    from mien.vision.rise import explain_faces
+
+    recognizer = Recognizer(detector, model, labels=labels, models_dir=models_dir)
+    image = read_picture(photo)
+    crops = crop_faces(image, recognizer.detect(image), geometry=recognizer.classifier.spec.crop)
+    with bar("explaining") as progress:
+        explanations = explain_faces(
+            recognizer.classifier, crops, label=label, head=recognizer.head.labels.name, progress=progress
+        )
+    if not explanations:
+        say(f"{photo}: no face found")
+        return
+    path = to / f"{photo.stem}-explained.png"
+    make_folder(to)
+    write_picture(path, draw_explanations(explanations))
+    for number, explanation in enumerate(explanations, start=1):
+        say(f"face {number}: {explanation.label} {explanation.probability:.0%}")
+    say(f"explained: {path}")

@@ -1,0 +1,188 @@
+"""Recognise many files: pictures, videos and folders of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mien.errors import ConfigError, InputError, OutputError
+from mien.recognizer import Recognizer
+from mien.sinks.annotated import AnnotatedSink
+from mien.sinks.sink import Sink
+from mien.sources.frames import Media, open_media
+from mien.sources.paths import list_files
+from mien.structures import Expression, Frame, Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A frame of a file and its expressions.
+
+    Args:
+        path: The file.
+        media: Its properties; `media.kind` is "picture" or "video".
+        frame: The picture, or a frame of the video.
+        expressions: One per face, left to right.
+    """
+
+    path: Path
+    media: Media
+    frame: Frame
+    expressions: list[Expression]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A path that cannot be read, or not to its end.
+
+    Args:
+        path: The file or folder.
+        error: The reason.
+    """
+
+    path: Path
+    error: InputError
+
+
+@dataclass(slots=True)
+class Summary:
+    """Counts files, faces and labels; as text "12 pictures, 17 faces: 9 happy, 8 neutral".
+
+    Args:
+        pictures: Number of pictures.
+        videos: Number of videos.
+        frames: Number of frames of the videos.
+        labels: Number of faces by label, those of videos counted in every frame.
+    """
+
+    pictures: int = 0
+    videos: int = 0
+    frames: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+
+    def add(self, seen: Seen) -> None:
+        """Count a picture, or the next frame of a video."""
+        if seen.media.kind == "picture":
+            self.pictures += 1
+        else:
+            self.videos += seen.frame.index == 0
+            self.frames += 1
+        self.labels.update(expression.label for expression in seen.expressions)
+
+    def __str__(self) -> str:
+        parts = [_counted(self.pictures, "picture")] if self.pictures else []
+        if self.videos:
+            parts.append(f"{_counted(self.videos, 'video')} ({_counted(self.frames, 'frame')})")
+        faces = ", ".join([*parts, _counted(self.labels.total(), "face")])
+        labels = ", ".join(f"{n:,} {label}" for label, n in self.labels.most_common())
+        return f"{faces}: {labels}" if labels else faces
+
+
+def see(
+    paths: Sequence[str | Path],
+    recognizer: Recognizer,
+    *,
+    glob: str | None = None,
+    sinks: Sequence[Sink] = (),
+    out: Path | None = None,
+    top: int = 1,
+    progress: Progress | None = None,
+) -> Iterator[Seen | Failure]:
+    """Yield the frames of files and folders with their expressions; each file is opened once, when its turn comes.
+
+    Args:
+        paths: Pictures, videos, and folders, searched at any depth; a file named twice is read once.
+        recognizer: Detects and classifies.
+        glob: Pattern for a folder's files; see `sources.list_files`.
+        sinks: Opened sinks; each frame is written to all of them before it is yielded.
+        out: Folder for annotated copies; those of a folder's files keep their places in it. None for no copies.
+        top: Number of labels per face in annotated copies.
+        progress: Called with the files done and their number; for one video, with its frames.
+
+    Yields:
+        `Seen` for each frame, and `Failure` for each path that cannot be read; the other paths are still read.
+
+    Raises:
+        OutputError: A sink or an annotated copy cannot be written.
+
+    Example:
+        >>> for result in see(["party.jpg", "holiday"], Recognizer()):
+        ...     print(result.path, result.error if isinstance(result, Failure) else result.expressions)
+    """
+    places, failures = _expand(paths, glob)
+    yield from failures
+    for done, (path, place) in enumerate(places.items(), start=1):
+        folder = None if out is None else (out / place).parent
+        frame_progress = progress if len(places) == 1 else None
+        yield from _see_file(path, recognizer, sinks=sinks, out=folder, top=top, progress=frame_progress)
+        if progress is not None and len(places) > 1:
+            progress(done, len(places))
+
+
+def check_targets(sources: Sequence[str | Path], targets: Sequence[Path], *, glob: str | None = None) -> None:
+    """Make sure that results overwrite neither each other nor a source.
+
+    Raises:
+        ConfigError: Two targets are the same file.
+        OutputError: A target is one of the sources, or in one of the folders and read as a source.
+    """
+    if len({target.resolve() for target in targets}) < len(targets):
+        raise ConfigError(f"two files of one name: {', '.join(map(str, targets))}; choose different ones")
+    files: set[Path] = set()
+    for source in sources if targets else ():
+        with suppress(InputError):
+            files.update(file.resolve() for file in list_files(source, glob=glob))
+    for target in targets:
+        if target.resolve() in files:
+            raise OutputError(f"'{target}' would overwrite one of the sources; choose another name")
+
+
+def _expand(paths: Sequence[str | Path], glob: str | None) -> tuple[dict[Path, Path], list[Failure]]:
+    """Return the files that paths name, each with the place of its annotated copy, and the paths that fail.
+
+    A folder's files keep their places in it. No two copies share a place: the later one goes a folder deeper.
+    """
+    places: dict[Path, Path] = {}
+    failures = []
+    for path in map(Path, paths):
+        try:
+            for file in list_files(path, glob=glob):
+                place = file.relative_to(path) if file != path else Path(file.name)
+                while place in places.values() and file not in places:
+                    place = (file.parent.name or "more") / place
+                places.setdefault(file, place)
+        except InputError as error:
+            failures.append(Failure(path, error))
+    return places, failures
+
+
+def _see_file(
+    path: Path,
+    recognizer: Recognizer,
+    *,
+    sinks: Sequence[Sink],
+    out: Path | None,
+    top: int,
+    progress: Progress | None,
+) -> Iterator[Seen | Failure]:
+    try:
+        with ExitStack() as stack:
+            media, frames = stack.enter_context(open_media(path))
+            writers = list(sinks)
+            if out is not None:
+                writers.append(stack.enter_context(AnnotatedSink(path, out, media=media, top=top)))
+            for frame, expressions in recognizer.stream(frames):
+                for writer in writers:
+                    writer.write(frame, expressions)
+                if progress is not None:
+                    progress(frame.index + 1, media.frames)
+                yield Seen(path, media, frame, expressions)
+    except InputError as error:
+        yield Failure(path, error)
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

@@ -1,0 +1,36 @@
+"""`mien explain` as a user has it."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from commands import run
+from mien.pixels import write_picture
+from mien.sources.pictures import read_picture
+from mien.vision.rise import explain_faces
+
+ASTRONAUT = Path(__file__).parents[2] / "docs" / "images" / "astronaut.png"
+
+pytestmark = pytest.mark.usefixtures("own_folder")
+
+
+def test_explain_draws_a_row_for_each_face(
+    tiny_model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.vision.rise.explain_faces", partial(explain_faces, n_masks=4))
+    assert run("explain", ASTRONAUT, "--model", tiny_model, "--out", "new/explained", "--label", "Anger") == 0
+    first, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("face 1: angry ")
+    assert last.split() == ["explained:", str(Path("new/explained/astronaut-explained.png"))]
+    assert read_picture("new/explained/astronaut-explained.png").shape[0] < 400
+
+
+def test_explain_says_that_there_is_no_face(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_picture("wall.png", np.full((200, 200, 3), 128, np.uint8))
+    assert run("explain", "wall.png", "--model", tiny_model, "--out", "explained") == 0
+    assert capsys.readouterr().out == "wall.png: no face found\n"
+    assert not Path("explained").exists()

@@ -1,0 +1,167 @@
+"""`mien predict` as a user has it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from commands import error_of, run
+from mien.models.onnx_file import read_spec
+from mien.pixels import write_picture
+from mien.sinks.videos import VideoSink
+from mien.sources.pictures import read_picture
+
+ASTRONAUT = Path(__file__).parents[2] / "docs" / "images" / "astronaut.png"
+
+pytestmark = pytest.mark.usefixtures("own_folder")
+
+
+def test_predict_prints_a_table_and_writes_everything_asked_for(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = run(
+        "predict", ASTRONAUT, "--model", tiny_model, "--out", "seen", "--csv", "faces.csv", "--jsonl", "faces.jsonl",
+        "--top", 3,
+    )  # fmt: skip
+    assert code == 0
+    assert "astronaut.png" in capsys.readouterr().out
+    assert read_picture(tmp_path / "seen" / "astronaut.png").shape == read_picture(ASTRONAUT).shape
+    (row,) = csv.DictReader((tmp_path / "faces.csv").read_text().splitlines())
+    assert sum(float(value) for key, value in row.items() if key.startswith("p_")) == pytest.approx(1, abs=1e-4)
+    (line,) = (tmp_path / "faces.jsonl").read_text().splitlines()
+    assert len(json.loads(line)["faces"]) == 1
+
+
+def test_predict_json_is_all_that_stdout_gets(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("predict", ASTRONAUT, "--model", tiny_model, "--json") == 0
+    (picture,) = json.loads(capsys.readouterr().out)
+    assert picture["faces"][0]["probabilities"].keys() == {*read_spec(tiny_model).labels}
+
+
+def test_predict_says_why_there_is_no_expression(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_picture("wall.png", np.full((200, 200, 3), 128, np.uint8))
+    assert run("predict", "wall.png", "--model", tiny_model, "--csv", "faces.csv") == 0
+    assert "no face found" in capsys.readouterr().out
+    (row,) = csv.DictReader(Path("faces.csv").read_text().splitlines())
+    assert row["note"] == "no face found"
+
+
+def test_predict_says_uncertain_below_the_least_confidence(
+    tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("predict", ASTRONAUT, "--model", tiny_model, "--min-confidence", 0.99, "--csv", "faces.csv")
+    assert run(*arguments) == 0
+    assert "uncertain (" in capsys.readouterr().out
+    (row,) = csv.DictReader(Path("faces.csv").read_text().splitlines())
+    assert (row["label"], row["certain"]) == ("uncertain", "false")
+
+
+def test_a_video_s_row_counts_uncertain_answers(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = read_picture(ASTRONAUT)
+    with VideoSink("clip.avi", fps=5) as video:
+        for _ in range(2):
+            video.write(image)
+    assert run("predict", "clip.avi", "--model", tiny_model, "--min-confidence", 0.99, "--detector", "whole") == 0
+    assert "uncertain 100%" in capsys.readouterr().out
+
+
+def test_predict_goes_on_after_a_bad_file(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path("album/day1")
+    folder.mkdir(parents=True)
+    shutil.copy(ASTRONAUT, folder / "b.png")
+    (folder / "a.png").write_bytes(ASTRONAUT.read_bytes()[:3000])
+    (folder / "c.jpg").write_text("I am a text")
+    line = run("predict", "album", "nowhere.png", "--model", tiny_model, "--out", "seen")
+    captured = capsys.readouterr()
+    assert line == 2
+    assert len(captured.err.splitlines()) == 3
+    for name in ("a.png", "c.jpg", "nowhere.png"):
+        assert name in captured.err
+    assert "b.png" in captured.out
+    assert [p.relative_to("seen") for p in Path("seen").rglob("*.*")] == [Path("day1/b.png")]
+
+
+def test_pictures_of_one_name_do_not_overwrite_each_other(tiny_model: Path) -> None:
+    for folder in ("one", "two"):
+        Path(folder).mkdir()
+        shutil.copy(ASTRONAUT, Path(folder) / "a.png")
+    assert run("predict", "one/a.png", "two/a.png", "two", "--model", tiny_model, "--out", "seen") == 0
+    assert len(list(Path("seen").rglob("a.png"))) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_predict_reads_and_prints_names_that_are_not_utf8(tiny_model: Path) -> None:
+    name = os.fsdecode(b"caf\xe9[bold].png")
+    shutil.copy(ASTRONAUT, name)
+    command = [sys.executable, "-m", "mien", "predict", name, "--model", str(tiny_model), "--csv", "f.csv"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert rb"caf\udce9[bold].png" in done.stdout
+    assert r"caf\udce9[bold].png" in Path("f.csv").read_text()
+
+
+def test_full_disk_leaves_no_half_written_file(
+    tiny_model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert "No space left" in error_of(capsys, "predict", ASTRONAUT, "--model", tiny_model, "--out", "seen")
+    assert list(Path("seen").iterdir()) == []
+
+
+def test_several_files_end_with_a_summary_and_rows_show_their_folders(
+    tiny_model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")  # a pipe has no width
+    folder = Path("a-folder-of-a-long-name/and-another-one-in-it")
+    folder.mkdir(parents=True)
+    for name in ("a.png", "b.png"):
+        shutil.copy(ASTRONAUT, folder / name)
+    assert run("predict", folder.parts[0], "--model", tiny_model, "--min-confidence", 0.99) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:3]] == [str(folder / "a.png"), str(folder / "b.png")]
+    assert lines[-1] == "2 pictures, 2 faces: 2 uncertain"
+    assert len(lines) == 4
+    assert run("predict", folder / "a.png", "--model", tiny_model) == 0
+    assert "pictures" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--csv", "--jsonl"])
+def test_a_table_for_standard_output_is_all_that_it_gets(
+    option: str, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("predict", ASTRONAUT, "--model", tiny_model, option, "faces", "--out", "drawn") == 0
+    capsys.readouterr()
+    assert run("predict", ASTRONAUT, "--model", tiny_model, option, "-", "--out", "drawn") == 0
+    assert capsys.readouterr().out == Path("faces").read_text()
+    assert not Path("-").exists()
+
+
+BAD = [
+    (("ASTRONAUT", "--csv", "-", "--jsonl", "-"), "write to standard output; choose one"),
+    (("ASTRONAUT", "--csv", "-", "--json"), "write to standard output; choose one"),
+    (("ASTRONAUT", "--csv", "a.txt", "--jsonl", "./a.txt"), "choose different ones"),
+    (("photo.png", "--csv", "photo.png"), "'photo.png' would overwrite one of the sources"),
+    ((".", "--jsonl", "photo.png"), "'photo.png' would overwrite one of the sources"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "expected"), BAD, ids=[" ".join(a) for a, _ in BAD])
+def test_results_that_would_overwrite_something_are_refused(
+    arguments: tuple[str, ...], expected: str, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(ASTRONAUT, "photo.png")
+    words = [ASTRONAUT if word == "ASTRONAUT" else word for word in arguments]
+    assert expected in error_of(capsys, "predict", *words, "--model", tiny_model)
+    assert [path.name for path in Path().iterdir()] == ["photo.png"]
+    assert Path("photo.png").read_bytes() == ASTRONAUT.read_bytes()

@@ -1,0 +1,57 @@
+"""Results as plain data and as a data frame."""
+
+import json
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import mien
+from mien.errors import InputError, MienError
+from mien.labels import FER2013
+from mien.live import FrameResult
+from mien.sinks.records import SCHEMA, record, to_dataframe
+from mien.structures import Box, Expression, Face, Frame, Prediction, Provenance
+
+PROBABILITIES = np.array([0.05, 0.05, 0.1, 0.6, 0.1, 0.05, 0.05], np.float32)
+HAPPY = Expression(Face(Box(1.26, 2, 31, 42), score=0.9, track_id=7), Prediction(PROBABILITIES, FER2013))
+SHOT = Frame(np.zeros((48, 64, 3), np.uint8), 0.04, 1, "a.mp4")
+
+
+def test_an_expression_as_plain_data() -> None:
+    plain = HAPPY.to_dict()
+    assert plain == {
+        "track": 7, "box": [1.3, 2, 31, 42], "score": 0.9, "label": "happy", "confidence": 0.6, "certain": True,
+        "probabilities": dict(zip(FER2013, np.round(PROBABILITIES.astype(float), 6).tolist(), strict=True)),
+    }  # fmt: skip
+    assert json.loads(json.dumps(plain)) == plain
+
+
+def test_a_record_names_its_model_labels_detector_version_and_schema() -> None:
+    plain = record(SHOT, [HAPPY, HAPPY], Provenance("base", FER2013, "yunet"))
+    origin = {"model": "base", "label_set": "fer2013", "detector": "yunet", "mien": mien.__version__, "schema": 1}
+    assert origin.items() <= plain.items()
+    assert SCHEMA == 1
+    assert plain["faces"] == [{"face": 1, **HAPPY.to_dict()}, {"face": 2, **HAPPY.to_dict()}]
+
+
+def test_a_data_frame_has_a_row_per_face_of_any_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=list))
+    rows = to_dataframe([(SHOT, [HAPPY, HAPPY]), FrameResult(SHOT, [], {})])
+    assert [(row["source"], row["index"], row.get("face"), row["note"]) for row in rows] == [
+        ("a.mp4", 1, 1, ""),
+        ("a.mp4", 1, 2, ""),
+        ("a.mp4", 1, None, "no face found"),
+    ]
+    assert (rows[0]["x1"], rows[0]["p_happy"], rows[0]["certain"]) == (1.3, 0.6, True)
+    assert [row["face"] for row in to_dataframe([HAPPY, HAPPY])] == [1, 2]
+    assert to_dataframe([]) == []
+    with pytest.raises(InputError, match="a result is of type str; expected expressions"):
+        to_dataframe("results")  # type: ignore[arg-type]
+
+
+def test_without_pandas_the_package_to_install_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MienError, match="needs pandas: pip install pandas"):
+        mien.to_dataframe([HAPPY])

@@ -1,0 +1,129 @@
+"""Files and folders are recognised one after the other, and failures are results too."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clips import write_video
+from mien.collection import Failure, Seen, Summary, check_targets, see
+from mien.errors import ConfigError, OutputError
+from mien.pixels import write_picture
+from mien.recognizer import Recognizer
+from mien.sources.frames import inspect
+from mien.sources.pictures import read_picture
+from mien.structures import Expression, Frame
+
+ASTRONAUT = Path(__file__).parent.parent / "docs" / "images" / "astronaut.png"
+
+
+class Memory:
+    """A sink that remembers the frames."""
+
+    def __init__(self) -> None:
+        self.written: list[tuple[str, int, int]] = []
+
+    def __enter__(self) -> Memory:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def write(self, frame: Frame, expressions: list[Expression]) -> None:
+        self.written.append((Path(frame.source).name, frame.index, len(expressions)))
+
+
+@pytest.fixture
+def recognizer(tiny_model: Path) -> Recognizer:
+    return Recognizer("whole", tiny_model)
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    """A folder with two pictures, a video of three frames, and a damaged picture between them."""
+    folder = tmp_path / "album"
+    (folder / "day1").mkdir(parents=True)
+    shutil.copy(ASTRONAUT, folder / "a.png")
+    (folder / "b.png").write_bytes(ASTRONAUT.read_bytes()[:3000])
+    shutil.copy(ASTRONAUT, folder / "day1" / "a.png")
+    write_video(folder / "z.mp4", n=3)
+    return folder
+
+
+def test_all_frames_come_in_order_and_failures_in_their_place(album: Path, recognizer: Recognizer) -> None:
+    memory, steps = Memory(), []
+    results = list(
+        see([album / "no.png", album], recognizer, sinks=[memory], progress=lambda *step: steps.append(step))
+    )
+    assert [(result.path.name, type(result)) for result in results] == [
+        ("no.png", Failure), ("a.png", Seen), ("b.png", Failure), ("a.png", Seen),
+        ("z.mp4", Seen), ("z.mp4", Seen), ("z.mp4", Seen),
+    ]  # fmt: skip
+    assert "truncated" in str(results[2].error) or "damaged" in str(results[2].error)
+    assert memory.written == [("a.png", 0, 1), ("a.png", 0, 1), ("z.mp4", 0, 1), ("z.mp4", 1, 1), ("z.mp4", 2, 1)]
+    assert steps == [(done, 4) for done in (1, 2, 3, 4)]
+    seen = [result for result in results if isinstance(result, Seen)]
+    assert [result.media.kind for result in seen] == ["picture"] * 2 + ["video"] * 3
+
+
+def test_one_video_reports_its_frames_as_progress(album: Path, recognizer: Recognizer) -> None:
+    steps: list[tuple[int, int | None]] = []
+    list(see([album / "z.mp4"], recognizer, progress=lambda *step: steps.append(step)))
+    assert steps == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_file_named_twice_is_read_once_and_a_glob_selects(album: Path, recognizer: Recognizer) -> None:
+    assert len(list(see([album / "a.png", album / "a.png"], recognizer))) == 1
+    assert [r.path.name for r in see([album], recognizer, glob="*.mp4")] == ["z.mp4"] * 3
+
+
+def test_annotated_copies_keep_their_places_and_do_not_overwrite_each_other(
+    album: Path, recognizer: Recognizer, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    list(see([album, album / "day1"], recognizer, out=out))
+    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.*")) == ["a.png", "day1/a.png", "z.mp4"]
+    assert read_picture(out / "a.png").shape == read_picture(ASTRONAUT).shape
+    assert inspect(out / "z.mp4").frames == 3
+    other = tmp_path / "other"
+    list(see([album / "a.png", album / "day1" / "a.png"], recognizer, out=other))
+    assert sorted(path.relative_to(other).as_posix() for path in other.rglob("*.*")) == ["a.png", "day1/a.png"]
+
+
+def test_a_copy_that_cannot_be_written_is_an_error(album: Path, recognizer: Recognizer) -> None:
+    with pytest.raises(OutputError, match="choose another folder"):
+        list(see([album / "a.png"], recognizer, out=album))
+
+
+def test_nothing_is_opened_before_its_turn(recognizer: Recognizer, tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        write_picture(tmp_path / name, np.zeros((60, 60, 3), np.uint8))
+    results = see([tmp_path], recognizer)
+    assert isinstance(next(results), Seen)
+    (tmp_path / "b.png").unlink()
+    assert [type(result) for result in results] == [Failure]
+
+
+def test_a_summary_counts_files_faces_and_labels(album: Path, recognizer: Recognizer) -> None:
+    summary = Summary()
+    assert str(summary) == "0 faces"
+    for result in see([album], recognizer):
+        if isinstance(result, Seen):
+            summary.add(result)
+    assert (summary.pictures, summary.videos, summary.frames, summary.labels.total()) == (2, 1, 3, 5)
+    assert str(summary).startswith("2 pictures, 1 video (3 frames), 5 faces: ")
+    one = Summary(pictures=1)
+    one.labels.update(["happy"])
+    assert str(one) == "1 picture, 1 face: 1 happy"
+    one.labels.update(["sad", "happy"])
+    assert str(one) == "1 picture, 3 faces: 2 happy, 1 sad"
+
+
+def test_targets_must_differ_from_the_sources_and_each_other(album: Path) -> None:
+    check_targets([album], [album / "c.csv", album / "c.jsonl"])
+    with pytest.raises(OutputError, match="would overwrite one of the sources"):
+        check_targets([album, album / "no.png"], [album / "day1" / "a.png"])
+    with pytest.raises(ConfigError, match="choose different ones"):
+        check_targets([], [album / "a.csv", album / "day1" / ".." / "a.csv"])
