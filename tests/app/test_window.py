@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import subprocess
 import sys
 import threading
 import xml.etree.ElementTree as ET
@@ -190,6 +191,44 @@ class TestPictures:
             "seen again",
         )
         assert not np.allclose(window.pictures.still.expressions[0].prediction.probabilities, before)
+
+
+DRAG_TO_THE_WINDOW = """
+xdotool mousemove 1150 810 mousedown 1
+for x in 1140 1100 1000 800 600 400 390; do xdotool mousemove $x 400; sleep 0.1; done
+xdotool mouseup 1
+"""
+DRAG_SOURCE = """
+import sys
+from tkinterdnd2 import COPY, DND_FILES, TkinterDnD
+
+root = TkinterDnD.Tk()
+root.geometry("100x100+1100+760")
+root.drag_source_register(1, DND_FILES)
+root.dnd_bind("<<DragInitCmd>>", lambda event: (COPY, DND_FILES, sys.argv[1]))
+sent = " ".join(hex(byte) for byte in "\\r\\n".join(sys.argv[1:]).encode())  # tkdnd sends 0 in place of a text
+root.tk.createcommand("::tkdnd::xdnd::_SendData", lambda type, offset, n, *_: sent[int(offset) :][: int(n)])
+root.after(500, lambda: print("ready", flush=True))
+root.mainloop()
+"""
+
+
+def test_files_dropped_on_the_window_are_opened(window: Any, astronaut: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tkinterdnd2", reason="needs the extra: pip install 'mien[app]'")
+    files = [tmp_path / "with a space.png", tmp_path / "ä.png"]
+    for file in files:
+        file.write_bytes(astronaut.read_bytes())
+    command = [sys.executable, "-c", DRAG_SOURCE, *(file.as_uri() for file in files)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as source:
+        try:
+            assert source.stdout is not None
+            source.stdout.readline()
+            hands = subprocess.Popen(["sh", "-c", DRAG_TO_THE_WINDOW])
+            until(window.root, lambda: "1 face: happy" in status(window), "the first file is open")
+            hands.wait()
+        finally:
+            source.terminate()
+    assert window.pictures.files == files
 
 
 class TestCamera:

@@ -21,7 +21,8 @@ def accept_files(widget: Any, opened: Callable[[list[Path]], None]) -> bool:
         return False
 
     def dropped(event: Any) -> str:
-        opened([Path(name) for name in widget.tk.splitlist(event.data)])
+        if paths := [Path(name) for name in widget.tk.splitlist(event.data)]:
+            opened(paths)
         return str(event.action)
 
     widget.drop_target_register(DND_FILES)
