@@ -16,8 +16,8 @@ from mien.errors import OutputError
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a path to write to, which takes the place of `path` once the block has ended well.
 
-    The temporary file lies in the same folder and keeps the suffix, since writers choose a format by it.
-    When the block fails it is removed, and a file that stood at `path` before is left as it was.
+    The temporary file is in the same folder and has the same suffix, by which writers choose a format. When the block
+    fails, it is removed, and a file already at `path` stays as it was.
 
     Raises:
         OutputError: The file cannot be written: no such folder, no permission, disk full.

@@ -12,6 +12,8 @@ from mien.errors import OutputError
 from mien.files import atomic_path
 from mien.structures import ImageArray
 
+WRITABLE_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
+
 
 def resize(image: ImageArray, size: int) -> ImageArray:
     """Resize to size × size pixels: by area when shrinking, bilinear when enlarging."""
@@ -24,7 +26,7 @@ def resize(image: ImageArray, size: int) -> ImageArray:
 
 
 def to_grey(image: ImageArray) -> ImageArray:
-    """Return the grey picture (H, W) of an RGB or grey one, by the luma weights of BT.601."""
+    """Return an RGB or grey image as grey (H, W), by the luma weights of BT.601."""
     if image.ndim == 2:
         return image
     if image.shape[2] == 1:
@@ -33,17 +35,14 @@ def to_grey(image: ImageArray) -> ImageArray:
 
 
 def to_rgb(image: ImageArray) -> ImageArray:
-    """Return the picture as (H, W, 3), a grey one three times."""
+    """Return an image as (H, W, 3); grey is repeated in the three channels."""
     if image.ndim == 3 and image.shape[2] == 3:
         return image
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), np.uint8)
 
 
-WRITABLE_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
-
-
 def write_picture(path: str | Path, image: ImageArray) -> None:
-    """Write a picture, whole or not at all, in the format that the suffix names.
+    """Write an image, whole or not at all, in the format of the file's suffix.
 
     Args:
         path: Ends in .png, .jpg, .webp, .bmp, .tif or .ppm.
@@ -56,15 +55,25 @@ def write_picture(path: str | Path, image: ImageArray) -> None:
     suffix = path.suffix.lower()
     if suffix not in WRITABLE_PICTURES:
         raise OutputError(f"cannot write '{path}': unknown suffix; choose from {', '.join(WRITABLE_PICTURES)}")
-    data = encode(path, suffix, to_bgr(image))
+    data = encode(path, suffix, image)
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 
 
 def encode(path: Path, suffix: str, image: ImageArray, options: Sequence[int] = ()) -> bytes:
-    """Return the bytes of a picture file, BGR or grey, in the format of a suffix; the path is for the message."""
+    """Return an RGB or grey image as the bytes of a picture file.
+
+    Args:
+        path: Its path in the error message.
+        suffix: Its format (".jpg").
+        image: uint8 (H, W, 3) RGB or (H, W) grey.
+        options: Pairs of OpenCV's `IMWRITE` flags and values.
+
+    Raises:
+        OutputError: The image is empty, or the format cannot hold it.
+    """
     try:
-        written, data = cv2.imencode(suffix, image, options)
+        written, data = cv2.imencode(suffix, to_bgr(image), options)
     except cv2.error:
         written = False
     if not written:
@@ -73,11 +82,12 @@ def encode(path: Path, suffix: str, image: ImageArray, options: Sequence[int] = 
 
 
 def to_bgr(image: ImageArray) -> ImageArray:
+    """Return an RGB image as BGR, for OpenCV; a grey one as it is."""
     return image if image.ndim == 2 else np.ascontiguousarray(image[:, :, ::-1])
 
 
 def fit_exactly(image: ImageArray, size: tuple[int, int]) -> ImageArray:
-    """Bring a picture to a size: by repeating its last pixels where one is missing, else by resizing."""
+    """Resize an image to (width, height); where a single row or column is missing, repeat the last one instead."""
     right, below = size[0] - image.shape[1], size[1] - image.shape[0]
     if right in (0, 1) and below in (0, 1):
         return np.asarray(cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE), np.uint8)

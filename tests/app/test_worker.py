@@ -298,7 +298,7 @@ class TestStream:
             window.until(lambda n=n: len(window.complaints) == n)
             time.sleep(0.1)  # several attempts to open it
             window.poll()
-            assert window.complaints == ["camera 0 gives no pictures any more; trying again"] * n
+            assert window.complaints == ["camera 0 gives no more frames; reopening it"] * n
             device.plugged.set()
             window.until(lambda n=n: len(window.said) == said + n)
             assert window.label() == "fer2013: happy"

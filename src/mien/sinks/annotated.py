@@ -1,4 +1,4 @@
-"""Annotated copies of pictures and videos, and pictures of single faces."""
+"""Annotated copies of pictures and videos, and crops of single faces."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from mien.structures import Box, Expression, Frame, ImageArray
 def save_faces(
     frame: Frame, expressions: Sequence[Expression], folder: str | Path, *, margin_ratio: float = 0.2
 ) -> list[Path]:
-    """Write each face of a frame as a picture of its own; none ever takes the place of another.
+    """Write each face of a frame to a picture file; no file is overwritten.
 
     Args:
-        frame: Where the faces are.
-        expressions: What was seen in it.
+        frame: The frame with the faces.
+        expressions: The faces and their expressions.
         folder: Made if missing.
-        margin_ratio: How much is added on every side of a face's box, in parts of its width or height.
+        margin_ratio: Margin on every side of a face's box, relative to its width or height.
 
     Returns:
-        The PNG files, named by time (s), track (or number in the frame) and answer: "00012.340-track7-happy.png".
-        A face that lies outside the frame has none.
+        The PNG files, named by time (s), track (or number in the frame) and label: "00012.340-track7-happy.png".
+        A face outside the frame has none.
 
     Raises:
         OutputError: The folder cannot be made, or a file not be written.
@@ -45,7 +45,7 @@ def save_faces(
             continue
         track = expression.face.track_id
         who = f"face{number}" if track is None else f"track{track}"
-        label = re.sub(r"[^\w-]+", "_", expression.label)  # labels of a user's model may hold anything
+        label = re.sub(r"[^\w-]+", "_", expression.label)  # labels of a user's model may contain any character
         path = unused(folder / f"{frame.time:09.3f}-{who}-{label}.png")
         write_picture(path, crop)
         paths.append(path)
@@ -53,16 +53,16 @@ def save_faces(
 
 
 class AnnotatedSink:
-    """Writes what was seen in a file, drawn into it, to a folder, under the file's own name.
+    """Writes an annotated copy of a picture or video to a folder, under the same name.
 
-    A video becomes a video, a picture a picture. Where the format can only be read, one that can be written
-    is appended to the name (clip.webm.mp4). Files of one name need folders of their own.
+    A video's copy is a video with its frame times and sound; see `VideoSink`. Where the format can be read but not
+    written, a suffix is appended (clip.gif.mp4). Files of the same name need different folders.
 
     Args:
         file: The picture or video the frames come from.
         folder: Made if missing; not the folder of the file.
         media: Properties of the file, where they are known already.
-        top: How many labels to name for each face.
+        top: Number of labels per face.
         summary: Append a strip below each image that counts the expressions.
 
     Raises:
@@ -99,7 +99,7 @@ class AnnotatedSink:
             self._video.__exit__(kind, error, trace)
 
     def write(self, frame: Frame, expressions: list[Expression]) -> None:
-        """Draw the expressions into the frame and write it.
+        """Draw the expressions into a frame and write it.
 
         Raises:
             OutputError: The file cannot be written.
@@ -116,7 +116,7 @@ def _writable_name(file: Path, suffixes: Container[str], fallback: str) -> str:
 
 
 def _box_with_margin(image: ImageArray, box: Box, ratio: float) -> ImageArray:
-    """Return the part of a picture that a box covers with a margin, in parts of its sides; empty outside."""
+    """Return the crop of a box with a margin relative to its sides; empty outside the image."""
     height, width = image.shape[:2]
     x, y = ratio * box.width, ratio * box.height
     x1, x2 = (int(np.clip(round(value), 0, width)) for value in (box.x1 - x, box.x2 + x))

@@ -1,4 +1,4 @@
-"""Files that grow: at any moment they hold all that was written."""
+"""Files that can be read while they are written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mien.errors import OutputError
 
 
 class GrowingFile:
-    """A file that holds, at any moment, all that was written: it can be read while a long run goes on."""
+    """A file that holds all that was written at any moment, so that it can be read during a long run."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -24,7 +24,12 @@ class GrowingFile:
         self._close()
 
     def _append(self, data: bytes, *, at: int | None = None) -> None:
-        """Write data through to the file, which the first call makes; at its end, or over what stands at a place."""
+        """Write data and flush it; the first call creates the file.
+
+        Args:
+            data: Bytes to append.
+            at: Position where they replace others instead.
+        """
         try:
             if self._file is None:
                 self._file = self.path.open("wb")
@@ -40,5 +45,5 @@ class GrowingFile:
 
     def _close(self) -> None:
         if self._file is not None:
-            with suppress(OSError):  # all was flushed; what could not be was told then
+            with suppress(OSError):  # all was flushed; failures were raised then
                 self._file.close()

@@ -1,4 +1,4 @@
-"""Videos that can be played while they grow: Matroska with Motion JPEG."""
+"""Videos that can be played while they are written: Matroska with Motion JPEG."""
 
 from __future__ import annotations
 
@@ -10,26 +10,25 @@ from types import TracebackType
 import cv2
 
 from mien.errors import OutputError
-from mien.pixels import encode, fit_exactly, to_bgr
+from mien.pixels import encode, fit_exactly
 from mien.sinks.growing import GrowingFile
 from mien.structures import ImageArray
 
 LIVE_SUFFIX = ".mkv"
-LIVE_QUALITY = 85  # of JPEG; nearly half the size of OpenCV's usual 95, and no difference to be seen in motion
-LAST_PICTURE_MS = 40  # how long a live video shows its last picture
+LIVE_QUALITY = 85  # of JPEG; half the size of OpenCV's default, 95, with no visible difference in motion
+LAST_IMAGE_MS = 40  # duration of the last image
 
 
 class LiveVideoSink(GrowingFile):
-    """Writes a video that can be played while it grows, and whatever ended the program: no picture written is lost.
+    """Writes a video that can be played while it grows, and after any end of the program, with every image written.
 
-    Each picture stands at its own time, so the video's clock is the stream's at any rate. The file is Matroska with
-    Motion JPEG, put together here: FFmpeg, as OpenCV runs it, keeps 256 KiB back, which may be many seconds, and
-    cannot be told to write an MP4 that is playable before its end (github.com/opencv/opencv/issues/24570). The price
-    is its size, some six times that of MPEG-4: about 1.4 GB an hour for 640x480 pixels 15 times a second. It has no
-    index, so players have to search when they jump far.
+    Each image has its own time, so the video's clock is the stream's at any frame rate. Matroska with Motion JPEG is
+    written here, since FFmpeg in OpenCV holds back 256 KiB, which may be many seconds, and writes no MP4 that plays
+    before its end (github.com/opencv/opencv/issues/24570). The file is some six times as large as MPEG-4: about 1.4 GB
+    per hour for 640x480 pixels at 15 frames per second. It has no index, so seeking is slow.
 
     Args:
-        path: Ends in .mkv; an old file is overwritten. Without any picture there is none.
+        path: Ends in .mkv; an old file is overwritten. Without any image there is no file.
 
     Raises:
         OutputError: Another suffix, or the file cannot be written; on entering or writing.
@@ -47,8 +46,8 @@ class LiveVideoSink(GrowingFile):
             )
         self.size: tuple[int, int] | None = None
         self._header = b""
-        self._zero_ms = 0  # the stream's clock when the video began
-        self._last_ms = 0  # the video's clock at its last picture
+        self._zero_ms = 0  # the stream's clock at the video's start
+        self._last_ms = 0  # the video's clock at its last image
 
     def __enter__(self) -> LiveVideoSink:
         self._append(b"")
@@ -63,18 +62,18 @@ class LiveVideoSink(GrowingFile):
                 self.path.unlink()
 
     def write(self, image: ImageArray, *, time: float) -> None:
-        """Append a picture.
+        """Append an image.
 
         Args:
             image: RGB uint8 (H, W, 3); resized to the first one's size.
-            time: Seconds by the stream's clock, whose zero may be anywhere. A clock that goes back, as where a stream
-                starts anew, goes on from the last picture.
+            time: Seconds by the stream's clock, from any zero. After a clock that goes back, as in a restarted stream,
+                times continue from the last image.
 
         Raises:
             OutputError: The file cannot be written.
         """
         size = self.size or (image.shape[1], image.shape[0])
-        jpeg = encode(self.path, ".jpg", fit_exactly(to_bgr(image), size), [cv2.IMWRITE_JPEG_QUALITY, LIVE_QUALITY])
+        jpeg = encode(self.path, ".jpg", fit_exactly(image, size), [cv2.IMWRITE_JPEG_QUALITY, LIVE_QUALITY])
         now_ms = round(1000 * time)
         if self.size is None:
             self.size, self._header, self._zero_ms = size, _matroska_header(size), now_ms
@@ -83,11 +82,11 @@ class LiveVideoSink(GrowingFile):
             self._zero_ms = now_ms - self._last_ms - 1
         self._last_ms = now_ms - self._zero_ms
         self._append(_matroska_cluster(self._last_ms, jpeg))
-        self._append(struct.pack(">d", self._last_ms + LAST_PICTURE_MS), at=len(self._header) - 8)
+        self._append(struct.pack(">d", self._last_ms + LAST_IMAGE_MS), at=len(self._header) - 8)
 
 
 def _matroska_header(size: tuple[int, int]) -> bytes:
-    """Return what a Matroska file of Motion JPEG begins with; its last 8 bytes are the duration in ms, a double.
+    """Return the header of a Matroska file of Motion JPEG; its last 8 bytes are the duration in ms, a double.
 
     Elements and codec as in RFC 9559, their coding as in RFC 8794 (EBML).
 
@@ -109,7 +108,7 @@ def _matroska_header(size: tuple[int, int]) -> bytes:
 
 
 def _matroska_cluster(time_ms: int, jpeg: bytes) -> bytes:
-    """Return a picture as a cluster of its own: of track 1, at the cluster's time, a key frame."""
+    """Return a cluster of one image: track 1, at the cluster's time, a key frame."""
     return _element("1f43b675", _element("e7", time_ms) + _element("a3", b"\x81\0\0\x80" + jpeg))
 
 

@@ -1,4 +1,4 @@
-"""Where input comes from: pictures, videos, folders, cameras, streams. BGR ends here."""
+"""Input: pictures, videos, folders, cameras, streams, as RGB frames."""
 
 import lazy_loader
 

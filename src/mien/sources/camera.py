@@ -1,4 +1,4 @@
-"""Live sources: cameras, streams, and files played as if they were cameras. The newest frame wins."""
+"""Live sources: cameras, streams, and files played like cameras. Reading gives the newest frame."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from mien.sources.videos import FALLBACK_FPS
 from mien.structures import Frame, ImageArray
 
 __all__ = ["Camera", "CameraInfo", "CameraStatus", "list_cameras", "parse_source"]
-CLOSE_SECONDS = 0.8  # how long to wait for the thread, which may be stuck in a device
-STALL_SECONDS = 3.0  # without a picture until a camera counts as lost; in the dark a webcam still gives 5 a second
+CLOSE_SECONDS = 0.8  # longest wait for the thread, which may be stuck in a device
+STALL_SECONDS = 3.0  # without a frame until a camera counts as lost; in the dark a webcam still gives 5 per second
 State: TypeAlias = Literal["opening", "live", "lost", "ended"]
 
 
 @dataclass(frozen=True, slots=True)
 class CameraStatus:
-    """What a live source is doing.
+    """The state of a live source.
 
     Args:
-        state: "opening"; "live"; "lost" (no pictures for now, it is tried again); "ended", once and for all.
-        text: The same as a sentence for people; where something failed, what.
+        state: "opening"; "live"; "lost" (no frames for now; it is reopened); "ended" for good.
+        text: The state as a sentence for users; after a failure, its cause.
     """
 
     state: State
@@ -50,19 +50,19 @@ class CameraStatus:
 
 
 class Camera:
-    """A live source, read in a thread of its own: who reads slowly misses frames, but never sees old ones.
+    """A live source, read in its own thread: a slow reader misses frames, but never gets old ones.
 
-    A camera or stream that is lost is tried again until it is back or `close` is called; index and time go on growing.
-    A file or folder stands in for a camera: it plays at its own speed, decoded as `sources.frames` does.
+    A camera or stream that is lost is reopened until it returns or `close` is called; index and time keep increasing.
+    A file or folder plays at its own speed, decoded by `sources.frames`.
 
     Args:
         source: A camera's index or device, a URL, or a path; see `sources.parse_source`.
-        as_camera: Take a path too, and play the file or folder as if it were a camera.
-        fps: Pictures per second of a folder of pictures.
-        loop: Play a file or folder again and again.
-        retry_seconds: How long to wait before a lost source is tried again.
-        timeout_seconds: How long a stream may take to open, and to give a picture.
-        opener: Opens an index or address; OpenCV when None.
+        as_camera: Accept a path too, and play the file or folder like a camera.
+        fps: Frames per second of a folder of pictures.
+        loop: Repeat a file or folder.
+        retry_seconds: Wait before a lost source is reopened.
+        timeout_seconds: Longest time for a stream to open, and to give a frame.
+        opener: Opens an index or address; by OpenCV when None.
 
     Raises:
         InputError: An index out of range, or a path without `as_camera`.
@@ -96,10 +96,10 @@ class Camera:
         self._fps, self._loop, self._retry_seconds = fps, loop, retry_seconds
         self._opener = opener or partial(open_device, timeout_seconds=timeout_seconds)
         self._closing = threading.Event()
-        self._changed = threading.Condition()  # guards what follows
+        self._changed = threading.Condition()  # guards the attributes below
         self._newest: Frame | None = None
         self._newest_at = 0.0  # by time.monotonic
-        self._began: float | None = None  # where time.monotonic stood at frame time 0
+        self._began: float | None = None  # time.monotonic at frame time 0
         self._error: Exception | None = None
         if isinstance(self.source, Path):
             self.name, play = self.source.name or str(self.source), self._play(self.source)
@@ -118,7 +118,7 @@ class Camera:
         self.close()
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield the newest frame, none twice, until the source has ended or is closed; raises what `read` does."""
+        """Yield the newest frame, each once, until the source ends or is closed; raises the errors of `read`."""
         while not self.ended:
             frame = self.read(timeout=0.5)
             if frame is not None:
@@ -126,35 +126,35 @@ class Camera:
 
     @property
     def status(self) -> CameraStatus:
-        """What the source is doing now."""
+        """The current state."""
         with self._changed:
             silent = time.monotonic() - self._newest_at
             if self._status.state == "live" and silent > STALL_SECONDS and not isinstance(self.source, Path):
-                return CameraStatus("lost", f"{self.name} has given no picture for {silent:.0f} seconds; waiting")
+                return CameraStatus("lost", f"no frame from {self.name} for {silent:.0f} seconds; waiting")
             return self._status
 
     @property
     def ended(self) -> bool:
-        """Whether there is nothing more to read, and there never will be."""
+        """Whether all is read and no more will come."""
         with self._changed:
             return self._status.state == "ended" and self._newest is None and self._error is None
 
     def clock(self) -> float:
-        """Return the time that a frame captured now would have, in seconds; 0 before the first."""
+        """Return the time in seconds that a frame captured now would get; 0 before the first frame."""
         return 0.0 if self._began is None else time.monotonic() - self._began
 
     def read(self, timeout: float = 1.0) -> Frame | None:
-        """Return the newest frame if it was not returned before; else wait for one.
+        """Return the newest frame if it is new; else wait for one.
 
         Args:
-            timeout: Longest wait in seconds; 0 only looks.
+            timeout: Longest wait in seconds; 0 doesn't wait.
 
         Returns:
-            The frame, or None if none came in time; ask `ended` whether one still may. Its index counts all frames
-            that were captured. Its time is that of the file, or of the capture, in seconds since the first.
+            The frame, or None if none came in time; see `ended`. Its index counts all captured frames. Its time is
+            that of the file or of the capture, in seconds since the first frame.
 
         Raises:
-            CameraError: The camera or stream gave no picture from the start: it is missing, busy or forbidden.
+            CameraError: The camera or stream gave no frame from the start: it is missing, busy or forbidden.
             InputError: A file cannot be read. Both are raised once.
         """
         with self._changed:
@@ -166,9 +166,9 @@ class Camera:
             return frame
 
     def close(self) -> None:
-        """End the source within a second; a thread stuck in its device releases it when the device lets it go."""
+        """End the source within a second; a thread stuck in its device releases the device when it returns."""
         with self._changed:
-            self._tell("ended", f"{self.name} is closed")
+            self._set_status("ended", f"{self.name} is closed")
             self._newest = self._error = None
             self._closing.set()
         self._thread.join(CLOSE_SECONDS)
@@ -180,18 +180,20 @@ class Camera:
                     self._publish(frame)
                     if self._closing.is_set():
                         return
-            self._tell("ended", f"{self.name} has ended")
-        except Exception as error:  # a mistake of ours too is raised where frames are read, rather than lost here
-            self._tell("ended", str(error), error=error)
+            self._set_status("ended", f"{self.name} has ended")
+        except Exception as error:  # bugs of ours too are raised where frames are read, not lost in this thread
+            self._set_status("ended", str(error), error=error)
 
     def _publish(self, frame: Frame) -> None:
         now = time.monotonic()
         with self._changed:
             self._began = now - frame.time if self._began is None else self._began
-            self._tell("live", f"{self.name} is live", frame=frame)
+            self._set_status("live", f"{self.name} is live", frame=frame)
             self._newest_at = now
 
-    def _tell(self, state: State, text: str, *, frame: Frame | None = None, error: Exception | None = None) -> None:
+    def _set_status(
+        self, state: State, text: str, *, frame: Frame | None = None, error: Exception | None = None
+    ) -> None:
         with self._changed:
             if not self._closing.is_set():
                 self._status, self._error = CameraStatus(state, text), error
@@ -199,7 +201,7 @@ class Camera:
                 self._changed.notify_all()
 
     def _play(self, path: Path) -> Generator[Frame, None, None]:
-        """Yield the frames of a file, or of a folder's files one after the other, each when its time has come."""
+        """Yield the frames of a file, or of a folder's files in turn, each at its time."""
         start, last, index = 0.0, 0.0, 0
         while index == 0 or self._loop:
             for frame in frames(path):
@@ -212,11 +214,11 @@ class Camera:
                 index += 1
 
     def _capture(self, source: int | str) -> Generator[Frame, None, None]:
-        for index, image in enumerate(self._pictures(source)):
+        for index, image in enumerate(self._images(source)):
             yield Frame(image, self.clock(), index, self.name)
 
-    def _pictures(self, source: int | str) -> Iterator[ImageArray]:
-        """Yield what a device captures; open it again whenever it is lost."""
+    def _images(self, source: int | str) -> Iterator[ImageArray]:
+        """Yield the images that a device captures; reopen it whenever it is lost."""
         seen = recorded = False
         while not self._closing.is_set():
             with opened(source, self._opener) as device:
@@ -231,5 +233,5 @@ class Camera:
                 raise CameraError(refusal(source))
             if recorded:
                 return
-            self._tell("lost", f"{self.name} gives no pictures any more; trying again")
+            self._set_status("lost", f"{self.name} gives no more frames; reopening it")
             self._closing.wait(self._retry_seconds)

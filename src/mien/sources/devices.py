@@ -1,4 +1,4 @@
-"""Cameras and streams as OpenCV gives them: which there are, how to open one, why one gives no pictures."""
+"""Cameras and streams by OpenCV: list them, open one, explain why one gives no frames."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mien.sources.paths import PICTURE_SUFFIXES
 from mien.sources.quiet import quiet
 from mien.structures import ImageArray
 
-PROBED = range(5)  # indices to try where the system cannot be asked
+PROBED = range(5)  # indices to try where the system has no list
 PROBE_SECONDS = 5.0
 DEVICES = Path("/dev")
 V4L = Path("/sys/class/video4linux")
@@ -32,8 +32,8 @@ class CameraInfo:
     """A camera of this machine.
 
     Args:
-        index: What `Camera` and OpenCV call it.
-        name: What its maker or the system calls it.
+        index: Its number for `Camera` and OpenCV.
+        name: Its name by the maker or the system.
         path: Its device file, or the system's identifier; empty if unknown.
     """
 
@@ -43,7 +43,7 @@ class CameraInfo:
 
 
 class Device(Protocol):
-    """What gives pictures: an opened `cv2.VideoCapture`, or what stands for one in a test."""
+    """A source of BGR images: an opened `cv2.VideoCapture`, or a test's stand-in."""
 
     def isOpened(self) -> bool: ...
     def read(self) -> tuple[bool, cv2.typing.MatLike]: ...
@@ -57,7 +57,7 @@ Opener: TypeAlias = Callable[[int | str], Device]
 def list_cameras() -> list[CameraInfo]:
     """Return the cameras of this machine, by index; an empty list if there are none.
 
-    Linux is asked without opening any; on Windows and macOS cv2-enumerate-cameras is, if it is installed. Elsewhere the
+    On Linux none is opened; on Windows and macOS cv2-enumerate-cameras lists them, if it is installed. Otherwise the
     first few indices are tried, which takes some seconds and finds no names.
     """
     if sys.platform == "linux":
@@ -75,7 +75,7 @@ def open_device(source: int | str, *, timeout_seconds: float = 5.0) -> Device:
 
     Args:
         source: Index of a camera, its device file (Linux), or a URL.
-        timeout_seconds: How long a stream may take to open, and to give a picture.
+        timeout_seconds: Longest time for a stream to open, and to give a frame.
     """
     if isinstance(source, int):
         if sys.platform == "win32":  # else some cameras take 20 s to open; OpenCV reads it when it opens one
@@ -90,7 +90,7 @@ def open_device(source: int | str, *, timeout_seconds: float = 5.0) -> Device:
 
 @contextmanager
 def opened(source: int | str, opener: Opener) -> Iterator[Device | None]:
-    """Open a device and release it at the end; give None if it does not open."""
+    """Open a device and release it at the end; yield None if it does not open."""
     try:
         with quiet():
             device = opener(source)
@@ -104,7 +104,7 @@ def opened(source: int | str, opener: Opener) -> Iterator[Device | None]:
 
 
 def grab(device: Device) -> ImageArray | None:
-    """Wait for a device's next picture, RGB uint8 (H, W, 3); None if it gives none."""
+    """Return a device's next image, RGB uint8 (H, W, 3); None if it gives none."""
     try:
         with quiet():
             there, bgr = device.read()
@@ -114,7 +114,7 @@ def grab(device: Device) -> ImageArray | None:
 
 
 def is_recorded(device: Device, source: int | str) -> bool:
-    """Tell whether a URL leads to a file, which has an end and comes as fast as the network allows."""
+    """Return whether a URL leads to a file, which has an end and arrives as fast as the network allows."""
     return is_url(source) and device.get(cv2.CAP_PROP_FRAME_COUNT) > 0
 
 
@@ -140,7 +140,7 @@ def refusal(source: int | str) -> str:
 
 
 def _v4l_cameras() -> list[CameraInfo]:
-    """Return the devices that capture; further ones of a camera, whose index file is not 0, give metadata."""
+    """Return the devices that capture; a camera's further devices, whose index file is not 0, give metadata."""
     found = []
     for folder in V4L.glob("video*"):
         try:

@@ -1,4 +1,4 @@
-"""Files that a path means: itself, or a folder's pictures and videos."""
+"""Picture and video files of a folder, and opening them."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ MAX_PIXELS = 250_000_000  # 750 MB as RGB; the largest cameras of phones take 20
 
 
 def list_files(source: str | Path, *, glob: str | None = None) -> list[Path]:
-    """Return the files that a path means: itself, or a folder's pictures and videos at any depth, sorted.
+    """Return a folder's pictures and videos at any depth, sorted; a file as itself.
 
     Args:
         source: Path of a file or folder.
-        glob: Pattern for a folder's files ("*.jpg", "day1/*"). Without one, known suffixes are taken.
-            Hidden files never are.
+        glob: Pattern for a folder's files ("*.jpg", "day1/*"); without one, all of `PICTURE_SUFFIXES` and
+            `VIDEO_SUFFIXES`. Hidden files are left out.
 
     Raises:
         InputError: There is no such path, it cannot be read, or no file fits.
@@ -54,6 +54,11 @@ def list_files(source: str | Path, *, glob: str | None = None) -> list[Path]:
 
 
 def status_of(path: Path) -> os.stat_result:
+    """Return the status of a file or folder.
+
+    Raises:
+        InputError: There is none, or it is something else.
+    """
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -83,6 +88,11 @@ def opened_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def check_size(name: str, width: int, height: int) -> None:
+    """Refuse images of more than `MAX_PIXELS`.
+
+    Raises:
+        UnreadablePicture: It is too large.
+    """
     if width * height > MAX_PIXELS:
         raise UnreadablePicture(
             f"'{name}' has {width}x{height} pixels; at most {MAX_PIXELS // 10**6} million are read: make it smaller"

@@ -24,7 +24,7 @@ PLUGINS = (AvifImagePlugin, TiffImagePlugin, WebPImagePlugin)
 ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF"})  # the rest hold pages or previews, of which the first is read
 HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})  # ISO 23008-12
 HEADER_BYTES = 64  # enough for every decoder to recognise its files
-FULL_SIZE_PIXELS = 100_000_000  # larger pictures are halved: 300 MB as RGB is twice what most cameras of 2026 take
+FULL_SIZE_PIXELS = 100_000_000  # larger pictures are halved; 300 MB as RGB, twice the pixels of most cameras of 2026
 ORIENTATION = 0x0112  # EXIF tag
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

@@ -1,4 +1,4 @@
-"""Silence for OpenCV and FFmpeg, which print to stderr what the caller learns by an error."""
+"""Silence for OpenCV and FFmpeg, which print errors to stderr that callers raise."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import cv2
 
 
 class _Silence:
-    """OpenCV's log level belongs to all threads: the first block silences it, the last one to end brings it back."""
+    """Counts blocks: OpenCV's log level is global, so the first block lowers it and the last to end restores it."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -42,7 +42,7 @@ _SILENCE = _Silence()
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep OpenCV and FFmpeg from printing to stderr what the caller learns by an error; any thread may."""
+    """Keep OpenCV and FFmpeg from printing to stderr; safe in any thread."""
     _SILENCE.begin()
     try:
         yield
