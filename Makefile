@@ -1,4 +1,4 @@
-# Everything runs in a virtual environment of its own; the stamps in it tell what is installed already.
+# Everything runs in a virtual environment; stamp files in it record what is installed.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 INSTALL := $(PIP) install -c constraints.txt
 SOURCES := src tests scripts notebooks $(wildcard benchmarks)
 
-# Where datasets lie: $(MIEN_DATA)/fer2013/fer2013.csv.gz. Nothing but train-demo and some tests look there.
+# Datasets: $(MIEN_DATA)/fer2013/fer2013.csv.gz. Only train-demo and some tests use them.
 FER2013 := $(wildcard $(MIEN_DATA)/fer2013/fer2013.csv.gz)
 DEMO_DATA := $(or $(and $(MIEN_DATA),$(FER2013)),runs/drawn.npz)
 
@@ -19,39 +19,39 @@ demo: $(VENV)/.base  ## recognise the expression in one photo; installs no PyTor
 	$(BIN)/mien predict docs/images/astronaut.png --out demo
 	@echo "the annotated picture is in $(CURDIR)/demo"
 
-docs: demo  ## renew the picture and the tables of models in the documents
+docs: demo  ## update the generated pictures, tables and reference in the documents
 	cp demo/astronaut.png docs/images/demo.png
 	$(BIN)/python scripts/update_docs.py
 
 site: $(VENV)/.dev  ## build the documentation as a site with search and reference, in site/; checks its links
 	$(BIN)/python scripts/site.py
 
-notebooks: $(VENV)/.dev  ## run the notebooks and put what they show into docs/notebooks; takes minutes
+notebooks: $(VENV)/.dev  ## run the notebooks and write their pages into docs/notebooks; takes minutes
 	$(BIN)/python scripts/notebooks.py
 
-speed: $(VENV)/.dev  ## measure how fast mien is on this machine, into docs/reports/speed.md; takes minutes
+speed: $(VENV)/.dev  ## measure the speed of mien on this machine, into docs/reports/speed.md; takes minutes
 	$(BIN)/python scripts/speed.py
 
 test: $(VENV)/.dev  ## run the tests
 	$(BIN)/python -m pytest
 
-check: lint types test wheel site  ## all that a change must pass
+check: lint types test wheel site  ## everything a change must pass
 
 train-demo: $(VENV)/.dev $(if $(filter runs/%,$(DEMO_DATA)),$(DEMO_DATA))  ## train a tiny net: drawn faces, or MIEN_DATA's FER2013
 	$(BIN)/mien train tiny --data $(DEMO_DATA) --run runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-lint: $(VENV)/.dev  ## look for mistakes and untidy formatting
+lint: $(VENV)/.dev  ## check the code and its formatting
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 
-format: $(VENV)/.dev  ## tidy the formatting
+format: $(VENV)/.dev  ## format the code
 	$(BIN)/ruff check --fix-only $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
 types: $(VENV)/.dev  ## check the types
 	$(BIN)/mypy
 
-wheel: $(VENV)/.dev  ## build the wheel and check what it holds
+wheel: $(VENV)/.dev  ## build the wheel and check its contents
 	rm -rf dist
 	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
 	$(BIN)/python scripts/check_wheel.py dist
@@ -59,7 +59,7 @@ wheel: $(VENV)/.dev  ## build the wheel and check what it holds
 lock:  ## renew constraints.txt (Python 3.11)
 	$(PYTHON) scripts/lock.py
 
-clean:  ## remove all that make made; runs/ stays
+clean:  ## remove everything that make created, except runs/
 	rm -rf $(VENV) dist build demo site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 runs/drawn.npz: scripts/draw_faces.py src/mien/data/synthetic.py | $(VENV)/.dev

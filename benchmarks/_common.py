@@ -1,4 +1,4 @@
-"""What the benchmarks share: the form of their tables, targets and results."""
+"""Code shared by the benchmarks: tables, targets and results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Target:
     """A measured value beside the one it should have.
 
     Args:
-        what: What was measured.
+        what: Name of the measured quantity.
         value: The measured value.
         limit: The value it should have at most, or at least.
         unit: Unit of both; empty for a ratio.
@@ -60,7 +60,7 @@ def report(
         tables: Markdown.
         results: The same figures as plain data.
         out: The JSON file; None for none.
-        extra: What else a reader must know, e.g. thread counts.
+        extra: Further facts, e.g. thread counts.
     """
     from mien.machine.facts import git_commit, machine_facts  # not before the children of startup.py ran: see there
 
@@ -74,7 +74,7 @@ def report(
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table; its first column is text, the others are figures and stand to the right."""
+    """Return a Markdown table; the first column is text, the others are right-aligned figures."""
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -90,7 +90,7 @@ def target_data(targets: Sequence[Target]) -> list[dict[str, object]]:
 
 
 def existing(path: Path, *, flag: str) -> Path:
-    """Return a path to a file, or end with a line that says what to give."""
+    """Return a path to a file, or exit with a line that names the expected argument."""
     if not path.is_file():
         sys.exit(f"no file '{path}'; give one with {flag}")
     return path

@@ -1,4 +1,4 @@
-"""What learning costs a convolution, with our gradient for small maps and with PyTorch's own (extra: train).
+"""Training time of a convolution with our gradient for small maps and with PyTorch's (extra: train).
 
 Forward and backward in bfloat16 of those convolutions of `base` whose maps are small, at the sizes that it trains at.
 Both take turns in one process. Where bfloat16 is the slower precision neither is used: mien then trains in float32.

@@ -42,7 +42,7 @@ class Canvas:
 
     Args:
         image: RGB uint8 (H, W, 3).
-        frame: Where the FER2013 picture lies in it.
+        frame: Position of the FER2013 image in it.
     """
 
     image: ImageArray
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the choice of pictures (default: %(default)s)")
     parser.add_argument("--scale", type=int, default=4, help="how much they are enlarged (default: %(default)s)")
     parser.add_argument("--margin", type=float, default=0.5, help="border, in parts of the side (default: %(default)s)")
-    parser.add_argument("--border", default="replicate", choices=BORDERS, help="what it shows (default: %(default)s)")
+    parser.add_argument("--border", default="replicate", choices=BORDERS, help="its content (default: %(default)s)")
     options = parser.parse_args()
     try:
         classifier = load_classifier(options.model)
@@ -166,7 +166,7 @@ def summary(faces: Sequence[Face | None], correct: dict[str, list[bool]]) -> dic
 
 
 def geometry(canvases: Sequence[Canvas], faces: Sequence[Face | None]) -> dict[str, dict[str, float]]:
-    """Return where boxes and points lie in the frame: x, y, width and height in parts of its side, with deviations."""
+    """Return the positions of boxes and landmarks relative to the side of the frame: x, y, width, height, deviations."""
     pairs = [(canvas.frame, face) for canvas, face in zip(canvases, faces, strict=True) if face is not None]
     if not pairs:
         return {}

@@ -44,7 +44,7 @@ from mien.vision.detect import YUNET_FILE, FaceDetector, HaarDetector, YuNetDete
 
 CORES = 2
 CAMERA_FPS = 30
-RESTS = (0.0, 0.2)  # seconds; the second is Live's own
+GAPS = (0.0, 0.2)  # seconds; the second is Live's own
 SWAY, SWAY_SECONDS = 12, 2  # pixels from the middle, to and fro: at most 1.3 a frame, of someone who sits and talks
 
 CROWD, CROWD_SIZES = 10, ((WIDTH, HEIGHT), (1280, 720))
@@ -68,7 +68,7 @@ class Measured:
         faces: In the scene.
         size: Of its frames, "640×480" pixels.
         detector: Which.
-        rest: Seconds that it may rest.
+        gap: Seconds that it may rest.
         found: Median number of faces that were seen.
         looked: Share of the frames on which the detector ran.
         rate: Frames a second, from detection to drawn.
@@ -78,7 +78,7 @@ class Measured:
     faces: int
     size: str
     detector: str
-    rest: float
+    gap: float
     found: float
     looked: float
     rate: float
@@ -87,7 +87,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What the process holds after so many frames: resident memory in MB, threads, open files."""
+    """Resources of the process after some number of frames: resident memory in MB, threads, open files."""
 
     frames: int
     memory_mb: float
@@ -160,14 +160,14 @@ def rates(
     one = fit_picture(photo, width=WIDTH, height=HEIGHT)
     scenes = [(1, one), *((CROWD, crowd(photo, CROWD, size=size)) for size in CROWD_SIZES)]
     measured = [
-        measure(scene, Recognizer(detector, classifier), faces=faces, detector=name, rest=rest, n=n)
+        measure(scene, Recognizer(detector, classifier), faces=faces, detector=name, gap=gap, n=n)
         for faces, scene in scenes
         for name, detector in detectors.items()
-        for rest in RESTS
+        for gap in GAPS
     ]
     targets = [
         Target(
-            what=f"{m.faces} in {m.size}, {m.detector}, rest {m.rest:g} s",
+            what=f"{m.faces} in {m.size}, {m.detector}, gap {m.gap:g} s",
             value=m.rate,
             limit=RATES[m.faces],
             unit="frames/s",
@@ -188,9 +188,9 @@ def available_detectors() -> tuple[dict[str, FaceDetector], list[str]]:
     return {"haar": HaarDetector(), "yunet": YuNetDetector(file)}, []
 
 
-def measure(scene: ImageArray, recognizer: Recognizer, *, faces: int, detector: str, rest: float, n: int) -> Measured:
+def measure(scene: ImageArray, recognizer: Recognizer, *, faces: int, detector: str, gap: float, n: int) -> Measured:
     """See a swaying scene n times, after a tenth as many frames for warm-up."""
-    live, device = Live(recognizer, max_detection_gap=rest), StandIn()
+    live, device = Live(recognizer, max_detection_gap=gap), StandIn()
     rows: list[dict[str, float]] = []
     found: list[int] = []
     clock = 0.0
@@ -207,7 +207,7 @@ def measure(scene: ImageArray, recognizer: Recognizer, *, faces: int, detector: 
             captured = camera.read(timeout=60)
             times.append(perf_counter())
             if captured is None:
-                raise MienError("the camera's stand-in gave no picture within a minute")
+                raise MienError("the simulated camera gave no frame within a minute")
             sight = live.see(Frame(captured.image, clock, index, captured.source))
             times.append(perf_counter())
             drawn = draw(sight.frame.image, sight.expressions)
@@ -227,7 +227,7 @@ def measure(scene: ImageArray, recognizer: Recognizer, *, faces: int, detector: 
         faces=faces,
         size=f"{scene.shape[1]}×{scene.shape[0]}",
         detector=detector,
-        rest=rest,
+        gap=gap,
         found=float(np.median(found[warm_up:])),
         looked=len(looks) / n,
         rate=n / sum(row["see"] + row["draw"] for row in rows),
@@ -269,7 +269,7 @@ def soak(
 
 
 def holds(frames: int) -> Held:
-    """Return what this process holds now."""
+    """Return the current resources of this process."""
     resident_pages = int((PROCESS / "statm").read_text().split()[1])
     memory_mb = resident_pages * os.sysconf("SC_PAGE_SIZE") / 1e6
     threads, files = (len(list((PROCESS / name).iterdir())) for name in ("task", "fd"))
@@ -325,12 +325,12 @@ def sway(scene: ImageArray, index: int) -> ImageArray:
 def stage_table(measured: Sequence[Measured]) -> str:
     rows = [
         [
-            f"{m.faces} in {m.size}, {m.detector}", f"{m.rest:g} s", f"{m.found:g}", f"{m.looked:.0%}",
+            f"{m.faces} in {m.size}, {m.detector}", f"{m.gap:g} s", f"{m.found:g}", f"{m.looked:.0%}",
             *(f"{m.median_ms[stage]:.2f}" for stage in STAGES), f"{m.rate:.1f}",
         ]
         for m in measured
     ]  # fmt: skip
-    return markdown(["faces", "rest", "found", "looked at", *STAGES, "frames/s"], rows)
+    return markdown(["faces", "gap", "found", "looked at", *STAGES, "frames/s"], rows)
 
 
 if __name__ == "__main__":

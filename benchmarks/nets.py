@@ -1,4 +1,4 @@
-"""What each net costs beside `base`: parameters, multiplications, time a face, and speed of training (extra: train).
+"""Cost of each net relative to `base`: parameters, multiply–adds, time per face, training speed (extra: train).
 
 Each is built for the input of its recipe, with random weights, as these cost the same as trained ones. Faces are
 classified by ONNX Runtime on one thread, in batches of 8. Training is a bare loop on one batch. The nets take turns
@@ -36,7 +36,7 @@ BASE = "base"
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What one net costs: see `Cost`; milliseconds a face, and pictures a second in training."""
+    """Cost of one net: see `Cost`; milliseconds per face, and images per second in training."""
 
     size: int
     cost: Cost

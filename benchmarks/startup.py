@@ -29,7 +29,7 @@ PREDICT = "from mien.cli import main; main()"  # all that the `mien` script does
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One child process: its wall time, its largest resident memory, and what it printed."""
+    """One child process: its wall time, its largest resident memory, and its output."""
 
     seconds: float
     peak_mb: float
@@ -79,7 +79,7 @@ def repeated(command: list[str], repeats: int) -> list[Run]:
 
 
 def run(command: list[str]) -> Run:
-    """Run a command to its end; if it fails, end with what it said.
+    """Run a command; if it fails, exit with its output.
 
     The kernel counts this process's own memory as the child's until the child has become the new program, so nothing
     large may be imported here: no mien, no numpy. Needs os.wait4, hence Linux or macOS.
@@ -103,7 +103,7 @@ def peak_mb(maxrss: int) -> float:
 
 
 def installed_sizes(project: Path) -> dict[str, int]:
-    """Install a project into a new environment; return what each entry of site-packages grew by, in bytes."""
+    """Install a project into a new environment; return the growth of each entry of site-packages, in bytes."""
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
         python = f"{folder}/bin/python"

@@ -1,7 +1,7 @@
-"""What it costs that the detector rests while faces are steady: expressions then, beside detection on every frame.
+"""The effect of fewer detections while faces are steady: expressions compared with detection in every frame.
 
 The clips are those of a folder, and two drawn ones: the astronaut's photo swaying and growing calmly and lively, with
-noise. Each is seen with the detector on every frame, then with pauses of at most `rest` seconds. A frame has the same
+noise. Each is seen with the detector on every frame, then with pauses of at most `gap` seconds. A frame has the same
 labels if it has as many faces and each is answered as its counterpart. Frames without a face in either don't count.
 Detectors look at a frame once and are remembered, so nothing here is timed.
 
@@ -57,7 +57,7 @@ class Cost:
     Args:
         clip: Which, or "all".
         detector: Which.
-        rest: Seconds.
+        gap: Seconds.
         n_frames: With faces in either.
         looked: Share of the clip's frames on which the detector ran.
         same_label: Share of the frames with the same faces and answers.
@@ -67,7 +67,7 @@ class Cost:
 
     clip: str
     detector: str
-    rest: float
+    gap: float
     n_frames: int
     looked: float
     same_label: float
@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--clips", type=Path, default=clips, help="folder of videos; in $MIEN_DATA if not given")
     parser.add_argument("--photo", type=Path, default=PHOTO, help="to draw clips of (default: %(default)s)")
     parser.add_argument("--model", default="base", help="a name from `mien models`, or an .onnx file")
-    parser.add_argument("--rest", type=float, nargs="+", default=[0.1, 0.2, 0.4], help="seconds (default: %(default)s)")
+    parser.add_argument("--gap", type=float, nargs="+", default=[0.1, 0.2, 0.4], help="seconds (default: %(default)s)")
     parser.add_argument("--half-life", type=float, default=0.3, help="of smoothing, seconds (default: %(default)s)")
     parser.add_argument("--slow", type=float, default=Tracker().slow, help="see Tracker (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the drawn clips' noise (default: %(default)s)")
@@ -112,17 +112,17 @@ def main() -> None:
             for kind, detector in detectors.items():
                 remembered = Remembered(detector)
                 settings = {"half_life": options.half_life, "slow": options.slow}
-                whole = see(clip, remembered, classifier, rest=0.0, **settings)
-                for rest in options.rest:
+                whole = see(clip, remembered, classifier, gap=0.0, **settings)
+                for gap in options.gap:
                     remembered.asked = 0
-                    rested = see(clip, remembered, classifier, rest=rest, **settings)
-                    cost = compare(whole, rested, asked=remembered.asked, clip=name, detector=kind, rest=rest)
+                    sparse = see(clip, remembered, classifier, gap=gap, **settings)
+                    cost = compare(whole, sparse, asked=remembered.asked, clip=name, detector=kind, gap=gap)
                     costs.setdefault(kind, []).append(cost)
     except MienError as error:
         sys.exit(str(error))
-    sums = [total(found, rest=rest) for found in costs.values() for rest in options.rest]
+    sums = [total(found, gap=gap) for found in costs.values() for gap in options.gap]
     targets = [
-        Target(what=f"same label, {s.detector}, rest {s.rest:g} s", value=s.same_label, limit=SAME_LABEL, at_least=True)
+        Target(what=f"same label, {s.detector}, gap {s.gap:g} s", value=s.same_label, limit=SAME_LABEL, at_least=True)
         for s in sums
     ]
     if not files:
@@ -174,22 +174,22 @@ def see(
     detector: FaceDetector,
     classifier: ExpressionClassifier,
     *,
-    rest: float,
+    gap: float,
     half_life: float,
     slow: float,
 ) -> list[FrameResult]:
     live = Live(
-        Recognizer(detector, classifier), half_life=half_life, max_detection_gap=rest, tracker=Tracker(slow=slow)
+        Recognizer(detector, classifier), half_life=half_life, max_detection_gap=gap, tracker=Tracker(slow=slow)
     )
     return list(live.stream(clip))
 
 
 def compare(
-    whole: Sequence[FrameResult], rested: Sequence[FrameResult], *, asked: int, clip: str, detector: str, rest: float
+    whole: Sequence[FrameResult], sparse: Sequence[FrameResult], *, asked: int, clip: str, detector: str, gap: float
 ) -> Cost:
-    """Return what resting cost; figures of which there are none, for want of faces, are NaN."""
+    """Return the differences; figures without any face are NaN."""
     same, differences, ious = [], [], []
-    for sight, other in zip(whole, rested, strict=True):
+    for sight, other in zip(whole, sparse, strict=True):
         if not sight.expressions and not other.expressions:
             continue
         pairs = [(e, nearest(e, other.expressions)) for e in sight.expressions if other.expressions]
@@ -200,7 +200,7 @@ def compare(
     return Cost(
         clip=clip,
         detector=detector,
-        rest=rest,
+        gap=gap,
         n_frames=len(same),
         looked=asked / len(whole),
         same_label=mean(same),
@@ -214,9 +214,9 @@ def nearest(expression: Expression, others: Sequence[Expression]) -> Expression:
     return max(others, key=lambda other: expression.face.box.iou(other.face.box))
 
 
-def total(costs: Sequence[Cost], *, rest: float) -> Cost:
+def total(costs: Sequence[Cost], *, gap: float) -> Cost:
     """Return the mean of a detector's clips, each frame with faces counting alike."""
-    chosen = [cost for cost in costs if cost.rest == rest and cost.n_frames]
+    chosen = [cost for cost in costs if cost.gap == rest and cost.n_frames]
     frames_of = [cost.n_frames for cost in chosen]
 
     def weighted(name: str) -> float:
@@ -225,7 +225,7 @@ def total(costs: Sequence[Cost], *, rest: float) -> Cost:
     return Cost(
         clip="all",
         detector=costs[0].detector,
-        rest=rest,
+        gap=gap,
         n_frames=sum(frames_of),
         looked=weighted("looked"),
         same_label=weighted("same_label"),
@@ -241,12 +241,12 @@ def mean(values: Sequence[float]) -> float:
 def cost_table(costs: Sequence[Cost]) -> str:
     rows = [
         [
-            c.clip, c.detector, f"{c.rest:g} s", str(c.n_frames), f"{c.looked:.0%}", f"{c.same_label:.1%}",
+            c.clip, c.detector, f"{c.gap:g} s", str(c.n_frames), f"{c.looked:.0%}", f"{c.same_label:.1%}",
             f"{c.difference:.4f}", f"{c.iou:.3f}",
         ]
         for c in costs
     ]  # fmt: skip
-    header = ["clip", "detector", "rest", "frames", "looked at", "same label", "difference", "IoU"]
+    header = ["clip", "detector", "gap", "frames", "looked at", "same label", "difference", "IoU"]
     return markdown(header, rows)
 
 

@@ -1,4 +1,4 @@
-"""Check that a wheel holds what mien needs at run time, and nothing else.
+"""Check that a wheel contains everything needed at run time, and nothing else.
 
 Usage: python scripts/check_wheel.py dist     (make check)
 """

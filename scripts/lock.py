@@ -2,7 +2,7 @@
 
 Usage: python3.11 scripts/lock.py     (make lock)
 
-What 3.11 gets is installed into a throw-away environment. pip then looks, without installing, for what differs on 3.10:
+The versions for 3.11 are installed into a temporary environment. pip then resolves the differences for 3.10:
 of each of these packages the newest version with a wheel for it, and not newer than for 3.11.
 """
 
@@ -19,10 +19,10 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 TORCH = "torch==2.13.0"  # moves by hand: a new release can be slower, or larger to fetch
 BUILD = ("hatchling", "editables")
-ONLY_310 = ("async-timeout", "exceptiongroup", "tomli")  # what 3.11 has in its standard library
+ONLY_310 = ("async-timeout", "exceptiongroup", "tomli")  # in the standard library of 3.11
 LARGE = ("torch", "lightning-fabric")  # pip would fetch gigabytes to resolve them; both still support 3.10
 HEADER = """\
-# The versions that mien is developed and tested with on Linux: all packages of its extras, and what builds it.
+# The versions that mien is developed and tested with on Linux: all packages of its extras, and its build tools.
 # Not needed to use mien; `make` installs by it: pip install -c constraints.txt -e '.[train,dev,app,keras,site]'
 # Refresh it with `make lock` on Python 3.11, then run `make check`. torch moves by hand, in scripts/lock.py.
 """

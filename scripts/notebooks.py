@@ -1,7 +1,7 @@
 """Execute the notebooks and write them with their outputs into docs/notebooks, each picture as a small PNG.
 
 Usage: python scripts/notebooks.py           (make notebooks)
-       python scripts/notebooks.py FILE      execute one notebook in this folder; what it shows is printed as JSON
+       python scripts/notebooks.py FILE      execute one notebook in this folder; print its output as JSON
 
 No Jupyter is needed: the cells are plain Python, run one after the other in one namespace, and the last value of each
 is shown as Jupyter would. They run on faces that mien draws, in full unless MIEN_NOTEBOOK_QUICK is set.
@@ -56,7 +56,7 @@ def cells_of(path: Path) -> list[tuple[str, str]]:
 
 
 def execute_apart(path: Path, folder: Path, environment: Mapping[str, str]) -> list[list[Output]]:
-    """Execute a notebook in a process of its own, in a new folder that is laid out as the repository is.
+    """Execute a notebook in its own process, in a new folder with the layout of the repository.
 
     Args:
         path: The notebook.
@@ -82,7 +82,7 @@ def execute_apart(path: Path, folder: Path, environment: Mapping[str, str]) -> l
 
 
 def execute(notebook: str) -> list[list[Output]]:
-    """Execute a notebook's code in this process; return what each cell of it shows."""
+    """Execute a notebook's code in this process; return the output of each cell."""
     names: dict[str, Any] = {"__name__": "__main__"}
     sources = ["".join(cell["source"]) for cell in json.loads(notebook)["cells"] if cell["cell_type"] == "code"]
     return [_execute_cell(source, names, number) for number, source in enumerate(sources, start=1)]
@@ -108,7 +108,7 @@ def _shown(value: object) -> Output:
 
 
 def render(path: Path, shown: list[list[Output]], pictures: Path) -> str:
-    """Return a notebook with what its cells show as Markdown; write its pictures into a folder beside the page."""
+    """Return a notebook with its output as Markdown; write its images into a folder beside the page."""
     few = "; few of them and few epochs, so the figures mean nothing" if "MIEN_NOTEBOOK_QUICK" in os.environ else ""
     parts = [
         f"<!-- rendered from notebooks/{path.name} by `make notebooks` -->",
