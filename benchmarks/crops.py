@@ -166,7 +166,7 @@ def summary(faces: Sequence[Face | None], correct: dict[str, list[bool]]) -> dic
 
 
 def geometry(canvases: Sequence[Canvas], faces: Sequence[Face | None]) -> dict[str, dict[str, float]]:
-    """Return the positions of boxes and landmarks relative to the side of the frame: x, y, width, height, deviations."""
+    """Return the positions of boxes and landmarks relative to the frame: x, y, width, height, deviations."""
     pairs = [(canvas.frame, face) for canvas, face in zip(canvases, faces, strict=True) if face is not None]
     if not pairs:
         return {}

@@ -68,7 +68,7 @@ class Measured:
         faces: In the scene.
         size: Of its frames, "640×480" pixels.
         detector: Which.
-        gap: Seconds that it may rest.
+        gap: Longest time between detections in seconds.
         found: Median number of faces that were seen.
         looked: Share of the frames on which the detector ran.
         rate: Frames a second, from detection to drawn.

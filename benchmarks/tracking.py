@@ -216,7 +216,7 @@ def nearest(expression: Expression, others: Sequence[Expression]) -> Expression:
 
 def total(costs: Sequence[Cost], *, gap: float) -> Cost:
     """Return the mean of a detector's clips, each frame with faces counting alike."""
-    chosen = [cost for cost in costs if cost.gap == rest and cost.n_frames]
+    chosen = [cost for cost in costs if cost.gap == gap and cost.n_frames]
     frames_of = [cost.n_frames for cost in chosen]
 
     def weighted(name: str) -> float:
