@@ -1,5 +1,6 @@
 """`mien doctor`: facts for a report of a problem, and hints on what is amiss."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -9,10 +10,11 @@ import cv2
 import pytest
 
 from commands import run
-from mien.machine import doctor as mien_doctor
 from mien.machine.doctor import doctor
 from mien.models.store import user_dir
 from mien.sources.devices import CameraInfo
+
+DOCTOR = importlib.import_module("mien.machine.doctor")  # the function of that name hides it in the package
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
@@ -33,10 +35,10 @@ def test_facts_are_plain_data() -> None:
 
 
 def test_cameras_are_listed_and_missing_ones_give_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mien_doctor, "list_cameras", lambda: [CameraInfo(2, "UVC Camera", "/dev/video2")])
+    monkeypatch.setattr(DOCTOR, "list_cameras", lambda: [CameraInfo(2, "UVC Camera", "/dev/video2")])
     assert doctor()["cameras"] == ["2: UVC Camera /dev/video2"]
     assert "no camera" not in hints()
-    monkeypatch.setattr(mien_doctor, "list_cameras", list)
+    monkeypatch.setattr(DOCTOR, "list_cameras", list)
     assert doctor()["cameras"] == []
     assert "no camera found: plug one in" in hints()
 
@@ -65,7 +67,7 @@ def test_yunet_is_looked_for_but_not_fetched(tmp_path: Path, monkeypatch: pytest
 
 
 def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mien_doctor, "OPTIONAL", ("no-such-package",))
+    monkeypatch.setattr(DOCTOR, "OPTIONAL", ("no-such-package",))
     monkeypatch.setitem(sys.modules, "_tkinter", None)
     facts = doctor()
     assert facts["no-such-package"] == "not installed"
@@ -76,7 +78,7 @@ def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_several_packages_of_opencv_are_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "several OpenCV" not in hints()
     both = {"cv2": ["opencv-python", "opencv-python-headless", "opencv-python"]}
-    monkeypatch.setattr(mien_doctor, "packages_distributions", lambda: both)
+    monkeypatch.setattr(DOCTOR, "packages_distributions", lambda: both)
     assert doctor()["opencv_packages"] == ["opencv-python", "opencv-python-headless"]
     assert "several OpenCV packages" in hints()
 
@@ -101,7 +103,7 @@ def test_doctor_loads_no_torch_and_no_window() -> None:
 def test_the_command_prints_a_table_and_hints(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mien_doctor, "list_cameras", lambda: [CameraInfo(0, "[bold]Cam", "/dev/video0")])
+    monkeypatch.setattr(DOCTOR, "list_cameras", lambda: [CameraInfo(0, "[bold]Cam", "/dev/video0")])
     monkeypatch.setitem(sys.modules, "_tkinter", None)
     assert run("doctor") == 0
     printed = capsys.readouterr().out
