@@ -1,22 +1,44 @@
-"""Settings: frozen dataclasses, built from TOML or JSON and overridden by flags."""
+"""Settings: frozen dataclasses, read from TOML or JSON and overridden by flags."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from mien.errors import ConfigError, ModelError
 
 if sys.version_info >= (3, 11):
-    import tomllib as tomllib
+    import tomllib
 else:
     import tomli as tomllib
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+T = TypeVar("T")
+
+
+def read_toml(path: Traversable, *, name: str) -> dict[str, Any]:
+    """Read a TOML file as plain data.
+
+    Args:
+        path: A path, or a resource of a package.
+        name: Of the file, for messages.
+
+    Raises:
+        ConfigError: The file cannot be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {name}: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name} is not valid TOML: {error}") from error
 
 
 def parse_override(text: str) -> tuple[str, object]:
-    """Split a flag "key=value" into the key and the value, which is read as TOML ("0.05", "true", "'a'").
+    """Split a flag "key=value" into the key and the value, which is parsed as TOML ("0.05", "true", "'a'").
 
     Raises:
         ConfigError: There is no "=", or the key is empty.
@@ -30,16 +52,13 @@ def parse_override(text: str) -> tuple[str, object]:
         return key.strip(), value.strip()  # a bare word is a string
 
 
-T = TypeVar("T")
-
-
 def from_dict(cls: type[T], data: object, *, where: str = "") -> T:
     """Build a settings dataclass from plain data, nested ones included.
 
     Args:
         cls: The dataclass.
-        data: A mapping as TOML or JSON gives it.
-        where: Dotted path for messages.
+        data: A mapping, as read from TOML or JSON.
+        where: Dotted path, for messages.
 
     Raises:
         ConfigError: An unknown or missing key, or a value of the wrong type.
@@ -51,7 +70,7 @@ def from_dict(cls: type[T], data: object, *, where: str = "") -> T:
     prefix = f"{where}." if where else ""
     for key in data:
         if key not in names:
-            raise ConfigError(f"unknown setting '{prefix}{key}'; known here: {', '.join(names)}")
+            raise ConfigError(f"unknown setting '{prefix}{key}'; choose from {', '.join(names)}")
     values = {key: _convert(hints[key], value, prefix + key) for key, value in data.items()}
     try:
         return cls(**values)

@@ -58,9 +58,9 @@ def test_overrides_reach_into_tables() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"learing_rate": 1}, r"unknown setting 'learing_rate'; known here: net, name, .*learning_rate"),
-        ({"augment.zoom": 1}, r"unknown setting 'augment\.zoom'; known here: flip, rotation"),
-        ({"stages": [{"size": 48, "epoch": 3}]}, r"unknown setting 'stages\[0\]\.epoch'; known here: size, epochs"),
+        ({"learing_rate": 1}, r"unknown setting 'learing_rate'; choose from net, name, .*learning_rate"),
+        ({"augment.zoom": 1}, r"unknown setting 'augment\.zoom'; choose from flip, rotation"),
+        ({"stages": [{"size": 48, "epoch": 3}]}, r"unknown setting 'stages\[0\]\.epoch'; choose from size, epochs"),
         ({"net.width": 3}, "'net' is not a table"),
         ({"batch_size": 12.5}, "'batch_size' is 12.5; expected int"),
         ({"batch_size": True}, "'batch_size' is True; expected int"),
@@ -83,7 +83,7 @@ def test_overrides_reach_into_tables() -> None:
         ({"backbone_rate": float("nan")}, "backbone_rate is nan"),
         ({"freeze": "backbone"}, "'freeze' is 'backbone'; expected a list"),
         ({"freeze": [3], "init": "base"}, r"'freeze\[0\]' is 3; expected str"),
-        ({"freeze": ["backbone"]}, r"freeze keeps weights as they were; name those to start from with init \(--init\)"),
+        ({"freeze": ["backbone"]}, r"freeze needs initial weights; name them with init \(--init\)"),
     ],
 )
 def test_what_is_wrong_in_a_recipe_is_named(overrides: dict[str, object], message: str) -> None:

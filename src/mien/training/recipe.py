@@ -1,4 +1,4 @@
-"""Training recipes: what a TOML file of settings may say, and the recipes that mien ships."""
+"""Training recipes: their settings, and the shipped ones."""
 
 from __future__ import annotations
 
@@ -8,34 +8,37 @@ from dataclasses import dataclass, field
 from importlib import resources
 from math import inf
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mien.errors import ConfigError
 from mien.models.spec import Preprocess, current_name
-from mien.settings import from_dict, tomllib
+from mien.settings import from_dict, read_toml
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 Precision = Literal["auto", "32-true", "bf16-mixed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """A stretch of training at one picture size."""
+    """Consecutive epochs at one image size."""
 
     size: int  # side in pixels
     epochs: int
-    augment: float = 1.0  # strength: 0 leaves the pictures as they are, 1 is `Augment` in full
+    augment: float = 1.0  # strength: 0 switches augmentation off, 1 is `Augment` in full
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Augment:
-    """Ranges of the random changes at strength 1; each is drawn uniformly and symmetrically."""
+    """Ranges of the augmentation at strength 1; each is sampled uniformly and symmetrically."""
 
-    flip: bool = True  # mirror half of the pictures
+    flip: bool = True  # mirror half of the images
     rotation: float = 15.0  # degrees
     scale: float = 0.15  # ratio
     shift: float = 0.1  # of the side
     brightness: float = 0.3  # ratio
-    contrast: float = 0.3  # ratio, around the mean of the picture
+    contrast: float = 0.3  # ratio, around the mean of the image
     erase: float = 0.5  # probability of a random rectangle (Zhong et al. 2017, arXiv:1708.04896)
 
 
@@ -43,9 +46,9 @@ class Augment:
 class TrainConfig:
     """A training recipe."""
 
-    net: str  # a name in `models.nets.NETS`
-    name: str = ""  # what the trained model is called; the net's name when empty
-    init: str = ""  # weights to start from, a model's name or a file; random ones when empty
+    net: str  # a name in `nets.nets.NETS`
+    name: str = ""  # of the trained model; the net's name when empty
+    init: str = ""  # initial weights: a model's name, a file or a run; random ones when empty
     freeze: tuple[str, ...] = ()  # parts that keep those weights and their batch statistics, e.g. "backbone.0"
     backbone_rate: float = 1.0  # factor on the backbone's learning rate; below 1 where it is trained and heads are new
     preprocess: Preprocess = field(default_factory=Preprocess)
@@ -80,7 +83,7 @@ class TrainConfig:
                 f"backbone_rate is {self.backbone_rate}; expected a positive number; freeze = ['backbone'] stops it"
             )
         if self.freeze and not self.init:
-            raise ConfigError("freeze keeps weights as they were; name those to start from with init (--init)")
+            raise ConfigError("freeze needs initial weights; name them with init (--init)")
 
     @property
     def epochs(self) -> int:
@@ -88,7 +91,7 @@ class TrainConfig:
         return sum(stage.epochs for stage in self.stages)
 
     def stage_of(self, epoch: int) -> Stage:
-        """Return the stage that an epoch, counted from 0, belongs to."""
+        """Return the stage of an epoch, counted from 0."""
         for stage in self.stages:
             if epoch < stage.epochs:
                 return stage
@@ -145,13 +148,12 @@ def new_folder(config: TrainConfig) -> Path:
 
 
 def recipe_names() -> list[str]:
-    """Return the names of the recipes that mien brings."""
-    folder = resources.files("mien.training") / "recipes"
-    return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    """Return the names of the shipped recipes."""
+    return sorted(Path(entry.name).stem for entry in _folder().iterdir() if entry.name.endswith(".toml"))
 
 
 def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a recipe or run under their present names: the backbone was once called "body"."""
+    """Return the settings of a recipe or run under their current names: older versions called the backbone "body"."""
     renamed = {"backbone_rate" if key == "body_rate" else key: value for key, value in settings.items()}
     if isinstance(frozen := renamed.get("freeze"), (list, tuple)):
         renamed["freeze"] = [current_name(part) if isinstance(part, str) else part for part in frozen]
@@ -159,7 +161,7 @@ def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def load_recipe(name: str, overrides: Mapping[str, object] | None = None) -> TrainConfig:
-    """Read a recipe and lay flags over it.
+    """Read a recipe and override some of its settings.
 
     Args:
         name: One of `recipe_names()`, or a path that ends in .toml.
@@ -169,18 +171,12 @@ def load_recipe(name: str, overrides: Mapping[str, object] | None = None) -> Tra
         ConfigError: No such recipe, not TOML, an unknown key, or a value of the wrong type.
     """
     if name.endswith(".toml"):
-        try:
-            text = Path(name).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"cannot read recipe {name}: {error}") from error
+        data = read_toml(Path(name), name=f"recipe {name}")
     elif name in recipe_names():
-        text = (resources.files("mien.training") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
+        data = read_toml(_folder() / f"{name}.toml", name=f"recipe {name}")
     else:
         raise ConfigError(f"unknown recipe '{name}'; choose from {', '.join(recipe_names())} or give a .toml file")
-    try:
-        data = current_settings(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"recipe {name} is not valid TOML: {error}") from error
+    data = current_settings(data)
     for key, value in current_settings(overrides or {}).items():
         *parents, last = key.split(".")
         table = data
@@ -190,3 +186,7 @@ def load_recipe(name: str, overrides: Mapping[str, object] | None = None) -> Tra
                 raise ConfigError(f"cannot set '{key}': '{parent}' is not a table")
         table[last] = value
     return from_dict(TrainConfig, data)
+
+
+def _folder() -> Traversable:
+    return resources.files("mien.training") / "recipes"
