@@ -1,4 +1,4 @@
-"""The notebooks run as they are stored, for a stranger, and are stored without what they showed."""
+"""The notebooks run as they are stored, on any machine, and are stored without outputs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_there_are_four() -> None:
     assert list(BOOKS) == ["1-train", "2-transfer", "3-cartoons", "4-own-data"]
 
 
-def test_notebooks_in_one_folder_draw_their_pictures_into_different_places() -> None:
+def test_notebooks_in_one_folder_draw_their_images_into_different_folders() -> None:
     drawn = [
         line.split('"')[1]
         for path in BOOKS.values()
@@ -52,9 +52,9 @@ def test_a_notebook_runs_from_the_first_cell_to_the_last(name: str, script: dict
     environment = {**os.environ, "MIEN_NOTEBOOK_QUICK": "1", "OMP_NUM_THREADS": "1"}
     shown = script["execute_apart"](BOOKS[name], tmp_path / "clone", environment)
     assert len(shown) == len(code_of(BOOKS[name]))
-    pictures = [base64.b64decode(output["png"]) for cell in shown for output in cell if "png" in output]
-    assert len(pictures) >= 2
-    for png in pictures:
+    images = [base64.b64decode(output["png"]) for cell in shown for output in cell if "png" in output]
+    assert len(images) >= 2
+    for png in images:
         assert cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR).std() > 5  # something is drawn
     texts = "".join(output.get("text", "") + output.get("markdown", "") for cell in shown for output in cell)
     assert "model: runs/" in texts
@@ -95,15 +95,15 @@ def test_what_a_notebook_links_to_exists(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BOOKS)
-def test_the_page_of_a_notebook_has_its_cells_and_small_pictures(name: str, script: dict[str, Any]) -> None:
+def test_the_page_of_a_notebook_has_its_cells_and_small_images(name: str, script: dict[str, Any]) -> None:
     page = (PAGES / f"{name}.md").read_text(encoding="utf-8")
     at = 0
     for source in code_of(BOOKS[name]):
         assert (at := page.find(f"```python\n{source}\n```", at)) >= 0, "render it again: make notebooks"
-    pictures = sorted((PAGES / name).iterdir())
-    assert all(f"({name}/{picture.name})" in page for picture in pictures)
-    assert len(pictures) >= 2
-    assert max(picture.stat().st_size for picture in pictures) < script["MOST_BYTES"]
+    images = sorted((PAGES / name).iterdir())
+    assert all(f"({name}/{image.name})" in page for image in images)
+    assert len(images) >= 2
+    assert max(image.stat().st_size for image in images) < script["MOST_BYTES"]
 
 
 def test_a_cell_shows_what_it_prints_and_its_last_value(script: dict[str, Any]) -> None:
@@ -122,7 +122,7 @@ def test_a_notebook_that_fails_or_warns_is_told(script: dict[str, Any], tmp_path
             script["execute_apart"](path, tmp_path / f"clone{number}", os.environ)
 
 
-def test_large_pictures_become_small_ones(script: dict[str, Any]) -> None:
+def test_large_images_are_shrunk(script: dict[str, Any]) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (900, 1200, 3), np.uint8)
     small = script["small_png"](cv2.imencode(".png", noise)[1].tobytes())
     shape = cv2.imdecode(np.frombuffer(small, np.uint8), cv2.IMREAD_COLOR).shape
@@ -130,10 +130,10 @@ def test_large_pictures_become_small_ones(script: dict[str, Any]) -> None:
     assert shape[0] / shape[1] == pytest.approx(0.75, abs=0.01)
 
 
-class TestWhatNotebooksShow:
+class TestNotebookModule:
     """`mien.notebook`."""
 
-    def test_a_picture_is_a_png_to_jupyter_and_a_text_markdown(self) -> None:
+    def test_jupyter_gets_an_image_as_png_and_a_text_as_markdown(self) -> None:
         from mien.notebook import show
 
         image = np.zeros((4, 6, 3), np.uint8)

@@ -1,6 +1,6 @@
-"""What notebooks need: results that Jupyter shows below a cell, and a whole training in one call.
+"""For notebooks: results that Jupyter displays below a cell, and a whole training in one call.
 
-Nothing of Jupyter's is imported: it asks the last value of a cell how it is to be shown.
+Jupyter is not imported: it calls the `_repr_…_` methods of a cell's last value.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from mien.training.recipe import TrainConfig, load_recipe, new_folder
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What Jupyter shows if it is a cell's last value.
+    """An image or a text that Jupyter displays as a cell's last value.
 
     Args:
-        png: A picture's file; None where there is a text.
-        markdown: A text.
+        png: An image as PNG; None for a text.
+        markdown: A text; None for an image.
     """
 
     png: bytes | None = None
@@ -43,16 +43,16 @@ class Shown:
         return self.markdown
 
     def __repr__(self) -> str:
-        return self.markdown or "a picture"
+        return self.markdown or "an image"
 
 
-def show(what: ImageArray | str) -> Shown:
-    """Show a picture, RGB uint8 (H, W, 3), or a text in Markdown."""
-    return Shown(markdown=what) if isinstance(what, str) else _drawn(lambda path: write_picture(path, what))
+def show(item: ImageArray | str) -> Shown:
+    """Show an image, RGB uint8 (H, W, 3), or a text in Markdown."""
+    return Shown(markdown=item) if isinstance(item, str) else _drawn(lambda path: write_picture(path, item))
 
 
 def results(*evaluations: Evaluation) -> Shown:
-    """Show a table of evaluations, a row for each view."""
+    """Show a table of evaluations, one row per view."""
     return Shown(markdown=views_table([to_metrics(evaluation) for evaluation in evaluations]))
 
 
@@ -126,6 +126,6 @@ class _Lines:
 
 def _drawn(write: Callable[[Path], None]) -> Shown:
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "picture.png"
+        path = Path(folder) / "image.png"
         write(path)
         return Shown(png=path.read_bytes())

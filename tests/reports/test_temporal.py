@@ -22,54 +22,53 @@ def test_the_card_of_the_shipped_model_has_the_limits_of_its_training() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trained_on", "measured", "told"),
+    ("trained_on", "measured", "expected"),
     [
         (
             ["drawn faces"],
             ["drawn faces, 30 frames/s"],
-            "What it learnt from is made: drawn faces that move as the textbook has it. No film of real faces with a "
-            "label for each frame was at hand, so how often it is right on one has not been measured.",
+            "Its training data is synthetic: drawn faces that move as the textbook has it. No film of real faces "
+            "with a label per frame was available, so its accuracy on one has not been measured.",
         ),
         (
             ["pictures of mine"],
             [],
-            "What it learnt from is made: pictures of different people that replace one another. No film of real faces "
-            "with a label for each frame was at hand, so how often it is right on one has not been measured.",
+            "Its training data is synthetic: pictures of different people that replace one another. No film of real "
+            "faces with a label per frame was available, so its accuracy on one has not been measured.",
         ),
         (
             ["clips of mine"],
             ["clips of mine, as filmed"],
-            "Each clip has one label, that of its folder, for all its frames, so how soon it follows a change on film "
+            "Each clip has one label, that of its folder, for all its frames, so its delay after a change on film "
             "has not been measured.",
         ),
         (
             ["clips of mine"],
             [],
-            "Each clip has one label, that of its folder, for all its frames, so how soon it follows a change on film "
-            "has not been measured. No clip was held out, so how often it is right on one has not been measured "
-            "either.",
+            "Each clip has one label, that of its folder, for all its frames, so its delay after a change on film "
+            "has not been measured. No clip was held out, so its accuracy on clips has not been measured either.",
         ),
         (
             ["drawn faces", "clips of mine"],
             ["drawn faces, 30 frames/s", "clips of mine, as filmed"],
-            "Some of what it learnt from is made: drawn faces that move as the textbook has it. Each clip has one "
-            "label, that of its folder, for all its frames, so how soon it follows a change on film has not been "
+            "Part of its training data is synthetic: drawn faces that move as the textbook has it. Each clip has "
+            "one label, that of its folder, for all its frames, so its delay after a change on film has not been "
             "measured.",
         ),
         (
             ["drawn faces"],
             ["clips of mine, as filmed"],
-            "What it learnt from is made: drawn faces that move as the textbook has it. Each clip has one label, that "
-            "of its folder, for all its frames, so how soon it follows a change on film has not been measured.",
+            "Its training data is synthetic: drawn faces that move as the textbook has it. Each clip has one label, "
+            "that of its folder, for all its frames, so its delay after a change on film has not been measured.",
         ),
     ],
 )
 def test_limits_are_those_of_what_a_model_was_trained_and_measured_on(
-    trained_on: list[str], measured: list[str], told: str
+    trained_on: list[str], measured: list[str], expected: str
 ) -> None:
     shipped = read_spec(shipped_dir() / "base-temporal.onnx")
     results = {what: {"temporal": TemporalScores(accuracy=1, changes=0, delay=0, missed=0)} for what in measured}
     card = temporal_card(replace(shipped, trained_on=dict.fromkeys(trained_on, "3 sequences")), results)
     limits = card.partition("## Limits\n\n")[2]
-    assert limits.split("\n- ")[0].removeprefix("- ").replace("\n  ", " ") == told
+    assert limits.split("\n- ")[0].removeprefix("- ").replace("\n  ", " ") == expected
     assert max(map(len, limits.splitlines())) <= 120

@@ -1,4 +1,4 @@
-"""Runs that start from weights: what is loaded, frozen, slow, and refused."""
+"""Runs that start from weights: loaded, frozen and slow parts, and refused weights."""
 
 from __future__ import annotations
 

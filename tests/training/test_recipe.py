@@ -12,12 +12,12 @@ from mien.training.recipe import Stage, TrainConfig, load_recipe, recipe_names
 def test_every_shipped_recipe_loads(name: str) -> None:
     config = load_recipe(name)
     assert config.epochs == sum(stage.epochs for stage in config.stages)
-    assert config.stages[-1].size == config.preprocess.size  # the last stage sees what the model will see
+    assert config.stages[-1].size == config.preprocess.size  # the model's own input
 
 
 @pytest.mark.parametrize("variant", ["plain", "cbam", "gru", "vit"])
 def test_variants_of_the_flagship_are_trained_as_it_is(variant: str) -> None:
-    """So what differs in the end is the net's doing."""
+    """So differences in the result are due to the net."""
     config = load_recipe(f"base-{variant}-short")
     assert (config.net, config.name) == (f"base-{variant}", f"base-{variant}-short")
     assert replace(config, net="base", name="base-short") == load_recipe("base-short")
@@ -86,7 +86,7 @@ def test_overrides_reach_into_tables() -> None:
         ({"freeze": ["backbone"]}, r"freeze needs initial weights; name them with init \(--init\)"),
     ],
 )
-def test_what_is_wrong_in_a_recipe_is_named(overrides: dict[str, object], message: str) -> None:
+def test_a_wrong_setting_is_named(overrides: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_recipe("tiny", overrides)
 
@@ -96,7 +96,7 @@ def test_a_recipe_needs_a_net() -> None:
         from_dict(TrainConfig, {})
 
 
-def test_what_to_start_from_and_what_to_freeze_are_settings_of_a_recipe(tmp_path: Path) -> None:
+def test_initial_weights_and_frozen_parts_are_settings_of_a_recipe(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text('net = "base"\ninit = "base"\nfreeze = ["backbone.0"]\nbackbone_rate = 0.1\n')
     config = load_recipe(str(tmp_path / "mine.toml"))
     assert (config.init, config.freeze, config.backbone_rate) == ("base", ("backbone.0",), 0.1)

@@ -45,7 +45,7 @@ def few_are_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write_clips(root: Path, *splits: str, n: int = 4) -> Path:
-    """Write a clip of so many frames, a folder of them, for each split."""
+    """Write a clip of n frames, as a folder, per split."""
     for split in splits:
         folder = root / split / "happy" / "one"
         folder.mkdir(parents=True)
@@ -55,7 +55,7 @@ def write_clips(root: Path, *splits: str, n: int = 4) -> Path:
 
 
 def noisy(n: int, *, seed: int, certainty: float = 1.0) -> list[PredictedSequence]:
-    """Sequences whose label changes once; each frame alone is a poor witness."""
+    """Return sequences whose label changes once, with noisy predictions per frame."""
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(n):
@@ -80,7 +80,7 @@ def test_steps_of_the_file_are_those_of_pytorchs_gru_over_whole_sequences(tiny_m
     assert (spec.version, spec.labels, spec.name) == (2, FER2013, "tiny-temporal")
     sequences = noisy(3, seed=0)
     assert step_difference(net, TemporalModel(path), sequences) < 1e-5
-    # Said again as the docstring of TemporalNet has it, with PyTorch's own GRU over the whole sequence.
+    # The same as in the docstring of TemporalNet, with PyTorch's own GRU over the whole sequence.
     sequence = sequences[0]
     logs = torch.from_numpy(sequence.heads).clamp(min=1e-4).log() / 3 + 1
     seconds = torch.from_numpy(sequence.seconds)[:, None].clamp(0.01, 1).log() / 2 + 1.4
@@ -94,7 +94,7 @@ def test_steps_of_the_file_are_those_of_pytorchs_gru_over_whole_sequences(tiny_m
     np.testing.assert_allclose(found, expected / expected.sum(), atol=1e-4)
 
 
-def test_training_learns_to_trust_several_frames_and_gives_the_same_again(tiny_model: Path, tmp_path: Path) -> None:
+def test_training_learns_to_average_frames_and_is_deterministic(tiny_model: Path, tmp_path: Path) -> None:
     config = TemporalConfig(state=24, steps=60, batch_size=12, learning_rate=1e-2)
     net, again = (fit_temporal(noisy(60, seed=0), config, head=(0, 7)) for _ in range(2))
     for one, other in zip(net.parameters(), again.parameters(), strict=True):
@@ -108,7 +108,7 @@ def test_training_learns_to_trust_several_frames_and_gives_the_same_again(tiny_m
     assert learnt.changes < alone.changes / 2
 
 
-def test_figures_of_a_small_case() -> None:
+def test_scores_of_a_small_case() -> None:
     targets = np.array([0, 0, 1, 1, 1, 2], np.int64)
     sequence = PredictedSequence(np.zeros((6, 3), np.float32), np.arange(6) / 2, targets)
     found = score_labels([np.array([0, 0, 0, 1, 0, 0])], [sequence])
@@ -118,7 +118,7 @@ def test_figures_of_a_small_case() -> None:
     assert found.missed == pytest.approx(1 / 2)
 
 
-def test_smoothing_to_compare_with_is_that_of_live_use() -> None:
+def test_the_smoothing_it_is_compared_with_is_that_of_live_use() -> None:
     from mien.structures import Box, Expression, Face, Prediction
     from mien.vision.smooth import HalfLifeSmoother
 
@@ -131,7 +131,7 @@ def test_smoothing_to_compare_with_is_that_of_live_use() -> None:
     np.testing.assert_allclose(smooth(sequence.heads[:, :7], sequence.seconds, 0.3), live, atol=1e-5)
 
 
-def test_a_model_is_trained_on_drawn_faces_pictures_and_clips(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_model_is_trained_on_drawn_faces_images_and_clips(tiny_model: Path, tmp_path: Path) -> None:
     clips = write_clips(tmp_path / "clips", "train", "valid")
     done = train_temporal(
         OnnxClassifier(tiny_model), tmp_path / "mine.onnx", SMALL, labels=FER2013, images=draw_faces(60, seed=0),
@@ -145,11 +145,11 @@ def test_a_model_is_trained_on_drawn_faces_pictures_and_clips(tiny_model: Path, 
     assert all(f"| {what} | temporal |" in card for what in done.results)
     assert "nan" not in card  # no label changes in the clip
     assert set(read_spec(done.path).trained_on) == {"drawn faces", "pictures of drawn", "clips of clips"}
-    assert "- Some of what it learnt from is made: drawn faces that" in card
+    assert "- Part of its training data is synthetic: drawn faces that" in card
     assert "No film" not in card
 
 
-def test_what_is_measured_of_clips_is_every_frame_at_its_own_time(tiny_model: Path, tmp_path: Path) -> None:
+def test_clips_are_measured_on_every_frame_at_its_own_time(tiny_model: Path, tmp_path: Path) -> None:
     classifier, clips = OnnxClassifier(tiny_model), write_clips(tmp_path / "clips", "train", "valid", n=7)
     only = replace(SMALL, drawn=0)
     options = {"labels": FER2013, "clips": clips, "detector": WholeImage()}
@@ -162,7 +162,7 @@ def test_what_is_measured_of_clips_is_every_frame_at_its_own_time(tiny_model: Pa
     ]
 
 
-def test_pictures_that_no_sequence_is_made_of_are_passed_over(tiny_model: Path, tmp_path: Path) -> None:
+def test_images_are_ignored_without_stills(tiny_model: Path, tmp_path: Path) -> None:
     config = replace(SMALL, stills=0)
     done = train_temporal(
         OnnxClassifier(tiny_model), tmp_path / "t.onnx", config, labels=FER2013, images=draw_faces(9, seed=0)
@@ -176,11 +176,11 @@ def test_a_model_is_written_to_an_onnx_file_or_nothing_is_done(
     name: str, tiny_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ("train-temporal", "--model", tiny_model, "--data", "none.csv", "--install", "--models", "models")
-    assert run(*command, "--out", name) == 2  # told before the data is looked for
-    told = f"cannot write a model to {name}; expected a name that ends in .onnx"
-    assert capsys.readouterr().err.strip().endswith(told)
+    assert run(*command, "--out", name) == 2  # before the data is looked for
+    expected = f"cannot write a model to {name}; expected a name that ends in .onnx"
+    assert capsys.readouterr().err.strip().endswith(expected)
     assert list(Path().iterdir()) == []
-    with pytest.raises(ConfigError, match=re.escape(told)):
+    with pytest.raises(ConfigError, match=re.escape(expected)):
         train_temporal(OnnxClassifier(tiny_model), Path(name), SMALL, labels=FER2013)
 
 
@@ -216,14 +216,14 @@ def test_the_command_trains_and_live_uses_it(
     assert run(*live, "--model", "tiny", "--labels", "ferplus") == 2
     assert "no temporal model fits this 'tiny' and the labels 'ferplus'" in capsys.readouterr().err
     assert run("predict", astronaut, "--model", "tiny-temporal", "--models", models) == 2
-    told = capsys.readouterr().err.strip()
-    assert "sees no faces itself" in told
-    assert "\n" not in told
+    error = capsys.readouterr().err.strip()
+    assert "sees no faces itself" in error
+    assert "\n" not in error
 
 
 @pytest.mark.usefixtures("own_folder")
 @pytest.mark.parametrize(
-    ("names", "told"),
+    ("names", "expected"),
     [
         ((), "holds no clips; expected <class>/<clip>"),
         (("notes.txt",), "holds no clips"),
@@ -233,7 +233,7 @@ def test_the_command_trains_and_live_uses_it(
     ],
 )
 def test_a_bad_folder_of_clips_is_one_line(
-    names: tuple[str, ...], told: str, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+    names: tuple[str, ...], expected: str, tiny_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("clips").mkdir()
     for name in names:
@@ -242,14 +242,14 @@ def test_a_bad_folder_of_clips_is_one_line(
         cv2.imwrite(str(path), np.zeros((9, 9, 3), np.uint8)) if path.suffix != ".txt" else path.write_text("x")
     assert run("train-temporal", "--model", tiny_model, "--clips", "clips", "--set", "drawn=0") == 2
     error = capsys.readouterr().err.strip()
-    assert told in error
+    assert expected in error
     assert "\n" not in error
     assert not list(Path().glob("*.onnx"))
 
 
 @pytest.mark.usefixtures("own_folder")
 @pytest.mark.parametrize(
-    ("setting", "told"),
+    ("setting", "expected"),
     [
         ("steps=0", "steps is 0; expected 1 or more"),
         ("mood=1", "unknown setting 'mood'"),
@@ -268,19 +268,21 @@ def test_a_bad_folder_of_clips_is_one_line(
         ("seed=18446744073709551616", "seed is 18446744073709551616; expected 0 or more, below 2**64"),
     ],
 )
-def test_a_wrong_setting_is_told(setting: str, told: str, tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_setting_is_one_clear_line(
+    setting: str, expected: str, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run("train-temporal", "--model", tiny_model, "--set", setting) == 2
     error = capsys.readouterr().err.strip()
-    assert told in error
+    assert expected in error
     assert "\n" not in error
 
 
-def test_a_missing_folder_of_clips_is_told_before_anything_is_drawn(tmp_path: Path) -> None:
-    told: list[object] = []
+def test_a_missing_folder_of_clips_is_reported_before_anything_is_drawn(tmp_path: Path) -> None:
+    calls: list[object] = []
     with pytest.raises(DatasetError, match="no folder"):
         train_temporal(
             load_classifier("base"), tmp_path / "a.onnx", TemporalConfig(), labels=FER2013,
-            clips=tmp_path / "none", progress=lambda *count: told.append(count),
+            clips=tmp_path / "none", progress=lambda *count: calls.append(count),
         )  # fmt: skip
-    assert told == []
+    assert calls == []
     assert list(tmp_path.iterdir()) == []

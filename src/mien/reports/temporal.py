@@ -50,8 +50,8 @@ def temporal_card(spec: ModelSpec, results: dict[str, dict[str, TemporalScores]]
 
 > mien names the expression annotators saw, not what a person feels.
 
-Follows what each face of a stream shows, on top of the classifier {classifier}, in place of smoothing:
-`mien live --model {classifier} --temporal`. It sees no faces by itself, and works with that very {classifier} alone.
+Smooths the predictions of the classifier {classifier} for each face of a stream, in place of a half-life:
+`mien live --model {classifier} --temporal`. It classifies no faces itself, and works with this {classifier} only.
 Labels: {", ".join(spec.labels)}.
 
 ## Training
@@ -62,7 +62,7 @@ Labels: {", ".join(spec.labels)}.
 {json.dumps(spec.recipe, indent=2, sort_keys=True)}
 ```
 
-## How labels follow
+## Results over time
 
 {MEASURE}
 
@@ -77,21 +77,22 @@ Labels: {", ".join(spec.labels)}.
 
 def _limits(spec: ModelSpec, results: dict[str, dict[str, TemporalScores]]) -> str:
     """Return a list item with the limits that follow from the training sources and the measured sequences."""
-    made = [text for start, text in SYNTHETIC.items() if any(what.startswith(start) for what in spec.trained_on)]
-    learnt, measured = (any(what.startswith(CLIPS) for what in found) for found in (spec.trained_on, results))
+    synthetic = [text for prefix, text in SYNTHETIC.items() if any(s.startswith(prefix) for s in spec.trained_on)]
+    trained, measured = (any(source.startswith(CLIPS) for source in found) for found in (spec.trained_on, results))
     sentences = []
-    if made:
-        sentences.append(f"{'Some of what' if learnt else 'What'} it learnt from is made: {', and '.join(made)}.")
-    if not learnt and not measured:
+    if synthetic:
         sentences.append(
-            "No film of real faces with a label for each frame was at hand, so how often it is right on one has not "
-            "been measured."
+            f"{'Part of its' if trained else 'Its'} training data is synthetic: {', and '.join(synthetic)}."
+        )
+    if not trained and not measured:
+        sentences.append(
+            "No film of real faces with a label per frame was available, so its accuracy on one has not been measured."
         )
     else:
         sentences.append(
-            "Each clip has one label, that of its folder, for all its frames, so how soon it follows a change on film "
-            "has not been measured."
+            "Each clip has one label, that of its folder, for all its frames, so its delay after a change on film has "
+            "not been measured."
         )
-    if learnt and not measured:
-        sentences.append("No clip was held out, so how often it is right on one has not been measured either.")
+    if trained and not measured:
+        sentences.append("No clip was held out, so its accuracy on clips has not been measured either.")
     return fill(" ".join(sentences), 120, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)

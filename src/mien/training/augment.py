@@ -1,4 +1,4 @@
-"""Random changes of whole batches, as tensors (extra: train)."""
+"""Augmentation of whole batches, as tensors (extra: train)."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from torch.nn import functional as F
 from mien.training.recipe import Augment
 
 
-def augment(pictures: Tensor, config: Augment, *, size: int, strength: float, generator: torch.Generator) -> Tensor:
-    """Mirror, turn, scale, shift and resize in one sampling step; then change the light and erase.
+def augment(images: Tensor, config: Augment, *, size: int, strength: float, generator: torch.Generator) -> Tensor:
+    """Mirror, rotate, scale, shift and resize in one resampling step; then change brightness and contrast, and erase.
 
     Args:
-        pictures: uint8 (n, H, W, C).
+        images: uint8 (n, H, W, C).
         config: Ranges at strength 1.
         size: Side of the result in pixels.
-        strength: 0 (only the resize) to 1.
+        strength: From 0, only resizing, to 1.
         generator: Source of all randomness; the same state gives the same result.
 
     Returns:
         float32 (n, C, size, size) in [0, 255], channels_last.
     """
-    n = len(pictures)
-    pixels = pictures.permute(0, 3, 1, 2).float()
+    n = len(images)
+    pixels = images.permute(0, 3, 1, 2).float()
     if strength == 0 and pixels.shape[2:] == (size, size):
         return pixels
 
@@ -33,7 +33,7 @@ def augment(pictures: Tensor, config: Augment, *, size: int, strength: float, ge
         return (torch.rand(n, generator=generator) * 2 - 1) * limit * strength
 
     theta = _affine(
-        turn=symmetric(math.radians(config.rotation)),
+        rotation=symmetric(math.radians(config.rotation)),
         scale=1 + symmetric(config.scale),
         shift=torch.stack([symmetric(config.shift), symmetric(config.shift)], 1),
         mirror=(torch.rand(n, generator=generator) < 0.5) & config.flip & (strength > 0),
@@ -48,20 +48,20 @@ def augment(pictures: Tensor, config: Augment, *, size: int, strength: float, ge
     return erase(changed, probability=config.erase * strength, generator=generator)
 
 
-def erase(pictures: Tensor, *, probability: float, generator: torch.Generator) -> Tensor:
-    """Cover a rectangle of 2 to 25 % of some pictures with one grey level.
+def erase(images: Tensor, *, probability: float, generator: torch.Generator) -> Tensor:
+    """Cover a rectangle of 2 to 25 % of some images with a random grey level.
 
     Random erasing of Zhong et al. 2017, arXiv:1708.04896.
 
     Args:
-        pictures: float (n, C, H, W) in [0, 255].
-        probability: Share of pictures, in [0, 1].
+        images: float (n, C, H, W) in [0, 255].
+        probability: Of an image to be changed, in [0, 1].
         generator: Source of randomness.
 
     Returns:
         A new tensor of the same shape.
     """
-    n, _, height, width = pictures.shape
+    n, _, height, width = images.shape
 
     def uniform(low: float, high: float) -> Tensor:
         return torch.rand(n, generator=generator) * (high - low) + low
@@ -74,12 +74,12 @@ def erase(pictures: Tensor, *, probability: float, generator: torch.Generator) -
     columns = (torch.arange(width) + 0.5 - x[:, None]).abs() < half_width[:, None]
     chosen = torch.rand(n, generator=generator) < probability
     covered = (rows[:, :, None] & columns[:, None, :] & chosen[:, None, None])[:, None]
-    return torch.where(covered, uniform(0, 255).view(n, 1, 1, 1), pictures)
+    return torch.where(covered, uniform(0, 255).view(n, 1, 1, 1), images)
 
 
-def _affine(*, turn: Tensor, scale: Tensor, shift: Tensor, mirror: Tensor) -> Tensor:
+def _affine(*, rotation: Tensor, scale: Tensor, shift: Tensor, mirror: Tensor) -> Tensor:
     """Return (n, 2, 3) matrices from output to input coordinates, both in [-1, 1]."""
-    cos, sin = turn.cos() / scale, turn.sin() / scale
+    cos, sin = rotation.cos() / scale, rotation.sin() / scale
     flip = torch.where(mirror, -1.0, 1.0)
     first = torch.stack([cos * flip, -sin, 2 * shift[:, 0]], 1)
     second = torch.stack([sin * flip, cos, 2 * shift[:, 1]], 1)

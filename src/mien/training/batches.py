@@ -1,4 +1,4 @@
-"""Batches: pictures and targets as tensors, sampled, shuffled, augmented and mixed (extra: train)."""
+"""Batches: images and targets as tensors, sampled, shuffled, augmented and mixed (extra: train)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run starts from: a spec, a net with random weights, and weights to load into it (extra: train)."""
+"""The start of a run: its spec, a net with random weights, and weights to load into it (extra: train)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def initial_weights(source: str | Path, *, arch: str) -> Weights:
     """Read the weights to start from.
 
     Args:
-        source: A checkpoint of a run (.safetensors), or what `nets.pretrained.read_weights` reads.
+        source: A checkpoint of a run (.safetensors), or a source for `nets.pretrained.read_weights`.
         arch: Architecture of the net that they are for.
 
     Raises:
@@ -75,7 +75,7 @@ def initial_weights(source: str | Path, *, arch: str) -> Weights:
 
 
 def load_weights(net: Net, weights: Weights, config: TrainConfig, spec: ModelSpec, train: Tensors) -> str:
-    """Load weights into a net, in place; return one line about what was loaded, dropped and new.
+    """Load weights into a net, in place; return one line about the parts that were loaded, dropped and are new.
 
     Raises:
         ModelError: They don't fit.

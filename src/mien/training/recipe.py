@@ -60,7 +60,7 @@ class TrainConfig:
     momentum: float = 0.9  # Nesterov
     weight_decay: float = 5e-4  # on weights of convolutions and dense layers only
     clip_norm: float = 2.0  # of the whole gradient
-    ema_decay: float = 0.999  # per step; the average is what is evaluated and exported
+    ema_decay: float = 0.999  # per step; the averaged weights are evaluated and exported
     label_smoothing: float = 0.1  # raters often disagree
     mixup_alpha: float = 0.0  # Beta(α, α); 0 switches mixup off (Zhang et al. 2018, arXiv:1710.09412)
     mixup_share: float = 0.5  # of the batches
@@ -134,7 +134,7 @@ class TemporalConfig:
         for name in ("dropout", "left_out"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 <= {name} < 1")
-        if not 0 <= self.seed < 2**64:  # what numpy and PyTorch both take
+        if not 0 <= self.seed < 2**64:  # accepted by numpy and PyTorch
             raise ConfigError(f"seed is {self.seed}; expected 0 or more, below 2**64")
 
     def name_for(self, classifier: str) -> str:

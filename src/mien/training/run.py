@@ -178,7 +178,7 @@ class Run:
         return [json.loads(line) for line in lines]
 
     def fitted(self) -> Dataset:
-        """Return the images that the run is fitted on: "train", or what was selected of it.
+        """Return the images that the run is fitted on: "train", or a selection of it.
 
         Raises:
             RunError: Images were selected, and their record is missing or damaged, or the data is another.
@@ -206,7 +206,7 @@ class Run:
             report: Receives each step and epoch, finished ones first.
 
         Raises:
-            RunError: The data is not what the run was started with, the checkpoint is damaged, or the loss diverged.
+            RunError: The data differs from that of the start, the checkpoint is damaged, or the loss diverged.
         """
         report = report or Silent()
         self._check_data()
@@ -277,7 +277,7 @@ class Run:
         return self._fabric
 
     def _check_data(self) -> None:
-        """Raise RunError if the data isn't what the run was started with."""
+        """Raise RunError if the data differs from that of the start."""
         known, given = self.environment["data"]["fingerprint"], self.dataset.fingerprint
         if given != known:
             raise RunError(
