@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from commands import run
 from mien.data.audit import audit, save_audit
+from mien.data.prepared import prepare
 from mien.data.readers import read_dataset
 from mien.evaluation.evaluate import evaluate
 from mien.models.classifier import load_classifier
@@ -41,7 +43,8 @@ def test_compare_json_is_all_that_stdout_gets(
 
 
 def test_compare_refuses_an_unknown_view(tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("compare", tiny_model, tiny_model, "--data", drawn, "--view", "best") == 2
+    shutil.copy(tiny_model, "other.onnx")
+    assert run("compare", tiny_model, "other.onnx", "--data", drawn, "--view", "best") == 2
     assert "choose from single, flip, tencrop" in capsys.readouterr().err
 
 
@@ -54,18 +57,58 @@ def test_evaluate_puts_models_and_datasets_in_one_table(
     assert len([path for path in Path("all").iterdir() if path.is_dir()]) == 2
 
 
-def test_evaluate_looks_at_ten_crops_when_told(
+def test_evaluate_takes_the_valid_split_and_names_it_with_its_images_and_chance(
+    tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    valid = read_dataset(drawn).split("valid")
+    chance = valid.counts().sum(axis=0).max() / len(valid)
+    assert run("evaluate", tiny_model, "--data", drawn, "--views", "single") == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"drawn, split valid: {len(valid)} images, chance {chance:.2%}" in printed
+    assert [folder.name.rpartition("-")[2] for folder in Path("reports").iterdir()] == ["valid"]
+
+
+def test_evaluate_prints_a_table_per_dataset(tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    part = read_dataset(drawn)
+    prepare(replace(part, name="part").select(np.arange(0, len(part), 2)), "part.npz")
+    assert run("evaluate", tiny_model, "--data", drawn, "--data", "part.npz", "--views", "single", "--out", "all") == 0
+    printed = capsys.readouterr().out
+    assert printed.count("split valid") == 2
+    assert "part, split valid" in printed
+
+
+@pytest.mark.filterwarnings("default:the report has no plots")
+def test_evaluate_without_matplotlib_lacks_only_the_plots(
+    tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(tiny_model, "other.onnx")
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert run("evaluate", tiny_model, "other.onnx", "--data", drawn, "--views", "single", "--out", "all") == 0
+    captured = capsys.readouterr()
+    assert "macro-F1" in captured.out
+    (line,) = captured.err.splitlines()
+    assert line.startswith("warning: the report has no plots")
+    assert "pip install 'mien[reports]'" in line
+    assert len(list(Path("all").glob("*/metrics.json"))) == 2
+
+
+def test_a_model_given_twice_is_refused(tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("evaluate", tiny_model, tiny_model, "--data", drawn) == 2
+    assert "is given twice; name each model once" in capsys.readouterr().err
+
+
+def test_evaluate_averages_ten_crops_if_asked(
     tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("evaluate", tiny_model, "--data", drawn, "--views", "tencrop", "--json", "--out", "ten") == 0
     assert json.loads(capsys.readouterr().out)["views"].keys() == {"tencrop"}
 
 
-def test_evaluate_tells_leaks_by_an_audit(tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_finds_leaks_by_an_audit(tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
     dataset = read_dataset(drawn)
-    train, test = (int((dataset.splits == split).argmax()) for split in (0, 2))
+    train, valid = (int((dataset.splits == split).argmax()) for split in (0, 1))
     clusters = np.arange(len(dataset))
-    clusters[[train, test]] = min(train, test)
+    clusters[[train, valid]] = min(train, valid)
     save_audit(replace(audit(dataset, threshold=1.0), clusters=clusters), "audit.npz")
     assert run("evaluate", tiny_model, "--data", drawn, "--audit", "audit.npz", "--out", "report") == 0
     assert "without leaks" in capsys.readouterr().out
@@ -128,6 +171,7 @@ def test_published_figures_whose_data_is_not_given_are_named(
         (["--audit", "audits", "--data", "DRAWN"], "--audit belongs to one dataset"),
         (["--audit", "nowhere"], "'nowhere' is not an audit"),
         (["--published", "--audit", "audits"], "leave it out"),
+        (["--split", "exam"], "unknown split 'exam'; choose from train, valid, test"),
     ],
 )
 def test_what_evaluate_cannot_do_is_one_clear_line(

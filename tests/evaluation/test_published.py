@@ -23,7 +23,7 @@ def published(pixel_reader, written):
     return make
 
 
-def test_figures_that_are_so_hold(published):
+def test_reproduced_figures_hold(published):
     claims = check_published(*published({"test/single/accuracy": 0.5, "valid/flip/accuracy": 0.9996}))
     assert [(claim.key, claim.measured) for claim in claims] == [
         ("test/single/accuracy", 0.5),
@@ -39,14 +39,14 @@ def test_a_figure_off_by_more_than_the_tolerance_does_not_hold(published):
 
 def test_other_data_is_refused(published):
     classifier, dataset = published({"test/flip/accuracy": 0.5})
-    with pytest.raises(DatasetError, match="give the very data"):
+    with pytest.raises(DatasetError, match="give that data with --data"):
         check_published(classifier, dataset.select([0, 1]))
 
 
-def test_data_that_mien_draws_is_told_how_to_draw(published):
+def test_the_error_names_the_commands_that_draw_the_data(published):
     classifier, dataset = published({"test/flip/accuracy": 0.5})
     classifier.spec = replace(classifier.spec, trained_on=classifier.spec.trained_on | {"made": "mien a\nmien b"})
-    with pytest.raises(DatasetError, match="which this draws: mien a && mien b"):
+    with pytest.raises(DatasetError, match="drawn by: mien a && mien b"):
         check_published(classifier, dataset.select([0, 1]))
 
 

@@ -1,3 +1,5 @@
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -106,6 +108,26 @@ def test_reliability_and_risk_are_drawn_with_and_without_temperature(tmp_path, c
         with Image.open(tmp_path / name) as picture:
             picture.load()
             assert picture.width >= 900
+
+
+DRAW = """
+import os, sys
+from mien.reports.plots import curves
+curves([{"epoch": 1, "train_loss": 1.9, "size": 32, "learning_rate": 0.05}], sys.argv[1])
+import matplotlib
+assert "matplotlib.pyplot" not in sys.modules
+if os.environ["MPLBACKEND"] == "svg":  # the caller's own plots keep it
+    assert matplotlib.rcParams["backend"] == "svg"
+"""
+
+
+@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "nonsense", "svg"])
+def test_plots_do_not_depend_on_the_backend(tmp_path, backend):
+    path = tmp_path / "curves.png"
+    command = [sys.executable, "-c", DRAW, str(path)]
+    subprocess.run(command, check=True, env={**os.environ, "MPLBACKEND": backend})
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
 
 
 def test_missing_matplotlib_names_the_extra(tmp_path, monkeypatch):

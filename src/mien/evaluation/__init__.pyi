@@ -5,6 +5,7 @@ from .compare import compare as compare
 from .compare import holm as holm
 from .compare import mcnemar as mcnemar
 from .evaluate import evaluate as evaluate
+from .evaluate import evaluate_models as evaluate_models
 from .evaluate import evaluate_predictions as evaluate_predictions
 from .evaluate import evaluated_rows as evaluated_rows
 from .evaluate import relabel_for as relabel_for
@@ -18,6 +19,7 @@ from .metrics import nll as nll
 from .metrics import per_class as per_class
 from .metrics import reliability as reliability
 from .metrics import wilson_interval as wilson_interval
+from .published import check_models as check_models
 from .published import check_published as check_published
 from .results import Evaluation as Evaluation
 from .results import ViewResult as ViewResult

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import TypeAlias
 
 import numpy as np
 
@@ -17,6 +19,14 @@ from mien.labels import FERPLUS
 from mien.models.classifier import ExpressionClassifier
 from mien.models.spec import Head, ModelSpec
 from mien.structures import FloatArray, IntArray, Progress
+
+NamedProgress: TypeAlias = Callable[[str], AbstractContextManager[Progress]]  # opens the progress of a named task
+
+
+@contextmanager
+def no_progress(name: str) -> Iterator[Progress]:
+    """Report nothing."""
+    yield lambda done, total: None
 
 
 def evaluate(
@@ -124,6 +134,39 @@ def evaluate_predictions(
         targets=targets,
         views=views,
     )
+
+
+def evaluate_models(
+    classifiers: Mapping[str, ExpressionClassifier],
+    dataset: Dataset,
+    *,
+    split: Split = "test",
+    views: Sequence[str] = ("single", "flip"),
+    head: str | None = None,
+    clusters: IntArray | None = None,
+    answer_accuracy: float = 0.8,
+    progress: NamedProgress = no_progress,
+) -> list[Evaluation]:
+    """Evaluate several classifiers on the same images.
+
+    If the dataset has FER+ votes, and the evaluated head of every classifier is a FER+ head, the labels are those of
+    the raters' majority, see `relabel_for`.
+
+    Args:
+        classifiers: By the name to report.
+        dataset: As for `evaluate`, like the arguments below.
+        progress: Opens the progress of each evaluation by its name.
+    """
+    labelled = relabel_for(dataset, [classifier.spec.head(head) for classifier in classifiers.values()])
+    evaluations = []
+    for name, classifier in classifiers.items():
+        with progress(f"{name} on {labelled.name}") as advance:
+            evaluation = evaluate(
+                classifier, labelled, split=split, views=views, head=head, name=name, clusters=clusters,
+                answer_accuracy=answer_accuracy, progress=advance,
+            )  # fmt: skip
+        evaluations.append(evaluation)
+    return evaluations
 
 
 def evaluated_rows(dataset: Dataset, spec: ModelSpec, *, split: Split = "test", head: str | None = None) -> IntArray:

@@ -4,12 +4,14 @@ from .audit import findings as findings
 from .audit import write_audit as write_audit
 from .card import model_card as model_card
 from .comparison import classes_differences as classes_differences
+from .comparison import compare_models as compare_models
 from .comparison import comparison_markdown as comparison_markdown
 from .comparison import verdict as verdict
 from .comparison import write_comparison as write_comparison
 from .metrics_json import Metrics as Metrics
 from .metrics_json import read_metrics as read_metrics
 from .metrics_json import to_metrics as to_metrics
+from .overview import report_models as report_models
 from .overview import write_reports as write_reports
 from .report import write_report as write_report
 from .sheets import differences_sheet as differences_sheet

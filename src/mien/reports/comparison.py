@@ -3,16 +3,56 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from mien.evaluation.compare import Comparison
+from mien.data.dataset import Dataset, Split
+from mien.evaluation.compare import Comparison, compare
+from mien.evaluation.evaluate import NamedProgress, evaluate_models, no_progress
 from mien.files import make_folder, write_text
+from mien.models.classifier import ExpressionClassifier
 from mien.pixels import write_picture
 from mien.reports.page import page
-from mien.reports.report import NOTE
+from mien.reports.report import NOTE, file_name
+from mien.reports.sheets import differences_sheet
 from mien.reports.tables import literal, split_name, table
 from mien.structures import ImageArray
+
+
+def compare_models(
+    classifiers: Mapping[str, ExpressionClassifier],
+    dataset: Dataset,
+    folder: str | Path | None = None,
+    *,
+    split: Split = "valid",
+    view: str = "single",
+    head: str | None = None,
+    progress: NamedProgress = no_progress,
+) -> tuple[Comparison, Path]:
+    """Evaluate two models on the same images, compare them, and write the report.
+
+    Args:
+        classifiers: Two, by the name to report.
+        dataset: The data, all its splits.
+        folder: Of the report; None for reports/A-B-DATA-SPLIT.
+        split: The split to compare on.
+        view: A name in `VIEWS`.
+        head: Label set of the models' outputs to compare; None for the default one of each.
+        progress: Opens the progress of each evaluation by its name.
+
+    Returns:
+        The comparison and the path of comparison.md.
+
+    Raises:
+        ConfigError: The models' classes differ, or the view is unknown.
+        DatasetError: The split is empty, or has no image of a class that the models know.
+    """
+    a, b = evaluate_models(classifiers, dataset, split=split, views=[view], head=head, progress=progress)
+    comparison = compare(a, b, view=view)
+    sheet = differences_sheet(a, b, dataset, view=view)
+    folder = folder or Path("reports") / file_name(*classifiers, a.dataset, split)
+    return comparison, write_comparison(comparison, folder, sheet=sheet)
 
 
 def write_comparison(comparison: Comparison, folder: str | Path, *, sheet: ImageArray) -> Path:

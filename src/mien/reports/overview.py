@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from mien.data.audit import read_audit
+from mien.data.dataset import Dataset, Split
 from mien.errors import ConfigError
+from mien.evaluation.evaluate import NamedProgress, evaluate_models, no_progress
 from mien.evaluation.results import Evaluation
 from mien.files import make_folder, write_text
+from mien.models.classifier import ExpressionClassifier
 from mien.reports.metrics_json import Metrics, to_metrics
 from mien.reports.page import page
 from mien.reports.plots import draw_confusions, drawn_or_warned
-from mien.reports.report import NO_PLOTS, NOTE, write_report
+from mien.reports.report import NO_PLOTS, NOTE, file_name, write_report
+from mien.reports.sheets import mistakes_sheet
 from mien.reports.tables import (
     by_model_and_data,
     data_title,
@@ -33,6 +37,48 @@ MATRIX_NOTE = (
     "*Chance* always predicts the commonest class of the dataset. In brackets: 95 % Wilson intervals. In the confusion "
     "matrices, rows are true and columns predicted, in percent of the row."
 )
+
+
+def report_models(
+    classifiers: Mapping[str, ExpressionClassifier],
+    datasets: Iterable[Dataset],
+    folder: str | Path | None = None,
+    *,
+    split: Split = "valid",
+    views: Sequence[str] = ("single", "flip"),
+    head: str | None = None,
+    audit: Path | None = None,
+    answer_accuracy: float = 0.8,
+    progress: NamedProgress = no_progress,
+) -> tuple[list[Evaluation], Path]:
+    """Evaluate every model on every dataset and write the report, with sheets of mistakes.
+
+    Args:
+        classifiers: By the name to report.
+        datasets: One at a time is in memory if this is a generator.
+        folder: Of the report; None for reports/MODEL-DATA-SPLIT.
+        split: As for `evaluate`, like the arguments not named here.
+        audit: What `save_audit` or `mien data audit` wrote about the only dataset; leaks are then found by it.
+        progress: Opens the progress of each evaluation by its name.
+
+    Returns:
+        The evaluations, one dataset after another, and the path of report.md.
+    """
+    evaluations, sheets = [], []
+    for dataset in datasets:
+        clusters = None if audit is None else read_audit(audit, dataset).clusters
+        for name, classifier in classifiers.items():
+            found = evaluate_models(
+                {name: classifier}, dataset, split=split, views=views, head=head, clusters=clusters,
+                answer_accuracy=answer_accuracy, progress=progress,
+            )  # fmt: skip
+            evaluations += found
+            sheets += [mistakes_sheet(evaluation, dataset, view=views[0]) for evaluation in found]
+    names = "+".join(dict.fromkeys(evaluation.dataset for evaluation in evaluations))
+    folder = folder or Path("reports") / file_name("+".join(classifiers), names, split)
+    if len(evaluations) == 1:
+        return evaluations, write_report(evaluations[0], folder, sheet=sheets[0])
+    return evaluations, write_reports(evaluations, folder, sheets=sheets)
 
 
 def write_reports(
@@ -106,11 +152,6 @@ def draw_matrix(evaluations: Sequence[Metrics], path: str | Path) -> None:
         for pair, metrics in by_model_and_data(evaluations).items()
     }
     draw_confusions(confusions, path)
-
-
-def file_name(*parts: str) -> str:
-    """Return a folder name made of the parts, whatever characters they hold."""
-    return "-".join(re.sub(r"[^\w.+]+", "_", part).strip("_.") or "_" for part in parts)
 
 
 def _several_data(evaluations: Sequence[Metrics]) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -218,6 +221,7 @@ def curves(rows: Sequence[Mapping[str, float | None]], path: str | Path) -> None
 
 def _figure(*, width: float, height: float) -> Figure:
     try:
+        _import_matplotlib()
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -226,6 +230,24 @@ def _figure(*, width: float, height: float) -> Figure:
     FigureCanvasAgg(figure)
     figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1)
     return figure
+
+
+def _import_matplotlib() -> None:
+    """Import matplotlib although MPLBACKEND names a backend that is not installed, as Jupyter's kernels may set it.
+
+    Such a name fails the import. Any other is kept, for the caller's own plots.
+    """
+    if "matplotlib" in sys.modules:
+        return
+    backend = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+    if backend:
+        with suppress(ValueError):
+            matplotlib.rcParams["backend"] = backend
 
 
 def _save(figure: Figure, path: str | Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -91,6 +92,11 @@ def report_markdown(metrics: Metrics, *, mistakes: bool = False, plots: bool = T
             "Below each image: the predicted class and its confidence in percent.",
         ]
     return "\n\n".join(parts) + "\n"
+
+
+def file_name(*parts: str) -> str:
+    """Return a folder name made of the parts, whatever characters they hold."""
+    return "-".join(re.sub(r"[^\w.+]+", "_", part).strip("_.") or "_" for part in parts)
 
 
 def _facts(metrics: Metrics) -> str:
