@@ -28,7 +28,7 @@ from mien.reports.tables import (
 from mien.structures import ImageArray, IntArray
 
 NOTE = "mien names the expression annotators saw, not what a person feels."
-NO_PLOTS = "Plots are missing, as matplotlib was not installed: `pip install 'mien[reports]'`, then evaluate again."
+NO_PLOTS = "Plots are missing: they need matplotlib, which mien's extra `reports` installs."
 _CALIBRATION_NOTES = (
     "The Brier score is summed over the classes. AURC is the area under the risk–coverage curve: the error rate among "
     "the most confident predictions, averaged over all numbers of them. Lower is better in all four."
