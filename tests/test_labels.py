@@ -73,6 +73,6 @@ def test_a_text_of_other_classes_is_a_new_set_that_takes_no_known_name() -> None
 
 def test_a_text_of_one_word_that_is_no_set_lists_the_known_ones() -> None:
     with pytest.raises(
-        ConfigError, match="unknown label set 'fer13'; choose from fer2013, ferplus, or name the classes"
+        ConfigError, match="unknown label set 'fer13'; choose from fer2013, ferplus, or list the classes"
     ):
         named_label_set("fer13", name="mine")

@@ -1,4 +1,4 @@
-"""Label sets: the ordered names of the expressions a dataset or a model knows."""
+"""Label sets: the ordered class names of a dataset or a model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mien.errors import ConfigError, DatasetError
 
-# One expression, one name: what other datasets and papers call it -> what mien calls it.
+# Names in other datasets and papers -> canonical name.
 SYNONYMS = {
     "anger": "angry",
     "disgusted": "disgust",
@@ -22,7 +22,7 @@ SYNONYMS = {
 
 
 def canonical(name: str) -> str:
-    """Return mien's own word for an expression: lower case, synonyms replaced ("Joy" -> "happy")."""
+    """Return the canonical name of an expression: lower case, synonyms replaced ("Joy" -> "happy")."""
     name = name.strip().lower()
     return SYNONYMS.get(name, name)
 
@@ -32,11 +32,11 @@ class LabelSet:
     """Class names in the order of their ids.
 
     Args:
-        name: What the set is called ("fer2013").
-        labels: Canonical names, id 0 first, without repetition.
+        name: Name of the set ("fer2013").
+        labels: Canonical class names by id, without duplicates.
 
     Raises:
-        DatasetError: There are fewer than two names, one occurs twice, or one is empty.
+        DatasetError: There are fewer than two names, duplicates, or empty names.
     """
 
     name: str
@@ -47,7 +47,7 @@ class LabelSet:
             raise DatasetError(f"label set '{self.name}' is {list(self.labels)}; expected two or more different names")
         if not all(map(str.strip, self.labels)):
             raise DatasetError(
-                f"label set '{self.name}' is {list(self.labels)}; expected no empty name, drop its comma"
+                f"label set '{self.name}' is {list(self.labels)}; expected no empty name: remove its comma"
             )
 
     def __len__(self) -> int:
@@ -57,10 +57,10 @@ class LabelSet:
         return iter(self.labels)
 
     def index(self, label: str) -> int:
-        """Return the id of a label, synonyms allowed.
+        """Return the id of a label; synonyms are accepted.
 
         Raises:
-            DatasetError: The set has no such label.
+            DatasetError: Unknown label.
         """
         try:
             return self.labels.index(canonical(label))
@@ -70,7 +70,7 @@ class LabelSet:
             ) from None
 
     def mapping_to(self, other: LabelSet) -> list[int | None]:
-        """Return, for each of our ids, the id of the same name in `other`; None where it has none."""
+        """Return the id in `other` for each label of this set, by name; None where it is missing."""
         return [other.labels.index(name) if name in other.labels else None for name in self.labels]
 
 
@@ -82,11 +82,11 @@ LABEL_SETS = {labels.name: labels for labels in (FER2013, FERPLUS)}
 
 
 def label_set_for(names: Iterable[str], *, name: str) -> LabelSet:
-    """Return the known set with exactly these names, in its own order, or a new alphabetical one.
+    """Return the known set of exactly these names, in its order, or a new set in alphabetical order.
 
     Args:
-        names: Class names as found in a dataset; synonyms allowed.
-        name: What to call the set when it is a new one.
+        names: Class names of a dataset; synonyms are accepted.
+        name: Name of a new set.
     """
     found = {canonical(label) for label in names}
     for known in LABEL_SETS.values():
@@ -96,15 +96,15 @@ def label_set_for(names: Iterable[str], *, name: str) -> LabelSet:
 
 
 def named_label_set(text: str, *, name: str) -> LabelSet:
-    """Return the label set that a text names.
+    """Parse a label set.
 
     Args:
-        text: Name of a known set, or class names in the order of their ids with commas between; synonyms allowed.
-        name: What to call the set when it is a new one.
+        text: Name of a known set, or class names in the order of their ids, separated by commas; synonyms are accepted.
+        name: Name of a new set.
 
     Raises:
-        ConfigError: The text is one word, but no known set's.
-        DatasetError: As `LabelSet`.
+        ConfigError: The text is a single word, but not the name of a known set.
+        DatasetError: See `LabelSet`.
     """
     names = tuple(canonical(label) for label in text.split(","))
     for known in LABEL_SETS.values():
@@ -112,7 +112,7 @@ def named_label_set(text: str, *, name: str) -> LabelSet:
             return known
     if len(names) == 1:
         raise ConfigError(
-            f"unknown label set '{text}'; choose from {', '.join(LABEL_SETS)}, or name the classes in the order of the "
-            "outputs, with commas between: angry,disgust,…"
+            f"unknown label set '{text}'; choose from {', '.join(LABEL_SETS)}, or list the classes in the order of the "
+            "outputs, separated by commas: angry,disgust,…"
         )
     return LabelSet(f"{name}-labels" if name in LABEL_SETS else name, names)

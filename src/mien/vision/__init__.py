@@ -1,4 +1,4 @@
-"""From a frame to named expressions: detect, crop, preprocess, classify, draw."""
+"""Faces: detect, crop, track, smooth their expressions, explain predictions."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Cut faces out of a picture the way the training set's faces were cut."""
+"""Crop faces from an image in the geometry of the training set."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from mien.structures import Box, Face, ImageArray
 
 Points = npt.NDArray[np.float64]  # (n, 2): x, y
 
-# Measured on 600 FER2013 pictures: where YuNet's five points lie in the square frame, in parts of its side (right eye,
-# left eye, nose tip, right and left mouth corner as the person has them), and where the box of the Haar detector does.
+# Measured on 600 FER2013 images, as fractions of the side of the square crop: YuNet's five landmarks (right eye, left
+# eye, nose tip, right and left corner of the mouth, the person's right and left), and the box of the Haar detector.
 FER2013_POINTS: Points = np.array([(0.32, 0.37), (0.67, 0.37), (0.48, 0.59), (0.35, 0.75), (0.64, 0.75)])
 FER2013_HAAR_OFFSET = 0.01
 FER2013_HAAR_SIDE = 0.97
 
-MIN_SIDE = 48  # of a crop in pixels; smaller faces are enlarged here, once, rather than here and for the network
-MAX_SIDE = 256  # more than any network here reads; larger faces are shrunk by area first, so nothing aliases
+MIN_SIDE = 48  # pixels of a crop; smaller faces are upscaled here, once, instead of here and for the network
+MAX_SIDE = 256  # pixels, above every network's input; larger faces are first downscaled by area, against aliasing
 
 
 def crop_faces(image: ImageArray, faces: Iterable[Face], *, geometry: str = "fer2013") -> list[ImageArray]:
-    """Cut each face out as a square picture, framed as in the training set and upright where its points are known.
+    """Return a square crop of each face, framed as in the training set.
 
-    A face with five landmarks is turned, scaled and moved so that they come nearest to their places in
-    the frame. A box without them is taken as a Haar cascade's, made square around its centre. A box that
-    is exactly the picture (detector "whole") gives the picture itself, of any shape. Beyond the picture's
-    edge its last pixels are repeated.
+    A face with landmarks is aligned: rotated, scaled and shifted for the best fit of its five points. A face without
+    them is cropped by its box, as from a Haar cascade, made square around its centre. A box that covers exactly the
+    image (detector "whole") returns the image itself, of any shape. Beyond the edge of the image its last pixels are
+    repeated.
 
     Args:
         image: RGB uint8 (H, W, 3).
-        faces: Faces in pixels of the picture.
-        geometry: `ModelSpec.crop`; "fer2013" is the only one so far.
+        faces: Faces in pixels of the image.
+        geometry: `ModelSpec.crop`; "fer2013" is the only one.
 
     Returns:
-        RGB uint8 crops in the order of the faces, their sides between 48 and 256 pixels, near their own size.
+        RGB uint8 crops in the order of the faces, with sides of 48 to 256 pixels, close to the size of the face.
 
     Raises:
         ModelError: Unknown geometry.
@@ -48,20 +48,20 @@ def crop_faces(image: ImageArray, faces: Iterable[Face], *, geometry: str = "fer
 
 
 def fit_similarity(source: Points, target: Points) -> Points:
-    """Return the rotation, scale and shift that bring points nearest to others in the least squares sense.
+    """Return the least-squares similarity transform from source to target points: rotation, scale and shift.
 
     Umeyama 1991, doi:10.1109/34.88573, without reflection.
 
     Args:
-        source: (n, 2), not all in one place.
-        target: (n, 2).
+        source: Shape (n, 2), not all at one place.
+        target: Shape (n, 2).
 
     Returns:
-        (2, 3) matrix m with target ≈ m[:, :2] @ point + m[:, 2].
+        Matrix m, shape (2, 3), with target ≈ m[:, :2] @ point + m[:, 2].
     """
     source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
     centred, wanted = source - source_mean, target - target_mean
-    # In the plane the closed form needs no SVD: rotation and scale are a complex number, a + ib.
+    # In 2D the closed form needs no SVD: rotation and scale are one complex number, a + ib.
     spread = float((centred**2).sum())
     a = float((centred * wanted).sum()) / spread
     b = float((centred[:, 0] * wanted[:, 1] - centred[:, 1] * wanted[:, 0]).sum()) / spread
@@ -80,13 +80,13 @@ def _crop(image: ImageArray, face: Face) -> ImageArray:
 def _frame_of_landmarks(face: Face) -> Points:
     points = np.asarray(face.landmarks, np.float64)
     frame = fit_similarity(FER2013_POINTS, points)
-    if not np.isfinite(frame).all() or _side(frame) < 1:  # points in one place
+    if not np.isfinite(frame).all() or _side(frame) < 1:  # all points at one place
         return _frame_of_box(face.box)
     return frame
 
 
 def _frame_of_box(box: Box) -> Points:
-    """Return the frame of a Haar box as a (2, 3) matrix from the unit square to picture pixels."""
+    """Return the frame of a Haar box: the (2, 3) matrix from the unit square to pixels of the image."""
     side = max(box.width, box.height, 1.0)
     x, y = (box.x1 + box.x2 - side) / 2, (box.y1 + box.y2 - side) / 2
     frame_side = side / FER2013_HAAR_SIDE
@@ -99,18 +99,18 @@ def _side(frame: Points) -> float:
 
 
 def _cut(image: ImageArray, frame: Points) -> ImageArray:
-    """Sample the frame, a (2, 3) matrix from the unit square to picture pixels, as a square picture."""
+    """Sample a frame, the (2, 3) matrix from the unit square to pixels of the image, as a square crop."""
     side = _side(frame)
     size = int(np.clip(round(side), MIN_SIDE, MAX_SIDE))
     if side > MAX_SIDE:
         image, frame = _shrink(image, frame, MAX_SIDE / side)
-    # Pixel i covers [i, i + 1) but OpenCV counts from its centre, hence the halves.
-    to_picture = frame.copy()
-    to_picture[:, :2] /= size
-    to_picture[:, 2] += to_picture[:, :2] @ [0.5, 0.5] - 0.5
+    # Pixel i covers [i, i + 1), but OpenCV's coordinates are those of its centre: hence the halves.
+    to_image = frame.copy()
+    to_image[:, :2] /= size
+    to_image[:, 2] += to_image[:, :2] @ [0.5, 0.5] - 0.5
     crop = cv2.warpAffine(
         image,
-        to_picture,
+        to_image,
         (size, size),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,

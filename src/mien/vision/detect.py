@@ -1,4 +1,4 @@
-"""Where the faces of a picture are: Haar cascades, which OpenCV carries, and YuNet, which finds more."""
+"""Face detectors: Haar cascades, part of OpenCV, and YuNet, which finds more faces."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mien.structures import Box, Face, FloatArray, ImageArray
 YUNET_FILE = "face_detection_yunet_2026may.onnx"
 YUNET_URL = f"https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/{YUNET_FILE}"
 YUNET_HASH = "sha256:ebafce4e3c118d6554634be5c27ab333b4c047a9a8c3faf1d7cf93101c22f0f0"
-FETCH_TIMEOUT = 8  # seconds; a machine without network falls back after that
+FETCH_TIMEOUT = 8  # seconds; without network the Haar detector is used after that
 T = TypeVar("T")
 
 
@@ -32,13 +32,14 @@ class FaceDetector(Protocol):
     """Finds faces. A detector may be shared between threads and pickled."""
 
     def detect(self, image: ImageArray) -> list[Face]:
-        """Return the faces of a picture, by falling score, then from left to right and top to bottom.
+        """Return the faces of an image, in any order.
 
         Args:
             image: RGB uint8 (H, W, 3); not changed.
 
         Returns:
-            Faces in pixels of the picture; an empty list if there are none.
+            Faces in pixels of the image; an empty list if there are none. The detectors of this module sort them by
+            decreasing score, then left to right and top to bottom.
         """
         ...
 
@@ -73,15 +74,15 @@ class _Pool(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Cascade:
-    """A Haar cascade with what turns its stage sums into a score.
+    """A Haar cascade and the constants that map its stage sums to a score.
 
     Args:
-        file: Its file in `cv2.data.haarcascades`.
-        threshold: `stageThreshold` of its last stage, from the file.
-        even: Evidence at which the score is 0.5. It parts faces from other things best on five photographs
-            with 38 faces and 40 frames of four clips, YuNet's faces taken as the truth.
-        step: By how much the searched sizes grow. Larger is faster and finds less: of the Solvay photo's 29 faces
-            "default" finds 28 at 1.15 and 18 at 1.25, "alt2" all at 1.15 and 28 at 1.25, in half the time.
+        file: File name in `cv2.data.haarcascades`.
+        threshold: `stageThreshold` of the last stage, from the file.
+        even: Evidence with score 0.5: the best separation of faces from other objects on five photographs with 38
+            faces and 40 frames of four clips, with YuNet's faces as the truth.
+        step: Growth factor of the searched sizes. A larger one is faster and finds fewer faces: of the Solvay photo's
+            29 faces "default" finds 28 at 1.15 and 18 at 1.25, "alt2" all at 1.15 and 28 at 1.25, in half the time.
     """
 
     file: str
@@ -99,24 +100,24 @@ CASCADES = {
 
 
 class HaarDetector:
-    """Viola and Jones 2001: fast, needs no file but OpenCV's own, sees upright frontal faces.
+    """Detects upright frontal faces by a Haar cascade (Viola and Jones 2001): fast, and part of OpenCV.
 
-    The cascade slides a window over the picture at growing sizes. Windows that pass all its stages and overlap make
-    a face, whose box is their mean: the frame that FER2013's faces were cut by. Its evidence is the sum over
-    its windows of how far each exceeds the last stage's threshold, so both many windows and sure ones count;
-    its score is evidence / (evidence + even), comparable among cascades, but no probability.
+    The cascade slides a window over the image at growing sizes. Overlapping windows that pass all stages form a face;
+    its box is their mean, the frame that FER2013's faces were cropped with. Its evidence is the sum of the margins by
+    which the windows exceed the threshold of the last stage, so the number of windows and their margins both count.
+    Its score is evidence / (evidence + even), comparable between cascades, but not a probability.
 
     Args:
-        cascade: A name in `CASCADES`.
-        min_score: Leave out faces below this, in [0, 1].
-        max_side: Larger pictures are shrunk to this many pixels on the long side, to bound the time. Faces
-            under 40 pixels there are not looked for: they cost most of the time and show little.
+        cascade: Name in `CASCADES`.
+        min_score: Minimum score of a face, in [0, 1].
+        max_side: Larger images are downscaled to this many pixels on the long side, to bound the time. Faces below 40
+            pixels at that scale are skipped: they take most of the time and show little.
 
     Raises:
-        ConfigError: No such cascade, or min_score is out of range.
+        ConfigError: Unknown cascade, or min_score is out of range.
     """
 
-    MIN_FACE = 40  # pixels; of 29 faces in the Solvay 1927 photo, shrunk to 1280 pixels, the smallest has 46
+    MIN_FACE = 40  # pixels; the smallest of 29 faces in the Solvay 1927 photo, at 1280 pixels, has 46
 
     def __init__(self, cascade: str = "alt2", *, min_score: float = 0.5, max_side: int = 1280) -> None:
         if cascade not in CASCADES:
@@ -145,24 +146,25 @@ class HaarDetector:
 
 
 class YuNetDetector:
-    """YuNet (Wu et al. 2023, doi:10.1007/s11633-023-1423-y): small, turned and covered faces too, five points.
+    """Detects small, rotated and occluded faces too, with five landmarks, by YuNet.
 
-    Pictures with more than 640 pixels on the long side are looked at twice, the second time shrunk to that, since
-    the network was trained on faces of 10 to 300 pixels and misplaces larger ones.
+    Wu et al. 2023, doi:10.1007/s11633-023-1423-y. Images with more than 640 pixels on the long side are searched
+    twice, the second time downscaled to that, since the network was trained on faces of 10 to 300 pixels and
+    misplaces larger ones.
 
     Args:
-        path: The ONNX file; $MIEN_YUNET, or OpenCV's own, fetched on first use, when None.
-        min_score: Leave out faces below this, in [0, 1].
-        max_side: Larger pictures are shrunk to this many pixels on the long side, to bound the time.
+        path: ONNX file; when None, $MIEN_YUNET, or OpenCV's file, fetched on first use.
+        min_score: Minimum score of a face, in [0, 1].
+        max_side: Larger images are downscaled to this many pixels on the long side, to bound the time.
 
     Raises:
         ConfigError: min_score is out of range.
-        ModelError: The file cannot be read or fetched, or is no such network.
+        ModelError: The file cannot be read or fetched, or is another network.
     """
 
     name = "yunet"
-    SECOND_LOOK = 640
-    MIN_SIDE = 64  # FaceDetectorYN gives random boxes for pictures of 32 pixels, so smaller ones are padded
+    SECOND_SIDE = 640  # pixels on the long side, in the second search
+    MIN_SIDE = 64  # smaller images are padded: FaceDetectorYN returns random boxes for 32 pixels
 
     def __init__(self, path: str | Path | None = None, *, min_score: float = 0.6, max_side: int = 1280) -> None:
         self.min_score = _checked_score(min_score)
@@ -176,17 +178,17 @@ class YuNetDetector:
     def detect(self, image: ImageArray) -> list[Face]:
         if image.size == 0:
             return []
-        sides = {min(self.max_side, max(image.shape[:2])), min(self.SECOND_LOOK, max(image.shape[:2]))}
-        faces = [face for side in sorted(sides) for face in self._look(image, side)]
+        sides = {min(self.max_side, max(image.shape[:2])), min(self.SECOND_SIDE, max(image.shape[:2]))}
+        faces = [face for side in sorted(sides) for face in self._search(image, side)]
         return _select(faces, min_score=self.min_score)
 
-    def _look(self, image: ImageArray, side: int) -> list[Face]:
+    def _search(self, image: ImageArray, side: int) -> list[Face]:
         small, factor = _shrink(image, side)
         bgr = _pad(np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2BGR), np.uint8), self.MIN_SIDE)
         with self._networks.lend() as network:
             network.setInputSize((bgr.shape[1], bgr.shape[0]))
             _, rows = network.detect(bgr)
-        # A row: x, y, width, height, five points (right eye, left eye, nose, right and left mouth corner), score.
+        # Per face: x, y, width, height, five points (right eye, left eye, nose, right and left mouth corner), score.
         if rows is None:
             return []
         found = np.asarray(rows, np.float32)
@@ -204,10 +206,10 @@ def _open_yunet(network: bytes, min_score: float) -> cv2.FaceDetectorYN:
 
 
 class WholeImage:
-    """The whole picture is one face: for pictures that were cropped already.
+    """Returns the whole image as one face, for images that are cropped already.
 
     Args:
-        min_score: Taken for the sake of `create_detector`; the score is always 1.
+        min_score: Accepted like other detectors' and without effect, as the score is 1.
     """
 
     name = "whole"
@@ -234,11 +236,11 @@ def create_detector(name: str, *, min_score: float | None = None) -> FaceDetecto
     """Return a detector by its name.
 
     Args:
-        name: A name in `DETECTORS`.
-        min_score: Leave out faces below this, in [0, 1]; the detector's own default when None.
+        name: Name in `DETECTORS`.
+        min_score: Minimum score of a face, in [0, 1]; the detector's default when None.
 
     Raises:
-        ConfigError: No such detector, or min_score is out of range.
+        ConfigError: Unknown detector, or min_score is out of range.
         ModelError: YuNet's file cannot be fetched or read.
     """
     if name not in DETECTORS:
@@ -247,18 +249,17 @@ def create_detector(name: str, *, min_score: float | None = None) -> FaceDetecto
 
 
 def load_detector(name: str, *, min_score: float | None = None) -> FaceDetector:
-    """Return a detector by its name; Haar in place of a YuNet that cannot be fetched, with one warning.
+    """Return a detector by its name, or Haar, with one warning, if YuNet's file cannot be fetched.
 
-    A file that $MIEN_YUNET names must be there: that is an error. The Haar detector that steps in keeps
-    its own min_score, since scores of different detectors don't compare.
+    The Haar detector then has its default min_score, since scores of different detectors are not comparable.
 
     Args:
-        name: As in `create_detector`.
-        min_score: Likewise.
+        name: Name in `DETECTORS`.
+        min_score: Minimum score of a face, in [0, 1]; the detector's default when None.
 
     Raises:
-        ConfigError: No such detector, or min_score is out of range.
-        ModelError: The file that $MIEN_YUNET names cannot be read.
+        ConfigError: Unknown detector, or min_score is out of range.
+        ModelError: The file named by $MIEN_YUNET cannot be read.
     """
     try:
         return create_detector(name, min_score=min_score)
@@ -273,14 +274,14 @@ def detector_name(detector: FaceDetector) -> str:
 
 
 def yunet_path() -> Path:
-    """Return YuNet's file: $MIEN_YUNET, or OpenCV's own from the user's cache, fetched on first use.
+    """Return the path of YuNet's file: $MIEN_YUNET, or OpenCV's file in the user's cache, fetched on first use.
 
     Raises:
-        ModelError: There is no such file, or it cannot be fetched; tells what to do on an offline machine.
+        ModelError: The file is missing or cannot be fetched; the message has the steps for an offline machine.
     """
     if given := os.environ.get("MIEN_YUNET"):
         if not Path(given).is_file():
-            raise ModelError(f"MIEN_YUNET names '{given}', which is no file; expected the path of {YUNET_FILE}")
+            raise ModelError(f"MIEN_YUNET is '{given}', which is not a file; expected the path of {YUNET_FILE}")
         return Path(given)
     path, problem = _fetch_yunet()
     if path is None:
@@ -289,13 +290,13 @@ def yunet_path() -> Path:
 
 
 class _NotFetched(ModelError):
-    """YuNet's file is not on this machine and could not be fetched."""
+    """YuNet's file is missing and could not be fetched."""
 
 
 @cache
 def _fetch_yunet() -> tuple[Path | None, str]:
-    """Return the path of the fetched file, or None and the reason; asked once in a process, also on failure."""
-    import pooch  # takes long to import, and is rarely needed
+    """Return the path of the fetched file, or None and the reason; tried once per process, failures included."""
+    import pooch  # slow to import, rarely needed
 
     folder = pooch.os_cache("mien")
     pooch.get_logger().setLevel("WARNING")
@@ -322,7 +323,7 @@ def _checked_score(min_score: float) -> float:
 
 
 def _shrink(image: ImageArray, side: int) -> tuple[ImageArray, npt.NDArray[np.float64]]:
-    """Shrink to at most `side` pixels on the long side; return what (x, y, width, height) are to be multiplied by."""
+    """Downscale to at most `side` pixels on the long side; return the factors of (x, y, width, height) as well."""
     height, width = image.shape[:2]
     scale = min(1.0, side / max(height, width, 1))
     if scale == 1:
@@ -333,7 +334,7 @@ def _shrink(image: ImageArray, side: int) -> tuple[ImageArray, npt.NDArray[np.fl
 
 
 def _pad(image: ImageArray, side: int) -> ImageArray:
-    """Add black at the right and below up to `side` pixels each way."""
+    """Pad with black on the right and at the bottom to at least `side` pixels each way."""
     height, width = image.shape[:2]
     below, right = max(0, side - height), max(0, side - width)
     if not below and not right:
@@ -348,14 +349,14 @@ def _yunet_face(row: FloatArray, factor: npt.NDArray[np.float64]) -> Face:
 
 
 def _group(windows: npt.NDArray[np.float64], margins: npt.NDArray[np.float64], *, even: float) -> list[Face]:
-    """Make faces of overlapping windows; each takes those that share 35 % (IoU) with its surest one.
+    """Merge overlapping windows into faces: those with an IoU of 0.35 or more with the strongest one.
 
     Args:
-        windows: (n, 4) x, y, width, height.
-        margins: (n,) how far each exceeds the cascade's last threshold.
-        even: Evidence at which a face's score is 0.5.
+        windows: x, y, width, height, shape (n, 4).
+        margins: Excess over the threshold of the cascade's last stage, shape (n,).
+        even: Evidence with score 0.5.
     """
-    order = np.lexsort((windows[:, 1], windows[:, 0], windows[:, 2], -margins))  # threads deliver in any order
+    order = np.lexsort((windows[:, 1], windows[:, 0], windows[:, 2], -margins))  # OpenCV's threads return any order
     corners = np.hstack([windows[:, :2], windows[:, :2] + windows[:, 2:]])[order]
     margins = margins[order]
     faces = []
@@ -368,7 +369,7 @@ def _group(windows: npt.NDArray[np.float64], margins: npt.NDArray[np.float64], *
 
 
 def _overlap(box: npt.NDArray[np.float64], boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return intersection over union of a box (4,) with boxes (n, 4), all x1, y1, x2, y2."""
+    """Return the intersection over union of a box (4,) with boxes (n, 4), all x1, y1, x2, y2."""
     sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
     shared = np.clip(sides, 0, None).prod(axis=1)
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
@@ -376,7 +377,7 @@ def _overlap(box: npt.NDArray[np.float64], boxes: npt.NDArray[np.float64]) -> np
 
 
 def _select(faces: list[Face], *, min_score: float) -> list[Face]:
-    """Return the faces from min_score on, by score, then place, without those that cover a surer one."""
+    """Return the faces of at least min_score, by score, then place, without those that overlap a better one."""
     ordered = sorted(faces, key=lambda face: (-face.score, face.box.x1, face.box.y1))
     kept: list[Face] = []
     for face in ordered:
@@ -386,7 +387,7 @@ def _select(faces: list[Face], *, min_score: float) -> list[Face]:
 
 
 def _is_same(box: Box, other: Box) -> bool:
-    """Tell whether two boxes share a third of their union, or most of the smaller lies inside the other."""
+    """Return whether the IoU of two boxes exceeds 0.3, or 60 % of the smaller one is inside the other."""
     iou = box.iou(other)
     if iou > 0.3:
         return True

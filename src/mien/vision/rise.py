@@ -1,8 +1,8 @@
-"""Which parts of a face an answer rests on, found by hiding parts of it: needs nothing but a classifier's answers.
+"""Explain a prediction by the parts of the face that drive it, from the classifier's outputs alone.
 
-RISE (Petsiuk et al. 2018, arXiv:1806.07421): random halves of the face are hidden, and a place counts by how much more
-probable the label is when it is seen. Hiding one spot after another, tried on photographs, finds the places that matter
-as well, but its maps change with the size of the spot, and what two places both say it finds in neither.
+RISE (Petsiuk et al. 2018, arXiv:1806.07421): random halves of the face are hidden; the importance of a pixel is the
+gain in the label's probability when it is visible. Occlusion by a sliding patch, tried on photographs, finds the important
+parts too, but its maps depend on the size of the patch, and it misses evidence that two parts of the face share.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from mien.models.preprocess import preprocess
 from mien.structures import FloatArray, ImageArray, Progress
 
 T = TypeVar("T", np.uint8, np.float32)
-N_MASKS = 1000  # of 400 already, the maps of two seeds correlate at 0.96 on a smiling face; faint answers need more
-CELLS = 7  # a mask hides and shows squares of a seventh of the face, as in the paper
-BATCH = 25  # pairs of masks that are classified at once; more are no faster
+N_MASKS = 1000  # with 400, maps of two seeds correlate at 0.96 on a smiling face; weak predictions need more
+CELLS = 7  # cells per side of a mask, as in the paper
+BATCH = 25  # pairs of masks per batch; more are no faster
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Which parts of a face one label rests on.
+    """The importance of each pixel of a face for one label.
 
     Args:
-        crop: The face as the model sees it, uint8 (size, size, 1) grey or (size, size, 3) RGB.
-        label: The label that is explained.
+        crop: The model's input, uint8 (size, size, 1) grey or (size, size, 3) RGB.
+        label: The explained label.
         probability: Its probability, in [0, 1].
-        importance: What `explain` gives, float32 (size, size).
+        importance: Map returned by `explain`, float32 (size, size).
     """
 
     crop: ImageArray
@@ -53,41 +53,41 @@ def explain(
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> FloatArray:
-    """Return how much each place of a face speaks for a label.
+    """Return the importance of each pixel of a face for a label.
 
-    What is hidden gets the mean colour of the crop. Neighbours within a seventh of the face are mostly hidden together,
-    so the map shows nothing finer.
+    Hidden pixels get the mean colour of the crop. The resolution of the map is a seventh of the face, the size of a
+    mask's cells.
 
     Args:
-        classifier: Whose answer.
-        crop: uint8, (H, W), (H, W, 1) grey or (H, W, 3) RGB, as a classifier takes it.
-        label: What to explain; the most probable label when None.
-        head: Name of a label set of the model; its default one when None.
-        n_masks: How many times parts are hidden; more give a calmer map. They come in pairs, so it is even.
-        seed: Of the masks; the same one gives the same map.
+        classifier: The explained classifier.
+        crop: uint8 (H, W) or (H, W, 1) grey, or (H, W, 3) RGB, as for `predict_proba`.
+        label: Label to explain; the most probable one when None.
+        head: Name of a label set of the model; the first one when None.
+        n_masks: Number of masks, even, since they come in pairs; more give a smoother map.
+        seed: Seed of the masks; the same seed gives the same map.
         progress: Called after each batch with the number of masks done.
 
     Returns:
-        float32 (size, size) in [0, 1], size being that of the model's input: how much more probable the label is when
-        the place is seen than when it is hidden, on average over what else is hidden; 0 where it is less probable.
+        float32 (size, size) in [0, 1], in the size of the model's input: the mean gain in the label's probability when
+        the pixel is visible rather than hidden, over the masks of the other pixels; 0 for a loss.
 
     Raises:
         ConfigError: n_masks is odd or less than 2.
         DatasetError: The label set has no such label.
     """
     if n_masks < 2 or n_masks % 2:
-        raise ConfigError(f"{n_masks} masks; expected an even number from 2 on")
+        raise ConfigError(f"n_masks is {n_masks}; expected an even number, 2 or more")
     if label is None:
         index = int(classifier.predict_proba([crop], head=head)[0].argmax())
     else:
         index = classifier.spec.head(head).labels.index(label)
-    config = replace(classifier.spec.preprocess, equalize=False)  # the classifier equalises what it is given
+    config = replace(classifier.spec.preprocess, equalize=False)  # the classifier equalises its input itself
     pixels = preprocess([crop], config)[0].astype(np.float32)
     gain = np.zeros((config.size, config.size), np.float32)
     spread = np.full_like(gain, 1e-6)
     done = 0
     for masks in _masks(config.size, n_masks // 2, np.random.default_rng(seed)):
-        # Each mask comes with its opposite, so that how much a mask hides in all, and noise with it, cancels out.
+        # Each mask is paired with its inverse, which cancels the effect of the hidden area and its noise.
         variants = [_hide(pixels, mask) for mask in (*masks, *(1 - masks))]
         seen, opposite = np.split(classifier.predict_proba(variants, head=head)[:, index], 2)
         gain += np.tensordot(seen - opposite, masks - 0.5, 1)
@@ -95,8 +95,8 @@ def explain(
         done += len(variants)
         if progress is not None:
             progress(done)
-    # The slope of the probability over the mask. Averaged over half a square of the masks, which show nothing finer
-    # anyway, the maps of different seeds agree better.
+    # The slope of the probability over the mask. Blurred by half a cell, below the resolution of the masks, maps of
+    # different seeds agree better.
     smooth = cv2.GaussianBlur(gain / spread, (0, 0), config.size / CELLS / 2)
     return np.asarray(smooth.clip(0, 1), np.float32)
 
@@ -111,19 +111,19 @@ def explain_faces(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> list[Explanation]:
-    """Explain the answer for each of several faces, as `explain` does for one.
+    """Explain the predictions of several faces; see `explain`.
 
     Args:
-        classifier: Whose answers.
-        crops: As for `explain`; any number.
-        label: What to explain; the most probable label of each face when None.
-        head: Name of a label set of the model; its default one when None.
-        n_masks: How many times parts of each face are hidden.
-        seed: Of the masks.
-        progress: Called after each batch with (done, all) masks of all faces.
+        classifier: The explained classifier.
+        crops: Crops as for `explain`; any number.
+        label: Label to explain; the most probable one of each face when None.
+        head: Name of a label set of the model; the first one when None.
+        n_masks: Number of masks per face.
+        seed: Seed of the masks.
+        progress: Called after each batch with the number of masks done and their total, of all faces.
 
     Returns:
-        An explanation for each crop, in their order.
+        One explanation per crop, in their order.
 
     Raises:
         ConfigError: n_masks is odd or less than 2.
@@ -148,13 +148,13 @@ def explain_faces(
 
 
 def _masks(size: int, n_masks: int, rng: np.random.Generator) -> Iterator[FloatArray]:
-    """Yield masks in batches, float32 (n, size, size): 1 is seen, 0 hidden."""
+    """Yield masks in batches, float32 (n, size, size): 1 is visible, 0 hidden."""
     for start in range(0, n_masks, BATCH):
         yield np.stack([_mask(size, rng) for _ in range(min(BATCH, n_masks - start))])
 
 
 def _mask(size: int, rng: np.random.Generator) -> FloatArray:
-    """Return random squares, each seen or hidden, with soft edges and at a random shift."""
+    """Return a mask of random cells, visible or hidden, with soft edges and a random shift."""
     cell = -(-size // CELLS)
     squares = rng.integers(0, 2, (CELLS + 1, CELLS + 1)).astype(np.float32)
     y, x = rng.integers(0, cell, 2)
@@ -163,6 +163,6 @@ def _mask(size: int, rng: np.random.Generator) -> FloatArray:
 
 
 def _hide(pixels: npt.NDArray[np.float32], mask: FloatArray) -> ImageArray:
-    """Put the mean colour of a picture, float32 (H, W, C) in 0 to 255, where the mask is 0."""
+    """Replace pixels, float32 (H, W, C) in 0 to 255, by their mean colour where the mask is 0."""
     mean = pixels.mean((0, 1))
     return np.asarray(np.rint(mean + (pixels - mean) * mask[:, :, None]), np.uint8)

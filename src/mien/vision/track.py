@@ -1,4 +1,4 @@
-"""Faces keep their number from frame to frame, and what they show is smoothed over time."""
+"""Track faces from frame to frame."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from mien.errors import ConfigError, InputError
 from mien.structures import Box, Face
 
 Point = npt.NDArray[np.float64]  # (2,): x, y
-START_SPEED = 1.0  # sides of the face per second, standard deviation for a new face; from 0.3 to 3 nothing changes
+START_SPEED = 1.0  # sides of the face per second, standard deviation of a new face; no effect from 0.3 to 3
 
 
 @dataclass(frozen=True, slots=True)
 class _Track:
-    """A followed face as it was at its last detection.
+    """The state of a track at its last detection.
 
     Args:
-        face: What was detected, with the number of the track.
-        seen: When, in seconds.
-        hits: How many detections there were.
+        face: The detected face, with the number of the track.
+        seen: Time of the detection in seconds.
+        hits: Number of detections.
         centre: Filtered centre of the box, in pixels.
-        speed: In pixels per second.
-        covariance: Variance of the centre, covariance with the speed, variance of the speed, each for x and for y,
-            in sides of the face.
+        speed: Filtered speed, in pixels per second.
+        covariance: Variance of the centre, covariance with the speed, variance of the speed, the same for x and y, in
+            sides of the face.
     """
 
     face: Face
@@ -43,7 +43,7 @@ class _Track:
         return math.hypot(*self.speed) / math.sqrt(max(self.face.box.area, 1.0))
 
     def at(self, time: float) -> Face:
-        """Return the face where it should be at a time: box and landmarks moved alike."""
+        """Return the face predicted for a time: box and landmarks shifted by the speed."""
         dx, dy = (float(v) for v in self.speed * (time - self.seen))
         box, points = self.face.box, self.face.landmarks
         moved = None if points is None else points + np.array([dx, dy], np.float32)
@@ -51,31 +51,31 @@ class _Track:
 
 
 class Tracker:
-    """Follows faces through the frames of one source.
+    """Tracks the faces of one source.
 
-    In the manner of SORT (Bewley et al. 2016, arXiv:1602.00763): a Kalman filter of constant speed foresees where each
-    face will be, and what the detector finds there carries its number on. As in ByteTrack (Zhang et al. 2022,
-    arXiv:2110.06864) sure faces choose their tracks before unsure ones. All motion is in seconds, so the frame rate
-    may be any and may change.
+    As in SORT (Bewley et al. 2016, arXiv:1602.00763), a Kalman filter of constant speed predicts the place of each
+    face, and a detection there continues its track. As in ByteTrack (Zhang et al. 2022, arXiv:2110.06864), faces of
+    high score are matched before those of low score. Motion is measured in seconds, so any frame rate works and may
+    vary.
 
-    The filter runs on the centre alone and a box keeps its last size: with size and its growth in the filter, boxes
-    foreseen over 0.1 to 0.4 s on our clips overlapped less with the detector's (IoU 0.905 against 0.932 with Haar,
-    0.956 against 0.964 with YuNet), since a size is noisier than a place and seldom grows at constant speed.
+    The filter has the centre alone, and a box keeps its last size: with the size and its growth in the filter, boxes
+    predicted over 0.1 to 0.4 s on our clips had a lower IoU with the detector's (0.905 against 0.932 with Haar, 0.956
+    against 0.964 with YuNet), since sizes are noisier than places and rarely grow at constant speed.
 
     Args:
-        max_gap: Seconds that a track outlives its last detection. About as long as a head turns away, or someone walks
-            past; after a second without a look the foreseen place is a guess.
-        confirm: Detections that confirm a track; fewer may be a false alarm, which seldom lasts for three frames.
-        sure: Faces of this score or more choose first. Faces before a camera have 0.76 or more with Haar on our clips,
-            0.93 with YuNet; what has less is small, half hidden or none.
-        min_iou: Least overlap of a face with where it was foreseen. Low, since nothing is known yet of a new track's
-            speed: simulated lively faces at 10 frames a second change numbers half as often with 0.1 as with 0.2.
-        noise: Standard deviation of a detected centre, in sides of the face. Haar's is 0.005 on calm clips, YuNet's
-            0.002; more, since both wander as a head turns.
-        acceleration: How quickly speed changes: its standard deviation after a second, in sides of the face per
-            second. On simulated faces 2 and 3 did best; from 1 to 5 little changes.
-        slow: Up to this speed, in sides of the face per second, a face counts as steady. Of one that sways at up to 2.5
-            the foreseen boxes, over 0.2 s, overlap the detector's by 0.75 only (benchmarks/tracking.py --slow 99).
+        max_gap: Seconds from the last detection to the end of a track: about the time to turn the head away or to walk
+            past someone; after a second without a detection the predicted place is a guess.
+        confirm: Number of detections that confirm a track; a false alarm rarely lasts for three frames.
+        sure: Minimum score of the faces that are matched first. Faces in front of a camera have 0.76 or more with Haar
+            on our clips, 0.93 with YuNet; others are small, half hidden or false.
+        min_iou: Minimum IoU of a detection with the predicted box. Low, since the speed of a new track is unknown:
+            with 0.1, simulated lively faces at 10 frames per second change numbers half as often as with 0.2.
+        noise: Standard deviation of a detected centre, in sides of the face. On calm clips 0.005 with Haar, 0.002 with
+            YuNet; larger, since both drift as the head turns.
+        acceleration: Standard deviation of the speed after one second, in sides of the face per second. 2 and 3 were
+            best on simulated faces; there is little difference from 1 to 5.
+        slow: Maximum speed of a steady face, in sides of the face per second. For a face that sways at up to 2.5,
+            boxes predicted over 0.2 s have an IoU of only 0.75 with the detector's (benchmarks/tracking.py --slow 99).
 
     Raises:
         ConfigError: A value is not positive.
@@ -106,19 +106,19 @@ class Tracker:
         self.slow = slow
         self._tracks: list[_Track] = []
         self._time = 0.0  # of the last update
-        self._count = 0  # of all tracks that ever were
+        self._count = 0  # of all tracks so far
 
     def update(self, faces: Sequence[Face], time: float) -> list[Face]:
-        """Return the faces of a frame with their numbers.
+        """Return the faces of a frame with their tracks.
 
-        A time before the last one starts all tracks anew, as after a long gap; numbers go on, none is used twice.
+        A time before the last one ends all tracks. Numbers are never reused.
 
         Args:
-            faces: What the detector found in the frame, in any order.
-            time: Of the frame, in seconds.
+            faces: Detected faces, in any order.
+            time: Time of the frame in seconds.
 
         Returns:
-            The same faces in the same order, with `track_id`, from 1; new ones are numbered from left to right.
+            The same faces in the same order with `track_id`, from 1; new ones are numbered left to right.
 
         Raises:
             InputError: The time is not a finite number.
@@ -139,23 +139,22 @@ class Tracker:
         return [track.face for track in self._tracks[: len(faces)]]
 
     def predict(self, time: float) -> list[Face]:
-        """Return the living, confirmed faces where they should be, for a frame in which no detector looked.
+        """Return the predicted faces of a frame without detection: those of all confirmed tracks.
 
-        Those of the last update come first, in its order. Box and landmarks of the last detection are moved by the
-        face's speed; score and number stay. Nothing is remembered of the call.
+        Faces of the last update come first, in its order. Box and landmarks of the last detection are shifted by the
+        speed; score and track stay. The state of the tracks does not change.
 
         Args:
-            time: Of the frame, in seconds; a face that was detected later is left out.
+            time: Time of the frame in seconds; faces detected later are left out.
         """
         living = [track for track in self._tracks if 0 <= time - track.seen <= self.max_gap]
         return [track.at(time) for track in living if track.hits >= self.confirm]
 
     @property
     def steady(self) -> bool:
-        """Whether the detector may rest: there are faces, each is confirmed, seen in the last update, and slow.
+        """Whether detection may be skipped: there are faces, all confirmed, detected in the last update, and slow.
 
-        A face that was missed before it was confirmed does not count. Without any face the answer is no, so that one
-        who comes is seen at once.
+        Tracks lost before they were confirmed don't count. False without faces, so that a new face is found at once.
         """
         tracks = [track for track in self._tracks if track.seen == self._time or track.hits >= self.confirm]
         return bool(tracks) and all(
@@ -163,20 +162,20 @@ class Tracker:
         )
 
     def reset(self) -> None:
-        """End all tracks. The next faces get new numbers."""
+        """End all tracks; the next faces get new numbers."""
         self._tracks = []
 
     def _pairs(self, tracks: Sequence[_Track], faces: Sequence[Face], time: float) -> Iterator[tuple[int, int]]:
-        """Yield (track, face) by falling overlap, sure faces first.
+        """Yield matches (track, face) by decreasing overlap, faces of high score first.
 
-        Greedily, since the right pairs overlap far more than the wrong ones, with faces that cross too: the speeds
-        tell them apart. On simulated crowds the optimal assignment (Hungarian method) swapped numbers exactly as often.
+        Greedy, since right pairs overlap far more than wrong ones, even for faces that cross, whose speeds differ. On
+        simulated crowds the optimal assignment (Hungarian method) swapped numbers exactly as often.
         """
-        foreseen = [track.at(time).box for track in tracks]
+        predicted = [track.at(time).box for track in tracks]
         candidates = [
-            # Equal overlaps go by number and place, so that the order of the faces does not matter.
+            # Ties are broken by number and place, so that the order of the faces has no effect.
             (face.score < self.sure, -overlap, tracks[t].face.track_id, face.box.x1, face.box.y1, t, f)
-            for t, box in enumerate(foreseen)
+            for t, box in enumerate(predicted)
             for f, face in enumerate(faces)
             if (overlap := box.iou(face.box)) >= self.min_iou
         ]
@@ -193,11 +192,10 @@ class Tracker:
         return _Track(replace(face, track_id=self._count), time, 1, _centre(face.box), np.zeros(2), unknown)
 
     def _follow(self, track: _Track, face: Face, time: float) -> _Track:
-        """Take a track to the time of a detection and correct it by that: one step of the Kalman filter.
+        """Predict a track to the time of a detection and correct it: one step of the Kalman filter.
 
-        x and y do not depend on each other and are equally noisy, so one covariance, in sides of the face, serves both.
-        Speed takes a random walk, whose noise over two gaps is that over both together: frames without a detection
-        need no step.
+        x and y are independent and equally noisy, so one covariance, in sides of the face, serves both. The speed is a
+        random walk, whose noise adds up over gaps: frames without a detection need no step.
         """
         gap, (place, both, speed) = time - track.seen, track.covariance
         place += gap * (2 * both + gap * speed) + self.acceleration**2 * gap**3 / 3
