@@ -1,8 +1,8 @@
 """Explain a prediction by the parts of the face that drive it, from the classifier's outputs alone.
 
 RISE (Petsiuk et al. 2018, arXiv:1806.07421): random halves of the face are hidden; the importance of a pixel is the
-gain in the label's probability when it is visible. Occlusion by a sliding patch, tried on photographs, finds the important
-parts too, but its maps depend on the size of the patch, and it misses evidence that two parts of the face share.
+gain in the label's probability when it is visible. Occlusion by a sliding patch, tried on photographs, finds the
+important parts too, but its maps depend on the size of the patch, and it misses evidence that two parts share.
 """
 
 from __future__ import annotations
