@@ -98,7 +98,12 @@ def test_the_commands_split_draw_a_subset_and_export(
     for split in ("valid", "test"):  # leaves plain class folders
         for file in Path("few", split).rglob("*.png"):
             file.unlink()
+    assert run("data", "info", "few/train") == 0
+    assert (
+        "note: 'train' has no valid and no test split; held out of train: valid 7 (angry 1," in capsys.readouterr().err
+    )
     assert run("data", "prepare", "few/train", "split.npz", "--split", "0.5,0.25,0.25") == 0
+    assert "note" not in capsys.readouterr().err
     assert read_dataset("split.npz").counts().tolist() == [[4] * 7, [2] * 7, [2] * 7]
 
 

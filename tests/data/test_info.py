@@ -48,6 +48,11 @@ def test_held_out_splits_are_described_with_their_counts_per_class(dataset: Data
     )
 
 
+def test_held_out_splits_of_many_classes_are_summarised(dataset: Dataset) -> None:
+    many = replace(dataset, labels=LabelSet("many", tuple("abcdefghijklm")), held_out=("test",))
+    assert describe_held_out(many) == "'drawn' has no test split; held out of train: test 3 (0 to 2 per class)"
+
+
 def test_the_sheet_has_a_row_per_class_and_a_cell_per_picture(dataset: Dataset) -> None:
     flat = Dataset(
         name="flat",

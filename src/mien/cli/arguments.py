@@ -59,7 +59,9 @@ def open_recognizer(
     return Recognizer(faces, model, labels=labels, min_confidence=min_confidence, models_dir=models_dir)
 
 
-def read_data(argument: str | None, votes: Path | None, *, size: int | None = None) -> tuple[Dataset, Path]:
+def read_data(
+    argument: str | None, votes: Path | None, *, size: int | None = None, note: bool = True
+) -> tuple[Dataset, Path]:
     """Read the dataset that an argument names, or $MIEN_DATA; return its path too."""
     from mien.data.info import describe_held_out
     from mien.data.readers import data_path, read_dataset
@@ -67,6 +69,6 @@ def read_data(argument: str | None, votes: Path | None, *, size: int | None = No
     path = data_path(argument)
     with err.status(f"reading {escaped(str(path))}"):
         dataset = read_dataset(path, votes=votes, size=size)
-    if dataset.held_out:
+    if note and dataset.held_out:
         notice("note:", describe_held_out(dataset))
     return dataset, path

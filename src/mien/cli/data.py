@@ -82,7 +82,10 @@ def data_prepare(
     from mien.data.prepared import prepare
     from mien.data.splits import draw_splits, draw_subset
 
-    dataset = _read(path, votes, size=size, hold_out=hold_out, valid=valid)
+    if hold_out is None and valid is None:
+        dataset, _ = read_data(path, votes, size=size, note=split is None)
+    else:
+        dataset = _read_characters(path, votes, size=size, hold_out=hold_out, valid=valid)
     if split is not None:
         dataset = draw_splits(dataset, _shares(split), seed=seed)
     if subset is not None:
@@ -168,11 +171,11 @@ def data_audit(
         say(f"report: {report}")
 
 
-def _read(path: str, votes: Path | None, *, size: int | None, hold_out: str | None, valid: str | None) -> Dataset:
+def _read_characters(
+    path: str, votes: Path | None, *, size: int | None, hold_out: str | None, valid: str | None
+) -> Dataset:
     from mien.data.readers import data_path, read_characters
 
-    if hold_out is None and valid is None:
-        return read_data(path, votes, size=size)[0]
     test, chosen = (names.split(",") if names else [] for names in (hold_out, valid))
     with err.status(f"reading {escaped(path)}"):
         return read_characters(data_path(path), size=size, votes=votes, hold_out=test, valid=chosen)

@@ -10,6 +10,8 @@ from mien.data.dataset import SPLITS, Dataset
 from mien.drawing.sheets import SheetRow, contact_sheet
 from mien.structures import ImageArray
 
+MAX_LISTED = 12  # classes; more would fill the screen
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetInfo:
@@ -65,6 +67,8 @@ def describe_held_out(dataset: Dataset) -> str:
     for split in dataset.held_out:
         row = dataset.counts()[SPLITS.index(split)]
         counts = ", ".join(f"{label} {n:,}" for label, n in zip(dataset.labels, row, strict=True))
+        if len(row) > MAX_LISTED:
+            counts = f"{row.min():,} to {row.max():,} per class"
         parts.append(f"{split} {row.sum():,} ({counts})")
     return f"'{dataset.name}' has no {' and no '.join(dataset.held_out)} split; held out of train: {'; '.join(parts)}"
 
