@@ -27,7 +27,7 @@ from mien.machine.bench import threads
 from mien.pixels import resize, to_grey, write_picture
 from mien.structures import ImageArray, IntArray
 
-Alteration = Callable[[ImageArray, np.random.Generator], ImageArray]  # of a grey picture (H, W), H = W
+Alteration = Callable[[ImageArray, np.random.Generator], ImageArray]  # of a grey image (H, W), H = W
 CELL, COLUMNS, SHOWN = 96, 6, 30
 
 
@@ -52,7 +52,7 @@ def main() -> None:
     found = shares(audited, originals, among=len(dataset))
     rows = [[kind, *(f"{100 * share:.1f} %" for share in both.values())] for kind, both in found.items()]
     report(
-        f"Duplicates: {options.n} copies per kind among {len(dataset):,} pictures of {dataset.name}",
+        f"Duplicates: {options.n} copies per kind among {len(dataset):,} images of {dataset.name}",
         [markdown(["copy", "paired", "in the cluster"], rows), f"{seconds:.0f} s of processor time"],
         {"found": found, "processor_seconds": round(seconds, 1), "threshold": options.threshold},
         out=options.out,
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def zoomed(picture: ImageArray, x: float, y: float, side: float) -> ImageArray:
-    """Return a square crop at the picture's size; x, y and side are in 48ths of it. The border is repeated."""
+    """Return a square crop at the image's size; x, y and side are in 48ths of it. The border is repeated."""
     size = len(picture)
     scale, unit = 48 / side, size / 48
     place = np.array([[scale, 0, -x * unit * scale], [0, scale, -y * unit * scale]])
@@ -137,7 +137,7 @@ def shares(audited: Audit, originals: dict[str, IntArray], *, among: int) -> dic
 
 
 def sheet(audited: Audit, dataset: Dataset, *, among: int, seed: int) -> ImageArray:
-    """Draw pairs of the dataset's own pictures, the second one mirrored if the pair is."""
+    """Draw pairs of the dataset's own images, the second one mirrored if the pair is."""
     own = np.flatnonzero(audited.pairs.second < among)
     random = np.random.default_rng(seed).permutation(own)[:SHOWN]
     lowest = own[np.argsort(audited.pairs.scores[own])][:SHOWN]

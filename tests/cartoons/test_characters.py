@@ -29,7 +29,7 @@ from mien.errors import ConfigError, OutputError
 from mien.labels import FER2013
 from mien.structures import ImageArray
 
-HALF = 38  # row of a 64-pixel picture, below the eyes and above the mouth
+HALF = 38  # row of a 64-pixel image, below the eyes and above the mouth
 CLEAR = 25  # difference of a channel that can be seen
 
 
@@ -48,7 +48,7 @@ def test_every_expression_of_fer2013_has_its_units() -> None:
     assert {unit for units in UNITS.values() for unit in units} == set(MOVES)
 
 
-def test_the_same_arguments_draw_the_same_pictures() -> None:
+def test_the_same_arguments_draw_the_same_images() -> None:
     def pixels(n: int, seed: int, characters: tuple[str, ...] = ("ada", "extra1")) -> ImageArray:
         return np.array([c.image for c in draw_cartoons(n, seed=seed, size=32, characters=characters)])
 
@@ -57,7 +57,7 @@ def test_the_same_arguments_draw_the_same_pictures() -> None:
     assert len(np.unique(pixels(60, 0).reshape(60, -1), axis=0)) == 60
 
 
-def test_a_picture_shows_the_same_at_every_size() -> None:
+def test_an_image_shows_the_same_at_every_size() -> None:
     small = [c.image for c in draw_cartoons(14, size=50)]
     large = [cv2.resize(c.image, (50, 50), interpolation=cv2.INTER_AREA) for c in draw_cartoons(14, size=150)]
     for a, b in zip(small, large, strict=True):
@@ -65,7 +65,7 @@ def test_a_picture_shows_the_same_at_every_size() -> None:
 
 
 @pytest.mark.parametrize("size", [16, 48, 100, 256])
-def test_pictures_are_rgb_of_the_requested_size(size: int) -> None:
+def test_images_are_rgb_of_the_requested_size(size: int) -> None:
     (cartoon,) = draw_cartoons(1, size=size)
     assert cartoon.image.shape == (size, size, 3)
     assert cartoon.image.dtype == np.uint8
@@ -172,7 +172,7 @@ def test_every_hair_and_nose_is_drawn_differently() -> None:
 
 
 def test_expressions_are_recognised_on_unseen_characters() -> None:
-    """A linear classifier on gradients of 420 pictures of extras recognises the named characters' expressions."""
+    """A linear classifier on gradients of 420 images of extras recognises the named characters' expressions."""
     linear = pytest.importorskip("sklearn.linear_model")
     gradients = cv2.HOGDescriptor((48, 48), (16, 16), (8, 8), (8, 8), 9)
 
@@ -224,7 +224,7 @@ def test_a_place_that_cannot_be_written_to_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"n": 0}, "cannot draw 0 pictures; expected 1 or more"),
+        ({"n": 0}, "cannot draw 0 images; expected 1 or more"),
         ({"n": 1, "size": 15}, "size is 15; expected 16 to 1024 pixels"),
         ({"n": 1, "size": 5000}, "size is 5000"),
         ({"n": 1, "seed": -1}, "seed is -1"),
@@ -244,7 +244,7 @@ def test_wrong_arguments_are_refused_before_anything_is_drawn(
     assert not (tmp_path / "new").exists()
 
 
-def test_the_sheet_shows_the_first_picture_of_each_character_and_expression() -> None:
+def test_the_sheet_shows_the_first_image_of_each_character_and_expression() -> None:
     sheet = cartoon_sheet(seed=1, characters=["ada", "extra12"])
     places = []
     for cartoon in draw_cartoons(14, seed=1, size=CELL, characters=["ada", "extra12"]):
@@ -263,7 +263,7 @@ def test_the_command_draws_a_dataset_and_its_sheet(
     monkeypatch.chdir(tmp_path)
     command = ("data", "draw", "new/cartoons", "--count", 30, "--size", 20, "--characters", "ada,gus", "--extras", 1)
     assert run(*command, "--sheet", "sheet.png") == 0
-    assert "30 pictures of 3 characters: new/cartoons" in capsys.readouterr().out
+    assert "30 images of 3 characters: new/cartoons" in capsys.readouterr().out
     assert sorted(path.name for path in Path("new/cartoons").iterdir()) == ["ada", "extra1", "gus"]
     assert len(read_dataset("new/cartoons")) == 30
     assert Path("sheet.png").is_file()

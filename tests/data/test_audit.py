@@ -48,7 +48,7 @@ def photos(n: int) -> Dataset:
 
 
 def cropped(picture: ImageArray, x: float, y: float, side: float) -> ImageArray:
-    """Return a square of a picture, enlarged to its size."""
+    """Return a square of an image, enlarged to its size."""
     zoom = 48 / side
     place = np.array([[zoom, 0, -x * zoom], [0, zoom, -y * zoom]])
     return cv2.warpAffine(picture, place, (48, 48), borderMode=cv2.BORDER_REPLICATE)[..., None]
@@ -69,7 +69,7 @@ def darker(picture: ImageArray) -> ImageArray:
 
 
 def plant(dataset: Dataset, copies: list[tuple[ImageArray, int, int]]) -> Dataset:
-    """Append pictures, each with its class and split."""
+    """Append images, each with its class and split."""
     pictures, targets, splits = zip(*copies, strict=True)
     return replace(
         dataset,
@@ -133,7 +133,7 @@ def test_planted_copies_are_found_and_no_others(audited: Audit) -> None:
     }  # fmt: skip
 
 
-def test_the_first_picture_identifies_a_cluster(audited: Audit) -> None:
+def test_the_first_image_identifies_a_cluster(audited: Audit) -> None:
     assert audited.clusters[N + 3] == 7
     assert (audited.clusters <= np.arange(len(audited))).all()
     assert (audited.clusters[audited.clusters] == audited.clusters).all()
@@ -167,7 +167,7 @@ def test_conflicting_labels_are_found(audited: Audit) -> None:
     assert np.flatnonzero(conflicts(audited, audited.exact)).tolist() == [N + 7, N + 8]
 
 
-def test_blank_pictures_are_flagged(audited: Audit) -> None:
+def test_blank_images_are_flagged(audited: Audit) -> None:
     assert np.flatnonzero(audited.blank).tolist() == [N + 7, N + 8]
 
 
@@ -232,7 +232,7 @@ def test_an_impossible_fold_is_refused(audited: Audit, n_folds: int, fold: int, 
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])
-def test_a_dataset_of_up_to_two_pictures_is_audited(n: int) -> None:
+def test_a_dataset_of_up_to_two_images_is_audited(n: int) -> None:
     few = photos(2).select(np.arange(n))
     audited = audit(few)
     assert audited.clusters.tolist() == list(range(n))
@@ -240,7 +240,7 @@ def test_a_dataset_of_up_to_two_pictures_is_audited(n: int) -> None:
     assert "No cluster" in findings(audit_figures(audited, has_votes=False))
 
 
-def test_colour_pictures_of_another_size_are_compared_too() -> None:
+def test_colour_images_of_another_size_are_compared_too() -> None:
     originals = photos(20)
     large = np.stack([np.repeat(cv2.resize(image, (96, 96))[..., None], 3, 2) for image in originals.images])
     colour = replace(originals, images=large)
@@ -248,7 +248,7 @@ def test_colour_pictures_of_another_size_are_compared_too() -> None:
     assert audit(copied).clusters[20] == 4
 
 
-def test_pairs_do_not_depend_on_the_order_of_the_pictures(dataset: Dataset, audited: Audit) -> None:
+def test_pairs_do_not_depend_on_the_order_of_the_images(dataset: Dataset, audited: Audit) -> None:
     kept = np.flatnonzero(audited.exact == np.arange(len(dataset)))[:-1]
     backwards = near_pairs(dataset.images[kept[::-1]], threshold=0.9)
     known = {frozenset((int(a), int(b))) for a, b in zip(audited.pairs.first, audited.pairs.second, strict=True)}
@@ -268,7 +268,7 @@ def test_a_threshold_out_of_range_is_refused(dataset: Dataset) -> None:
         audit(dataset, threshold=1.5)
 
 
-def test_pictures_that_raters_call_no_face_are_flagged(dataset: Dataset) -> None:
+def test_images_that_raters_call_no_face_are_flagged(dataset: Dataset) -> None:
     votes = np.zeros((len(dataset), 10), np.float32)
     votes[:, 0], votes[:, 9] = 6, 4
     votes[1] = [4, 0, 0, 0, 0, 0, 0, 0, 0, 6]
@@ -326,7 +326,7 @@ def test_the_report_holds_the_figures(dataset: Dataset, audited: Audit, tmp_path
     assert cv2.imread(str(report.parent / "examples.png")) is not None
 
 
-def test_the_index_has_a_row_per_picture(dataset: Dataset, audited: Audit, tmp_path: Path) -> None:
+def test_the_index_has_a_row_per_image(dataset: Dataset, audited: Audit, tmp_path: Path) -> None:
     write_audit(audited, dataset, tmp_path)
     with (tmp_path / "audit.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

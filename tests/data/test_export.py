@@ -25,15 +25,13 @@ def noise(channels: int, *, n: int = 12, votes: bool = False) -> Dataset:
 
 
 def contents(dataset: Dataset) -> set[tuple[bytes, str, str]]:
-    """Return pixels, label and split of each picture, in no order."""
+    """Return pixels, label and split of each image, in no order."""
     rows = zip(dataset.images, dataset.targets, dataset.splits, strict=True)
     return {(image.tobytes(), dataset.labels.labels[target], SPLITS[split]) for image, target, split in rows}
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_an_exported_dataset_is_read_back_with_the_same_pictures_labels_and_splits(
-    tmp_path: Path, channels: int
-) -> None:
+def test_an_exported_dataset_is_read_back_with_the_same_images_labels_and_splits(tmp_path: Path, channels: int) -> None:
     dataset = noise(channels)
     export_folders(dataset, tmp_path / "out")
     again = read_dataset(tmp_path / "out")
@@ -42,7 +40,7 @@ def test_an_exported_dataset_is_read_back_with_the_same_pictures_labels_and_spli
     assert again.held_out == ()
 
 
-def test_colour_pictures_stay_in_colour_even_if_all_of_them_are_grey(tmp_path: Path) -> None:
+def test_colour_images_stay_in_colour_even_if_all_of_them_are_grey(tmp_path: Path) -> None:
     faces = draw_faces(70, seed=0, size=8)
     colour = Dataset("drawn", np.repeat(faces.images, 3, 3), faces.targets, faces.labels, faces.splits)
     export_folders(colour, tmp_path)
@@ -91,9 +89,9 @@ def test_the_commands_split_draw_a_subset_and_export(
     monkeypatch.chdir(tmp_path)
     prepare(draw_faces(210, seed=0, size=8), "all.npz")
     assert run("data", "prepare", "all.npz", "few.npz", "--subset", 70, "--seed", 3) == 0
-    assert "70 pictures (train 56, valid 7, test 7): few.npz" in capsys.readouterr().out
+    assert "70 images (train 56, valid 7, test 7): few.npz" in capsys.readouterr().out
     assert run("data", "export", "few.npz", "few") == 0
-    assert "70 pictures (train 56, valid 7, test 7): few" in capsys.readouterr().out
+    assert "70 images (train 56, valid 7, test 7): few" in capsys.readouterr().out
     assert contents(read_dataset("few")) == contents(read_dataset("few.npz"))
     for split in ("valid", "test"):  # leaves plain class folders
         for file in Path("few", split).rglob("*.png"):
@@ -112,7 +110,7 @@ def test_the_commands_split_draw_a_subset_and_export(
     [
         (("--split", "0.8,0.1,0.1"), "has its own test and valid split"),
         (("--split", "0.8,x"), "--split is '0.8,x'; expected three shares that sum to 1"),
-        (("--subset", 71), "cannot draw 71 pictures of 'drawn'; expected 1 to 70"),
+        (("--subset", 71), "cannot draw 71 images of 'drawn'; expected 1 to 70"),
     ],
 )
 def test_impossible_parts_are_one_line_and_exit_code_2(

@@ -38,7 +38,7 @@ def assert_is_the_three_rows(dataset: Dataset) -> None:
     assert dataset.labels is FER2013
 
 
-def test_each_row_becomes_a_picture_with_label_and_split(tmp_path: Path) -> None:
+def test_each_row_becomes_an_image_with_label_and_split(tmp_path: Path) -> None:
     dataset = read(write_csv(tmp_path / "fer2013.csv"))
     assert_is_the_three_rows(dataset)
     assert dataset.votes is None
@@ -88,7 +88,7 @@ def test_lines_that_span_blocks_are_read_whole(tmp_path: Path, monkeypatch: pyte
         assert_is_the_three_rows(read(path))
 
 
-def test_pictures_are_resized_on_demand(tmp_path: Path) -> None:
+def test_images_are_resized_on_demand(tmp_path: Path) -> None:
     dataset = read(write_csv(tmp_path / "a.csv", ["0,7 7 7 7,Training"]), size=5)
     assert dataset.images.shape == (1, 5, 5, 1)
     assert (dataset.images == 7).all()
@@ -117,8 +117,8 @@ def test_a_wrong_row_is_named_by_its_line(tmp_path: Path, row: str, problem: str
         read(write_csv(tmp_path / "a.csv", [*ROWS, row]))
 
 
-def test_a_first_picture_that_is_not_square_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="line 2 has 3 pixels; expected a square picture, 48×48 = 2304"):
+def test_a_first_image_that_is_not_square_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="line 2 has 3 pixels; expected a square image, 48×48 = 2304"):
         read(write_csv(tmp_path / "a.csv", ["0,1 2 3,Training"]))
 
 
@@ -193,7 +193,7 @@ def test_votes_beside_the_csv_are_read(tmp_path: Path) -> None:
 
 def test_votes_beside_the_csv_that_do_not_match_are_ignored_with_a_warning(tmp_path: Path) -> None:
     (tmp_path / "fer2013new.csv").write_text(VOTES_HEADER)
-    with pytest.warns(UserWarning, match="votes beside the data ignored.*votes on 0 pictures, but there are 3"):
+    with pytest.warns(UserWarning, match="votes beside the data ignored.*votes on 0 images, but there are 3"):
         assert read(write_csv(tmp_path / "a.csv")).votes is None
 
 
@@ -201,7 +201,7 @@ def test_given_votes_must_match(tmp_path: Path) -> None:
     path = tmp_path / "votes.csv"
     path.write_text(VOTES_HEADER + THREE_VOTES)
     assert read(write_csv(tmp_path / "a.csv"), votes=path).votes is not None
-    with pytest.raises(DatasetError, match="votes on 3 pictures, but there are 2"):
+    with pytest.raises(DatasetError, match="votes on 3 images, but there are 2"):
         read(write_csv(tmp_path / "a.csv", ROWS[:2]), votes=path)
 
 

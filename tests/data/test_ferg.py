@@ -26,7 +26,7 @@ NAMES = ("aia", "bonnie", "jules", "malcolm", "mery", "ray")
 
 
 def picture(character: str, size: int = 8) -> ImageArray:
-    """Return a picture whose first channel is the number of the character."""
+    """Return an image whose first channel is the number of the character."""
     return np.full((size, size, 3), (NAMES.index(character), 100, 200), np.uint8)
 
 
@@ -102,20 +102,20 @@ def test_hidden_empty_and_other_files_are_ignored(tmp_path: Path) -> None:
     assert len(read_dataset(root)) == 14
 
 
-def test_pictures_outside_the_layout_are_skipped_with_a_warning(tmp_path: Path) -> None:
+def test_images_outside_the_layout_are_skipped_with_a_warning(tmp_path: Path) -> None:
     root = write(tmp_path, ["aia"])
     put(root / "overview.png", picture("ray"))
     put(root / "aia/aia_joy/ray_joy_1.png", picture("ray"))
     with pytest.warns(
-        UserWarning, match=r"2 of 16 pictures .* no character's folder: aia/aia_joy/ray_joy_1\.png; they are skipped"
+        UserWarning, match=r"2 of 16 images .* no character's folder: aia/aia_joy/ray_joy_1\.png; they are skipped"
     ):
         dataset = ferg.read(root)
     assert len(dataset) == 14
 
 
-def test_broken_pictures_are_skipped_with_a_warning(tmp_path: Path) -> None:
+def test_broken_images_are_skipped_with_a_warning(tmp_path: Path) -> None:
     root = write(tmp_path, ["aia"])
-    (root / "aia/aia_joy/aia_joy_1.png").write_bytes(b"no picture")
+    (root / "aia/aia_joy/aia_joy_1.png").write_bytes(b"no image")
     with pytest.warns(UserWarning, match=r"1 of 14 files .* cannot be decoded: aia/aia_joy/aia_joy_1\.png"):
         dataset = ferg.read(root)
     assert dataset.counts().sum(axis=0)[FER2013.index("happy")] == 1
@@ -130,7 +130,7 @@ def test_transparency_is_dropped_and_sizes_are_made_equal(tmp_path: Path) -> Non
     assert ferg.read(root, size=20).images.shape == (15, 20, 20, 3)
 
 
-def test_pictures_beyond_the_memory_limit_are_reduced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_beyond_the_memory_limit_are_reduced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write(tmp_path, ["aia"])
     assert ferg.read(root).images.shape == (14, 8, 8, 3)
     monkeypatch.setattr(ferg, "MAX_BYTES", 14 * 8 * 8 * 3 - 1)
@@ -143,7 +143,7 @@ def test_a_quarter_is_drawn_for_test_and_a_tenth_of_the_rest_for_valid(tmp_path:
     assert (counts / 1260).tolist() == pytest.approx([0.675, 0.075, 0.25], abs=0.04)
 
 
-def test_a_picture_keeps_its_split_when_others_are_added(tmp_path: Path) -> None:
+def test_an_image_keeps_its_split_when_others_are_added(tmp_path: Path) -> None:
     before = ferg.read(write(tmp_path, ["malcolm", "ray"], n=9))
     after = ferg.read(write(tmp_path, n=9))
     old = np.isin(after.images[:, 0, 0, 0], [NAMES.index("malcolm"), NAMES.index("ray")])
@@ -196,7 +196,7 @@ def test_other_layouts_are_left_to_other_readers(tmp_path: Path, name: str) -> N
     assert not ferg.can_read(tmp_path / "fer2013.csv")
     assert folders.can_read(tmp_path)
     with pytest.raises(
-        DatasetError, match=r"holds no pictures of characters; expected a folder or zip with <character>/"
+        DatasetError, match=r"holds no images of characters; expected a folder or zip with <character>/"
     ):
         ferg.read(tmp_path)
 

@@ -43,7 +43,7 @@ def write_zip(path: Path, pictures: Mapping[str, ImageArray]) -> Path:
 
 
 def split_of_each(root: Path) -> dict[str, str]:
-    """Return the split of each picture, which its brightness identifies."""
+    """Return the split of each image, which its brightness identifies."""
     dataset = read(root)
     return {f"{i:02}": SPLITS[s] for i, s in zip(dataset.images[:, 0, 0, 0], dataset.splits, strict=True)}
 
@@ -98,7 +98,7 @@ def test_a_zip_gives_the_same_dataset_as_the_folder(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["archive.zip", "folder"]
 
 
-def test_test_pictures_with_names_of_their_own_are_the_test_split(tmp_path: Path) -> None:
+def test_test_images_with_names_of_their_own_are_the_test_split(tmp_path: Path) -> None:
     pictures = {f"{split}/{label}/a.png": GREY for split in ("train", "val", "test") for label in ("a", "b")}
     assert read(write_folder(tmp_path, pictures)).counts().tolist() == [[1, 1]] * 3
 
@@ -118,7 +118,7 @@ def test_only_the_missing_split_is_held_out(tmp_path: Path) -> None:
     assert 8 <= counts[1] <= 32
 
 
-def test_a_picture_of_a_large_class_keeps_its_split_when_others_are_added(tmp_path: Path) -> None:
+def test_an_image_of_a_large_class_keeps_its_split_when_others_are_added(tmp_path: Path) -> None:
     numbered = {f"{('happy', 'sad')[i % 2]}/{i:02}.png": np.full((4, 4), i % 256, np.uint8) for i in range(250)}
     few = dict(list(numbered.items())[:210])
     before = split_of_each(write_folder(tmp_path / "few", few))
@@ -136,15 +136,15 @@ def test_every_class_of_a_small_folder_has_its_share_of_each_split(tmp_path: Pat
     assert read(write_zip(tmp_path / "faces.zip", pictures)).fingerprint == dataset.fingerprint
 
 
-def test_a_broken_picture_takes_no_place_in_a_split(tmp_path: Path) -> None:
+def test_a_broken_image_takes_no_place_in_a_split(tmp_path: Path) -> None:
     root = write_folder(tmp_path, {f"{c}/{i}.png": GREY for c in ("happy", "sad") for i in range(4)})
     for path in sorted(root.glob("happy/*.png"))[:1]:
-        path.write_bytes(b"no picture")
+        path.write_bytes(b"no image")
     with pytest.warns(UserWarning, match="1 of 8 files"):
         assert read(root).counts().tolist() == [[1, 2], [1, 1], [1, 1]]
 
 
-def test_pnm_pictures_are_read(tmp_path: Path) -> None:
+def test_pnm_images_are_read(tmp_path: Path) -> None:
     assert len(read(write_folder(tmp_path, {"a/1.pnm": RGB, "b/2.ppm": RGB}))) == 2
 
 
@@ -167,10 +167,10 @@ def test_hidden_empty_and_other_files_are_ignored(tmp_path: Path) -> None:
     assert len(read(root)) == 2
 
 
-def test_a_warning_counts_and_names_files_that_are_not_pictures(tmp_path: Path) -> None:
+def test_a_warning_counts_and_names_files_that_are_not_images(tmp_path: Path) -> None:
     root = write_folder(tmp_path, {"a/1.png": GREY, "b/2.png": GREY})
     for i in range(4):
-        (root / f"a/broken{i}.jpg").write_bytes(b"no picture")
+        (root / f"a/broken{i}.jpg").write_bytes(b"no image")
     with pytest.warns(UserWarning, match=r"4 of 6 files .* a/broken0\.jpg, a/broken1\.jpg, a/broken2\.jpg, …"):
         dataset = read(root)
     assert dataset.counts().sum(axis=0).tolist() == [1, 1]
@@ -186,20 +186,20 @@ def test_the_warning_says_why_the_first_file_was_skipped(tmp_path: Path, monkeyp
         assert len(read(root)) == 2
 
 
-def test_a_folder_of_broken_pictures_is_an_error(tmp_path: Path) -> None:
+def test_a_folder_of_broken_images_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
-    (tmp_path / "a/1.png").write_bytes(b"no picture")
+    (tmp_path / "a/1.png").write_bytes(b"no image")
     with pytest.raises(DatasetError, match=r"1 of 1 files .* cannot be decoded: a/1\.png"):
         read(tmp_path)
 
 
-def test_a_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"holds no pictures; expected <class>/<picture>"):
+def test_a_folder_without_images_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"holds no images; expected <class>/<image>"):
         read(tmp_path)
 
 
 @pytest.mark.parametrize("stray", ["cover.png", "a/b/c/1.png", "extra/happy/1.png", "train/1.png"])
-def test_a_picture_outside_of_the_layout_is_named(tmp_path: Path, stray: str) -> None:
+def test_an_image_outside_of_the_layout_is_named(tmp_path: Path, stray: str) -> None:
     root = write_folder(tmp_path, {"train/a/1.png": GREY, "test/b/1.png": GREY, stray: GREY})
     with pytest.raises(DatasetError, match=rf"'{stray}' .* is not in a class folder"):
         read(root)
@@ -210,7 +210,7 @@ def test_a_single_class_is_an_error(tmp_path: Path) -> None:
         read(write_folder(tmp_path, {"happy/1.png": GREY}))
 
 
-def test_pictures_beyond_the_memory_limit_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_beyond_the_memory_limit_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write_folder(tmp_path, {"a/1.png": GREY, "b/2.png": GREY})
     monkeypatch.setattr("mien.data.folders.MAX_BYTES", 127)
     with pytest.raises(DatasetError, match=r"8×8 pixels.*reduce them"):
@@ -234,7 +234,7 @@ def test_votes_are_matched_by_ferplus_names(tmp_path: Path) -> None:
         read(write_folder(tmp_path / "k", KAGGLE), votes=tmp_path / "votes.csv")
 
 
-def test_a_zip_with_damaged_pictures_is_an_error(tmp_path: Path) -> None:
+def test_a_zip_with_damaged_images_is_an_error(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", KAGGLE)
     content = bytearray(path.read_bytes())
     content[100:110] = bytes(10)

@@ -23,7 +23,7 @@ def dataset() -> Dataset:
     )
 
 
-def test_info_counts_pictures_by_split_and_class(dataset: Dataset) -> None:
+def test_info_counts_images_by_split_and_class(dataset: Dataset) -> None:
     found = info(dataset)
     assert found.counts == {
         "train": {"calm": 2, "wild": 0, "unseen": 0},
@@ -53,7 +53,7 @@ def test_held_out_splits_of_many_classes_are_summarised(dataset: Dataset) -> Non
     assert describe_held_out(many) == "'drawn' has no test split; held out of train: test 3 (0 to 2 per class)"
 
 
-def test_the_sheet_has_a_row_per_class_and_a_cell_per_picture(dataset: Dataset) -> None:
+def test_the_sheet_has_a_row_per_class_and_a_cell_per_image(dataset: Dataset) -> None:
     flat = Dataset(
         name="flat",
         images=np.full((5, 4, 4, 1), 200, np.uint8),

@@ -1,4 +1,4 @@
-"""Sequences of faces: labels that match the pictures, and clips from folders."""
+"""Sequences of faces: labels that match the images, and clips from folders."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_change_ends_one_hold_and_begins_the_next() -> None:
     np.testing.assert_array_equal(cut[:20], np.arange(20) // 8 - (np.arange(20) % 8 == 0) * (np.arange(20) > 0))
 
 
-def test_pictures_are_shown_under_their_own_labels() -> None:
+def test_images_are_shown_under_their_own_labels() -> None:
     grey = np.repeat(np.arange(7, dtype=np.uint8) * 30 + 30, 48 * 48).reshape(7, 48, 48, 1)
     plain = Dataset("plain", grey, np.arange(7), FER2013, np.zeros(7, np.int8))
     right = []
@@ -92,7 +92,7 @@ def write_clip(path: Path, grey: int, *, n: int = 6, fps: float = 10) -> None:
 
 
 class Two:
-    """Detects a small face on the left and a large one on the right of any picture that is not dark."""
+    """Detects a small face on the left and a large one on the right of any image that is not dark."""
 
     def detect(self, image: ImageArray) -> list[Face]:
         faces = [Face(Box(40, 0, 90, 50), 0.5), Face(Box(0, 0, 20, 20), 0.9)]
@@ -140,7 +140,7 @@ def test_frames_of_a_folder_come_in_the_order_of_their_numbers(tmp_path: Path) -
         ("train/happy/0.jpg", "train/sad/0.jpg"),
     ],
 )
-def test_a_picture_outside_a_clip_is_named(files: tuple[str, ...], tmp_path: Path) -> None:
+def test_an_image_outside_a_clip_is_named(files: tuple[str, ...], tmp_path: Path) -> None:
     for name in files:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"nothing is read")

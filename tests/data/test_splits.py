@@ -19,7 +19,7 @@ def files(*sizes: int) -> tuple[list[str], list[str]]:
 
 
 def labelled(*sizes: int, splits: tuple[int, ...] | None = None) -> Dataset:
-    """Return a dataset with classes of these sizes; the only pixel of each picture is its index."""
+    """Return a dataset with classes of these sizes; the only pixel of each image is its index."""
     targets = np.repeat(np.arange(len(sizes)), sizes)
     return Dataset(
         name="mine",
@@ -143,5 +143,5 @@ def test_another_seed_draws_another_subset() -> None:
 
 @pytest.mark.parametrize("n", [0, 7])
 def test_a_subset_larger_than_the_data_is_refused(n: int) -> None:
-    with pytest.raises(DatasetError, match=f"cannot draw {n} pictures of 'mine'; expected 1 to 6"):
+    with pytest.raises(DatasetError, match=f"cannot draw {n} images of 'mine'; expected 1 to 6"):
         draw_subset(labelled(3, 3), n)

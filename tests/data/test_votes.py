@@ -30,20 +30,20 @@ def test_columns_are_found_by_their_names(tmp_path: Path) -> None:
     assert {name: n for name, n in named.items() if n} == {"neutral": 4, "sad": 1, "angry": 3, "disgust": 2}
 
 
-def test_votes_are_matched_by_the_names_of_pictures(votes_path: Path) -> None:
+def test_votes_are_matched_by_the_names_of_images(votes_path: Path) -> None:
     votes = votes_by_name(read_votes(votes_path), ["test/happy/fer0032298.jpg", "train/angry/fer0000000.jpg"])
     assert votes[:, 0].tolist() == [0, 4]
 
 
-def test_kaggles_picture_names_have_no_votes(votes_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"no votes on 1 of 1 pictures, such as 'Training_0\.jpg'.*its csv"):
+def test_kaggles_image_names_have_no_votes(votes_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"no votes on 1 of 1 images, such as 'Training_0\.jpg'.*its csv"):
         votes_by_name(read_votes(votes_path), ["Training_0.jpg"])
 
 
 def test_another_order_of_splits_is_an_error(votes_path: Path) -> None:
     votes = read_votes(votes_path)
     assert votes_by_row(votes, np.array([0, 2], np.int8)).shape == (2, 10)
-    with pytest.raises(DatasetError, match="line 3 is of 'test', but picture 2 is of 'train'"):
+    with pytest.raises(DatasetError, match="line 3 is of 'test', but image 2 is of 'train'"):
         votes_by_row(votes, np.array([0, 0], np.int8))
 
 

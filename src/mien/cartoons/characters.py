@@ -136,11 +136,11 @@ def draw_cartoons(
 ) -> Iterator[Cartoon]:
     """Draw faces, cycling through the labels and, after each cycle, through the characters.
 
-    Picture i depends on seed, i, size and characters alone, and differs between sizes in resolution only. Intensity,
+    Image i depends on seed, i, size and characters alone, and differs between sizes in resolution only. Intensity,
     asymmetry and slight extra action units vary, and so do pose, gaze, framing and light.
 
     Args:
-        n: Number of pictures, at least 1.
+        n: Number of images, at least 1.
         seed: Of the variation, and of the looks of extras.
         size: Side in pixels, 16 to 1024.
         characters: Names in `CHARACTERS`, or "extra1", "extra2" and so on for random characters.
@@ -149,7 +149,7 @@ def draw_cartoons(
         ConfigError: A number is out of range, or a character is unknown.
     """
     if n < 1:
-        raise ConfigError(f"cannot draw {n} pictures; expected 1 or more")
+        raise ConfigError(f"cannot draw {n} images; expected 1 or more")
     if not SIZES[0] <= size <= SIZES[1]:
         raise ConfigError(f"size is {size}; expected {SIZES[0]} to {SIZES[1]} pixels")
     looks = {name: find_character(name, seed=seed) for name in characters}
@@ -167,15 +167,15 @@ def write_cartoons(
     characters: Sequence[str] = tuple(CHARACTERS),
     progress: Progress | None = None,
 ) -> None:
-    """Draw faces into a folder in the layout of FERG-DB: picture 3 may be `ada/ada_joy/ada_joy_3.png`.
+    """Draw faces into a folder in the layout of FERG-DB: image 3 may be `ada/ada_joy/ada_joy_3.png`.
 
     Args:
         folder: A new or an empty one.
-        n: Number of pictures, at least 1.
+        n: Number of images, at least 1.
         seed: As in `draw_cartoons`, like size and characters.
         size: Side in pixels.
         characters: Names of the characters.
-        progress: Called with (done, all) after each picture.
+        progress: Called with (done, all) after each image.
 
     Raises:
         ConfigError: An argument is out of range.
@@ -193,7 +193,7 @@ def write_cartoons(
 
 
 def cartoon_sheet(*, seed: int = 0, characters: Sequence[str] = tuple(CHARACTERS)) -> ImageArray:
-    """Draw a sheet of the first pictures of `draw_cartoons`, one row per character and one column per expression.
+    """Draw a sheet of the first images of `draw_cartoons`, one row per character and one column per expression.
 
     Args:
         seed: As in `draw_cartoons`.

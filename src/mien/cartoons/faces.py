@@ -127,7 +127,7 @@ def draw_face(who: Character, left: Moves, right: Moves, *, pose: Pose, size: in
 
     Args:
         who: Looks of the character.
-        left: Moves of the left half of the picture.
+        left: Moves of the left half of the image.
         right: Moves of the right half.
         pose: Pose, framing and light.
         size: Side in pixels.
@@ -294,7 +294,7 @@ def _draw_nose(pen: Pen, who: Character, moves: Moves) -> None:
 
 
 def _draw_eye(pen: Pen, who: Character, moves: Moves, *, side: int) -> None:
-    """Draw one eye; side is -1 on the left of the picture, 1 on the right."""
+    """Draw one eye; side is -1 on the left of the image, 1 on the right."""
     half, height = who.eye
     above = height * max(0.76 + moves.lid, 0.1)
     below = max(height * (0.68 - moves.lower_lid), 0.22 * height - above)

@@ -20,10 +20,10 @@ _SHIFT = 4  # fractional bits of OpenCV's coordinates: a sixteenth of a pixel
 
 
 class Pose(NamedTuple):
-    """Pose of a head, its framing and light; angles in radians, lengths in sides of the picture.
+    """Pose of a head, its framing and light; angles in radians, lengths in sides of the image.
 
     Args:
-        turn: Yaw, positive to the right of the picture.
+        turn: Yaw, positive to the right of the image.
         nod: Pitch, positive down.
         tilt: Roll, positive clockwise.
         scale: Half the height of the head.
@@ -51,7 +51,7 @@ class Pen:
     """Draws on a canvas of two to four times the size; points are projected from the curved surface of a head.
 
     Args:
-        size: Side of the picture in pixels.
+        size: Side of the image in pixels.
         pose: Pose, framing and light.
         background: Colour of the empty canvas.
         line: Thickness of outlines, in half heights of the head.
@@ -97,7 +97,7 @@ class Pen:
             self._stroke(pixels, colour, width, closed=closed)
 
     def render(self) -> ImageArray:
-        """Return the picture, downscaled and lit, RGB uint8 (size, size, 3)."""
+        """Return the image, downscaled and lit, RGB uint8 (size, size, 3)."""
         small = cv2.resize(self.canvas, (self.size, self.size), interpolation=cv2.INTER_AREA)
         slope = 1 + self.pose.slope * np.linspace(-1, 1, self.size)[:, None]
         return np.asarray((small * (slope * self.pose.glow).astype(np.float32)).clip(0, 255), np.uint8)

@@ -78,7 +78,7 @@ def _labels(n: int, rng: np.random.Generator) -> list[str]:
 
 
 def _apex(label: str, rng: np.random.Generator) -> list[Times]:
-    """Return the moves of an expression at its apex, in the left and the right half of the picture."""
+    """Return the moves of an expression at its apex, in the left and the right half of the image."""
     strength = rng.uniform(0.6, 1.1)
     units = {unit: strength * value * rng.uniform(0.8, 1.2) for unit, value in UNITS[label].items()}
     if rng.random() < CLOSED_SMILES and 12 in units:

@@ -29,7 +29,7 @@ def data_info(
     sheet: Annotated[Path | None, typer.Option(help="Write a sheet of samples as PNG.", metavar="FILE")] = None,
     as_json: Json = False,
 ) -> None:
-    """Count a dataset's pictures by split and class.
+    """Count a dataset's images by split and class.
 
     Example: `mien data info fer2013.csv --sheet samples.png`
     """
@@ -54,14 +54,14 @@ def data_prepare(
     to: Annotated[Path, typer.Argument(help="The .npz file to write.", metavar="FILE")],
     votes: Votes = None,
     size: Annotated[
-        int | None, typer.Option(min=1, max=1024, help="Resize the pictures to squares of this side in pixels.")
+        int | None, typer.Option(min=1, max=1024, help="Resize the images to squares of this side in pixels.")
     ] = None,
     split: Annotated[
         str | None,
         typer.Option(help="Draw the splits with these shares of every class: 0.8,0.1,0.1.", metavar="TRAIN,VALID,TEST"),
     ] = None,
     subset: Annotated[
-        int | None, typer.Option(min=1, help="Keep this many pictures, in proportion for every split and class.")
+        int | None, typer.Option(min=1, help="Keep this many images, in proportion for every split and class.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of --split and --subset.")] = 0,
     hold_out: Annotated[
@@ -70,7 +70,7 @@ def data_prepare(
     valid: Annotated[
         str | None,
         typer.Option(
-            help="Characters of the valid split; if not given, a tenth of the other pictures.", metavar="NAME,…"
+            help="Characters of the valid split; if not given, a tenth of the other images.", metavar="NAME,…"
         ),
     ] = None,
 ) -> None:
@@ -114,9 +114,9 @@ def data_export(
 @app.command("draw")
 def data_draw(
     to: Annotated[Path, typer.Argument(help="A new or empty folder.", metavar="DIR")],
-    count: Annotated[int, typer.Option(help="Number of pictures.")] = 5000,
-    seed: Annotated[int, typer.Option(help="Another seed draws other pictures and other extras.")] = 0,
-    size: Annotated[int, typer.Option(help="Side of the pictures in pixels.")] = 100,
+    count: Annotated[int, typer.Option(help="Number of images.")] = 5000,
+    seed: Annotated[int, typer.Option(help="Another seed draws other images and other extras.")] = 0,
+    size: Annotated[int, typer.Option(help="Side of the images in pixels.")] = 100,
     characters: Annotated[
         str | None, typer.Option(help="Characters to draw; all named ones if not given.", metavar="NAME,…")
     ] = None,
@@ -136,7 +136,7 @@ def data_draw(
     names = list(dict.fromkeys([*named, *(f"extra{i}" for i in range(1, extras + 1))]))
     with bar("drawing") as progress:
         write_cartoons(to, count, seed=seed, size=size, characters=names, progress=progress)
-    say(f"{count:,} pictures of {len(names)} characters: {to}")
+    say(f"{count:,} images of {len(names)} characters: {to}")
     if sheet is not None:
         write_picture(sheet, cartoon_sheet(seed=seed, characters=names))
         say(f"sheet: {sheet}")
@@ -152,7 +152,7 @@ def data_audit(
     threshold: Annotated[float, typer.Option(help="Least correlation of near duplicates, up to 1.")] = 0.9,
     as_json: Json = False,
 ) -> None:
-    """Find exact and near duplicates, leaks between splits, conflicting labels, and pictures without a face.
+    """Find exact and near duplicates, leaks between splits, conflicting labels, and images without a face.
 
     Example: `mien data audit fer2013.csv --out audits/fer2013`
     """
@@ -192,7 +192,7 @@ def _totals(dataset: Dataset) -> str:
     from mien.data.dataset import SPLITS
 
     totals = zip(SPLITS, dataset.counts().sum(axis=1), strict=True)
-    return f"{len(dataset):,} pictures ({', '.join(f'{name} {n:,}' for name, n in totals)})"
+    return f"{len(dataset):,} images ({', '.join(f'{name} {n:,}' for name, n in totals)})"
 
 
 def _print_info(facts: DatasetInfo) -> None:
@@ -217,6 +217,6 @@ def _print_audit(found: Figures) -> None:
     out.print(table)
     for kind, group in (("the same pixels", found["exact"]), ("the same photo", found["clusters"])):
         say(
-            f"{group['pictures']:,} pictures in {group['groups']:,} groups of {kind}; "
+            f"{group['pictures']:,} images in {group['groups']:,} groups of {kind}; "
             f"{group['conflicting_groups']:,} groups have conflicting labels"
         )

@@ -34,10 +34,10 @@ DTYPES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Audit:
-    """Duplicates and non-faces of a dataset of n pictures.
+    """Duplicates and non-faces of a dataset of n images.
 
-    A cluster holds all pictures of one photo: the connected components of exact and near duplicates. The index of its
-    first picture identifies it.
+    A cluster holds all images of one photo: the connected components of exact and near duplicates. The index of its
+    first image identifies it.
 
     Args:
         dataset: Name of the dataset.
@@ -46,8 +46,8 @@ class Audit:
         targets: Class ids, int64 (n,).
         splits: Index into `SPLITS`, int8 (n,).
         threshold: Least correlation of near duplicates, in [-1, 1]; see `mien.data.near`.
-        exact: Index of the first picture with the same pixels, int64 (n,).
-        clusters: Index of the first picture of the cluster, int64 (n,); a single picture has its own.
+        exact: Index of the first image with the same pixels, int64 (n,).
+        clusters: Index of the first image of the cluster, int64 (n,); a single image has its own.
         pairs: Near duplicates; exact duplicates are represented by the first of them.
         blank: Whether all pixels are equal, bool (n,).
         not_a_face: Whether "not a face" has the most votes or ties for them, bool (n,); all False without votes.
@@ -73,10 +73,10 @@ class Audit:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Selection:
-    """The training pictures that a model is fitted on.
+    """The training images that a model is fitted on.
 
     Args:
-        rows: bool (n,), over all pictures of the dataset; True only in train.
+        rows: bool (n,), over all images of the dataset; True only in train.
         dropped: Number of leaks dropped; None if leaks are kept.
         fold: The fold left out, and the number of folds: "2 of 5"; empty if none is left out.
     """
@@ -93,10 +93,10 @@ class Selection:
 
 
 def audit(dataset: Dataset, *, threshold: float = THRESHOLD, progress: Progress | None = None) -> Audit:
-    """Find duplicates within and across splits, blank pictures, and pictures without a face.
+    """Find duplicates within and across splits, blank images, and images without a face.
 
     Args:
-        dataset: All splits; pictures of any size are compared at 48×48 in grey.
+        dataset: All splits; images of any size are compared at 48×48 in grey.
         threshold: Least correlation of near duplicates; a lower one finds more pairs, and more false ones.
         progress: Called with (done, all) in thousandths.
 
@@ -134,18 +134,18 @@ def first_identical(images: ImageArray) -> IntArray:
 
 
 def group_sizes(groups: IntArray) -> IntArray:
-    """Return the size of each picture's group, int64 (n,); groups are `Audit.exact` or `Audit.clusters`."""
+    """Return the size of each image's group, int64 (n,); groups are `Audit.exact` or `Audit.clusters`."""
     return np.bincount(groups, minlength=len(groups))[groups]
 
 
 def duplicate_kinds(audit: Audit) -> npt.NDArray[np.int8]:
-    """Return an index into `KINDS` per picture, int8 (n,), by its cluster: single, equal pixels, or near duplicates."""
+    """Return an index into `KINDS` per image, int8 (n,), by its cluster: single, equal pixels, or near duplicates."""
     together = group_sizes(audit.clusters)
     return np.where(together == 1, 0, np.where(group_sizes(audit.exact) == together, 1, 2)).astype(np.int8)
 
 
 def conflicts(audit: Audit, groups: IntArray) -> BoolArray:
-    """Return a mask of the pictures in groups with more than one label, bool (n,).
+    """Return a mask of the images in groups with more than one label, bool (n,).
 
     Args:
         audit: Of the dataset.
@@ -158,16 +158,16 @@ def conflicts(audit: Audit, groups: IntArray) -> BoolArray:
 
 
 def leaked(audit: Audit, split: Split, against: Sequence[Split] = ("train",), *, exact: bool = False) -> BoolArray:
-    """Return a mask of the pictures of a split whose photo occurs in other splits too.
+    """Return a mask of the images of a split whose photo occurs in other splits too.
 
     Args:
         audit: Of the dataset.
-        split: Pictures outside it are False.
+        split: Images outside it are False.
         against: The other splits.
         exact: Consider only exact duplicates, not near ones.
 
     Returns:
-        bool (n,), over all pictures of the dataset; `[audit.splits == SPLITS.index(split)]` selects the split's.
+        bool (n,), over all images of the dataset; `[audit.splits == SPLITS.index(split)]` selects the split's.
     """
     groups = audit.exact if exact else audit.clusters
     there = np.isin(audit.splits, [SPLITS.index(name) for name in against])
@@ -177,7 +177,7 @@ def leaked(audit: Audit, split: Split, against: Sequence[Split] = ("train",), *,
 
 
 def drop_leaks(dataset: Dataset, audit: Audit) -> Dataset:
-    """Return the dataset without the training pictures whose photo occurs in valid or test.
+    """Return the dataset without the training images whose photo occurs in valid or test.
 
     Raises:
         DatasetError: The audit is of another dataset.
@@ -187,19 +187,19 @@ def drop_leaks(dataset: Dataset, audit: Audit) -> Dataset:
 
 
 def folds(audit: Audit, n: int, *, seed: int, split: Split | None = None) -> npt.NDArray[np.int8]:
-    """Assign pictures to folds for cross-fitting, grouped by cluster and stratified by class.
+    """Assign images to folds for cross-fitting, grouped by cluster and stratified by class.
 
-    Greedy: clusters are placed in decreasing order of size, each in the fold with the fewest pictures of its classes;
+    Greedy: clusters are placed in decreasing order of size, each in the fold with the fewest images of its classes;
     ties are broken at random.
 
     Args:
         audit: Of the dataset.
         n: Number of folds, 2 to 127.
         seed: Of the random choices.
-        split: The split to divide; None divides all pictures.
+        split: The split to divide; None divides all images.
 
     Returns:
-        Fold of each picture in [0, n), int8, over all pictures of the dataset; -1 outside the split.
+        Fold of each image in [0, n), int8, over all images of the dataset; -1 outside the split.
 
     Raises:
         ConfigError: n is out of range.
@@ -216,7 +216,7 @@ def folds(audit: Audit, n: int, *, seed: int, split: Split | None = None) -> npt
 
 
 def _assign_folds(counts: npt.NDArray[np.float64], n: int, rng: np.random.Generator) -> npt.NDArray[np.int8]:
-    """Return the fold of each cluster, int8 (m,), from its pictures per class, (m, k)."""
+    """Return the fold of each cluster, int8 (m,), from its images per class, (m, k)."""
     fold, filled = np.empty(len(counts), np.int8), np.zeros((n, counts.shape[1]))
     order = rng.permutation(len(counts))
     for i in order[np.argsort(-counts[order].sum(axis=1), kind="stable")]:
@@ -229,11 +229,11 @@ def _assign_folds(counts: npt.NDArray[np.float64], n: int, rng: np.random.Genera
 def select_training(
     audit: Audit, *, without_leaks: bool = False, n_folds: int | None = None, fold: int | None = None
 ) -> Selection:
-    """Select the training pictures to fit a model on; valid and test are not changed.
+    """Select the training images to fit a model on; valid and test are not changed.
 
     Args:
         audit: Of the dataset.
-        without_leaks: Drop the pictures whose photo occurs in valid or test.
+        without_leaks: Drop the images whose photo occurs in valid or test.
         n_folds: Number of folds of train, always divided by `folds(audit, n_folds, seed=FOLD_SEED, split="train")`.
         fold: The fold to leave out, from 0.
 
@@ -323,7 +323,7 @@ def check_same_data(audit: Audit, dataset: Dataset) -> None:
 
 
 def _connected_components(exact: IntArray, pairs: Pairs) -> IntArray:
-    """Return the smallest index in each picture's component, int64 (n,)."""
+    """Return the smallest index in each image's component, int64 (n,)."""
     parents = exact.tolist()
 
     def root(i: int) -> int:
@@ -339,7 +339,7 @@ def _connected_components(exact: IntArray, pairs: Pairs) -> IntArray:
 
 
 def _wins_votes(votes: FloatArray | None, answer: str, n: int) -> BoolArray:
-    """Return a mask of the pictures where an answer has the most votes or ties for them, bool (n,)."""
+    """Return a mask of the images where an answer has the most votes or ties for them, bool (n,)."""
     if votes is None:
         return np.zeros(n, np.bool_)
     given = votes[:, VOTE_COLUMNS.index(answer)]

@@ -1,4 +1,4 @@
-"""Dataset: pictures with labels and splits, in memory."""
+"""Dataset: images with labels and splits, in memory."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ SplitArray: TypeAlias = npt.NDArray[np.int8]  # indices into SPLITS
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled face pictures.
+    """Labelled face images.
 
     Args:
         name: Of the data ("fer2013").
         images: uint8 (n, H, W, C), C = 1 grey or 3 RGB.
         targets: Class ids, int64 (n,), in [0, len(labels)).
         labels: Class names in the order of the ids.
-        splits: Index into `SPLITS` of each picture, int8 (n,).
+        splits: Index into `SPLITS` of each image, int8 (n,).
         votes: Raters' votes as FER+ counts them, float32 (n, 10): the eight labels of `labels.FERPLUS`, then
             unknown and not-a-face; None if there are none.
         held_out: Splits that the data lacks and the reader drew from train.
@@ -54,8 +54,7 @@ class Dataset:
             raise DatasetError(f"dataset '{self.name}' has parts of different lengths: {sorted(lengths)}")
         if self.images.ndim != 4 or self.images.shape[3] not in (1, 3):
             raise DatasetError(
-                f"dataset '{self.name}' has pictures of shape {self.images.shape}; "
-                "expected (n, H, W, 1) or (n, H, W, 3)"
+                f"dataset '{self.name}' has images of shape {self.images.shape}; expected (n, H, W, 1) or (n, H, W, 3)"
             )
         if len(self.targets) and not (self.targets.min() >= 0 and self.targets.max() < len(self.labels)):
             raise DatasetError(f"dataset '{self.name}' has class ids outside 0..{len(self.labels) - 1}")
@@ -66,7 +65,7 @@ class Dataset:
         return len(self.images)
 
     def select(self, index: npt.NDArray[np.bool_] | IntArray) -> Dataset:
-        """Return the pictures that a mask, bool (n,), or indices select."""
+        """Return the images that a mask, bool (n,), or indices select."""
         return replace(
             self,
             images=self.images[index],
@@ -85,12 +84,12 @@ class Dataset:
         if not mask.any():
             raise DatasetError(
                 f"dataset '{self.name}' has no '{name}' split; it has "
-                f"{', '.join(s for i, s in enumerate(SPLITS) if (self.splits == i).any()) or 'no pictures'}"
+                f"{', '.join(s for i, s in enumerate(SPLITS) if (self.splits == i).any()) or 'no images'}"
             )
         return self.select(mask)
 
     def resized(self, size: int) -> Dataset:
-        """Return the dataset with its pictures resized to size × size pixels."""
+        """Return the dataset with its images resized to size × size pixels."""
         if self.images.shape[1:3] == (size, size):
             return self
         images = np.empty((len(self), size, size, self.images.shape[3]), np.uint8)
@@ -99,7 +98,7 @@ class Dataset:
         return replace(self, images=images)
 
     def counts(self) -> IntArray:
-        """Return the number of pictures per split and class, int64 (3, k)."""
+        """Return the number of images per split and class, int64 (3, k)."""
         pairs = self.splits.astype(np.int64) * len(self.labels) + self.targets
         return np.bincount(pairs, minlength=3 * len(self.labels)).reshape(3, -1)
 

@@ -23,7 +23,7 @@ def export_folders(dataset: Dataset, folder: str | Path, *, progress: Progress |
     Args:
         dataset: All its splits are written.
         folder: A new or an empty one.
-        progress: Called with (done, all) after each picture.
+        progress: Called with (done, all) after each image.
 
     Raises:
         DatasetError: A label cannot be a folder's name.

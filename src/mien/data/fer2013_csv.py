@@ -39,13 +39,13 @@ def can_read(path: Path) -> bool:
 def read(path: Path, *, size: int | None = None, votes: Path | None = None) -> Dataset:
     """Read FER2013 from its csv.
 
-    The columns emotion, pixels and Usage may be in any order, others are ignored; line ends may be mixed. Pictures are
+    The columns emotion, pixels and Usage may be in any order, others are ignored; line ends may be mixed. Images are
     square and of one size. FER+ votes are read from `fer2013new.csv` beside the file; if it does not match, a warning
     says so.
 
     Args:
         path: A .csv, .csv.gz or a .zip that contains one.
-        size: Resize the pictures to squares of this side in pixels; None keeps them.
+        size: Resize the images to squares of this side in pixels; None keeps them.
         votes: Another FER+ file, which must match row by row.
 
     Raises:
@@ -125,7 +125,7 @@ def _pixels(field: bytes, n_expected: int | None) -> ImageArray:
     except (DeprecationWarning, ValueError):
         raise ValueError("pixels that are not whole numbers; expected 0..255 with blanks between") from None
     if n_expected is None and (not values.size or int(np.sqrt(values.size)) ** 2 != values.size):
-        raise ValueError(f"{values.size} pixels; expected a square picture, 48×48 = 2304")
+        raise ValueError(f"{values.size} pixels; expected a square image, 48×48 = 2304")
     if n_expected is not None and values.size != n_expected:
         raise ValueError(f"{values.size} pixels; expected {n_expected} as in the first row")
     if values.min() < 0 or values.max() > 255:
@@ -164,7 +164,7 @@ def _numbered_lines(stream: ByteStream, path: Path) -> Iterator[tuple[int, bytes
                 yield number, line
         if len(rest) > LONGEST_LINE_BYTES:
             raise DatasetError(
-                f"'{path}', line {number + 1} is longer than {LONGEST_LINE_BYTES >> 20} MB; expected a csv of pictures"
+                f"'{path}', line {number + 1} is longer than {LONGEST_LINE_BYTES >> 20} MB; expected a csv of images"
             )
     if rest := rest.strip():
         yield number + 1, rest
@@ -194,7 +194,7 @@ def _csv_member(path: Path, archive: zipfile.ZipFile) -> str:
             return member
     if len(members) != 1:
         raise DatasetError(
-            f"'{path}' holds {len(members)} csv files and no pictures; expected one named fer2013.csv; "
+            f"'{path}' holds {len(members)} csv files and no images; expected one named fer2013.csv; "
             "unpack it and pass the csv"
         )
     return members[0]

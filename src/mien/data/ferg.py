@@ -1,7 +1,7 @@
 """FERG-DB: rendered faces of six characters (Aneja et al. 2016), and drawn faces in its layout.
 
-The layout is `<character>/<character>_<emotion>/<character>_<emotion>_<number>.png`. Pictures of one character and
-emotion are frames of one film and nearly identical, so a random split puts the same picture, almost, on both sides.
+The layout is `<character>/<character>_<emotion>/<character>_<emotion>_<number>.png`. Images of one character and
+emotion are frames of one film and nearly identical, so a random split puts the same image, almost, on both sides.
 Accuracy on unseen faces is measured by holding out a whole character.
 """
 
@@ -25,7 +25,7 @@ CHARACTERS = frozenset({"aia", "bonnie", "jules", "malcolm", "mery", "ray"})
 FOLDER = re.compile(r"([a-z0-9]+)_(anger|disgust|fear|joy|neutral|sadness|surprise)")
 LAYOUT = "expected a folder or zip with <character>/<character>_<emotion>/<character>_<emotion>_<number>.png"
 TEST_SHARE = 0.25  # of the random split; 75:25 is the usual one of FERG-DB
-VALID_SHARE = 0.1  # of the pictures that are not test
+VALID_SHARE = 0.1  # of the images that are not test
 REDUCED_SIZE = 100  # side in pixels where the original size would exceed the memory limit
 
 
@@ -49,22 +49,22 @@ def read(
     hold_out: Sequence[str] = (),
     valid: Sequence[str] = (),
 ) -> Dataset:
-    """Read pictures of characters, sorted by name, with the labels of FER2013.
+    """Read images of characters, sorted by name, with the labels of FER2013.
 
-    Without characters to hold out, a quarter of the pictures is test and a tenth of the others valid, drawn by the hash
-    of each file's name, so a picture keeps its split when others are added. Hidden and empty files are ignored; a
-    warning names pictures that cannot be decoded or are outside the layout.
+    Without characters to hold out, a quarter of the images is test and a tenth of the others valid, drawn by the hash
+    of each file's name, so an image keeps its split when others are added. Hidden and empty files are ignored; a
+    warning names images that cannot be decoded or are outside the layout.
 
     Args:
         path: A folder or a zip; the zip is not unpacked to disk.
-        size: Resize the pictures to squares of this side in pixels. None keeps the common size; mixed sizes become 112
-            pixels, and pictures that would exceed 4 GB, like the whole of FERG-DB, 100.
-        votes: Must be None: FER+ has no votes on these pictures.
+        size: Resize the images to squares of this side in pixels. None keeps the common size; mixed sizes become 112
+            pixels, and images that would exceed 4 GB, like the whole of FERG-DB, 100.
+        votes: Must be None: FER+ has no votes on these images.
         hold_out: Characters of the test split.
-        valid: Characters of the valid split; if empty, it is a tenth of the pictures that are not test.
+        valid: Characters of the valid split; if empty, it is a tenth of the images that are not test.
 
     Raises:
-        DatasetError: There are no pictures in this layout, a character is unknown or named twice, none is left for
+        DatasetError: There are no images in this layout, a character is unknown or named twice, none is left for
             training, or votes are given.
     """
     if votes is not None:
@@ -86,15 +86,15 @@ def read(
 def _list_pictures(
     path: Path, files: Files, hold_out: Sequence[str], valid: Sequence[str]
 ) -> tuple[list[Picture], set[str]]:
-    """Return the pictures in the layout, and the names of all characters."""
+    """Return the images in the layout, and the names of all characters."""
     names = [name for name in files.names if is_picture(name)]
     found = {name: parsed for name in names if (parsed := _character_and_emotion(name))}
     if not found:
-        raise DatasetError(f"'{path}' holds no pictures of characters; {LAYOUT}")
+        raise DatasetError(f"'{path}' holds no images of characters; {LAYOUT}")
     if len(names) > len(found):
         stray = next(name for name in names if name not in found)
         warnings.warn(
-            f"{len(names) - len(found)} of {len(names)} pictures in '{path}' are in no character's folder: {stray}; "
+            f"{len(names) - len(found)} of {len(names)} images in '{path}' are in no character's folder: {stray}; "
             f"they are skipped; {LAYOUT}",
             stacklevel=3,
         )
@@ -134,7 +134,7 @@ def _check_characters(known: set[str], hold_out: Sequence[str], valid: Sequence[
 
 
 def _split(name: str, character: str, hold_out: Sequence[str], valid: Sequence[str]) -> Split:
-    """Return the split of a picture: by its character, or drawn by the hash of its name."""
+    """Return the split of an image: by its character, or drawn by the hash of its name."""
     if character in hold_out:
         return "test"
     if character in valid:

@@ -1,4 +1,4 @@
-"""Class folders: pictures in one folder per class, on disk or in a zip."""
+"""Class folders: images in one folder per class, on disk or in a zip."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ SPLIT_NAMES: dict[str, Split] = {
     **dict.fromkeys(("valid", "val", "validation", "dev", "publictest"), "valid"),
     **dict.fromkeys(("test", "testing", "privatetest"), "test"),
 }
-LAYOUT = "expected <class>/<picture> or <split>/<class>/<picture>, split being train, valid or test"
+LAYOUT = "expected <class>/<image> or <split>/<class>/<image>, split being train, valid or test"
 KAGGLE_NAME = re.compile(rf"({'|'.join(USAGES)})_\d+\.")  # Training_3908.jpg
-MIXED_SIZE = 112  # side in pixels where the pictures differ in size; the input of face recognition networks
+MIXED_SIZE = 112  # side in pixels where the images differ in size; the input of face recognition networks
 MAX_BYTES = 4 << 30  # the whole dataset is held in memory; `size` reduces it
 
 
@@ -47,7 +47,7 @@ class Files(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A picture file, with the split and label that its folders name."""
+    """An image file, with the split and label that its folders name."""
 
     name: str
     split: Split
@@ -55,7 +55,7 @@ class Picture(NamedTuple):
 
 
 def can_read(path: Path) -> bool:
-    """Return whether the path is a folder, or a zip with a picture in it."""
+    """Return whether the path is a folder, or a zip with an image in it."""
     if path.is_dir():
         return True
     if path.suffix.lower() != ".zip":
@@ -68,23 +68,23 @@ def can_read(path: Path) -> bool:
 
 
 def read(path: Path, *, size: int | None = None, votes: Path | None = None) -> Dataset:
-    """Read pictures from class folders, sorted by name.
+    """Read images from class folders, sorted by name.
 
-    Layouts: `<class>/<picture>` and `<split>/<class>/<picture>`, also inside further single folders; and Kaggle's form
+    Layouts: `<class>/<image>` and `<split>/<class>/<image>`, also inside further single folders; and Kaggle's form
     of FER2013, where the file name (`PublicTest_1.jpg`) gives the split. A missing valid or test split is held out of
     train, 10 % of each class: see `mien.data.splits.hold_out`. Hidden and empty files are ignored; a warning names
     files that cannot be decoded.
 
-    Pictures of one size keep it, others become squares of `size` or 112 pixels. The images are grey if all pictures
+    Images of one size keep it, others become squares of `size` or 112 pixels. The images are grey if all images
     are, else RGB.
 
     Args:
         path: A folder or a zip; the zip is not unpacked to disk.
-        size: Resize the pictures to squares of this side in pixels.
-        votes: A FER+ file; the pictures must then have its names (fer0000012.png).
+        size: Resize the images to squares of this side in pixels.
+        votes: A FER+ file; the images must then have its names (fer0000012.png).
 
     Raises:
-        DatasetError: There are no pictures, some are outside the class folders, or they exceed 4 GB.
+        DatasetError: There are no images, some are outside the class folders, or they exceed 4 GB.
     """
     with open_files(path) as files:
         pictures = parse_layout(path, [name for name in files.names if is_picture(name)])
@@ -119,14 +119,14 @@ def parse_layout(root: Path, names: list[str], *, layout: str = LAYOUT) -> list[
 
     Args:
         root: For messages.
-        names: Paths below the root, of pictures or clips.
+        names: Paths below the root, of images or clips.
         layout: The expected layout, for messages.
 
     Raises:
         DatasetError: There are no files, or one is not in a class folder.
     """
     if not names:
-        raise DatasetError(f"'{root}' holds no pictures; {layout}")
+        raise DatasetError(f"'{root}' holds no images; {layout}")
     paths = [PurePosixPath(name) for name in names]
     depth = _wrapper_depth(paths)
     has_splits = any(_split_of_folder(path, depth) for path in paths)
@@ -160,7 +160,7 @@ def _kaggle_split(name: str) -> Split | None:
 
 
 def hold_out(pictures: list[Picture]) -> tuple[list[Picture], tuple[Split, ...]]:
-    """Move pictures of train to valid and test where these are missing; return also the splits that were missing."""
+    """Move images of train to valid and test where these are missing; return also the splits that were missing."""
     present = {picture.split for picture in pictures}
     missing = tuple(split for split in SPLITS[1:] if split not in present)
     train = [picture for picture in pictures if picture.split == "train"]
@@ -172,7 +172,7 @@ def hold_out(pictures: list[Picture]) -> tuple[list[Picture], tuple[Split, ...]]
 def decode_all(
     root: Path, pictures: list[Picture], read: Callable[[str], bytes], size: int | None
 ) -> tuple[list[Picture], ImageArray]:
-    """Decode pictures and bring them to one size.
+    """Decode images and bring them to one size.
 
     Args:
         root: For messages.
@@ -181,7 +181,7 @@ def decode_all(
         size: Side in pixels; None keeps the common size, or takes `MIXED_SIZE` if there is none.
 
     Returns:
-        The decoded pictures, and their pixels, uint8 (n, H, W, 1) grey or (n, H, W, 3) RGB.
+        The decoded images, and their pixels, uint8 (n, H, W, 1) grey or (n, H, W, 3) RGB.
 
     Raises:
         DatasetError: None can be decoded, or they exceed `MAX_BYTES`.
@@ -211,14 +211,14 @@ def decode_all(
 
 
 def decode(content: bytes, name: str) -> ImageArray:
-    """Return a picture as grey (H, W) or RGB (H, W, 3); raise UnreadablePicture if it is none."""
+    """Return an image as grey (H, W) or RGB (H, W, 3); raise UnreadablePicture if it cannot be decoded."""
     return decode_picture(content, name=name, keep_grey=True, drop_alpha=True)
 
 
 def _check_memory(root: Path, n: int, image: ImageArray) -> None:
     if n * image.nbytes > MAX_BYTES:
         raise DatasetError(
-            f"'{root}' needs {n * image.nbytes / 2**30:.0f} GB of memory for {n:,} pictures of "
+            f"'{root}' needs {n * image.nbytes / 2**30:.0f} GB of memory for {n:,} images of "
             f"{image.shape[1]}×{image.shape[0]} pixels; expected at most {MAX_BYTES >> 30} GB; "
             "reduce them: mien data prepare … --size 96"
         )

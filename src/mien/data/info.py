@@ -1,4 +1,4 @@
-"""Overview of a dataset: counts, and a sheet of sample pictures."""
+"""Overview of a dataset: counts, and a sheet of sample images."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class DatasetInfo:
 
     Args:
         name: Of the data.
-        n_pictures: Number of pictures.
-        height: Of a picture, in pixels.
-        width: Of a picture, in pixels.
+        n_pictures: Number of images.
+        height: Of an image, in pixels.
+        width: Of an image, in pixels.
         channels: 1 grey, 3 RGB.
-        counts: Split -> class -> number of pictures.
-        n_blank: Number of pictures whose pixels are all equal.
+        counts: Split -> class -> number of images.
+        n_blank: Number of images whose pixels are all equal.
         has_votes: Whether it has raters' votes.
         fingerprint: SHA-256 of the data, 64 hexadecimal digits.
     """
@@ -41,7 +41,7 @@ class DatasetInfo:
 
 
 def info(dataset: Dataset) -> DatasetInfo:
-    """Count the pictures by split and class."""
+    """Count the images by split and class."""
     n, height, width, channels = dataset.images.shape
     return DatasetInfo(
         name=dataset.name,
@@ -60,7 +60,7 @@ def info(dataset: Dataset) -> DatasetInfo:
 
 
 def describe_held_out(dataset: Dataset) -> str:
-    """Return a sentence with the number of pictures per class in the splits held out of train; "" if there are none."""
+    """Return a sentence with the number of images per class in the splits held out of train; "" if there are none."""
     if not dataset.held_out:
         return ""
     parts = []
@@ -74,12 +74,12 @@ def describe_held_out(dataset: Dataset) -> str:
 
 
 def sample_sheet(dataset: Dataset, *, per_class: int = 8, seed: int = 0) -> ImageArray:
-    """Draw a contact sheet with one row of random pictures per class.
+    """Draw a contact sheet with one row of random images per class.
 
     Args:
-        dataset: Its pictures are stretched to squares.
-        per_class: Pictures per row, at least 1; a smaller class has a shorter row.
-        seed: Of the choice of pictures.
+        dataset: Its images are stretched to squares.
+        per_class: Images per row, at least 1; a smaller class has a shorter row.
+        seed: Of the choice of images.
 
     Returns:
         RGB uint8 (H, W, 3).
@@ -89,4 +89,4 @@ def sample_sheet(dataset: Dataset, *, per_class: int = 8, seed: int = 0) -> Imag
         members = np.flatnonzero(dataset.targets == class_id)
         drawn = np.random.default_rng((seed, class_id)).permutation(members)[:per_class]
         rows.append(SheetRow(label, str(len(members)), list(dataset.images[drawn])))
-    return contact_sheet(rows, title=f"{dataset.name}: {len(dataset)} pictures", columns=per_class)
+    return contact_sheet(rows, title=f"{dataset.name}: {len(dataset)} images", columns=per_class)

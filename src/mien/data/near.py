@@ -1,8 +1,8 @@
-"""Near duplicates: pairs of pictures of the same photo, shifted, cropped, scaled, mirrored or recompressed.
+"""Near duplicates: pairs of images of the same photo, shifted, cropped, scaled, mirrored or recompressed.
 
-Two steps. *Candidates*: 24 windows of each picture (nine shifts, three scales) are reduced to 8×8, standardised and
+Two steps. *Candidates*: 24 windows of each image (nine shifts, three scales) are reduced to 8×8, standardised and
 whitened; a pair is a candidate where a window of one resembles the centre of the other, plain or mirrored.
-*Correlation*: of each candidate the band-passed pictures, independent of brightness and contrast, are compared by
+*Correlation*: of each candidate the band-passed images, independent of brightness and contrast, are compared by
 normalised cross-correlation over small shifts and scales.
 """
 
@@ -17,12 +17,12 @@ import numpy.typing as npt
 from mien.pixels import resize, to_grey
 from mien.structures import FloatArray, ImageArray, IntArray, Progress
 
-IMAGE_SIDE = 48  # pictures are compared at this size, FER2013's
+IMAGE_SIDE = 48  # images are compared at this size, FER2013's
 WINDOW_SIDE = 40  # of the central window, in pixels
 GRID = 8  # side of a thumbnail in cells
 DIMENSIONS = 40  # of a descriptor; on FER2013, 48 and 56 find no more
 CANDIDATES_PER_IMAGE = 10  # on average: 3 of 10,000 pairs of FER2013, with 19 of 20 planted copies among them
-BOUND_SAMPLE = 256  # pictures that the bound for candidates is estimated from
+BOUND_SAMPLE = 256  # images that the bound for candidates is estimated from
 TILE_ROWS, TILE_COLUMNS = 256, 512  # of the similarity matrix; half a megabyte fits the cache, in half the time
 
 PATCH_SIDE = 32  # of the patch that is correlated, in pixels
@@ -36,7 +36,7 @@ Descriptors: TypeAlias = tuple[FloatArray, FloatArray]  # (n, e), (n, o): parts 
 
 
 class Window(NamedTuple):
-    """A square of a picture: centre and side in pixels."""
+    """A square of an image: centre and side in pixels."""
 
     x: float
     y: float
@@ -47,9 +47,9 @@ class Pairs(NamedTuple):
     """Pairs of near duplicates.
 
     Args:
-        first: Index of one picture, int64 (m,).
+        first: Index of one image, int64 (m,).
         second: Index of the other, int64 (m,), larger than the first.
-        scores: Correlation of the band-passed pictures in [-1, 1], float32 (m,).
+        scores: Correlation of the band-passed images in [-1, 1], float32 (m,).
         mirrored: Whether one is mirrored, bool (m,).
     """
 
@@ -78,7 +78,7 @@ class _Whitening(NamedTuple):
 
 
 def near_pairs(images: ImageArray, *, threshold: float, progress: Progress | None = None) -> Pairs:
-    """Find pairs of pictures of the same photo.
+    """Find pairs of images of the same photo.
 
     Args:
         images: uint8 (n, H, W, C), without exact duplicates, which `audit.first_identical` finds faster.
@@ -86,14 +86,14 @@ def near_pairs(images: ImageArray, *, threshold: float, progress: Progress | Non
         progress: Called with (done, all) in thousandths.
 
     Returns:
-        The pairs, sorted by first, then second picture.
+        The pairs, sorted by first, then second image.
     """
     if len(images) < 2:
         none = np.empty(0, np.int64)
         return Pairs(none, none, none.astype(np.float32), none.astype(np.bool_))
-    pictures = np.stack([resize(to_grey(image), IMAGE_SIDE) for image in images])
-    candidates = _find_candidates(pictures, progress=progress)
-    scores = _correlations(pictures, candidates, progress=progress)
+    images = np.stack([resize(to_grey(image), IMAGE_SIDE) for image in images])
+    candidates = _find_candidates(images, progress=progress)
+    scores = _correlations(images, candidates, progress=progress)
     chosen = _argmax_per_key(_pair_keys(candidates.query, candidates.base, len(images)), scores)
     chosen = chosen[scores[chosen] >= threshold]
     query, base = candidates.query[chosen], candidates.base[chosen]
@@ -103,7 +103,7 @@ def near_pairs(images: ImageArray, *, threshold: float, progress: Progress | Non
 def _windows() -> list[Window]:
     """Return 24 windows.
 
-    At full scale six of nine shifts suffice: swapping the roles of two pictures reverses a shift, or, if one is
+    At full scale six of nine shifts suffice: swapping the roles of two images reverses a shift, or, if one is
     mirrored, its vertical part.
     """
     middle = IMAGE_SIDE / 2
@@ -113,25 +113,25 @@ def _windows() -> list[Window]:
     return [Window(middle + d * x, middle + d * y, z * WINDOW_SIDE) for z, d, shifts in plan for x, y in shifts]
 
 
-def _find_candidates(pictures: ImageArray, *, progress: Progress | None) -> _Candidates:
+def _find_candidates(images: ImageArray, *, progress: Progress | None) -> _Candidates:
     """Return the candidate pairs, each with its most similar window."""
     windows, centre = _windows(), Window(IMAGE_SIDE / 2, IMAGE_SIDE / 2, WINDOW_SIDE)
-    whitening = _fit_whitening(pictures, windows)
-    base = _descriptors(pictures, centre, whitening)
-    bound = _similarity_bound(pictures, windows, whitening, base)
+    whitening = _fit_whitening(images, windows)
+    base = _descriptors(images, centre, whitening)
+    bound = _similarity_bound(images, windows, whitening, base)
     parts = []
-    for start in range(0, len(pictures), TILE_ROWS):
-        block = pictures[start : start + TILE_ROWS]
+    for start in range(0, len(images), TILE_ROWS):
+        block = images[start : start + TILE_ROWS]
         for number, window in enumerate(windows):
             query = _descriptors(block, window, whitening)
             tiles = (
                 _tile_candidates(query, base, bound, start, column, number)
-                for column in range(0, len(pictures), TILE_COLUMNS)
+                for column in range(0, len(images), TILE_COLUMNS)
             )
             parts += [hits for hits in tiles if len(hits.query)]
-        _report(progress, start + len(block), len(pictures), 0.0, 0.75)
+        _report(progress, start + len(block), len(images), 0.0, 0.75)
     found = _Candidates._make(map(np.concatenate, zip(*parts, strict=True)))
-    return _best_per_pair(found, len(pictures))
+    return _best_per_pair(found, len(images))
 
 
 def _best_per_pair(found: _Candidates, n: int) -> _Candidates:
@@ -165,28 +165,28 @@ def _similarity(query: Descriptors, base: Descriptors) -> FloatArray:
     return similarity
 
 
-def _similarity_bound(pictures: ImageArray, windows: list[Window], whitening: _Whitening, base: Descriptors) -> float:
-    """Estimate from a sample the similarity that `CANDIDATES_PER_IMAGE` others exceed per picture."""
-    sample = _evenly_spaced(len(pictures), BOUND_SAMPLE)
-    best = np.full((len(sample), len(pictures)), -1, np.float32)
+def _similarity_bound(images: ImageArray, windows: list[Window], whitening: _Whitening, base: Descriptors) -> float:
+    """Estimate from a sample the similarity that `CANDIDATES_PER_IMAGE` others exceed per image."""
+    sample = _evenly_spaced(len(images), BOUND_SAMPLE)
+    best = np.full((len(sample), len(images)), -1, np.float32)
     for window in windows:
-        np.maximum(best, _similarity(_descriptors(pictures[sample], window, whitening), base), out=best)
+        np.maximum(best, _similarity(_descriptors(images[sample], window, whitening), base), out=best)
     best[np.arange(len(sample)), sample] = -1
-    rank = min(CANDIDATES_PER_IMAGE, len(pictures) - 1) * len(sample)
+    rank = min(CANDIDATES_PER_IMAGE, len(images) - 1) * len(sample)
     reached = np.partition(best, best.size - rank, axis=None)[best.size - rank]
     return float(reached) - 1e-5  # tolerance, since tiles of another shape round differently
 
 
-def _fit_whitening(pictures: ImageArray, windows: list[Window]) -> _Whitening:
+def _fit_whitening(images: ImageArray, windows: list[Window]) -> _Whitening:
     """Fit the principal components of the thumbnails' even and odd parts, scaled to unit variance."""
-    sample = pictures[_evenly_spaced(len(pictures), 4000)]
+    sample = images[_evenly_spaced(len(images), 4000)]
     halves = [_mirror_parts(_thumbnails(sample, window)) for window in windows[::4]]
     even, odd = np.concatenate([even for even, _ in halves]), np.concatenate([odd for _, odd in halves])
     mean = even.mean(axis=0)
     even_values, even_vectors = np.linalg.eigh((even - mean).T @ (even - mean) / len(even))
     odd_values, odd_vectors = np.linalg.eigh(odd.T @ odd / len(odd))
     variances = np.sort(np.concatenate([even_values, odd_values]))
-    least = max(float(variances[-DIMENSIONS]), 1e-6)  # 0 where all pictures are blank
+    least = max(float(variances[-DIMENSIONS]), 1e-6)  # 0 where all images are blank
     return _Whitening(
         mean, _whitening_matrix(even_values, even_vectors, least), _whitening_matrix(odd_values, odd_vectors, least)
     )
@@ -197,18 +197,18 @@ def _whitening_matrix(values: FloatArray, vectors: FloatArray, least: float) -> 
     return np.asarray(vectors[:, kept] / np.sqrt(values[kept]), np.float32)
 
 
-def _descriptors(pictures: ImageArray, window: Window, whitening: _Whitening) -> Descriptors:
+def _descriptors(images: ImageArray, window: Window, whitening: _Whitening) -> Descriptors:
     """Return the whitened thumbnails of a window, with norm 1."""
-    halves = _mirror_parts(_thumbnails(pictures, window))
+    halves = _mirror_parts(_thumbnails(images, window))
     even, odd = (halves[0] - whitening.mean) @ whitening.even, halves[1] @ whitening.odd
     length = np.sqrt((even**2).sum(axis=1) + (odd**2).sum(axis=1))[:, None].clip(1e-6)
     return np.asarray(even / length, np.float32), np.asarray(odd / length, np.float32)
 
 
-def _thumbnails(pictures: ImageArray, window: Window) -> FloatArray:
+def _thumbnails(images: ImageArray, window: Window) -> FloatArray:
     """Return the windows reduced to GRID × GRID, with mean 0 and norm 1, float32 (n, GRID, GRID)."""
     across, down = (_averaging_matrix(centre, window.side) for centre in (window.x, window.y))
-    cells = down @ (pictures.astype(np.float32) @ across.T)
+    cells = down @ (images.astype(np.float32) @ across.T)
     cells -= cells.mean(axis=(1, 2), keepdims=True)
     return np.asarray(cells / np.sqrt((cells**2).sum(axis=(1, 2), keepdims=True)).clip(1e-3), np.float32)
 
@@ -228,13 +228,13 @@ def _mirror_parts(thumbnails: FloatArray) -> Descriptors:
     return ((left + right) / np.sqrt(2)).reshape(n, -1), ((left - right) / np.sqrt(2)).reshape(n, -1)
 
 
-def _correlations(pictures: ImageArray, candidates: _Candidates, *, progress: Progress | None) -> FloatArray:
+def _correlations(images: ImageArray, candidates: _Candidates, *, progress: Progress | None) -> FloatArray:
     """Return the correlation of each candidate pair, float32 (m,)."""
     windows = _windows()
     inside = slice((IMAGE_SIDE - PATCH_SIDE) // 2 - MAX_SHIFT, (IMAGE_SIDE + PATCH_SIDE) // 2 + MAX_SHIFT)
-    band_passed = np.empty(pictures.shape, np.float32)
-    for i, picture in enumerate(pictures):
-        band_passed[i] = _band_pass(picture)
+    band_passed = np.empty(images.shape, np.float32)
+    for i, image in enumerate(images):
+        band_passed[i] = _band_pass(image)
     scores = np.empty(len(candidates.query), np.float32)
     for i, (query, base, window, mirrored, _) in enumerate(zip(*candidates, strict=True)):
         scores[i] = _correlation(
@@ -246,9 +246,9 @@ def _correlations(pictures: ImageArray, candidates: _Candidates, *, progress: Pr
     return scores
 
 
-def _band_pass(picture: ImageArray) -> FloatArray:
-    """Return a band-passed picture, float32 (IMAGE_SIDE, IMAGE_SIDE)."""
-    grey = picture.astype(np.float32)
+def _band_pass(image: ImageArray) -> FloatArray:
+    """Return a band-passed image, float32 (IMAGE_SIDE, IMAGE_SIDE)."""
+    grey = image.astype(np.float32)
     fine, coarse = (
         cv2.GaussianBlur(grey, (0, 0), s, borderType=cv2.BORDER_REPLICATE) for s in (FINE_SIGMA, COARSE_SIGMA)
     )
@@ -267,19 +267,19 @@ def _correlation(query: FloatArray, base: FloatArray, window: Window, *, mirrore
     return best
 
 
-def _patch(picture: FloatArray, window: Window, step: float, *, mirrored: bool) -> FloatArray:
+def _patch(image: FloatArray, window: Window, step: float, *, mirrored: bool) -> FloatArray:
     """Sample PATCH_SIDE × PATCH_SIDE points around a window's centre, `step` pixels apart."""
     half = (PATCH_SIDE - 1) / 2
     across = -step if mirrored else step
     x, y = window.x - 0.5, window.y - 0.5  # OpenCV's origin is the centre of the first pixel
     place = np.array([[across, 0, x - across * half], [0, step, y - step * half]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    patch = cv2.warpAffine(picture, place, (PATCH_SIDE, PATCH_SIDE), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    patch = cv2.warpAffine(image, place, (PATCH_SIDE, PATCH_SIDE), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(patch, np.float32)
 
 
 def _pair_keys(first: IntArray, second: IntArray, n: int) -> IntArray:
-    """Return a unique number per unordered pair of pictures."""
+    """Return a unique number per unordered pair of images."""
     return np.minimum(first, second) * n + np.maximum(first, second)
 
 

@@ -47,7 +47,7 @@ def read(path: Path, *, size: int | None = None, votes: Path | None = None) -> D
 
     Args:
         path: A prepared dataset.
-        size: Resize the pictures to squares of this side in pixels.
+        size: Resize the images to squares of this side in pixels.
         votes: Must be None, since the file contains its votes.
 
     Raises:

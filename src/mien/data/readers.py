@@ -12,7 +12,7 @@ from mien.data.dataset import Dataset
 from mien.errors import DatasetError
 
 DATA_VARIABLE = "MIEN_DATA"
-SIZES = range(1, 1025)  # side in pixels that pictures can be resized to
+SIZES = range(1, 1025)  # side in pixels that images can be resized to
 KNOWN_FILES = tuple(
     folder + file
     for folder in ("", "fer2013/")
@@ -57,7 +57,7 @@ def read_dataset(
     Args:
         path: File or folder; a folder with fer2013.csv in it means that file.
         reader: Name in `READERS`; None takes the first that can read the path.
-        size: Resize the pictures to squares of this side in pixels; None keeps their common size.
+        size: Resize the images to squares of this side in pixels; None keeps their common size.
         votes: FER+ votes of the data (fer2013new.csv); beside a csv they are found automatically.
 
     Raises:
@@ -86,10 +86,10 @@ def read_characters(
 
     Args:
         path: File or folder.
-        hold_out: Characters of the test split; if there are none, a quarter of the pictures is drawn.
-        valid: Characters of the valid split; if there are none, a tenth of the pictures that are not test is drawn.
+        hold_out: Characters of the test split; if there are none, a quarter of the images is drawn.
+        valid: Characters of the valid split; if there are none, a tenth of the images that are not test is drawn.
         size: As in `read_dataset`.
-        votes: Must be None: FER+ has no votes on these pictures.
+        votes: Must be None: FER+ has no votes on these images.
 
     Raises:
         DatasetError: The data has no characters, or as `mien.data.ferg.read`.

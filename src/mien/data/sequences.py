@@ -1,6 +1,6 @@
 """Sequences: crops of one face over time, one label per frame, to train and evaluate temporal models.
 
-Sources: cartoons with changing expressions, still pictures of any dataset seen by a simulated shaky camera, and folders
+Sources: cartoons with changing expressions, still images of any dataset seen by a simulated shaky camera, and folders
 of clips. Each sequence is made or read on demand, since it is used once: to compute its embeddings.
 """
 
@@ -49,14 +49,14 @@ class FaceSequence:
     targets: IntArray = field(repr=False)
 
 
-def moving_stills(pictures: Dataset, n: int, *, seed: int = 0, rate: float | None = None) -> Iterator[FaceSequence]:
-    """Yield sequences of still pictures, each shown for 0.3 to 2 seconds to a simulated shaky camera.
+def moving_stills(dataset: Dataset, n: int, *, seed: int = 0, rate: float | None = None) -> Iterator[FaceSequence]:
+    """Yield sequences of still images, each shown for 0.3 to 2 seconds to a simulated shaky camera.
 
-    Half of the changes are cuts, the others cross-fades of up to 0.6 seconds; a frame has the label of the picture with
-    the larger weight. Sequence i depends on seed, i and the pictures alone.
+    Half of the changes are cuts, the others cross-fades of up to 0.6 seconds; a frame has the label of the image with
+    the larger weight. Sequence i depends on seed, i and the images alone.
 
     Args:
-        pictures: One split of a dataset; all are equally probable.
+        dataset: One split of a dataset; all are equally probable.
         n: Number of sequences.
         seed: Of the draw.
         rate: Frames per second; None draws one of `RATES` per sequence.
@@ -65,13 +65,13 @@ def moving_stills(pictures: Dataset, n: int, *, seed: int = 0, rate: float | Non
         rng = np.random.default_rng([seed, i, 3])
         times = sample_times(rate or rng.choice(RATES))
         hold, share = hold_schedule(times, rng, stay=(0.3, 2.0), change=(-0.6, 0.6))
-        chosen = rng.integers(len(pictures), size=hold[-1] + 2)
-        stills = pictures.images[chosen].astype(np.float32)
+        chosen = rng.integers(len(dataset), size=hold[-1] + 2)
+        stills = dataset.images[chosen].astype(np.float32)
         images = [
             np.asarray((1 - share[k]) * stills[hold[k]] + share[k] * stills[hold[k] + 1], np.uint8)
             for k in range(len(times))
         ]
-        yield FaceSequence(simulate_camera(images, times, rng), times, pictures.targets[chosen[hold + (share > 0.5)]])
+        yield FaceSequence(simulate_camera(images, times, rng), times, dataset.targets[chosen[hold + (share > 0.5)]])
 
 
 def read_clips(
@@ -121,7 +121,7 @@ def _list_clips(root: Path) -> list[folders.Picture]:
 
 
 def _check_pictures(root: Path, files: Sequence[Path], clips: set[Path]) -> None:
-    """Refuse a picture directly in a class folder, which would turn that folder into a clip."""
+    """Refuse an image directly in a class folder, which would turn that folder into a clip."""
     above = {parent for clip in clips for parent in clip.parents}
     for path in files:
         folder = path.parent

@@ -16,7 +16,7 @@ from mien.data.dataset import SPLITS, Dataset, Split
 from mien.errors import ConfigError, DatasetError
 
 HELD_OUT = 0.1  # share of train that replaces a missing valid or test split
-SMALL_CLASS = 100  # pictures; below it the chance draw by hash would miss the share by half of it or more
+SMALL_CLASS = 100  # images; below it the chance draw by hash would miss the share by half of it or more
 
 
 def hold_out(names: Sequence[str], classes: Sequence[str], missing: Sequence[Split]) -> list[Split]:
@@ -54,8 +54,8 @@ def draw_splits(dataset: Dataset, shares: Sequence[float], *, seed: int = 0) -> 
 
     Args:
         dataset: Without a valid or test split of its own; splits that its reader held out are replaced.
-        shares: Of train, valid and test; they sum to 1. A class has at least one picture in each split whose share
-            is not 0, as far as it has pictures; train comes first.
+        shares: Of train, valid and test; they sum to 1. A class has at least one image in each split whose share
+            is not 0, as far as it has images; train comes first.
         seed: Of the draw.
 
     Raises:
@@ -81,16 +81,16 @@ def draw_splits(dataset: Dataset, shares: Sequence[float], *, seed: int = 0) -> 
 
 
 def draw_subset(dataset: Dataset, n: int, *, seed: int = 0) -> Dataset:
-    """Draw n pictures at random; each class keeps its share of each split.
+    """Draw n images at random; each class keeps its share of each split.
 
     A subset contains every smaller one of the same seed. If n is at least the number of classes times splits, every
-    class keeps a picture in each of its splits.
+    class keeps an image in each of its splits.
 
     Raises:
-        DatasetError: The dataset has fewer than n pictures, or n is below 1.
+        DatasetError: The dataset has fewer than n images, or n is below 1.
     """
     if not 1 <= n <= len(dataset):
-        raise DatasetError(f"cannot draw {n:,} pictures of '{dataset.name}'; expected 1 to {len(dataset):,}")
+        raise DatasetError(f"cannot draw {n:,} images of '{dataset.name}'; expected 1 to {len(dataset):,}")
     strata = dataset.splits.astype(np.int64) * len(dataset.labels) + dataset.targets
     quantile, size = np.zeros(len(dataset)), np.bincount(strata)[strata]
     rng = np.random.default_rng(seed)
@@ -116,7 +116,7 @@ def _hold_out(files: Sequence[str], missing: Sequence[Split]) -> dict[str, Split
 
 
 def _counts(n: int, shares: Sequence[float]) -> list[int]:
-    """Return how many of n pictures each share is: at least one if it is not 0, as long as one is left for train."""
+    """Return how many of n images each share is: at least one if it is not 0, as long as one is left for train."""
     available, counts = max(n - 1, 0), []
     for share in shares:
         counts.append(min(max(round(share * n), 1), available) if share else 0)

@@ -32,11 +32,11 @@ Points = npt.NDArray[np.float64]  # (n, 2): x, y
 def draw_faces(n: int, *, seed: int, size: int = 48) -> Dataset:
     """Draw grey faces that show the expressions of FER2013 in brows, eyes, nose and mouth.
 
-    Position, size, tilt, proportions, light and intensity of the expression vary. Picture i depends on (seed, i, size)
-    alone; the classes take turns, and of every ten pictures eight are train, one valid, one test.
+    Position, size, tilt, proportions, light and intensity of the expression vary. Image i depends on (seed, i, size)
+    alone; the classes take turns, and of every ten images eight are train, one valid, one test.
 
     Args:
-        n: Number of pictures.
+        n: Number of images.
         seed: Of the random variation.
         size: Side in pixels.
     """
@@ -108,10 +108,10 @@ class _Pen:
         cv2.polylines(self.canvas, [self._pixels(points)], False, grey, thickness, cv2.LINE_AA, _SHIFT)
 
     def finish(self, rng: np.random.Generator) -> ImageArray:
-        """Return the picture, uint8 (size, size), with uneven light, blur and noise."""
+        """Return the image, uint8 (size, size), with uneven light, blur and noise."""
         slope = np.linspace(-1, 1, 2 * self.size) * rng.uniform(-0.25, 0.25)
         lit = self.canvas * (1 + slope) * rng.uniform(0.6, 1.1) + rng.normal(0, 8, self.canvas.shape)
-        # Without blur a net learns to detect the smoothing of rotated pictures instead of faces.
+        # Without blur a net learns to detect the smoothing of rotated images instead of faces.
         blurred = cv2.GaussianBlur(lit, (0, 0), rng.uniform(1.0, 2.0))
         small = cv2.resize(blurred, (self.size, self.size), interpolation=cv2.INTER_AREA)
         return np.asarray(small.clip(0, 255), np.uint8)

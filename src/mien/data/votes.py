@@ -1,4 +1,4 @@
-"""FER+: votes of ten raters on each picture of FER2013 (Barsoum et al. 2016, arXiv:1608.01041)."""
+"""FER+: votes of ten raters on each image of FER2013 (Barsoum et al. 2016, arXiv:1608.01041)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Votes(NamedTuple):
         path: Of the file, for messages.
         counts: Votes, float32 (n, 10), columns as in `VOTE_COLUMNS`.
         splits: Index into `SPLITS`, int8 (n,).
-        names: Names of the pictures; empty where FER+ removed one.
+        names: Names of the images; empty where FER+ removed one.
     """
 
     path: Path
@@ -70,11 +70,11 @@ def read_votes(path: Path) -> Votes:
 
 
 def votes_by_row(votes: Votes, splits: SplitArray) -> FloatArray:
-    """Return the votes of pictures in the order of the votes file.
+    """Return the votes of images in the order of the votes file.
 
     Args:
         votes: From `read_votes`.
-        splits: Index into `SPLITS` of each picture, int8 (n,), to detect another order.
+        splits: Index into `SPLITS` of each image, int8 (n,), to detect another order.
 
     Returns:
         float32 (n, 10).
@@ -84,34 +84,34 @@ def votes_by_row(votes: Votes, splits: SplitArray) -> FloatArray:
     """
     if len(votes.splits) != len(splits):
         raise DatasetError(
-            f"'{votes.path}' has votes on {len(votes.splits)} pictures, but there are {len(splits)}; "
-            "expected one row per picture in the same order; pass the votes of this file"
+            f"'{votes.path}' has votes on {len(votes.splits)} images, but there are {len(splits)}; "
+            "expected one row per image in the same order; pass the votes of this file"
         )
     if (differs := votes.splits != splits).any():
         row = int(differs.argmax())
         raise DatasetError(
-            f"'{votes.path}', line {row + 2} is of '{SPLITS[votes.splits[row]]}', but picture {row + 1} is of "
+            f"'{votes.path}', line {row + 2} is of '{SPLITS[votes.splits[row]]}', but image {row + 1} is of "
             f"'{SPLITS[splits[row]]}'; expected the same order; pass the votes of this file"
         )
     return votes.counts
 
 
 def votes_by_name(votes: Votes, names: Sequence[str]) -> FloatArray:
-    """Return the votes of pictures with FER+ names ("…/fer0032220.png"; the suffix may differ).
+    """Return the votes of images with FER+ names ("…/fer0032220.png"; the suffix may differ).
 
-    Kaggle's class folders of FER2013 renumber the pictures, so their row in the votes file is unknown.
+    Kaggle's class folders of FER2013 renumber the images, so their row in the votes file is unknown.
 
     Returns:
         float32 (n, 10).
 
     Raises:
-        DatasetError: The votes file lacks some of the pictures.
+        DatasetError: The votes file lacks some of the images.
     """
     row_of = {PurePosixPath(name).stem: row for row, name in enumerate(votes.names) if name}
     rows = [row_of.get(PurePosixPath(name).stem) for name in names]
     if None in rows:
         raise DatasetError(
-            f"'{votes.path}' has no votes on {rows.count(None)} of {len(names)} pictures, such as "
+            f"'{votes.path}' has no votes on {rows.count(None)} of {len(names)} images, such as "
             f"'{names[rows.index(None)]}'; expected FER+ names like fer0000012.png; "
             "read FER2013 from its csv to have votes"
         )
@@ -123,10 +123,10 @@ def majority(dataset: Dataset) -> Dataset:
 
     Single votes are dropped as outliers. The answer with more than half of the remaining votes is the label, else
     "unknown": mode "majority" of https://github.com/microsoft/FERPlus. "unknown" and "nf" (not a face) are not
-    expressions: models don't have them, and an evaluation skips and counts their pictures.
+    expressions: models don't have them, and an evaluation skips and counts their images.
 
     Returns:
-        The same pictures, splits and votes, named "ferplus", with the labels of `VOTE_COLUMNS`.
+        The same images, splits and votes, named "ferplus", with the labels of `VOTE_COLUMNS`.
 
     Raises:
         DatasetError: The dataset has no votes.
