@@ -181,7 +181,7 @@ def test_the_warning_says_why_the_first_file_was_skipped(tmp_path: Path, monkeyp
     root = write_folder(tmp_path, {"a/1.png": GREY, "b/2.png": GREY})
     (root / "a/phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(60))
     with pytest.warns(
-        UserWarning, match=r"1 of 3 files .*: a/phone\.heic; they are skipped: .* pip install 'mien\[heic\]'"
+        UserWarning, match=r"1 of 3 files .*: a/phone\.heic; they are skipped: .* needs the 'heic' extra: pip"
     ):
         assert len(read(root)) == 2
 
