@@ -171,7 +171,7 @@ def to_rgb(picture: ImageFile.ImageFile, name: str, *, keep_grey: bool = False, 
             plain = plain.reduce(2)
         turn = UPRIGHT.get(_orientation(picture))
         plain = plain if turn is None else plain.transpose(turn)
-        image = np.array(plain if keep_grey else plain.convert("RGB"), np.uint8)
+        image = np.array(plain if keep_grey else _converted(plain, "RGB"), np.uint8)
     if halved:
         warnings.warn(
             f"'{name}' has {width}x{height} pixels and is read at half its width and height; boxes are in pixels of "
@@ -194,7 +194,11 @@ def _grey_or_rgb(picture: ImageFile.ImageFile, name: str, *, drop_alpha: bool) -
         white = Image.new("RGBA", picture.size, "white")
         white.alpha_composite(picture.convert("RGBA"))
         return white.convert("RGB")
-    return picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB")
+    return _converted(picture, "L" if picture.mode in ("1", "L", "LA") else "RGB")
+
+
+def _converted(picture: Image.Image, mode: str) -> Image.Image:
+    return picture if picture.mode == mode else picture.convert(mode)  # convert would copy
 
 
 def _orientation(picture: ImageFile.ImageFile) -> int:
