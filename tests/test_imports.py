@@ -14,7 +14,19 @@ import mien
 
 PACKAGE = Path(mien.__file__).parent
 
-HEAVY = ("torch", "matplotlib", "tkinter", "onnx", "lightning_fabric", "sklearn", "safetensors", "h5py", "keras")
+HEAVY = (
+    "torch",
+    "matplotlib",
+    "tkinter",
+    "onnx",
+    "lightning_fabric",
+    "sklearn",
+    "safetensors",
+    "h5py",
+    "keras",
+    "PIL",
+    "av",
+)
 
 
 @pytest.mark.parametrize("module", ["mien", "mien.cli"])

@@ -3,6 +3,7 @@
 import warnings
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -11,7 +12,7 @@ from mien.errors import OutputError
 from mien.sinks import encoders
 from mien.sinks.annotated import AnnotatedSink
 from mien.sinks.videos import VideoSink
-from mien.sources.frames import frames
+from mien.sources.frames import frames, open_media
 from mien.structures import ImageArray
 
 av = pytest.importorskip("av", reason="needs the extra: pip install 'mien[video]'")
@@ -151,3 +152,18 @@ def test_no_room_for_an_image_is_an_error_and_no_crash(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"cannot write all of '.*a\.mp4': File too large"):
         write_until_full()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("extra", [True, False])
+def test_an_annotated_video_is_opened_once_and_its_copy_at_most_once_to_check_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extra: bool
+) -> None:
+    path, opened = write(tmp_path / "a.webm", [0, 0.1, 0.2]), []
+    capture = cv2.VideoCapture
+    monkeypatch.setattr(cv2, "VideoCapture", lambda name: opened.append(Path(name).parent.name) or capture(name))
+    if not extra:
+        monkeypatch.setattr(encoders, "find_spec", lambda name: None)
+    with open_media(path) as (media, stream), AnnotatedSink(path, tmp_path / "seen", media=media) as sink:
+        for frame in stream:
+            sink.write(frame, [])
+    assert opened == ([tmp_path.name] if extra else [tmp_path.name, "seen"])
