@@ -12,7 +12,8 @@ from mien.errors import ConfigError, InputError, OutputError
 from mien.recognizer import Recognizer
 from mien.sinks.annotated import AnnotatedSink
 from mien.sinks.sink import Sink
-from mien.sources.frames import Media, open_media
+from mien.sources.frames import open_media
+from mien.sources.media import Media
 from mien.sources.paths import list_files
 from mien.structures import Expression, Frame, Progress
 

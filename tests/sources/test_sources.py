@@ -16,7 +16,8 @@ from clips import turn_clockwise, write_video
 from mien.errors import CameraError, InputError, UnreadablePicture
 from mien.sources import camera, pictures
 from mien.sources.address import parse_source
-from mien.sources.frames import Media, frames, inspect, open_media
+from mien.sources.frames import frames, inspect, open_media
+from mien.sources.media import Media
 from mien.sources.paths import list_files
 from mien.sources.pictures import decode, read_picture
 from mien.sources.quiet import quiet

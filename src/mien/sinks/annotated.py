@@ -15,7 +15,8 @@ from mien.files import make_folder, unused
 from mien.pixels import WRITABLE_PICTURES, write_picture
 from mien.sinks.encoders import CODECS
 from mien.sinks.videos import VideoSink
-from mien.sources.frames import Media, inspect
+from mien.sources.frames import inspect
+from mien.sources.media import Media
 from mien.structures import Box, Expression, Frame, ImageArray
 
 

@@ -3,10 +3,10 @@ from .camera import Camera as Camera
 from .camera import CameraStatus as CameraStatus
 from .devices import CameraInfo as CameraInfo
 from .devices import list_cameras as list_cameras
-from .frames import Media as Media
 from .frames import frames as frames
 from .frames import inspect as inspect
 from .frames import open_media as open_media
+from .media import Media as Media
 from .paths import PICTURE_SUFFIXES as PICTURE_SUFFIXES
 from .paths import VIDEO_SUFFIXES as VIDEO_SUFFIXES
 from .paths import list_files as list_files

@@ -4,52 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, Literal
-
-import cv2
+from typing import BinaryIO
 
 from mien.errors import InputError
 from mien.files import printable
 from mien.sources.address import parse_source
+from mien.sources.media import Media
 from mien.sources.paths import FORMATS, PICTURE_SUFFIXES, list_files, opened_file
-from mien.sources.pictures import (
-    HEADER_BYTES,
-    animation_frames,
-    damage_reported,
-    decoder_of,
-    frame_seconds,
-    n_frames,
-    open_picture,
-    read_size,
-    to_rgb,
-)
-from mien.sources.videos import opened_video, rate_of, size_of, video_frames
+from mien.sources.pictures import HEADER_BYTES, decoder_of, picture_and_frames
+from mien.sources.videos import opened_video
 from mien.structures import Frame
 
 TEXT = frozenset(b"\t\n\r" + bytes(range(32, 127)))
 TEXT_PICTURE = re.compile(rb"P[1-6]\s")  # PNM
-
-
-@dataclass(frozen=True, slots=True)
-class Media:
-    """The properties of a picture or video file, as far as its header gives them.
-
-    Args:
-        kind: "video" has moving pictures: animated GIF, WebP, PNG and AVIF files too.
-        size: Width and height in pixels of the upright frames.
-        frames: Number of frames, 1 for a picture; None where unknown.
-        rate: Frames per second: a video's average (25 where the file gives none), an animation's first; None for a
-            picture.
-    """
-
-    kind: Literal["picture", "video"]
-    size: tuple[int, int]
-    frames: int | None
-    rate: float | None
 
 
 def inspect(path: str | Path) -> Media:
@@ -77,9 +47,12 @@ def open_media(path: str | Path) -> Iterator[tuple[Media, Iterator[Frame]]]:
         ...         print(frame.index, "of", media.frames)
     """
     path = Path(path)
-    with ExitStack() as stack:
-        file = stack.enter_context(opened_file(path))
-        yield _open_video(path, stack) if _is_video(file, path) else _open_picture(file, path)
+    with opened_file(path) as file:
+        if _is_video(file, path):
+            with opened_video(path) as video:
+                yield video
+        else:
+            yield picture_and_frames(file, path)
 
 
 def frames(source: int | str | Path, *, glob: str | None = None) -> Iterator[Frame]:
@@ -116,24 +89,6 @@ def _live_frames(source: int | str) -> Iterator[Frame]:
 def _frames_of_file(path: Path) -> Iterator[Frame]:
     with open_media(path) as (_, stream):
         yield from stream
-
-
-def _open_picture(file: BinaryIO, path: Path) -> tuple[Media, Iterator[Frame]]:
-    name = printable(path)
-    picture = open_picture(file, name)
-    with damage_reported(name):
-        size, count = read_size(picture), n_frames(picture)
-    if count > 1:
-        return Media("video", size, count, 1 / frame_seconds(picture)), animation_frames(picture, path)
-    still = (Frame(to_rgb(picture, name), time=0.0, index=0, source=str(path)) for _ in range(1))
-    return Media("picture", size, 1, None), still
-
-
-def _open_video(path: Path, stack: ExitStack) -> tuple[Media, Iterator[Frame]]:
-    video = stack.enter_context(opened_video(path))
-    count = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
-    media = Media("video", size_of(video), count if count > 0 else None, rate_of(video))
-    return media, video_frames(video, path)
 
 
 def _is_video(file: BinaryIO, path: Path) -> bool:

@@ -15,6 +15,7 @@ from PIL import AvifImagePlugin, Image, ImageFile, TiffImagePlugin, WebPImagePlu
 
 from mien.errors import MienError, UnreadablePicture, install_command
 from mien.files import printable
+from mien.sources.media import Media
 from mien.sources.paths import FORMATS, MAX_PIXELS, check_size, opened_file
 from mien.structures import Frame, ImageArray
 
@@ -120,25 +121,44 @@ def _heif_factory(name: str) -> Callable[[IO[bytes], str], Image.Image]:
     return cast(Callable[[IO[bytes], str], Image.Image], HeifImageFile)
 
 
-def n_frames(picture: ImageFile.ImageFile) -> int:
-    """Return the number of frames of an animation, 1 of any other picture."""
+def picture_and_frames(file: IO[bytes], path: Path) -> tuple[Media, Iterator[Frame]]:
+    """Return the properties of a picture or animation, and its frames, which are decoded one at a time.
+
+    Raises:
+        UnreadablePicture: See `read_picture`.
+    """
+    name = printable(path)
+    picture = open_picture(file, name)
+    with damage_reported(name):
+        size, count = _read_size(picture), _n_frames(picture)
+    if count > 1:
+        return Media("video", size, count, 1 / _frame_seconds(picture)), _animation(picture, path, count)
+    return Media("picture", size, 1, None), _still(picture, path)
+
+
+def _still(picture: ImageFile.ImageFile, path: Path) -> Iterator[Frame]:
+    yield Frame(to_rgb(picture, printable(path)), time=0.0, index=0, source=str(path))
+
+
+def _animation(picture: ImageFile.ImageFile, path: Path, count: int) -> Iterator[Frame]:
+    """Yield the frames as a viewer shows them; a frame's time is the sum of the durations before it."""
+    time = 0.0
+    for index in range(count):
+        with damage_reported(printable(path)):
+            picture.seek(index + _first(picture))
+        yield Frame(to_rgb(picture, printable(path)), time, index, str(path))
+        time += _frame_seconds(picture)
+
+
+def _n_frames(picture: ImageFile.ImageFile) -> int:
+    """Return the number of frames of an animation, 1 for any other picture."""
     if picture.format not in ANIMATED:
         return 1
     return int(getattr(picture, "n_frames", 1)) - _first(picture)
 
 
-def animation_frames(picture: ImageFile.ImageFile, path: Path) -> Iterator[Frame]:
-    """Yield the frames of an animation as a viewer shows them, their times the sums of the durations before."""
-    time = 0.0
-    for index in range(n_frames(picture)):
-        picture.seek(index + _first(picture))
-        image = to_rgb(picture, printable(path))
-        yield Frame(image, time, index, str(path))
-        time += frame_seconds(picture)
-
-
-def frame_seconds(picture: ImageFile.ImageFile) -> float:
-    """Return how long an animation shows its current frame."""
+def _frame_seconds(picture: ImageFile.ImageFile) -> float:
+    """Return the duration of an animation's current frame."""
     duration = float(picture.info.get("duration", 0))
     return (duration if duration > SHORTEST_MS else DEFAULT_MS) / 1000
 
@@ -148,7 +168,7 @@ def _first(picture: ImageFile.ImageFile) -> int:
     return int(bool(getattr(picture, "default_image", False)))
 
 
-def read_size(picture: ImageFile.ImageFile) -> tuple[int, int]:
+def _read_size(picture: ImageFile.ImageFile) -> tuple[int, int]:
     """Return the width and height that `to_rgb` gives, without decoding."""
     width, height = picture.size
     if width * height > FULL_SIZE_PIXELS:

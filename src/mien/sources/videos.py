@@ -13,6 +13,7 @@ import numpy as np
 
 from mien.errors import InputError
 from mien.files import printable
+from mien.sources.media import Media
 from mien.sources.paths import FORMATS, check_size
 from mien.sources.quiet import quiet
 from mien.structures import Frame
@@ -20,13 +21,39 @@ from mien.structures import Frame
 FALLBACK_FPS = 25.0  # for containers that give neither times nor a rate
 
 
-def video_frames(video: cv2.VideoCapture, path: Path) -> Iterator[Frame]:
-    """Yield the frames of an opened video.
+@contextmanager
+def opened_video(path: Path) -> Iterator[tuple[Media, Iterator[Frame]]]:
+    """Open a video for its properties and its frames, which come upright; close it at the end.
 
     Raises:
-        InputError: It has none.
+        InputError: FFmpeg cannot open it, or it has no frames.
+        UnreadablePicture: Its frames are too large.
     """
-    rate = rate_of(video)
+    with plain_name(path) as name:
+        with quiet():
+            video = cv2.VideoCapture(name)
+        try:
+            if not video.isOpened():
+                raise InputError(
+                    f"cannot open '{printable(path)}' as a video; expected one that FFmpeg reads, or a picture "
+                    f"({FORMATS}): is it whole?"
+                )
+            video.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+            media = _media(video)
+            check_size(printable(path), *media.size)
+            yield media, _frames(video, path)
+        finally:
+            video.release()
+
+
+def _media(video: cv2.VideoCapture) -> Media:
+    size = (int(video.get(cv2.CAP_PROP_FRAME_WIDTH)), int(video.get(cv2.CAP_PROP_FRAME_HEIGHT)))
+    count = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+    return Media("video", size, count if count > 0 else None, _rate(video))
+
+
+def _frames(video: cv2.VideoCapture, path: Path) -> Iterator[Frame]:
+    rate = _rate(video)
     index, time = 0, 0.0
     while True:
         with quiet():
@@ -48,39 +75,10 @@ def _next_time(video: cv2.VideoCapture, index: int, last: float, rate: float) ->
     return time if time > last else last + 1 / rate
 
 
-def rate_of(video: cv2.VideoCapture) -> float:
+def _rate(video: cv2.VideoCapture) -> float:
     """Return the average frames per second, 25 where the file gives none."""
     rate = float(video.get(cv2.CAP_PROP_FPS))
     return rate if 0 < rate <= 1000 else FALLBACK_FPS
-
-
-def size_of(video: cv2.VideoCapture) -> tuple[int, int]:
-    """Return width and height of the upright frames."""
-    return int(video.get(cv2.CAP_PROP_FRAME_WIDTH)), int(video.get(cv2.CAP_PROP_FRAME_HEIGHT))
-
-
-@contextmanager
-def opened_video(path: Path) -> Iterator[cv2.VideoCapture]:
-    """Open a video whose frames come upright; close it at the end.
-
-    Raises:
-        InputError: FFmpeg cannot open it.
-        UnreadablePicture: Its frames are too large.
-    """
-    with plain_name(path) as name:
-        with quiet():
-            video = cv2.VideoCapture(name)
-        try:
-            if not video.isOpened():
-                raise InputError(
-                    f"cannot open '{printable(path)}' as a video; expected one that FFmpeg reads, or a picture "
-                    f"({FORMATS}): is it whole?"
-                )
-            video.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
-            check_size(printable(path), *size_of(video))
-            yield video
-        finally:
-            video.release()
 
 
 @contextmanager
