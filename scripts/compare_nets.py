@@ -147,7 +147,9 @@ def row(
 def cost(classifier: OnnxClassifier) -> Cost:
     spec = classifier.spec
     if spec.arch not in NETS:
-        raise ModelError(f"{classifier.path} is a model of another origin, whose net mien doesn't know; leave it out")
+        raise ModelError(
+            f"{classifier.path} is a model of another origin, whose architecture mien doesn't know; leave it out"
+        )
     heads = {head.labels.name: len(head.labels) for head in spec.heads}
     return cost_of(build_net(spec.arch, spec.preprocess, heads), spec.preprocess)
 

@@ -18,14 +18,14 @@ from mien.models.store import shipped_dir
 GRAPH = b"\x3a\x04junk"  # field 7 of onnx.proto's ModelProto, 4 bytes long
 
 
-def test_spec_is_read_back_and_agrees_with_onnx(tiny_model: Path) -> None:
+def test_the_spec_is_read_back_and_agrees_with_onnx(tiny_model: Path) -> None:
     spec = read_spec(tiny_model)
     assert spec.names == ("fer2013", "ferplus")
     stored = {entry.key: entry.value for entry in onnx.load(tiny_model).metadata_props}
     assert ModelSpec.from_json(stored[SPEC_KEY]) == spec
 
 
-def test_new_spec_takes_the_place_of_the_old_one(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_new_spec_replaces_the_old_one(tiny_model: Path, tmp_path: Path) -> None:
     renamed = replace(read_spec(tiny_model), name="other")
     write_with_spec(tiny_model, tmp_path / "other.onnx", renamed)
     assert read_spec(tmp_path / "other.onnx").name == "other"
@@ -35,7 +35,7 @@ def test_new_spec_takes_the_place_of_the_old_one(tiny_model: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("content", [b"", b"hello, I am a text", b"\x89PNG\r\n\x1a\n" + bytes(50), b"\xff" * 40])
-def test_what_is_not_onnx_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_onnx_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "net.onnx"
     path.write_bytes(content)
     with pytest.raises(ModelError, match="not an ONNX file"):
@@ -49,7 +49,7 @@ def test_truncated_model_is_refused(tiny_model: Path, tmp_path: Path) -> None:
         read_spec(path)
 
 
-def test_newer_spec_is_refused_with_what_to_do(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_newer_spec_asks_for_an_upgrade(tiny_model: Path, tmp_path: Path) -> None:
     write_with_spec(tiny_model, tmp_path / "new.onnx", replace(read_spec(tiny_model), version=SPEC_VERSION + 1))
     with pytest.raises(ModelError, match=rf"version {SPEC_VERSION + 1}, .*; upgrade mien"):
         read_spec(tmp_path / "new.onnx")
@@ -67,7 +67,7 @@ def test_everything_but_the_spec_is_kept(tiny_model: Path, tmp_path: Path) -> No
     assert onnx.load(tmp_path / "back.onnx") == model
 
 
-def test_a_file_may_be_replaced_by_its_copy_with_another_spec(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_spec_can_be_replaced_in_place(tiny_model: Path, tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(tiny_model.read_bytes())
     write_with_spec(tmp_path / "net.onnx", tmp_path / "net.onnx", replace(read_spec(tiny_model), name="other"))
     assert read_spec(tmp_path / "net.onnx").name == "other"

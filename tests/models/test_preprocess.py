@@ -30,20 +30,20 @@ def test_red_stays_the_first_channel() -> None:
     assert (batch == (200, 100, 50)).all()
 
 
-def test_a_grey_picture_gives_three_equal_channels() -> None:
+def test_a_grey_image_gives_three_equal_channels() -> None:
     batch = preprocess([one_colour(90), one_colour(90)[:, :, None]], RGB8)
     assert batch.shape == (2, 8, 8, 3)
     assert (batch == 90).all()
 
 
-def test_no_pictures_give_an_empty_batch() -> None:
+def test_no_images_give_an_empty_batch() -> None:
     for config in (GREY8, RGB8):
         batch = preprocess([], config)
         assert batch.shape == (0, 8, 8, config.channels)
         assert batch.dtype == np.uint8
 
 
-def test_a_picture_of_the_right_form_is_left_alone() -> None:
+def test_an_image_of_the_right_size_is_unchanged() -> None:
     image = np.random.default_rng(0).integers(0, 256, (8, 8), np.uint8)
     np.testing.assert_array_equal(preprocess([image], GREY8)[0, :, :, 0], image)
 
@@ -69,7 +69,7 @@ def test_equalising_spreads_the_greys() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 60), st.integers(1, 60), st.sampled_from([0, 1, 3])), max_size=4))
-def test_pictures_of_any_sizes_make_one_batch(shapes: list[tuple[int, int, int]]) -> None:
+def test_images_of_any_size_make_one_batch(shapes: list[tuple[int, int, int]]) -> None:
     images = [
         np.zeros((height, width, *([channels] if channels else [])), np.uint8) for height, width, channels in shapes
     ]

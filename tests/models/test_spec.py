@@ -139,7 +139,7 @@ def test_a_missing_key_is_refused(key: str) -> None:
         {"preprocess": {"size": "48"}},
     ],
 )
-def test_values_that_cannot_be_are_refused(changes: dict[str, Any]) -> None:
+def test_impossible_values_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ModelError):
         ModelSpec.from_json(changed(**changes))
 

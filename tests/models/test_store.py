@@ -42,12 +42,12 @@ def foreign(tmp_path: Path) -> Path:
     return path
 
 
-def test_foreign_model_is_refused_with_the_command_that_adopts_it(foreign: Path) -> None:
+def test_a_foreign_model_is_refused_with_the_command_that_adds_it(foreign: Path) -> None:
     with pytest.raises(MissingSpec, match=r"mien models add .*net\.onnx"):
         OnnxClassifier(foreign)
 
 
-def test_adopted_model_answers_as_its_graph_says(foreign: Path, tmp_path: Path) -> None:
+def test_an_added_model_predicts_as_its_graph_defines(foreign: Path, tmp_path: Path) -> None:
     path = add_model(foreign, SPEC, models_dir=tmp_path / "mine")
     assert find_model("foreign", models_dir=tmp_path / "mine") == path
     white = np.full((8, 8), 255, np.uint8)
@@ -56,7 +56,7 @@ def test_adopted_model_answers_as_its_graph_says(foreign: Path, tmp_path: Path) 
     np.testing.assert_allclose(got, expected[None], rtol=1e-5)
 
 
-def test_adopting_leaves_the_source_alone(foreign: Path, tmp_path: Path) -> None:
+def test_adding_leaves_the_source_unchanged(foreign: Path, tmp_path: Path) -> None:
     before = foreign.read_bytes()
     add_model(foreign, SPEC, models_dir=tmp_path / "mine")
     assert foreign.read_bytes() == before
@@ -70,7 +70,9 @@ def test_a_name_that_leads_out_of_the_directory_is_refused(foreign: Path, tmp_pa
     assert set(tmp_path.rglob("*")) == before
 
 
-def test_directory_lists_every_model_also_unusable_ones(tiny_model: Path, foreign: Path, tmp_path: Path) -> None:
+def test_all_models_of_the_directory_are_listed_even_unusable_ones(
+    tiny_model: Path, foreign: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "good.onnx").write_bytes(tiny_model.read_bytes())
@@ -81,7 +83,7 @@ def test_directory_lists_every_model_also_unusable_ones(tiny_model: Path, foreig
     assert "mien models add" in models["bad"].problem
 
 
-def test_user_model_hides_a_shipped_one_of_its_name(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_user_model_hides_a_shipped_one_of_the_same_name(tiny_model: Path, tmp_path: Path) -> None:
     mine = tmp_path / "base.onnx"
     mine.write_bytes(tiny_model.read_bytes())
     assert find_model("base", models_dir=tmp_path) == mine
@@ -99,7 +101,7 @@ def test_unknown_name_lists_the_known_ones(tiny_model: Path, tmp_path: Path) -> 
 # --- Keras models in the directory ------------------------------------------------------------------------------------
 
 
-def test_keras_models_are_listed_unopened_until_they_are_converted(tiny_model: Path, tmp_path: Path) -> None:
+def test_keras_models_are_listed_without_opening_them(tiny_model: Path, tmp_path: Path) -> None:
     for name in ("old.h5", "older.HDF5", "new.keras", "loud.H5", "done.h5", "notes.txt"):
         (tmp_path / name).write_text("no model at all, which nobody looks at")
     (tmp_path / "folder.keras").mkdir()
@@ -111,7 +113,7 @@ def test_keras_models_are_listed_unopened_until_they_are_converted(tiny_model: P
     assert (found["old.h5"].name, found["old.h5"].spec) == ("old", None)
 
 
-def test_the_command_for_a_keras_model_can_be_pasted_into_a_shell(tmp_path: Path) -> None:
+def test_the_command_that_converts_a_keras_model_is_quoted_for_a_shell(tmp_path: Path) -> None:
     folder = tmp_path / "team's models"
     folder.mkdir()
     (folder / "net.h5").touch()
@@ -124,7 +126,7 @@ def test_the_command_for_a_keras_model_can_be_pasted_into_a_shell(tmp_path: Path
 
 @pytest.mark.parametrize("file", ["net.keras", "net.KERAS", "net.hdf5"])
 @pytest.mark.parametrize("by_stem", [True, False])
-def test_a_keras_model_that_is_named_is_answered_with_the_command(
+def test_naming_a_keras_model_gives_the_command_that_converts_it(
     tmp_path: Path, file: str, by_stem: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MIEN_MODELS", str(tmp_path))
@@ -133,7 +135,7 @@ def test_a_keras_model_that_is_named_is_answered_with_the_command(
         find_model("net" if by_stem else file)
 
 
-def test_a_keras_model_that_is_given_by_its_path_too(tmp_path: Path) -> None:
+def test_the_path_of_a_keras_model_gives_the_command_that_converts_it(tmp_path: Path) -> None:
     (tmp_path / "net.h5").touch()
     with pytest.raises(ModelError, match=r"mien convert .*net\.h5 "):
         find_model(str(tmp_path / "net.h5"), models_dir=tmp_path / "empty")
@@ -151,7 +153,7 @@ def test_a_keras_model_hides_a_shipped_one_until_it_is_converted(tiny_model: Pat
     assert [m.path for m in list_models(tmp_path) if m.name == "base"] == [tmp_path / "base.onnx"]
 
 
-def test_a_keras_model_is_none_to_choose_from(tmp_path: Path) -> None:
+def test_keras_models_are_not_among_the_choices(tmp_path: Path) -> None:
     (tmp_path / "mine.h5").touch()
     assert find_model("base", models_dir=tmp_path) == shipped_dir() / "base.onnx"
     with pytest.raises(UnknownModel) as refused:

@@ -109,7 +109,7 @@ def test_a_face_without_a_number_passes_unchanged(model: TemporalModel) -> None:
     np.testing.assert_allclose(known.prediction.probabilities, alone, atol=1e-6)
 
 
-def test_a_model_belongs_to_one_graph_whatever_its_spec_says(
+def test_a_temporal_model_belongs_to_one_graph_with_any_spec(
     model: TemporalModel, tiny_model: Path, tmp_path: Path
 ) -> None:
     renamed = tmp_path / "renamed.onnx"
@@ -122,7 +122,7 @@ def test_a_model_belongs_to_one_graph_whatever_its_spec_says(
         model.check(OnnxClassifier(tiny_model), FERPLUS)
 
 
-def test_the_model_that_belongs_to_a_classifier_is_found(tiny_model: Path, tiny_temporal: Path, tmp_path: Path) -> None:
+def test_the_temporal_model_of_a_classifier_is_found(tiny_model: Path, tiny_temporal: Path, tmp_path: Path) -> None:
     classifier = OnnxClassifier(tiny_model)
     with pytest.raises(UnknownModel, match=r"no temporal model fits this 'tiny' .*; train one: mien train-temporal"):
         find_temporal(classifier, FER2013, models_dir=tmp_path)
@@ -135,7 +135,7 @@ def test_the_model_that_belongs_to_a_classifier_is_found(tiny_model: Path, tiny_
         find_temporal(classifier, FERPLUS, models_dir=tmp_path)
 
 
-def test_a_temporal_model_is_not_offered_as_a_classifier_and_says_what_it_is_for(
+def test_a_temporal_model_is_not_offered_as_a_classifier_and_names_its_command(
     tiny_model: Path, tiny_temporal: Path, tmp_path: Path
 ) -> None:
     shutil.copy(tiny_temporal, tmp_path / "mine.onnx")

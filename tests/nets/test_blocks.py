@@ -41,7 +41,7 @@ def test_a_residual_block_starts_as_the_identity(attention: Callable[[int], nn.M
     assert torch.equal(block(x), x.relu())
 
 
-def test_cbam_weighs_channels_and_then_places() -> None:
+def test_cbam_weights_channels_then_positions() -> None:
     """Woo et al. 2018, equations 2 and 3, term by term; the convolution reaches over the border, where all is 0."""
     torch.manual_seed(0)
     block = CBAM(8, reduction=2)
@@ -66,7 +66,7 @@ def test_cbam_weighs_channels_and_then_places() -> None:
     np.testing.assert_allclose(result, expected, atol=1e-6)
 
 
-def test_recurrent_units_compute_what_pytorchs_do_both_ways() -> None:
+def test_recurrent_units_agree_with_pytorch_in_both_directions() -> None:
     torch.manual_seed(0)
     forth, back, oracle = GRU(5, 3), GRU(5, 3, back=True), nn.GRU(5, 3, batch_first=True, bidirectional=True)
     for unit, suffix in ((forth, ""), (back, "_reverse")):
@@ -90,7 +90,7 @@ def test_a_recurrent_unit_of_one_number_can_be_computed_by_hand() -> None:
     np.testing.assert_allclose(states, [first, (np.tanh(-1.0) + first) / 2], atol=1e-6)
 
 
-def test_sweeps_go_down_each_column_and_then_along_each_row() -> None:
+def test_renet_sweeps_columns_then_rows() -> None:
     torch.manual_seed(0)
     block = ReNet(5, 3)
     x = torch.randn(2, 5, 4, 6)
@@ -106,7 +106,7 @@ def test_sweeps_go_down_each_column_and_then_along_each_row() -> None:
             torch.testing.assert_close(result[:, :, row], expected)
 
 
-def test_each_place_of_swept_maps_depends_on_the_whole_of_them() -> None:
+def test_each_position_of_a_renet_output_depends_on_the_whole_map() -> None:
     torch.manual_seed(0)
     block, x = ReNet(3, 4), torch.randn(1, 3, 5, 5, requires_grad=True)
     for row, column in ((0, 0), (2, 3), (4, 4)):
@@ -114,7 +114,7 @@ def test_each_place_of_swept_maps_depends_on_the_whole_of_them() -> None:
         assert (gradient.abs().sum(1) > 0).all()
 
 
-def test_a_place_has_one_embedding_at_the_size_that_the_net_is_made_for() -> None:
+def test_each_position_has_its_embedding_at_the_net_s_input_size() -> None:
     tokens = Tokens(2, 3)
     with torch.inference_mode():
         result = tokens(torch.zeros(4, 2, 3, 3))
@@ -122,7 +122,7 @@ def test_a_place_has_one_embedding_at_the_size_that_the_net_is_made_for() -> Non
         assert torch.equal(result[:, i], tokens.weight[:, :, i // 3, i % 3].expand(4, -1))
 
 
-def test_embeddings_of_other_sizes_lie_between_those_that_were_learned() -> None:
+def test_embeddings_are_interpolated_for_other_sizes() -> None:
     tokens = Tokens(1, 4)
     tokens.weight.data = torch.arange(4.0).view(1, 1, 1, 4).expand(1, 1, 4, 4).clone()
     with torch.inference_mode():
@@ -131,7 +131,7 @@ def test_embeddings_of_other_sizes_lie_between_those_that_were_learned() -> None
         assert tokens(torch.zeros(1, 1, 5, 6)).shape == (1, 30, 1)
 
 
-def test_a_transformer_block_is_that_of_pytorch() -> None:
+def test_a_transformer_block_agrees_with_pytorch() -> None:
     """With the norms before the layers, and weights taken over."""
     torch.manual_seed(0)
     block = TransformerBlock(12, heads=3)
@@ -147,7 +147,7 @@ def test_a_transformer_block_is_that_of_pytorch() -> None:
     torch.testing.assert_close(block(x), oracle(x), atol=1e-5, rtol=1e-5)
 
 
-def test_tokens_are_pooled_evenly_until_something_is_learned_and_then_by_what_they_say() -> None:
+def test_tokens_are_pooled_evenly_at_first_and_by_attention_once_trained() -> None:
     pool, x = SequencePool(2), torch.tensor([[[0.0, 4.0], [2.0, 8.0]]])
     with torch.inference_mode():
         torch.testing.assert_close(pool(x), torch.tensor([[1.0, 6.0]]))
@@ -156,7 +156,7 @@ def test_tokens_are_pooled_evenly_until_something_is_learned_and_then_by_what_th
 
 
 @pytest.mark.parametrize(("side", "short"), [(7, 3), (8, 3)])
-def test_dlibs_block_fills_up_with_zeros_what_its_convolutions_leave(side: int, short: int) -> None:
+def test_dlibs_block_pads_with_zeros(side: int, short: int) -> None:
     """Of 8 pixels the unpadded stride leaves 3, the pooled short cut 4; 4 more channels have no short cut."""
     block = DlibBlock(2, 6, down=True).eval()
     x = torch.rand(1, 2, side, side)
@@ -173,7 +173,9 @@ def test_dlibs_block_fills_up_with_zeros_what_its_convolutions_leave(side: int, 
 @pytest.mark.parametrize(
     ("size", "stride", "padding"), [((6, 6), 1, 1), ((4, 5), 1, 1), ((12, 12), 2, 1), ((11, 11), 2, 0)]
 )
-def test_convolutions_of_small_maps_learn_as_pytorch_s(size: tuple[int, int], stride: int, padding: int) -> None:
+def test_gradients_of_convolutions_on_small_maps_agree_with_pytorch(
+    size: tuple[int, int], stride: int, padding: int
+) -> None:
     torch.manual_seed(0)
     mine = Convolution(16, 24, stride=stride, padding=padding)
     x = torch.randn(4, 16, *size).bfloat16().requires_grad_()
@@ -192,6 +194,6 @@ def test_convolutions_of_small_maps_learn_as_pytorch_s(size: tuple[int, int], st
 
 
 @pytest.mark.parametrize(("size", "dtype"), [(7, torch.bfloat16), (6, torch.float32)])
-def test_other_convolutions_are_pytorch_s(size: int, dtype: torch.dtype) -> None:
+def test_other_convolutions_use_pytorch(size: int, dtype: torch.dtype) -> None:
     mine = Convolution(4, 4).to(dtype)
     assert "SmallMaps" not in mine(torch.randn(1, 4, size, size, dtype=dtype)).grad_fn.name()

@@ -12,6 +12,6 @@ def test_the_cost_of_a_net_can_be_counted_by_hand() -> None:
     )
 
 
-def test_the_flagship_costs_what_its_docstring_says() -> None:
+def test_the_cost_of_the_flagship_matches_its_docstring() -> None:
     cost = cost_of(build_net("base", Preprocess(), {"fer2013": 7}), Preprocess())
     assert (round(cost.parameters / 1e6, 1), round(cost.macs / 1e6)) == (5.3, 349)

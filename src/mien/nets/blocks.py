@@ -1,4 +1,4 @@
-"""The blocks that nets are made of: convolutions, attention, recurrence, and what fits sizes together."""
+"""Building blocks of the nets: convolutions, attention, recurrence, pooling and resizing."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def conv_bn_relu(channels: int, width: int, stride: int = 1) -> nn.Sequential:
 
 
 class Convolution(nn.Conv2d):
-    """A 3×3 convolution without bias that learns faster than PyTorch's on small maps in bfloat16 on a processor.
+    """A 3×3 convolution without bias, with a faster backward pass for small maps in bfloat16 on a CPU.
 
-    There PyTorch 2.13 takes longer to find the gradient of the weights than the matrix product that it is.
+    There PyTorch 2.13 computes the gradient of the weights more slowly than the equivalent matrix product.
     """
 
     def __init__(self, channels: int, width: int, *, stride: int = 1, padding: int = 1) -> None:
         super().__init__(channels, width, 3, stride=stride, padding=padding, bias=False)
-        self.small = SMALL_MAP * stride**2  # places of maps that come in
+        self.small = SMALL_MAP * stride**2  # pixels of the input map
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, channels, H, W) to (n, width, H', W')."""
@@ -38,12 +38,12 @@ class Convolution(nn.Conv2d):
         return super().forward(x)
 
 
-# Places of maps that come out, up to which the copies that the matrix product wants cost no more than they save.
+# Pixels of the output map, up to which the matrix product saves more time than its copies cost.
 SMALL_MAP = 36
 
 
 class _SmallMaps(torch.autograd.Function):
-    """A convolution as `Convolution` has it, with a gradient of its own for the weights."""
+    """The convolution of `Convolution` with its own gradient of the weights."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
@@ -59,17 +59,17 @@ class _SmallMaps(torch.autograd.Function):
         to_x = conv2d_input(x.shape, weight, gradient, stride=stride, padding=padding)  # type: ignore[no-untyped-call]
         padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, padding, padding, padding, padding))
         patches = padded.unfold(1, side, stride).unfold(2, side, stride).permute(0, 1, 2, 4, 5, 3)
-        rows = patches.reshape(-1, side * side * channels)  # one for each place that the filters lie on
+        rows = patches.reshape(-1, side * side * channels)  # one per position of the filter
         to_weight = gradient.permute(1, 0, 2, 3).reshape(width, -1) @ rows
         return to_x, to_weight.view(width, side, side, channels).permute(0, 3, 1, 2).float(), None, None
 
 
 class ResidualBlock(nn.Module):
-    """Two 3×3 convolutions beside a short cut; starts as the identity (Goyal et al. 2017, arXiv:1706.02677).
+    """Two 3×3 convolutions with a shortcut, initialised as the identity (Goyal et al. 2017, arXiv:1706.02677).
 
     Args:
         width: Channels of the maps.
-        attention: Makes, for so many channels, what weighs the branch beside the short cut; `nn.Identity` for nothing.
+        attention: Factory of the attention on the residual branch, called with `width`; `nn.Identity` for none.
     """
 
     def __init__(self, width: int, *, attention: Callable[[int], nn.Module]) -> None:
@@ -86,7 +86,7 @@ class ResidualBlock(nn.Module):
 
 
 class SqueezeExcite(nn.Module):
-    """Weigh the channels by what the whole picture shows (Hu et al. 2018, arXiv:1709.01507)."""
+    """Squeeze-and-excitation: weight channels by global context (Hu et al. 2018, arXiv:1709.01507)."""
 
     def __init__(self, width: int, reduction: int = 8) -> None:
         super().__init__()
@@ -100,9 +100,9 @@ class SqueezeExcite(nn.Module):
 
 
 class CBAM(nn.Module):
-    """Weigh the channels, then the places (Woo et al. 2018, arXiv:1807.06521).
+    """Channel attention, then spatial attention (Woo et al. 2018, arXiv:1807.06521).
 
-    The two layers that all channels share are as wide as those of `SqueezeExcite`; the paper's are half as wide.
+    The shared dense layers are as wide as those of `SqueezeExcite`; the paper's are half as wide.
     """
 
     def __init__(self, width: int, reduction: int = 8) -> None:
@@ -120,13 +120,13 @@ class CBAM(nn.Module):
 
 
 class ReNet(nn.Module):
-    """Sweep over maps with recurrent units: each column both ways, then each row (Visin et al. 2015, arXiv:1505.00393).
+    """Bidirectional recurrent sweeps over columns, then over rows (Visin et al. 2015, arXiv:1505.00393).
 
-    So each place of the result depends on the whole map. On top of convolutions: Visin et al. 2016, arXiv:1511.07053.
+    Each position of the output depends on the whole map. After convolutions: Visin et al. 2016, arXiv:1511.07053.
 
     Args:
-        channels: Of the maps.
-        units: Of each direction.
+        channels: Channels of the maps.
+        units: Recurrent units per direction.
     """
 
     def __init__(self, channels: int, units: int) -> None:
@@ -146,14 +146,14 @@ class ReNet(nn.Module):
 
 
 class GRU(nn.Module):
-    """A gated recurrent unit (Cho et al. 2014, arXiv:1406.1078), its weights in the form and order of PyTorch's.
+    """A gated recurrent unit (Cho et al. 2014, arXiv:1406.1078) with weights in PyTorch's layout.
 
-    PyTorch's own warns, when it is exported, of any number of pictures but one, and its weights lose their names.
+    `nn.GRU` warns about batch sizes other than 1 when it is exported, and its weights lose their names.
 
     Args:
-        channels: Numbers of a step.
-        units: Numbers of its state.
-        back: Whether it begins at the last step.
+        channels: Features per step.
+        units: Size of the state.
+        back: Whether it runs from the last step to the first.
     """
 
     def __init__(self, channels: int, units: int, *, back: bool = False) -> None:
@@ -167,7 +167,7 @@ class GRU(nn.Module):
         inputs = self.input(x).unbind(1)
         states: list[Tensor] = []
         for gates in reversed(inputs) if self.back else inputs:
-            # The state is 0 at first. Made of zeros, it would be exported for one number of pictures only.
+            # The initial state is 0; as a tensor of zeros it would fix the batch size of the export.
             past = self.state(states[-1]) if states else self.state.bias
             (reset, update, new), (r, u, n) = gates.split(self.units, 1), past.split(self.units, -1)
             new, kept = torch.tanh(new + torch.sigmoid(reset + r) * n), torch.sigmoid(update + u)
@@ -176,7 +176,7 @@ class GRU(nn.Module):
 
 
 class Dense(nn.Linear):
-    """A dense layer on sequences; it takes all steps as one batch, as so an exported weight keeps its name and rows."""
+    """A dense layer on sequences, with all steps as one batch, so that its exported weight keeps its name and rows."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, steps, n_inputs) to (n, steps, n_outputs)."""
@@ -184,11 +184,11 @@ class Dense(nn.Linear):
 
 
 class Tokens(nn.Module):
-    """Make a token of each place of a map, and add what was learned of that place (Dosovitskiy et al. 2021).
+    """Turn each position of a map into a token and add a learned positional embedding (Dosovitskiy et al. 2021).
 
     Args:
-        width: Channels of the maps, and numbers of a token.
-        side: Height and width of the maps that the net is made for; for others, places are interpolated.
+        width: Channels of the maps and features of a token.
+        side: Height and width of the maps at the net's input size; for others, the embedding is interpolated.
     """
 
     def __init__(self, width: int, side: int) -> None:
@@ -198,17 +198,17 @@ class Tokens(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, width, H, W) to (n, H · W, width), row by row."""
         places: Tensor = self.weight
-        if not torch.onnx.is_in_onnx_export() and x.shape[2:] != places.shape[2:]:  # exported, it takes its one size
+        if not torch.onnx.is_in_onnx_export() and x.shape[2:] != places.shape[2:]:  # an export has one size
             places = F.interpolate(places, size=x.shape[2:], mode="bilinear", align_corners=False)
         return (x + places).flatten(2).transpose(1, 2)
 
 
 class TransformerBlock(nn.Module):
-    """Self-attention and two dense layers, each beside a short cut (Dosovitskiy et al. 2021, arXiv:2010.11929).
+    """Self-attention and an MLP, each with a shortcut (Dosovitskiy et al. 2021, arXiv:2010.11929).
 
     Args:
-        width: Numbers of a token; a multiple of `heads`.
-        heads: Attentions side by side.
+        width: Features of a token; a multiple of `heads`.
+        heads: Number of attention heads.
     """
 
     def __init__(self, width: int, *, heads: int) -> None:
@@ -232,11 +232,11 @@ class TransformerBlock(nn.Module):
 
 
 class SequencePool(nn.Module):
-    """A mean of the tokens, weighted by what they say (Hassani et al. 2021, arXiv:2104.05704)."""
+    """Attention pooling: a weighted mean of the tokens (Hassani et al. 2021, arXiv:2104.05704)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(width))  # all tokens count the same at first
+        self.weight = nn.Parameter(torch.zeros(width))  # equal weights at initialisation
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, t, width) to (n, width)."""
@@ -245,7 +245,7 @@ class SequencePool(nn.Module):
 
 
 class GlobalAverage(nn.Module):
-    """Mean over height and width: (n, C, H, W) to (n, C)."""
+    """Mean over height and width."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, C, H, W) to (n, C)."""
@@ -253,7 +253,7 @@ class GlobalAverage(nn.Module):
 
 
 class DlibBlock(nn.Module):
-    """Two 3×3 convolutions beside a short cut, as dlib adds them: what is smaller is filled up with zeros."""
+    """Two 3×3 convolutions with a shortcut, added as in dlib: the smaller of the two is padded with zeros."""
 
     def __init__(self, channels: int, width: int, *, down: bool = False) -> None:
         super().__init__()
@@ -271,14 +271,14 @@ class DlibBlock(nn.Module):
             x = F.avg_pool2d(x, 2)
             y = torch.cat([y, torch.zeros_like(y[:, :, :1])], 2)
             y = torch.cat([y, torch.zeros_like(y[:, :, :, :1])], 3)
-            y = y[:, :, : x.shape[2], : x.shape[3]]  # one more than before where the side was even
+            y = y[:, :, : x.shape[2], : x.shape[3]]  # the padding is one too many where the side was even
         if self.widens:
             return F.relu(torch.cat([x + y[:, : self.channels], y[:, self.channels :]], 1))
         return F.relu(x + y)
 
 
 class Centred(nn.Module):
-    """Subtract each colour's mean and divide by a number; grey pictures become RGB."""
+    """Subtract the mean of each colour channel and divide by a constant; grey images become RGB."""
 
     def __init__(self, mean: tuple[float, float, float], divisor: float) -> None:
         super().__init__()
@@ -292,12 +292,12 @@ class Centred(nn.Module):
 
 
 class Enlarged(nn.Module):
-    """Enlarge pictures that are too small for a net.
+    """Upscale images that are too small for a net.
 
     Args:
-        least: Side from which on they stay as they are.
-        to: Side that smaller ones get.
-        always: Whether the net is made for pictures that are too small; it is then exported so.
+        least: Smallest side in pixels that is left unchanged.
+        to: Side in pixels of upscaled images.
+        always: Whether the net's input size is below `least`; the export then always upscales.
     """
 
     def __init__(self, least: int, *, to: int, always: bool) -> None:
@@ -312,15 +312,15 @@ class Enlarged(nn.Module):
 
 
 class FixedSide(nn.Module):
-    """Pool feature maps of other sizes to one side, so that a dense layer can train on smaller pictures too."""
+    """Pool feature maps of other sizes to a fixed side, so that a net with dense layers can train on smaller images."""
 
     def __init__(self, side: int) -> None:
         super().__init__()
         self.side = side
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (n, C, H, W) to (n, C, side, side); of that size already, x comes back as it is."""
+        """Map (n, C, H, W) to (n, C, side, side); return x unchanged if it has that size."""
         size = (self.side, self.side)
-        if torch.onnx.is_in_onnx_export() or x.shape[2:] == size:  # an exported net takes its one size
+        if torch.onnx.is_in_onnx_export() or x.shape[2:] == size:  # an export has one size
             return x
         return F.adaptive_avg_pool2d(x, size)

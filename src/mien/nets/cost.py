@@ -1,4 +1,4 @@
-"""What a net costs, whatever the machine: parameters, and multiplications for a picture (extra: train)."""
+"""Cost of a net on any machine: parameters and multiply–accumulates per image (extra: train)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from mien.nets.nets import Net
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a net costs.
+    """Cost of a net.
 
     Args:
-        parameters: Numbers that it learns, those of its heads too.
-        macs: Multiplications, each with an addition, for one picture; those of convolutions and matrices.
+        parameters: Number of parameters, heads included.
+        macs: Multiply–accumulate operations per image in convolutions and matrix products.
     """
 
     parameters: int
@@ -26,7 +26,7 @@ class Cost:
 
 @torch.no_grad()
 def cost_of(net: Net, preprocess: Preprocess) -> Cost:
-    """Count what a net costs for pictures of the size and channels it is made for; it is left in eval mode."""
+    """Return the cost of a net at its input size; the net is left in eval mode."""
     picture = torch.zeros(1, preprocess.channels, preprocess.size, preprocess.size)
     net.eval()
     with FlopCounterMode(display=False) as counter:

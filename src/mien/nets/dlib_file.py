@@ -1,4 +1,4 @@
-"""Reader of dlib's face recognition net; the file is read as data, nothing in it is run."""
+"""Reader of dlib's face recognition net, as data: nothing in the file is executed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from mien.structures import FloatArray
 
 DLIB_SHA256 = "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30"
 DLIB_MOST_BYTES = 1 << 28  # the published file has 22 MB
-# What a layer of dlib's writes after its name: t a tensor, s the shape of a part of it, i an integer, n a number.
+# Fields that each of dlib's layers writes after its name: t a tensor, s the shape of a part of it, i an integer,
+# n a floating-point number.
 DLIB_LAYERS = {
     "con_4": "tiiiiiiissnnnn",
     "affine_": "tssi",
@@ -32,8 +33,8 @@ DLIB_LAYERS = {
 def read_dlib(path: Path) -> Weights:
     """Read dlib's face recognition net, `dlib_face_recognition_resnet_model_v1.dat`.
 
-    The format is described in dlib's serialize.h and float_details.h, the order of things by the `serialize` functions
-    of its dnn/core.h and dnn/layers.h. Affine layers stand where batch norms were when it was trained.
+    The format is described in dlib's serialize.h and float_details.h, the order of fields by the `serialize` functions
+    of its dnn/core.h and dnn/layers.h. Affine layers replace the batch norms it was trained with.
 
     Raises:
         ModelError: Not such a file, or damaged.
@@ -56,8 +57,12 @@ def read_dlib(path: Path) -> Weights:
     )
 
 
-def _dlib_file() -> Path:
-    """Return dlib's file in a package that brings it; the package itself is not imported."""
+def dlib_path() -> Path:
+    """Return the path of dlib's file in the package face_recognition_models, without importing it.
+
+    Raises:
+        MissingExtra: The package is not installed.
+    """
     package = find_spec("face_recognition_models")
     if package is None or not package.submodule_search_locations:
         raise MissingExtra("starting from dlib's weights by name", "transfer")
@@ -65,22 +70,22 @@ def _dlib_file() -> Path:
 
 
 class _DlibFile:
-    """Reads what dlib serialised, front to back."""
+    """A cursor over the values that dlib serialised."""
 
     def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 0
 
     def take(self, n: int) -> bytes:
         if not 0 <= n <= len(self.data) - self.at:
-            raise ValueError(f"it ends at byte {len(self.data)}, where more is expected")
+            raise ValueError(f"it ends at byte {len(self.data)}, but more is expected")
         self.at += n
         return self.data[self.at - n : self.at]
 
     def integer(self) -> int:
-        """Read a control byte, whose high bit is the sign and whose low ones count the bytes of the number."""
+        """Read an integer; its control byte has the sign in the high bit and the byte count in the low bits."""
         control = self.take(1)[0]
         if control & 0x70 or not 1 <= control & 15 <= 8:
-            raise ValueError(f"byte {self.at - 1} begins no number")
+            raise ValueError(f"no number begins at byte {self.at - 1}")
         number = int.from_bytes(self.take(control & 15), "little")
         return -number if control & 0x80 else number
 
@@ -106,38 +111,38 @@ class _DlibFile:
 
 
 def _dlib_layers(file: _DlibFile) -> Iterator[tuple[str, list[Any]]]:
-    """Yield name and values of each layer, the one next to the picture first, in which order they lie in the file."""
+    """Yield name and values of each layer in the order of the file, the one next to the input first."""
     read: dict[str, Callable[[], Any]] = {
         "t": file.tensor, "s": file.shape, "i": file.integer, "n": file.number
     }  # fmt: skip
     if file.integer() != 1:
-        raise ValueError("it begins otherwise")
+        raise ValueError("it has another header")
     if (loss := file.text()) != "loss_metric_2":
         raise ValueError(f"it begins with '{loss}'")
     file.number(), file.number()  # margin and threshold of the loss
     left = 1
-    while (version := file.integer()) != 3:  # of each layer, tag and skip, the outermost first; 3: next to the input
+    while (version := file.integer()) != 3:  # one per layer, tag and skip, outermost first; 3 is next to the input
         if version not in (1, 2):
-            raise ValueError(f"version {version} of a layer is not known")
-        left += version == 2  # tags and skips have 1, and write nothing more
+            raise ValueError(f"a layer has the unknown version {version}")
+        left += version == 2  # tags and skips have 1 and write nothing else
     if (kind := file.text()) != "input_rgb_image_sized":
         raise ValueError(f"its input is '{kind}'")
     [file.number() for _ in range(3)], file.integer(), file.integer()  # mean colour; height and width
     first = True
     while left:
         if (name := file.text()) not in DLIB_LAYERS:
-            raise ValueError(f"a layer '{name}' is not known")
+            raise ValueError(f"unknown layer '{name}'")
         yield name, [read[kind]() for kind in DLIB_LAYERS[name]]
-        file.take(3)  # whether it was set up, its gradient is stale, its output is its own
+        file.take(3)  # flags: set up, gradient stale, owns its output
         for _ in range(3):  # gradients and output, empty in a file
             file.tensor()
         if first:
-            file.integer()  # how many pictures it makes of one
+            file.integer()  # samples it makes per input
         first, left = False, left - 1
 
 
 def _affine_convolutions(layers: Iterable[tuple[str, list[Any]]]) -> Iterator[Convolution]:
-    """Yield each convolution of dlib's with the affine layer that follows it."""
+    """Yield each convolution with the affine layer that follows it."""
     weight, bias = np.empty(0, np.float32), np.empty(0, np.float32)
     for name, values in layers:
         if name == "con_4":
@@ -146,13 +151,13 @@ def _affine_convolutions(layers: Iterable[tuple[str, list[Any]]]) -> Iterator[Co
             scale, shift = _split(values[0], values[1])
             if not len(weight) == len(bias) == scale.size == shift.size:
                 raise ValueError(f"{len(weight)} filters before an affine layer of {scale.size}")
-            with np.errstate(over="ignore", invalid="ignore"):  # `fill` refuses what is not finite
+            with np.errstate(over="ignore", invalid="ignore"):  # `fill` rejects values that are not finite
                 yield Convolution(weight, shift + scale.ravel() * bias, scale.ravel())
 
 
 def _split(values: FloatArray, shape: tuple[int, ...]) -> tuple[FloatArray, FloatArray]:
-    """Divide a layer's numbers into the first ones, of a shape, and the rest, flat."""
+    """Split a layer's numbers into a first array of a shape, and the rest, flat."""
     n = math.prod(shape)
     if not 0 < n < values.size or min(shape) < 0:
-        raise ValueError(f"{values.size} numbers, of which a part has the shape {shape}")
+        raise ValueError(f"a layer of {values.size} numbers has a part of shape {shape}")
     return values.ravel()[:n].reshape(shape), values.ravel()[n:]

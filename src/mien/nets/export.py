@@ -29,12 +29,12 @@ STORAGES: tuple[Storage, ...] = get_args(Storage)
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """How far the ONNX file is from the PyTorch net it came from.
+    """Difference between an ONNX file and the PyTorch net it was exported from.
 
     Args:
-        n: Number of pictures compared.
+        n: Number of images compared.
         max_difference: Largest difference of any probability of any head.
-        same_label: Share of pictures given the same label, in [0, 1].
+        same_label: Share of images given the same label, in [0, 1].
     """
 
     n: int
@@ -43,12 +43,12 @@ class Parity:
 
 
 class WithPixels(nn.Module):
-    """A net that takes pixels as they are and gives probabilities: what is exported.
+    """The exported module: a net with normalisation before it, and temperature and softmax after it.
 
     Args:
         net: The trained net.
         mode: Its normalisation.
-        temperatures: One for each head, in their order.
+        temperatures: One per head, in their order.
     """
 
     def __init__(self, net: Net, mode: Normalize, temperatures: list[float]) -> None:
@@ -70,8 +70,8 @@ def export(net: Net, spec: ModelSpec, path: Path, *, storage: Storage = "float16
         net: The trained net.
         spec: Its spec, temperatures fitted.
         path: The file to write.
-        storage: How weights lie in the file. They are computed with in float32 whatever it is: "int8" has one scale
-            for each output channel.
+        storage: Number format of large weights in the file; computation is in float32 in any case. "int8" has one
+            scale per output channel.
 
     Raises:
         OutputError: The file cannot be written.
@@ -81,7 +81,7 @@ def export(net: Net, spec: ModelSpec, path: Path, *, storage: Storage = "float16
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / "plain.onnx"
         with warnings.catch_warnings():
-            # The newer exporter needs onnxscript and splits files; this one folds batch norms and is enough for us.
+            # The newer exporter needs onnxscript and splits files; this one folds batch norms and suffices.
             warnings.simplefilter("ignore", DeprecationWarning)
             torch.onnx.export(
                 wrapped,
@@ -102,7 +102,7 @@ def export(net: Net, spec: ModelSpec, path: Path, *, storage: Storage = "float16
 
 
 def compress(model: onnx.ModelProto, storage: Storage) -> None:
-    """Store the large weights of a graph in fewer bytes, in place; the graph widens them again when it is loaded.
+    """Store the large weights of a graph in fewer bytes, in place; the graph casts them back when it is loaded.
 
     Raises:
         ModelError: Unknown storage.
@@ -112,7 +112,7 @@ def compress(model: onnx.ModelProto, storage: Storage) -> None:
     if storage == "float32":
         return
     widening = []
-    for tensor in list(model.graph.initializer):  # scales are added to them meanwhile
+    for tensor in list(model.graph.initializer):  # a copy, since scales are added to it meanwhile
         weights = numpy_helper.to_array(tensor)
         if weights.dtype != np.float32 or weights.size < 1024:
             continue
@@ -133,25 +133,25 @@ def compress(model: onnx.ModelProto, storage: Storage) -> None:
 
 @torch.no_grad()
 def torch_logits(net: Net, images: ImageArray, spec: ModelSpec) -> dict[str, FloatArray]:
-    """Return the logits, float32 (n, k), of each head for face crops, computed by PyTorch.
+    """Return each head's logits of face crops, float32 (n, k), computed by PyTorch.
 
     Args:
         net: A trained net.
         images: uint8 (n, H, W, C) crops of any size.
-        spec: Says how they are preprocessed.
+        spec: Its spec, for the preprocessing.
     """
     net.eval()
     pixels = torch.from_numpy(preprocess(images, spec.preprocess))
     parts: dict[str, list[Tensor]] = {name: [] for name in spec.names}
     for chunk in torch.split(pixels, 256):
-        pictures = normalize(chunk.permute(0, 3, 1, 2).float(), spec.preprocess.normalize)
-        for name, logits in net(pictures).items():
+        inputs = normalize(chunk.permute(0, 3, 1, 2).float(), spec.preprocess.normalize)
+        for name, logits in net(inputs).items():
             parts[name].append(logits)
     return {name: torch.cat(logits).numpy() for name, logits in parts.items()}
 
 
 def check_parity(net: Net, path: Path, images: ImageArray) -> Parity:
-    """Compare an exported file with its net on real pictures, every head.
+    """Compare all heads of an exported file with its net on real images.
 
     Args:
         net: The net that was exported.

@@ -1,4 +1,4 @@
-"""The networks. A net is a backbone that turns pictures into features, and one linear head per label set."""
+"""The networks: a backbone that turns images into features, and one linear head per label set."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Net(nn.Module):
     """A backbone and its heads.
 
     Args:
-        backbone: Maps normalised pictures, float (n, channels, size, size), to features (n, n_features).
+        backbone: Maps normalised images, float (n, channels, size, size), to features (n, n_features).
         n_features: Width of the features.
         heads: Label set name -> number of labels, the default head first.
     """
@@ -41,67 +41,59 @@ class Net(nn.Module):
         self.heads = nn.ModuleDict({head_key(name): nn.Linear(n_features, n) for name, n in heads.items()})
         self.names = tuple(heads)
 
-    def forward(self, pictures: Tensor) -> dict[str, Tensor]:
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Return the logits (n, k) of each head by its name."""
-        features = self.backbone(pictures)
+        features = self.backbone(images)
         return {name: head(features) for name, head in zip(self.names, self.heads.values(), strict=True)}
 
 
 def head_key(name: str) -> str:
-    """Return how a head is called among the modules of a net, where neither dots nor PyTorch's own names can be."""
+    """Return the module name of a head; dots and the attributes of `ModuleDict` are not allowed there."""
     key = name.replace(".", "-")
     return f"{key}-" if not key or hasattr(nn.ModuleDict(), key) else key
 
 
-def normalize(pictures: Tensor, mode: Normalize) -> Tensor:
-    """Bring pixels to the range a net expects.
-
-    Args:
-        pictures: float (n, C, H, W) in [0, 255].
-        mode: See `models.spec.Preprocess`.
-
-    Returns:
-        The same shape, normalised.
-    """
+def normalize(images: Tensor, mode: Normalize) -> Tensor:
+    """Normalise images, float (n, C, H, W) in [0, 255], by a mode of `models.spec.Preprocess`."""
     if mode == "unit":
-        return pictures / 255
+        return images / 255
     if mode == "signed":
-        return pictures / 127.5 - 1
+        return images / 127.5 - 1
     if mode == "none":
-        return pictures
-    centred = pictures - pictures.mean((1, 2, 3), keepdim=True)
-    # 1 grey level keeps a blank picture finite.
+        return images
+    centred = images - images.mean((1, 2, 3), keepdim=True)
+    # 1 grey level keeps a blank image finite.
     return centred / (centred.square().mean((1, 2, 3), keepdim=True).sqrt() + 1)
 
 
 def freeze(net: nn.Module, parts: Iterable[str]) -> list[nn.Module]:
-    """Keep parts of a net from learning, in place.
+    """Freeze parts of a net, in place.
 
     Args:
         net: The net.
-        parts: Names of its modules, e.g. "backbone" or "backbone.0"; all below them is meant.
+        parts: Names of modules, e.g. "backbone" or "backbone.0"; their submodules are frozen too.
 
     Returns:
-        The batch norms that are frozen; while the net trains they are to stay in eval mode.
+        The frozen batch norms, which must stay in eval mode while the net trains.
 
     Raises:
-        ConfigError: No such part, or nothing is left that learns.
+        ConfigError: No such part, or no trainable parameter is left.
     """
     modules = dict(net.named_modules())
     norms: list[nn.Module] = []
     for part in parts:
         if not part or part not in modules:
             known = [name for name in modules if name and name.count(".") < 2]
-            raise ConfigError(f"cannot freeze '{part}', the net has no such part; choose from {', '.join(known)}, …")
+            raise ConfigError(f"cannot freeze '{part}': the net has no such part; choose from {', '.join(known)}, …")
         modules[part].requires_grad_(False)
         norms += [module for module in modules[part].modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     if not any(parameter.requires_grad for parameter in net.parameters()):
-        raise ConfigError("everything is frozen, so nothing would learn; leave at least the heads out of freeze")
+        raise ConfigError("all parameters are frozen; leave at least the heads out of freeze")
     return norms
 
 
 def build_net(arch: str, preprocess: Preprocess, heads: Mapping[str, int]) -> Net:
-    """Make a net of a named architecture, with random weights.
+    """Build a net of a named architecture, with random weights.
 
     Raises:
         ConfigError: No such architecture.
@@ -143,7 +135,7 @@ def ferg(channels: int, size: int) -> Backbone:
 
 
 def vgg_b(channels: int, size: int) -> Backbone:
-    """VGG-B for small pictures (Pramerdorfer & Kampel 2016, arXiv:1612.02903): 8 convolutions, dense 1024."""
+    """VGG-B for small images (Pramerdorfer & Kampel 2016, arXiv:1612.02903): 8 convolutions, dense 1024."""
     widths = (64, 128, 256, 512)
     layers: list[nn.Module] = []
     for previous, width in zip((channels, *widths), widths, strict=False):
@@ -170,23 +162,23 @@ def base_plain(channels: int, size: int) -> Backbone:
 
 
 def base_cbam(channels: int, size: int) -> Backbone:
-    """`base` with attention to channels and to places (Woo et al. 2018, arXiv:1807.06521)."""
+    """`base` with channel and spatial attention (Woo et al. 2018, arXiv:1807.06521)."""
     del size
     return nn.Sequential(*_base_maps(channels, CBAM), GlobalAverage(), nn.Dropout(0.3)), 320
 
 
 def base_gru(channels: int, size: int) -> Backbone:
-    """`base` with recurrent sweeps over its last maps, one of ReNet's layers, before they are pooled."""
+    """`base` with a ReNet layer, recurrent sweeps over its last maps, before pooling."""
     del size
     maps = _base_maps(channels, SqueezeExcite)
     return nn.Sequential(*maps, ReNet(320, 128), GlobalAverage(), nn.Dropout(0.3)), 256
 
 
 def base_vit(channels: int, size: int) -> Backbone:
-    """`base` with three transformer blocks in place of its last two, which have as many parameters: 36 · 320².
+    """`base` with three transformer blocks in place of its last two blocks, with as many parameters: 36 · 320².
 
-    Convolutions before the transformer, and pooling by what the tokens say, are what small data asks for: compact
-    transformers, Hassani et al. 2021, arXiv:2104.05704.
+    Convolutions before the transformer and attention pooling suit small datasets: compact transformers, Hassani et al.
+    2021, arXiv:2104.05704.
     """
     blocks = [TransformerBlock(320, heads=5) for _ in range(3)]
     tokens = Tokens(320, -(-size // 8))
@@ -195,7 +187,7 @@ def base_vit(channels: int, size: int) -> Backbone:
 
 
 def _base_maps(channels: int, attention: Callable[[int], nn.Module]) -> list[nn.Module]:
-    """Return what of `base` makes maps (n, 320, size / 8, size / 8), with an attention in its last four blocks."""
+    """Return the layers of `base` up to its maps (n, 320, size / 8, size / 8); its last four blocks have attention."""
     return [
         conv_bn_relu(channels, 32),
         conv_bn_relu(32, 64, stride=2),
@@ -210,7 +202,7 @@ def _base_maps(channels: int, attention: Callable[[int], nn.Module]) -> list[nn.
 
 
 def tiny(channels: int, size: int) -> Backbone:
-    """A net of two convolutions for tests and for trying things out: seconds, not hours."""
+    """A net of two convolutions, for tests and quick trials: trains in seconds."""
     del size
     return nn.Sequential(conv_bn_relu(channels, 16, stride=2), conv_bn_relu(16, 32, stride=2), GlobalAverage()), 32
 
@@ -218,9 +210,9 @@ def tiny(channels: int, size: int) -> Backbone:
 def dlib_resnet(channels: int, size: int) -> Backbone:
     """dlib's ResNet for face recognition (King 2017, dlib.net/dnn_face_recognition_ex.cpp): 29 convolutions, 5.6 M.
 
-    Its affine layers are batch norms here, and the last layer, to 128 numbers that tell people apart, is left out: they
-    are a linear map of the 256 features below, and made to forget what changes in a face. It takes pixels from 0 to
-    255 (`normalize = "none"`) and centres them itself.
+    Its affine layers are batch norms here. Its last layer is left out: a linear map of the 256 features to a 128-number
+    identity embedding, trained to ignore changes of expression. It takes pixels from 0 to 255 (`normalize = "none"`)
+    and centres them itself.
     """
     del channels  # grey becomes RGB in `Centred`
     stages = ((32, 32, 3), (32, 64, 4), (64, 128, 3), (128, 256, 3), (256, 256, 1))
@@ -238,12 +230,12 @@ def dlib_resnet(channels: int, size: int) -> Backbone:
 
 
 def vggface(channels: int, size: int) -> Backbone:
-    """VGG16 as VGGFace has it (Parkhi et al. 2015), and a dense layer of 1024 in place of its last three.
+    """VGGFace's VGG16 (Parkhi et al. 2015), with one dense layer of 1024 in place of its last three.
 
     It takes pixels from 0 to 255 (`normalize = "none"`) and centres them itself.
     """
     del channels  # grey becomes RGB in `Centred`
-    # Means of the training pictures, here in RGB: keras_vggface, preprocess_input, version 1.
+    # Means of its training images, in RGB: keras_vggface, preprocess_input, version 1.
     layers: dict[str, nn.Module] = {"pixels": Centred((129.1863, 104.7624, 93.5940), 1)}
     previous = 3
     for block, (width, n_convolutions) in enumerate(((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)), start=1):
@@ -259,7 +251,7 @@ def vggface(channels: int, size: int) -> Backbone:
     return nn.Sequential(OrderedDict(layers)), 1024
 
 
-DLIB_LEAST = 103  # pixels a side, below which nothing is left for the last of dlib's unpadded strides
+DLIB_LEAST = 103  # pixels; for smaller sides, dlib's unpadded strides leave no map for the last one
 NETS: dict[str, Callable[[int, int], Backbone]] = {
     "model2020": model2020,
     "vgg-b": vgg_b,

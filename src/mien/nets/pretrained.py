@@ -1,11 +1,11 @@
-"""Weights to start a training from: mien's own models, and face nets that others published (extra: train).
+"""Start a training from pretrained weights: mien's own models, and face nets that others published (extra: train).
 
-Files are read as data: nothing in them is run, and no more is read than they hold.
+Files are read as data: nothing in them is executed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +16,26 @@ from mien.errors import ModelError, UnknownModel
 from mien.labels import LabelSet
 from mien.models.spec import Preprocess
 from mien.models.store import find_model
-from mien.nets.dlib_file import _dlib_file, read_dlib
+from mien.nets.dlib_file import dlib_path, read_dlib
 from mien.nets.nets import Net, head_key
 from mien.nets.vggface_file import read_vggface
-from mien.nets.weights import HEAD, KINDS, Weights, read_model
+from mien.nets.weights import HEAD, KINDS, Convolution, Weights, read_model
+
+READERS: dict[str, Callable[[Path], Weights]] = {".onnx": read_model, ".dat": read_dlib, ".h5": read_vggface}
 
 
 def read_weights(source: str) -> Weights:
-    """Read weights by the kind of their file.
+    """Read pretrained weights.
 
     Args:
-        source: A model's name, or the path of an .onnx of mien's, dlib's .dat or VGGFace's .h5; "dlib" is the file that
-            the Python package face_recognition_models brings.
+        source: Name of a model, or path of one of mien's .onnx files, dlib's .dat or VGGFace's .h5; "dlib" is the file
+            in the Python package face_recognition_models.
 
     Raises:
-        ModelError: There is no such file, it is damaged, or of another kind.
+        ModelError: No such file, a damaged one, or one of another kind.
         MissingExtra: "dlib" without that package, VGGFace's file without h5py.
     """
-    path = _dlib_file() if source == "dlib" else Path(source)
+    path = dlib_path() if source == "dlib" else Path(source)
     reader = READERS.get(path.suffix.lower())
     if reader is not None:
         return reader(path)
@@ -46,72 +48,90 @@ def read_weights(source: str) -> Weights:
 
 
 def fill(net: Net, weights: Weights, *, preprocess: Preprocess, labels: Iterable[LabelSet]) -> str:
-    """Put weights into a net, in place: its whole backbone as far as they go, and heads of the very same labels.
+    """Load weights into a net, in place: its backbone, and the heads with exactly the same labels.
 
     Args:
         net: The net, with random weights, of the weights' architecture.
-        weights: What to start from.
-        preprocess: What the net will read.
+        weights: The pretrained weights.
+        preprocess: Preprocessing of the net's input.
         labels: Label sets of its heads.
 
     Returns:
-        One line about what was loaded, what was left out, and what is new.
+        One line that lists the parts loaded, dropped and new.
 
     Raises:
-        ModelError: The weights are used to another input, or have other shapes.
+        ModelError: The weights were trained on another input, have other shapes, or are not finite.
     """
+    _check_input(weights, preprocess)
+    given = {name: tensor for name, tensor in weights.tensors.items() if not name.startswith("heads.")}
+    given |= _named(net, weights)
+    heads = _heads(weights, labels)
+    for own, theirs in heads.items():
+        keys = head_key(own), head_key(theirs.name)
+        given |= {f"heads.{keys[0]}.{part}": weights.tensors[f"heads.{keys[1]}.{part}"] for part in HEAD}
+    _check_tensors(net, weights, given)
+    net.load_state_dict(given, strict=False)
+    return _summary(net, weights, given, list(heads.values()))
+
+
+def _check_input(weights: Weights, preprocess: Preprocess) -> None:
     for setting in ("equalize", "normalize"):
         theirs, ours = getattr(weights.preprocess, setting), getattr(preprocess, setting)
         if theirs != ours:
             raise ModelError(
-                f"{weights.origin}: these weights were trained with {setting} = {theirs!r}, the recipe says {ours!r}; "
+                f"{weights.origin}: the weights were trained with {setting} = {theirs!r}, but the recipe has {ours!r}; "
                 f"add --set preprocess.{setting}={str(theirs).lower()}"
             )
-    given = {name: t for name, t in weights.tensors.items() if not name.startswith("heads.")}
-    given |= _named(net, weights)
-    taken = []
+
+
+def _heads(weights: Weights, labels: Iterable[LabelSet]) -> dict[str, LabelSet]:
+    """Return the pretrained head, by its label set, for each own label set whose labels are the same."""
+    found: dict[str, LabelSet] = {}
     for own in labels:
         for theirs in weights.heads:
-            ours, given_as = f"heads.{head_key(own.name)}", f"heads.{head_key(theirs.name)}"
-            if theirs.labels == own.labels and f"{given_as}.weight" in weights.tensors:
-                given |= {f"{ours}.{p}": weights.tensors[f"{given_as}.{p}"] for p in HEAD}
-                taken.append(theirs)
+            if theirs.labels == own.labels and f"heads.{head_key(theirs.name)}.weight" in weights.tensors:
+                found[own.name] = theirs
                 break
+    return found
+
+
+def _check_tensors(net: Net, weights: Weights, given: Mapping[str, Tensor]) -> None:
     state = net.state_dict()
     for name, tensor in given.items():
-        found, wanted = tuple(tensor.shape), tuple(state[name].shape) if name in state else "nothing"
+        found, wanted = tuple(tensor.shape), tuple(state[name].shape) if name in state else "no such tensor"
         if found != wanted:
             raise ModelError(
-                f"{weights.origin}: {name} has the shape {found}, the recipe's net has {wanted}; "
-                f"where the net is the same, give it the input it had: --set preprocess.size={weights.preprocess.size} "
+                f"{weights.origin}: {name} has the shape {found}, the recipe's net has {wanted}; if the net is the "
+                f"same, give it the input of the weights: --set preprocess.size={weights.preprocess.size} "
                 f"--set preprocess.channels={weights.preprocess.channels}, and a last stage of that size"
             )
         if not tensor.isfinite().all():
-            raise ModelError(f"{weights.origin}: {name} has numbers that are not finite; the file is damaged")
-    net.load_state_dict(given, strict=False)
-    left_out = [f"head {head.name}" for head in weights.heads if head not in taken] + [*weights.left_out]
+            raise ModelError(f"{weights.origin}: {name} has values that are not finite; the file is damaged")
+
+
+def _summary(net: Net, weights: Weights, given: Mapping[str, Tensor], heads: list[LabelSet]) -> str:
+    loaded = sorted({name.split(".")[0] for name in given} - {"heads"}) + [f"head {head.name}" for head in heads]
+    dropped = [f"head {head.name}" for head in weights.heads if head not in heads] + [*weights.left_out]
     new = _parts(name for name, _ in net.named_parameters() if name not in given)
-    loaded = sorted({name.split(".")[0] for name in given} - {"heads"}) + [f"head {head.name}" for head in taken]
-    return (
-        f"started from {weights.origin}: loaded {', '.join(loaded)}; left out {', '.join(left_out) or 'nothing'}; "
-        f"new {', '.join(new) or 'nothing'}"
-    )
+    lists = {"loaded": loaded, "dropped": dropped, "new": new}
+    facts = (f"{word} {', '.join(parts)}" if parts else f"nothing {word}" for word, parts in lists.items())
+    return f"started from {weights.origin}: {'; '.join(facts)}"
 
 
 @torch.no_grad()
-def calibrate_norms(net: nn.Module, pictures: Tensor) -> None:
-    """Give batch norms the statistics of some pictures, and such weights that the net computes what it did, in place.
+def calibrate_norms(net: nn.Module, images: Tensor) -> None:
+    """Set the statistics of batch norms to those of some images, without changing the net's output, in place.
 
-    So a net whose norms were folded into scale and shift trains as if they had been there all along.
+    A net whose norms were folded into scale and shift then trains as if it had had the norms all along.
 
     Args:
         net: The net.
-        pictures: Normalised pictures, float (n, channels, H, W).
+        images: Normalised images, float (n, channels, H, W).
     """
     norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
     hooks = [norm.register_forward_pre_hook(_take_statistics) for norm in norms]
     net.eval()
-    net(pictures)
+    net(images)
     for hook in hooks:
         hook.remove()
 
@@ -127,7 +147,7 @@ def _take_statistics(norm: Any, inputs: tuple[Tensor]) -> None:
 
 
 def _named(net: nn.Module, weights: Weights) -> dict[str, Tensor]:
-    """Name convolutions as the net does; a batch norm after one takes its scale and shift."""
+    """Return the tensors of the convolutions by the net's names; a batch norm after one takes its scale and shift."""
     if not weights.convolutions:
         return {}
     layers: list[tuple[str, Any]] = [
@@ -142,22 +162,26 @@ def _named(net: nn.Module, weights: Weights) -> dict[str, Tensor]:
     named: dict[str, Tensor] = {}
     for i, convolution in zip(found, weights.convolutions, strict=True):
         name, layer = layers[i]
-        shift = torch.tensor(convolution.shift)
         named[f"{name}.weight"] = torch.tensor(convolution.weight)
         if layer.bias is not None:
-            named[f"{name}.bias"] = shift
-            continue
-        name, norm = layers[i + 1]
-        scale = torch.ones_like(shift) if convolution.scale is None else torch.tensor(convolution.scale)
-        named |= {f"{name}.weight": scale, f"{name}.bias": shift, f"{name}.running_mean": torch.zeros_like(shift)}
-        named[f"{name}.running_var"] = torch.full_like(shift, 1 - norm.eps)
+            named[f"{name}.bias"] = torch.tensor(convolution.shift)
+        else:
+            named |= _norm_tensors(*layers[i + 1], convolution)
     return named
 
 
+def _norm_tensors(name: str, norm: Any, convolution: Convolution) -> dict[str, Tensor]:
+    """Return the tensors of a batch norm that applies a convolution's scale and shift."""
+    shift = torch.tensor(convolution.shift)
+    return {
+        f"{name}.weight": torch.ones_like(shift) if convolution.scale is None else torch.tensor(convolution.scale),
+        f"{name}.bias": shift,
+        f"{name}.running_mean": torch.zeros_like(shift),
+        f"{name}.running_var": torch.full_like(shift, 1 - norm.eps),
+    }
+
+
 def _parts(names: Iterable[str]) -> list[str]:
-    """Return the parts of a net that parameters belong to, by two words each, a head by its label set."""
+    """Return the parts of a net that parameters belong to: the first two words of their names, or "head NAME"."""
     found = dict.fromkeys(".".join(name.split(".")[:2]) for name in names)
     return [name.replace("heads.", "head ") for name in found]
-
-
-READERS: dict[str, Callable[[Path], Weights]] = {".onnx": read_model, ".dat": read_dlib, ".h5": read_vggface}

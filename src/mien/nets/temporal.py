@@ -6,22 +6,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-LEAST = 1e-4  # probabilities below are as good as that
-GAPS = (0.01, 1.0)  # seconds; what lies outside is taken for these
+LEAST = 1e-4  # smaller probabilities are clamped to this
+GAPS = (0.01, 1.0)  # seconds between frames; others are clamped to this range
 
 
 class TemporalNet(nn.Module):
-    """Smoothing that has learnt when to follow and when to wait.
+    """Smoothing with a learned, time-varying weight.
 
     A GRU (Cho et al. 2014, arXiv:1406.1078) reads log-probabilities and the logarithm of the time between frames. It
-    says how much of the new frame enters the mean of a head's probabilities over the frames so far, and corrects the
-    logarithm of that mean. So it begins near to plain smoothing, and has less to find than a GRU alone.
+    predicts the weight of the new frame in a running mean of one head's probabilities, and a correction to the
+    logarithm of that mean. So training starts close to plain smoothing and has less to learn than a GRU alone.
 
     Args:
-        width: Probabilities of a frame, of all heads together.
-        head: Which of them are those of the head that is followed, from and to.
-        state: Numbers that are remembered, the mean's included.
-        dropout: Share of the GRU's inputs and outputs that is left out in training.
+        width: Probabilities per frame, those of all heads side by side.
+        head: Range of the smoothed head among them, from and to.
+        state: Size of the state, running mean included.
+        dropout: Dropout of the GRU's inputs and outputs.
     """
 
     def __init__(self, width: int, head: tuple[int, int], *, state: int, dropout: float = 0.0) -> None:
@@ -35,7 +35,7 @@ class TemporalNet(nn.Module):
         nn.init.zeros_(self.correct.bias)
 
     def forward(self, heads: Tensor, seconds: Tensor) -> Tensor:
-        """Map (n, t, width) and (n, t, 1) to logits (n, t, k), from a state of zeros on."""
+        """Map heads (n, t, width) and seconds (n, t, 1) to logits (n, t, k), from a state of zeros."""
         known, _ = self.gru(self.dropout(self._inputs(heads, seconds)))
         known = self.dropout(known)
         mean, means = heads.new_zeros(len(heads), self.n_labels), []
@@ -47,7 +47,7 @@ class TemporalNet(nn.Module):
         return self._logits(torch.stack(means, 1), known)
 
     def step(self, heads: Tensor, seconds: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Map (n, width), (n, 1) and (n, state) to probabilities (n, k) and the new state; what is exported."""
+        """Map heads (n, width), seconds (n, 1) and state (n, state) to probabilities (n, k) and the new state."""
         mean, known = state[:, : self.n_labels], state[:, self.n_labels :]
         input_weight, state_weight, input_bias, state_bias = self.gru.all_weights[0]
         x = F.linear(self._inputs(heads, seconds), input_weight, input_bias)
@@ -60,7 +60,7 @@ class TemporalNet(nn.Module):
         return self._logits(mean, known).softmax(1), torch.cat([mean, known], 1)
 
     def _logits(self, mean: Tensor, known: Tensor) -> Tensor:
-        # Divided by its sum, since a mean that began with 0 is too small at first, in all labels alike.
+        # Divided by its sum, since a running mean that started at 0 is too small at first, equally for all labels.
         share = mean / mean.sum(-1, keepdim=True).clamp(min=LEAST)
         return share.clamp(min=LEAST).log() + self.correct(known)  # type: ignore[no-any-return]
 
@@ -70,7 +70,7 @@ class TemporalNet(nn.Module):
 
 
 class Step(nn.Module):
-    """What is exported: one step."""
+    """One step as a module, for export."""
 
     def __init__(self, net: TemporalNet) -> None:
         super().__init__()

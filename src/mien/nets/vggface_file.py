@@ -1,4 +1,4 @@
-"""Reader of VGGFace's Keras file; the file is read as data, nothing in it is run."""
+"""Reader of VGGFace's Keras file, as data: nothing in it is executed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VGGFACE_ORIGIN = "VGGFace of Parkhi et al. 2015, for non-commercial research onl
 
 
 def read_vggface(path: Path) -> Weights:
-    """Read the convolutions of VGGFace from the Keras file of keras_vggface, `rcmalli_vggface_tf_notop_vgg16.h5`.
+    """Read the convolutions of VGGFace from `rcmalli_vggface_tf_notop_vgg16.h5`, the Keras file of keras_vggface.
 
     Raises:
         ModelError: Not such a file, or damaged.
@@ -34,11 +34,11 @@ def read_vggface(path: Path) -> Weights:
             others = [name for name in layers if name not in names and len(layers[name].attrs.get("weight_names", ()))]
     except OSError as error:
         raise ModelError(
-            f"cannot read {path}: not there, no HDF5 file, or damaged; it belongs to keras-vggface's release v2.0, "
-            "fetch it there and name it with --init"
+            f"cannot read {path}: missing, not HDF5, or damaged; download it from release v2.0 of keras-vggface "
+            "and pass its path to --init"
         ) from error
     except (KeyError, ValueError, AttributeError, TypeError, RuntimeError) as error:
-        raise ModelError(f"{path} is not VGGFace's VGG16 as keras_vggface has it: {error}") from error
+        raise ModelError(f"{path} is not the VGG16 of keras_vggface: {error}") from error
     first = convolutions[0]
     convolutions[0] = Convolution(first.weight[:, ::-1].copy(), first.shift)  # its pixels were BGR
     return Weights(
@@ -51,7 +51,7 @@ def read_vggface(path: Path) -> Weights:
 
 
 def _keras_convolution(layers: Any, name: str, channels: int, width: int) -> Convolution:
-    """Read a layer of 3×3 filters, which Keras has as (height, width, channels, filters)."""
+    """Read a layer of 3×3 filters, which Keras stores as (height, width, channels, filters)."""
     weight_names = [n.decode() if isinstance(n, bytes) else n for n in layers[name].attrs["weight_names"]]
     kernel, bias = (layers[name][n] for n in weight_names)
     if kernel.shape != (3, 3, channels, width) or bias.shape != (width,):

@@ -1,4 +1,4 @@
-"""Weights that a net can start from, and those of mien's own exported models (extra: train)."""
+"""Pretrained weights, and their reader for models that mien exported (extra: train)."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from mien.structures import FloatArray
 KINDS = "a run's folder or checkpoint (.safetensors), a model's name or .onnx, dlib's .dat or VGGFace's .h5"
 HEAD = ("weight", "bias")
 STATE = (*HEAD, "running_mean", "running_var")  # last words in the names of a net's tensors
-PIXELS = Preprocess(channels=3, normalize="none")  # what nets that centre pixels themselves are given
+PIXELS = Preprocess(channels=3, normalize="none")  # input of nets that centre pixels themselves
 
 
 @dataclass(frozen=True, slots=True)
 class Convolution:
-    """A convolution without bias, and the scale and shift of each filter after it.
+    """A convolution without bias, followed by a scale and shift per filter.
 
     Args:
-        weight: (filters, channels, height, width), channels in RGB order where they are colours.
+        weight: (filters, channels, height, width); colour channels in RGB order.
         shift: (filters,).
-        scale: (filters,); None stands for ones.
+        scale: (filters,); None for ones.
     """
 
     weight: FloatArray
@@ -43,16 +43,16 @@ class Convolution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """What a net can start from.
+    """Pretrained weights of a net.
 
     Args:
-        arch: The net in `NETS` that they fit.
-        origin: Where they come from and on which terms, for the spec.
-        preprocess: What they were trained to read; of it, equalisation and normalisation bind.
-        convolutions: All of the net's, in the order that a picture passes them. Statistics of batch norms are unknown.
-        tensors: The others, or all, by their names in the net's state.
+        arch: Architecture in `NETS` that they belong to.
+        origin: Source and licence, for the spec.
+        preprocess: Input they were trained on; a net that starts from them must use its equalisation and normalisation.
+        convolutions: All convolutions of the net, in order from the input. Batch norm statistics are unknown.
+        tensors: The other tensors, or all, by name in the net's state dict.
         heads: Label sets of the heads among them.
-        left_out: Further parts of the file that mien's net has not.
+        left_out: Further parts of the file, which mien's net lacks.
     """
 
     arch: str
@@ -65,7 +65,7 @@ class Weights:
 
 
 def of_spec(spec: ModelSpec, tensors: Mapping[str, Tensor], convolutions: tuple[Convolution, ...] = ()) -> Weights:
-    """Return the weights of one of mien's own nets; arguments as of `Weights`."""
+    """Return weights of one of mien's own nets; arguments as for `Weights`."""
     origin = f"{spec.name} ({spec.trained_on.get('name', 'training data unknown')})"
     if "init" in spec.trained_on:
         origin += f", itself from {spec.trained_on['init']}"
@@ -81,14 +81,14 @@ def of_spec(spec: ModelSpec, tensors: Mapping[str, Tensor], convolutions: tuple[
 
 
 def read_model(path: Path) -> Weights:
-    """Read a model that mien exported. Batch norms are folded into its convolutions.
+    """Read the weights of a model that mien exported; its batch norms are folded into the convolutions.
 
     Raises:
         ModelError: Damaged, or of another origin.
     """
     spec = read_spec(path)
     if spec.arch not in NETS:
-        raise ModelError(f"{path} is a model of another origin, whose net mien doesn't know; expected {KINDS}")
+        raise ModelError(f"{path} is a model of another origin, whose architecture mien doesn't know; expected {KINDS}")
     try:
         graph = onnx.load(path, load_external_data=False).graph
         constants = _constants(graph)
@@ -104,7 +104,7 @@ def read_model(path: Path) -> Weights:
 
 
 def _constants(graph: onnx.GraphProto) -> dict[str, FloatArray]:
-    """Return the weights of a graph, widened again where they are stored in fewer bytes."""
+    """Return the weights of a graph as float32, whatever their storage."""
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type not in ("Cast", "Mul", "Identity") or any(name not in values for name in node.input):
