@@ -34,9 +34,7 @@ def other_dataset() -> Dataset:
 def test_a_run_starts_from_weights_with_new_heads_and_says_so(undisturbed: Run, tmp_path: Path) -> None:
     Run.start(further_config(undisturbed.folder), other_dataset(), tmp_path / "run")
     run = Run.open(tmp_path / "run")
-    assert (
-        run.origin == "started from tiny (drawn): loaded backbone; left out head fer2013, head ferplus; new head mine"
-    )
+    assert run.origin == "started from tiny (drawn): loaded backbone; dropped head fer2013, head ferplus; new head mine"
     assert run.config.init == str(undisturbed.folder)
     spec = load_average(run.checkpoint)[1]
     assert spec.names == ("mine",)
@@ -111,7 +109,7 @@ def test_label_sets_may_have_names_that_pytorch_forbids_for_modules(name: str, t
     assert parity.max_difference < 0.01
     for init in (tmp_path / "run", path):
         run = Run.start(replace(config, init=str(init)), faces, tmp_path / f"from-{init.name}")
-        assert f"loaded backbone, head {name}; left out nothing; new nothing" in run.origin
+        assert f"loaded backbone, head {name}; nothing dropped; nothing new" in run.origin
 
 
 def test_a_run_starts_from_an_exported_model(undisturbed: Run, tmp_path: Path) -> None:
@@ -133,7 +131,7 @@ def test_a_run_starts_from_an_exported_model(undisturbed: Run, tmp_path: Path) -
     ("changes", "error", "message"),
     [
         ({"net": "base"}, ConfigError, "has weights of net 'tiny', the recipe trains 'base'; .* --set net=tiny"),
-        ({"freeze": ("backbone.7",)}, ConfigError, "cannot freeze 'backbone.7', the net has no such part"),
+        ({"freeze": ("backbone.7",)}, ConfigError, "cannot freeze 'backbone.7': the net has no such part"),
         ({"preprocess": Preprocess(size=24, channels=3)}, ModelError, "the recipe's net has"),
         ({"init": "runs/none.safetensors"}, RunError, "cannot read checkpoint"),
     ],
@@ -171,7 +169,7 @@ def test_one_command_fine_tunes_on_a_folder_of_other_classes(
         "run",
     )
     assert run_command(*command, *flags) == 0
-    assert "loaded backbone; left out head fer2013, head ferplus; new head faces" in capsys.readouterr().out
+    assert "loaded backbone; dropped head fer2013, head ferplus; new head faces" in capsys.readouterr().out
     spec = read_spec(Path("run/finetuned.onnx"))
     assert spec.labels.labels == ("beaming", "grumpy", "startled")
     assert spec.recipe["freeze"] == ["backbone.0"]
