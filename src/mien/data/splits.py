@@ -16,7 +16,7 @@ from mien.data.dataset import SPLITS, Dataset, Split
 from mien.errors import ConfigError, DatasetError
 
 HELD_OUT = 0.1  # share of train that replaces a missing valid or test split
-SMALL_CLASS = 100  # images; below it the chance draw by hash would miss the share by half of it or more
+SMALL_CLASS = 100  # images, of which a draw by hash holds out 10 ± 3: docs/decisions/0035
 
 
 def hold_out(names: Sequence[str], classes: Sequence[str], missing: Sequence[Split]) -> list[Split]:
@@ -96,7 +96,8 @@ def draw_subset(dataset: Dataset, n: int, *, seed: int = 0) -> Dataset:
     rng = np.random.default_rng(seed)
     for stratum in np.unique(strata):
         members = rng.permutation(np.flatnonzero(strata == stratum))
-        quantile[members] = np.arange(len(members)) / len(members)
+        quantile[members] = (np.arange(len(members)) + 0.5) / len(members)
+        quantile[members[0]] = 0  # so that every stratum is represented
     return dataset.select(np.sort(np.lexsort((-size, quantile))[:n]))
 
 
