@@ -1,9 +1,9 @@
-"""Compare trained nets with the first of them, on PublicTest: does what they add help?
+"""Compare trained nets with the first of them, on PublicTest.
 
     python scripts/compare_nets.py runs/base-short runs/base-cbam-short … --data fer2013.csv
 
-Each is a run's folder, whose model is exported if it isn't yet, or an .onnx file of mien's. Writes
-docs/reports/attention.md and, beside it, the same figures as attention.json. Nothing is measured on PrivateTest.
+Each is a run folder, whose model is exported unless it already is, or an .onnx file of mien's. Writes
+docs/reports/attention.md and the same figures as attention.json beside it. Nothing is measured on PrivateTest.
 """
 
 from __future__ import annotations
@@ -38,25 +38,25 @@ from mien.training.recipe import TrainConfig, current_settings
 ROOT = Path(__file__).parent.parent
 VIEWS = ("single", "flip")
 WIDTH = 120  # characters a line of the page
-VERDICTS = ("helped", "did not", "can't tell")
+VERDICTS = ("better", "worse", "not significant")
 ROUNDS = 5  # of timing, in which all nets take turns
-FREE = {"net", "name"}  # settings of a recipe in which those that are compared may differ
+FREE = {"net", "name"}  # settings of a recipe that may differ between compared nets
 USUAL = json.loads(json.dumps(asdict(TrainConfig(net=""))))  # for settings that a recipe is too old to name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What is said of one net.
+    """The figures of one net.
 
     Args:
         name: Of the model.
         net: Its architecture.
-        cost: Parameters, and multiplications for a picture.
-        face_ms: Milliseconds a face on one thread, in batches of 8: the median of the rounds.
+        cost: Parameters, and multiply-accumulates per image.
+        face_ms: Milliseconds per face on one thread, in batches of 8: the median of the rounds.
         accuracies: By view.
         against: Its comparison with the first net by view; none for the first.
         p_value: Of the single view, adjusted for the number of nets by Holm's method; 1 for the first.
-        differs: Settings of its recipe, but for net and name, that are not those of the first; also its data.
+        differs: Settings of its recipe, except net and name, that differ from the first net's; also its data.
     """
 
     name: str
@@ -73,13 +73,13 @@ class Row:
         if not self.against:
             return ""
         if self.p_value >= SIGNIFICANT:
-            return "can't tell"
-        return "helped" if self.against["single"].difference > 0 else "did not"
+            return "not significant"
+        return "better" if self.against["single"].difference > 0 else "worse"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="the first is what the others are beside")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="the others are compared with the first")
     parser.add_argument("--data", help="the dataset; $MIEN_DATA if not given")
     parser.add_argument("--out", type=Path, default=ROOT / "docs/reports/attention.md", help="the page to write")
     options = parser.parse_args()
@@ -96,7 +96,7 @@ def main() -> None:
 
 
 def model_of(run: Path, dataset: Dataset) -> Path:
-    """Return the model of a run, exported now unless it was before; a file is returned as it is."""
+    """Return the model of a run, exporting it if necessary; a file is returned as it is."""
     if run.is_file():
         return run
     opened = Run.open(run, dataset)
@@ -104,7 +104,7 @@ def model_of(run: Path, dataset: Dataset) -> Path:
 
 
 def rows_of(models: list[Path], dataset: Dataset) -> list[Row]:
-    """Measure models on the valid split, each beside the first."""
+    """Evaluate models on the valid split, and compare each with the first."""
     classifiers = [OnnxClassifier(path) for path in models]
     names = [classifier.spec.name for classifier in classifiers]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
@@ -155,7 +155,7 @@ def cost(classifier: OnnxClassifier) -> Cost:
 
 
 def faces_ms(classifiers: list[OnnxClassifier], dataset: Dataset) -> list[float]:
-    """Return the milliseconds a face of each model; they take turns, so that all have the same bad moments."""
+    """Return the milliseconds per face of each model; the models take turns, so that load on the machine affects all."""
     faces = list(dataset.split("valid").images[:BATCH])
     times: list[list[float]] = [[] for _ in classifiers]
     for _ in range(ROUNDS):
@@ -168,7 +168,7 @@ def faces_ms(classifiers: list[OnnxClassifier], dataset: Dataset) -> list[float]
 def page_of(rows: list[Row], dataset: Dataset) -> str:
     """Return the page."""
     first, *others = rows
-    header = ["model", "parameters, M", "MMAC", "ms a face", "single, %", "flip, %", "single, points", "flip, points"]
+    header = ["model", "parameters, M", "MMAC", "ms per face", "single, %", "flip, %", "single, points", "flip, points"]
     lines = [
         [
             r.name,
@@ -184,43 +184,43 @@ def page_of(rows: list[Row], dataset: Dataset) -> str:
     ]
     place = f"{dataset.name} {split_name(dataset.name, 'valid')}"
     notes = [
-        f"Trainings that differ in the net alone, on {place}: {first.accuracies['single'].n:,} pictures, on none of "
-        f"which a net was fitted. Points are those of a net minus those of {first.name}. In brackets are 95 % "
-        "intervals: of an accuracy Wilson's; of a difference paired (Newcombe 1998, method 10). p is of McNemar's "
-        "exact test in the single view, adjusted for the number of nets by Holm's method. A net *helped* if it is "
-        f"better with p < {SIGNIFICANT}, *did not* if it is worse with such a p; else this many pictures can't tell.",
-        "Each net was trained once, with one seed. The intervals tell how far other pictures would move the figures, "
-        "not how far other seeds would; that takes three or more trainings of each.",
-        "Milliseconds are of one thread, in batches of 8. They stand for this machine; their ratios say more.",
+        f"The trainings differ only in the net. Accuracy is on {place}: {first.accuracies['single'].n:,} images, on "
+        f"none of which a net was fitted. Points are the net's minus those of {first.name}. In brackets are 95 % "
+        "intervals: Wilson's of an accuracy, and of a difference that for pairs (Newcombe 1998, method 10). p is from "
+        "McNemar's exact test in the single view, adjusted for the number of nets by Holm's method. A net is *better* "
+        f"or *worse* if p < {SIGNIFICANT}; otherwise this many images show no significant difference.",
+        "Each net was trained once, with one seed. The intervals describe the variation between images, not between "
+        "seeds; that takes three or more trainings of each net.",
+        "Milliseconds are on one thread, in batches of 8, on this machine; their ratios say more.",
     ]
     notes += [
-        f"**{r.name} was not trained as {first.name}:** {', '.join(r.differs)} differ, so the difference is not the "
-        "net's alone."
+        f"**{r.name} was not trained as {first.name}:** {', '.join(r.differs)} differ, so the difference is not due "
+        "to the net alone."
         for r in others
         if r.differs
     ]
     facts = ", ".join(f"{name} {value}" for name, value in where().items())
     parts = [
-        "# What attention and recurrence add",
+        "# Attention and recurrence",
         textwrap.fill(conclusion(rows), WIDTH, break_on_hyphens=False),
         table([*header, "p", "verdict"], lines),
         "\n".join(textwrap.fill(line, WIDTH, subsequent_indent="  ") for line in legend(rows)),
         *(textwrap.fill(note, WIDTH) for note in notes),
-        textwrap.fill(f"Made by scripts/compare_nets.py; {facts}; data {dataset.fingerprint[:12]}.", WIDTH),
+        textwrap.fill(f"Produced by scripts/compare_nets.py; {facts}; data {dataset.fingerprint[:12]}.", WIDTH),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def conclusion(rows: list[Row]) -> str:
-    """Return which nets have helped, which have not, and of which it can't be told."""
+    """Return a sentence with the nets of each verdict."""
     first, *others = rows
     named = {verdict: [r.name for r in others if r.verdict == verdict] for verdict in VERDICTS}
     said = (f"{verdict}: {', '.join(names) or 'none'}" for verdict, names in named.items())
-    return f"Beside {first.name}, {'; '.join(said)}."
+    return f"Compared with {first.name}: {'; '.join(said)}."
 
 
 def legend(rows: list[Row]) -> list[str]:
-    """Return an item of a list for each net: what it is, in the first line of what its source says."""
+    """Return one list item per net: the first line of its docstring."""
     return [f"- {r.name}: {(inspect.getdoc(NETS[r.net]) or '').splitlines()[0]}" for r in rows]
 
 
@@ -234,7 +234,7 @@ def difference(comparison: Comparison) -> str:
 
 
 def plain(row: Row) -> dict[str, object]:
-    """Return a row as JSON can hold it, without what comparisons say class by class."""
+    """Return a row as plain data for JSON, without the per-class part of comparisons."""
     against = {view: asdict(replace(comparison, classes=[])) for view, comparison in row.against.items()}
     return asdict(replace(row, against={})) | {"against": against, "verdict": row.verdict}
 

@@ -35,19 +35,19 @@ def test_a_page_tells_that_a_model_is_no_better_than_itself(
     write_with_spec(tiny_model, tmp_path / "other.onnx", spec)
     run(monkeypatch, tiny_model, tmp_path / "other.onnx", "--data", drawn, "--out", tmp_path / "reports" / "page.md")
     page = (tmp_path / "reports" / "page.md").read_text(encoding="utf-8")
-    assert re.search(r"\| other \| .* \| \+0\.00 \(.*\) \| \+0\.00 \(.*\) \| = 1\.000 \| can't tell \|", page)
-    assert "Beside tiny, helped: none; did not: none; can't tell: other." in page
+    assert re.search(r"\| other \| .* \| \+0\.00 \(.*\) \| \+0\.00 \(.*\) \| = 1\.000 \| not significant \|", page)
+    assert "Compared with tiny: better: none; worse: none; not significant: other." in page
     assert "\n- other: A net of two convolutions" in page
     assert "**other was not trained as tiny:** learning_rate differ" in page
     nets = json.loads((tmp_path / "reports" / "page.json").read_text(encoding="utf-8"))["nets"]
-    assert [(net["name"], net["verdict"]) for net in nets] == [("tiny", ""), ("other", "can't tell")]
+    assert [(net["name"], net["verdict"]) for net in nets] == [("tiny", ""), ("other", "not significant")]
     assert nets[0]["accuracies"] == nets[1]["accuracies"]
     assert nets[1]["against"]["flip"]["only_a"] == 0
 
 
 @pytest.mark.parametrize(
     ("difference", "p_value", "verdict"),
-    [(0.02, 0.01, "helped"), (-0.02, 0.01, "did not"), (0.02, 0.06, "can't tell"), (-0.02, 0.06, "can't tell")],
+    [(0.02, 0.01, "better"), (-0.02, 0.01, "worse"), (0.02, 0.06, "not significant"), (-0.02, 0.06, "not significant")],
 )
 def test_a_net_helped_if_it_is_better_by_more_than_chance(
     difference: float, p_value: float, verdict: str, tiny_model: Path, drawn_evaluation: Any
