@@ -155,7 +155,7 @@ def cost(classifier: OnnxClassifier) -> Cost:
 
 
 def faces_ms(classifiers: list[OnnxClassifier], dataset: Dataset) -> list[float]:
-    """Return the milliseconds per face of each model; the models take turns, so that load on the machine affects all."""
+    """Return the milliseconds per face of each model; the models take turns, so that other load affects all alike."""
     faces = list(dataset.split("valid").images[:BATCH])
     times: list[list[float]] = [[] for _ in classifiers]
     for _ in range(ROUNDS):

@@ -1,10 +1,9 @@
-"""Measure models on the kind of faces that others of them were trained on: photographs and cartoons.
+"""Evaluate models trained on photographs on cartoons, and the other way round.
 
     python scripts/cross_dataset.py --fer2013 fer2013.csv [--cartoons cartoons.npz]
 
-Writes docs/reports/cross-dataset.md, .json and .png. The cartoons are those that the model ferg is published with; they
-are drawn, which takes some minutes, unless they are given. FER2013's part is PublicTest, since nothing here is a final
-figure of a model for photographs.
+Writes docs/reports/cross-dataset.md, .json and .png. The cartoons are the published data of the model ferg; they are
+drawn, which takes some minutes, unless given. FER2013's split is PublicTest, since these are not final figures.
 """
 
 from __future__ import annotations
@@ -38,8 +37,8 @@ PARTS: dict[str, Split] = {"fer2013": "valid", "cartoons": "test"}
 TEXT = """\
 # Photographs and cartoons
 
-Does a model of one kind of face know the other? Each model looks once at each picture (*single*), whole, as its dataset
-frames it. {cartoonist} learnt from cartoons, the others from photographs (FER2013).
+How does a model trained on one kind of face perform on the other? {cartoonist} was trained on cartoons, the others on
+photographs (FER2013). Each classifies each image once (*single* view), uncropped, framed as in its dataset.
 
 {table}
 
@@ -47,20 +46,21 @@ frames it. {cartoonist} learnt from cartoons, the others from photographs (FER20
 
 ![{title}]({picture})
 
-- **Cartoons to photographs.** *{cartoonist}* names {own} % of cartoon characters right that it has never seen, and
-  {away} % of photographs, where naming the commonest class would give {chance} %. The prototype of 2020 found the like:
-  a net that reached 100 % on FERG-DB came to about 14 % on FER2013, over all its 7,178 test images, one in seven.
-- **Photographs to cartoons.** {others}.
-- Accuracy on data like that of the training says nothing about other data. A model is worth what it does on the
-  pictures it is used on.
+- **Cartoons to photographs.** *{cartoonist}* classifies {own} % of the cartoons correctly, of characters that it has
+  never seen, and {away} % of the photographs, where always naming the most frequent class would reach {chance} %. The
+  prototype of 2020 had a similar result: a net with 100 % on FERG-DB reached about 14 % on FER2013, over all its 7,178
+  test images, one in seven.
+- **Photographs to cartoons.** Accuracy on photographs and on cartoons: {others}.
+- Accuracy on data like the training data says nothing about other data. Measure a model on the kind of image that it
+  will be used on.
 
-Photographs: FER2013's PublicTest, on which the models of photographs took their decisions; nothing was decided on these
-figures, and PrivateTest was not looked at. Cartoons: the characters that *{cartoonist}* never saw, drawn by `mien data
-draw`. Neither is framed as the other is, nor coloured: that is part of what a model has to cope with. Wilson's interval
-takes each picture for a draw by itself, which pictures of one character are not.
+Photographs: FER2013's PublicTest, on which decisions about the photograph models were made. No decision was based on
+these figures, and PrivateTest was not used. Cartoons: characters that *{cartoonist}* has never seen, drawn by
+`mien data draw`. The two differ in framing and colour as well, which is part of the difficulty. Wilson's interval
+assumes independent images, which images of one character are not.
 
-Made by `python scripts/cross_dataset.py --fer2013 fer2013.csv`, which draws the cartoons as the
-[card](../models/{cartoonist}.md) of *{cartoonist}* says. Fingerprints of the data: {fingerprints}. All figures:
+Produced by `python scripts/cross_dataset.py --fer2013 fer2013.csv`, which draws the cartoons by the commands on
+*{cartoonist}*'s [card](../models/{cartoonist}.md). Fingerprints of the data: {fingerprints}. All figures:
 [cross-dataset.json](cross-dataset.json).
 """
 
@@ -68,28 +68,26 @@ Made by `python scripts/cross_dataset.py --fer2013 fer2013.csv`, which draws the
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     others = [model.name for model in list_models() if model.shipped and model.name != CARTOONIST]
-    parser.add_argument(
-        "models", nargs="*", default=[CARTOONIST, *others], help="those that come with mien if not given"
-    )
+    parser.add_argument("models", nargs="*", default=[CARTOONIST, *others], help="default: the shipped models")
     parser.add_argument("--fer2013", default="fer2013")
-    parser.add_argument("--cartoons", help="the prepared cartoons; drawn if not given")
+    parser.add_argument("--cartoons", help="prepared cartoons; default: draw them")
     arguments = parser.parse_args()
     if CARTOONIST not in arguments.models:
-        parser.error(f"the report is about {CARTOONIST}; name it too")
+        parser.error(f"the report needs {CARTOONIST}; add it")
     try:
         classifiers = [load_classifier(name) for name in arguments.models]
         fer2013 = read_dataset(data_path(arguments.fer2013))
         spec = next(each.spec for each in classifiers if each.spec.name == CARTOONIST)
         cartoons = read_dataset(arguments.cartoons) if arguments.cartoons else drawn(spec)
         if cartoons.fingerprint != spec.trained_on["fingerprint"]:
-            sys.exit(f"these are not the cartoons of {CARTOONIST}, which its card says how to draw")
+            sys.exit(f"these are not the cartoons of {CARTOONIST}; its card has the commands that draw them")
         write_cross_report(measure(classifiers, fer2013, cartoons), FOLDER)
     except MienError as error:
         sys.exit(str(error))
 
 
 def drawn(spec: ModelSpec) -> Dataset:
-    """Draw the cartoons that a model is published with, by the commands in its spec."""
+    """Draw the published data of a cartoon model, by the commands in its spec."""
     with tempfile.TemporaryDirectory() as folder:
         for command in spec.made_by:
             words = shlex.split(command)
@@ -98,7 +96,7 @@ def drawn(spec: ModelSpec) -> Dataset:
 
 
 def measure(classifiers: Sequence[OnnxClassifier], fer2013: Dataset, cartoons: Dataset) -> list[Evaluation]:
-    """Let each model look at photographs and at cartoons."""
+    """Evaluate each model on photographs and on cartoons."""
     parts = [(fer2013, PARTS["fer2013"]), (cartoons, PARTS["cartoons"])]
     return [evaluate(each, data, split=split, views=["single"]) for each in classifiers for data, split in parts]
 
@@ -112,7 +110,7 @@ def write_cross_report(evaluations: Sequence[Evaluation], folder: Path) -> None:
 
 
 def report_text(metrics: Sequence[Metrics]) -> str:
-    """Return the text of the report for what it holds."""
+    """Return the report as Markdown."""
     of = {(m["model"]["name"], m["data"]["split"]): m["views"]["single"] for m in metrics}
     photographs, cartoons = PARTS["fer2013"], PARTS["cartoons"]
 
@@ -120,9 +118,9 @@ def report_text(metrics: Sequence[Metrics]) -> str:
         return f"{100 * of[model, split]['accuracy']:.1f}"
 
     others = [m["model"]["name"] for m in metrics if m["data"]["split"] == cartoons]
-    told = [
-        f"*{name}* names {percent(name, photographs)} % of the photographs right and {percent(name, cartoons)} % of "
-        f"the cartoons (chance: {100 * chance(of[name, cartoons]):.1f} %)"
+    results = [
+        f"*{name}* {percent(name, photographs)} % and {percent(name, cartoons)} % "
+        f"(chance: {100 * chance(of[name, cartoons]):.1f} %)"
         for name in others
         if name != CARTOONIST
     ]
@@ -136,7 +134,7 @@ def report_text(metrics: Sequence[Metrics]) -> str:
         own=percent(CARTOONIST, cartoons),
         away=percent(CARTOONIST, photographs),
         chance=f"{100 * chance(of[CARTOONIST, photographs]):.1f}",
-        others="; ".join(told),
+        others="; ".join(results),
         fingerprints="; ".join(f"{name} `{digits}`" for name, digits in fingerprints.items()),
     )
 

@@ -1,8 +1,8 @@
-"""Measure how fast mien is on this machine, and write docs/reports/speed.md.
+"""Run the benchmarks on this machine, and write docs/reports/speed.md.
 
     python scripts/speed.py
 
-Takes some minutes, in which the machine should do nothing else.
+Takes some minutes; the machine should do nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "reports" / "speed.md"
 BENCHMARKS = ("inference", "startup --install", "live", "training --steps 20", "convolutions")
 INTRODUCTION = """\
-# How fast mien is
+# Speed
 
-What our benchmarks print on one machine, which each of them names at its end; on yours, figures will be others. Where
-we have a target the table says whether it is met. `make speed` measures again.
+The output of our benchmarks on one machine, named below each; on yours, the figures will differ. Where we have a
+target, a table says whether it is met. `make speed` measures again.
 """
 
 

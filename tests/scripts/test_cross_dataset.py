@@ -42,9 +42,9 @@ def evaluations(pixel_reader, written):
 def test_the_report_tells_what_each_model_does_on_the_others_faces(cross, evaluations, tmp_path):
     cross["write_cross_report"](evaluations, tmp_path)
     text = " ".join((tmp_path / "cross-dataset.md").read_text(encoding="utf-8").split())
-    assert "*ferg* names 100.0 % of cartoon characters right" in text
-    assert "33.3 % of photographs, where naming the commonest class would give 66.7 %" in text
-    assert "*base* names 66.7 % of the photographs right and 75.0 % of the cartoons (chance: 50.0 %)" in text
+    assert "*ferg* classifies 100.0 % of the cartoons correctly" in text
+    assert "33.3 % of the photographs, where always naming the most frequent class would reach 66.7 %" in text
+    assert "*base* 66.7 % and 75.0 % (chance: 50.0 %)" in text
     assert "PublicTest" in text
     held = json.loads((tmp_path / "cross-dataset.json").read_text(encoding="utf-8"))
     assert [(each["model"]["name"], each["data"]["split"]) for each in held] == [
