@@ -78,10 +78,10 @@ def test_one_model_twice_is_refused_in_one_line(
 def test_a_folder_that_is_no_run_is_refused_in_one_line(
     drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(SystemExit, match="no checkpoint yet"):
+    with pytest.raises(SystemExit, match="is not a run folder"):
         run(monkeypatch, tmp_path, "--data", drawn, "--out", tmp_path / "page.md")
 
 
 def test_a_run_that_is_not_there_is_told(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SystemExit, match=r"no run at '.*nosuch'; expected a folder that mien train made"):
+    with pytest.raises(SystemExit, match=r"nosuch is not a run folder .*expected one that `mien train` made"):
         run(monkeypatch, tmp_path / "nosuch", "--data", drawn, "--out", tmp_path / "page.md")
