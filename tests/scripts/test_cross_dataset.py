@@ -13,7 +13,7 @@ from PIL import Image
 from mien import cli
 from mien.evaluation.evaluate import evaluate
 from mien.labels import FER2013
-from mien.models.spec import ModelSpec, Preprocess
+from mien.models.spec import Head, ModelSpec, Preprocess
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 HAPPY, SAD = FER2013.index("happy"), FER2013.index("sad")
@@ -57,7 +57,9 @@ def test_the_report_tells_what_each_model_does_on_the_others_faces(cross, evalua
 def test_the_cartoons_are_drawn_by_the_commands_in_the_model(cross, monkeypatch):
     made = "mien data draw toons --characters ada,finn,gus --count 21 --size 16\n"
     made += "mien data prepare toons toons.npz --hold-out ada --valid finn"
-    spec = ModelSpec(name="ferg", arch="ferg", heads=(), preprocess=Preprocess(), trained_on={"made": made})
+    spec = ModelSpec(
+        name="ferg", arch="ferg", heads=(Head(FER2013),), preprocess=Preprocess(), trained_on={"made": made}
+    )
     drawn = cross["drawn"](spec)
     assert drawn.name == "toons-ada"
     assert drawn.counts().sum(axis=1).tolist() == [7, 7, 7]
