@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="turns of each net (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=32, help="pictures a step (default: %(default)s)")
     options = parser.parse_args()
-    torch.set_num_threads(os.cpu_count() or 1)  # as `fit.start` does
+    torch.set_num_threads(os.cpu_count() or 1)  # as training does
     precision = fastest_precision()
     nets = [BASE, *(net for net in options.nets if net != BASE)]
     configs = {net: replace(recipe_of(net), batch_size=options.batch, precision=precision) for net in nets}

@@ -83,9 +83,13 @@ def test_an_audit_alone_leaves_nothing_out(drawn: Path, audited: Path) -> None:
         (("--audit", "nowhere"), "'nowhere' is not an audit"),
         (("--resume", "run", "--drop-leaks"), "a resumed run keeps its training images"),
         (("--resume", "run", "--audit", "AUDIT"), "leave out --audit"),
+        (("--resume", "run", "--init", "base"), "a resumed run continues from its own checkpoint"),
+        (("--resume", "run", "--seed", 1), "a resumed run keeps its folder and settings"),
+        (("--resume", "run", "--set", "learning_rate=0.1"), "leave out --run, --set and --seed"),
+        (("--devices", 2), "several devices are several processes"),
     ],
 )
-def test_an_impossible_selection_is_one_clear_line(
+def test_impossible_flags_are_one_clear_line(
     arguments: tuple[object, ...], expected: str, drawn: Path, audited: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("train", "tiny", "--data", drawn, *(audited if a == "AUDIT" else a for a in arguments)) == 2
@@ -116,6 +120,20 @@ def test_a_run_starts_from_the_weights_of_another(drawn: Path, capsys: pytest.Ca
     assert "started from tiny (" in capsys.readouterr().out
 
 
-def test_several_devices_need_a_named_folder(drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("train", "tiny", "--data", drawn, "--devices", 2) == 2
-    assert "name it with --run" in capsys.readouterr().err
+def test_ctrl_c_names_the_command_that_resumes(
+    drawn: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mien.training.run.Trainer._step", interrupt)
+        assert run("train", "tiny", "--data", drawn, *SETTINGS) == 130
+    assert "stopped; resume with: mien train --resume run" in capsys.readouterr().err
+    assert run("train", "--resume", "run") == 0
+    assert Path("run/tiny.onnx").exists()
+
+
+def test_help_shows_the_layout_of_clips(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train-temporal", "--help") == 0
+    assert "<class>/<clip>" in capsys.readouterr().out

@@ -48,6 +48,7 @@ def test_a_run_folder_records_how_it_was_made(undisturbed: Run) -> None:
     assert run.environment["data"]["fingerprint"] == small_dataset().fingerprint
     assert {"mien", "torch", "python", "processor", "cores", "commit", "precision"} <= set(run.environment)
     assert (run.origin, run.data_path) == ("", None)
+    assert repr(run) == f"<Run {str(run.folder)!r}: tiny, 4 of 4 epochs>"
     net, spec = load_average(run.checkpoint)
     assert not net.training
     assert run.spec == spec

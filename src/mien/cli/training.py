@@ -72,6 +72,8 @@ def train(
             raise ConfigError("a resumed run keeps its training images; leave out --audit and the options that need it")
         if init is not None or freeze:
             raise ConfigError("a resumed run continues from its own checkpoint; leave out --init and --freeze")
+        if setting or seed is not None or run is not None:
+            raise ConfigError("a resumed run keeps its folder and settings; leave out --run, --set and --seed")
         _fit(_opened(resume, data, votes))
         return
     if by_audit and audited is None:
@@ -90,7 +92,7 @@ def train_temporal_command(
         typer.Option(help="Dataset whose images are set in motion; only drawn faces without one.", metavar="PATH"),
     ] = None,
     clips: Annotated[
-        Path | None, typer.Option(help="Folder of <class>/<clip>: videos, or folders of frames.", metavar="DIR")
+        Path | None, typer.Option(help="Folder of `<class>/<clip>`: videos, or folders of frames.", metavar="DIR")
     ] = None,
     detector: Annotated[str, typer.Option(help="Face detector for clips: haar, yunet, whole, …")] = "haar",
     labels: Annotated[str | None, typer.Option(help="Label set, for classifiers that have two.")] = None,

@@ -68,7 +68,7 @@ class Run:
         cls,
         config: TrainConfig,
         dataset: Dataset,
-        folder: Path,
+        folder: str | Path,
         *,
         data_path: Path | None = None,
         selection: Selection | None = None,
@@ -93,6 +93,7 @@ class Run:
             ConfigError: A part to freeze doesn't exist, or the initial weights are of another net.
             ModelError: The initial weights cannot be read, or don't fit.
         """
+        folder = Path(folder)
         _check_unused(folder)
         weights = _initial_weights(config)
         precision = agreed_precision(config.precision, devices)
@@ -117,7 +118,7 @@ class Run:
         return run
 
     @classmethod
-    def open(cls, folder: Path, dataset: Dataset | None = None) -> Run:
+    def open(cls, folder: str | Path, dataset: Dataset | None = None) -> Run:
         """Open a run folder, to resume the run, export it or read its metrics.
 
         Args:
@@ -126,7 +127,9 @@ class Run:
 
         Raises:
             RunError: The folder is no run.
+            ConfigError, ModelError: It is of a newer version, with unknown settings or spec.
         """
+        folder = Path(folder)
         try:
             config = from_dict(TrainConfig, current_settings(json.loads((folder / CONFIG).read_text(encoding="utf-8"))))
             environment = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
@@ -134,6 +137,10 @@ class Run:
             return cls(folder, config, environment, dataset)
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise RunError(f"{folder} is not a run folder ({error!r}); expected one that `mien train` made") from error
+
+    def __repr__(self) -> str:
+        done = f"{len(self.metrics())} of {self.config.epochs} epochs"
+        return f"<Run {str(self.folder)!r}: {self.spec.name}, {done}>"
 
     @property
     def data_path(self) -> str | None:
