@@ -12,7 +12,7 @@ def write_half(path: Path) -> None:
     raise ZeroDivisionError
 
 
-def test_a_finished_file_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+def test_a_finished_file_replaces_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "report.md"
     path.write_text("old")
     with atomic_path(path) as temporary:
@@ -32,19 +32,19 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_full_disk_is_told_with_the_path(tmp_path: Path) -> None:
+def test_the_error_of_a_full_disk_names_the_path(tmp_path: Path) -> None:
     path = tmp_path / "big.npz"
     with pytest.raises(OutputError, match=r"big\.npz.*No space left"), atomic_path(path):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_missing_folder_is_told_with_the_path(tmp_path: Path) -> None:
+def test_the_error_of_a_missing_folder_names_the_path(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"nowhere.*No such file"), atomic_path(tmp_path / "nowhere" / "a.md"):
         pass
 
 
-def test_a_folder_in_the_way_is_told(tmp_path: Path) -> None:
+def test_a_folder_in_the_way_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "report.md"
     path.mkdir()
     with pytest.raises(OutputError, match=r"report\.md"), atomic_path(path) as temporary:
@@ -52,7 +52,7 @@ def test_a_folder_in_the_way_is_told(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_result_is_readable_for_others_as_the_umask_says(tmp_path: Path) -> None:
+def test_others_may_read_a_file_as_far_as_the_umask_allows(tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     plain.touch()
     with atomic_path(tmp_path / "atomic") as temporary:

@@ -1,4 +1,4 @@
-"""What sinks write can be read back, while they write and after."""
+"""Files of sinks can be read back, during writing and after."""
 
 import csv
 import json
@@ -193,7 +193,7 @@ class TestVideos:
             write_then_raise(sink.write, ZeroDivisionError)
         assert list(tmp_path.iterdir()) == []
 
-    def test_what_ctrl_c_ends_is_kept(self, tmp_path: Path) -> None:
+    def test_images_written_before_ctrl_c_are_kept(self, tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt), VideoSink(tmp_path / "a.mp4", fps=10) as sink:
             write_then_raise(sink.write, KeyboardInterrupt)
         assert inspect(tmp_path / "a.mp4").frames == 1
@@ -248,7 +248,7 @@ class TestLiveVideos:
                 sink.write(frame(i).image, time=i / 25)
                 assert sum(1 for _ in frames(tmp_path / "a.mkv")) == i + 1
 
-    def test_of_a_frame_that_was_cut_off_only_that_one_is_lost(self, tmp_path: Path) -> None:
+    def test_a_truncated_file_loses_only_its_last_frame(self, tmp_path: Path) -> None:
         sizes = []
         with LiveVideoSink(tmp_path / "a.mkv") as sink:
             for i in range(4):
@@ -267,13 +267,15 @@ class TestLiveVideos:
             ([1, 1, 1], [0, 0.001, 0.002]),
         ],
     )
-    def test_the_clock_is_that_of_the_stream(self, tmp_path: Path, times: list[float], expected: list[float]) -> None:
+    def test_frames_have_the_times_of_the_stream(
+        self, tmp_path: Path, times: list[float], expected: list[float]
+    ) -> None:
         with LiveVideoSink(tmp_path / "a.mkv") as sink:
             for time in times:
                 sink.write(frame().image, time=time)
         assert [f.time for f in frames(tmp_path / "a.mkv")] == pytest.approx(expected, abs=1e-6)
 
-    def test_a_steady_rate_and_the_length_are_announced(self, tmp_path: Path) -> None:
+    def test_a_steady_rate_and_the_number_of_frames_are_readable(self, tmp_path: Path) -> None:
         with LiveVideoSink(tmp_path / "a.mkv") as sink:
             for i in range(20):
                 sink.write(frame().image, time=i / 25)
@@ -295,7 +297,7 @@ class TestLiveVideos:
         assert [f.image.shape for f in found] == [(48, 64, 3)] * 2
         assert near(found[1].image, (99, 99, 99))
 
-    def test_an_error_leaves_what_was_written(self, tmp_path: Path) -> None:
+    def test_an_error_leaves_the_images_written_before(self, tmp_path: Path) -> None:
         with pytest.raises(ZeroDivisionError), LiveVideoSink(tmp_path / "a.mkv") as sink:
             write_then_raise(lambda image: sink.write(image, time=0), ZeroDivisionError)
         assert len(list(frames(tmp_path / "a.mkv"))) == 1
@@ -339,7 +341,7 @@ class TestFaces:
             "00012.340-face3-uncertain.png",
         ]
 
-    def test_none_is_ever_overwritten(self, tmp_path: Path) -> None:
+    def test_no_face_is_overwritten(self, tmp_path: Path) -> None:
         paths = [path for _ in range(3) for path in save_faces(self.SEEN, [self.FACE], tmp_path)]
         assert [path.name.partition("happy")[2] for path in paths] == [".png", "-2.png", "-3.png"]
         assert sorted(tmp_path.iterdir()) == sorted(paths)
@@ -350,7 +352,7 @@ class TestFaces:
         [path] = save_faces(self.SEEN, [edge, outside], tmp_path)
         assert np.array_equal(read_picture(path), self.SEEN.image[86:, :14])
 
-    def test_a_label_that_is_no_file_name_is_written_as_one(self, tmp_path: Path) -> None:
+    def test_a_label_that_is_no_file_name_is_made_one(self, tmp_path: Path) -> None:
         labels = LabelSet("own", ("../up/and away", "fröhlich"))
         strange = replace(self.FACE, prediction=Prediction(np.array([0.9, 0.1], np.float32), labels))
         [path] = save_faces(self.SEEN, [strange], tmp_path)

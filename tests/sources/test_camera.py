@@ -1,4 +1,4 @@
-"""Live sources: the newest frame wins, what is lost comes back, and nothing hangs. Devices are fakes."""
+"""Live sources give the newest frame, reopen lost devices, and never hang. Devices are fakes."""
 
 import os
 import sys
@@ -25,7 +25,7 @@ PATIENCE = 30.0  # seconds that nothing here needs, unless it hangs
 
 
 class FakeDevice:
-    """Gives the pictures that a test feeds it, BGR (value, 0, 0), and waits for more; None makes a read fail."""
+    """Gives the images that a test feeds it, BGR (value, 0, 0), and waits for more; None makes a read fail."""
 
     def __init__(self, *values: int | None, opened: bool = True, n_frames: float = -1) -> None:
         self.opened, self.n_frames = opened, n_frames
@@ -67,7 +67,7 @@ def read(camera: Camera) -> Frame:
 
 
 def value_of(frame: Frame) -> int:
-    """Return what the device was fed: the blue of an RGB picture."""
+    """Return the value fed to the device: the blue of an RGB image."""
     red, green, blue = (int(v) for v in frame.image[0, 0])
     assert red == green == 0
     return blue
@@ -84,7 +84,7 @@ def no_thread_is_left() -> Iterator[None]:
 
 
 class TestDevices:
-    def test_pictures_come_as_rgb_frames_with_growing_index_and_time(self) -> None:
+    def test_frames_are_rgb_with_increasing_index_and_time(self) -> None:
         device = FakeDevice(7)
         with Camera(3, opener=lambda source: device) as camera:
             first = read(camera)
@@ -182,21 +182,21 @@ class TestDevices:
             assert camera.ended
         assert device.released.is_set()
 
-    def test_iterating_raises_it_too(self) -> None:
+    def test_iterating_raises_the_same_error(self) -> None:
         with Camera(4242, opener=lambda source: FakeDevice(opened=False)) as camera:
             until(lambda: camera.status.state == "ended")
             with pytest.raises(CameraError, match="camera 4242"):
                 list(camera)
 
     @pytest.mark.parametrize("error", [cv2.error("no"), OSError("no")])
-    def test_an_opener_that_fails_is_that_error(self, error: Exception) -> None:
+    def test_a_failing_opener_is_the_same_error(self, error: Exception) -> None:
         def fail(source: int | str) -> FakeDevice:
             raise error
 
         with Camera(4242, opener=fail) as camera, pytest.raises(CameraError, match="camera 4242"):
             camera.read(timeout=PATIENCE)
 
-    def test_a_mistake_in_the_thread_is_raised_where_frames_are_read(self) -> None:
+    def test_a_bug_in_the_thread_is_raised_where_frames_are_read(self) -> None:
         device = FakeDevice(1)
         with Camera(0, opener=lambda source: device) as camera:
             read(camera)
@@ -204,7 +204,7 @@ class TestDevices:
             with pytest.raises(ZeroDivisionError, match="a bug"):
                 camera.read(timeout=PATIENCE)
 
-    def test_a_missing_camera_is_told_by_opencv_without_noise(self, capfd: pytest.CaptureFixture[str]) -> None:
+    def test_a_missing_camera_prints_nothing_to_stderr(self, capfd: pytest.CaptureFixture[str]) -> None:
         with Camera(4242) as camera, pytest.raises(CameraError, match="camera 4242"):
             camera.read(timeout=PATIENCE)
         if sys.platform == "linux":  # macOS prints by itself
@@ -217,7 +217,7 @@ class TestDevices:
                 camera.read(timeout=PATIENCE)
         assert "s3cr" not in str(caught.value) + camera.status.text
 
-    def test_a_file_behind_a_url_ends(self) -> None:
+    def test_a_file_at_a_url_ends(self) -> None:
         opened = []
 
         def open_device(source: int | str) -> FakeDevice:
@@ -266,7 +266,7 @@ class TestClosing:
         assert camera.read(timeout=0) is None
         assert camera.status.text == "camera 0 is closed"
 
-    def test_closing_ends_the_loop_of_another_thread_and_drops_what_was_not_read(self) -> None:
+    def test_closing_ends_the_loop_of_another_thread_and_drops_unread_frames(self) -> None:
         device = FakeDevice(1)
         camera = Camera(0, opener=lambda source: device)
         seen: list[Frame] = []
@@ -331,7 +331,7 @@ class TestStandIns:
         assert frame.image.shape == (64, 48, 3)
         assert frame.image[8, 24, 0] > 200
 
-    def test_a_gif_keeps_its_times_and_repeats_with_growing_ones(self, tmp_path: Path) -> None:
+    def test_a_gif_keeps_its_times_and_repeats_with_increasing_ones(self, tmp_path: Path) -> None:
         images = [Image.new("RGB", (32, 32), (level, 0, 0)) for level in (0, 120, 240)]
         images[0].save(tmp_path / "a.gif", save_all=True, append_images=images[1:], duration=[30, 90, 20])
         seen: dict[int, float] = {}
@@ -354,7 +354,7 @@ class TestStandIns:
             assert frame.image[0, 0, 0] == 60 * frame.index
         assert seen[-1].index == 3
 
-    def test_a_picture_is_turned_as_exif_says(self, tmp_path: Path) -> None:
+    def test_a_picture_is_turned_upright_by_exif(self, tmp_path: Path) -> None:
         exif = Image.Exif()
         exif[0x0112] = 6
         Image.new("RGB", (64, 32)).save(tmp_path / "a.jpg", exif=exif)

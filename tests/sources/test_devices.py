@@ -1,4 +1,4 @@
-"""Which cameras there are, how they are opened, and why one gives no pictures. No camera is needed."""
+"""Cameras are listed and opened, and failures explained. No camera is needed."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ from mien.sources.devices import CameraInfo, list_cameras, open_device, refusal
 
 
 def add_camera(root: Path, number: int, name: str, *, index: int = 0) -> None:
-    """Add a video device to folders that stand for /sys/class/video4linux and /dev."""
+    """Add a video device to copies of /sys/class/video4linux and /dev."""
     folder = root / "sys" / f"video{number}"
     folder.mkdir(parents=True)
     (folder / "name").write_text(f"{name}\n")
@@ -26,7 +26,7 @@ def add_camera(root: Path, number: int, name: str, *, index: int = 0) -> None:
 
 @pytest.fixture
 def linux(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand for a Linux machine without cameras."""
+    """Fake a Linux machine without cameras."""
     monkeypatch.setattr(devices, "sys", SimpleNamespace(platform="linux"))
     monkeypatch.setattr(devices, "V4L", tmp_path / "sys")
     monkeypatch.setattr(devices, "DEVICES", tmp_path / "dev")
@@ -38,7 +38,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "sys", SimpleNamespace(platform="darwin"))
 
 
-def test_linux_lists_what_captures_by_number(linux: Path) -> None:
+def test_linux_lists_capture_devices_by_number(linux: Path) -> None:
     add_camera(linux, 10, "Late")
     add_camera(linux, 2, "UVC Camera (046d:0825)")
     add_camera(linux, 3, "UVC Camera (046d:0825)", index=1)  # its metadata
@@ -55,7 +55,7 @@ def test_linux_without_cameras_has_an_empty_list(linux: Path) -> None:
 
 
 @pytest.mark.usefixtures("elsewhere")
-def test_elsewhere_the_optional_package_is_asked_as_opencv_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_elsewhere_the_optional_package_lists_cameras_in_opencv_s_order(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def enumerate_cameras(backend: int) -> list[SimpleNamespace]:
@@ -114,7 +114,7 @@ def test_a_missing_camera_names_the_others(linux: Path) -> None:
     assert refusal(str(linux / "dev" / "video9")).endswith("video9; choose from 2 (UVC Camera)")
 
 
-def test_a_forbidden_camera_tells_the_way_in(linux: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forbidden_camera_names_the_command_that_helps(linux: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add_camera(linux, 0, "UVC Camera")
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert refusal(0).startswith("no permission to use camera 0; run `sudo usermod -aG video $USER`")
@@ -130,7 +130,7 @@ def test_elsewhere_all_reasons_are_named() -> None:
     assert "missing, another program uses it, or the system's privacy settings" in refusal(0)
 
 
-def test_a_stream_that_gives_nothing_asks_for_the_address() -> None:
+def test_a_stream_without_frames_asks_to_check_the_address() -> None:
     assert refusal("rtsp://me:pw@host/x").startswith("no pictures from rtsp://host/x; check the address")
 
 

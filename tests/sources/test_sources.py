@@ -72,7 +72,7 @@ class TestPictures:
         assert_near(read_picture(tmp_path / "a.png"), [WHITE, WHITE, black, black], within=0)
 
     @pytest.mark.parametrize("suffix", ["png", "webp", "tif", "gif"])
-    def test_transparent_pixels_lie_on_white(self, tmp_path: Path, suffix: str) -> None:
+    def test_transparent_pixels_are_blended_with_white(self, tmp_path: Path, suffix: str) -> None:
         alpha = np.zeros((64, 64, 1), np.uint8)
         alpha[:32] = 255
         image = Image.fromarray(np.dstack([quarters() // 2, alpha]))
@@ -201,7 +201,7 @@ class TestBadPictures:
         message = self.fails(Path("https://me:secret@host/a.jpg"), "host/a.jpg", "download it", error=InputError)
         assert "secret" not in message
 
-    def test_a_path_that_no_system_takes(self, tmp_path: Path) -> None:
+    def test_an_impossible_path(self, tmp_path: Path) -> None:
         self.fails(tmp_path / "a\0b.jpg", "null", error=InputError)
         message = self.fails(tmp_path / ("x" * 5000), "too long", error=InputError)
         assert len(message) < 400
@@ -242,7 +242,7 @@ class TestBadPictures:
         assert path.stat().st_size < 200_000
         self.fails(path, "30000x30000", "250 million")
 
-    def test_a_gif_that_announces_too_much_is_refused(self, tmp_path: Path) -> None:
+    def test_a_gif_with_a_huge_canvas_is_refused(self, tmp_path: Path) -> None:
         Image.fromarray(quarters()).save(tmp_path / "a.gif")
         data = bytearray((tmp_path / "a.gif").read_bytes())
         data[6:10] = struct.pack("<HH", 60000, 60000)
@@ -284,7 +284,7 @@ class TestFolders:
         assert found == ["A.png", "a/c/y.webp", "a/z.jpg", "b.PNG"]
         assert [Path(frame.source).name for frame in frames(tmp_path)] == ["A.png", "y.webp", "z.jpg", "b.PNG"]
 
-    def test_hidden_files_are_passed_over(self, tmp_path: Path) -> None:
+    def test_hidden_files_are_left_out(self, tmp_path: Path) -> None:
         self.make(tmp_path, "a.png", "._a.png", ".cache/b.png", "__MACOSX/c.png")
         assert list_files(tmp_path) == [tmp_path / "a.png"]
 
@@ -294,7 +294,7 @@ class TestFolders:
         (tmp_path / "c.ts").write_bytes(b"G" + bytes(187))
         assert [path.name for path in list_files(tmp_path)] == ["a.jfif", "c.ts"]
 
-    def test_a_hidden_folder_can_be_named(self, tmp_path: Path) -> None:
+    def test_a_hidden_folder_given_by_name_is_read(self, tmp_path: Path) -> None:
         self.make(tmp_path / ".hidden", "a.png")
         assert len(list_files(tmp_path / ".hidden")) == 1
 
@@ -334,7 +334,7 @@ class TestVideos:
         assert red[2] < 130
         assert np.abs(grey.astype(int) - 100).max() < 10
 
-    def test_what_a_video_announces(self, tmp_path: Path) -> None:
+    def test_a_video_has_its_kind_size_frames_and_rate(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "a.mp4", n=10, fps=12.5)
         assert inspect(path) == Media("video", (64, 48), 10, pytest.approx(12.5))
 
@@ -403,7 +403,7 @@ class TestVideos:
         assert inspect(tmp_path / "a.gif").kind == "picture"
         assert len(list(frames(tmp_path / "a.gif"))) == 1
 
-    def test_times_always_grow(self, tmp_path: Path) -> None:
+    def test_times_always_increase(self, tmp_path: Path) -> None:
         times = [frame.time for frame in frames(write_video(tmp_path / "a.mp4", n=12, fps=29.97))]
         assert all(a < b for a, b in pairwise(times))
 
@@ -462,14 +462,14 @@ def test_a_text_is_no_video(tmp_path: Path, name: str) -> None:
     ],
 )
 @pytest.mark.usefixtures("own_folder")
-def test_a_users_words_mean_an_index_an_address_or_a_path(text: int | str | Path, source: int | str | Path) -> None:
+def test_a_source_is_parsed_as_an_index_an_address_or_a_path(text: int | str | Path, source: int | str | Path) -> None:
     parsed = parse_source(text)
     assert parsed == source
     assert type(parsed) is type(source)
 
 
 @pytest.mark.usefixtures("own_folder")
-def test_digits_that_name_a_file_or_folder_mean_that() -> None:
+def test_digits_that_name_a_folder_are_a_path() -> None:
     Path("7").mkdir()
     Image.fromarray(quarters()).save("7/a.png")
     assert parse_source("7") == Path("7")
@@ -477,7 +477,7 @@ def test_digits_that_name_a_file_or_folder_mean_that() -> None:
 
 
 @pytest.mark.parametrize("source", [-1, 10**12, "rtsp://\udc80/x", "http://a\0b"])
-def test_what_opencv_crashes_at_is_refused(source: int | str) -> None:
+def test_sources_that_crash_opencv_are_refused(source: int | str) -> None:
     with pytest.raises(InputError, match="expected"):
         parse_source(source)
 
@@ -517,7 +517,7 @@ def test_a_live_source_is_read_like_a_file_and_closed_when_left(
     assert device.released
 
 
-def test_a_live_source_that_gives_nothing_is_an_error_of_its_first_frame() -> None:
+def test_a_live_source_without_frames_is_an_error_at_the_first_frame() -> None:
     stream = frames(4242)
     with pytest.raises(CameraError, match="camera 4242"):
         next(stream)
