@@ -282,17 +282,9 @@ def _random_character(rng: np.random.Generator) -> Character:
         red, green, blue = (np.array(colour) + rng.integers(-6, 7, 3)).clip(0, 255).tolist()
         return red, green, blue
 
-    def happens(probability: float) -> bool:
-        return bool(rng.random() < probability)
-
-    fantasy, painted, capped = happens(0.25), happens(0.5), happens(0.12)
+    fantasy, painted, capped = (bool(rng.random() < p) for p in (0.25, 0.5, 0.12))
     skin = pick(_FANTASY_SKINS if fantasy else _SKINS)
-    probabilities = {
-        "antennae": 0.3 * fantasy, "horns": 0.3 * fantasy, "pointed": 0.4 * fantasy, "eerie": 0.3 * fantasy,
-        "lashes": 0.8 * painted, "earrings": 0.4 * painted, "beard": 0.2 * (not painted),
-        "moustache": 0.2 * (not painted), "glasses": 0.25, "freckles": 0.2, "old": 0.15,
-    }  # fmt: skip
-    features = {feature for feature, p in probabilities.items() if happens(p)} | ({"beanie"} if capped else set())
+    features = _random_features(rng, fantasy=fantasy, painted=painted) | ({"beanie"} if capped else set())
     red, green, blue = (round(0.6 * a + 0.4 * b) for a, b in zip(skin, (200, 30, 60), strict=True))
     has_lips = painted or "beard" in features  # a mere line would be lost in a beard
     cheeks, eye = rng.uniform(0.74, 0.88), rng.uniform(0.19, 0.25)
@@ -316,3 +308,12 @@ def _random_character(rng: np.random.Generator) -> Character:
         line=rng.uniform(0.02, 0.045),
         ink=rng.uniform(0.35, 0.7),
     )
+
+
+def _random_features(rng: np.random.Generator, *, fantasy: bool, painted: bool) -> set[str]:
+    probabilities = {
+        "antennae": 0.3 * fantasy, "horns": 0.3 * fantasy, "pointed": 0.4 * fantasy, "eerie": 0.3 * fantasy,
+        "lashes": 0.8 * painted, "earrings": 0.4 * painted, "beard": 0.2 * (not painted),
+        "moustache": 0.2 * (not painted), "glasses": 0.25, "freckles": 0.2, "old": 0.15,
+    }  # fmt: skip
+    return {feature for feature, probability in probabilities.items() if rng.random() < probability}

@@ -225,9 +225,23 @@ def _draw_mouth(pen: Pen, who: Character, moves: Moves, *, asymmetry: float) -> 
     upper = y + corner * (0.75 * bow - 0.55) - max(moves.upper_lip, 0) * blunt
     lower = y + corner * (1.05 * bow - 0.55) + max(moves.lower_lip, 0) * (0.6 * blunt + 0.4 * bow)
     lower = np.maximum(lower, upper)
+    _draw_lips(pen, who, moves, x, upper, lower)
+    if moves.tight > 0.4:
+        dent = curve([(half + 0.04, y - 0.03), (half + 0.065, y + 0.03), (half + 0.05, y + 0.08)])
+        pen.line(dent, who.wrinkle, 0.028, both_sides=True)
+    chin, below = float(lower.max()) + 0.13, who.hair if "beard" in who.features else who.skin
+    pen.line(curve([(-0.1, chin), (0, chin + 0.02), (0.1, chin)]), mix(below, who.wrinkle, 0.35), 0.028)
+    if who.features & {"beard", "moustache"}:
+        _draw_moustache(pen, who, moves)
+
+
+def _draw_lips(pen: Pen, who: Character, moves: Moves, x: Line, upper: Line, lower: Line) -> None:
+    """Draw the lips around the opening between two lines, and the inside of an open mouth."""
     rim, thickness = mix(who.wrinkle, BLACK, 0.4), 0.036
     if who.lips:
         rim, thickness, full = mix(who.lips, BLACK, 0.5), 0.024, 1 - 0.6 * moves.tight
+        along = np.linspace(-1, 1, len(x))
+        blunt = np.sqrt(1 - along**2)
         cupid = blunt * (1 - 0.25 * np.exp(-((along / 0.18) ** 2)))  # Cupid's bow: a dent in the upper lip
         lips = outline_between(x, upper - 0.055 * full * cupid, lower + 0.07 * full * blunt)
         pen.fill(lips, who.lips, outlined=0.6)
@@ -236,16 +250,13 @@ def _draw_mouth(pen: Pen, who: Character, moves: Moves, *, asymmetry: float) -> 
         pen.line(outline_between(x, upper, lower), rim, thickness, closed=True)
     else:
         pen.line(np.stack([x, (upper + lower) / 2], axis=1), rim, 1.3 * thickness)
-    if moves.tight > 0.4:
-        dent = curve([(half + 0.04, y - 0.03), (half + 0.065, y + 0.03), (half + 0.05, y + 0.08)])
-        pen.line(dent, who.wrinkle, 0.028, both_sides=True)
-    chin, below = float(lower.max()) + 0.13, who.hair if "beard" in who.features else who.skin
-    pen.line(curve([(-0.1, chin), (0, chin + 0.02), (0.1, chin)]), mix(below, who.wrinkle, 0.35), 0.028)
-    if who.features & {"beard", "moustache"}:
-        up, tip = max(moves.upper_lip, 0.0), -0.6 * moves.corner
-        lobe = [(0, 0.3 - up / 2), (0.14, 0.28 - up / 2), (0.3, 0.36 + tip), (0.4, 0.46 + tip)]
-        lobe += [(0.26, 0.41 + tip / 2 - up), (0.1, 0.4 - up), (0, 0.37 - 0.7 * up)]
-        pen.fill(curve(lobe, closed=True), mix(who.hair, BLACK, 0.1), outlined=0.6, both_sides=True)
+
+
+def _draw_moustache(pen: Pen, who: Character, moves: Moves) -> None:
+    up, tip = max(moves.upper_lip, 0.0), -0.6 * moves.corner
+    lobe = [(0, 0.3 - up / 2), (0.14, 0.28 - up / 2), (0.3, 0.36 + tip), (0.4, 0.46 + tip)]
+    lobe += [(0.26, 0.41 + tip / 2 - up), (0.1, 0.4 - up), (0, 0.37 - 0.7 * up)]
+    pen.fill(curve(lobe, closed=True), mix(who.hair, BLACK, 0.1), outlined=0.6, both_sides=True)
 
 
 def _draw_teeth(pen: Pen, moves: Moves, x: Line, upper: Line, lower: Line) -> None:
