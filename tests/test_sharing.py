@@ -6,6 +6,8 @@ import copy
 import multiprocessing
 import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -92,6 +94,25 @@ def test_a_recogniser_used_before_a_fork_works_in_the_child(tiny_model: Path, pi
     child.join()
     assert child.exitcode == 0
     assert_same(recognize_all(recognizer, pictures[:3]), alone)
+
+
+FORKING = """
+import os, sys
+import numpy as np
+from pathlib import Path
+from mien.models.classifier import OnnxClassifier
+classifier, crops = OnnxClassifier(Path(sys.argv[1]), threads=2), [np.zeros((48, 48, 3), np.uint8)] * 50
+alone = classifier.predict_proba(crops)
+if os.fork() == 0:
+    sys.exit(0 if (classifier.predict_proba(crops) == alone).all() else 3)
+print(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_forked_process_ends_well(tiny_model: Path) -> None:
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKING, tiny_model], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
 
 
 def test_copies_answer_alike(tiny_model: Path, tiny_temporal: Path, pictures: list[ImageArray]) -> None:

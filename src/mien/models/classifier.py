@@ -11,7 +11,7 @@ import numpy as np
 from mien.errors import ModelError
 from mien.models.onnx_file import read_spec
 from mien.models.preprocess import preprocess
-from mien.models.runtime import open_session
+from mien.models.runtime import Session
 from mien.models.spec import Head, ModelSpec, Normalize
 from mien.models.store import find_model
 from mien.structures import FloatArray, ImageArray
@@ -31,7 +31,7 @@ class ExpressionClassifier(Protocol):
 
 
 class OnnxClassifier:
-    """A classifier in an ONNX file with a spec inside.
+    """A classifier in an ONNX file with a spec inside. It may be shared between threads, pickled, and used after a fork.
 
     Args:
         path: The file.
@@ -46,9 +46,8 @@ class OnnxClassifier:
         self.path = path
         self.spec = read_spec(path)
         _check_kind(path, self.spec)
-        self._session = open_session(path, threads=threads)
-        self._input = self._session.get_inputs()[0].name
-        self._outputs = [output.name for output in self._session.get_outputs()]
+        self._session = Session(path, threads=threads)
+        self._input, self._outputs = self._session.input, self._session.outputs
         if len(self._outputs) < len(self.spec.heads):
             raise ModelError(
                 f"{path} has {len(self._outputs)} outputs, but its spec has {len(self.spec.heads)} heads: "

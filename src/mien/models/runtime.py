@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
+from weakref import WeakSet
+
+import numpy.typing as npt
 
 from mien.errors import ModelError
 
@@ -15,19 +22,47 @@ import onnxruntime
 
 onnxruntime.set_default_logger_severity(3)  # errors only
 
-__all__ = ["onnxruntime", "open_session"]
+__all__ = ["Session", "onnxruntime"]
+
+_SESSIONS: WeakSet[Session] = WeakSet()  # of this process
 
 
-def open_session(path: Path, *, threads: int = 0) -> onnxruntime.InferenceSession:
-    """Load an ONNX file on the CPU.
+class Session:
+    """An ONNX file loaded on the CPU. It may be shared between threads, pickled, and used after a fork.
 
     Args:
         path: The file.
         threads: Threads of ONNX Runtime; 0 for one per core.
 
     Raises:
-        ModelError: ONNX Runtime cannot load it.
+        ModelError: ONNX Runtime cannot load the file.
     """
+
+    def __init__(self, path: Path, *, threads: int = 0) -> None:
+        self._path, self._threads = path, threads
+        self._session: onnxruntime.InferenceSession | None = _load(path, threads)
+        self.input = self._session.get_inputs()[0].name
+        self.outputs = [output.name for output in self._session.get_outputs()]
+        _SESSIONS.add(self)
+
+    def __reduce__(self) -> tuple[Callable[..., Session], tuple[Path]]:
+        return partial(Session, threads=self._threads), (self._path,)
+
+    def run(self, outputs: list[str], inputs: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+        """Return the named outputs of the graph."""
+        session = self._session
+        if session is None:
+            session = self._session = _load(self._path, self._threads)
+        return list(session.run(outputs, dict(inputs)))
+
+    def abandon(self) -> None:
+        """Open the file again on the next run, and never close the old session: a fork has lost its threads."""
+        if self._session is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._session))  # closing it would wait for them, and crash
+            self._session = None
+
+
+def _load(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     # One call's peak is small; without the arena, memory does not stay at the largest batch ever seen.
@@ -38,3 +73,12 @@ def open_session(path: Path, *, threads: int = 0) -> onnxruntime.InferenceSessio
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions have no common base
         raise ModelError(f"ONNX Runtime cannot load {path}: {str(error).splitlines()[0]}") from error
+
+
+def _abandon_sessions() -> None:
+    for session in list(_SESSIONS):
+        session.abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_sessions)

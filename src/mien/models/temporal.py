@@ -10,7 +10,7 @@ from mien.errors import ModelError, UnknownModel
 from mien.labels import LabelSet
 from mien.models.classifier import ExpressionClassifier, OnnxClassifier
 from mien.models.onnx_file import graph_fingerprint, read_spec
-from mien.models.runtime import open_session
+from mien.models.runtime import Session
 from mien.models.store import list_models
 from mien.structures import FloatArray
 
@@ -31,7 +31,7 @@ class TemporalModel:
             kind = self.spec.kind
             raise ModelError(f"{path} is a {kind} model, not a temporal model; train one for it: mien train-temporal")
         self.labels, self.belongs = self.spec.labels, self.spec.temporal
-        self._session = open_session(path, threads=1)  # a step takes microseconds
+        self._session = Session(path, threads=1)  # a step takes microseconds
 
     def check(self, classifier: ExpressionClassifier, labels: LabelSet) -> None:
         """Check that the model was trained for a classifier and predicts these labels.
