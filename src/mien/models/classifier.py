@@ -31,7 +31,7 @@ class ExpressionClassifier(Protocol):
 
 
 class OnnxClassifier:
-    """A classifier in an ONNX file with a spec inside. It may be shared between threads, pickled, and used after a fork.
+    """A classifier in an ONNX file with a spec inside; threads may share it, and it survives pickling and forks.
 
     Args:
         path: The file.
