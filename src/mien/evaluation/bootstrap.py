@@ -1,4 +1,4 @@
-"""Bootstrap intervals of figures that are read off a confusion matrix: Efron & Tibshirani 1993, chapter 13."""
+"""Bootstrap intervals of metrics of a confusion matrix: Efron & Tibshirani 1993, chapter 13."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ def resampled_confusions(
 ) -> IntArray:
     """Return the confusion matrices of resamples, drawn with replacement.
 
-    Pictures with the same contribution to the matrix are drawn together, by one multinomial draw, so the time
-    does not depend on the number of pictures.
+    The counts of identical contributions to the matrix are drawn by one multinomial draw, so the time does not depend
+    on the number of images.
 
     Args:
         targets: True class ids in [0, n_classes), shape (n,), n >= 1.
         predictions: Predicted class ids in [0, n_classes), shape (n,).
         n_classes: Size of the label set.
-        clusters: Any integer a picture, shape (n,); pictures that share one, such as near-duplicates, are drawn
-            together, since they don't tell independently. None draws each picture by itself.
-        resamples: How many matrices.
+        clusters: Cluster id per image, shape (n,). Images of a cluster, such as near duplicates, are not independent
+            and are drawn together. None draws single images.
+        resamples: Number of matrices.
         seed: The same seed gives the same matrices.
 
     Returns:
         Counts, int64 (resamples, n_classes, n_classes); rows are true, columns predicted.
 
     Raises:
-        ValueError: The lengths differ, or there is no picture.
+        ValueError: The lengths differ, or there is no image.
     """
     lengths = {len(targets), len(predictions), len(targets if clusters is None else clusters)}
     if len(lengths) > 1 or not len(targets):
@@ -72,11 +72,11 @@ def macro_f1s(matrices: IntArray) -> Values:
 
 
 def percentile_interval(values: Values, *, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the percentiles that enclose the middle of resampled values, (1 - confidence) / 2 cut off on each side."""
+    """Return the central percentile interval of resampled values, (1 - confidence) / 2 cut off on each side."""
     low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2]).tolist()
     return low, high
 
 
 def _mean_where(values: Values, counted: npt.NDArray[np.bool_]) -> Values:
-    """Return the mean of each row over the columns that count, at least one of which does."""
+    """Return the mean of each row over its counted columns, at least one."""
     return np.asarray((values * counted).sum(axis=1) / counted.sum(axis=1), np.float64)

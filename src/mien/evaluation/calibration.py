@@ -1,4 +1,4 @@
-"""Temperature scaling: one number that makes a model's confidence honest without moving its accuracy.
+"""Temperature scaling: one number that calibrates a model's confidence without changing its accuracy.
 
 Guo et al. 2017, arXiv:1706.04599.
 """
@@ -11,23 +11,22 @@ import numpy.typing as npt
 from mien.evaluation.metrics import check_rows
 from mien.structures import FloatArray, IntArray
 
-COLDEST, HOTTEST = 0.05, 20.0  # a model beyond these is not miscalibrated but broken, or the data too few
+COLDEST, HOTTEST = 0.05, 20.0  # beyond these, the model is broken rather than miscalibrated, or the data too few
 
 
 def fit_temperature(logits: FloatArray, targets: IntArray) -> float:
-    """Return the temperature with the least negative log-likelihood.
+    """Return the temperature with the lowest negative log-likelihood.
 
-    In 1/T that is a convex function whose slope is the mean logit expected under the model minus the mean
-    logit of the true classes. Bisection on log T finds where the slope changes its sign: without a step size,
-    and it cannot diverge.
+    It is convex in 1/T, and its slope is the mean logit expected under the model minus the mean logit of
+    the true classes. Bisection on log T finds the change of sign; it needs no step size and can't diverge.
 
     Args:
-        logits: FloatArray or log-probabilities of pictures the model was not fitted on, finite, shape (n, k).
+        logits: Logits or log-probabilities of images the model was not fitted on, finite, shape (n, k).
         targets: True class ids in [0, k), shape (n,).
 
     Returns:
-        T in [COLDEST, HOTTEST], never worse than T = 1. It is a bound if the best T lies beyond (COLDEST when
-        each answer is right), and 1 if no temperature changes anything.
+        T in [COLDEST, HOTTEST], never worse than T = 1. It is a bound if the best T is beyond it (COLDEST if every
+        prediction is correct), and 1 if the temperature has no effect.
 
     Raises:
         ValueError: The shapes don't fit, there is no row, an id is out of range, or a logit is not finite.
@@ -39,7 +38,7 @@ def fit_temperature(logits: FloatArray, targets: IntArray) -> float:
     if not centred.any():
         return 1.0
     low, high = np.log(COLDEST), np.log(HOTTEST)
-    for _ in range(50):  # halves 6 nats down to less than a float64 can tell
+    for _ in range(50):  # halves 6 nats down to the precision of float64
         middle = (low + high) / 2
         if _slope(centred, targets, beta=np.exp(-middle)) > 0:
             low = middle
@@ -49,7 +48,7 @@ def fit_temperature(logits: FloatArray, targets: IntArray) -> float:
 
 
 def _slope(logits: npt.NDArray[np.float64], targets: IntArray, *, beta: float) -> float:
-    """Derivative of the mean negative log-likelihood by beta = 1 / T; positive when T is too low."""
+    """Return the derivative of the mean negative log-likelihood by beta = 1 / T; positive if T is too low."""
     expected = (_softmax(logits * beta) * logits).sum(axis=1)
     return float((expected - logits[np.arange(len(targets)), targets]).mean())
 

@@ -1,4 +1,4 @@
-"""Comparing two models on the same pictures: only those that one of them gets right tell them apart."""
+"""Compare two models on the same images, by McNemar's test and a paired interval."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from mien.evaluation.metrics import wilson_interval
 from mien.evaluation.results import Evaluation
 from mien.structures import IntArray
 
-SIGNIFICANT = 0.05  # p-value below which a difference is called one
+SIGNIFICANT = 0.05  # upper bound of a significant p-value, exclusive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassComparison:
-    """Where two models differ in one class.
+    """The comparison of two models within one class.
 
     Args:
         label: Name of the class.
-        support: Number of its pictures.
-        only_a: Pictures that the first model alone gets right.
-        only_b: Pictures that the second model alone gets right.
-        recall_a: Share of the pictures that the first model gets right, in [0, 1]; 0 where there are none.
-        recall_b: Likewise for the second.
+        support: Number of its images.
+        only_a: Images that only the first model classifies correctly.
+        only_b: Images that only the second model classifies correctly.
+        recall_a: Recall of the first model, in [0, 1]; 0 without images.
+        recall_b: Recall of the second model.
         p_value: Of McNemar's test within the class, adjusted for the number of classes by Holm's method.
     """
 
@@ -41,23 +41,23 @@ class ClassComparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """How two models, a and b, differ on the same pictures.
+    """The comparison of two models, a and b, on the same images.
 
     Args:
-        names: What they are called.
-        dataset: Name of the data.
-        fingerprint: Of the whole of it.
-        split: The part they were compared on.
+        names: Of the models in reports.
+        dataset: Name of the dataset.
+        fingerprint: Of the whole dataset.
+        split: The split they were compared on.
         view: The view they were compared in.
-        both: Number of pictures that both get right.
-        only_a: Number that a alone gets right.
-        only_b: Number that b alone gets right.
-        neither: Number that both get wrong.
+        both: Number of images that both classify correctly.
+        only_a: Number that only a classifies correctly.
+        only_b: Number that only b classifies correctly.
+        neither: Number that both misclassify.
         difference: Accuracy of b minus that of a, in [-1, 1].
         low: Lower bound of its 95 % interval.
         high: Upper bound.
-        p_value: How often models that are equally good would differ as much as these or more.
-        classes: The same by class, in the order of the evaluations' labels.
+        p_value: Of McNemar's test.
+        classes: By class, in the order of the evaluations' labels.
     """
 
     names: tuple[str, str]
@@ -77,7 +77,7 @@ class Comparison:
 
     @property
     def n(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
         return self.both + self.only_a + self.only_b + self.neither
 
     @property
@@ -87,31 +87,31 @@ class Comparison:
 
     @property
     def significant(self) -> bool:
-        """Whether the p-value is below `SIGNIFICANT`; it decides, the interval only tells the size."""
+        """Whether the p-value is below `SIGNIFICANT`; the interval only shows the size of the difference."""
         return self.p_value < SIGNIFICANT
 
 
 def compare(a: Evaluation, b: Evaluation, *, view: str = "single") -> Comparison:
-    """Compare two evaluations of the same pictures.
+    """Compare two evaluations on the same images.
 
     Raises:
-        ConfigError: They are of other data, another split or other classes, or one lacks the view.
+        ConfigError: Their data, split or classes differ, or one lacks the view.
     """
-    for what, theirs, ours in (
+    for kind, theirs, ours in (
         ("data", a.fingerprint, b.fingerprint),
         ("splits", a.split, b.split),
         ("classes", a.labels, b.labels),
     ):
         if theirs != ours:
             raise ConfigError(
-                f"'{a.name}' and '{b.name}' were evaluated on different {what} ({theirs}; {ours}); "
-                "only answers about the same pictures can be compared"
+                f"'{a.name}' and '{b.name}' were evaluated on different {kind} ({theirs}; {ours}); "
+                "only predictions for the same images can be compared"
             )
     if missing := [e.name for e in (a, b) if view not in e.views]:
         raise ConfigError(f"'{missing[0]}' was not evaluated in view '{view}'; choose from {', '.join(a.views)}")
-    right_a, right_b = (e.is_correct(view) for e in (a, b))
-    only_a, only_b = right_a & ~right_b, right_b & ~right_a
-    both, neither = int((right_a & right_b).sum()), int((~right_a & ~right_b).sum())
+    correct_a, correct_b = (e.is_correct(view) for e in (a, b))
+    only_a, only_b = correct_a & ~correct_b, correct_b & ~correct_a
+    both, neither = int((correct_a & correct_b).sum()), int((~correct_a & ~correct_b).sum())
     counts = int(only_a.sum()), int(only_b.sum())
     low, high = paired_interval(both, counts[1], counts[0], neither)
     return Comparison(
@@ -133,24 +133,24 @@ def compare(a: Evaluation, b: Evaluation, *, view: str = "single") -> Comparison
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """Return the p-value of McNemar's test in its exact, two-sided form.
+    """Return the p-value of McNemar's test, exact and two-sided.
 
-    If two models are equally good, a picture that one of them alone gets right falls to either like a coin:
-    McNemar 1947, doi:10.1007/BF02295996. The binomial tail is summed in whole numbers, so nothing is rounded
-    before the last division.
+    If two models are equally good, each of them is equally likely to be the one that classifies a discordant image
+    correctly: McNemar 1947, doi:10.1007/BF02295996. The binomial tail is summed in integers, so only the last
+    division is rounded.
 
     Args:
-        only_a: Pictures that the first model alone gets right, at least 0.
-        only_b: Pictures that the second model alone gets right, at least 0.
+        only_a: Images that only the first model classifies correctly, at least 0.
+        only_b: Images that only the second model classifies correctly, at least 0.
 
     Returns:
-        A number in (0, 1]; 1 where the models differ on no picture.
+        A number in (0, 1]; 1 without discordant images.
 
     Raises:
         ValueError: A number is negative.
     """
     if only_a < 0 or only_b < 0:
-        raise ValueError(f"{only_a} and {only_b} pictures; expected numbers of at least 0")
+        raise ValueError(f"{only_a} and {only_b} images; expected numbers of at least 0")
     n, ways, tail = only_a + only_b, 1, 0
     for hits in range(min(only_a, only_b) + 1):
         tail += ways
@@ -161,27 +161,27 @@ def mcnemar(only_a: int, only_b: int) -> float:
 def paired_interval(
     both: int, first: int, second: int, neither: int, *, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Return the interval of the difference between two shares of the same cases.
+    """Return the interval of the difference between two proportions of the same cases.
 
-    Method 10 of Newcombe 1998, Statistics in Medicine 17:2635–2650: the Wilson intervals of the two shares,
-    joined with regard to their correlation.
+    Method 10 of Newcombe 1998, Statistics in Medicine 17:2635–2650: the Wilson intervals of the two proportions,
+    combined by their correlation.
 
     Args:
         both: Cases in which both succeed.
-        first: Cases in which the first alone succeeds.
-        second: Cases in which the second alone succeeds.
+        first: Cases in which only the first succeeds.
+        second: Cases in which only the second succeeds.
         neither: Cases in which both fail; the four sum to at least 1.
-        confidence: Wanted coverage, in (0, 1).
+        confidence: Confidence level, in (0, 1).
 
     Returns:
-        Bounds of the first share minus the second one, both in [-1, 1].
+        Bounds of the first proportion minus the second one, both in [-1, 1].
 
     Raises:
-        ValueError: A number is out of its range.
+        ValueError: A number is out of range.
     """
     counts = (both, first, second, neither)
     if min(counts) < 0 or not sum(counts):
-        raise ValueError(f"counts are {counts}; expected numbers of at least 0, not all of them 0")
+        raise ValueError(f"counts are {counts}; expected numbers of at least 0, not all 0")
     n = sum(counts)
     shares = (both + first) / n, (both + second) / n
     (low1, high1), (low2, high2) = (
@@ -206,7 +206,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _correlation(both: int, first: int, second: int, neither: int) -> float:
-    """Return phi of a fourfold table; a positive one is corrected for continuity, as method 10 wants it."""
+    """Return phi of a 2×2 table, corrected for continuity if positive, as method 10 requires."""
     product = (both + first) * (second + neither) * (both + second) * (first + neither)
     if not product:
         return 0.0
@@ -217,7 +217,7 @@ def _correlation(both: int, first: int, second: int, neither: int) -> float:
 
 
 def _by_class(a: Evaluation, b: Evaluation, *, only_a: IntArray, only_b: IntArray, view: str) -> list[ClassComparison]:
-    """Return the comparison of each class, given the targets of the pictures that one model alone gets right."""
+    """Return the comparison of each class, given the targets of the images that only one model classifies correctly."""
     counts = [np.bincount(targets, minlength=len(a.labels)).tolist() for targets in (only_a, only_b)]
     p_values = holm([mcnemar(*pair) for pair in zip(*counts, strict=True)])
     scores = zip(a.views[view].classes, b.views[view].classes, strict=True)

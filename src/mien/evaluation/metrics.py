@@ -1,7 +1,4 @@
-"""Figures that say how good predictions are, from counts and probabilities; numpy is all they need.
-
-What depends on the predicted class alone is read off a confusion matrix.
-"""
+"""Metrics of predictions, computed from a confusion matrix or from probabilities; numpy only."""
 
 from __future__ import annotations
 
@@ -12,19 +9,19 @@ import numpy as np
 
 from mien.structures import FloatArray, IntArray
 
-# No probability counts as smaller in a logarithm, as in scikit-learn's log_loss on float32.
+# Smaller probabilities are clipped to it before the logarithm, as in scikit-learn's log_loss on float32.
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).eps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassScore:
-    """How one class fares, each score in [0, 1] and 0 where it is undefined.
+    """Scores of one class, each in [0, 1], and 0 where undefined.
 
     Args:
-        precision: Share of the pictures predicted as this class that are of it.
-        recall: Share of the pictures of this class that are predicted as it.
+        precision: Share of correct predictions among those of this class.
+        recall: Share of correct predictions among the images of this class.
         f1: Harmonic mean of the two.
-        support: Number of pictures of this class.
+        support: Number of images of this class.
     """
 
     precision: float
@@ -35,14 +32,14 @@ class ClassScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bin:
-    """Pictures of similar confidence.
+    """Images of similar confidence.
 
     Args:
-        low: Confidence from which on, itself excluded, pictures belong here.
-        high: Confidence up to which they do, itself included.
-        n: Their number, at least 1.
+        low: Lower bound of the confidence, exclusive.
+        high: Upper bound, inclusive.
+        n: Number of images, at least 1.
         confidence: Their mean confidence.
-        accuracy: Share of right predictions.
+        accuracy: Share of correct predictions.
     """
 
     low: float
@@ -74,10 +71,10 @@ def confusion_matrix(targets: IntArray, predictions: IntArray, *, n_classes: int
 
 
 def accuracy(matrix: IntArray) -> float:
-    """Return the share of pictures on the diagonal of a confusion matrix, shape (k, k).
+    """Return the share of images on the diagonal of a confusion matrix, shape (k, k).
 
     Raises:
-        ValueError: The matrix counts no picture.
+        ValueError: The matrix is empty.
     """
     _check_counts(matrix)
     return float(matrix.trace() / matrix.sum())
@@ -89,13 +86,13 @@ def wilson_interval(correct: int, n: int, *, confidence: float = 0.95) -> tuple[
     Args:
         correct: Number of successes, 0 to n.
         n: Number of trials, at least 1.
-        confidence: Wanted coverage, in (0, 1).
+        confidence: Confidence level, in (0, 1).
 
     Returns:
-        Lower and upper bound, both in [0, 1]; they enclose correct / n, though not in their middle.
+        Lower and upper bound, both in [0, 1]; they enclose correct / n, though not symmetrically.
 
     Raises:
-        ValueError: A number is out of its range.
+        ValueError: A number is out of range.
     """
     if not (n > 0 and 0 <= correct <= n):
         raise ValueError(f"{correct} correct of {n}; expected 0 <= correct <= n and n >= 1")
@@ -106,15 +103,15 @@ def wilson_interval(correct: int, n: int, *, confidence: float = 0.95) -> tuple[
     centre = share + z**2 / (2 * n)
     reach = z * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5
     scale = 1 + z**2 / n
-    # min and max keep rounding from pushing a bound past the share itself at 0 and n
+    # min and max keep rounding errors from moving a bound past the share itself at 0 and n
     return min(max((centre - reach) / scale, 0.0), share), max(min((centre + reach) / scale, 1.0), share)
 
 
 def per_class(matrix: IntArray) -> list[ClassScore]:
-    """Return the score of each class, in the order of the ids.
+    """Return the scores of each class, in the order of the ids.
 
-    A class that never occurs has recall 0, one that is never predicted has precision 0, as in scikit-learn
-    with zero_division=0.
+    A class that never occurs has recall 0, one that is never predicted precision 0, as in scikit-learn with
+    zero_division=0.
 
     Args:
         matrix: Counts from `confusion_matrix`, shape (k, k).
@@ -134,13 +131,13 @@ def per_class(matrix: IntArray) -> list[ClassScore]:
 def balanced_accuracy(matrix: IntArray) -> float:
     """Return the mean recall of the classes that occur in the targets, as scikit-learn does.
 
-    A class without pictures has no recall and is left out of the mean.
+    A class without images is excluded from the mean.
 
     Args:
         matrix: Counts from `confusion_matrix`, shape (k, k).
 
     Raises:
-        ValueError: The matrix counts no picture.
+        ValueError: The matrix is empty.
     """
     _check_counts(matrix)
     return float(np.mean([score.recall for score in per_class(matrix) if score.support]))
@@ -149,14 +146,14 @@ def balanced_accuracy(matrix: IntArray) -> float:
 def macro_f1(matrix: IntArray) -> float:
     """Return the mean F1 of the classes that occur in the targets or in the predictions.
 
-    Without an explicit list of labels scikit-learn does the same: a class that is predicted but has no
-    picture counts with F1 0, one that occurs nowhere is left out.
+    As in scikit-learn without an explicit list of labels: a class that is predicted but has no image counts with F1 0,
+    one that occurs nowhere is excluded.
 
     Args:
         matrix: Counts from `confusion_matrix`, shape (k, k).
 
     Raises:
-        ValueError: The matrix counts no picture.
+        ValueError: The matrix is empty.
     """
     _check_counts(matrix)
     counts = matrix.sum(axis=0) + matrix.sum(axis=1)
@@ -166,7 +163,7 @@ def macro_f1(matrix: IntArray) -> float:
 def nll(probabilities: FloatArray, targets: IntArray) -> float:
     """Return the mean negative log-likelihood of the true classes, in nats.
 
-    A probability below `SMALLEST_PROBABILITY` counts as that, so one confident error costs 16, not infinity.
+    Probabilities below `SMALLEST_PROBABILITY` are clipped to it, so one confident error costs 16, not infinity.
 
     Args:
         probabilities: Rows that sum to 1, shape (n, k).
@@ -183,8 +180,8 @@ def nll(probabilities: FloatArray, targets: IntArray) -> float:
 def brier(probabilities: FloatArray, targets: IntArray) -> float:
     """Return the Brier score: Brier 1950, Monthly Weather Review 78:1–3, equation 2.
 
-    It is the mean squared distance of the probabilities from 1 for the true class and 0 for the others, summed
-    over the classes: 0 is perfect, 2 is certain and always wrong.
+    The squared distance of the probabilities from 1 for the true class and 0 for the others, summed over the classes
+    and averaged over the images: 0 is perfect, 2 is always certain and always wrong.
 
     Args:
         probabilities: Rows that sum to 1, shape (n, k).
@@ -200,14 +197,14 @@ def brier(probabilities: FloatArray, targets: IntArray) -> float:
 
 
 def cross_entropy(probabilities: FloatArray, distributions: FloatArray) -> float:
-    """Return the mean cross-entropy from wanted distributions to predicted ones, in nats.
+    """Return the mean cross-entropy from target distributions to predicted ones, in nats.
 
-    It is the KL divergence plus the entropy of the wanted distributions, which no model can go below. A
-    probability below `SMALLEST_PROBABILITY` counts as that.
+    It is the KL divergence plus the entropy of the targets, its lower bound. Probabilities below
+    `SMALLEST_PROBABILITY` are clipped to it.
 
     Args:
         probabilities: Predicted, rows that sum to 1, shape (n, k), n >= 1.
-        distributions: Wanted, rows that sum to 1, shape (n, k).
+        distributions: Targets, rows that sum to 1, shape (n, k).
 
     Raises:
         ValueError: The shapes differ, or there is no row.
@@ -219,7 +216,7 @@ def cross_entropy(probabilities: FloatArray, distributions: FloatArray) -> float
 
 
 def kl_divergence(probabilities: FloatArray, distributions: FloatArray) -> float:
-    """Return the mean Kullback–Leibler divergence from wanted distributions to predicted ones, in nats.
+    """Return the mean Kullback–Leibler divergence from target distributions to predicted ones, in nats.
 
     Arguments and errors are those of `cross_entropy`; 0 is perfect.
     """
@@ -229,13 +226,13 @@ def kl_divergence(probabilities: FloatArray, distributions: FloatArray) -> float
 def ece(probabilities: FloatArray, targets: IntArray, *, bins: int = 15) -> float:
     """Return the expected calibration error: Guo et al. 2017, arXiv:1706.04599, equation 3.
 
-    Pictures fall into bins of equal width by the probability of their predicted class, a bound belonging to
-    the bin below it; the error is the mean gap between confidence and accuracy, weighted by bin size.
+    Images are binned by the probability of their predicted class, in bins of equal width whose upper bound is
+    inclusive; the error is the mean gap between confidence and accuracy, weighted by bin size.
 
     Args:
         probabilities: Rows that sum to 1, shape (n, k).
         targets: True class ids in [0, k), shape (n,).
-        bins: How many; the figure depends on it, and 15 is what the literature reports.
+        bins: Number of bins; the error depends on it, and the literature uses 15.
 
     Returns:
         A number in [0, 1]; 0 is perfect.
@@ -248,12 +245,12 @@ def ece(probabilities: FloatArray, targets: IntArray, *, bins: int = 15) -> floa
 
 
 def reliability(probabilities: FloatArray, targets: IntArray, *, bins: int = 15) -> list[Bin]:
-    """Return confidence and accuracy by bin of confidence, as `ece` bins them; bins without pictures are left out.
+    """Return confidence and accuracy per bin of `ece`, without empty bins.
 
     Args:
         probabilities: Rows that sum to 1, shape (n, k).
         targets: True class ids in [0, k), shape (n,).
-        bins: How many bins of equal width there are.
+        bins: Number of bins of equal width.
 
     Raises:
         ValueError: The shapes don't fit, there is no row, or an id is out of range.
@@ -286,7 +283,7 @@ def _check_ids(ids: IntArray, n_classes: int) -> None:
 
 def _check_counts(matrix: IntArray) -> None:
     if not matrix.any():
-        raise ValueError("the confusion matrix is empty; expected counts of at least one picture")
+        raise ValueError("the confusion matrix is empty; expected counts of at least one image")
 
 
 def _ratio(part: int, whole: int) -> float:
