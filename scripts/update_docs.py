@@ -20,7 +20,8 @@ import numpy as np
 from mien.evaluation.metrics import per_class, wilson_interval
 from mien.models.spec import ModelSpec
 from mien.models.store import Model, list_models, shipped_dir
-from mien.reports.audit import Figures, findings
+from mien.reports.audit import findings
+from mien.reports.audit_json import AuditFigures
 from mien.reports.card import CURVES_NOTE, released_card
 from mien.reports.metrics_json import Metrics, read_metrics
 from mien.reports.tables import split_name, table
@@ -86,7 +87,7 @@ def main() -> None:
 def pages() -> dict[str, str]:
     """Return the pages that are generated, wholly or between markers, as they ought to be."""
     models = list_models(shipped_dir())  # as the user's directory too, so that no user model hides a shipped one
-    found: Figures = json.loads((ROOT / AUDIT).read_text(encoding="utf-8"))
+    found: AuditFigures = json.loads((ROOT / AUDIT).read_text(encoding="utf-8"))
     blocks = {
         "README.md": ("models", models_table(models, cards="docs/models/")),
         "docs/models/README.md": ("models", models_table(models, cards="")),
@@ -145,7 +146,7 @@ def following_in(card: Path) -> str:
     return "\n".join(line for line in card.read_text(encoding="utf-8").splitlines() if line.startswith("|"))
 
 
-def leaks_table(found: Figures) -> str:
+def leaks_table(found: AuditFigures) -> str:
     """Return a Markdown table of how much of what is evaluated on occurs in what was fitted, or decided, on."""
     rows = []
     for split, other in (("valid", "train"), ("test", "train"), ("test", "valid")):

@@ -31,7 +31,9 @@ from mien.data.prepared import prepare
 from mien.data.readers import read_dataset
 from mien.data.synthetic import draw_faces
 from mien.errors import ConfigError, DatasetError, OutputError
-from mien.reports.audit import audit_figures, example_sheet, findings, write_audit
+from mien.reports.audit import findings, write_audit
+from mien.reports.audit_json import audit_figures
+from mien.reports.sheets import example_sheet
 from mien.structures import ImageArray
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -15,7 +15,7 @@ from mien.errors import ConfigError
 if TYPE_CHECKING:
     from mien.data.dataset import Dataset
     from mien.data.info import DatasetInfo
-    from mien.reports.audit import Figures
+    from mien.reports.audit_json import AuditFigures
 
 app = typer.Typer(help="Inspect, prepare, export, audit and draw datasets.", no_args_is_help=True)
 
@@ -157,7 +157,8 @@ def data_audit(
     Example: `mien data audit fer2013.csv --out audits/fer2013`
     """
     from mien.data.audit import audit
-    from mien.reports.audit import audit_figures, write_audit
+    from mien.reports.audit import write_audit
+    from mien.reports.audit_json import audit_figures
 
     dataset, _ = read_data(path, votes)
     with bar("comparing") as progress:
@@ -209,7 +210,7 @@ def _print_info(facts: DatasetInfo) -> None:
     say(f"fingerprint {facts.fingerprint}")
 
 
-def _print_audit(found: Figures) -> None:
+def _print_audit(found: AuditFigures) -> None:
     table = new_table("split", "pictures", *(f"also in {name}" for name in found["splits"]), "blank", "not a face")
     for name, part in found["splits"].items():
         also = ("" if other == name else f"{part['same_photo'][other]:,}" for other in found["splits"])

@@ -1,7 +1,6 @@
-from .audit import audit_figures as audit_figures
-from .audit import example_sheet as example_sheet
 from .audit import findings as findings
 from .audit import write_audit as write_audit
+from .audit_json import audit_figures as audit_figures
 from .card import model_card as model_card
 from .comparison import classes_differences as classes_differences
 from .comparison import compare_models as compare_models
@@ -15,6 +14,7 @@ from .overview import report_models as report_models
 from .overview import write_reports as write_reports
 from .report import write_report as write_report
 from .sheets import differences_sheet as differences_sheet
+from .sheets import example_sheet as example_sheet
 from .sheets import mistakes_sheet as mistakes_sheet
 from .tables import classes_table as classes_table
 from .tables import views_table as views_table

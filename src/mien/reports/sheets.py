@@ -1,15 +1,22 @@
-"""Contact sheets of misclassified images."""
+"""Contact sheets of misclassified images, and of the findings of an audit."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from mien.data.dataset import Dataset
-from mien.drawing.sheets import SheetRow, contact_sheet
+from mien.data.audit import Audit, conflicts, duplicate_kinds
+from mien.data.dataset import SPLITS, Dataset
+from mien.drawing.sheets import CELL, FAINT, GAP, INK, MARGIN, NAME_LETTER, PAPER, SheetRow, contact_sheet, draw_caption
+from mien.drawing.text import draw_text
 from mien.evaluation.results import BoolArray, Evaluation
+from mien.pixels import resize, to_rgb
 from mien.structures import ImageArray, IntArray
 
 COLUMNS = 10
+EXAMPLES, EXAMPLE_COLUMNS = 3, 8  # of clusters for each kind of finding, of images in a row
+EXAMPLE_CAPTION = 18  # height of the line below an image
 
 
 def mistakes_sheet(evaluation: Evaluation, dataset: Dataset, *, view: str = "single") -> ImageArray:
@@ -72,3 +79,56 @@ def _row(name: str, note: str, members: IntArray, predicted: Evaluation, dataset
         list(dataset.images[predicted.rows[shown]]),
         [f"{100 * p.max():.0f} {predicted.labels[p.argmax()]}" for p in probabilities],
     )
+
+
+def example_sheet(audit: Audit, dataset: Dataset, *, seed: int = 0) -> ImageArray:
+    """Draw examples of each kind of audit finding, one cluster per row, with split and label below each image.
+
+    Args:
+        audit: The audit of this dataset.
+        dataset: Provides the images.
+        seed: Of the random choice.
+
+    Returns:
+        RGB uint8 (H, W, 3).
+    """
+    sections = {title: rows for title, rows in _examples(audit, np.random.default_rng(seed)) if rows}
+    lines = len(sections) + sum(len(rows) for rows in sections.values())
+    pitch = CELL + EXAMPLE_CAPTION + GAP
+    height = 2 * MARGIN + 30 * len(sections) + pitch * (lines - len(sections)) + (0 if sections else 30)
+    sheet = np.full((height, 2 * MARGIN + EXAMPLE_COLUMNS * (CELL + GAP) - GAP, 3), PAPER, np.uint8)
+    y = MARGIN
+    for title, rows in sections.items():
+        draw_text(sheet, title, NAME_LETTER, x=MARGIN, base=y + 18, ink=INK)
+        y += 30
+        for row in rows:
+            for column, image in enumerate(row[:EXAMPLE_COLUMNS]):
+                x = MARGIN + column * (CELL + GAP)
+                sheet[y : y + CELL, x : x + CELL] = to_rgb(resize(dataset.images[image], CELL))
+                name = f"{SPLITS[audit.splits[image]]} {audit.labels[audit.targets[image]]}"
+                draw_caption(sheet, name, x, y, ink=FAINT)
+            y += pitch
+    if not sections:
+        draw_text(sheet, "nothing found", NAME_LETTER, x=MARGIN, base=y + 18, ink=INK)
+    return sheet
+
+
+def _examples(audit: Audit, generator: np.random.Generator) -> Iterator[tuple[str, list[IntArray]]]:
+    """Yield a title and rows of images for each kind of finding."""
+    kind, differ = duplicate_kinds(audit), conflicts(audit, audit.clusters)
+    mirrored = np.isin(audit.clusters, audit.clusters[audit.pairs.first[audit.pairs.mirrored]])
+    known = ~(audit.blank | audit.not_a_face)
+    yield "the same pixels", _example_rows(audit, (kind == 1) & ~differ & known, generator)
+    yield "the same pixels, labelled differently", _example_rows(audit, (kind == 1) & differ & known, generator)
+    yield "near duplicates", _example_rows(audit, (kind == 2) & ~differ & ~mirrored, generator)
+    yield "near duplicates, mirrored", _example_rows(audit, (kind == 2) & mirrored, generator)
+    yield "near duplicates, labelled differently", _example_rows(audit, (kind == 2) & differ & ~mirrored, generator)
+    for title, flagged in (("raters: not a face", audit.not_a_face), ("raters: unclear", audit.unclear)):
+        images = generator.permutation(np.flatnonzero(flagged & ~audit.blank))[:EXAMPLE_COLUMNS]
+        yield title, [images] if len(images) else []
+
+
+def _example_rows(audit: Audit, mask: BoolArray, generator: np.random.Generator) -> list[IntArray]:
+    """Return the images of up to `EXAMPLES` random clusters that have an image in the mask."""
+    drawn = generator.permutation(np.unique(audit.clusters[mask]))[:EXAMPLES]
+    return [np.flatnonzero(audit.clusters == cluster) for cluster in drawn]
