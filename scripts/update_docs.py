@@ -248,7 +248,7 @@ def _matrices(name: str, reports: list[Metrics]) -> str:
         "",
         table(list(splits), [pictures]),
         "",
-        f"![Loss and accuracy while {name} was trained]({folder}/curves.png)",
+        f"![Loss and accuracy of {name} during training]({folder}/curves.png)",
         "",
     ])  # fmt: skip
 

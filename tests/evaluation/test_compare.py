@@ -69,7 +69,7 @@ def test_the_paired_interval_of_positive_and_negative_correlation_is_that_worked
 def test_the_paired_interval_encloses_the_difference_and_turns_with_the_models(a, b, c, d):
     n = a + b + c + d
     if not n:
-        with pytest.raises(ValueError, match="not all of them 0"):
+        with pytest.raises(ValueError, match="not all 0"):
             paired_interval(a, b, c, d)
         return
     low, high = paired_interval(a, b, c, d)

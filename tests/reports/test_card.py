@@ -16,7 +16,7 @@ def metrics(evaluation):
     return to_metrics(evaluation)
 
 
-def test_a_card_says_what_the_model_is(evaluation, metrics):
+def test_a_card_describes_the_model(evaluation, metrics):
     card = model_card(evaluation.spec, [metrics], size_bytes=21_300_000)
     assert card.startswith(f"# pixel-reader\n\n> {NOTE}\n")
     assert "file: 21.3 MB" in card
@@ -35,10 +35,10 @@ def test_all_results_of_a_card_come_from_the_metrics(evaluation, metrics):
     assert classes_table(metrics["views"]["single"], metrics["labels"]) in card
     recalls = {label: scores["recall"] for label, scores in metrics["views"]["single"]["classes"].items()}
     weakest = min(recalls, key=recalls.__getitem__)
-    assert f"It fails most on *{weakest}*: it finds {100 * recalls[weakest]:.1f} % of them." in card
+    assert f"The weakest class is *{weakest}*, with a recall of {100 * recalls[weakest]:.1f} %." in card
 
 
-def test_a_card_tells_the_test_split_class_by_class_whatever_comes_first(evaluation, metrics, written, pixel_reader):
+def test_a_card_shows_the_test_split_per_class_in_any_order(evaluation, metrics, written, pixel_reader):
     dataset = written([(1, 1, 1, "valid")])
     valid = to_metrics(evaluate(pixel_reader(FER2013), dataset, split="valid"))
     card = model_card(evaluation.spec, [valid, metrics], size_bytes=1)
@@ -51,20 +51,20 @@ def test_a_card_tells_the_test_split_class_by_class_whatever_comes_first(evaluat
 
 def test_a_card_states_the_protocol_and_the_training_splits(evaluation, metrics):
     card = model_card(evaluation.spec, [metrics], size_bytes=1)
-    assert "Fitted on Training. Every decision was taken on PublicTest, temperature included" in card
-    assert "temperature included, and none on PrivateTest" in card
+    assert "Fitted on Training. All decisions were made on PublicTest, temperature included" in card
+    assert "temperature included, none on PrivateTest" in card
     assert "once" not in card
     metrics["data"]["fitted_on"] = ["train", "valid"]
     card = model_card(evaluation.spec, [metrics], size_bytes=1)
-    assert "Fitted on Training and PublicTest. Every decision was taken on PublicTest before it joined" in card
+    assert "Fitted on Training and PublicTest. All decisions were made on PublicTest before it was added" in card
 
 
-def test_a_card_tells_what_was_left_out_of_the_fit(evaluation):
+def test_a_card_names_data_excluded_from_the_fit(evaluation):
     left_out = {"name": "fer2013", "fingerprint": "abc", "dropped": "12 leaks", "fold": "2 of 5 left out"}
     spec = replace(evaluation.spec, trained_on=left_out)
     card = model_card(spec, [to_metrics(replace(evaluation, spec=spec))], size_bytes=1)
     assert "Trained on: fer2013, fingerprint abc, dropped 12 leaks, fold 2 of 5 left out" in card
-    assert "Fitted on Training, dropped 12 leaks, fold 2 of 5 left out. Every decision" in card
+    assert "Fitted on Training, dropped 12 leaks, fold 2 of 5 left out. All decisions" in card
 
 
 def test_the_card_of_a_released_model_is_made_from_its_file_and_reports(evaluation, tiny_model, tmp_path):
@@ -85,7 +85,7 @@ def test_the_card_of_a_released_model_is_made_from_its_file_and_reports(evaluati
 def test_a_card_claims_no_protocol_for_data_the_model_was_not_trained_on(evaluation, metrics):
     foreign = replace(evaluation.spec, trained_on={}, recipe={}, license="")
     card = model_card(foreign, [metrics], size_bytes=1)
-    assert "Every decision" not in card
+    assert "All decisions" not in card
     assert "Trained on: unknown. The recipe is unknown." in card
     assert "- Weights: unknown\n- Data: terms unknown" in card
 
@@ -101,15 +101,14 @@ def test_the_card_of_a_model_of_cartoons_says_so_plainly(evaluation):
     spec = replace(evaluation.spec, trained_on=DRAWN)
     drawn = replace(evaluation, spec=spec, dataset="toons-ada-dax")
     card = model_card(spec, [to_metrics(drawn), to_metrics(replace(drawn, split="valid"))], size_bytes=1)
-    assert "no use on photographs" in card.split("## Training")[0]
+    assert "does not work on photographs" in card.split("## Training")[0]
     assert (
-        "Trained on: toons-ada-dax, fingerprint abc. Held out of the training are the characters ada, dax (test)"
-        in card
+        "Trained on: toons-ada-dax, fingerprint abc. Held out of the training, with all their images: the characters "
+        "ada, dax (test), finn (valid)." in card
     )
-    assert "finn (valid), with all their pictures." in card
     assert f"```sh\n{DRAWN['made']}\n```" in card
-    assert "Fitted on train. Every decision was taken on valid, temperature included, and none on test." in card
-    assert "whole pictures, framed as they are drawn" in card
+    assert "Fitted on train. All decisions were made on valid, temperature included, none on test." in card
+    assert "whole images, framed as they are drawn" in card
     assert "- Data: drawn by mien" in card
     photographic = ("PublicTest", "PrivateTest", "ICML", "crops framed", "the crop", "photos, video", "annotators saw")
     assert not any(word in card for word in photographic)
@@ -126,17 +125,17 @@ def test_a_card_names_uses_limits_and_licences(evaluation, metrics):
     card = model_card(evaluation.spec, [metrics], size_bytes=1)
     assert "Article 5(1)(f)" in card
     assert "An expression is not an emotion" in card
-    assert "grey pictures of 48×48 pixels" in card
+    assert "grey images of 48×48 pixels" in card
     assert "has not been measured" in card
     assert "- Weights: Apache-2.0\n- Data: FER2013 was published for the ICML 2013 challenge" in card
 
 
-def test_a_card_tells_what_the_training_started_from(evaluation, metrics):
+def test_a_card_names_the_initial_weights(evaluation, metrics):
     origin = "net.dat (its author, CC0-1.0)"
     spec = replace(evaluation.spec, trained_on=evaluation.spec.trained_on | {"init": origin})
     licence = model_card(spec, [metrics], size_bytes=1).split("## Licence")[1]
-    assert f"It started from {origin}" in licence
-    assert "started from" not in model_card(evaluation.spec, [metrics], size_bytes=1)
+    assert f"Initial weights: {origin}; their terms and" in licence
+    assert "Initial weights" not in model_card(evaluation.spec, [metrics], size_bytes=1)
 
 
 def test_a_card_links_the_confusion_matrix_if_there_is_one(evaluation, metrics):

@@ -1,7 +1,7 @@
-"""Model cards: what a model is, what it was trained on, how it does, and where it must not be trusted.
+"""Model cards: model, training data, results, intended use and limits.
 
-The form follows Mitchell et al. 2019, arXiv:1810.03993. No number is typed by hand: all come from the spec and
-from the metrics.json files of `report.write_report`.
+The form follows Mitchell et al. 2019, arXiv:1810.03993. All numbers come from the spec and from the metrics.json files
+of `report.write_report`.
 """
 
 from __future__ import annotations
@@ -16,47 +16,55 @@ from mien.models.onnx_file import read_spec
 from mien.models.spec import ModelSpec
 from mien.reports.metrics_json import Metrics, read_metrics
 from mien.reports.report import NOTE
-from mien.reports.tables import classes_table, reading_notes, report_title, split_name, training_data_text, views_table
+from mien.reports.tables import (
+    classes_table,
+    literal,
+    reading_notes,
+    report_title,
+    split_name,
+    training_data_text,
+    views_table,
+)
 
-MEASURED: tuple[Split, ...] = ("test", "valid")  # splits that a released model has a report of
+MEASURED: tuple[Split, ...] = ("test", "valid")  # splits reported for a released model
 _DATA_TERMS = {
     "fer2013": "FER2013 was published for the ICML 2013 challenge (Goodfellow et al. 2013, arXiv:1307.0414; on "
     "Kaggle) and is not part of this package. FER+ votes, where used: Barsoum et al. 2016, arXiv:1608.01041, MIT.",
 }
-_DRAWN_WARNING = "It was trained on cartoons that mien drew, and on nothing else: **it is no use on photographs.**"
+_DRAWN_WARNING = "It was trained only on cartoons drawn by mien: **it does not work on photographs.**"
 _USE = """\
-Naming the expression that a face shows in photos, video and live pictures: for research, teaching, art,
-accessibility and play, where a wrong answer harms nobody. Not for decisions about a person."""
+Naming the expression of a face in photos, video and live streams, for research, teaching, art, accessibility and play,
+where a wrong prediction harms nobody. Not for decisions about a person."""
 _DRAWN_USE = """\
-Naming the expression of cartoons drawn like those it knows: to teach, to try things out, and to show that a model
-which knows one kind of face may be of no use on another. Not for pictures of people."""
+Naming the expression of cartoons like those of its training data, for teaching and experiments, and to show that a
+model trained on one kind of face may fail on another. Not for images of people."""
 _LAW = """\
-In the European Union it is prohibited to use AI systems to infer emotions of a person in the areas of workplace
-and education institutions, except for medical or safety reasons: AI Act, Regulation (EU) 2024/1689,
-Article 5(1)(f). Other uses of emotion recognition are regulated there too."""
+In the European Union it is prohibited to use AI systems to infer emotions of a person in the areas of workplace and
+education institutions, except for medical or safety reasons: AI Act, Regulation (EU) 2024/1689, Article 5(1)(f). The
+Act regulates other uses of emotion recognition too."""
 _LIMITS = """\
 - An expression is not an emotion: a face may smile without joy, and people show the same feeling in different ways
-  (Barrett et al. 2019, doi:10.1177/1529100619832930). The probabilities say how annotators would name the face.
-- Annotators disagree, and the labels of datasets found on the web are noisy; no model can be better than they are.
-- {data} Faces in profile, partly hidden, or much smaller are outside of what it has learnt.
+  (Barrett et al. 2019, doi:10.1177/1529100619832930). The probabilities predict how annotators would name the face.
+- Annotators disagree, and labels of datasets from the web are noisy; they limit the accuracy of any model.
+- {data} Faces in profile, partly hidden or much smaller are outside its training data.
 - Bias by age, gender, skin colour or culture is unknown: the data doesn't record them, so it has not been measured.
-- Probabilities are calibrated on the validation split; on other pictures they will be less honest."""
+- Probabilities are calibrated on the validation split; on other images calibration will be worse."""
 _DRAWN_LIMITS = """\
-- It names expressions of cartoons by `mien data draw`. How far it falls on photographs:
-  [cross-dataset](../reports/cross-dataset.md). FERG-DB's characters, drawn by others, it has never seen.
-- A drawn expression follows the textbook and its label is right by construction; no annotator could disagree. Figures
-  on photographs can't be compared with these.
-- The intervals take each picture for a draw by itself. Pictures of one character are not: with other characters held
-  out, the figures may differ by more.
-- It was trained on whole pictures, framed as they are drawn. Give it such: `mien predict --detector whole`.
-- Probabilities are calibrated on the validation split; on other pictures they will be less honest."""
+- It classifies cartoons by `mien data draw`. Its accuracy on photographs: [cross-dataset](../reports/cross-dataset.md).
+  It has not been trained or evaluated on the characters of FERG-DB, which were drawn by others.
+- A drawn expression follows the textbook, and its label is correct by construction, without any disagreement of
+  annotators. Its accuracy can't be compared with accuracies on photographs.
+- The intervals treat each image as independent, but images of one character are not: with other characters held out,
+  results may differ by more.
+- It was trained on whole images, framed as they are drawn. Use it likewise: `mien predict --detector whole`.
+- Probabilities are calibrated on the validation split; on other images calibration will be worse."""
 _DATA_LIMITS = {
-    "fer2013": "It was trained on grey pictures of 48×48 pixels from web searches, mostly of frontal faces.",
+    "fer2013": "It was trained on grey images of 48×48 pixels from web searches, mostly of frontal faces.",
 }
 _DRAWN_NOTE = "mien names the expression that is drawn; a cartoon feels nothing."
 CURVES_NOTE = """\
-The curves tell accuracy as it was while training; the finished model's batch statistics were taken anew, which can move
-it by a point or two."""
+The curves show the accuracy during training; the batch-norm statistics of the final model were recomputed, which can
+change it by a point or two."""
 
 
 def released_card(model: Path, folder: Path) -> str:
@@ -64,10 +72,10 @@ def released_card(model: Path, folder: Path) -> str:
 
     Args:
         model: Its ONNX file.
-        folder: Of its reports, one for each split in `MEASURED`, and of curves.png; the card will lie beside it.
+        folder: Holds its reports, one per split in `MEASURED`, and curves.png; the card belongs next to it.
 
     Raises:
-        ModelError: The file is no model of ours.
+        ModelError: The file is not a mien model.
         InputError: A report is missing, or unreadable.
     """
     return model_card(
@@ -91,23 +99,23 @@ def model_card(
 
     Args:
         spec: The model.
-        metrics: Contents of its metrics.json files, in the order to show them. The first one of a test split,
-            or the first one where there is none, is also told class by class.
+        metrics: Contents of its metrics.json files, in the order to show. The first one of a test split, or else the
+            first one, is also shown per class.
         size_bytes: Size of the model file.
-        confusion_picture: Link to that one's confusion matrix, relative to the card; left out when empty.
-        curves_picture: Link to the training curves; likewise.
+        confusion_picture: Link to the confusion matrix of that one, relative to the card; omitted if empty.
+        curves_picture: Link to the training curves, relative to the card; omitted if empty.
     """
     data, drawn = spec.trained_on.get("name", ""), bool(spec.made_by)
     limits = _LIMITS.format(data=_DATA_LIMITS.get(data, "It knows faces like those it was trained on."))
     terms = "drawn by mien, and free to use and to pass on" if drawn else _DATA_TERMS.get(data, "terms unknown")
     parts = [
-        f"# {spec.name}",
+        f"# {literal(spec.name)}",
         f"> {_DRAWN_NOTE if drawn else NOTE}",
         *([_DRAWN_WARNING] if drawn else []),
         _facts(spec, size_bytes),
         "## Training",
         _training(spec),
-        *([f"![Loss and accuracy while training]({curves_picture})", CURVES_NOTE] if curves_picture else []),
+        *([f"![Loss and accuracy during training]({curves_picture})", CURVES_NOTE] if curves_picture else []),
         "## Results",
         *_results(spec, metrics, confusion_picture),
         "## Intended use",
@@ -122,20 +130,20 @@ def model_card(
 
 
 def _start(spec: ModelSpec) -> list[str]:
-    """Say what the training started from, if not from random numbers."""
+    """Return a line on the initial weights, unless they were random."""
     origin = spec.trained_on.get("init")
-    return [f"It started from {origin}; the terms of that, and the faces it has seen, come along"] if origin else []
+    return [f"Initial weights: {literal(origin)}; their terms and their training data apply too"] if origin else []
 
 
 def _facts(spec: ModelSpec, size_bytes: int) -> str:
     preprocess = spec.preprocess
     colour = "grey" if preprocess.channels == 1 else "RGB"
     equalized = ", histogram-equalised" if preprocess.equalize else ""
-    framed = "whole pictures, framed as they are drawn" if spec.made_by else f"crops framed as in {spec.crop}"
+    framed = "whole images, framed as they are drawn" if spec.made_by else f"crops framed as in {spec.crop}"
     lines = [
-        f"What it is: a neural network that looks at {'a picture' if spec.made_by else 'the crop'} of one face and "
-        "gives a probability for each of its labels",
-        f"Net: {spec.arch}; file: {size_bytes / 1e6:.1f} MB",
+        "Type: a neural network that predicts a probability per label "
+        f"from {'an image' if spec.made_by else 'the crop'} of one face",
+        f"Net: {literal(spec.arch)}; file: {size_bytes / 1e6:.1f} MB",
         f"Input: {preprocess.size}×{preprocess.size} pixels, {colour}{equalized}; {framed}",
         *(
             f"Output {head.labels.name}{' (default)' if head is spec.heads[0] else ''}: "
@@ -155,7 +163,7 @@ def _training(spec: ModelSpec) -> str:
 
 
 def _drawing(commands: Sequence[str]) -> str:
-    """Return who was held out of drawn data and what draws it again; nothing without commands."""
+    """Return the characters held out of drawn data, and the commands that draw it; empty without commands."""
     if not commands:
         return ""
     words = shlex.split(" ".join(commands))
@@ -165,27 +173,27 @@ def _drawing(commands: Sequence[str]) -> str:
         if option in words
     }
     who = "".join(f", {names} ({split})" for split, names in held.items())
-    told = (
-        f"Held out of the training are the characters{who.removeprefix(',')}, with all their pictures. " if who else ""
+    held_out = (
+        f"Held out of the training, with all their images: the characters{who.removeprefix(',')}. " if who else ""
     )
     shell = "\n".join(commands)
-    return f"{told}This draws the same data again:\n\n```sh\n{shell}\n```\n\n"
+    return f"{held_out}These commands draw the same data:\n\n```sh\n{shell}\n```\n\n"
 
 
 def _results(spec: ModelSpec, metrics: Sequence[Metrics], confusion_picture: str) -> list[str]:
     if not metrics:
-        return ["Not evaluated yet: `mien evaluate` does it."]
+        return ["Not evaluated yet; run `mien evaluate`."]
     headline = next((m for m in metrics if m["data"]["split"] == "test"), metrics[0])
-    view, figures = next(iter(headline["views"].items()))
-    occurring = {label: scores for label, scores in figures["classes"].items() if scores["support"]}
+    view, metrics_of_view = next(iter(headline["views"].items()))
+    occurring = {label: scores for label, scores in metrics_of_view["classes"].items() if scores["support"]}
     weakest = min(occurring, key=lambda label: occurring[label]["recall"])
     return [
         *([_protocol(headline)] if headline["data"]["name"] == spec.trained_on.get("name") else []),
         views_table(metrics),
         reading_notes(metrics),
-        f"### Per class: {report_title(headline)}, {view}",
-        classes_table(figures, headline["labels"]),
-        f"It fails most on *{weakest}*: it finds {100 * occurring[weakest]['recall']:.1f} % of them.",
+        f"### Per class: {literal(report_title(headline))}, {view}",
+        classes_table(metrics_of_view, headline["labels"]),
+        f"The weakest class is *{literal(weakest)}*, with a recall of {100 * occurring[weakest]['recall']:.1f} %.",
         *([f"![Confusion matrix, {view}]({confusion_picture})"] if confusion_picture else []),
     ]
 
@@ -195,11 +203,11 @@ def _protocol(metrics: Metrics) -> str:
     fitted_on = " and ".join(split_name(data["name"], split) for split in data["fitted_on"])
     valid, test = (split_name(data["name"], split) for split in ("valid", "test"))
     trained_on = metrics["model"]["trained_on"]
-    left_out = "".join(f", {key} {trained_on[key]}" for key in ("dropped", "fold") if key in trained_on)
-    joined = " before it joined the training data" if "valid" in data["fitted_on"] else ", temperature included"
+    excluded = "".join(f", {key} {trained_on[key]}" for key in ("dropped", "fold") if key in trained_on)
+    joined = " before it was added to the training data" if "valid" in data["fitted_on"] else ", temperature included"
     return (
-        f"Fitted on {fitted_on}{left_out}. Every decision was taken on {valid}{joined}, and none on {test}. No epoch "
-        "was picked: a fixed number of them, and the averaged weights after the last."
+        f"Fitted on {fitted_on}{excluded}. All decisions were made on {valid}{joined}, none on {test}. No epoch was "
+        "selected: the model is the averaged weights after a fixed number of epochs."
     )
 
 
