@@ -1,10 +1,10 @@
-"""Renew what is generated in the documents: tables of shipped models, their cards, and what FER2013's audit found.
+"""Regenerate parts of the documents: tables and cards of shipped models, and the findings of FER2013's audit.
 
 Usage: python scripts/update_docs.py     (make docs)
 
-The figures are those of the specs inside the ONNX files and of the reports beside the cards, which
-scripts/release_model.py measured, and those of docs/reports/fer2013-audit.json, which is the audit.json of
-`mien data audit fer2013`. The temporal report takes its table from the card that `mien train-temporal` wrote.
+The figures come from the specs inside the ONNX files, from the reports next to the cards (scripts/release_model.py),
+and from docs/reports/fer2013-audit.json, the audit.json of `mien data audit fer2013`. The table of the temporal report
+comes from the card by `mien train-temporal`.
 """
 
 from __future__ import annotations
@@ -31,13 +31,11 @@ ROOT = Path(__file__).parent.parent
 AUDIT = "docs/reports/fer2013-audit.json"
 PROTOTYPE_PAGE, CROSS_PAGE = "docs/reports/prototype.md", "docs/reports/cross-dataset.md"
 SPLITS = {"PublicTest": "valid", "PrivateTest": "test"}
-OTHER_DATA = (
-    "On other data, of which the card tells, measured on its own splits; not comparable with the figures above:"
-)
+OTHER_DATA = "Trained and evaluated on other data, described in the card; not comparable with the figures above:"
 NONE_YET = "None yet."
 
-# What the 2020 prototype's published confusion matrices say, over PublicTest and PrivateTest together: the name of each
-# model, its accuracy, and the nets of ours that stand in its place.
+# From the 2020 prototype's published confusion matrices, over PublicTest and PrivateTest together: name and accuracy of
+# each model, and our nets that replace it.
 PROTOTYPE_PICTURES = 7178
 PROTOTYPE: tuple[tuple[str, float, tuple[str, ...]], ...] = (
     ("model2020", 0.560, ("model2020",)),
@@ -45,30 +43,31 @@ PROTOTYPE: tuple[tuple[str, float, tuple[str, ...]], ...] = (
     ("VGGFace transfer", 0.642, ("vggface", "dlib-resnet")),
 )
 PROTOTYPE_TEXT = """\
-# Beside the prototype of 2020
+# Comparison with the prototype of 2020
 
-mien began as a prototype in Keras, in 2020. This page puts the models that come with mien beside its figures.
+mien began as a prototype in Keras, in 2020. This page compares the models that come with mien with its results.
 
-What we know of the prototype is the overall accuracy of its published confusion matrices, over PublicTest and
-PrivateTest together, {pictures:,} pictures. Their cells, and how its epochs were chosen, we don't have. Ours are of
-the same pictures, one look at each, added up from the reports beside the [cards](../models/README.md); in brackets are
-95 % intervals (Wilson). No epoch of ours was picked, but PublicTest, half of these pictures, is what we decided on: the
-column that no decision has seen is PrivateTest. Photos that Training shows too are in, for the prototype and for us.
+For the prototype we know the overall accuracy of its published confusion matrices, over PublicTest and PrivateTest
+together, {pictures:,} images. We have neither the cells of these matrices nor the way its epochs were selected. Our
+accuracies are on the same images, in the single view, summed over the reports next to the [cards](../models/README.md);
+in brackets are 95 % Wilson intervals. We selected no epoch, but made decisions on PublicTest, half of these images;
+PrivateTest is the column that no decision has seen. Photos that also occur in Training are included, for the prototype
+and for our models.
 
 {accuracies}
 
-The prototype's transfer model stood on VGGFace, whose weights are for research only. In its place mien starts from
-dlib's net, which is in the public domain.
+The prototype's transfer model used VGGFace, whose weights are for research only. mien starts from dlib's net instead,
+which is in the public domain.
 
 ## Cartoons
 
-The prototype had a cartoon model too: 100 % on FERG-DB, and about 14 % on real faces (FER2013), which is chance among
+The prototype also had a cartoon model: 100 % on FERG-DB, and about 14 % on real faces (FER2013), which is chance for
 seven labels. {cartoons}
 
-## Class by class
+## Per class
 
-The share of each class that our models find, in percent, over the {pictures:,} pictures. Below are the confusion
-matrices and training curves of all models that come with mien.
+Recall per class of our models, in percent, over the {pictures:,} images. Below are the confusion matrices and training
+curves of all models that come with mien.
 
 {curves}
 
@@ -85,7 +84,7 @@ def main() -> None:
 
 
 def pages() -> dict[str, str]:
-    """Return the pages that are generated, wholly or between markers, as they ought to be."""
+    """Return the pages that are generated, in full or between markers."""
     models = list_models(shipped_dir())  # as the user's directory too, so that no user model hides a shipped one
     found: AuditFigures = json.loads((ROOT / AUDIT).read_text(encoding="utf-8"))
     blocks = {
@@ -112,12 +111,12 @@ def pages() -> dict[str, str]:
 
 
 def renewed(text: str, content: str, *, name: str) -> str:
-    """Return a page with the content put between the markers of that name."""
+    """Return a page with the content between the markers of that name replaced."""
     start, stop = f"<!-- {name} -->", f"<!-- /{name} -->"
     before, begin, rest = text.partition(start)
     _, end, after = rest.partition(stop)
     if not begin or not end:
-        sys.exit(f"a page lacks the markers {start} and {stop}; put them where its {name} belong")
+        sys.exit(f"a page lacks the markers {start} and {stop}; add them around its {name}")
     return f"{before}{start}\n{content}\n{stop}{after}"
 
 
@@ -147,7 +146,7 @@ def following_in(card: Path) -> str:
 
 
 def leaks_table(found: AuditFigures) -> str:
-    """Return a Markdown table of how much of what is evaluated on occurs in what was fitted, or decided, on."""
+    """Return a Markdown table of the leaks from valid and test into the splits that were fitted or decided on."""
     rows = []
     for split, other in (("valid", "train"), ("test", "train"), ("test", "valid")):
         part, (name, seen) = found["splits"][split], (split_name(found["dataset"], each) for each in (split, other))
@@ -158,7 +157,7 @@ def leaks_table(found: AuditFigures) -> str:
 
 
 def fer2013_reports(name: str) -> list[Metrics]:
-    """Return what a shipped model's reports say of PublicTest and PrivateTest; nothing if they are of other data."""
+    """Return a shipped model's metrics on PublicTest and PrivateTest; empty if it was evaluated on other data."""
     reports = _reports(name)
     return reports if all(report["data"]["name"] == "fer2013" for report in reports) else []
 
@@ -168,11 +167,11 @@ def _reports(name: str) -> list[Metrics]:
 
 
 def prototype_page(measured: dict[str, list[Metrics]], others: dict[str, list[Metrics]]) -> str:
-    """Return the page that puts our models beside the prototype.
+    """Return the page that compares our models with the prototype.
 
     Args:
-        measured: Name of a model -> its reports of PublicTest and PrivateTest.
-        others: Likewise of models that were trained and measured on other data, of its splits valid and test.
+        measured: Name of a model -> its metrics on PublicTest and PrivateTest.
+        others: Likewise for models of other data, on its splits valid and test.
     """
     sums = {name: _confusion(reports) for name, reports in measured.items()}
     text = PROTOTYPE_TEXT.format(
@@ -186,7 +185,7 @@ def prototype_page(measured: dict[str, list[Metrics]], others: dict[str, list[Me
 
 
 def _prototype_table(measured: dict[str, list[Metrics]]) -> str:
-    """Return a row for each model of the prototype, and one for each of ours that it had nothing like."""
+    """Return one row per model of the prototype and our replacement, and one per other model of ours."""
     rows = []
     for theirs, accuracy, nets in PROTOTYPE:
         known = f"{theirs}, {_percent(round(accuracy * PROTOTYPE_PICTURES), PROTOTYPE_PICTURES, digits=1)}"
@@ -197,7 +196,7 @@ def _prototype_table(measured: dict[str, list[Metrics]]) -> str:
     paired = {net for _, _, nets in PROTOTYPE for net in nets}
     alone = [name for name, reports in measured.items() if reports[0]["model"]["arch"] not in paired]
     rows += [["–", *_figures(name, measured[name], None)] for name in alone]
-    header = ["prototype, %", "mien", "both, %", "more, points", *(f"{split}, %" for split in SPLITS)]
+    header = ["prototype, %", "mien", "both, %", "difference, points", *(f"{split}, %" for split in SPLITS)]
     return table(header, rows)
 
 
@@ -214,12 +213,12 @@ def _percent(correct: int, n: int, *, digits: int = 2) -> str:
 
 
 def _cartoons_text(others: list[str]) -> str:
-    """Say what of ours stands beside the prototype's cartoon model."""
+    """Name our cartoon models."""
     if not others:
         return "Ours is not shipped yet."
     links = ", ".join(f"[{name}](../models/{name}.md)" for name in others)
-    crossed = ", and [cross-dataset](cross-dataset.md) how it does on other data"
-    return f"Ours: {links}. The card tells what it was measured on{crossed if (ROOT / CROSS_PAGE).exists() else ''}."
+    crossed = "; on other data: [cross-dataset](cross-dataset.md)"
+    return f"Ours: {links}, with results in the card{crossed if (ROOT / CROSS_PAGE).exists() else ''}."
 
 
 def _recalls_table(measured: dict[str, list[Metrics]], sums: dict[str, IntArray]) -> str:
@@ -230,7 +229,7 @@ def _recalls_table(measured: dict[str, list[Metrics]], sums: dict[str, IntArray]
 
 
 def _matrices(name: str, reports: list[Metrics]) -> str:
-    """Return a model's part of the page: its confusion matrix over both splits, pictures of each, and its curves."""
+    """Return a model's section: its confusion matrix over both splits, plots of each, and its training curves."""
     folder, labels = f"../models/{name}", reports[0]["labels"]
     counts = [
         [f"**{label}**", *(f"{count:,}" for count in row)]
@@ -242,7 +241,7 @@ def _matrices(name: str, reports: list[Metrics]) -> str:
     return "\n".join([
         f"## {name}",
         "",
-        f"Pictures of both splits of {data}; rows are true, columns predicted.",
+        f"Images of both splits of {data}; rows are true, columns predicted.",
         "",
         table(["", *labels], counts),
         "",
@@ -258,12 +257,12 @@ def _confusion(reports: list[Metrics]) -> IntArray:
 
 
 def models_table(models: list[Model], *, cards: str) -> str:
-    """Return a Markdown table with a row for each model, or a line that says there is none.
+    """Return a Markdown table with one row per model, or a line if there is none.
 
-    Models of other data than FER2013 have a table of their own, which names it.
+    Models of other data than FER2013 get a table of their own, which names the data.
 
     Args:
-        models: What `list_models` gave.
+        models: From `list_models`.
         cards: Folder of the model cards, relative to the page, with "/" at its end.
     """
     if not models:
@@ -284,7 +283,7 @@ def models_table(models: list[Model], *, cards: str) -> str:
 
 def _spec(model: Model) -> ModelSpec:
     if model.spec is None:
-        sys.exit(f"{model.path} is no model to ship: {model.problem}")
+        sys.exit(f"{model.path} can't be shipped: {model.problem}")
     return model.spec
 
 

@@ -110,7 +110,7 @@ def test_the_table_of_leaks_tells_what_is_seen_before_the_evaluation() -> None:
 
 
 def report(arch: str, matrix: list[list[int]]) -> dict[str, Any]:
-    """What `evaluation.report.read_metrics` gives, as far as the page about the prototype reads it."""
+    """The part of a metrics.json that the page about the prototype reads."""
     counts = {"correct": sum(matrix[i][i] for i in range(2)), "n": sum(map(sum, matrix))}
     view = {**counts, "confusion": matrix}
     return {"model": {"arch": arch}, "data": {"name": "fer2013"}, "labels": ["happy", "sad"], "views": {"single": view}}
@@ -137,7 +137,7 @@ def test_the_prototype_s_page_adds_both_splits_and_pairs_models_by_their_net() -
     assert "both splits of cartoons" in part
     assert "| **happy** | 9 | 1 |\n| **sad** | 0 | 10 |" in part
     assert "![toon on valid](../models/toon/valid/confusion_single.png)" in part
-    assert "![Loss and accuracy while toon was trained](../models/toon/curves.png)" in part
+    assert "![Loss and accuracy of toon during training](../models/toon/curves.png)" in part
 
 
 def test_the_prototype_s_figures_are_over_as_many_pictures_as_ours() -> None:
