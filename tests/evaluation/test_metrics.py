@@ -99,7 +99,7 @@ def test_a_class_that_never_occurs_scores_zero_and_weighs_nothing():
 
 @pytest.mark.parametrize("figure", [accuracy, balanced_accuracy, macro_f1])
 def test_no_figure_is_made_up_for_no_pictures(figure):
-    with pytest.raises(ValueError, match="at least one picture"):
+    with pytest.raises(ValueError, match="at least one image"):
         figure(np.zeros((3, 3), np.int64))
 
 
