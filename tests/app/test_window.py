@@ -455,7 +455,7 @@ class TestKerasModels:
         type_text("happy,sad")
         until(window.root, lambda: dialog.labels.get() == "happy,sad", "labels are typed")
         press("Return")
-        until(window.root, lambda: "such nets are fed in several ways" in status(window), "it says so")
+        until(window.root, lambda: "a pretrained net whose normalisation" in status(window), "it says so")
         dialog.pixels.current(4)
         press("Return")
         until(window.root, lambda: "3 outputs, but 2 labels were given" in status(window), "it says so")
@@ -472,7 +472,7 @@ class TestKerasModels:
         assert widget(window, "offered").cget("text") == "Keras models, not converted yet: broken.h5, net.keras"
         click(widget(window, "convert"))
         press("Down", "Return")
-        until(window.root, lambda: "broken.h5: this is no Keras model" in status(window), "it says so")
+        until(window.root, lambda: "broken.h5: not a Keras model" in status(window), "it says so")
         click(widget(window, "convert"))
         press("Down", "Down", "Return")
         until(window.root, lambda: window.keras.dialog is not None, "the other one is asked about")

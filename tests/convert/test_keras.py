@@ -336,7 +336,7 @@ def test_every_normalisation_is_tried_above() -> None:
 def test_a_net_that_was_trained_elsewhere_first_must_be_told_its_normalisation(tmp_path: Path) -> None:
     weights = {"dense": [("dense/kernel:0", RNG.normal(0, 1e-3, (432, 3)))]}
     path = save_h5(tmp_path / "net.h5", linear_model(inner="block1_conv1"), weights)
-    with pytest.raises(ConfigError, match=r"holds 'block1_conv1'.*--normalize unit, signed"):
+    with pytest.raises(ConfigError, match=r"contains 'block1_conv1'.*--normalize, one of unit, signed"):
         convert(path, tmp_path / "net.onnx", labels="a,b,c")
     assert convert(path, tmp_path / "net.onnx", labels="a,b,c", normalize="caffe").normalize == "caffe"
 
@@ -407,7 +407,7 @@ def test_labels_must_be_as_many_as_outputs(seven: Path, labels: str, given: int)
 
 @pytest.mark.parametrize("labels", [None, ""])
 def test_labels_that_are_missing_are_asked_for(seven: Path, labels: str | None) -> None:
-    with pytest.raises(ConfigError, match=r"7 outputs, and nothing says what they mean; .*--labels fer2013 or ferplus"):
+    with pytest.raises(ConfigError, match=r"7 outputs, but no labels were given; .*--labels fer2013 or ferplus"):
         convert(seven, labels=labels)
 
 
@@ -456,25 +456,25 @@ def call_twice(config: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (turn_into("Lambda"), "layer 'flatten_1' is a Lambda of the author's own, whose code mien does not run; build"),
-        (turn_into("Flatten", registered_name="mine>Flatten"), "'flatten_1' is a Flatten of the author's own"),
-        (turn_into("Flatten", module="my_layers"), "'flatten_1' is a Flatten of the author's own"),
+        (turn_into("Lambda"), "layer 'flatten_1' is a custom Lambda, whose code mien does not run; build"),
+        (turn_into("Flatten", registered_name="mine>Flatten"), "'flatten_1' is a custom Flatten"),
+        (turn_into("Flatten", module="my_layers"), "'flatten_1' is a custom Flatten"),
         (turn_into("LSTM"), "layer 'flatten_1' is a LSTM, which mien does not convert; .*mien models add"),
         (turn_into("TFOpLambda"), "layer 'flatten_1' is a TFOpLambda"),
         (settle(1, data_format="channels_first"), "layer 'conv2d_1' has channels first"),
         (settle(1, activation="my_own"), "layer 'conv2d_1' has the activation 'my_own'"),
         (settle(1, activation={"class_name": "function", "config": "f"}), "layer 'conv2d_1' has the activation 'f'"),
         (settle(1, kernel_size=[13, 13], padding="valid"), "layer 'conv2d_1' .*have shapes"),
-        (settle(0, batch_input_shape=[None, 12, 14, 3]), r"shape \[None, 12, 14, 3\]; expected square pictures"),
-        (settle(0, batch_input_shape=[None, None, None, 3]), "expected square pictures of one size"),
-        (settle(0, batch_input_shape=[None, 144]), "expected square pictures of one size"),
+        (settle(0, batch_input_shape=[None, 12, 14, 3]), r"shape \[None, 12, 14, 3\]; expected square images"),
+        (settle(0, batch_input_shape=[None, None, None, 3]), "expected square images of one size"),
+        (settle(0, batch_input_shape=[None, 144]), "expected square images of one size"),
         (settle(0, batch_input_shape=None), "its input has the shape None"),
         (settle(0, batch_input_shape=[None, 4, 4, 3]), "input size 4 is out of range"),
         (settle(0, batch_input_shape=[None, 12, 12, 2]), "2 channels; expected 1"),
         (settle(3, activation="sigmoid"), "ends in Sigmoid; expected a softmax"),
         (settle(3, activation="relu"), "ends in Relu; expected a softmax"),
-        (lambda c: c.update(output_layers=[["conv2d_1", 0, 0]]), r"gives the shape \(6, 6, 4\)"),
-        (lambda c: c.update(output_layers=[["input_1", 0, 0]]), r"gives the shape \(12, 12, 3\)"),
+        (lambda c: c.update(output_layers=[["conv2d_1", 0, 0]]), r"output has the shape \(6, 6, 4\)"),
+        (lambda c: c.update(output_layers=[["input_1", 0, 0]]), r"output has the shape \(12, 12, 3\)"),
         (
             lambda c: c["output_layers"].append(["conv2d_1", 0, 0]),
             r"2 outputs, dense_1, conv2d_1; .*keras.Model\(model.input, model.get_layer\('dense_1'\).output\)",
@@ -482,13 +482,16 @@ def call_twice(config: dict[str, Any]) -> None:
         (lambda c: c["input_layers"].append(["conv2d_1", 0, 0]), "2 inputs, input_1, conv2d_1"),
         (
             lambda c: c["layers"][1]["inbound_nodes"][0][0].__setitem__(0, "dense_1"),
-            "layer 'conv2d_1' is fed by no other",
+            "layer 'conv2d_1' has no input",
         ),
-        (lambda c: c["layers"][1]["inbound_nodes"][0][0][3].update(training=True), "'conv2d_1' is called as if in"),
-        (call_twice, "calls the model inside, 'conv2d_1', several times"),
+        (
+            lambda c: c["layers"][1]["inbound_nodes"][0][0][3].update(training=True),
+            "'conv2d_1' is called with training=True",
+        ),
+        (call_twice, "calls the nested model 'conv2d_1' several times"),
         (
             lambda c: c["layers"][1].update(inbound_nodes=[{"args": [2.0], "kwargs": {}}]),
-            "layer 'conv2d_1' takes 2.0, which is not what a layer gives",
+            "layer 'conv2d_1' takes 2.0, which is not the output of a layer",
         ),
         (lambda c: c["layers"][1]["config"].pop("filters"), r"not understood \(KeyError\('filters'\)\)"),
     ],
@@ -522,7 +525,7 @@ def test_a_class_of_its_author_is_refused(tmp_path: Path) -> None:
         {"class_name": "MyNet", "config": {"layers": [conv("c", batch_input_shape=[None, 12, 12, 3])]}},
         {},
     )
-    with pytest.raises(ModelError, match="class MyNet, its author's own"):
+    with pytest.raises(ModelError, match="custom class, MyNet, whose code"):
         convert(path, labels="a,b,c")
 
 
@@ -588,7 +591,7 @@ def test_a_truncated_file_is_refused(small: Path, tmp_path: Path, suffix: str, s
     zipped = save_keras(tmp_path / "whole.keras", model, groups, version="3.0.0")
     path = tmp_path / f"half{suffix}"
     path.write_bytes(cut(small if suffix == ".h5" else zipped, share))
-    with pytest.raises(ModelError, match=r"damaged or incomplete|no Keras model, or a part of one"):
+    with pytest.raises(ModelError, match=r"damaged or incomplete|not a Keras model, or only part of one"):
         convert(path, tmp_path / "net.onnx", labels="a,b,c")
 
 
@@ -616,12 +619,15 @@ def test_a_zip_without_a_part_tells_which(tmp_path: Path, missing: str) -> None:
 def test_what_keras_did_not_write_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "net.h5"
     path.write_bytes(content)
-    with pytest.raises(ModelError, match=r"no Keras model, or a part of one; expected what model\.save"):
+    with pytest.raises(
+        ModelError,
+        match=r"not a Keras model, or only part of one; expected an .h5 or .keras file written by model\.save",
+    ):
         convert(path, labels="a,b,c")
 
 
 def test_a_folder_and_a_missing_file_are_told_apart(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"this is a folder; save the model as one file, in Keras: model\.save"):
+    with pytest.raises(ModelError, match=r"a folder, not a file; save the model as one file, in Keras: model\.save"):
         convert(tmp_path, labels="a,b,c")
     with pytest.raises(ModelError, match=r"cannot read .*no\.h5: No such file"):
         convert(tmp_path / "no.h5", labels="a,b,c")
@@ -630,7 +636,7 @@ def test_a_folder_and_a_missing_file_are_told_apart(tmp_path: Path) -> None:
 def test_weights_alone_are_refused_with_what_to_do(small: Path) -> None:
     with h5py.File(small, "a") as file:
         del file.attrs["model_config"]
-    with pytest.raises(ModelError, match=r"holds weights only.*\(model_config\).*load_weights.*model\.save"):
+    with pytest.raises(ModelError, match=r"contains weights only.*\(model_config\).*load_weights.*model\.save"):
         convert(small, labels="a,b,c")
 
 
@@ -687,7 +693,7 @@ def test_a_layer_that_gives_too_much_is_refused_by_its_name(tmp_path: Path, afte
     start = layer("ZeroPadding2D", "wide", padding=[[0, 10**6], [0, 10**6]], batch_input_shape=[None, 12, 12, 3])
     path = save_h5(tmp_path / "net.h5", sequential(start, *after), {})
     with pytest.raises(
-        ModelError, match=r"net\.h5: layer 'wide' gives 3,000,072,000,432 numbers a picture, .* most 67,108,864"
+        ModelError, match=r"net\.h5: layer 'wide' outputs 3,000,072,000,432 numbers per image, .* most 67,108,864"
     ):
         convert(path, labels="a,b,c")
 
@@ -703,10 +709,10 @@ def test_too_little_memory_is_an_error_of_ours(small: Path, monkeypatch: pytest.
 
 def test_a_trial_that_fails_names_the_file_it_was_told(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(classifier: OnnxClassifier, crops: object) -> None:
-        raise ModelError(f"{classifier.path} does not take what its spec says: out of memory")
+        raise ModelError(f"{classifier.path} rejects the input that its spec describes: out of memory")
 
     monkeypatch.setattr(OnnxClassifier, "predict_proba", fail)
-    with pytest.raises(ModelError, match=r"small\.h5: what it becomes does not take what .*: out of memory$"):
+    with pytest.raises(ModelError, match=r"small\.h5: the converted model rejects the input .*: out of memory$"):
         convert(small, labels="a,b,c")
 
 

@@ -1,4 +1,4 @@
-"""From a Keras model, .h5 or .keras, to an ONNX file with its spec inside; needs no Keras (extra: keras)."""
+"""Convert Keras models, .h5 or .keras, to ONNX files with a spec inside, without Keras (extra: keras)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mien.models.spec import Graph, Head, ModelSpec, Normalize, Output, Preproce
 from mien.models.store import add_model, check_name
 
 OPSET, IR_VERSION = 17, 8
-# What is done to pixels, 0 to 255, outside of a Keras model: whether RGB is turned to BGR; mean; deviation.
+# Normalisation of pixels, 0 to 255, outside the Keras model: whether RGB becomes BGR; mean; standard deviation.
 NORMALIZATIONS: dict[str, tuple[bool, tuple[float, ...], tuple[float, ...]]] = {
     "unit": (False, (0,), (255,)),
     "signed": (False, (127.5,), (127.5,)),
@@ -33,25 +33,25 @@ NORMALIZATIONS: dict[str, tuple[bool, tuple[float, ...], tuple[float, ...]]] = {
     # the modes of preprocess_input in keras.applications, where "signed" is called "tf"
     "torch": (False, (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
     "caffe": (True, (103.939, 116.779, 123.68), (1,)),
-    # the means of the faces that VGGFace was trained on (Parkhi et al. 2015; Cao et al. 2018), as in keras_vggface
+    # mean colours of the training images of VGGFace (Parkhi et al. 2015; Cao et al. 2018), as in keras_vggface
     "vggface": (True, (93.5940, 104.7624, 129.1863), (1,)),
     "vggface2": (True, (91.4953, 103.8827, 131.0912), (1,)),
 }
-# Models and layers of these names were trained elsewhere first, and each kind was fed in its own way.
+# Names of pretrained models and their layers, whose normalisation can't be derived from the file.
 BACKBONE = re.compile(
     r"vgg|resnet|mobilenet|xception|inception|densenet|senet|nasnet|^block1_conv1$|^conv1[_/]|^mixed0$"
 )
-QUIET = np.errstate(all="ignore")  # what is not finite is found when the model is tried
+QUIET = np.errstate(all="ignore")  # values that are not finite are found when the model is tried
 
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What became of a Keras model.
+    """A converted Keras model.
 
     Args:
-        path: The ONNX file: the one that was asked for, or the one in the models directory.
+        path: The ONNX file: the target, or the file in the models directory.
         spec: The spec inside.
-        normalize: What the graph does to pixels first, of `NORMALIZATIONS`.
+        normalize: Normalisation inside the graph, one of `NORMALIZATIONS`.
     """
 
     path: Path
@@ -61,12 +61,12 @@ class Conversion:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a Keras file tells by itself, before it is converted.
+    """Facts that a Keras file contains, before it is converted.
 
     Args:
-        n_outputs: How many labels the model has.
+        n_outputs: Number of labels.
         channels: 1 for grey, 3 for RGB.
-        normalize: What `convert` takes when it isn't told; None where it must be.
+        normalize: Default normalisation of `convert`; None where one must be given.
     """
 
     n_outputs: int
@@ -75,21 +75,21 @@ class Findings:
 
 
 def examine(source: Path) -> Findings:
-    """Look into a Keras model for what must be said to convert it.
+    """Return the number of outputs, the channels and the default normalisation of a Keras model.
 
     Raises:
-        ModelError: As `convert`.
+        ModelError: As for `convert`.
     """
     with open_keras(source) as model:
         try:
             graph, preprocess, _, normalize = _to_onnx(model, None)
-        except ConfigError:  # such nets are fed in several ways
+        except ConfigError:  # the normalisation can't be derived
             (graph, preprocess, _, _), normalize = _to_onnx(model, "none"), None
     return Findings(_n_outputs(graph), preprocess.channels, normalize)
 
 
 def normalizations_for(channels: int) -> list[str]:
-    """Return those of `NORMALIZATIONS` that pictures of so many channels can go through."""
+    """Return the names in `NORMALIZATIONS` that apply to images with so many channels."""
     return [name for name, (_, mean, _) in NORMALIZATIONS.items() if len(mean) in (1, channels)]
 
 
@@ -104,23 +104,23 @@ def convert(
     license: str = "",
     install: Path | None = None,
 ) -> Conversion:
-    """Write a Keras model as ONNX that takes pixels, and try it.
+    """Convert a Keras model to an ONNX file that takes pixels, and try it before it is written.
 
     Args:
-        source: A model that Keras 2 or 3 saved whole, .h5 or .keras.
-        target: The .onnx file to write; when None, NAME.onnx in the working directory unless it is installed.
-        labels: Class names in the order of the outputs with commas between, or the name of a known label set.
-        name: What to call the model; the file's stem when None.
-        normalize: What was done to pixels before the model saw them, of `NORMALIZATIONS`. When None it is "unit", or
-            "none" if the model begins with Rescaling or Normalization.
-        equalize: Whether pictures were histogram-equalised first, as the 2020 prototype did.
-        license: Terms of the weights.
-        install: Models directory to put it into; none when None.
+        source: A whole model saved by Keras 2 or 3, .h5 or .keras.
+        target: The .onnx file to write; when None, NAME.onnx in the working directory, or none if it is installed.
+        labels: Comma-separated class names in the order of the outputs, or the name of a known label set.
+        name: Name of the model; the file's stem when None.
+        normalize: Normalisation of the pixels in training, one of `NORMALIZATIONS`. When None it is "unit", or "none"
+            if the model begins with Rescaling or Normalization.
+        equalize: Whether images were histogram-equalised in training, as in the 2020 prototype.
+        license: Licence of the weights.
+        install: Models directory to install it in; None for none.
 
     Raises:
-        ModelError: Not such a file, or one with a layer that is not known, or damaged. Nothing is written.
-        ConfigError: Labels or normalisation are unknown or must be told, the name is none for a file, or the target is
-            no .onnx file.
+        ModelError: Not a Keras model, damaged, or with a layer that mien does not convert. Nothing is written.
+        ConfigError: Labels or normalisation are missing or unknown, the name cannot be a file name, or the target does
+            not end in .onnx.
         DatasetError: The labels are not two or more different names.
         OutputError: The file cannot be written.
     """
@@ -144,16 +144,20 @@ def convert(
         write_with_spec(plain, trial, spec)
         try:
             _try(trial)
-        except ModelError as error:  # which names the file it tried
-            raise ModelError(f"{source}: {str(error).replace(str(trial), 'what it becomes')}") from error
-        if install is not None:
-            make_folder(install)
-            path = add_model(plain, spec, models_dir=install)
-        if target is not None or install is None:
-            path = target or Path(f"{name}.onnx")
-            make_folder(path.parent)
-            write_with_spec(plain, path, spec)
-    return Conversion(path, spec, used)
+        except ModelError as error:  # its message names the trial file
+            raise ModelError(f"{source}: {str(error).replace(str(trial), 'the converted model')}") from error
+        return Conversion(_write(plain, spec, target, install), spec, used)
+
+
+def _write(plain: Path, spec: ModelSpec, target: Path | None, install: Path | None) -> Path:
+    """Write an ONNX file with its spec to a target and a models directory; return the path to report."""
+    if install is not None:
+        path = add_model(plain, spec, models_dir=install)
+    if target is not None or install is None:
+        path = target or Path(f"{spec.name}.onnx")
+        make_folder(path.parent)
+        write_with_spec(plain, path, spec)
+    return path
 
 
 def _n_outputs(graph: onnx.ModelProto) -> int:
@@ -162,11 +166,11 @@ def _n_outputs(graph: onnx.ModelProto) -> int:
 
 def _label_set(labels: str | None, n_outputs: int, name: str) -> LabelSet:
     how = (
-        "name them in the order it was trained with: --labels angry,disgust,…, or by a known set: --labels "
+        "give them in the order of its training: --labels angry,disgust,…, or name a known set: --labels "
         f"{' or '.join(LABEL_SETS)}"
     )
     if not labels:
-        raise ConfigError(f"the model has {n_outputs} outputs, and nothing says what they mean; {how}")
+        raise ConfigError(f"the model has {n_outputs} outputs, but no labels were given; {how}")
     found = named_label_set(labels, name=name)
     if len(found) != n_outputs:
         raise ConfigError(f"the model has {n_outputs} outputs, but {len(found)} labels were given; {how}")
@@ -175,49 +179,61 @@ def _label_set(labels: str | None, n_outputs: int, name: str) -> LabelSet:
 
 @QUIET
 def _try(path: Path) -> None:
-    """Predict pictures, so that a model that does not run, or gives no numbers, is not written."""
+    """Predict noise, so that a model that does not run, or whose weights are not finite, is not written."""
     classifier = OnnxClassifier(path, threads=1)
     size = classifier.spec.preprocess.size
     pictures = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8)
     if not np.allclose(classifier.predict_proba(list(pictures)).sum(1), 1, atol=1e-3):
-        raise ModelError("the model gives no probabilities; some of its weights are not finite: train it again")
+        raise ModelError("the model's probabilities are not finite, so some of its weights aren't; train it again")
 
 
 @QUIET
 def _to_onnx(model: KerasModel, normalize: str | None) -> tuple[onnx.ModelProto, Preprocess, Output, str]:
-    """Return the graph, how faces become its input, what it gives, and what it does to pixels first."""
-    shape = _input_shape(model.architecture)
-    if shape is None or len(shape) != 4 or shape[1] is None or shape[1] != shape[2]:
-        raise ModelError(f"its input has the shape {shape}; expected square pictures of one size: [None, 48, 48, 1]")
-    _, size, _, channels = shape
-    preprocess = Preprocess(size=size, channels=channels)
+    """Return the graph, its preprocessing, the kind of its output, and the normalisation inside it."""
+    preprocess = _preprocess(model.architecture)
+    size, channels = preprocess.size, preprocess.channels
     builder = Builder(legacy=model.version < "3")
     pictures = Value(PICTURES, (size, size, channels))
     result = builder.last(_run(builder, model.architecture, [pictures], model))
     if len(result.shape) != 1:
-        raise ModelError(f"it gives the shape {result.shape} for a picture; expected a number for each label")
+        raise ModelError(f"its output has the shape {result.shape} per image; expected one number per label")
     output = _output_kind(builder, result)
     used = normalize or _normalization_of(builder, model.architecture)
-    body, builder.nodes = builder.nodes, []
+    layers, builder.nodes = builder.nodes, []
     _normalize(builder, pictures, used)
-    builder.nodes += body
+    builder.nodes += layers
     builder.add("Identity", result.name, output="scores")
+    kept = cast(Normalize, used if used in get_args(Normalize) else "none")  # for the reader; the graph does it
+    proto = _proto(builder, preprocess, result, model.version)
+    return proto, replace(preprocess, normalize=kept), output, used
+
+
+def _preprocess(architecture: Json) -> Preprocess:
+    shape = _input_shape(architecture)
+    if shape is None or len(shape) != 4 or shape[1] is None or shape[1] != shape[2]:
+        raise ModelError(f"its input has the shape {shape}; expected square images of one size: [None, 48, 48, 1]")
+    _, size, _, channels = shape
+    return Preprocess(size=size, channels=channels)
+
+
+def _proto(builder: Builder, preprocess: Preprocess, result: Value, version: str) -> onnx.ModelProto:
+    """Return a checked ONNX model of the builder's nodes."""
+    size, channels = preprocess.size, preprocess.channels
     faces = helper.make_tensor_value_info("faces", TensorProto.UINT8, ["n", size, size, channels])
     scores = helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", *result.shape])
     graph = helper.make_graph(builder.nodes, "net", [faces], [scores], builder.constants)
     opset = helper.make_opsetid("", OPSET)
     proto = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="mien")
-    proto.doc_string = f"converted from Keras {model.version}"
+    proto.doc_string = f"converted from Keras {version}"
     try:
         onnx.checker.check_model(proto, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ModelError(f"what it becomes is not valid ONNX: {str(error).splitlines()[0]}") from error
-    kept = cast(Normalize, used if used in get_args(Normalize) else "none")  # for the reader; the graph does it
-    return proto, replace(preprocess, normalize=kept), output, used
+        raise ModelError(f"the converted model is not valid ONNX: {str(error).splitlines()[0]}") from error
+    return proto
 
 
 def _input_shape(model: Json) -> list[Any] | None:
-    """Return the shape of a model's input, the batch first; None where the file does not tell."""
+    """Return the shape of a model's input, the batch first; None if the file lacks it."""
     layers = layers_of(model)
     if model["class_name"] in ("Functional", "Model"):
         inputs = _ends(model["config"]["input_layers"])
@@ -233,14 +249,14 @@ def _input_shape(model: Json) -> list[Any] | None:
 
 
 def _normalization_of(builder: Builder, model: Json) -> str:
-    """Return what pixels went through before the model; ask where that is open."""
+    """Return the default normalisation of a model; raise ConfigError for pretrained nets, which differ in it."""
     if builder.normalizes:
         return "none"
     for name in _all_names(model):
         if BACKBONE.search(name.lower()):
             raise ConfigError(
-                f"the model holds '{name}', and such nets are fed in several ways; say how this one was: "
-                f"--normalize {', '.join(NORMALIZATIONS)}"
+                f"the model contains '{name}', a pretrained net whose normalisation the file lacks; give it with "
+                f"--normalize, one of {', '.join(NORMALIZATIONS)}"
             )
     return "unit"
 
@@ -253,7 +269,7 @@ def _all_names(model: Json) -> Iterator[str]:
 
 
 def _normalize(builder: Builder, pictures: Value, mode: str) -> None:
-    """Lead from pixels to what the net takes."""
+    """Add the nodes that normalise pixels."""
     if mode not in NORMALIZATIONS:
         raise ConfigError(f"unknown normalisation '{mode}'; choose from {', '.join(NORMALIZATIONS)}")
     bgr, mean, deviation = NORMALIZATIONS[mode]
@@ -268,7 +284,7 @@ def _normalize(builder: Builder, pictures: Value, mode: str) -> None:
 
 
 def _output_kind(builder: Builder, result: Value) -> Output:
-    """Tell probabilities from logits by what computes them."""
+    """Return "probabilities" or "logits", by the node that computes the output."""
     nodes = {node.output[0]: node for node in builder.nodes}
     node = nodes.get(result.name)
     while node is not None and node.op_type in ("Reshape", "Transpose", "ReduceMean"):
@@ -278,14 +294,14 @@ def _output_kind(builder: Builder, result: Value) -> Output:
         return "probabilities"
     if op in ("Gemm", "Conv"):
         return "logits"
-    raise ModelError(f"it ends in {op}; expected a softmax, or a linear layer that a softmax is to follow")
+    raise ModelError(f"it ends in {op}; expected a softmax, or a linear layer whose outputs are logits")
 
 
 def _run(builder: Builder, model: Json, inputs: list[Value], file: KerasModel, names: Names = ()) -> Value:
     """Add a model's layers and return its output."""
     kind = model["class_name"]
     if kind not in MODELS or _is_custom(model):
-        raise ModelError(f"the model is of the class {kind}, its author's own, whose code mien does not run; {ADVICE}")
+        raise ModelError(f"the model is of a custom class, {kind}, whose code mien does not run; {ADVICE}")
     if kind != "Sequential":
         return _run_functional(builder, model, inputs, file, names)
     for layer in layers_of(model):
@@ -294,7 +310,7 @@ def _run(builder: Builder, model: Json, inputs: list[Value], file: KerasModel, n
 
 
 def _run_functional(builder: Builder, model: Json, inputs: list[Value], file: KerasModel, names: Names) -> Value:
-    """Add a model whose layers name those that feed them; a call of a layer is known by its name and number."""
+    """Add a model whose layers name their inputs; a call of a layer is identified by its name and number."""
     outputs = _ends(model["config"]["output_layers"])
     if len(outputs) != 1:
         listed = ", ".join(name for name, _ in outputs)
@@ -303,19 +319,19 @@ def _run_functional(builder: Builder, model: Json, inputs: list[Value], file: Ke
             f"keras.Model(model.input, model.get_layer('{outputs[0][0]}').output).save('net.h5')"
         )
     layers = {name_of(layer): layer for layer in layers_of(model)}
-    # Versions number the calls of a model inside from 0 or from 1, so there must be one.
+    # Versions of Keras number the calls of a nested model from 0 or from 1, so there must be only one.
     nested = {name for name, layer in layers.items() if layer["class_name"] in MODELS}
     waiting: dict[tuple[str, int], list[tuple[str, int]]] = {}
     for name, layer in layers.items():
         for number, node in enumerate(layer["inbound_nodes"]):
             if number and name in nested:
-                raise ModelError(f"it calls the model inside, '{name}', several times, which mien does not convert")
+                raise ModelError(f"it calls the nested model '{name}' several times, which mien does not convert")
             waiting[name, number] = [(n, 0 if n in nested else i) for n, i in _fed_by(node, name)]
     values = dict(zip(_ends(model["config"]["input_layers"]), inputs, strict=True))
     while waiting:
         ready = [call for call, needs in waiting.items() if all(need in values for need in needs)]
         if not ready:
-            raise ModelError(f"layer '{next(iter(waiting))[0]}' is fed by no other; save the model again")
+            raise ModelError(f"layer '{next(iter(waiting))[0]}' has no input; save the model again")
         for call in ready:
             fed = [values[need] for need in waiting.pop(call)]
             values[call] = _call(builder, layers[call[0]], fed, file, names)
@@ -324,7 +340,7 @@ def _run_functional(builder: Builder, model: Json, inputs: list[Value], file: Ke
 
 
 def _ends(value: Any) -> list[tuple[str, int]]:
-    """Return the calls that are a model's inputs or outputs: [name, number, 0], or several, or by name."""
+    """Return the calls that are a model's inputs or outputs, stored as [name, number, 0], a list or a dict of these."""
     if isinstance(value, dict):
         value = list(value.values())
     if value and isinstance(value[0], str):
@@ -333,7 +349,7 @@ def _ends(value: Any) -> list[tuple[str, int]]:
 
 
 def _fed_by(node: Any, name: str) -> list[tuple[str, int]]:
-    """Return the calls that feed a call: [[name, number, 0, arguments], …] in Keras 2, tensors in Keras 3."""
+    """Return the calls whose outputs a call takes: [[name, number, 0, arguments], …] in Keras 2, tensors in Keras 3."""
     arguments: Json = {}
     if isinstance(node, dict) and "args" in node:
         arguments, node = node["kwargs"], [node["args"], list(node["kwargs"].values())]
@@ -342,24 +358,24 @@ def _fed_by(node: Any, name: str) -> list[tuple[str, int]]:
     if isinstance(node, list) and len(node) > 3 and isinstance(node[0], str):
         arguments = node[3]
     if arguments.get("training"):
-        raise ModelError(f"layer '{name}' is called as if in training, which mien does not convert; {ADVICE}")
+        raise ModelError(f"layer '{name}' is called with training=True, which mien does not convert; {ADVICE}")
     if isinstance(node, list) and node and isinstance(node[0], str):
         return [(node[0], node[1])]
     if isinstance(node, list):
         return [call for part in node for call in _fed_by(part, name)]
     if node is None or node is False:
         return []
-    raise ModelError(f"layer '{name}' takes {node!r}, which is not what a layer gives; {ADVICE}")
+    raise ModelError(f"layer '{name}' takes {node!r}, which is not the output of a layer; {ADVICE}")
 
 
 def _call(builder: Builder, layer: Json, inputs: list[Value], file: KerasModel, names: Names) -> Value:
-    """Add one call of a layer, or of a model inside."""
+    """Add one call of a layer or nested model."""
     kind, names = layer["class_name"], (*names, name_of(layer))
     if kind in MODELS:
         return _run(builder, layer, inputs, file, names)
     found = Layer(names[-1], kind, layer["config"], lambda: file.read(names))
     if kind == "Lambda" or _is_custom(layer):
-        raise found.refused(f"is a {kind} of the author's own, whose code mien does not run")
+        raise found.refused(f"is a custom {kind}, whose code mien does not run")
     if found.config.get("data_format") == "channels_first":
         raise found.refused("has channels first; mien converts models with channels last")
     if kind in MERGES and len(inputs) > 1:
@@ -371,12 +387,12 @@ def _call(builder: Builder, layer: Json, inputs: list[Value], file: KerasModel, 
         raise found.refused(f"is a {kind}, which mien does not convert")
     if (n := math.prod(result.shape)) > MOST_NUMBERS:
         raise ModelError(
-            f"layer '{found.name}' gives {n:,} numbers a picture, expected at most {MOST_NUMBERS:,}; make it smaller"
+            f"layer '{found.name}' outputs {n:,} numbers per image, expected at most {MOST_NUMBERS:,}; make it smaller"
         )
     return result
 
 
 def _is_custom(layer: Json) -> bool:
-    """Tell whether a class is registered as somebody's own, or comes from a module that is not Keras'."""
+    """Return whether a class is registered as custom, or comes from a module outside Keras."""
     module = str(layer.get("module") or "keras").split(".")[0]
     return ">" in str(layer.get("registered_name")) or module not in ("keras", "tf_keras", "tensorflow")

@@ -1,4 +1,4 @@
-"""Reading the files of Keras: architecture and weights, as data; nothing in them is run (extra: keras).
+"""Reader of Keras files, architecture and weights, as data: nothing in them is executed (extra: keras).
 
 An .h5 file holds the architecture as JSON and the weights by the names of their layers; a .keras file is a zip of the
 JSON and of an HDF5 file with the weights by the classes of their layers.
@@ -25,21 +25,21 @@ from mien.errors import ModelError
 from mien.structures import FloatArray
 
 Json: TypeAlias = dict[str, Any]
-Names: TypeAlias = tuple[str, ...]  # of the models around a layer, the outermost left out, and its own
-MODELS = ("Sequential", "Functional", "Model")  # "Model" is what Keras called "Functional" before 2.4
+Names: TypeAlias = tuple[str, ...]  # path of a layer: the nested models around it, outermost first, and its own name
+MODELS = ("Sequential", "Functional", "Model")  # "Functional" was called "Model" before Keras 2.4
 OLD_PART = "_layer_checkpoint_dependencies"
-MOST_TIMES = 100  # that a part may be larger than in the file: Keras does not compress, and weights hardly can be
+MOST_TIMES = 100  # limit of a part's compression ratio: Keras does not compress, and weights hardly can be
 
 
 @dataclass(frozen=True, slots=True)
 class KerasModel:
-    """What a Keras file holds.
+    """Contents of a Keras file.
 
     Args:
         architecture: Class and configuration of the model, as in the file.
-        version: Of the Keras that wrote it.
-        read: Returns a layer's weights, those that are trained first, each in the order it was made; `numbers_of` gives
-            their numbers.
+        version: Version of Keras that wrote it.
+        read: Returns a layer's weights, trainable ones first, each in the order of creation; `numbers_of` reads their
+            values.
     """
 
     architecture: Json
@@ -48,26 +48,26 @@ class KerasModel:
 
 
 def layers_of(model: Json) -> list[Json]:
-    """Return the layers of a model; before Keras 2.2.3 they were all the configuration of a Sequential one."""
+    """Return the layers of a model; before Keras 2.2.3 the configuration of a Sequential model was their list."""
     config = model["config"]
     return cast("list[Json]", config if isinstance(config, list) else config["layers"])
 
 
 def name_of(layer: Json) -> str:
-    """Return the name of a layer or of a model inside."""
+    """Return the name of a layer or nested model."""
     return str(layer["name"] if "name" in layer else layer["config"]["name"])
 
 
 @contextmanager
 def open_keras(path: Path) -> Iterator[KerasModel]:
-    """Open a model that Keras 2 or 3 saved whole, for as long as the block lasts.
+    """Open a whole model saved by Keras 2 or 3, for the duration of the block.
 
     Raises:
-        ModelError: Not such a file, damaged, or of weights alone; also for what the block finds wrong with it.
+        ModelError: Not such a file, damaged, or with weights only; also for errors raised in the block.
     """
     try:
         if path.is_dir():
-            raise ModelError("this is a folder; save the model as one file, in Keras: model.save('net.h5')")
+            raise ModelError("a folder, not a file; save the model as one file, in Keras: model.save('net.h5')")
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 config, facts, weights = (
@@ -83,7 +83,7 @@ def open_keras(path: Path) -> Iterator[KerasModel]:
                 yield _legacy(file)
         else:
             raise ModelError(
-                "this is no Keras model, or a part of one; expected what model.save() wrote, .h5 or .keras"
+                "not a Keras model, or only part of one; expected an .h5 or .keras file written by model.save()"
             )
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         reason = getattr(error, "strerror", None) or "it is damaged or incomplete; copy or save it again"
@@ -100,11 +100,11 @@ def _legacy(file: h5py.File) -> KerasModel:
     """Open an .h5 file."""
     if "model_config" not in file.attrs or "model_weights" not in file:
         raise ModelError(
-            "it holds weights only, the architecture (model_config) is missing; build the model in Keras, load_weights "
-            "from it, and save it whole: model.save('net.h5')"
+            "it contains weights only, without the architecture (model_config); build the model in Keras, load the "
+            "weights with load_weights, and save the whole model: model.save('net.h5')"
         )
     if _text(file.attrs.get("backend", "")) in ("theano", "cntk"):
-        raise ModelError("Theano or CNTK wrote it, whose weights lie another way round; save it with TensorFlow")
+        raise ModelError("Theano or CNTK wrote it, with weights in another layout; save it with TensorFlow")
     model = json.loads(_text(file.attrs["model_config"]), object_hook=_plain)
     weights = _child(file, "model_weights")
     return KerasModel(model, _text(file.attrs.get("keras_version", "1")), lambda names: _read_by_name(weights, names))
@@ -112,10 +112,10 @@ def _legacy(file: h5py.File) -> KerasModel:
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
     if name not in archive.namelist():
-        raise ModelError(f"there is no {name} inside; expected what model.save('net.keras') writes")
+        raise ModelError(f"there is no {name} inside; expected a file written by model.save('net.keras')")
     info = archive.getinfo(name)
     if info.file_size > MOST_TIMES * max(info.compress_size, 2**20):
-        raise ModelError(f"{name} would unpack to {info.file_size:,} bytes, which no model does")
+        raise ModelError(f"{name} would unpack to {info.file_size:,} bytes, more than any model; save it again")
     return archive.read(name)
 
 
@@ -134,7 +134,7 @@ def _text(value: bytes | str) -> str:
 
 
 def _child(group: Any, path: str) -> Any:
-    """Return what lies at a path inside the file; links may lead to other files and are not followed."""
+    """Return the group or dataset at a path inside the file; links are not followed, as they may lead elsewhere."""
     for part in path.split("/"):
         if not isinstance(group.get(part, getlink=True), h5py.HardLink):
             raise ModelError(f"'{path}' is missing from the weights; save the model again")
@@ -143,10 +143,10 @@ def _child(group: Any, path: str) -> Any:
 
 
 def numbers_of(data: h5py.Dataset) -> FloatArray:
-    """Read the numbers of some weights.
+    """Read the values of some weights.
 
     Raises:
-        ModelError: They lie elsewhere, or are far more than the file has bytes for.
+        ModelError: They are in another file, or far more than the file has bytes for.
     """
     if data.external or data.is_virtual or data.nbytes > MOST_TIMES * max(data.id.get_storage_size(), 2**16):
         raise ModelError(f"the numbers of '{data.name}' are not inside the file; save the model again")
@@ -154,14 +154,14 @@ def numbers_of(data: h5py.Dataset) -> FloatArray:
 
 
 def _read_by_name(weights: Any, names: Names) -> list[h5py.Dataset]:
-    """Read a layer of an .h5 file, where a model inside is one group for all of its layers."""
+    """Read a layer of an .h5 file, where a nested model is one group for all its layers."""
     group = _child(weights, names[0])
     paths = [_text(path) for path in _attribute(group, "weight_names")]
     return [_child(group, p) for p in paths if len(names) == 1 or p.split("/")[-2:-1] == [names[-1]]]
 
 
 def _attribute(group: Any, name: str) -> list[Any]:
-    """Return a list; a long one was cut, since HDF5 limits an attribute's size."""
+    """Return a list attribute; long ones are stored in pieces, since HDF5 limits the size of an attribute."""
     pieces = [name, *(f"{name}{i}" for i in range(len(group.attrs)))]
     return [item for piece in pieces if piece in group.attrs for item in group.attrs[piece]]
 
@@ -171,7 +171,7 @@ def _read_place(file: Any, place: str, names: Names) -> list[h5py.Dataset]:
     if f"{place}/vars" not in file:
         return []
     found = _child(file, f"{place}/vars")
-    if _text(found.attrs.get("name", names[-1])) != names[-1]:  # newer files tell whose they are
+    if _text(found.attrs.get("name", names[-1])) != names[-1]:  # only newer files have the name
         raise ModelError(f"the weights of layer '{names[-1]}' are not at {place}; save the model as .h5")
     return [_child(found, key) for key in sorted(found, key=int)]
 
@@ -179,7 +179,7 @@ def _read_place(file: Any, place: str, names: Names) -> list[h5py.Dataset]:
 def _places(file: Any, model: Json, names: Names = (), where: str = "") -> Iterator[tuple[Names, str]]:
     """Yield each layer and its place in a .keras file: its class in snake case, numbered within its model.
 
-    Keras 2.12 and 2.13 came by layers with weights twice, and so numbered those by twos.
+    Keras 2.12 and 2.13 visited layers with weights twice, and so numbered those by twos.
     """
     part = OLD_PART if where + OLD_PART in file else "layers"
     counts: Counter[str] = Counter()

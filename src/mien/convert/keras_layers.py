@@ -1,4 +1,4 @@
-"""The layers of Keras as ONNX nodes: one function for each class, in `LAYERS` and `MERGES` (extra: keras)."""
+"""Keras layers as ONNX nodes: one function per class, in `LAYERS` and `MERGES` (extra: keras)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from mien.convert.keras_file import Json, numbers_of
 from mien.errors import ModelError
 from mien.structures import FloatArray
 
-PICTURES = "pictures"  # name of what the net takes
-# A layer beyond these would take gigabytes: 2^26 numbers are 64 channels of the largest pictures, 1024×1024, and 2^28
+PICTURES = "pictures"  # name of the net's input
+# A layer beyond these would take gigabytes: 2^26 numbers are 64 channels of the largest images, 1024×1024, and 2^28
 # weights twice VGG16's largest layer.
 MOST_NUMBERS, MOST_WEIGHTS = 2**26, 2**28
 ADVICE = (
-    "build it from Keras' own layers, or export it in Keras, model.export('net.onnx', format='onnx'), and adopt that: "
+    "build it from Keras' own layers, or export it in Keras, model.export('net.onnx', format='onnx'), and add that: "
     "mien models add net.onnx --labels angry,disgust,… --graph-input float32-nhwc --graph-output probabilities (logits "
     "if it does not end in a softmax)"
 )
@@ -34,7 +34,7 @@ class Value:
 
     Args:
         name: Its name in the graph.
-        shape: Its shape as Keras has it: without the batch, channels last.
+        shape: Its shape in Keras' order: without the batch, channels last.
         first: Whether channels come first in the graph.
     """
 
@@ -48,10 +48,10 @@ class Layer:
     """A layer of a Keras model.
 
     Args:
-        name: Its own name.
-        kind: Its class.
-        config: Its settings.
-        read: Returns its weights, not read yet.
+        name: Name of the layer, without those of the models around it.
+        kind: Class of the layer.
+        config: Settings.
+        read: Returns the weights, not read yet.
     """
 
     name: str
@@ -60,10 +60,10 @@ class Layer:
     read: Callable[[], list[h5py.Dataset]]
 
     def weights(self, *shapes: Sequence[int]) -> list[FloatArray]:
-        """Return the weights, which are read only if their shapes are right.
+        """Return the weights; they are read only if their shapes are right.
 
         Raises:
-            ModelError: They are not of these shapes, or too many.
+            ModelError: They have other shapes, or are too many.
         """
         found = self.read()
         if [data.shape for data in found] != [tuple(shape) for shape in shapes]:
@@ -81,7 +81,7 @@ class Layer:
         return [numbers_of(data) for data in found]
 
     def refused(self, why: str) -> ModelError:
-        """Return the error that the layer is not converted."""
+        """Return the error for a layer that is not converted."""
         return ModelError(f"layer '{self.name}' {why}; {ADVICE}")
 
 
@@ -95,7 +95,7 @@ class Builder:
     def __init__(self, *, legacy: bool) -> None:
         self.legacy = legacy
         self.nodes: list[onnx.NodeProto] = []
-        self.n_nodes = 0  # ever added, for their names
+        self.n_nodes = 0  # nodes added so far, for their names
         self.constants: list[onnx.TensorProto] = []
         self.normalizes = False  # whether the model begins with a layer that normalises pixels
 
@@ -117,23 +117,23 @@ class Builder:
         return name
 
     def beside(self, values: Any, x: Value) -> str:
-        """Add a constant, in the order of Keras, that a tensor is to be combined with."""
+        """Add a constant in Keras' axis order, to be combined with a tensor."""
         array = np.asarray(values)
         array = array.reshape((1,) * (len(x.shape) - array.ndim) + array.shape)
         return self.constant(array.transpose(2, 0, 1) if x.first else array)
 
     def first(self, x: Value) -> Value:
-        """Bring channels to the front."""
+        """Move channels to the front."""
         if len(x.shape) != 3:
-            raise ValueError(f"a picture was expected, not {x.shape}")
+            raise ValueError(f"expected an image, not {x.shape}")
         return x if x.first else Value(self.add("Transpose", x.name, perm=[0, 3, 1, 2]), x.shape, first=True)
 
     def last(self, x: Value) -> Value:
-        """Bring channels to the end."""
+        """Move channels to the end."""
         return Value(self.add("Transpose", x.name, perm=[0, 2, 3, 1]), x.shape) if x.first else x
 
     def reshape(self, x: Value, shape: Sequence[int]) -> Value:
-        """Reshape all but the batch, in the order of Keras."""
+        """Reshape all axes but the batch, in Keras' axis order."""
         return Value(self.add("Reshape", self.last(x).name, self.constant([-1, *shape], np.int64)), tuple(shape))
 
     def affine(self, x: Value, scale: Any, shift: Any) -> Value:
@@ -143,7 +143,7 @@ class Builder:
 
 
 def same(builder: Builder, layer: Layer, x: Value) -> Value:
-    """Return what comes in: dropout, noise and augmentation do nothing outside of training."""
+    """Return the input: dropout, noise and augmentation do nothing outside training."""
     return x
 
 
@@ -153,9 +153,9 @@ def _pair(value: Any) -> tuple[int, int]:
 
 
 def _slide(layer: Layer, x: Value, window: tuple[int, int]) -> tuple[tuple[int, int], dict[str, Any]]:
-    """Return the size that a sliding window leaves, and its attributes in ONNX.
+    """Return the output size of a sliding window and its ONNX attributes.
 
-    Where padding "same" is odd, TensorFlow puts the odd one below and to the right, whatever the stride.
+    Where the padding of "same" is odd, TensorFlow puts the extra pixel at the bottom and right, whatever the stride.
     """
     strides, dilations = _pair(layer.config.get("strides") or window), _pair(layer.config.get("dilation_rate", 1))
     reach = [(w - 1) * d + 1 for w, d in zip(window, dilations, strict=True)]
@@ -167,13 +167,13 @@ def _slide(layer: Layer, x: Value, window: tuple[int, int]) -> tuple[tuple[int, 
         size = [(n - r) // s + 1 for n, s, r in zip(x.shape[:2], strides, reach, strict=True)]
         pads = [0, 0]
     if min(size) < 1:
-        raise ModelError(f"layer '{layer.name}' leaves nothing of {x.shape[0]}×{x.shape[1]} places")
+        raise ModelError(f"the window of layer '{layer.name}' is larger than its {x.shape[0]}×{x.shape[1]} map")
     ends = [pad // 2 for pad in pads] + [pad - pad // 2 for pad in pads]
     return (size[0], size[1]), {"kernel_shape": window, "strides": strides, "dilations": dilations, "pads": ends}
 
 
 def _convolve(builder: Builder, layer: Layer, x: Value, kernel: FloatArray, bias: list[FloatArray]) -> Value:
-    """Convolve by a kernel (height, width, channels of one group, filters)."""
+    """Convolve with a kernel (height, width, channels of one group, filters)."""
     size, attributes = _slide(layer, x, _pair(kernel.shape[:2]))
     constants = [builder.constant(kernel.transpose(3, 2, 0, 1)), *map(builder.constant, bias)]
     name = builder.add("Conv", builder.first(x).name, *constants, group=x.shape[2] // kernel.shape[2], **attributes)
@@ -208,7 +208,7 @@ def _separable_conv(builder: Builder, layer: Layer, x: Value) -> Value:
 
 
 def _pool(op: str, builder: Builder, layer: Layer, x: Value) -> Value:
-    """Pool by "MaxPool" or "AveragePool"; neither counts what was padded, as in TensorFlow."""
+    """Pool by "MaxPool" or "AveragePool"; neither counts the padding, as in TensorFlow."""
     size, attributes = _slide(layer, x, _pair(layer.config["pool_size"]))
     del attributes["dilations"]
     return replace(builder.each(op, builder.first(x), **attributes), shape=(*size, x.shape[2]))
@@ -249,7 +249,7 @@ def _reshape(builder: Builder, layer: Layer, x: Value) -> Value:
 
 
 def _axes(axes: int | list[int] | None, x: Value) -> list[int]:
-    """Return axes as Keras counts them, the batch being 0, as axes of `Value.shape`."""
+    """Convert Keras' axes, where the batch is 0, to axes of `Value.shape`."""
     wanted = axes if isinstance(axes, list) else [] if axes is None else [axes]
     return sorted(axis - 1 if axis > 0 else len(x.shape) + axis for axis in wanted)
 
@@ -312,15 +312,15 @@ def _prelu(builder: Builder, layer: Layer, x: Value) -> Value:
 
 def _softmax(builder: Builder, layer: Layer, x: Value) -> Value:
     if _axes(layer.config.get("axis", -1), x) != [len(x.shape) - 1]:
-        raise layer.refused("takes the softmax along another axis than the last")
+        raise layer.refused("has a softmax along another axis than the last")
     return builder.each("Softmax", builder.last(x), axis=-1)
 
 
 def activate(builder: Builder, layer: Layer, x: Value) -> Value:
-    """Apply the activation that a layer's settings name, or hold as a layer of its own.
+    """Apply the activation in a layer's settings, a name or a layer of its own.
 
     Raises:
-        ModelError: It is not one that mien knows.
+        ModelError: An unknown activation.
     """
     wanted = layer.config.get("activation") or "linear"
     if isinstance(wanted, dict) and wanted.get("class_name") in ("ReLU", "LeakyReLU", "ELU", "Softmax"):
@@ -363,7 +363,7 @@ def _softmax_activation(builder: Builder, x: Value) -> Value:
 
 
 def _merge(op: str, builder: Builder, layer: Layer, inputs: list[Value]) -> Value:
-    """Combine tensors place by place; one of fewer axes is spread over the first of them, as Keras does."""
+    """Combine tensors elementwise; one with fewer axes is broadcast over the first axes, as in Keras."""
     rank = max(len(x.shape) for x in inputs)
     inputs = [x if len(x.shape) == rank else builder.reshape(x, (1,) * (rank - len(x.shape)) + x.shape) for x in inputs]
     if not all(x.first for x in inputs):
@@ -381,7 +381,7 @@ def _merge(op: str, builder: Builder, layer: Layer, inputs: list[Value]) -> Valu
 def _concatenate(builder: Builder, layer: Layer, inputs: list[Value]) -> Value:
     (axis,) = _axes(layer.config.get("axis", -1), inputs[0])
     if not 0 <= axis < len(inputs[0].shape):
-        raise layer.refused("joins pictures, not what they hold")
+        raise layer.refused("concatenates along the batch")
     inputs = [builder.last(x) for x in inputs]
     shape = list(inputs[0].shape)
     shape[axis] = sum(x.shape[axis] for x in inputs)
