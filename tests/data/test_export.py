@@ -60,11 +60,14 @@ def test_progress_counts_to_the_end(tmp_path: Path) -> None:
     assert calls == [(i, 12) for i in range(1, 13)]
 
 
-def test_lost_votes_and_missing_splits_are_warned_about(tmp_path: Path) -> None:
+def test_lost_votes_classes_and_splits_are_warned_about(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="no FER\\+ votes; they are left out"):
         export_folders(noise(1, votes=True), tmp_path / "votes")
     with pytest.warns(UserWarning, match="'noise' has no test split; reading the folder will hold 10 % of train out"):
         export_folders(noise(1, n=4), tmp_path / "train")
+    faces = draw_faces(70, seed=0, size=8)
+    with pytest.warns(UserWarning, match="classes without an image have no folder and are lost: angry, neutral"):
+        export_folders(faces.select((faces.targets > 0) & (faces.targets < 6)), tmp_path / "classes")
 
 
 def test_a_folder_with_files_in_it_is_left_alone(tmp_path: Path) -> None:

@@ -32,6 +32,18 @@ def test_a_prepared_dataset_is_read_back(tmp_path: Path, dataset: Dataset) -> No
     assert list(tmp_path.iterdir()) == [tmp_path / "drawn.npz"]
 
 
+def test_a_file_prepared_by_an_earlier_version_is_read_with_its_splits(tmp_path: Path, dataset: Dataset) -> None:
+    about = '{"format": 1, "name": "old", "label_set": "moods", "labels": ["calm", "wild"]}'
+    with (tmp_path / "old.npz").open("wb") as file:
+        np.savez(
+            file, about=np.array(about), images=dataset.images, targets=dataset.targets, splits=dataset.splits,
+            votes=dataset.votes,
+        )  # fmt: skip
+    again = read_dataset(tmp_path / "old.npz")
+    assert (again.name, again.labels, again.held_out) == ("old", MOODS, ())
+    assert again.fingerprint == dataset.fingerprint
+
+
 def test_a_dataset_without_votes_is_read_back_without(tmp_path: Path, dataset: Dataset) -> None:
     without = Dataset("drawn", dataset.images, dataset.targets, MOODS, dataset.splits)
     prepare(without, tmp_path / "drawn.npz")

@@ -17,8 +17,8 @@ from mien.structures import Progress
 def export_folders(dataset: Dataset, folder: str | Path, *, progress: Progress | None = None) -> None:
     """Write a dataset as `<split>/<class>/<n>.png`, n being the index in the dataset; `read_dataset` reads it back.
 
-    Pixels, labels and splits are kept. The raters' votes are lost, with a warning. Another warns of an empty valid or
-    test split, since `read_dataset` holds 10 % of train out in its place.
+    Pixels, labels and splits are kept. The raters' votes and classes without an image are lost, with a warning. Another
+    warns of an empty valid or test split, since `read_dataset` holds 10 % of train out in its place.
 
     Args:
         dataset: All its splits are written.
@@ -51,6 +51,9 @@ def _check_labels(dataset: Dataset) -> None:
 def _warn_of_losses(dataset: Dataset) -> None:
     if dataset.votes is not None:
         warnings.warn("class folders hold no FER+ votes; they are left out", stacklevel=3)
+    empty = [label for label, n in zip(dataset.labels, dataset.counts().sum(axis=0), strict=True) if not n]
+    if empty:
+        warnings.warn(f"classes without an image have no folder and are lost: {', '.join(empty)}", stacklevel=3)
     for split, count in zip(SPLITS[1:], dataset.counts().sum(axis=1)[1:], strict=True):
         if not count:
             warnings.warn(
