@@ -129,7 +129,7 @@ def test_without_the_extra_videos_are_mpeg4_and_one_warning_says_so(
 ) -> None:
     monkeypatch.setattr(encoders, "find_spec", lambda name: None)
     encoders._warn_of_mpeg4.cache_clear()
-    with pytest.warns(UserWarning, match=r"browsers don't play.*pip install 'mien\[video\]'"):
+    with pytest.warns(UserWarning, match=r"browsers don't play.*pip install .*\[video\]"):
         write(tmp_path / "a.mp4", [0, 0.1])
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import cv2
 
-from mien.errors import InputError, OutputError
+from mien.errors import InputError, OutputError, install_command
 from mien.pixels import to_bgr
 from mien.sources.frames import inspect
 from mien.sources.quiet import quiet
@@ -54,8 +54,8 @@ def open_encoder(path: Path, *, fps: float, size: tuple[int, int], sound: Path |
 @cache  # once per process
 def _warn_of_mpeg4() -> None:
     warnings.warn(
-        "videos are written as MPEG-4 Part 2, which browsers don't play, and without sound; H.264 with sound needs the "
-        "'video' extra: pip install 'mien[video]'; a .webm plays in browsers too",
+        "videos are written as MPEG-4 Part 2, which browsers don't play, and without sound; a .webm plays, and H.264 "
+        f"with sound needs the 'video' extra: {install_command('video')}",
         stacklevel=4,
     )
 
