@@ -28,7 +28,7 @@ def temporal_table(results: dict[str, dict[str, TemporalScores]]) -> str:
     def delay(scores: TemporalScores) -> str:
         return "–" if isnan(scores.delay) else f"{scores.delay:.2f}"
 
-    header = ["sequences", "labels by", "accuracy, %", "changes a second", "delay, s", "missed, %"]
+    header = ["sequences", "labels by", "accuracy, %", "changes per second", "delay, s", "missed, %"]
     rows = [
         [kind, method, f"{100 * s.accuracy:.1f}", f"{s.changes:.2f}", delay(s), f"{100 * s.missed:.0f}"]
         for kind, methods in results.items()
