@@ -1,4 +1,4 @@
-"""Datasets: reading, splitting, auditing, augmenting."""
+"""Datasets: read, split, audit, prepare and export them."""
 
 import lazy_loader
 
