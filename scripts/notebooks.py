@@ -109,10 +109,10 @@ def _shown(value: object) -> Output:
 
 def render(path: Path, shown: list[list[Output]], pictures: Path) -> str:
     """Return a notebook with its output as Markdown; write its images into a folder beside the page."""
-    few = "; few of them and few epochs, so the figures mean nothing" if "MIEN_NOTEBOOK_QUICK" in os.environ else ""
+    few = "; few of them and few epochs, so the figures are meaningless" if "MIEN_NOTEBOOK_QUICK" in os.environ else ""
     parts = [
         f"<!-- rendered from notebooks/{path.name} by `make notebooks` -->",
-        f"[The notebook](../../notebooks/{path.name}), with what it shows on faces that mien draws{few}.",
+        f"[The notebook](../../notebooks/{path.name}), with its output on faces drawn by mien{few}.",
     ]
     outputs = iter(shown)
     for kind, text in cells_of(path):
@@ -129,7 +129,7 @@ def _rendered(output: Output, pictures: Path) -> str:
         return output["markdown"] if "markdown" in output else f"```text\n{output['text'].rstrip()}\n```"
     name = f"{len(list(pictures.iterdir())) + 1}.png"
     (pictures / name).write_bytes(small_png(base64.b64decode(output["png"])))
-    return f"![What the cell shows]({pictures.name}/{name})"
+    return f"![Output of the cell]({pictures.name}/{name})"
 
 
 def small_png(png: bytes) -> bytes:
