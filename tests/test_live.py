@@ -1,4 +1,4 @@
-"""Live: who looks when is counted by a detector and a classifier that are made up."""
+"""Live: a fake detector and a fake classifier count their runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -24,19 +24,19 @@ POINTS = np.array([(30, 40), (70, 40), (50, 60), (35, 75), (65, 75)], np.float32
 
 @dataclass
 class Followed:
-    """A detector that finds faces where it is told, and counts its looks."""
+    """A detector that finds faces at given places, and counts its runs."""
 
     corners: list[float] = field(default_factory=lambda: [10.0])
-    looks: int = 0
+    runs: int = 0
 
     def detect(self, image: ImageArray) -> list[Face]:
-        self.looks += 1
+        self.runs += 1
         return [Face(Box(x, 10, x + 100, 110), 0.9, POINTS + np.float32([x, 10])) for x in self.corners]
 
 
 @dataclass
 class Named:
-    """A classifier that always answers with one label, and counts the crops of each call."""
+    """A classifier that always predicts one label, and counts the crops of each call."""
 
     label: str = "happy"
     labels: LabelSet = FER2013
@@ -60,49 +60,56 @@ def clip(n: int) -> list[Frame]:
     return [shot(i) for i in range(n)]
 
 
-def looked(sights: Sequence[FrameResult]) -> list[int]:
-    """Return at which frames the detector ran."""
-    return [sight.frame.index for sight in sights if sight.seconds["detect"] > 0]
+def detected_at(results: Sequence[FrameResult]) -> list[int]:
+    """Return the frames on which the detector ran."""
+    return [result.frame.index for result in results if result.seconds["detect"] > 0]
 
 
-def test_every_frame_is_seen_in_order_and_faces_keep_their_numbers() -> None:
-    sights = list(Live(Recognizer(Followed([10.0, 200.0]), Named())).stream(clip(40)))
-    assert [sight.frame.index for sight in sights] == list(range(40))
-    assert {tuple(e.face.track_id for e in sight.expressions) for sight in sights} == {(1, 2)}
-    assert all(e.label == "happy" for sight in sights for e in sight.expressions)
-    assert all(list(sight.seconds) == ["detect", "track", "classify"] for sight in sights)
-    assert all(sight.seconds["track"] > 0 and sight.seconds["classify"] > 0 for sight in sights)
+def test_every_frame_comes_in_order_and_faces_keep_their_numbers() -> None:
+    results = list(Live(Recognizer(Followed([10.0, 200.0]), Named())).stream(clip(40)))
+    assert [result.frame.index for result in results] == list(range(40))
+    assert {tuple(e.face.track_id for e in result.expressions) for result in results} == {(1, 2)}
+    assert all(e.label == "happy" for result in results for e in result.expressions)
+    assert all(list(result.seconds) == ["detect", "track", "classify"] for result in results)
+    assert all(result.seconds["track"] > 0 and result.seconds["classify"] > 0 for result in results)
 
 
-def test_without_rest_the_detector_looks_at_every_frame_and_its_boxes_stay() -> None:
+def test_without_a_detection_gap_the_detector_runs_on_every_frame_and_its_boxes_stay() -> None:
     detector = Followed()
-    for index, sight in enumerate(Live(Recognizer(detector, Named()), max_detection_gap=0).stream(clip(30))):
-        assert detector.looks == index + 1
-        assert [e.face.box for e in sight.expressions] == [Box(10, 10, 110, 110)]
+    for index, result in enumerate(Live(Recognizer(detector, Named()), max_detection_gap=0).stream(clip(30))):
+        assert detector.runs == index + 1
+        assert [e.face.box for e in result.expressions] == [Box(10, 10, 110, 110)]
 
 
-def test_the_detector_rests_once_faces_are_confirmed_and_looks_again_in_time() -> None:
+def test_detection_is_skipped_once_faces_are_confirmed_and_runs_again_in_time() -> None:
     detector, classifier = Followed(), Named()
-    sights = list(Live(Recognizer(detector, classifier), max_detection_gap=0.25).stream(clip(32)))
-    assert looked(sights) == [0, 1, 2, 10, 18, 26]  # three looks confirm; then one in 0.25 s, which are eight frames
-    assert detector.looks == 6
-    assert classifier.calls == [1] * 32  # what a face shows is seen in every frame
-    assert all(sight.expressions[0].face.landmarks is not None for sight in sights)
+    results = list(Live(Recognizer(detector, classifier), max_detection_gap=0.25).stream(clip(32)))
+    assert detected_at(results) == [
+        0,
+        1,
+        2,
+        10,
+        18,
+        26,
+    ]  # three detections confirm; then one in 0.25 s, which are eight frames
+    assert detector.runs == 6
+    assert classifier.calls == [1] * 32  # every frame is classified
+    assert all(result.expressions[0].face.landmarks is not None for result in results)
 
 
-def test_the_detector_does_not_rest_without_a_face_nor_for_a_fast_one() -> None:
+def test_detection_is_not_skipped_without_a_face_nor_for_a_fast_one() -> None:
     nobody = Followed([])
     list(Live(Recognizer(nobody, Named()), max_detection_gap=0.25).stream(clip(20)))
-    assert nobody.looks == 20
+    assert nobody.runs == 20
     runner = Followed()
     live = Live(Recognizer(runner, Named()), max_detection_gap=0.25)
     for frame in clip(32):
         runner.corners = [10 + 200 * frame.time]  # two sides of the face per second
         live.see(frame)
-    assert runner.looks > 28
+    assert runner.runs > 28
 
 
-def test_a_resting_detector_is_stood_in_for_by_faces_that_move_on() -> None:
+def test_faces_are_predicted_where_detection_is_skipped() -> None:
     detector = Followed()
     live = Live(Recognizer(detector, Named()), max_detection_gap=0.25)
     for frame in clip(64):
@@ -110,20 +117,20 @@ def test_a_resting_detector_is_stood_in_for_by_faces_that_move_on() -> None:
         (expression,) = live.see(frame).expressions
         assert expression.face.box.x1 == pytest.approx(10 + 30 * frame.time, abs=2)
         assert expression.face.track_id == 1
-    assert detector.looks < 20
+    assert detector.runs < 20
 
 
-def test_a_face_that_leaves_is_gone_when_the_detector_looks_again() -> None:
+def test_a_face_that_leaves_is_gone_at_the_next_detection() -> None:
     detector = Followed()
     live = Live(Recognizer(detector, Named()), max_detection_gap=0.25)
-    list(live.stream(clip(11)))  # the last one was looked at
+    list(live.stream(clip(11)))  # the detector ran on the last one
     detector.corners = []
     seen = [len(live.see(shot(index)).expressions) for index in range(11, 24)]
     assert seen == [1] * 7 + [0] * 6
-    assert detector.looks == 4 + 6  # nobody is there: it looks at every frame
+    assert detector.runs == 4 + 6  # without faces it runs on every frame
 
 
-def test_predictions_are_smoothed_and_the_frame_itself_is_in_raw() -> None:
+def test_predictions_are_smoothed_and_those_of_the_frame_alone_are_in_raw() -> None:
     recognizer = Recognizer(Followed(), classifier := Named())
     live = Live(recognizer, half_life=0.25)
     list(live.stream(clip(9)))  # until 0.25 s
@@ -152,14 +159,14 @@ def test_another_model_between_frames_keeps_tracks_and_starts_smoothing_anew() -
 
 
 @pytest.mark.parametrize("next_frame", [shot(30, source="camera 1"), shot(3), shot(300)])
-def test_another_source_an_earlier_time_or_a_long_gap_start_anew(next_frame: Frame) -> None:
+def test_another_source_an_earlier_time_or_a_long_gap_starts_new_tracks(next_frame: Frame) -> None:
     recognizer = Recognizer(detector := Followed(), classifier := Named("happy"))
     live = Live(recognizer, max_detection_gap=0.25)
     list(live.stream(clip(30)))
-    looks = detector.looks
+    runs = detector.runs
     classifier.label = "sad"
     (expression,) = live.see(next_frame).expressions
-    assert detector.looks == looks + 1
+    assert detector.runs == runs + 1
     assert expression.face.track_id == 2
     assert expression.prediction.as_dict()["sad"] == 1
 
@@ -207,10 +214,10 @@ def test_faces_are_listed_from_left_to_right_whether_detected_or_predicted() -> 
     detector = Followed([200.0, 10.0])
     for result in Live(Recognizer(detector, Named()), max_detection_gap=0.25).stream(clip(12)):
         assert [(e.face.track_id, e.face.box.x1) for e in result.expressions] == [(1, 10), (2, 200)]
-    assert detector.looks < 12
+    assert detector.runs < 12
 
 
-def test_a_frame_that_cannot_be_seen_is_an_error_and_the_next_one_goes_on() -> None:
+def test_a_bad_frame_is_an_error_and_the_next_one_continues() -> None:
     live = Live(Recognizer(Followed(), Named()))
     list(live.stream(clip(3)))
     grey = replace(shot(3), image=np.zeros((120, 400), np.uint8))
@@ -224,7 +231,7 @@ def test_a_frame_that_cannot_be_seen_is_an_error_and_the_next_one_goes_on() -> N
 def test_a_tracker_of_ones_own_is_used() -> None:
     detector = Followed()
     list(Live(Recognizer(detector, Named()), max_detection_gap=0.25, tracker=Tracker(confirm=1)).stream(clip(8)))
-    assert detector.looks == 1
+    assert detector.runs == 1
 
 
 @pytest.mark.parametrize("gap", [-0.1, 0.51, float("nan")])
@@ -241,10 +248,10 @@ def test_the_longest_detection_gap_loses_no_face_at_any_frame_rate(gap: float) -
         assert expression.face.track_id == 1
 
 
-def test_a_photo_is_seen_as_the_recogniser_sees_it(tiny_model: Path) -> None:
+def test_a_photo_has_the_expressions_of_the_recogniser(tiny_model: Path) -> None:
     recognizer = Recognizer("haar", str(tiny_model))
-    (sight,) = Live(recognizer).stream(frames(ASTRONAUT))
-    (seen,) = sight.expressions
-    (plain,) = recognizer.recognize(sight.frame.image)
+    (result,) = Live(recognizer).stream(frames(ASTRONAUT))
+    (seen,) = result.expressions
+    (plain,) = recognizer.recognize(result.frame.image)
     assert seen.face == replace(plain.face, track_id=1)
     np.testing.assert_array_equal(seen.prediction.probabilities, plain.prediction.probabilities)

@@ -55,7 +55,7 @@ def test_all_faces_of_a_frame_are_classified_in_one_batch(tiny_model: Path, monk
     assert sizes == [2, 6]
 
 
-def test_the_two_halves_give_what_the_whole_gives(tiny_model: Path) -> None:
+def test_detect_and_classify_equal_recognize(tiny_model: Path) -> None:
     recognizer = Recognizer(TwoFaces(), str(tiny_model))
     image = np.random.default_rng(0).integers(0, 256, (60, 120, 3), np.uint8)
     faces = recognizer.detect(image)
@@ -77,7 +77,7 @@ def test_faces_found_elsewhere_are_classified_in_their_order(tiny_model: Path) -
     assert recognizer.classify(image, []) == []
 
 
-def test_several_images_of_any_size_give_the_answers_of_each(tiny_model: Path) -> None:
+def test_recognize_many_equals_recognize_for_each_image(tiny_model: Path) -> None:
     recognizer = Recognizer(TwoFaces(), str(tiny_model))
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (height, 120, 3), np.uint8) for height in (60, 90)]
@@ -112,7 +112,7 @@ def test_labels_choose_the_head(tiny_model: Path) -> None:
         Recognizer("whole", str(tiny_model), labels="ferg")
 
 
-def test_an_answer_below_the_least_confidence_is_uncertain(tiny_model: Path) -> None:
+def test_an_expression_below_the_minimum_confidence_is_uncertain(tiny_model: Path) -> None:
     image = np.zeros((48, 48, 3), np.uint8)
     (plain,) = Recognizer("whole", str(tiny_model)).recognize(image)
     (strict,) = Recognizer("whole", str(tiny_model), min_confidence=0.99).recognize(image)
@@ -123,7 +123,7 @@ def test_an_answer_below_the_least_confidence_is_uncertain(tiny_model: Path) -> 
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
-def test_a_least_confidence_out_of_range_is_refused(tiny_model: Path, value: float) -> None:
+def test_a_minimum_confidence_out_of_range_is_refused(tiny_model: Path, value: float) -> None:
     with pytest.raises(ConfigError, match="expected 0 to 1"):
         Recognizer("whole", str(tiny_model), min_confidence=value)
 

@@ -1,19 +1,19 @@
-"""What can go wrong, as a tree that callers can catch at the height they want.
+"""The exception hierarchy; callers catch it at the level they need.
 
-    MienError                  base of all below; the command line and the window catch this one
+    MienError                  base class; the command line and the window catch it
     ├── InputError             a picture, video or folder that cannot be read
     │   ├── UnreadablePicture  not a picture, truncated, or too large to decode
     │   └── CameraError        a camera or stream that is missing, busy or forbidden
-    ├── DatasetError           a dataset whose layout, pixels or labels are not what the reader expects
-    ├── ModelError             a model file that is not ONNX or whose spec is missing or unreadable
+    ├── DatasetError           a dataset with unexpected layout, pixels or labels
+    ├── ModelError             a model file that is not ONNX, or without a readable spec
     │   ├── UnknownModel       no model of that name
-    │   └── MissingSpec        an ONNX file of another origin, not adopted yet
+    │   └── MissingSpec        an ONNX file of another origin, not added yet
     ├── ConfigError            a recipe or flag with an unknown key or a value out of range
     ├── RunError               a run folder that cannot be started, resumed or exported
     ├── OutputError            a result that cannot be written
     └── MissingExtra           an optional part that is not installed
 
-Every message says what was wrong, what was expected, and what to do next.
+Every message names the problem, the expected input, and the next step.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 
 
 class MienError(Exception):
-    """Base of all errors that mien raises on purpose."""
+    """Base class of all errors that mien raises on purpose."""
 
 
 class InputError(MienError):
@@ -42,11 +42,11 @@ class CameraError(InputError):
 
 
 class DatasetError(MienError):
-    """A dataset whose layout, pixels or labels are not what its reader expects."""
+    """A dataset with unexpected layout, pixels or labels."""
 
 
 class ModelError(MienError):
-    """A model file that is not ONNX or whose spec is missing or unreadable."""
+    """A model file that is not ONNX, or without a readable spec."""
 
 
 class UnknownModel(ModelError):
@@ -54,7 +54,7 @@ class UnknownModel(ModelError):
 
 
 class MissingSpec(ModelError):
-    """An ONNX file without a spec: nobody said yet what its input and output mean."""
+    """An ONNX file without a spec: the meaning of its input and output is unknown."""
 
 
 class ConfigError(MienError):
@@ -73,7 +73,7 @@ class MissingExtra(MienError):
     """An optional part of mien that is not installed.
 
     Args:
-        purpose: What needs it, the subject of the message: "training".
+        purpose: Subject of the message: "training".
         extra: Name of the extra.
     """
 

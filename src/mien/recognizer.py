@@ -81,10 +81,13 @@ class Recognizer:
         return self.classify(image, self.detect(image))
 
     def recognize_many(self, images: Iterable[ImageArray]) -> list[list[Expression]]:
-        """Return what `recognize` returns for each image, with all faces classified in one batch.
+        """Recognise several images, with all faces classified in one batch; see `recognize`.
 
         Args:
             images: RGB uint8 (H, W, 3) each; sizes may differ.
+
+        Returns:
+            The expressions of each image.
 
         Raises:
             InputError: An image is not such an array.

@@ -102,7 +102,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A face and the expression it shows (not what the person feels).
+    """A face and the expression it shows, which is not the person's feeling.
 
     Args:
         face: The face.

@@ -29,7 +29,7 @@ def test_explain_draws_a_row_for_each_face(
     assert read_picture("new/explained/astronaut-explained.png").shape[0] < 400
 
 
-def test_explain_says_that_there_is_no_face(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_explain_reports_a_picture_without_faces(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_picture("wall.png", np.full((200, 200, 3), 128, np.uint8))
     assert run("explain", "wall.png", "--model", tiny_model, "--out", "explained") == 0
     assert capsys.readouterr().out == "wall.png: no face found\n"

@@ -1,4 +1,4 @@
-"""`mien live` without a window: what it leaves behind, however it ends. With one, see tests/app."""
+"""`mien live` without a window: its files, however it ends. For the window see tests/app."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A minute of a face that moves a little: nobody sees the end of it."""
+    """A minute of a face that moves a little: too long for a test to reach its end."""
     path = tmp_path_factory.mktemp("clips") / "long.avi"
     steps = [scene(1, shift=i) for i in range(5)]
     with VideoSink(path, fps=FPS) as sink:
@@ -116,7 +116,7 @@ def wait_until_seen(process: subprocess.Popen[str], table: Path, seconds: float)
 
 @pytest.fixture(scope="module")
 def seen(clip: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of what is left after a clip was seen whole."""
+    """The folder of a complete recording of a clip."""
     folder = tmp_path_factory.mktemp("seen")
     code = run(
         "live", clip, "--no-window", "--model", tiny_model, "--out", folder / "new" / "out", "--csv", folder / "a.csv",
@@ -137,7 +137,7 @@ class TestWhatIsLeft:
         assert tracks[22:] == [[""]] * 3
         assert all(row["note"] == ("" if row["face"] else "no face found") for row in rows)
 
-    def test_raw_probabilities_stand_beside_the_smoothed_ones(self, seen: Path) -> None:
+    def test_raw_and_smoothed_probabilities_are_both_written(self, seen: Path) -> None:
         faces = [row for row in rows_of(seen / "a.csv") if row["face"]]
         smoothed, raw = ([key for key in faces[0] if key.startswith(p)] for p in ("p_", "raw_"))
         assert [key[2:] for key in smoothed] == [key[4:] for key in raw]
@@ -175,11 +175,11 @@ class TestWhatIsLeft:
         assert statistics["faces"] == sum(1 for row in rows_of(seen / "a.csv") if row["face"])
         assert statistics["seconds"] == pytest.approx(2.4, abs=0.01)
 
-    def test_nothing_else(self, seen: Path) -> None:
+    def test_no_other_file_is_left(self, seen: Path) -> None:
         assert {path.name for path in seen.iterdir()} == {"a.csv", "a.jsonl", "a.mp4", "new"}
 
 
-def test_smoothing_and_answers_are_those_asked_for(clip: Path, tiny_model: Path) -> None:
+def test_smoothing_and_labels_follow_the_options(clip: Path, tiny_model: Path) -> None:
     options = ("--half-life", 0, "--min-confidence", 0.99, "--labels", "ferplus", "--csv", "a.csv")
     assert run("live", clip, "--no-window", "--model", tiny_model, *options) == 0
     faces = [row for row in rows_of(Path("a.csv")) if row["face"]]
@@ -231,11 +231,11 @@ BAD: list[tuple[Sequence[str], str]] = [
 
 
 @pytest.mark.parametrize(("arguments", "expected"), BAD, ids=[" ".join(a) for a, _ in BAD])
-def test_bad_input_is_one_clear_line_and_costs_no_file(
+def test_bad_input_is_one_clear_line_and_changes_no_file(
     arguments: Sequence[str], expected: str, clip: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("old.csv", "old.jsonl", "old.mkv"):
-        Path(name).write_text("what was seen yesterday, and is longer than a header\n" * 3)
+        Path(name).write_text("a recording of yesterday, longer than a header\n" * 3)
     Path("words.mp4").write_text("words, words, words")
     before = {path: path.read_bytes() for path in [*Path().rglob("*.*"), clip]}
     places = {
@@ -255,12 +255,12 @@ def test_a_folder_for_statistics_that_cannot_be_made_loses_nothing_else(
     Path("taken").touch()
     line = error_of(capsys, clip, "--model", tiny_model, "--out", "taken", "--csv", "a.csv", "--video", "a.mp4")
     assert "taken" in line
-    if Path("a.csv").exists():  # told at the end
+    if Path("a.csv").exists():  # reported at the end
         assert int(rows_of(Path("a.csv"))[-1]["index"]) == 24
         assert duration(Path("a.mp4")) == pytest.approx(2.5, abs=1 / FPS)
 
 
-def test_a_damaged_picture_ends_it_and_leaves_what_was_seen(
+def test_a_damaged_picture_ends_the_recording_and_keeps_it(
     tiny_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("album").mkdir()
@@ -288,7 +288,9 @@ def test_a_window_without_a_display_is_one_clear_line(
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl+C to all processes of a console")
 @pytest.mark.slow
 @pytest.mark.parametrize("playing", [(), ("--as-camera",)])
-def test_ctrl_c_ends_it_well_with_whole_files(long_clip: Path, tiny_model: Path, playing: Sequence[str]) -> None:
+def test_ctrl_c_ends_the_recording_with_complete_files(
+    long_clip: Path, tiny_model: Path, playing: Sequence[str]
+) -> None:
     options = ("--csv", "a.csv", "--jsonl", "a.jsonl", "--video", "a.mp4", "--out", "out")
     with living(long_clip, *playing, "--model", tiny_model, *options) as process:
         wait_until_seen(process, Path("a.csv"), 0.5)

@@ -24,7 +24,7 @@ ASTRONAUT = Path(__file__).parents[2] / "docs" / "images" / "astronaut.png"
 pytestmark = pytest.mark.usefixtures("own_folder")
 
 
-def test_predict_prints_a_table_and_writes_everything_asked_for(
+def test_predict_prints_a_table_and_writes_the_requested_files(
     tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = run(
@@ -40,13 +40,13 @@ def test_predict_prints_a_table_and_writes_everything_asked_for(
     assert len(json.loads(line)["faces"]) == 1
 
 
-def test_predict_json_is_all_that_stdout_gets(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_predict_json_is_the_only_output_on_stdout(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("predict", ASTRONAUT, "--model", tiny_model, "--json") == 0
     (picture,) = json.loads(capsys.readouterr().out)
     assert picture["faces"][0]["probabilities"].keys() == {*read_spec(tiny_model).labels}
 
 
-def test_predict_says_why_there_is_no_expression(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_predict_reports_a_picture_without_faces(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_picture("wall.png", np.full((200, 200, 3), 128, np.uint8))
     assert run("predict", "wall.png", "--model", tiny_model, "--csv", "faces.csv") == 0
     assert "no face found" in capsys.readouterr().out
@@ -54,7 +54,7 @@ def test_predict_says_why_there_is_no_expression(tiny_model: Path, capsys: pytes
     assert row["note"] == "no face found"
 
 
-def test_predict_says_uncertain_below_the_least_confidence(
+def test_predict_reports_uncertain_below_the_minimum_confidence(
     tiny_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ("predict", ASTRONAUT, "--model", tiny_model, "--min-confidence", 0.99, "--csv", "faces.csv")
@@ -73,7 +73,7 @@ def test_a_video_s_row_counts_uncertain_answers(tiny_model: Path, capsys: pytest
     assert "uncertain 100%" in capsys.readouterr().out
 
 
-def test_predict_goes_on_after_a_bad_file(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_predict_continues_after_a_bad_file(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = Path("album/day1")
     folder.mkdir(parents=True)
     shutil.copy(ASTRONAUT, folder / "b.png")
@@ -137,7 +137,7 @@ def test_several_files_end_with_a_summary_and_rows_show_their_folders(
 
 
 @pytest.mark.parametrize("option", ["--csv", "--jsonl"])
-def test_a_table_for_standard_output_is_all_that_it_gets(
+def test_a_table_on_standard_output_is_its_only_output(
     option: str, tiny_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("predict", ASTRONAUT, "--model", tiny_model, option, "faces", "--out", "drawn") == 0
@@ -157,7 +157,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("arguments", "expected"), BAD, ids=[" ".join(a) for a, _ in BAD])
-def test_results_that_would_overwrite_something_are_refused(
+def test_results_never_overwrite_a_source_or_each_other(
     arguments: tuple[str, ...], expected: str, tiny_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copy(ASTRONAUT, "photo.png")

@@ -1,4 +1,4 @@
-"""What is recorded of a stream: files that are whole at any moment, and nothing lost where something fails."""
+"""Recording a stream: files are complete at any moment, and failures lose nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from disks import no_room_for
 from mien.drawing.faces import draw
 from mien.errors import ConfigError, OutputError
-from mien.labels import FER2013
+from mien.labels import FER2013, FERPLUS
 from mien.sinks import recorder
 from mien.sinks.live_video import LiveVideoSink
 from mien.sinks.recorder import Recorder, convert
@@ -52,7 +52,7 @@ def seconds(path: Path) -> float:
 
 
 def write_live(path: Path, times: Sequence[float]) -> Path:
-    """Write a video in which picture i stands at the i-th time."""
+    """Write a video whose image i has the i-th time."""
     with LiveVideoSink(path) as sink:
         for i, time in enumerate(times):
             sink.write(grey(i), time=time)
@@ -84,7 +84,7 @@ class TestRecorder:
         counted = recorder.statistics.as_dict()
         assert (counted["frames"], counted["faces"], counted["seconds"]) == (4, 4, 0.75)
 
-    def test_without_files_it_counts_alone(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_files_the_recorder_only_counts(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
         with Recorder(ORIGIN) as recorder:
             recorder.write(*shot(0))
@@ -92,7 +92,44 @@ class TestRecorder:
         assert recorder.statistics.shares()["happy"] == 1
         assert list(tmp_path.iterdir()) == []
 
-    def test_a_video_shows_what_was_drawn_or_draws_it(self, tmp_path: Path) -> None:
+    def test_another_model_of_the_same_labels_continues_the_files_and_starts_new_statistics(
+        self, tmp_path: Path
+    ) -> None:
+        other = Provenance("other", FER2013, "yunet")
+        with Recorder(ORIGIN, csv=tmp_path / "a.csv", jsonl=tmp_path / "a.jsonl") as recorder:
+            recorder.write(*shot(0))
+            recorder.switch(other)
+            recorder.write(*shot(1))
+            with pytest.raises(ConfigError, match="stop the recording first"):
+                recorder.switch(Provenance("third", FERPLUS, "haar"))
+        with (tmp_path / "a.csv").open(newline="") as file:
+            assert [(row["model"], row["detector"]) for row in csv.DictReader(file)] == [
+                ("tiny", "haar"),
+                ("other", "yunet"),
+            ]
+        lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+        assert [line["model"] for line in lines] == ["tiny", "other"]
+        counted = recorder.statistics.as_dict()
+        assert (counted["frames"], counted["model"], counted["detector"]) == (1, "other", "yunet")
+
+    def test_without_files_other_labels_are_accepted(self) -> None:
+        with Recorder(ORIGIN) as recorder:
+            recorder.write(*shot(0))
+            recorder.switch(Provenance("third", FERPLUS, "haar"))
+        assert recorder.labels == FERPLUS
+
+    def test_a_table_on_standard_output_grows_with_the_stream(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        with Recorder(ORIGIN, csv=Path("-")) as recorder:
+            assert recorder.uses_stdout
+            for index in range(2):
+                recorder.write(*shot(index))
+                assert capsys.readouterr().out.count("\n") == (2, 1)[index]
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_video_shows_the_drawn_frame_given_or_draws_it(self, tmp_path: Path) -> None:
         drawn = np.full((48, 64, 3), 200, np.uint8)
         with Recorder(ORIGIN, video=tmp_path / "a.mkv") as recorder:
             recorder.write(*shot(0), drawn)
@@ -102,7 +139,7 @@ class TestRecorder:
         assert np.abs(made - draw(grey(1), [SEEN])).mean() < np.abs(made - grey(1)).mean() / 2
 
     @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".MKV"])
-    def test_the_video_asked_for_is_all_that_is_left(self, tmp_path: Path, suffix: str) -> None:
+    def test_the_requested_video_is_the_only_file_left(self, tmp_path: Path, suffix: str) -> None:
         path = (tmp_path / "a").with_suffix(suffix)
         with Recorder(ORIGIN, video=path) as recorder:
             for index in range(11):
@@ -112,7 +149,7 @@ class TestRecorder:
         assert levels(path)[0] == 0
         assert levels(path)[-1] == 10
 
-    def test_a_video_that_is_to_be_an_mp4_can_be_played_as_mkv_while_it_grows(self, tmp_path: Path) -> None:
+    def test_an_mp4_plays_as_mkv_while_it_grows(self, tmp_path: Path) -> None:
         with Recorder(ORIGIN, video=tmp_path / "a.mp4") as recorder:
             for index in range(3):
                 recorder.write(*shot(index, n_faces=0))
@@ -120,7 +157,7 @@ class TestRecorder:
             assert not (tmp_path / "a.mp4").exists()
 
     @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
-    def test_what_was_seen_before_an_error_or_ctrl_c_is_kept(self, tmp_path: Path, error: type[BaseException]) -> None:
+    def test_frames_before_an_error_or_ctrl_c_are_kept(self, tmp_path: Path, error: type[BaseException]) -> None:
         def see() -> None:
             with Recorder(ORIGIN, video=tmp_path / "a.mp4", csv=tmp_path / "a.csv") as recorder:
                 recorder.write(*shot(0, n_faces=0))
@@ -135,12 +172,12 @@ class TestRecorder:
 
 
 class TestNothingIsLost:
-    def test_a_stream_without_a_frame_leaves_nothing(self, tmp_path: Path) -> None:
+    def test_a_stream_without_frames_leaves_no_file(self, tmp_path: Path) -> None:
         with Recorder(ORIGIN, video=tmp_path / "a.mp4", csv=tmp_path / "a.csv", jsonl=tmp_path / "a.jsonl"):
             pass
         assert list(tmp_path.iterdir()) == []
 
-    def test_and_old_files_as_they_were(self, tmp_path: Path) -> None:
+    def test_a_stream_without_frames_leaves_old_files_unchanged(self, tmp_path: Path) -> None:
         names = ["a.mkv", "a.csv", "a.jsonl"]
         for name in names:
             (tmp_path / name).write_text("old")
@@ -150,7 +187,7 @@ class TestNothingIsLost:
 
     @pytest.mark.parametrize("what", ["video", "csv", "jsonl"])
     @pytest.mark.parametrize("name", ["no/such/folder/a.mp4", "folder.mp4", "file/a.mp4"])
-    def test_a_place_that_cannot_be_written_is_told_before_anything_is_touched(
+    def test_an_unwritable_path_is_an_error_before_any_file_is_touched(
         self, tmp_path: Path, what: str, name: str
     ) -> None:
         (tmp_path / "folder.mp4").mkdir()
@@ -176,7 +213,7 @@ class TestNothingIsLost:
         with pytest.raises(OutputError, match=r"choose from .*\.mkv"):
             Recorder(ORIGIN, video=tmp_path / "a.txt")
 
-    def test_an_mkv_that_lies_where_the_video_grows_is_not_touched(self, tmp_path: Path) -> None:
+    def test_an_existing_mkv_beside_the_video_is_not_touched(self, tmp_path: Path) -> None:
         other = write_live(tmp_path / "a.mkv", [0, 1])
         (tmp_path / "a-2.mkv").write_text("another")
         with Recorder(ORIGIN, video=tmp_path / "a.mp4") as recorder:
@@ -185,7 +222,7 @@ class TestNothingIsLost:
         assert levels(other) == [0, 1]
         assert {path.name for path in tmp_path.iterdir()} == {"a.mkv", "a-2.mkv", "a.mp4"}
 
-    def test_the_file_that_is_seen_is_never_overwritten(self, tmp_path: Path) -> None:
+    def test_the_recorded_file_is_never_overwritten(self, tmp_path: Path) -> None:
         clip = write_live(tmp_path / "clip.mkv", [0, 0.1, 0.2])
         with Recorder(ORIGIN, video=clip) as recorder, pytest.raises(OutputError, match="choose another name"):
             recorder.write(*shot(0, source=str(clip)))
@@ -194,7 +231,7 @@ class TestNothingIsLost:
         assert levels(clip) == [0, 1, 2]
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which Linux has")
-    def test_a_full_disk_is_told_and_what_was_written_stays(self, tmp_path: Path) -> None:
+    def test_a_full_disk_is_an_error_and_written_rows_stay(self, tmp_path: Path) -> None:
         with (
             pytest.raises(OutputError, match="cannot write '/dev/full': No space left"),
             Recorder(ORIGIN, csv=tmp_path / "a.csv", jsonl=Path("/dev/full")) as recorder,
@@ -215,7 +252,7 @@ class TestConversion:
             ([0], 25, [0]),
         ],
     )
-    def test_at_each_tick_stands_the_newest_picture(
+    def test_each_tick_shows_the_newest_picture(
         self, tmp_path: Path, times: list[float], fps: float, expected: list[int]
     ) -> None:
         source = write_live(tmp_path / "a.mkv", times)
@@ -242,7 +279,7 @@ class TestConversion:
             for index in range(10):
                 recorder.write(*shot(index, n_faces=0))
 
-    def test_a_place_that_was_taken_meanwhile_leaves_the_mkv(self, tmp_path: Path) -> None:
+    def test_a_path_taken_meanwhile_leaves_the_mkv(self, tmp_path: Path) -> None:
         recorder = Recorder(ORIGIN, video=tmp_path / "a.mp4")
 
         def see() -> None:
@@ -269,7 +306,7 @@ class TestConversion:
             recorder.__exit__(None, None, None)
         assert levels(tmp_path / "a.mkv") == list(range(10))
         assert list(tmp_path.iterdir()) == [tmp_path / "a.mkv"]
-        if suffix == ".mp4":  # OpenCV's reader of AVI prints, whatever it is told
+        if suffix == ".mp4":  # OpenCV's reader of AVI prints in any case
             assert capfd.readouterr().err == ""
 
     def test_ctrl_c_leaves_the_mkv(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

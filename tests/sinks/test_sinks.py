@@ -48,7 +48,7 @@ def write_then_raise(write: Callable[[ImageArray], None], error: type[BaseExcept
 
 
 class TestTables:
-    def test_csv_has_a_row_for_each_face_and_one_for_none(self, tmp_path: Path) -> None:
+    def test_csv_has_one_row_per_face_and_one_for_a_frame_without_faces(self, tmp_path: Path) -> None:
         with CsvSink(tmp_path / "a.csv", ORIGIN) as sink:
             sink.write(frame(0), [HAPPY, SAD])
             sink.write(frame(1), [])
@@ -70,7 +70,7 @@ class TestTables:
             assert origin == ("tiny", "fer2013", "haar", mien.__version__)
         assert (rows[1]["track"], rows[2]["time"], rows[2]["p_happy"]) == ("", "0.04", "")
 
-    def test_jsonl_has_a_line_for_each_frame(self, tmp_path: Path) -> None:
+    def test_jsonl_has_one_line_per_frame(self, tmp_path: Path) -> None:
         with JsonlSink(tmp_path / "a.jsonl", ORIGIN) as sink:
             sink.write(frame(0), [HAPPY])
             sink.write(frame(1), [])
@@ -83,7 +83,7 @@ class TestTables:
             "label_set": "fer2013", "detector": "haar", "mien": mien.__version__, "schema": 1, "faces": [],
         }  # fmt: skip
 
-    def test_smoothed_probabilities_stand_beside_the_raw_ones(self, tmp_path: Path) -> None:
+    def test_smoothed_and_raw_probabilities_are_both_written(self, tmp_path: Path) -> None:
         smoothed = replace(SAD, raw=HAPPY.prediction)
         with CsvSink(tmp_path / "a.csv", ORIGIN, smoothed=True) as sink:
             sink.write(frame(), [smoothed])
@@ -94,7 +94,7 @@ class TestTables:
         assert isinstance(faces, list)
         assert (faces[0]["probabilities"]["happy"], faces[0]["raw"]["happy"]) == (0.1, 0.6)
 
-    def test_an_uncertain_answer_is_written_as_such_and_its_probabilities_stay(self, tmp_path: Path) -> None:
+    def test_an_uncertain_expression_keeps_its_probabilities(self, tmp_path: Path) -> None:
         unsure = replace(HAPPY, min_confidence=0.7)
         with CsvSink(tmp_path / "a.csv", ORIGIN) as table:
             table.write(frame(), [HAPPY, unsure])

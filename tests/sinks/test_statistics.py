@@ -79,7 +79,7 @@ class TestCounts:
         whole = 0.5 + MAX_GAP + 0.5
         assert statistics.shares() == pytest.approx({"happy": 0.5 / whole, "sad": (MAX_GAP + 0.5) / whole})
 
-    def test_a_stream_that_starts_anew_goes_on(self) -> None:
+    def test_a_restarted_stream_continues_the_counts(self) -> None:
         statistics = counted((50, [seen(0.9)]), (52, [seen(0.9)]), (0, [seen(0.1)]), (1, [seen(0.1)]))
         assert statistics.as_dict()["seconds"] == 3
         assert statistics.timeline().faces.tolist() == [1, 0, 2, 1]
@@ -91,12 +91,12 @@ class TestCounts:
     def test_one_frame_has_shares_too(self) -> None:
         assert counted((3, [seen(0.9), seen(0.8), seen(0.1), seen(0.2)])).shares() == {"happy": 0.5, "sad": 0.5}
 
-    def test_nothing_seen_is_all_zeros(self) -> None:
+    def test_without_frames_all_counts_are_zero(self) -> None:
         for statistics in (counted(), counted((0, []), (5, []))):
             assert statistics.shares() == {"happy": 0, "sad": 0}
             assert statistics.as_dict()["faces"] == 0
 
-    def test_uncertain_has_a_share_once_it_was_answered(self) -> None:
+    def test_uncertain_has_a_share_once_it_occurs(self) -> None:
         unsure = seen(0.5, min_confidence=0.9)
         assert counted((0, []), (1, [seen(0.9), unsure])).shares() == {"happy": 0.5, "sad": 0, "uncertain": 0.5}
 
@@ -113,7 +113,7 @@ class TestCounts:
         assert (statistics.as_dict()["frames"], statistics.as_dict()["faces"]) == (len(stream), n_faces)
         assert statistics.timeline().faces.sum() == n_faces
 
-    def test_tracks_beyond_the_most_are_counted_but_not_told_apart(self) -> None:
+    def test_tracks_beyond_the_maximum_count_in_the_totals_only(self) -> None:
         plain = counted((0, [seen(0.9, track) for track in range(MAX_TRACKS + 5)])).as_dict()
         assert (plain["tracks"], plain["faces"]) == (MAX_TRACKS + 5, MAX_TRACKS + 5)
         assert isinstance(plain["by_track"], list)
@@ -155,7 +155,7 @@ class TestTimeline:
         statistics.write(frame(36_001), [seen(0.25)])
         assert statistics.timeline().faces[-1] == 1
 
-    def test_what_was_returned_does_not_change(self) -> None:
+    def test_returned_arrays_do_not_change(self) -> None:
         statistics = counted((0, [seen(0.9)]))
         line, plain = statistics.timeline(), json.dumps(statistics.as_dict())
         statistics.write(frame(0.5), [seen(0.1)])
@@ -187,7 +187,7 @@ class TestTracks:
         assert statistics.longest_tracks(1) == [3]
 
 
-def test_what_is_read_while_another_thread_adds_is_of_one_moment() -> None:
+def test_reads_are_consistent_while_another_thread_writes() -> None:
     statistics = Statistics(Provenance("tiny", TWO, "haar"))
 
     def add() -> None:
@@ -229,7 +229,7 @@ class TestSaving:
             assert image.shape[1] >= 800
             assert all((image == COLOURS[label]).all(axis=2).sum() > 1000 for label in TWO)
 
-    def test_nothing_seen_can_be_saved_dark_and_light(self, tmp_path: Path) -> None:
+    def test_empty_statistics_can_be_saved_dark_and_light(self, tmp_path: Path) -> None:
         statistics = Statistics(Provenance("tiny", FER2013, "haar"))
         light = [read_picture(path) for path in statistics.save(tmp_path)[1:]]
         dark = [read_picture(path) for path in statistics.save(tmp_path, dark=True)[1:]]

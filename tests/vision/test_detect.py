@@ -1,4 +1,4 @@
-"""Every detector keeps one contract; what each finds is checked on one public-domain photo."""
+"""Every detector keeps one contract; their faces are checked on one public-domain photo."""
 
 import warnings
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ def fresh_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Pat
 
 @pytest.mark.parametrize("name", DETECTORS)
 class TestContract:
-    def test_faces_lie_in_the_picture(self, name: str, photo: ImageArray) -> None:
+    def test_faces_are_inside_the_picture(self, name: str, photo: ImageArray) -> None:
         faces = make(name).detect(photo)
         height, width = photo.shape[:2]
         assert faces
@@ -68,7 +68,7 @@ class TestContract:
             if face.landmarks is not None:
                 assert (face.landmarks.shape, face.landmarks.dtype) == ((5, 2), np.float32)
 
-    def test_the_surest_face_comes_first(self, name: str, photo: ImageArray) -> None:
+    def test_the_face_of_highest_score_comes_first(self, name: str, photo: ImageArray) -> None:
         scores = [face.score for face in make(name).detect(np.hstack([photo, photo[:, ::-1] // 2]))]
         assert scores == sorted(scores, reverse=True)
 
@@ -76,7 +76,7 @@ class TestContract:
         detector = make(name)
         assert detector.detect(photo) == detector.detect(photo) == make(name).detect(photo)
 
-    def test_the_picture_stays_as_it_was(self, name: str, photo: ImageArray) -> None:
+    def test_the_picture_is_not_changed(self, name: str, photo: ImageArray) -> None:
         copy = photo.copy()
         copy.setflags(write=False)
         make(name).detect(copy)
@@ -85,7 +85,7 @@ class TestContract:
     @pytest.mark.parametrize(
         "shape", [(0, 0), (1, 1), (1, 300), (300, 1), (5, 2000), (32, 640), (39, 41), (48, 48), (2000, 30), (64, 3000)]
     )
-    def test_pictures_of_any_shape_are_taken(self, name: str, shape: tuple[int, int]) -> None:
+    def test_pictures_of_any_shape_are_accepted(self, name: str, shape: tuple[int, int]) -> None:
         faces = make(name).detect(np.full((*shape, 3), 127, np.uint8))
         assert len(faces) == (1 if name == "whole" and shape != (0, 0) else 0)
 
@@ -126,14 +126,14 @@ class TestFinding:
         assert face.box.iou(expected) > 0.5
 
 
-def test_yunet_gives_the_points_as_the_person_has_them(photo: ImageArray) -> None:
+def test_yunet_points_are_named_by_the_person_s_right_and_left(photo: ImageArray) -> None:
     [face] = YuNetDetector(yunet_file()).detect(photo)
     by_eye = [(203, 100), (248, 102), (224, 124), (204, 144), (242, 145)]  # read off the photo
     assert face.landmarks is not None
     assert np.abs(face.landmarks - by_eye).max() < 8
 
 
-def test_min_score_leaves_faces_out(photo: ImageArray) -> None:
+def test_min_score_removes_faces_of_lower_score(photo: ImageArray) -> None:
     [face] = HaarDetector(min_score=0.0).detect(photo)[:1]
     assert HaarDetector(min_score=face.score - 0.01).detect(photo)
     assert HaarDetector(min_score=face.score + 0.01).detect(photo) == []
@@ -144,7 +144,7 @@ def test_a_smaller_max_side_still_gives_boxes_of_the_full_picture(photo: ImageAr
     assert face.box.iou(FACE) > 0.6
 
 
-def test_whole_is_the_picture() -> None:
+def test_whole_returns_the_box_of_the_picture() -> None:
     assert WholeImage().detect(np.zeros((4, 6, 3), np.uint8)) == [Face(Box(0, 0, 6, 4), 1.0)]
 
 
@@ -154,7 +154,7 @@ def test_nested_boxes_become_one() -> None:
     assert detect._select(faces, min_score=0.5) == [Face(outer, 0.9), Face(beside, 0.7)]
 
 
-def test_overlapping_windows_are_grouped_around_the_surest() -> None:
+def test_overlapping_windows_are_grouped_around_the_strongest() -> None:
     windows = np.array([[10, 10, 40, 40], [12, 10, 40, 40], [200, 10, 40, 40]], float)
     faces = detect._group(windows, np.array([3.0, 5.0, 2.0]), even=8.0)
     assert faces == [Face(Box(11, 10, 51, 50), 0.5), Face(Box(200, 10, 240, 50), 0.2)]
@@ -187,7 +187,7 @@ class TestFetching:
         return calls
 
     @pytest.mark.parametrize("error", [ConnectionError("no route"), TimeoutError(), ValueError("another hash")])
-    def test_without_network_haar_steps_in_with_one_warning(
+    def test_without_network_haar_is_used_with_one_warning(
         self, fresh_cache: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
     ) -> None:
         calls = self.no_network(monkeypatch, error)
@@ -201,7 +201,7 @@ class TestFetching:
         assert str(fresh_cache) in str(warning.message)
         assert warning.filename == __file__
 
-    def test_create_detector_is_strict(self, fresh_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_create_detector_raises_without_network(self, fresh_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.no_network(monkeypatch, ConnectionError())
         with pytest.raises(ModelError, match="MIEN_YUNET"):
             create_detector("yunet")

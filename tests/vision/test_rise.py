@@ -1,4 +1,4 @@
-"""Maps of what an answer rests on, for classifiers whose answer is known; checks after Adebayo et al. 2018
+"""Importance maps of classifiers with known predictions; checks after Adebayo et al. 2018
 (arXiv:1810.03292): a map that does not change with the model explains nothing."""
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def rank_correlation(a: FloatArray, b: FloatArray) -> float:
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (0, 24), (24, 0), (24, 24)])
-def test_the_map_of_a_classifier_that_sees_one_corner_lies_in_this_corner(corner: tuple[int, int]) -> None:
+def test_the_map_of_a_classifier_that_reads_one_corner_covers_this_corner(corner: tuple[int, int]) -> None:
     place = square(*corner)
     importance = explain(Weighted(place), bright_at(place))
     assert importance.shape == (SIZE, SIZE)
@@ -74,26 +74,26 @@ def test_the_map_of_a_classifier_that_sees_one_corner_lies_in_this_corner(corner
     assert importance[near].sum() > 0.7 * importance.sum()
 
 
-def test_the_map_tells_how_strong_an_effect_is() -> None:
+def test_a_stronger_effect_has_a_brighter_map() -> None:
     place = square(12, 12)
     strong, weak = (explain(Weighted(w), bright_at(place), label="bright") for w in (place, place / 4))
     np.testing.assert_allclose(weak, strong / 4, atol=1e-5)
     assert strong.max() > 0.3  # of 0.86 that hiding the whole of the place costs
 
 
-def test_what_speaks_for_one_label_does_not_for_the_other() -> None:
+def test_evidence_for_one_label_is_none_for_the_other() -> None:
     place = square(0, 0)
     bright, dark = (explain(Weighted(place), bright_at(place), label=label) for label in BRIGHT)
     assert bright[:8, :8].min() > 0
     assert dark[:8, :8].max() == 0
 
 
-def test_an_answer_that_rests_on_nothing_has_an_empty_map() -> None:
+def test_a_constant_prediction_has_an_empty_map() -> None:
     assert explain(Weighted(np.zeros((SIZE, SIZE), np.float32)), noise()).max() == 0
     assert explain(Weighted(square(0, 0)), np.full((SIZE, SIZE), 90, np.uint8)).max() == 0
 
 
-def test_the_seed_decides() -> None:
+def test_the_same_seed_gives_the_same_map() -> None:
     maps = [explain(Weighted(square(4, 9)), noise(), n_masks=60, seed=seed) for seed in (1, 1, 2)]
     assert np.array_equal(maps[0], maps[1])
     assert not np.array_equal(maps[0], maps[2])
@@ -155,7 +155,7 @@ def test_a_model_of_ours_explains_each_head(tiny_model: Path) -> None:
     assert explain(classifier, noise(), label="contempt", head="ferplus", n_masks=4).shape == (48, 48)
 
 
-def test_bad_wishes_are_refused() -> None:
+def test_arguments_out_of_range_are_refused() -> None:
     classifier = Weighted(square(0, 0))
     with pytest.raises(DatasetError, match="expected one of bright, dark"):
         explain(classifier, noise(), label="grey")
@@ -183,7 +183,7 @@ def test_the_drawing_has_a_row_for_each_face_and_shows_crop_and_map() -> None:
     assert seen[-20, 20].sum() > seen[20, 20].sum() + 150  # yellow there, dark blue elsewhere
 
 
-def test_what_is_noise_is_not_brightened_up() -> None:
+def test_noise_is_not_amplified() -> None:
     assert overlay(square(0, 0) * 64 * 0.01).max() < overlay(square(0, 0) * 64 * 0.5).max() - 40
     assert np.ptp(overlay(np.zeros((SIZE, SIZE), np.float32)).reshape(-1, 3), axis=0).max() == 0
 

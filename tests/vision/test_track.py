@@ -15,7 +15,7 @@ from mien.vision.track import Tracker
 SIDE = 100.0
 POINTS = np.array([(30, 40), (70, 40), (50, 60), (35, 75), (65, 75)], np.float32)
 
-Seen = list[tuple[int, Face]]  # of a frame: who it really is, and what the detector gives
+Seen = list[tuple[int, Face]]  # of a frame: the true person, and the detected face
 
 
 def face(x: float, y: float = 0.0, *, side: float = SIDE, score: float = 0.9, points: bool = False) -> Face:
@@ -29,7 +29,7 @@ def numbers(faces: list[Face]) -> list[int | None]:
 
 
 def follow(tracker: Tracker, speed: float, *, seconds: float, start: float = 0.0, fps: int = 30) -> list[Face]:
-    """Show one face that moves to the right by so many pixels a second; return what the tracker made of it."""
+    """Track one face that moves to the right at a speed in pixels per second; return its tracked faces."""
     times = start + np.arange(round(seconds * fps)) / fps
     return [tracker.update([face(speed * t, points=True)], float(t))[0] for t in times]
 
@@ -138,7 +138,7 @@ class TestTracker:
                 tracker.update([face(500)], time)
             assert numbers(tracker.update([face(0)], gap)) == [number]
 
-    def test_time_that_goes_back_ends_tracks_and_no_number_is_used_twice(self) -> None:
+    def test_a_time_before_the_last_one_ends_tracks_and_no_number_is_reused(self) -> None:
         tracker = Tracker()
         follow(tracker, 0, seconds=1, start=5)
         assert tracker.predict(2.0) == []
@@ -148,7 +148,7 @@ class TestTracker:
         assert tracker.predict(0.0) == []
         assert numbers(tracker.update([face(0)], 0.1)) == [3]
 
-    def test_a_frame_of_the_same_time_goes_on(self) -> None:
+    def test_a_frame_of_the_same_time_continues_tracks(self) -> None:
         tracker = Tracker()
         assert [numbers(tracker.update([face(0)], 1.0)) for _ in range(3)] == [[1]] * 3
 
@@ -174,7 +174,7 @@ class TestTracker:
             assert None not in got
             assert len(set(got)) == len(got)
 
-    def test_a_sure_face_chooses_before_an_unsure_one_that_lies_nearer(self) -> None:
+    def test_a_face_of_high_score_is_matched_before_a_nearer_one_of_low_score(self) -> None:
         tracker = Tracker()
         tracker.update([face(0)], 0.0)
         assert numbers(tracker.update([face(5, score=0.5), face(20, score=0.9)], 0.1)) == [2, 1]
@@ -182,7 +182,7 @@ class TestTracker:
         tracker.update([face(0)], 0.0)
         assert numbers(tracker.update([face(5, score=0.9), face(20, score=0.9)], 0.1)) == [1, 2]
 
-    def test_an_unsure_face_carries_a_track_on(self) -> None:
+    def test_a_face_of_low_score_continues_a_track(self) -> None:
         tracker = Tracker()
         tracker.update([face(0), face(300)], 0.0)
         assert numbers(tracker.update([face(300, score=0.5), face(0)], 0.1)) == [2, 1]
@@ -210,7 +210,7 @@ class TestTracker:
         assert compared > 250
 
     @pytest.mark.parametrize("speed", [60.0, 300.0])
-    def test_predicted_faces_lie_where_a_constant_speed_brings_them(self, speed: float) -> None:
+    def test_faces_are_predicted_by_a_constant_speed(self, speed: float) -> None:
         tracker = Tracker()
         last = follow(tracker, speed, seconds=1)[-1]
         (foreseen,) = tracker.predict(1.2)
@@ -222,7 +222,7 @@ class TestTracker:
         assert foreseen.landmarks.dtype == np.float32
         assert (foreseen.score, foreseen.track_id) == (last.score, 1)
 
-    def test_predicting_is_remembered_nowhere(self) -> None:
+    def test_predicting_does_not_change_the_tracks(self) -> None:
         asked, silent = Tracker(), Tracker()
         for time in np.arange(30) / 30:
             moving = [face(200 * time)]
@@ -245,7 +245,7 @@ class TestTracker:
         assert numbers(tracker.predict(1.1)) == [1]
         assert tracker.predict(1.3) == []
 
-    def test_it_is_steady_while_all_faces_are_confirmed_seen_and_slow(self) -> None:
+    def test_steady_means_all_faces_confirmed_detected_and_slow(self) -> None:
         tracker = Tracker(confirm=3)
         assert not tracker.steady  # nobody is there
         states = []
@@ -273,14 +273,14 @@ class TestTracker:
             Tracker(**{name: value})
 
     @pytest.mark.parametrize("time", [float("nan"), float("inf")])
-    def test_a_time_that_is_none_is_refused_and_nothing_lost(self, time: float) -> None:
+    def test_a_time_that_is_not_finite_is_refused_and_tracks_stay(self, time: float) -> None:
         tracker = Tracker()
         follow(tracker, 0, seconds=1)
         with pytest.raises(InputError, match="expected a finite time"):
             tracker.update([face(0)], time)
         assert numbers(tracker.update([face(0)], 1.0)) == [1]
 
-    def test_an_empty_box_does_no_harm(self) -> None:
+    def test_an_empty_box_is_accepted(self) -> None:
         tracker = Tracker(confirm=1)
         empty = Face(Box(5, 5, 5, 5), 0.9)
         assert [numbers(tracker.update([empty, face(0)], time)) for time in (0.0, 0.1)] == [[2, 1], [3, 1]]
