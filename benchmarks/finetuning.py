@@ -1,6 +1,6 @@
 """Compare the recipe `finetune` on a small folder of images with other ways to train on it.
 
-Two folders stand in for a user's own, each with labels that the shipped model does not know. "photos": images of
+Two folders simulate a user's own, each with labels that the shipped model does not know. "photos": images of
 FER2013's PublicTest, which `base` was not trained on, balanced by class; accuracy on 800 others. "cartoons": drawn
 faces; accuracy on 700 images of held-out characters. Each seed selects, or draws, other images, and initialises the
 nets differently.
