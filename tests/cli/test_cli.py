@@ -149,7 +149,7 @@ def test_probabilities_that_are_called_logits_are_warned_about(
         warnings.simplefilter("default")
         assert run("models", "add", tiny_model, *options) == 0
         (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith("warning: what the model gives looks like probabilities")
+        assert line.startswith("warning: the model's outputs look like probabilities")
         assert line.endswith("add it again with --graph-output probabilities")
         assert read_spec(Path("here/mine.onnx")).graph.output == "logits"
         assert run("models", "add", tiny_model, *options, "--graph-output", "probabilities") == 0

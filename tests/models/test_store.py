@@ -5,9 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
 
 from mien.errors import ConfigError, MissingSpec, ModelError, UnknownModel
 from mien.labels import FER2013
@@ -22,24 +20,6 @@ SPEC = ModelSpec(
     preprocess=Preprocess(size=8, channels=1, normalize="unit"),
     graph=Graph(input="float32-nchw", output="logits"),
 )
-
-
-@pytest.fixture
-def foreign(tmp_path: Path) -> Path:
-    """A model of another origin: seven copies of the mean of a float32 (n, 1, 8, 8) picture, weighed by 0 to 6."""
-    nodes = [
-        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[2, 3], keepdims=0),
-        helper.make_node("Mul", ["mean", "weights"], ["y"]),
-    ]
-    weights = helper.make_tensor("weights", TensorProto.FLOAT, [1, 7], list(range(7)))
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, 8, 8])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 7])
-    graph = helper.make_graph(nodes, "net", [x], [y], [weights])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    path = tmp_path / "elsewhere" / "net.onnx"
-    path.parent.mkdir()
-    onnx.save(model, path)
-    return path
 
 
 def test_a_foreign_model_is_refused_with_the_command_that_adds_it(foreign: Path) -> None:

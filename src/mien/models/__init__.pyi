@@ -1,3 +1,4 @@
+from .adopt import adopt_model as adopt_model
 from .classifier import ExpressionClassifier as ExpressionClassifier
 from .classifier import OnnxClassifier as OnnxClassifier
 from .classifier import load_classifier as load_classifier
