@@ -32,7 +32,7 @@ from _common import PHOTO, Target, arguments, existing, markdown, report, target
 from mien.drawing.faces import draw
 from mien.errors import MienError
 from mien.live import Live
-from mien.machine.bench import HEIGHT, WIDTH, fit_picture, local_yunet, threads
+from mien.machine.bench import HEIGHT, WIDTH, fit_image, local_yunet, threads
 from mien.machine.facts import git_commit, machine_facts
 from mien.models.classifier import ExpressionClassifier, load_classifier
 from mien.recognizer import Recognizer
@@ -157,7 +157,7 @@ def rates(
 ) -> tuple[str, list[str], list[Target], dict[str, object]]:
     """Measure each scene with each detector, resting or not; return title, tables, targets, plain data."""
     detectors, missing = available_detectors()
-    one = fit_picture(photo, width=WIDTH, height=HEIGHT)
+    one = fit_image(photo, width=WIDTH, height=HEIGHT)
     scenes = [(1, one), *((CROWD, crowd(photo, CROWD, size=size)) for size in CROWD_SIZES)]
     measured = [
         measure(scene, Recognizer(detector, classifier), faces=faces, detector=name, gap=gap, n=n)
@@ -302,7 +302,7 @@ def crowd(photo: ImageArray, n: int, *, size: tuple[int, int]) -> ImageArray:
     head, below = photo[top:bottom, left:right], photo[bottom:]
     if not below.size:
         raise MienError("the photo ends with the face; give one with something below it with --photo")
-    canvas = fit_picture(below, width=size[0], height=size[1])  # no face, but no void either
+    canvas = fit_image(below, width=size[0], height=size[1])  # no face, but no void either
     taken = [0, 0]  # pixels, of the upper and the lower row
     for i, side in enumerate(np.linspace(*FACE_SIDES, n)):
         scale = side / box.width

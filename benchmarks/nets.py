@@ -21,7 +21,7 @@ import torch
 
 from _common import arguments, markdown, report
 from mien.labels import FER2013
-from mien.machine.bench import BATCH, threads, timing
+from mien.machine.bench import BATCH, threads, time_stage
 from mien.models.classifier import OnnxClassifier
 from mien.models.spec import Head, ModelSpec
 from mien.nets.cost import Cost, cost_of
@@ -95,7 +95,7 @@ def measure(configs: dict[str, TrainConfig], *, repeats: int, steps: int, rounds
         for _ in range(rounds):
             for net, config in configs.items():
                 run = partial(classifiers[net].predict_proba, faces)
-                face_ms[net].append(timing(net, run, repeats=repeats).median_ms / BATCH)
+                face_ms[net].append(time_stage(net, run, repeats=repeats).median_ms / BATCH)
                 speeds[net].append(config.batch_size / bare_seconds(config, steps=steps))
     return {
         net: Figures(

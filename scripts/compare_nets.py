@@ -24,7 +24,7 @@ from mien.evaluation.compare import SIGNIFICANT, Comparison, compare, holm
 from mien.evaluation.evaluate import evaluate
 from mien.evaluation.results import Accuracy, Evaluation
 from mien.files import make_folder, write_text
-from mien.machine.bench import BATCH, timing
+from mien.machine.bench import BATCH, time_stage
 from mien.machine.facts import git_commit, machine_facts
 from mien.models.classifier import OnnxClassifier
 from mien.models.spec import ModelSpec
@@ -161,7 +161,7 @@ def faces_ms(classifiers: list[OnnxClassifier], dataset: Dataset) -> list[float]
     for _ in range(ROUNDS):
         for classifier, found in zip(classifiers, times, strict=True):
             run = partial(classifier.predict_proba, faces)
-            found.append(timing(classifier.spec.name, run, repeats=10).median_ms / len(faces))
+            found.append(time_stage(classifier.spec.name, run, repeats=10).median_ms / len(faces))
     return [sorted(found)[ROUNDS // 2] for found in times]
 
 

@@ -1,4 +1,4 @@
-"""`mien bench`, and the scripts in benchmarks/: that they run and count right, never how fast they are."""
+"""`mien bench` and the scripts in benchmarks/: they run and count correctly; speed is not tested."""
 
 from __future__ import annotations
 
@@ -14,7 +14,16 @@ import pytest
 
 from mien.data.synthetic import draw_faces
 from mien.errors import ConfigError, UnknownModel
-from mien.machine.bench import GROUP, ONE_THREAD, bench, detecting, fit_picture, local_yunet, seeing, timing
+from mien.machine.bench import (
+    GROUP,
+    ONE_THREAD,
+    bench,
+    detection_stage,
+    end_to_end_stage,
+    fit_image,
+    local_yunet,
+    time_stage,
+)
 from mien.machine.facts import machine_facts
 from mien.structures import Box, Face, ImageArray
 from mien.vision.detect import YUNET_FILE
@@ -26,7 +35,7 @@ NEED_TORCH = ("finetuning", "nets", "training")
 
 
 class OneFace:
-    """A detector that sees one face in the middle of every picture."""
+    """A detector that finds one face in the middle of every image."""
 
     def detect(self, image: ImageArray) -> list[Face]:
         height, width = image.shape[:2]
@@ -40,7 +49,7 @@ def no_yunet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> ModuleType:
-    """The module of benchmarks/ that the test names."""
+    """The module of benchmarks/ given as parameter."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     name = request.param
     if name in NEED_TORCH:
@@ -66,19 +75,19 @@ def test_bench_times_every_stage_of_a_photo_with_a_face(tiny_model: Path, monkey
     ]
     assert all(0 < t.median_ms <= t.p90_ms for t in result.timings)
     assert result.faces == {"haar": 1}
-    assert result.skipped == {detecting("yunet"): f"{YUNET_FILE} is not at hand; set MIEN_YUNET to its path"}
+    assert result.skipped == {detection_stage("yunet"): f"{YUNET_FILE} is not downloaded; set MIEN_YUNET to its path"}
     assert (result.model, result.size, result.repeats) == ("tiny", (640, 480), 2)
     assert {"processor", "cores", "opencv", "onnxruntime", "opencv_threads"} <= set(result.machine)
 
 
 @pytest.mark.usefixtures("no_yunet")
-def test_bench_says_why_it_left_out_what_needs_a_face(tiny_model: Path) -> None:
+def test_bench_gives_the_reason_for_skipping_a_stage_that_needs_a_face(tiny_model: Path) -> None:
     result = bench(np.zeros((48, 64, 3), np.uint8), str(tiny_model), repeats=1)
     assert result.faces == {"haar": 0}
-    assert result.skipped[seeing("haar")] == "no face was found; give a photo with one"
+    assert result.skipped[end_to_end_stage("haar")] == "no face was found; give a photo with one"
 
 
-def test_bench_without_a_photo_measures_the_model_alone_and_loads_no_torch(tiny_model: Path) -> None:
+def test_bench_without_a_photo_measures_only_the_model_and_loads_no_torch(tiny_model: Path) -> None:
     code = f"""
 import json, sys
 from dataclasses import asdict
@@ -89,7 +98,7 @@ print(json.dumps(asdict(bench(model={str(tiny_model)!r}, repeats=1)) | {{"torch"
     result = json.loads(done.stdout)
     assert not result["torch"]
     assert [t["stage"] for t in result["timings"]][-1] == GROUP
-    assert set(result["skipped"]) == {detecting("haar"), detecting("yunet")}
+    assert set(result["skipped"]) == {detection_stage("haar"), detection_stage("yunet")}
 
 
 def test_bench_refuses_an_unknown_model_and_no_repeats(tmp_path: Path) -> None:
@@ -99,26 +108,26 @@ def test_bench_refuses_an_unknown_model_and_no_repeats(tmp_path: Path) -> None:
         bench(repeats=0)
 
 
-def test_a_stage_runs_as_often_as_asked_after_its_warm_up() -> None:
+def test_a_stage_runs_the_given_number_of_times_after_its_warm_up() -> None:
     calls: list[int] = []
-    result = timing("stage", lambda: calls.append(1), repeats=20)
+    result = time_stage("stage", lambda: calls.append(1), repeats=20)
     assert len(calls) == 22
     assert result.stage == "stage"
     with pytest.raises(ZeroDivisionError):
-        timing("stage", lambda: 1 / 0, repeats=1)
+        time_stage("stage", lambda: 1 / 0, repeats=1)
 
 
-def test_a_picture_fits_whole_and_centred_with_its_edges_repeated() -> None:
+def test_an_image_is_fitted_whole_and_centred_with_replicated_edges() -> None:
     picture = np.zeros((2, 2, 3), np.uint8)
     picture[:, 1] = 200
-    fitted = fit_picture(picture, width=6, height=2)
+    fitted = fit_image(picture, width=6, height=2)
     assert fitted[0, :, 0].tolist() == [0, 0, 0, 200, 200, 200]
-    tall = fit_picture(np.full((960, 320, 3), 7, np.uint8), width=640, height=480)
+    tall = fit_image(np.full((960, 320, 3), 7, np.uint8), width=640, height=480)
     assert tall.shape == (480, 640, 3)
     assert (tall == 7).all()
 
 
-def test_yunet_is_at_hand_if_named_or_fetched_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_yunet_is_that_of_the_variable_or_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MIEN_YUNET", raising=False)
     monkeypatch.setattr("platformdirs.user_cache_path", lambda _: tmp_path)
     assert local_yunet() is None
@@ -128,7 +137,7 @@ def test_yunet_is_at_hand_if_named_or_fetched_before(tmp_path: Path, monkeypatch
     assert local_yunet() == Path("elsewhere.onnx")
 
 
-def test_the_facts_of_the_machine_are_plain_data() -> None:
+def test_machine_facts_are_plain_data() -> None:
     facts = machine_facts()
     assert json.loads(json.dumps(facts)) == facts
     assert facts["onnxruntime"] != "not installed"
@@ -176,7 +185,7 @@ def test_inference_holds_its_targets_against_the_right_stages(
     result = bench(np.zeros((48, 64, 3), np.uint8), str(tiny_model), repeats=1)
     face, photo = script.targets_of(result)
     assert (face.value, face.limit) == (result.timing(ONE_THREAD).median_ms, 5)
-    assert (photo.value, photo.limit) == (result.timing(seeing("haar")).median_ms, 40)
+    assert (photo.value, photo.limit) == (result.timing(end_to_end_stage("haar")).median_ms, 40)
     assert "| detect, yunet | – |" in script.stage_table(result)
 
 

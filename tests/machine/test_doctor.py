@@ -1,4 +1,4 @@
-"""`mien doctor`: facts for a report of a problem, and hints on what is amiss."""
+"""`mien doctor`: system information for bug reports, and hints on problems."""
 
 import importlib
 import json
@@ -43,7 +43,7 @@ def test_cameras_are_listed_and_missing_ones_give_a_hint(monkeypatch: pytest.Mon
     assert "no camera found: plug one in" in hints()
 
 
-def test_a_model_that_cannot_be_used_is_a_hint(tmp_path: Path, tiny_model: Path) -> None:
+def test_an_unusable_model_is_a_hint(tmp_path: Path, tiny_model: Path) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"x")
     (tmp_path / "good.onnx").write_bytes(tiny_model.read_bytes())
     facts = doctor(tmp_path)
@@ -53,20 +53,20 @@ def test_a_model_that_cannot_be_used_is_a_hint(tmp_path: Path, tiny_model: Path)
     assert "broken.onnx is not an ONNX file" in hints(tmp_path)
 
 
-def test_yunet_is_looked_for_but_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_yunet_is_not_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MIEN_YUNET", raising=False)
     monkeypatch.setattr("platformdirs.user_cache_path", lambda _: tmp_path / "cache")
     assert doctor()["yunet"] == ""
-    assert "YuNet is not here yet" in hints()
+    assert "YuNet is not downloaded yet" in hints()
     assert not (tmp_path / "cache").exists()
     monkeypatch.setenv("MIEN_YUNET", str(tmp_path / "yunet.onnx"))
-    assert "which is no file" in hints()
+    assert "which is not a file" in hints()
     (tmp_path / "yunet.onnx").touch()
     assert doctor()["yunet"] == str(tmp_path / "yunet.onnx")
     assert "YuNet" not in hints()
 
 
-def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_packages_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DOCTOR, "OPTIONAL", ("no-such-package",))
     monkeypatch.setitem(sys.modules, "_tkinter", None)
     facts = doctor()
@@ -75,7 +75,7 @@ def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no Tk, so no window" in hints()
 
 
-def test_several_packages_of_opencv_are_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_opencv_packages_are_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "several OpenCV" not in hints()
     both = {"cv2": ["opencv-python", "opencv-python-headless", "opencv-python"]}
     monkeypatch.setattr(DOCTOR, "packages_distributions", lambda: both)
@@ -84,7 +84,7 @@ def test_several_packages_of_opencv_are_a_hint(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="there is always a display")
-def test_a_display_is_told_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_display_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISPLAY", ":7")
     assert doctor()["display"] == ":7"
     assert "no display" not in hints()
@@ -112,7 +112,7 @@ def test_the_command_prints_a_table_and_hints(
     assert "hint: no Tk" in printed
 
 
-def test_the_command_prints_json_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_only_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("doctor", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["python"] == ".".join(str(part) for part in sys.version_info[:3])

@@ -1,4 +1,4 @@
-"""This computer: facts, diagnosis, speed."""
+"""The machine mien runs on: system information, diagnosis, speed."""
 
 import lazy_loader
 

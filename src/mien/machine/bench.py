@@ -1,4 +1,4 @@
-"""How long each stage takes on this machine, from finding faces to naming what they show."""
+"""The time of each stage on this machine, from face detection to expressions."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from mien.structures import Box, Face, ImageArray
 from mien.vision.crop import crop_faces
 from mien.vision.detect import YUNET_FILE, FaceDetector, HaarDetector, YuNetDetector
 
-WIDTH, HEIGHT = 640, 480  # what a camera gives unless asked for more
-BATCH = 8  # faces; a group photo
+WIDTH, HEIGHT = 640, 480  # the default of most cameras
+BATCH = 8  # faces, as in a group photo
 CROP, PREPROCESS = "crop", "preprocess"
 ONE_THREAD = "classify, 1 face, 1 thread"
 ALL_THREADS = "classify, 1 face, all threads"
 GROUP = f"classify, {BATCH} faces, all threads"
 
 
-def detecting(detector: str) -> str:
-    """Return the name of the stage in which a detector looks for faces."""
+def detection_stage(detector: str) -> str:
+    """Return the name of a detector's stage."""
     return f"detect, {detector}"
 
 
-def seeing(detector: str) -> str:
-    """Return the name of the stages taken together: a picture to its expressions."""
+def end_to_end_stage(detector: str) -> str:
+    """Return the name of all stages together, from an image to its expressions."""
     return f"picture to expressions, {detector}"
 
 
@@ -48,9 +48,9 @@ class Timing:
     """Times of one stage.
 
     Args:
-        stage: What was done.
-        median_ms: The usual time, in milliseconds.
-        p90_ms: Nine of ten runs take at most this, in milliseconds.
+        stage: Name of the stage.
+        median_ms: Median in milliseconds.
+        p90_ms: 90th percentile in milliseconds.
     """
 
     stage: str
@@ -60,16 +60,16 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchResult:
-    """What `bench` measured.
+    """Results of `bench`.
 
     Args:
         model: Name of the model.
-        size: Width and height of the picture in pixels.
-        faces: Detector -> how many faces it found.
+        size: Width and height of the image in pixels.
+        faces: Detector -> number of faces it found.
         repeats: Runs of each stage, after warm-up.
-        timings: One for each measured stage.
-        skipped: Stage -> why it was not measured.
-        machine: See `machine_facts`, and the threads of OpenCV and ONNX Runtime.
+        timings: One per measured stage.
+        skipped: Stage -> reason why it was not measured.
+        machine: From `machine_facts`, and the threads of OpenCV and ONNX Runtime.
     """
 
     model: str
@@ -81,7 +81,7 @@ class BenchResult:
     machine: dict[str, object]
 
     def timing(self, stage: str) -> Timing:
-        """Return the times of a stage.
+        """Return the timing of a stage.
 
         Raises:
             KeyError: It was not measured.
@@ -92,53 +92,42 @@ class BenchResult:
 def bench(
     photo: ImageArray | None = None, model: str = "base", *, models_dir: Path | None = None, repeats: int = 50
 ) -> BenchResult:
-    """Time each stage alone, then all of them together.
+    """Time each stage alone, then all stages together.
 
     Args:
-        photo: RGB uint8 (H, W, 3), brought to 640×480. None takes a drawn face, which detectors pass over sooner than
-            a photo, so they are not measured then.
+        photo: RGB uint8 (H, W, 3), fitted into 640×480. None for a drawn face; detectors are then not measured, since
+            they reject it sooner than a photo.
         model: Name from `mien models`, or the path of an .onnx file.
         models_dir: Directory of user models; the default one when None.
-        repeats: Runs of each stage; a tenth as many before, which don't count.
+        repeats: Runs of each stage, after a tenth as many runs of warm-up.
 
     Raises:
         UnknownModel: No such model.
-        ModelError: The model file, or the YuNet file at hand, cannot be used.
+        ModelError: The model file, or the local YuNet file, cannot be used.
         ConfigError: `repeats` is less than 1.
     """
     if repeats < 1:
         raise ConfigError(f"repeats is {repeats}; expected at least 1")
     path = find_model(model, models_dir=models_dir)
-    picture = fit_picture(_drawn() if photo is None else photo, width=WIDTH, height=HEIGHT)
-    timings: list[Timing] = []
-
-    def measure(stage: str, run: Callable[[], object]) -> None:
-        timings.append(timing(stage, run, repeats=repeats))
-
-    # Detectors come before ONNX Runtime has threads, which wait busily for a while after each run.
+    image = fit_image(_drawn() if photo is None else photo, width=WIDTH, height=HEIGHT)
+    # Detectors are timed before ONNX Runtime starts its threads, which busy-wait after each run.
     detectors, skipped = _detectors(photo)
-    for name, detector in detectors.items():
-        measure(detecting(name), partial(detector.detect, picture))
-    found = {name: detector.detect(picture) for name, detector in detectors.items()}
-
-    single = OnnxClassifier(path, threads=1)
+    timings = [
+        time_stage(detection_stage(name), partial(detector.detect, image), repeats=repeats)
+        for name, detector in detectors.items()
+    ]
+    found = {name: detector.detect(image) for name, detector in detectors.items()}
     face = next((faces[0] for faces in found.values() if faces), _middle_face())
-    crop = crop_faces(picture, [face], geometry=single.spec.crop)[0]
-    pixels = preprocess([crop], single.spec.preprocess)[0]  # so that what follows is the network alone
-    measure(CROP, partial(crop_faces, picture, [face], geometry=single.spec.crop))
-    measure(PREPROCESS, partial(preprocess, [crop], single.spec.preprocess))
-    measure(ONE_THREAD, partial(single.predict_proba, [pixels]))
-    threaded = OnnxClassifier(path)
-    measure(ALL_THREADS, partial(threaded.predict_proba, [pixels]))
-    measure(GROUP, partial(threaded.predict_proba, [pixels] * BATCH))
-
+    timings += _time_classification(path, image, face, repeats=repeats)
+    classifier = OnnxClassifier(path)
     for name, detector in detectors.items():
-        if not found[name]:
-            skipped[seeing(name)] = "no face was found; give a photo with one"
-            continue
-        measure(seeing(name), partial(Recognizer(detector, threaded).recognize, picture))
+        if found[name]:
+            recognize = partial(Recognizer(detector, classifier).recognize, image)
+            timings.append(time_stage(end_to_end_stage(name), recognize, repeats=repeats))
+        else:
+            skipped[end_to_end_stage(name)] = "no face was found; give a photo with one"
     return BenchResult(
-        model=single.spec.name,
+        model=classifier.spec.name,
         size=(WIDTH, HEIGHT),
         faces={name: len(faces) for name, faces in found.items()},
         repeats=repeats,
@@ -148,8 +137,24 @@ def bench(
     )
 
 
-def timing(stage: str, run: Callable[[], object], *, repeats: int) -> Timing:
-    """Run something `repeats` times, after a tenth as many runs for warm-up."""
+def _time_classification(path: Path, image: ImageArray, face: Face, *, repeats: int) -> list[Timing]:
+    """Time the stages from a face to its probabilities, on one thread and on all."""
+    single, threaded = OnnxClassifier(path, threads=1), OnnxClassifier(path)
+    spec = single.spec
+    crop = crop_faces(image, [face], geometry=spec.crop)[0]
+    pixels = preprocess([crop], spec.preprocess)[0]  # so that the classification stages time the network alone
+    stages: dict[str, Callable[[], object]] = {
+        CROP: partial(crop_faces, image, [face], geometry=spec.crop),
+        PREPROCESS: partial(preprocess, [crop], spec.preprocess),
+        ONE_THREAD: partial(single.predict_proba, [pixels]),
+        ALL_THREADS: partial(threaded.predict_proba, [pixels]),
+        GROUP: partial(threaded.predict_proba, [pixels] * BATCH),
+    }
+    return [time_stage(stage, run, repeats=repeats) for stage, run in stages.items()]
+
+
+def time_stage(stage: str, run: Callable[[], object], *, repeats: int) -> Timing:
+    """Time `repeats` calls of a function, after a tenth as many calls of warm-up."""
     for _ in range(max(1, repeats // 10)):
         run()
     times_ms = []
@@ -160,16 +165,16 @@ def timing(stage: str, run: Callable[[], object], *, repeats: int) -> Timing:
     return Timing(stage, float(np.median(times_ms)), float(np.percentile(times_ms, 90)))
 
 
-def fit_picture(image: ImageArray, *, width: int, height: int) -> ImageArray:
-    """Resize a picture to fit into width × height, whole and undistorted; its edge pixels fill the rest.
+def fit_image(image: ImageArray, *, width: int, height: int) -> ImageArray:
+    """Resize an image to fit into width × height, keeping its aspect ratio; its edge pixels are replicated around it.
 
     Args:
         image: RGB uint8 (H, W, 3).
-        width: Wanted width in pixels.
-        height: Wanted height in pixels.
+        width: Target width in pixels.
+        height: Target height in pixels.
 
     Returns:
-        RGB uint8 (height, width, 3), the picture in its middle.
+        RGB uint8 (height, width, 3), with the image in the middle.
     """
     scale = min(width / image.shape[1], height / image.shape[0])
     inner = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
@@ -180,26 +185,26 @@ def fit_picture(image: ImageArray, *, width: int, height: int) -> ImageArray:
 
 
 def local_yunet() -> Path | None:
-    """Return YuNet's file if it is at hand: $MIEN_YUNET, or fetched before. Nothing is fetched now."""
+    """Return the local YuNet file, $MIEN_YUNET or a cached download, or None; downloads nothing."""
     if given := os.environ.get("MIEN_YUNET"):
         return Path(given)
-    fetched = platformdirs.user_cache_path("mien") / YUNET_FILE  # where `vision.detect` keeps it
-    return fetched if fetched.is_file() else None
+    cached = platformdirs.user_cache_path("mien") / YUNET_FILE  # the cache of `vision.detect`
+    return cached if cached.is_file() else None
 
 
 def threads() -> dict[str, object]:
-    """Return how many threads OpenCV and ONNX Runtime use."""
+    """Return the numbers of threads of OpenCV and ONNX Runtime."""
     return {"opencv_threads": cv2.getNumThreads(), "onnxruntime_threads": "1, or one a physical core for 'all threads'"}
 
 
 def _detectors(photo: ImageArray | None) -> tuple[dict[str, FaceDetector], dict[str, str]]:
-    """Return the detectors to measure, and the stages of the others with the reason."""
+    """Return the detectors to measure, and the stages of the others with the reason why not."""
     if photo is None:
-        return {}, {detecting(name): "it takes a photo" for name in ("haar", "yunet")}
+        return {}, {detection_stage(name): "give a photo" for name in ("haar", "yunet")}
     detectors: dict[str, FaceDetector] = {"haar": HaarDetector()}
     file = local_yunet()
     if file is None:
-        return detectors, {detecting("yunet"): f"{YUNET_FILE} is not at hand; set MIEN_YUNET to its path"}
+        return detectors, {detection_stage("yunet"): f"{YUNET_FILE} is not downloaded; set MIEN_YUNET to its path"}
     return detectors | {"yunet": YuNetDetector(file)}, {}
 
 
@@ -208,6 +213,6 @@ def _drawn() -> ImageArray:
 
 
 def _middle_face() -> Face:
-    """Return a face of 200 pixels in the middle of the picture, for when no detector found one."""
+    """Return a face of 200 pixels in the middle of the image, in case no detector found one."""
     x, y = WIDTH / 2, HEIGHT / 2
     return Face(Box(x - 100, y - 100, x + 100, y + 100), score=1.0)

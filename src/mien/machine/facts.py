@@ -1,4 +1,4 @@
-"""On what something was measured: processor, versions, commit."""
+"""Facts about the machine and the installed versions, for reports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PACKAGES = {"numpy": "numpy", "opencv": "opencv-python-headless", "onnxruntime":
 
 
 def machine_facts() -> dict[str, object]:
-    """Return what a reader of results must know of the machine and the versions, as plain data."""
+    """Return the processor, the operating system and the versions that matter for results, as plain data."""
     return {
         "mien": mien.__version__,
         "python": platform.python_version(),
@@ -26,7 +26,7 @@ def machine_facts() -> dict[str, object]:
 
 
 def processor() -> str:
-    """Return the processor's name and the instruction sets that matter here."""
+    """Return the processor's name and its vector instruction sets."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -39,7 +39,7 @@ def processor() -> str:
 
 
 def git_commit() -> str:
-    """Return the commit of the checkout that mien runs from, "+" appended if changed; empty outside one."""
+    """Return the commit of the checkout mien runs from, with "+" if it was changed; empty outside a checkout."""
     here = Path(__file__).parent
     try:
         commit = _git("rev-parse", "--short=12", "HEAD", folder=here)
