@@ -241,13 +241,13 @@ class TestCamera:
         type_text(str(clip))
         until(window.root, lambda: widget(window, "cameras").get() == str(clip), "its path is typed")
         click(widget(window, "start"))
-        until(window.root, lambda: window.shown is not None and window.shown.sight.expressions, "a face is seen")
-        labels = window.shown.sight.expressions[0].prediction.labels.name
+        until(window.root, lambda: window.shown is not None and window.shown.result.expressions, "a face is seen")
+        labels = window.shown.result.expressions[0].prediction.labels.name
         assert labels == "fer2013"
         choose_from(window, "label_sets", "8 expressions (FER+)")
         until(
             window.root,
-            lambda: window.shown.sight.expressions and len(window.shown.sight.expressions[0].prediction.labels) == 8,
+            lambda: window.shown.result.expressions and len(window.shown.result.expressions[0].prediction.labels) == 8,
             "the other model names it, with the camera running",
         )
         assert window.camera.streaming
@@ -307,8 +307,8 @@ class TestCamera:
         shown = [charted[-1]]
 
         def more() -> bool:
-            if window.shown.sight.frame.index != shown[-1]:
-                shown.append(window.shown.sight.frame.index)
+            if window.shown.result.frame.index != shown[-1]:
+                shown.append(window.shown.result.frame.index)
                 assert charted[-1] == shown[-1]
             return len(shown) > 8
 

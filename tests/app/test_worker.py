@@ -131,7 +131,7 @@ class Window:
         """Return what the newest frame shows."""
         self.worker.newest.clear()
         self.until(lambda: self.worker.newest)
-        (expression,) = self.worker.newest.pop().sight.expressions
+        (expression,) = self.worker.newest.pop().result.expressions
         return f"{expression.prediction.labels.name}: {expression.label}"
 
 
@@ -217,14 +217,14 @@ class TestJobs:
 class TestStream:
     def test_the_newest_frame_alone_is_kept(self, window: Window) -> None:
         window.start(FakeDevice())
-        first = window.worker.newest[0].sight.frame
+        first = window.worker.newest[0].result.frame
         recorder = window.worker.recorder
         assert recorder is not None
         window.until(lambda: n_frames(recorder) > 5)
         assert len(window.worker.newest) == 1
         shown = window.worker.newest.pop()
-        assert shown.sight.frame.index > first.index
-        assert (shown.drawn != shown.sight.frame.image).any()
+        assert shown.result.frame.index > first.index
+        assert (shown.drawn != shown.result.frame.image).any()
         assert shown.drawn.shape == (48, 64, 3)
         assert shown.rate > 0
         assert shown.latency >= 0
@@ -245,7 +245,7 @@ class TestStream:
         for n_ended in (1, 2):
             window.worker.start(partial(Camera, clip, as_camera=True))
             window.until(lambda n_ended=n_ended: window.n_ended == n_ended)
-            assert window.worker.newest.pop().sight.frame.index == 2
+            assert window.worker.newest.pop().result.frame.index == 2
         assert window.complaints == []
 
     def test_stopping_closes_camera_and_files_and_statistics_stay(self, window: Window, tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ class TestStream:
         window.start(second)
         assert first.released.wait(PATIENCE)
         assert not second.released.is_set()
-        assert window.worker.newest[0].sight.expressions[0].face.track_id == 1
+        assert window.worker.newest[0].result.expressions[0].face.track_id == 1
 
     def test_a_missing_camera_is_told_once_and_another_one_starts(self, window: Window) -> None:
         missing, there = FakeDevice(), FakeDevice()
@@ -333,7 +333,7 @@ class TestChoosing:
         window.choose(partial(recognizer, "sad"))
         window.until(lambda: window.label() == "fer2013: sad")
         window.until(lambda: window.worker.newest)
-        assert window.worker.newest.pop().sight.expressions[0].face.track_id == 1
+        assert window.worker.newest.pop().result.expressions[0].face.track_id == 1
         assert not device.released.is_set()
         assert (window.complaints, window.n_ended) == ([], 0)
 

@@ -1,1 +1,1 @@
-"""The desktop window and what works behind it (extra: app)."""
+"""The desktop window and its worker (extra: app)."""

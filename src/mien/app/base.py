@@ -81,7 +81,7 @@ class StreamWindow(ABC):
     def save_stream_faces(self) -> None:
         """Save each face of the stream's newest frame as a picture of its own."""
         if (shown := self.newest()) is not None:
-            self.save_faces_of(shown.sight.frame, shown.sight.expressions, self.saves)
+            self.save_faces_of(shown.result.frame, shown.result.expressions, self.saves)
 
     def save_faces_of(self, frame: Frame, expressions: list[Expression], folder: Path) -> None:
         """Save each face of a frame as a picture of its own."""

@@ -59,8 +59,8 @@ class CameraMode:
         shown = self.window.shown
         if shown is None:
             return []
-        largest = max(shown.sight.expressions, key=lambda expression: expression.face.box.area, default=None)
-        face = [] if largest is None else [self.window.charts.face(shown.sight.frame, largest)]
+        largest = max(shown.result.expressions, key=lambda expression: expression.face.box.area, default=None)
+        face = [] if largest is None else [self.window.charts.face(shown.result.frame, largest)]
         return [*face, *self._statistics]
 
     def save(self) -> None:
@@ -73,7 +73,7 @@ class CameraMode:
         if self._opening:
             return f"opening {self._opening} …"
         if self.window.shown is not None and self.streaming:
-            return f"live: {self.window.shown.sight.frame.source}"
+            return f"live: {self.window.shown.result.frame.source}"
         return "no camera runs"
 
     def recognizer_changed(self) -> None:
@@ -151,6 +151,6 @@ class CameraMode:
         if recorder is None:
             self._statistics = []
             return
-        title = f"seen so far with {self.window.choices.model}"
+        title = f"seen so far with {recorder.provenance.model}"
         bars = self.window.charts.bars(recorder.statistics.shares(), title)
         self._statistics = [bars, self.window.charts.timeline(recorder.statistics)]

@@ -42,17 +42,13 @@ class Choices:
         self._labels: dict[str, str] = {}  # title -> label set
         self._detectors = {detector_title(name): name for name in sorted(DETECTORS, key=_everyday_first)}
         self.model, self.labels = settings.model, settings.labels
+        self.detector = settings.detector if settings.detector in DETECTORS else "haar"
         self.remembered = settings.model  # the model of the next start: the last one that is not for cartoons
         layout.widget("detectors").configure(values=list(self._detectors))
-        layout.set("detector", detector_title(settings.detector if settings.detector in DETECTORS else "haar"))
+        layout.set("detector", detector_title(self.detector))
         Tooltip(layout.widget("models"), lambda: self.description)
         Tooltip(layout.widget("label_sets"), LABELS_TIP)
         Tooltip(layout.widget("detectors"), DETECTOR_TIP)
-
-    @property
-    def detector(self) -> str:
-        """Name of the chosen detector."""
-        return self._detectors[self._layout.get("detector")]
 
     @property
     def titles(self) -> list[str]:
@@ -62,10 +58,10 @@ class Choices:
     @property
     def description(self) -> str:
         """Description of the chosen model; empty until models are listed."""
-        return describe(self._spec) if self.model in self._names else ""
+        return f"{self.model}\n{describe(self._spec)}" if self.model in self._names else ""
 
     def offer(self, models: list[Model]) -> None:
-        """List models; where the chosen one is not among them, choose the first one for photos."""
+        """List models; if the chosen one is missing, choose the first one for photos."""
         self._models = {model_title(model): model for model in models if model.spec is not None}
         if self._models and self.model not in self._names:
             photos = [m.name for m in self._models.values() if m.spec is not None and not is_for_cartoons(m.spec)]
@@ -73,17 +69,20 @@ class Choices:
         self._layout.widget("models").configure(values=self.titles)
         self._list_labels()
 
-    def read(self) -> None:
-        """Take over the choices in the lists."""
+    def read(self) -> bool:
+        """Take over the choices in the lists; return whether one is new."""
+        before = self.model, self.labels, self.detector
         chosen = self._models.get(self._layout.get("model"))
         if chosen is not None and chosen.name != self.model:
             self.model = chosen.name
         else:
             self.labels = self._labels.get(self._layout.get("labels"), "")
+        self.detector = self._detectors[self._layout.get("detector")]
         self._list_labels()
+        return before != (self.model, self.labels, self.detector)
 
     def recognizer(self, models_dir: Path | None) -> Callable[[], Recognizer]:
-        """Return a function that loads what is chosen now."""
+        """Return a function that loads the chosen model and detector."""
         return partial(_load, self.detector, self.model, self.labels, models_dir)
 
     @property

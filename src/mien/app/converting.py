@@ -102,7 +102,7 @@ class ConvertDialog:
     Args:
         root: The program's window.
         path: The model's file.
-        findings: What the file says.
+        findings: Facts read from the file.
         pixels: The keys of `PIXELS` to choose from.
         convert: Called with the answers each time the button is pressed.
     """

@@ -16,7 +16,7 @@ class Key(NamedTuple):
         command: Name of the command.
         sequences: The keys, as Tk writes them.
         shown: The keys, as a person reads them.
-        does: Says what the command does.
+        does: Description of the command.
         edits: Whether a text field needs these keys itself.
     """
 

@@ -107,8 +107,8 @@ class Window(StreamWindow):
 
     def choose(self, _event: object = None) -> None:
         """Load the model and the detector that the lists show."""
-        self.choices.read()
-        self._load()
+        if self.choices.read() or self.worker.live is None:
+            self._load()
 
     def refresh(self) -> None:
         """Find models and cameras again."""
@@ -272,7 +272,7 @@ def _is_video(paths: Sequence[Path]) -> bool:
 
 
 def _patterns(suffixes: frozenset[str]) -> list[str]:
-    """Return a file dialog's patterns of suffixes; those of X11 tell capitals from small letters."""
+    """Return a file dialog's patterns of suffixes; on X11 these are case-sensitive."""
     both = suffixes if sys.platform == "win32" else suffixes | {suffix.upper() for suffix in suffixes}
     return [f"*{suffix}" for suffix in sorted(both)]
 

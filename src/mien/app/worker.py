@@ -33,13 +33,13 @@ class Shown:
     """A frame of a stream, ready to be shown.
 
     Args:
-        sight: The frame and its expressions.
+        result: The frame and its expressions.
         drawn: The frame with its faces boxed and named, RGB uint8 (H, W, 3).
         latency: Seconds from the camera's delivery of the frame until now.
         rate: Frames per second, over the last `RATE_FRAMES`; 0 with the first.
     """
 
-    sight: FrameResult
+    result: FrameResult
     drawn: ImageArray
     latency: float
     rate: float
@@ -185,16 +185,16 @@ class Worker:
                 if self._camera.ended:
                     self._end()
                 return
-            sight = self.live.see(frame)
-            drawn = draw(frame.image, sight.expressions, top=self.top)
-            self.recorder.write(frame, sight.expressions, drawn)
+            result = self.live.see(frame)
+            drawn = draw(frame.image, result.expressions, top=self.top)
+            self.recorder.write(frame, result.expressions, drawn)
         except Exception as error:
             self._end(error)
             return
         self._times.append(time.monotonic())
         passed = self._times[-1] - self._times[0]
         rate = (len(self._times) - 1) / passed if passed > 0 else 0.0
-        self.newest.append(Shown(sight, drawn, self._camera.clock() - frame.time, rate))
+        self.newest.append(Shown(result, drawn, self._camera.clock() - frame.time, rate))
 
     def _report(self, status: CameraStatus) -> None:
         lost = status.state == "lost"

@@ -89,7 +89,7 @@ def live(
 
 
 def app_command(
-    source: Annotated[Path | None, typer.Argument(help="A picture, or a folder of pictures, to open.")] = None,
+    source: Annotated[Path | None, typer.Argument(help="A picture, a folder of pictures, or a video, to open.")] = None,
     to: Annotated[
         Path | None, typer.Option("--out", help="Folder for saved files; mien in your pictures folder if not given.")
     ] = None,
