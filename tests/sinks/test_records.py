@@ -47,6 +47,8 @@ def test_a_data_frame_has_a_row_per_face_of_any_results(monkeypatch: pytest.Monk
     assert (rows[0]["x1"], rows[0]["p_happy"], rows[0]["certain"]) == (1.3, 0.6, True)
     assert [row["face"] for row in to_dataframe([HAPPY, HAPPY])] == [1, 2]
     assert to_dataframe([]) == []
+    nested = to_dataframe([[HAPPY], [], [HAPPY, HAPPY]])
+    assert [(row["index"], row["face"]) for row in nested] == [(0, 1), (2, 1), (2, 2)]
     with pytest.raises(InputError, match="a result is of type str; expected expressions"):
         to_dataframe("results")  # type: ignore[arg-type]
 

@@ -53,15 +53,18 @@ def origin_keys(provenance: Provenance) -> dict[str, str]:
     }
 
 
-def to_dataframe(results: Iterable[Result | tuple[Frame, list[Expression]] | Expression]) -> pd.DataFrame:
+def to_dataframe(
+    results: Iterable[Result | tuple[Frame, list[Expression]] | list[Expression] | Expression],
+) -> pd.DataFrame:
     """Return a pandas data frame with one row per face, and one with a note per frame without a face.
 
     Args:
-        results: Results of `Live.stream` or `collection.see`, pairs of `Recognizer.stream`, or expressions of
-            `Recognizer.recognize`.
+        results: Results of `Live.stream` or `collection.see` (without its failures), pairs of `Recognizer.stream`,
+            expressions of `Recognizer.recognize`, or lists of them of `Recognizer.recognize_many`.
 
     Returns:
-        The columns of `CsvSink`, without those of the model; expressions alone have none of their frame.
+        The columns of `CsvSink`, without those of the model. Expressions alone have no columns of a frame, lists of
+        them `index`, the number of the image, and no rows for images without faces.
 
     Raises:
         InputError: A result is of another type.
@@ -75,19 +78,19 @@ def to_dataframe(results: Iterable[Result | tuple[Frame, list[Expression]] | Exp
 
 
 def _all_rows(results: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
-    number = 0
-    for result in results:
+    for index, result in enumerate(results):
         if isinstance(result, Expression):
-            number += 1
-            yield {"face": number, **_flat(result)}
+            yield {"face": index + 1, **_flat(result)}
+        elif isinstance(result, list) and all(isinstance(item, Expression) for item in result):
+            yield from ({"index": index, **row} for row in _all_rows(result))
         elif isinstance(result, tuple) and len(result) == 2:
             yield from rows(*result)
         elif hasattr(result, "frame") and hasattr(result, "expressions"):
             yield from rows(result.frame, result.expressions)
         else:
             raise InputError(
-                f"a result is of type {type(result).__name__}; expected expressions, pairs of a frame and its "
-                "expressions, or results of Live.stream"
+                f"a result is of type {type(result).__name__}; expected expressions, lists of them, pairs of a "
+                "frame and its expressions, or results of Live.stream"
             )
 
 
