@@ -47,7 +47,7 @@ OUT = RNG.normal(0, 0.5, (36, 3))
 
 @pytest.fixture(scope="session")
 def oracle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder of models that Keras 3 saved, and of what it answered."""
+    """Return a folder of models saved by Keras 3, and of its predictions."""
     for package in ("keras", "torch"):
         if find_spec(package) is None:
             pytest.skip(f"needs {package}: pip install '.[dev]'")
@@ -61,10 +61,10 @@ def oracle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
 @pytest.mark.parametrize("name", keras_models.MODELS)
-def test_a_model_answers_as_in_keras(oracle: Path, tmp_path: Path, name: str, suffix: str) -> None:
+def test_a_converted_model_predicts_the_same_as_in_keras(oracle: Path, tmp_path: Path, name: str, suffix: str) -> None:
     known = np.load(oracle / f"{name}.npz")
     labels = "fer2013" if name in keras_models.PROTOTYPES else "angry,happy,sad"
-    normalize = "unit" if name.startswith("transfer") else None  # for its vgg16 must be told
+    normalize = "unit" if name.startswith("transfer") else None  # its vgg16 needs one
     done = convert(oracle / (name + suffix), tmp_path / "net.onnx", labels=labels, normalize=normalize)
     linear = done.spec.graph.output == "logits"
     expected = softmax(known["expected"]) if linear else known["expected"]
@@ -74,7 +74,7 @@ def test_a_model_answers_as_in_keras(oracle: Path, tmp_path: Path, name: str, su
 
 
 @pytest.mark.parametrize("name", ["deep", "rescaling", "normalization"])
-def test_a_model_that_begins_with_a_normalisation_gets_no_other(oracle: Path, tmp_path: Path, name: str) -> None:
+def test_a_model_that_begins_with_a_normalisation_gets_no_second_one(oracle: Path, tmp_path: Path, name: str) -> None:
     assert convert(oracle / f"{name}.keras", tmp_path / "net.onnx", labels="a,b,c").normalize == "none"
 
 
@@ -166,7 +166,7 @@ def windows(pictures: Array, *, outside: float) -> Array:
 
 
 def small_answers(pictures: Array) -> Array:
-    """Compute what `small_model` gives, by numpy."""
+    """Compute the output of `small_model` by numpy."""
     x = np.einsum("nyxhwc,hwco->nyxo", windows(pictures / 255, outside=0.0), KERNEL) + BIAS
     x = (x - MEAN) / np.sqrt(VARIANCE + 1e-3) * GAMMA + BETA
     x = np.where(x > 0, x, 0.1 * x)
@@ -184,12 +184,12 @@ def small(tmp_path: Path) -> Path:
     return save_h5(tmp_path / "small.h5", small_model(), small_weights())
 
 
-def test_a_file_of_keras_2_answers_as_computed_by_numpy(small: Path) -> None:
+def test_a_file_of_keras_2_predicts_the_same_as_numpy(small: Path) -> None:
     np.testing.assert_allclose(answers(small), small_answers(PICTURES), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["small.hdf5", "SMALL.H5", "small"])
-def test_a_file_is_known_by_its_content_whatever_its_suffix(small: Path, name: str) -> None:
+def test_the_format_is_recognised_by_content_not_suffix(small: Path, name: str) -> None:
     expected = answers(small)
     np.testing.assert_array_equal(answers(small.rename(small.with_name(name))), expected)
 
@@ -200,7 +200,7 @@ def test_the_oldest_sequential_configuration_is_a_list(tmp_path: Path) -> None:
     np.testing.assert_allclose(answers(path), small_answers(PICTURES), atol=1e-5)
 
 
-def test_a_model_inside_a_functional_one_of_keras_2(tmp_path: Path) -> None:
+def test_a_nested_model_of_keras_2_is_converted(tmp_path: Path) -> None:
     """Its call is number 1, and all of its weights are in one group: trained ones first."""
     body = small_model()["config"]["layers"][:5]
     del body[0]["config"]["batch_input_shape"]
@@ -219,7 +219,7 @@ def test_a_model_inside_a_functional_one_of_keras_2(tmp_path: Path) -> None:
     np.testing.assert_allclose(answers(path), small_answers(PICTURES), atol=1e-5)
 
 
-def test_a_list_of_weights_that_was_cut_for_hdf5_is_put_together(small: Path) -> None:
+def test_a_list_of_weights_in_pieces_is_joined(small: Path) -> None:
     with h5py.File(small, "a") as file:
         attributes = file["model_weights/norm_1"].attrs
         names = list(attributes["weight_names"])
@@ -243,7 +243,7 @@ def save_keras(path: Path, model: Any, groups: dict[str, list[Array]], *, versio
 
 
 def two_norms() -> tuple[dict[str, Any], dict[str, list[Array]]]:
-    """A model with two layers of one class and one size, so that only their places tell them apart; and its weights."""
+    """Return a model with two layers of one class and size, distinguished by their paths alone, and its weights."""
     settings: dict[str, Any] = {"axis": [3], "epsilon": 1e-3, "center": True, "scale": True}
     shape = {"class_name": "__tuple__", "items": [None, 12, 12, 3]}
     model = sequential(
@@ -265,7 +265,7 @@ def two_norms() -> tuple[dict[str, Any], dict[str, list[Array]]]:
         ("2.15.0", "layers", "batch_normalization_1"),
     ],
 )
-def test_a_zip_of_keras_2_has_its_own_places_of_weights(tmp_path: Path, version: str, part: str, second: str) -> None:
+def test_a_zip_of_keras_2_stores_weights_at_other_paths(tmp_path: Path, version: str, part: str, second: str) -> None:
     model, weights = two_norms()
     named = {name: [(f"{name}/{i}:0", array) for i, array in enumerate(own)] for name, own in weights.items()}
     expected = answers(save_h5(tmp_path / "same.h5", model, named))
@@ -276,7 +276,7 @@ def test_a_zip_of_keras_2_has_its_own_places_of_weights(tmp_path: Path, version:
     np.testing.assert_array_equal(answers(path), expected)
 
 
-def test_weights_of_another_layer_are_not_taken_for_a_layer_s_own(tmp_path: Path) -> None:
+def test_weights_of_another_layer_are_refused(tmp_path: Path) -> None:
     model, weights = two_norms()
     places = ["layers/" + place for place in ("conv2d", "batch_normalization", "batch_normalization_1", "dense")]
     path = save_keras(tmp_path / "net.keras", model, dict(zip(places, weights.values(), strict=True)), version="3.9.0")
@@ -312,14 +312,14 @@ def linear_model(channels: int = 3, *, inner: str = "flatten") -> dict[str, Any]
         ("vggface2", lambda x: x[..., ::-1] - [91.4953, 103.8827, 131.0912]),
     ],
 )
-def test_pixels_are_normalised_as_asked(tmp_path: Path, mode: str, fed: Callable[[Array], Array]) -> None:
+def test_each_normalisation_is_applied(tmp_path: Path, mode: str, fed: Callable[[Array], Array]) -> None:
     weights = RNG.normal(0, 1e-3, (432, 3))
     path = save_h5(tmp_path / "net.h5", linear_model(), {"dense": [("dense/kernel:0", weights)]})
     expected = softmax(fed(PICTURES.astype(np.float64)).reshape(4, -1) @ weights)
     np.testing.assert_allclose(answers(path, normalize=mode), expected, atol=1e-5)
 
 
-def test_pictures_may_be_equalised_first(tmp_path: Path) -> None:
+def test_images_can_be_equalised_first(tmp_path: Path) -> None:
     weights = RNG.normal(0, 0.1, (144, 3))
     path = save_h5(tmp_path / "net.h5", linear_model(1), {"dense": [("dense/kernel:0", weights)]})
     dark = [picture.mean(2).astype(np.uint8) // 4 for picture in PICTURES]
@@ -328,12 +328,12 @@ def test_pictures_may_be_equalised_first(tmp_path: Path) -> None:
     np.testing.assert_allclose(OnnxClassifier(done.path).predict_proba(dark), expected, atol=1e-5)
 
 
-def test_every_normalisation_is_tried_above() -> None:
-    tried = test_pixels_are_normalised_as_asked.pytestmark[0].args[1]  # type: ignore[attr-defined]
+def test_every_normalisation_is_tested_above() -> None:
+    tried = test_each_normalisation_is_applied.pytestmark[0].args[1]  # type: ignore[attr-defined]
     assert [mode for mode, _ in tried] == list(NORMALIZATIONS)
 
 
-def test_a_net_that_was_trained_elsewhere_first_must_be_told_its_normalisation(tmp_path: Path) -> None:
+def test_a_pretrained_net_needs_its_normalisation(tmp_path: Path) -> None:
     weights = {"dense": [("dense/kernel:0", RNG.normal(0, 1e-3, (432, 3)))]}
     path = save_h5(tmp_path / "net.h5", linear_model(inner="block1_conv1"), weights)
     with pytest.raises(ConfigError, match=r"contains 'block1_conv1'.*--normalize, one of unit, signed"):
@@ -341,7 +341,7 @@ def test_a_net_that_was_trained_elsewhere_first_must_be_told_its_normalisation(t
     assert convert(path, tmp_path / "net.onnx", labels="a,b,c", normalize="caffe").normalize == "caffe"
 
 
-def test_grey_models_refuse_normalisations_by_colour(tmp_path: Path) -> None:
+def test_grey_models_refuse_normalisations_of_colour(tmp_path: Path) -> None:
     weights = {"dense": [("dense/kernel:0", RNG.normal(0, 1e-3, (144, 3)))]}
     path = save_h5(tmp_path / "net.h5", linear_model(1), weights)
     with pytest.raises(ConfigError, match="'caffe' is for RGB"):
@@ -350,10 +350,10 @@ def test_grey_models_refuse_normalisations_by_colour(tmp_path: Path) -> None:
         convert(path, labels="a,b,c", normalize="bgr")
 
 
-# --- what a file tells by itself --------------------------------------------------------------------------------------
+# --- facts in a file --------------------------------------------------------------------------------------------------
 
 
-def test_a_file_tells_how_many_labels_and_colours_it_has_and_mostly_its_normalisation(tmp_path: Path) -> None:
+def test_examine_returns_outputs_channels_and_default_normalisation(tmp_path: Path) -> None:
     assert examine(save_linear(tmp_path / "grey.h5")) == Findings(n_outputs=7, channels=1, normalize="unit")
     elsewhere = save_linear(tmp_path / "vgg.h5", n_outputs=3, channels=3, inner="block1_conv1")
     assert examine(elsewhere) == Findings(n_outputs=3, channels=3, normalize=None)
@@ -362,7 +362,7 @@ def test_a_file_tells_how_many_labels_and_colours_it_has_and_mostly_its_normalis
         examine(tmp_path / "half.h5")
 
 
-def test_grey_pictures_go_through_fewer_normalisations() -> None:
+def test_grey_images_have_fewer_normalisations() -> None:
     assert normalizations_for(1) == ["unit", "signed", "none"]
     assert normalizations_for(3) == list(NORMALIZATIONS)
 
@@ -370,7 +370,7 @@ def test_grey_pictures_go_through_fewer_normalisations() -> None:
 # --- spec and labels --------------------------------------------------------------------------------------------------
 
 
-def test_the_spec_tells_all(small: Path, tmp_path: Path) -> None:
+def test_the_spec_is_complete(small: Path, tmp_path: Path) -> None:
     done = convert(small, tmp_path / "net.onnx", labels="Joy, anger,sad", name="mine", license="MIT")
     spec = read_spec(tmp_path / "net.onnx")
     assert spec == done.spec
@@ -400,13 +400,13 @@ def test_another_order_of_labels_is_another_label_set(seven: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize(("labels", "given"), [("a,b", 2), ("ferplus", 8)])
-def test_labels_must_be_as_many_as_outputs(seven: Path, labels: str, given: int) -> None:
+def test_the_number_of_labels_must_match_the_outputs(seven: Path, labels: str, given: int) -> None:
     with pytest.raises(ConfigError, match=f"7 outputs, but {given} labels .*--labels fer2013 or ferplus"):
         convert(seven, labels=labels)
 
 
 @pytest.mark.parametrize("labels", [None, ""])
-def test_labels_that_are_missing_are_asked_for(seven: Path, labels: str | None) -> None:
+def test_missing_labels_are_asked_for(seven: Path, labels: str | None) -> None:
     with pytest.raises(ConfigError, match=r"7 outputs, but no labels were given; .*--labels fer2013 or ferplus"):
         convert(seven, labels=labels)
 
@@ -418,7 +418,7 @@ def test_labels_may_not_be_empty_or_an_unknown_set(seven: Path) -> None:
         convert(seven, labels="fer13")
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------
+# --- refusals ---------------------------------------------------------------------------------------------------------
 
 Change = Callable[[dict[str, Any]], Any]  # of the functional model below, in place
 
@@ -496,7 +496,7 @@ def call_twice(config: dict[str, Any]) -> None:
         (lambda c: c["layers"][1]["config"].pop("filters"), r"not understood \(KeyError\('filters'\)\)"),
     ],
 )
-def test_what_is_not_converted_is_named(tmp_path: Path, change: Change, told: str) -> None:
+def test_unsupported_layers_are_named(tmp_path: Path, change: Change, told: str) -> None:
     model = branched_model()
     change(model["config"])
     path = save_h5(tmp_path / "net.h5", model, BRANCHED)
@@ -507,19 +507,19 @@ def test_what_is_not_converted_is_named(tmp_path: Path, change: Change, told: st
     assert not (tmp_path / "net.onnx").exists()
 
 
-def test_the_model_that_is_changed_above_is_converted_as_it_is(tmp_path: Path) -> None:
+def test_the_unchanged_model_is_converted(tmp_path: Path) -> None:
     done = convert(save_h5(tmp_path / "net.h5", branched_model(), BRANCHED), tmp_path / "net.onnx", labels="a,b,c")
     assert done.path.exists()
 
 
-def test_the_other_way_that_is_advised_expects_a_softmax(tmp_path: Path) -> None:
+def test_the_advised_command_says_how_the_model_ends(tmp_path: Path) -> None:
     path = save_h5(tmp_path / "net.h5", sequential(layer("LSTM", "lstm", batch_input_shape=[None, 12, 12, 3])), {})
     advised = r"mien models add net\.onnx --labels .* --graph-input float32-nhwc --graph-output probabilities "
     with pytest.raises(ModelError, match=f"'lstm' is a LSTM, which mien does not convert; .*{advised}"):
         convert(path, labels="a,b,c")
 
 
-def test_a_class_of_its_author_is_refused(tmp_path: Path) -> None:
+def test_a_custom_model_class_is_refused(tmp_path: Path) -> None:
     path = save_h5(
         tmp_path / "net.h5",
         {"class_name": "MyNet", "config": {"layers": [conv("c", batch_input_shape=[None, 12, 12, 3])]}},
@@ -557,7 +557,7 @@ def everywhere(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...
         yield from everywhere(value, (*path, key))
 
 
-def test_any_configuration_is_converted_or_refused_with_a_sentence(tmp_path: Path) -> None:
+def test_any_configuration_is_converted_or_refused_with_our_error(tmp_path: Path) -> None:
     model, outcomes = small_model(), set()
     for place in everywhere(model):
         for value in (None, "x", -1, 10**6, [], 0.5):
@@ -606,7 +606,7 @@ def test_a_zip_with_damaged_weights_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("missing", ["metadata.json", "config.json", "model.weights.h5"])
-def test_a_zip_without_a_part_tells_which(tmp_path: Path, missing: str) -> None:
+def test_a_zip_with_a_missing_part_names_it(tmp_path: Path, missing: str) -> None:
     path = tmp_path / "net.keras"
     with zipfile.ZipFile(path, "w") as archive:
         for part in {"metadata.json", "config.json", "model.weights.h5"} - {missing}:
@@ -616,7 +616,7 @@ def test_a_zip_without_a_part_tells_which(tmp_path: Path, missing: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", pickle.dumps({"a": print}), b"PK\x03\x04" + bytes(100)])
-def test_what_keras_did_not_write_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_files_that_keras_did_not_write_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "net.h5"
     path.write_bytes(content)
     with pytest.raises(
@@ -626,21 +626,21 @@ def test_what_keras_did_not_write_is_refused(tmp_path: Path, content: bytes) -> 
         convert(path, labels="a,b,c")
 
 
-def test_a_folder_and_a_missing_file_are_told_apart(tmp_path: Path) -> None:
+def test_a_folder_and_a_missing_file_have_their_own_messages(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"a folder, not a file; save the model as one file, in Keras: model\.save"):
         convert(tmp_path, labels="a,b,c")
     with pytest.raises(ModelError, match=r"cannot read .*no\.h5: No such file"):
         convert(tmp_path / "no.h5", labels="a,b,c")
 
 
-def test_weights_alone_are_refused_with_what_to_do(small: Path) -> None:
+def test_weights_alone_are_refused_with_a_remedy(small: Path) -> None:
     with h5py.File(small, "a") as file:
         del file.attrs["model_config"]
     with pytest.raises(ModelError, match=r"contains weights only.*\(model_config\).*load_weights.*model\.save"):
         convert(small, labels="a,b,c")
 
 
-def test_numbers_of_other_files_are_not_read(small: Path, tmp_path: Path) -> None:
+def test_links_to_other_files_are_not_followed(small: Path, tmp_path: Path) -> None:
     secret = save_h5(tmp_path / "secret.h5", small_model(), small_weights())
     place = "model_weights/dense_1"
     with h5py.File(small, "a") as file:
@@ -663,7 +663,7 @@ def put_zeros(path: Path, place: str, shape: tuple[int, int]) -> None:
         file.create_dataset(f"model_weights/{place}", shape, "f4", chunks=(100, 1000))
 
 
-def test_weights_that_unpack_to_far_more_than_the_file_has_are_refused(tmp_path: Path) -> None:
+def test_weights_that_unpack_to_far_more_than_the_file_size_are_refused(tmp_path: Path) -> None:
     path = save_linear(tmp_path / "net.h5", n_outputs=120_000)
     put_zeros(path, "dense/dense/kernel:0", (144, 120_000))
     with h5py.File(path, "a") as file:
@@ -689,7 +689,7 @@ def test_a_layer_of_too_many_weights_is_refused_unread(tmp_path: Path) -> None:
         [layer("GlobalAveragePooling2D", "mean"), layer("Softmax", "last", axis=-1)],
     ],
 )
-def test_a_layer_that_gives_too_much_is_refused_by_its_name(tmp_path: Path, after: list[dict[str, Any]]) -> None:
+def test_a_layer_with_too_large_an_output_is_named(tmp_path: Path, after: list[dict[str, Any]]) -> None:
     start = layer("ZeroPadding2D", "wide", padding=[[0, 10**6], [0, 10**6]], batch_input_shape=[None, 12, 12, 3])
     path = save_h5(tmp_path / "net.h5", sequential(start, *after), {})
     with pytest.raises(
@@ -698,7 +698,7 @@ def test_a_layer_that_gives_too_much_is_refused_by_its_name(tmp_path: Path, afte
         convert(path, labels="a,b,c")
 
 
-def test_too_little_memory_is_an_error_of_ours(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_running_out_of_memory_is_our_error(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise MemoryError
 
@@ -707,7 +707,7 @@ def test_too_little_memory_is_an_error_of_ours(small: Path, monkeypatch: pytest.
         convert(small, labels="a,b,c")
 
 
-def test_a_trial_that_fails_names_the_file_it_was_told(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_trial_names_the_source_file(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(classifier: OnnxClassifier, crops: object) -> None:
         raise ModelError(f"{classifier.path} rejects the input that its spec describes: out of memory")
 
@@ -716,7 +716,7 @@ def test_a_trial_that_fails_names_the_file_it_was_told(small: Path, monkeypatch:
         convert(small, labels="a,b,c")
 
 
-def test_a_zip_that_unpacks_to_nonsense_is_refused(tmp_path: Path) -> None:
+def test_a_decompression_bomb_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "net.keras"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("metadata.json", "{}")
@@ -740,7 +740,7 @@ def test_no_framework_is_needed(small: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("own_folder")
-def test_the_command_writes_a_model_and_tells_how_to_use_it(
+def test_the_command_writes_a_model_and_prints_how_to_use_it(
     small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("convert", small, "--labels", "angry,happy,sad") == 0
@@ -762,7 +762,7 @@ def test_the_command_installs(small: Path, tmp_path: Path, capsys: pytest.Captur
 
 
 @pytest.mark.usefixtures("own_folder")
-def test_a_failure_is_one_line_and_leaves_what_was_there(
+def test_a_failure_is_one_line_and_keeps_existing_files(
     small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "small.onnx").write_text("kept")
@@ -774,7 +774,7 @@ def test_a_failure_is_one_line_and_leaves_what_was_there(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["small.h5", "small.onnx"]
 
 
-def test_a_model_is_not_written_over_what_it_comes_from(small: Path) -> None:
+def test_a_model_is_not_written_over_its_source(small: Path) -> None:
     before = small.read_bytes()
     with pytest.raises(ConfigError, match=r"small\.h5; expected a name that ends in \.onnx"):
         convert(small, small, labels="a,b,c")
@@ -783,7 +783,7 @@ def test_a_model_is_not_written_over_what_it_comes_from(small: Path) -> None:
 
 @pytest.mark.usefixtures("own_folder")
 @pytest.mark.parametrize("name", ["../evil", "", "/evil"])
-def test_the_command_does_not_leave_the_models_directory(
+def test_the_command_does_not_write_outside_the_models_directory(
     small: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = set(tmp_path.rglob("*"))
@@ -793,7 +793,7 @@ def test_the_command_does_not_leave_the_models_directory(
     assert set(tmp_path.rglob("*")) == before
 
 
-def test_a_place_that_cannot_be_written_is_an_error_of_ours(small: Path, tmp_path: Path) -> None:
+def test_a_target_that_cannot_be_written_is_our_error(small: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for places in ({"target": tmp_path / "file" / "net.onnx"}, {"install": tmp_path / "file"}):
         with pytest.raises(OutputError, match="cannot make folder"):
@@ -801,7 +801,7 @@ def test_a_place_that_cannot_be_written_is_an_error_of_ours(small: Path, tmp_pat
 
 
 @pytest.mark.usefixtures("own_folder")
-def test_a_model_in_the_directory_is_offered_converted_by_the_command_that_is_told_and_used(
+def test_a_keras_model_in_the_directory_is_listed_converted_and_used(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "models").mkdir()
@@ -825,7 +825,7 @@ def test_a_model_in_the_directory_is_offered_converted_by_the_command_that_is_to
     assert [m["format"] for m in json.loads(capsys.readouterr().out) if m["name"] == "net"] == ["onnx"]
 
 
-def test_listing_loads_no_reader(tmp_path: Path) -> None:
+def test_listing_models_does_not_load_the_reader(tmp_path: Path) -> None:
     (tmp_path / "net.h5").touch()
     code = (
         "import sys; from pathlib import Path; from mien.models.store import list_models\n"

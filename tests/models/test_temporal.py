@@ -1,4 +1,4 @@
-"""Temporal models: what belongs to what, and what is remembered of whom."""
+"""Temporal models: the classifier each belongs to, and the state of each track."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The blocks of nets, each beside its definition written out, or PyTorch's own."""
+"""Blocks of nets against their definition in numpy, or PyTorch's own layers."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_recurrent_units_agree_with_pytorch_in_both_directions() -> None:
 
 
 def test_a_recurrent_unit_of_one_number_can_be_computed_by_hand() -> None:
-    """The state is 0, then what the gates keep of it: here reset and update are 1/2 throughout, and the new state x."""
+    """From state 0, with reset and update gates at 1/2 throughout and the new state x."""
     unit = GRU(1, 1)
     for parameter in unit.parameters():
         nn.init.zeros_(parameter)

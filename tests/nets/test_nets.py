@@ -56,7 +56,7 @@ def test_the_flagship_has_5_3_million_parameters() -> None:
 
 
 def test_the_weights_of_the_flagship_keep_their_names_shapes_and_initial_values() -> None:
-    """Checkpoints know them by name, and a seed stands for a model."""
+    """Checkpoints refer to names, and a seed must give the same model."""
     torch.manual_seed(0)
     state = build_net("base", Preprocess(), HEADS).state_dict()
     form = "".join(f"{name} {tuple(tensor.shape)}\n" for name, tensor in state.items())
@@ -82,7 +82,7 @@ def test_the_prototype_has_three_convolutions() -> None:
 
 
 def test_the_prototypes_cartoon_net_has_three_convolutions_and_4_8_million_parameters() -> None:
-    """12×12 feature maps are what three poolings leave of 100×100 pixels, since 25 is halved to 12."""
+    """Three poolings of 100×100 pixels give 12×12 feature maps, since 25 is halved to 12."""
     net = build_net("ferg", Preprocess(size=100, channels=3), {"fer2013": 7})
     assert count(net, nn.Conv2d) == 3
     norms = 2 * (32 + 64 + 128)
@@ -118,7 +118,7 @@ def test_dlibs_net_upscales_images_too_small_for_its_strides() -> None:
     with torch.inference_mode():
         enlarged = nn.functional.interpolate(x, size=(112, 112), mode="bilinear")
         torch.testing.assert_close(net(x)["fer2013"], net(enlarged)["fer2013"], atol=1e-4, rtol=1e-4)
-        assert net.backbone(torch.rand(1, 3, 103, 103)).isfinite().all()  # the least that goes as it is
+        assert net.backbone(torch.rand(1, 3, 103, 103)).isfinite().all()  # the smallest that is not upscaled
 
 
 def test_frozen_parts_do_not_learn_and_the_others_do() -> None:

@@ -210,7 +210,7 @@ def test_a_model_of_another_origin_is_refused(tiny_model: Path, tmp_path: Path) 
         read_weights(str(tmp_path / "x.onnx"))
 
 
-# dlib's format, written by its description; the layers are one convolution of two filters and what follows it.
+# dlib's format, written from its description: one convolution of two filters and the layers after it.
 
 
 def integer(number: int) -> bytes:
@@ -373,7 +373,7 @@ def test_the_first_layer_of_vggface_is_converted_from_bgr_to_rgb(tmp_path: Path)
     )
     face = np.random.default_rng(1).integers(0, 256, (32, 32, 3))
     centred = face[:, :, ::-1] - (93.5940, 104.7624, 129.1863)  # preprocess_input of keras_vggface, version 1
-    expected = np.tensordot(centred[9:12, 4:7], kernel, 3) + bias  # what Keras computes at row 10, column 5
+    expected = np.tensordot(centred[9:12, 4:7], kernel, 3) + bias  # the output of Keras at row 10, column 5
     with torch.inference_mode():
         pixels = net.backbone.pixels(torch.tensor(face).permute(2, 0, 1)[None].float())
         got = net.backbone.conv1.conv1_1(pixels)[0, :, 10, 5]
