@@ -1,8 +1,8 @@
-"""Photograph the window for the documents, on a screen in memory: docs/images/window-light.png and window-dark.png.
+"""Take the screenshots of the window for the documentation: docs/images/window-light.png and window-dark.png.
 
 Usage: python scripts/take_screenshots.py PICTURE     (needs Xvfb)
 
-The light one shows the picture with its faces; the dark one plays it, swaying, as a camera for ten seconds.
+The light one shows the picture; the dark one a video of it, swaying, after ten seconds. Both on a virtual screen.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def opened(settings: Settings, saves: Path) -> Iterator[Window]:
 
 
 def wait(window: Window, condition: Callable[[], bool], seconds: float) -> None:
-    """Let the window live until something is so, and some seconds more."""
+    """Run the window until a condition holds, and some seconds more."""
     end = None
     while end is None or time.monotonic() < end:
         window.root.update()

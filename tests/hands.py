@@ -1,4 +1,4 @@
-"""Hands that type and click in windows, by way of the X server, as a person's would."""
+"""Type, click, scroll and drag in windows through the X server, as a person does."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def drag(widget: tk.Misc, dx: int, dy: int) -> None:
 
 
 def answer_dialog(root: tk.Misc, text: str) -> None:
-    """Type an answer and Return into the file dialog that is about to open, as soon as it listens."""
+    """Type an answer and Return into the next file dialog, once it has the focus."""
     deadline = time.monotonic() + PATIENCE
 
-    def look() -> None:  # is called from within the dialog's own loop, too
+    def look() -> None:  # runs in the dialog's own loop too
         if ".__tk_" in str(root.tk.call("focus")):
             hands = f"xdotool key ctrl+slash; xdotool type --delay 2 '{text}'; xdotool key Return"
             subprocess.Popen(["sh", "-c", hands]).wait()
@@ -60,13 +60,13 @@ def answer_dialog(root: tk.Misc, text: str) -> None:
 
 
 def until(root: tk.Misc, condition: Callable[[], object], what: str) -> None:
-    """Let the window live until something is so.
+    """Run the window until a condition holds.
 
     Raises:
-        AssertionError: It did not become so in time.
+        AssertionError: It did not hold in time.
     """
     deadline = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < deadline, f"in {PATIENCE} s it did not come to this: {what}"
+        assert time.monotonic() < deadline, f"not within {PATIENCE} s: {what}"
         root.update()
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""A screen to open windows on, and hands to work them with."""
+"""A virtual screen for the windows, and videos for their cameras."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCREEN = "1280x900x24"
 
 @pytest.fixture(scope="session")
 def display() -> Iterator[None]:
-    """A screen of its own in memory, with DISPLAY set to it."""
+    """A virtual screen, with DISPLAY set to it."""
     pytest.importorskip("tkinter", reason="needs Tk (Debian: python3-tk)")
     pytest.importorskip("pygubu", reason="needs the extra: pip install '.[app]'")
     for program in ("Xvfb", "xdotool"):
@@ -49,13 +49,13 @@ def display() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def astronaut() -> Path:
-    """The portrait of the documents: one face, which every model of use calls happy."""
+    """The portrait in the documents: one face, happy by every useful model."""
     return ASTRONAUT
 
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A minute of the astronaut, who moves a little: what stands in for a camera."""
+    """A minute of the astronaut, moving a little, as a stand-in for a camera."""
     picture = read_picture(ASTRONAUT)
     half = np.asarray(cv2.resize(picture, (256, 256), interpolation=cv2.INTER_AREA), np.uint8)
     path = tmp_path_factory.mktemp("clips") / "astronaut.avi"

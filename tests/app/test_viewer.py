@@ -1,4 +1,4 @@
-"""The window of `mien live` obeys its keys."""
+"""Tests of the window of `mien live` by its keys."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mien.vision.smooth import HalfLifeSmoother
 
 @pytest.fixture
 def tidied() -> Iterator[None]:
-    """Collect garbage once the window is gone: what Tk made may be deleted in Tk's own thread alone."""
+    """Collect garbage after the window: Tk objects may only be deleted in Tk's own thread."""
     yield
     gc.collect()
 
@@ -53,9 +53,9 @@ def test_its_keys_save_pause_change_the_model_and_quit(viewer: Any, tmp_path: Pa
     press("m")
     until(viewer.root, lambda: viewer.models[0] != "base", "the next model sees")
     press("space")
-    until(viewer.root, lambda: viewer.worker.paused, "it stands still")
+    until(viewer.root, lambda: viewer.worker.paused, "it is paused")
     press("space")
-    until(viewer.root, lambda: not viewer.worker.paused, "it goes on")
+    until(viewer.root, lambda: not viewer.worker.paused, "it is resumed")
     press("q")
     until(viewer.root, lambda: viewer.closed, "it is closed")
     viewer.worker.close(wait=None)
@@ -63,7 +63,7 @@ def test_its_keys_save_pause_change_the_model_and_quit(viewer: Any, tmp_path: Pa
     assert viewer.failure is None
 
 
-def test_a_stream_that_cannot_be_opened_is_told_by_an_error(display: None, tidied: None, tmp_path: Path) -> None:
+def test_a_stream_that_does_not_open_is_an_error(display: None, tidied: None, tmp_path: Path) -> None:
     from mien.app.viewer import watch
     from mien.errors import MienError
 

@@ -1,4 +1,4 @@
-"""The desktop window does, on a real screen and with real keys and clicks, what its buttons say."""
+"""Tests of the desktop window by keys and clicks on a virtual screen."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ pytestmark = pytest.mark.usefixtures("display")
 
 @pytest.fixture
 def tidied() -> Iterator[None]:
-    """Collect garbage once the window is gone: what Tk made may be deleted in Tk's own thread alone."""
+    """Collect garbage after the window: Tk objects may only be deleted in Tk's own thread."""
     yield
     gc.collect()
 
 
 @pytest.fixture
 def window(display: None, tidied: None, tmp_path: Path, tiny_model: Path) -> Iterator[Any]:
-    """The window, with the tiny model beside the shipped ones."""
+    """The window, with the tiny model besides the shipped ones."""
     from mien.app.look import open_root
     from mien.app.window import Window
 
@@ -111,13 +111,13 @@ class TestPictures:
         press("ctrl+v")
         until(window.root, lambda: "1 face: happy" in status(window), "the face is named")
 
-    def test_a_clipboard_without_a_picture_is_told(self, window: Any) -> None:
+    def test_a_clipboard_without_a_picture_is_an_error(self, window: Any) -> None:
         window.root.clipboard_clear()
         window.root.clipboard_append("just words")
         press("ctrl+v")
         until(window.root, lambda: "clipboard" in status(window), "it says so")
 
-    def test_a_folder_is_leafed_through_past_what_cannot_be_read(
+    def test_page_keys_lead_through_a_folder_past_an_unreadable_file(
         self, window: Any, astronaut: Path, tmp_path: Path
     ) -> None:
         folder = tmp_path / "pictures"
@@ -132,9 +132,9 @@ class TestPictures:
         press("Next")
         until(window.root, lambda: status(window).startswith("c.png: 1 face"), "the third one is seen")
         press("Next")
-        until(window.root, lambda: status(window).startswith("a.png: 1 face"), "it begins anew")
+        until(window.root, lambda: status(window).startswith("a.png: 1 face"), "the first one follows the last")
         press("Prior")
-        until(window.root, lambda: status(window).startswith("c.png: 1 face"), "and backwards")
+        until(window.root, lambda: status(window).startswith("c.png: 1 face"), "Page Up goes back")
 
     def test_arrow_keys_lead_through_a_folder(self, window: Any, astronaut: Path, tmp_path: Path) -> None:
         for name in ("a.png", "b.png", "c.png"):
@@ -146,7 +146,7 @@ class TestPictures:
         press("Left", "Left")
         until(window.root, lambda: status(window).startswith("c.png: 1 face"), "the last one is open")
 
-    def test_several_files_are_opened_as_a_row_of_pictures(self, window: Any, astronaut: Path, tmp_path: Path) -> None:
+    def test_several_files_are_opened_as_a_sequence(self, window: Any, astronaut: Path, tmp_path: Path) -> None:
         (tmp_path / "apart").mkdir()
         other = tmp_path / "apart" / "other.png"
         other.write_bytes(astronaut.read_bytes())
@@ -180,7 +180,7 @@ class TestPictures:
         until(window.root, lambda: status(window).startswith("b.png: 1 face"), "the next one is open")
         assert window.view.viewport.zoom == 1
 
-    def test_another_model_looks_at_the_same_picture(self, window: Any, astronaut: Path) -> None:
+    def test_another_model_recognises_the_same_picture(self, window: Any, astronaut: Path) -> None:
         window.open(astronaut)
         until(window.root, lambda: "1 face: happy" in status(window), "the face is named")
         before = window.pictures.still.expressions[0].prediction.probabilities
@@ -188,7 +188,7 @@ class TestPictures:
         until(
             window.root,
             lambda: window.pictures.still.expressions[0].prediction.probabilities is not before,
-            "seen again",
+            "it is recognised again",
         )
         assert not np.allclose(window.pictures.still.expressions[0].prediction.probabilities, before)
 
@@ -232,7 +232,7 @@ def test_files_dropped_on_the_window_are_opened(window: Any, astronaut: Path, tm
 
 
 class TestCamera:
-    def test_a_stand_in_runs_while_the_model_is_switched_and_all_is_saved(
+    def test_a_video_runs_while_the_model_is_switched_and_everything_is_saved(
         self, window: Any, clip: Path, tmp_path: Path
     ) -> None:
         press("ctrl+2")
@@ -271,7 +271,7 @@ class TestCamera:
         window.open(clip)
         until(window.root, lambda: window.worker.newest or window.camera.streaming, "it starts again")
 
-    def test_a_change_of_model_leaves_the_picture_out_and_starts_the_statistics_again(
+    def test_another_model_leaves_the_picture_mode_alone_and_starts_the_statistics_again(
         self, window: Any, astronaut: Path, clip: Path
     ) -> None:
         window.open(astronaut)
@@ -314,7 +314,7 @@ class TestCamera:
 
         until(window.root, more, "eight frames are shown")
 
-    def test_a_camera_that_is_missing_is_told_in_a_sentence(self, window: Any) -> None:
+    def test_a_missing_camera_is_named_in_the_status_line(self, window: Any) -> None:
         window.layout.set("camera", "63")
         press("ctrl+r")
         until(window.root, lambda: "there is no camera 63" in status(window), "it says so")
@@ -337,7 +337,7 @@ class TestCamera:
         window.layout.set("camera", "rtsp://me:secret@camera.example/1")
         assert window.settings().camera == "rtsp://camera.example/1"
 
-    def test_what_is_no_source_is_told_in_a_sentence(self, window: Any) -> None:
+    def test_a_missing_file_is_named_in_the_status_line(self, window: Any) -> None:
         window.layout.set("camera", "nothing.mp4")
         press("ctrl+r")
         until(window.root, lambda: "no file or folder 'nothing.mp4'" in status(window), "it says so")
@@ -409,16 +409,14 @@ class TestHelp:
 
 
 class TestKerasModels:
-    """A Keras model that was dropped into the models directory."""
+    """A Keras model in the models directory."""
 
     @pytest.fixture(autouse=True)
     def _converter(self) -> None:
         for package in ("h5py", "onnx"):
             pytest.importorskip(package, reason="needs the extra: pip install '.[keras]'")
 
-    def test_it_is_found_asked_about_converted_chosen_and_looks(
-        self, window: Any, astronaut: Path, tmp_path: Path
-    ) -> None:
+    def test_it_is_found_converted_by_the_dialog_and_used(self, window: Any, astronaut: Path, tmp_path: Path) -> None:
         assert not widget(window, "offer").winfo_ismapped()
         window.open(astronaut)
         until(window.root, lambda: "1 face: happy" in status(window), "the face is named")
@@ -433,7 +431,9 @@ class TestKerasModels:
         assert window.keras.dialog.pixels.get().startswith("unit:")
         click(window.keras.dialog.equalize)
         click(window.keras.dialog.convert)
-        until(window.root, lambda: "1 face:" in status(window) and widget(window, "models").get() == "net", "it looks")
+        until(
+            window.root, lambda: "1 face:" in status(window) and widget(window, "models").get() == "net", "it is used"
+        )
         spec = read_spec(tmp_path / "models" / "net.onnx")
         assert spec.labels == FER2013
         assert spec.preprocess.equalize
@@ -442,7 +442,7 @@ class TestKerasModels:
         assert not widget(window, "offer").winfo_ismapped()
         assert not window.keras.dialog.top.winfo_exists()
 
-    def test_what_is_wrong_with_an_answer_is_told_and_can_be_mended(self, window: Any, tmp_path: Path) -> None:
+    def test_a_wrong_answer_is_explained_and_can_be_corrected(self, window: Any, tmp_path: Path) -> None:
         save_linear(tmp_path / "models" / "net.h5", n_outputs=3, channels=3, inner="block1_conv1")
         press("F5")
         until(window.root, lambda: widget(window, "convert").winfo_ismapped(), "it is offered")
@@ -464,7 +464,7 @@ class TestKerasModels:
         click(dialog.convert)
         until(window.root, lambda: "net: happy, sad, angry" in status(window), "it is converted and chosen")
 
-    def test_of_several_one_is_chosen_and_a_broken_one_is_told(self, window: Any, tmp_path: Path) -> None:
+    def test_one_of_several_is_chosen_and_a_broken_one_is_an_error(self, window: Any, tmp_path: Path) -> None:
         (tmp_path / "models" / "broken.h5").write_text("no model")
         save_linear(tmp_path / "models" / "net.keras")
         press("F5")
@@ -480,7 +480,7 @@ class TestKerasModels:
         until(window.root, lambda: not window.keras.dialog.top.winfo_exists(), "it is left for later")
         assert widget(window, "convert").winfo_ismapped()
 
-    def test_without_the_extra_it_says_what_to_install(
+    def test_without_the_extra_it_names_the_install_command(
         self, window: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         save_linear(tmp_path / "models" / "net.h5")
@@ -495,20 +495,20 @@ class TestKerasModels:
         assert window.keras.dialog is None
 
 
-def test_every_normalisation_can_be_said_in_the_window() -> None:
+def test_the_dialog_offers_every_normalisation() -> None:
     convert = pytest.importorskip("mien.convert.keras", reason="needs the extra: pip install '.[keras]'")
     assert list(PIXELS) == list(convert.NORMALIZATIONS)
 
 
 @pytest.mark.parametrize(("n", "orders"), [(7, 2), (8, 2), (3, 0)])
-def test_labels_are_proposed_where_their_number_is_known(n: int, orders: int) -> None:
+def test_labels_are_proposed_for_known_numbers_of_outputs(n: int, orders: int) -> None:
     proposed = label_orders(n)
     assert len(proposed) == orders
     assert all(len(order.split(",")) == n for order in proposed)
 
 
 class TestSettings:
-    def test_they_come_back_as_they_were(self, tmp_path: Path) -> None:
+    def test_they_are_read_as_they_were_written(self, tmp_path: Path) -> None:
         settings = Settings(mode="camera", model="tiny", dark=True, geometry="900x600+1+1")
         save_settings(settings, tmp_path / "deep" / "window.json")
         assert load_settings(tmp_path / "deep" / "window.json") == settings
@@ -518,12 +518,12 @@ class TestSettings:
         assert load_settings(tmp_path / "window.json") == Settings(mode="camera", model="base", labels="ferplus")
 
     @pytest.mark.parametrize("text", ["", "[]", "{", '{"dark": "yes", "model": 3, "other": 1}', "[" * 100_000])
-    def test_what_is_no_setting_is_passed_over(self, tmp_path: Path, text: str) -> None:
+    def test_invalid_settings_are_ignored(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "window.json").write_text(text)
         assert load_settings(tmp_path / "window.json") == Settings()
 
 
-def test_every_callback_and_widget_of_the_layout_is_there(window: Any) -> None:
+def test_every_callback_key_and_menu_item_has_its_command(window: Any) -> None:
     layout = ET.fromstring(resources.files("mien.app").joinpath("mien.ui").read_text(encoding="utf-8"))
     callbacks = {e.text for e in layout.iter("property") if e.get("type") == "command"}
     callbacks |= {e.get("handler") for e in layout.iter("bind")}

@@ -1,4 +1,4 @@
-"""The worker does, in its own thread and in order, what a window asks for; cameras are fakes, and nothing is shown."""
+"""Tests of the worker with fake cameras and a fake window."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FACE = Face(Box(8, 8, 40, 40), 0.9)
 
 
 class FakeDevice:
-    """A camera that gives a picture every few milliseconds while it is plugged in."""
+    """A camera that returns an image every few milliseconds while it is plugged in."""
 
     def __init__(self) -> None:
         self.plugged, self.released = threading.Event(), threading.Event()
@@ -80,7 +80,7 @@ def recognizer(label: str, labels: LabelSet = FER2013) -> Recognizer:
 
 @dataclass
 class Window:
-    """Stands in for the window: keeps what it is told, when `poll` does what the worker has for it."""
+    """A fake window that keeps its messages and errors; `poll` runs the worker's callbacks."""
 
     half_life: float = 0.0
     said: list[str] = field(default_factory=list)
@@ -105,7 +105,7 @@ class Window:
             self.worker.done.get()()
 
     def until(self, condition: Callable[[], object]) -> None:
-        """Poll until something is so."""
+        """Poll until a condition holds."""
         end = time.monotonic() + PATIENCE
         while not condition():
             assert time.monotonic() < end, f"it never came; complaints: {self.complaints}"
@@ -113,7 +113,7 @@ class Window:
             time.sleep(0.002)
 
     def settle(self) -> None:
-        """Wait until all that was asked for is done."""
+        """Wait until all pending jobs are done."""
         done: list[None] = []
         self.worker.submit(lambda: None, done.append)
         self.until(lambda: done)
@@ -128,7 +128,7 @@ class Window:
         self.until(lambda: self.worker.newest)
 
     def label(self) -> str:
-        """Return what the newest frame shows."""
+        """Return label set and label of the newest frame."""
         self.worker.newest.clear()
         self.until(lambda: self.worker.newest)
         (expression,) = self.worker.newest.pop().result.expressions
@@ -159,7 +159,9 @@ def n_frames(recorder: Recorder) -> int:
 
 
 class TestJobs:
-    def test_they_run_in_order_in_a_thread_of_their_own_and_what_follows_in_the_window_s(self, window: Window) -> None:
+    def test_they_run_in_order_in_the_worker_thread_and_their_callbacks_in_the_window_thread(
+        self, window: Window
+    ) -> None:
         ran: list[tuple[str, int]] = []
         followed: list[tuple[int, int]] = []
         for number in range(20):
@@ -171,7 +173,7 @@ class TestJobs:
         assert ran == [("mien-worker", number) for number in range(20)]
         assert followed == [(threading.get_ident(), number) for number in range(20)]
 
-    def test_nothing_follows_before_the_window_looks(self, window: Window) -> None:
+    def test_callbacks_wait_for_the_window_to_poll(self, window: Window) -> None:
         followed: list[int] = []
         window.worker.submit(lambda: 1, followed.append)
         ran = threading.Event()
@@ -188,9 +190,7 @@ class TestJobs:
             (ZeroDivisionError("a bug"), "this is a bug in mien; please report it: ZeroDivisionError('a bug')"),
         ],
     )
-    def test_an_error_is_a_sentence_and_the_next_job_runs(
-        self, window: Window, error: Exception, sentence: str
-    ) -> None:
+    def test_an_error_is_a_message_and_the_next_job_runs(self, window: Window, error: Exception, sentence: str) -> None:
         followed: list[object] = []
         window.worker.submit(partial(fail, error), followed.append)
         window.worker.submit(lambda: 2, followed.append)
@@ -198,12 +198,12 @@ class TestJobs:
         assert followed == [2]
         assert window.complaints == [sentence]
 
-    def test_they_run_while_a_camera_does(self, window: Window) -> None:
+    def test_they_run_between_the_frames_of_a_camera(self, window: Window) -> None:
         window.start(FakeDevice())
         window.settle()
         assert window.label() == "fer2013: happy"
 
-    def test_what_was_asked_for_before_it_closes_is_done(self, tmp_path: Path) -> None:
+    def test_pending_jobs_are_done_before_it_closes(self, tmp_path: Path) -> None:
         window = Window()
         holds = threading.Event()
         window.worker.submit(lambda: holds.wait(PATIENCE))
@@ -215,7 +215,7 @@ class TestJobs:
 
 
 class TestStream:
-    def test_the_newest_frame_alone_is_kept(self, window: Window) -> None:
+    def test_only_the_newest_frame_is_kept(self, window: Window) -> None:
         window.start(FakeDevice())
         first = window.worker.newest[0].result.frame
         recorder = window.worker.recorder
@@ -229,7 +229,7 @@ class TestStream:
         assert shown.rate > 0
         assert shown.latency >= 0
 
-    def test_while_paused_nothing_is_seen_and_jobs_run(self, window: Window) -> None:
+    def test_while_paused_no_frames_are_recognised_and_jobs_run(self, window: Window) -> None:
         window.start(FakeDevice())
         window.worker.paused = True
         window.settle()
@@ -267,7 +267,7 @@ class TestStream:
         assert not second.released.is_set()
         assert window.worker.newest[0].result.expressions[0].face.track_id == 1
 
-    def test_a_missing_camera_is_told_once_and_another_one_starts(self, window: Window) -> None:
+    def test_a_missing_camera_is_one_error_and_another_one_starts(self, window: Window) -> None:
         missing, there = FakeDevice(), FakeDevice()
         missing.plugged.clear()
         window.worker.start(partial(Camera, 4242, opener=lambda source: missing))
@@ -277,7 +277,7 @@ class TestStream:
         window.start(there)
         assert (len(window.complaints), window.n_ended) == (1, 1)
 
-    def test_a_mistake_in_the_camera_s_thread_is_a_sentence_and_ends_the_stream(self, window: Window) -> None:
+    def test_a_bug_in_the_camera_thread_is_a_message_and_ends_the_stream(self, window: Window) -> None:
         window.worker.start(partial(Camera, 0, opener=lambda source: fail(ZeroDivisionError("a bug"))))
         window.until(lambda: window.n_ended)
         assert window.complaints == ["this is a bug in mien; please report it: ZeroDivisionError('a bug')"]
@@ -289,7 +289,7 @@ class TestStream:
         assert window.complaints == ["no model is ready; choose one"]
         window.worker.close(wait=PATIENCE)
 
-    def test_a_lost_camera_is_told_once_and_so_is_its_return(self, window: Window) -> None:
+    def test_a_lost_camera_is_one_error_and_its_return_one_message(self, window: Window) -> None:
         device = FakeDevice()
         window.start(device)
         said = len(window.said)
@@ -306,7 +306,7 @@ class TestStream:
         assert window.n_ended == 0
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which Linux has")
-    def test_a_full_disk_ends_the_stream_with_a_sentence(self, window: Window, tmp_path: Path) -> None:
+    def test_a_full_disk_ends_the_stream_with_an_error(self, window: Window, tmp_path: Path) -> None:
         device = FakeDevice()
         recorder = partial(Recorder, csv=Path("/dev/full"), video=tmp_path / "a.mkv")
         window.worker.start(partial(Camera, 0, opener=lambda source: device), recorder)
@@ -315,7 +315,7 @@ class TestStream:
         assert "No space left" in window.complaints[0]
         assert device.released.wait(PATIENCE)
 
-    def test_a_place_that_cannot_be_written_is_a_sentence_and_the_camera_is_closed(
+    def test_a_path_that_cannot_be_written_is_an_error_and_closes_the_camera(
         self, window: Window, tmp_path: Path
     ) -> None:
         device = FakeDevice()
@@ -326,7 +326,7 @@ class TestStream:
 
 
 class TestChoosing:
-    def test_another_model_takes_over_while_the_stream_goes_on(self, window: Window) -> None:
+    def test_another_model_takes_over_while_the_stream_continues(self, window: Window) -> None:
         device = FakeDevice()
         window.start(device)
         assert window.label() == "fer2013: happy"
@@ -337,7 +337,7 @@ class TestChoosing:
         assert not device.released.is_set()
         assert (window.complaints, window.n_ended) == ([], 0)
 
-    def test_other_labels_begin_new_statistics(self, window: Window) -> None:
+    def test_other_labels_start_new_statistics(self, window: Window) -> None:
         window.start(FakeDevice())
         before = window.worker.recorder
         window.choose(partial(recognizer, "contempt", FERPLUS))
@@ -346,14 +346,14 @@ class TestChoosing:
         assert window.worker.recorder is not before
         assert window.worker.recorder.statistics.shares()["contempt"] == 1
 
-    def test_another_model_of_the_same_labels_begins_new_statistics(self, window: Window) -> None:
+    def test_another_model_of_the_same_labels_starts_new_statistics(self, window: Window) -> None:
         window.start(FakeDevice())
         window.choose(partial(recognizer, "sad"))
         window.until(lambda: window.label() == "fer2013: sad")
         assert window.worker.recorder is not None
         assert window.worker.recorder.statistics.shares()["sad"] == 1
 
-    def test_files_that_are_written_go_on_with_the_new_model_and_new_statistics(
+    def test_files_being_written_continue_with_the_new_model_and_new_statistics(
         self, window: Window, tmp_path: Path
     ) -> None:
         window.start(FakeDevice(), partial(Recorder, csv=tmp_path / "a.csv"))
@@ -364,7 +364,7 @@ class TestChoosing:
         assert recorder is not None
         assert recorder.statistics.shares()["sad"] == 1
 
-    def test_other_labels_are_refused_while_files_are_written(self, window: Window, tmp_path: Path) -> None:
+    def test_other_labels_are_an_error_while_files_are_written(self, window: Window, tmp_path: Path) -> None:
         window.start(FakeDevice(), partial(Recorder, csv=tmp_path / "a.csv"))
         window.choose(partial(recognizer, "contempt", FERPLUS))
         window.until(lambda: window.complaints)
@@ -382,7 +382,7 @@ class TestChoosing:
         assert {row["label"] for row in rows} == {"happy", "sad"}
         assert len(window.complaints) == 1
 
-    def test_a_model_that_cannot_be_had_leaves_the_one_before(self, window: Window) -> None:
+    def test_a_model_that_does_not_load_leaves_the_one_before(self, window: Window) -> None:
         window.start(FakeDevice())
         window.choose(partial(fail, UnknownModel("no model 'nobody'")))
         window.until(lambda: window.complaints)
@@ -391,7 +391,9 @@ class TestChoosing:
 
 
 class TestClosing:
-    def test_it_ends_the_thread_while_a_camera_runs_and_files_are_whole(self, window: Window, tmp_path: Path) -> None:
+    def test_it_ends_the_thread_while_a_camera_runs_and_files_are_complete(
+        self, window: Window, tmp_path: Path
+    ) -> None:
         device = FakeDevice()
         window.start(device, partial(Recorder, csv=tmp_path / "a.csv", video=tmp_path / "a.mp4"))
         window.worker.close(wait=PATIENCE)
@@ -405,7 +407,7 @@ class TestClosing:
         window.worker.close(wait=PATIENCE)
         window.worker.close(wait=PATIENCE)
 
-    def test_it_does_not_wait_longer_than_it_is_told(self, window: Window) -> None:
+    def test_it_waits_no_longer_than_asked(self, window: Window) -> None:
         holds = threading.Event()
         window.worker.submit(lambda: holds.wait(PATIENCE))
         window.worker.close(wait=0.01)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from mien.app.layout import Layout, Tooltip
+from mien.app.layout import Layout, Tooltip, fit_list
 from mien.app.settings import Settings
 from mien.labels import LabelSet
 from mien.models.spec import ModelSpec
@@ -46,6 +46,8 @@ class Choices:
         self.remembered = settings.model  # the model of the next start: the last one that is not for cartoons
         layout.widget("detectors").configure(values=list(self._detectors))
         layout.set("detector", detector_title(self.detector))
+        for name in ("models", "label_sets", "detectors"):
+            fit_list(layout.widget(name))
         Tooltip(layout.widget("models"), lambda: self.description)
         Tooltip(layout.widget("label_sets"), LABELS_TIP)
         Tooltip(layout.widget("detectors"), DETECTOR_TIP)

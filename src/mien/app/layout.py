@@ -5,10 +5,12 @@ from __future__ import annotations
 import tkinter as tk
 from collections.abc import Callable, Mapping
 from importlib import resources
+from tkinter import font, ttk
 from typing import Any
 
 import pygubu
 
+LIST_MARGIN = 30  # pixels beside an entry, with the scroll bar
 TOOLTIP_MS = 600  # the pointer rests on a widget before its tooltip appears
 
 
@@ -44,6 +46,18 @@ class Layout:
             self.widget(name).grid()
         else:
             self.widget(name).grid_remove()
+
+
+def fit_list(box: ttk.Combobox) -> None:
+    """Make the drop-down list of a combobox as wide as its longest entry."""
+
+    def widen() -> None:
+        measure = font.nametofont(str(box.cget("font")) or "TkTextFont", box).measure
+        longest = max((measure(value) for value in box.cget("values")), default=0)
+        extra = max(longest + LIST_MARGIN - box.winfo_width(), 0)
+        ttk.Style(box).configure("Fitted.TCombobox", postoffset=(0, 0, extra, 0))
+
+    box.configure(style="Fitted.TCombobox", postcommand=widen)
 
 
 class Tooltip:
