@@ -19,6 +19,7 @@ HEAVY = (
     "matplotlib",
     "tkinter",
     "onnx",
+    "google.protobuf",
     "lightning_fabric",
     "sklearn",
     "safetensors",
