@@ -12,7 +12,7 @@ from mien.structures import FloatArray, ImageArray
 
 
 class PixelReader:
-    """Answers with the class id that the top left pixel holds; nothing else in a crop matters to it."""
+    """Predicts the class id in the top left pixel of a crop."""
 
     def __init__(self, *heads: Head, confidence: float = 0.7) -> None:
         self.spec = ModelSpec(
@@ -47,7 +47,7 @@ def pixel_reader() -> Callable[..., PixelReader]:
 
 @pytest.fixture
 def written() -> Callable[..., Dataset]:
-    """Make a dataset for PixelReader, one picture per (truth, answer, answer to the mirrored one, split)."""
+    """Make a dataset for PixelReader, one image per (target, prediction, prediction of the mirror image, split)."""
 
     def make(
         rows: Sequence[tuple[int, int, int, str]], *, labels: LabelSet = FER2013, name: str = "fer2013"
@@ -55,7 +55,7 @@ def written() -> Callable[..., Dataset]:
         images = np.zeros((len(rows), 4, 4, 1), np.uint8)
         images[:, 0, 0, 0] = [answer for _, answer, _, _ in rows]
         images[:, 0, -1, 0] = [mirrored for _, _, mirrored, _ in rows]
-        images[:, 3, 1, 0] = np.arange(len(rows))  # makes each picture another one
+        images[:, 3, 1, 0] = np.arange(len(rows))  # makes each image unique
         return Dataset(
             name=name,
             images=images,
@@ -69,7 +69,7 @@ def written() -> Callable[..., Dataset]:
 
 @pytest.fixture
 def evaluation(pixel_reader: Callable[..., PixelReader], written: Callable[..., Dataset]) -> Evaluation:
-    """200 test pictures of FER2013's classes of which about two thirds are told right, 8 of them copies."""
+    """200 test images of FER2013's classes, two thirds of them classified correctly, 8 of them copies."""
     rng = np.random.default_rng(0)
     truths = rng.choice(7, size=200, p=[0.14, 0.03, 0.14, 0.25, 0.16, 0.12, 0.16])
     answers = np.where(rng.random(200) < 0.66, truths, rng.integers(0, 7, 200))

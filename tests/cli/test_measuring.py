@@ -23,7 +23,7 @@ from mien.models.onnx_file import read_spec, write_with_spec
 pytestmark = pytest.mark.usefixtures("own_folder")
 
 
-def test_compare_looks_at_the_valid_split_and_writes_a_sheet(
+def test_compare_takes_the_valid_split_and_writes_a_sheet(
     tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copy(tiny_model, "other.onnx")
@@ -35,7 +35,7 @@ def test_compare_looks_at_the_valid_split_and_writes_a_sheet(
     assert (folder / "differences.png").is_file()
 
 
-def test_compare_json_is_all_that_stdout_gets(
+def test_compare_json_is_the_only_output_on_stdout(
     tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copy(tiny_model, "other.onnx")
@@ -125,9 +125,7 @@ def claimed(model: Path, to: Path, fingerprint: str, accuracy: float) -> None:
     write_with_spec(model, to, spec)
 
 
-def test_published_figures_are_measured_again(
-    tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_published_figures_are_remeasured(tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
     dataset = read_dataset(drawn)
     true = evaluate(load_classifier(str(tiny_model)), dataset, views=["single"]).views["single"].accuracy.value
     claimed(tiny_model, Path("mine.onnx"), dataset.fingerprint, true)
@@ -175,7 +173,7 @@ def test_published_figures_whose_data_is_not_given_are_named(
         (["--split", "exam"], "unknown split 'exam'; choose from train, valid, test"),
     ],
 )
-def test_what_evaluate_cannot_do_is_one_clear_line(
+def test_bad_arguments_of_evaluate_are_one_clear_line(
     arguments: list[str], expected: str, tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = [tiny_model] if arguments else []

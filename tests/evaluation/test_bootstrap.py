@@ -14,20 +14,20 @@ def drawn(seed, n, *, k=4):
 
 
 @given(st.integers(0, 2**32), st.integers(1, 60))
-def test_figures_of_a_stack_are_those_of_each_matrix(seed, n):
+def test_metrics_of_a_stack_are_those_of_each_matrix(seed, n):
     matrices = resampled_confusions(*drawn(seed, n), n_classes=4, resamples=5, seed=seed)
     assert balanced_accuracies(matrices) == pytest.approx([balanced_accuracy(matrix) for matrix in matrices])
     assert macro_f1s(matrices) == pytest.approx([macro_f1(matrix) for matrix in matrices])
 
 
-def test_resamples_have_as_many_pictures_and_the_same_matrix_on_average():
+def test_resamples_keep_the_number_of_images_and_the_mean_matrix():
     targets, predictions = drawn(0, 300)
     matrices = resampled_confusions(targets, predictions, n_classes=4, resamples=4000)
     assert set(matrices.sum(axis=(1, 2)).tolist()) == {300}
     assert matrices.mean(axis=0) == pytest.approx(confusion_matrix(targets, predictions, n_classes=4), abs=1)
 
 
-def test_they_spread_as_resamples_drawn_picture_by_picture_do():
+def test_resamples_vary_like_those_drawn_image_by_image():
     targets, predictions = drawn(1, 200)
     rng = np.random.default_rng(2)
     rows = (rng.integers(0, 200, 200) for _ in range(2000))
@@ -36,7 +36,7 @@ def test_they_spread_as_resamples_drawn_picture_by_picture_do():
     assert np.std(at_once) == pytest.approx(np.std(singly), rel=0.08)
 
 
-def test_the_interval_of_an_accuracy_is_near_wilsons():
+def test_the_bootstrap_interval_of_an_accuracy_is_close_to_wilsons():
     targets, predictions = drawn(3, 1000)
     matrices = resampled_confusions(targets, predictions, n_classes=4, resamples=4000)
     shares = matrices.trace(axis1=1, axis2=2) / 1000
@@ -44,7 +44,7 @@ def test_the_interval_of_an_accuracy_is_near_wilsons():
     assert percentile_interval(shares) == pytest.approx(expected, abs=0.004)
 
 
-def test_clusters_of_one_are_pictures():
+def test_clusters_of_one_image_equal_single_images():
     targets, predictions = drawn(4, 80)
     singly, clustered = (
         balanced_accuracies(resampled_confusions(targets, predictions, n_classes=4, clusters=c, resamples=4000))
@@ -53,7 +53,7 @@ def test_clusters_of_one_are_pictures():
     assert np.std(clustered) == pytest.approx(np.std(singly), rel=0.06)
 
 
-def test_duplicates_in_clusters_do_not_make_the_interval_narrower():
+def test_duplicates_within_clusters_do_not_narrow_the_interval():
     targets, predictions = drawn(5, 100)
     widths = []
     for times, clusters in ((1, None), (4, np.repeat(np.arange(100), 4)), (4, None)):
@@ -78,6 +78,6 @@ def test_other_numbers_of_clusters_are_refused(clusters):
         resampled_confusions(np.zeros(3, int), np.zeros(3, int), n_classes=2, clusters=clusters)
 
 
-def test_no_picture_is_refused():
+def test_no_image_is_refused():
     with pytest.raises(ValueError, match="at least 1"):
         resampled_confusions(np.zeros(0, int), np.zeros(0, int), n_classes=2)

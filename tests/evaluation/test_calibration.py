@@ -9,36 +9,36 @@ from mien.models.classifier import softmax
 
 
 def drawn(seed: int, *, n: int, temperature: float = 1.0):
-    """Logits whose softmax at `temperature` is the true distribution of the targets drawn with them."""
+    """Make logits whose softmax at `temperature` is the true distribution of the targets."""
     rng = np.random.default_rng(seed)
     honest = rng.normal(0, 2, (n, 7)).astype(np.float32)
     targets = (softmax(honest).cumsum(axis=1) > rng.random((n, 1))).argmax(axis=1)
     return honest * np.float32(temperature), targets
 
 
-def test_softmax_of_log_probabilities_gives_them_back():
+def test_softmax_of_log_probabilities_returns_the_probabilities():
     probabilities = np.array([[0.2, 0.3, 0.5]], np.float32)
     np.testing.assert_allclose(softmax(np.log(probabilities)), probabilities, rtol=1e-6)
 
 
 @given(st.floats(0.2, 5))
-def test_softmax_takes_a_temperature_back(temperature):
+def test_softmax_undoes_a_temperature(temperature):
     logits, _ = drawn(0, n=20)
     scaled = np.log(softmax(logits, temperature=temperature))
     np.testing.assert_allclose(softmax(scaled, temperature=1 / temperature), softmax(logits), atol=1e-5)
 
 
-def test_softmax_survives_large_logits():
+def test_softmax_of_large_logits_is_finite():
     np.testing.assert_allclose(softmax(np.array([[1e4, 0, -1e4]], np.float32)), [[1, 0, 0]])
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 1.7, 6.0])
-def test_a_known_temperature_is_found_again(temperature):
+def test_a_known_temperature_is_recovered(temperature):
     logits, targets = drawn(1, n=20_000, temperature=temperature)
     assert fit_temperature(logits, targets) == pytest.approx(temperature, rel=0.03)
 
 
-def test_the_right_temperature_mends_the_calibration():
+def test_the_correct_temperature_calibrates_the_model():
     logits, targets = drawn(2, n=20_000, temperature=3)
     after = softmax(logits, temperature=fit_temperature(logits, targets))
     assert ece(after, targets) < 0.02 < 0.15 < ece(softmax(logits), targets)
@@ -68,18 +68,18 @@ def test_log_probabilities_give_the_temperature_of_their_logits():
     assert fit_temperature(shifted, targets) == pytest.approx(fit_temperature(logits, targets), rel=1e-4)
 
 
-def test_a_model_that_is_always_right_is_sharpened_up_to_the_bound():
+def test_a_model_that_is_always_correct_is_sharpened_to_the_bound():
     assert fit_temperature(np.eye(3, dtype=np.float32), np.arange(3)) == pytest.approx(COLDEST)
 
 
-def test_a_model_that_is_always_wrong_is_softened_up_to_the_bound():
+def test_a_model_that_is_always_wrong_is_softened_to_the_bound():
     assert fit_temperature(np.eye(3, dtype=np.float32), np.array([1, 2, 0])) == pytest.approx(HOTTEST)
 
 
-def test_logits_that_say_nothing_keep_temperature_one():
+def test_uniform_logits_keep_temperature_one():
     assert fit_temperature(np.full((4, 3), 2, np.float32), np.array([0, 1, 2, 0])) == 1
 
 
-def test_logits_that_are_not_finite_are_refused():
+def test_non_finite_logits_are_refused():
     with pytest.raises(ValueError, match="finite"):
         fit_temperature(np.array([[np.nan, 0]], np.float32), np.array([0]))

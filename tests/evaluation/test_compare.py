@@ -22,7 +22,7 @@ counts = st.integers(0, 80)
 
 @pytest.fixture
 def pair(pixel_reader, written):
-    """Make two evaluations from rows (truth, answer of a, answer of b); b looks at mirrored pictures."""
+    """Make two evaluations from rows (target, prediction of a, of b); b gets mirrored images."""
 
     def make(rows, names=("a", "b")):
         dataset = written([(truth, a, b, "valid") for truth, a, b in rows])
@@ -40,7 +40,7 @@ def test_mcnemar_agrees_with_scipys_binomial_test(b, c):
     assert mcnemar(b, c) == pytest.approx(expected, rel=1e-9)
 
 
-def test_mcnemar_of_many_pictures_neither_overflows_nor_takes_long():
+def test_mcnemar_of_many_images_does_not_overflow():
     assert mcnemar(4000, 4000) == 1
     assert mcnemar(3000, 3400) == pytest.approx(binomtest(3000, 6400).pvalue, rel=1e-9)
     assert 0 <= mcnemar(0, 8000) < 1e-300
@@ -55,7 +55,7 @@ def test_mcnemar_refuses_negative_numbers():
         mcnemar(-1, 2)
 
 
-def test_the_paired_interval_of_positive_and_negative_correlation_is_that_worked_step_by_step():
+def test_the_paired_interval_follows_the_published_steps_for_both_signs_of_correlation():
     assert paired_interval(36, 12, 2, 0) == pytest.approx((0.0569, 0.3404), abs=5e-5)
     n, a, b, c, d = 50, 20, 12, 2, 16
     (l1, u1), (l2, u2) = wilson_interval(a + b, n), wilson_interval(a + c, n)
@@ -66,7 +66,7 @@ def test_the_paired_interval_of_positive_and_negative_correlation_is_that_worked
 
 
 @given(counts, counts, counts, counts)
-def test_the_paired_interval_encloses_the_difference_and_turns_with_the_models(a, b, c, d):
+def test_the_paired_interval_encloses_the_difference_and_is_antisymmetric(a, b, c, d):
     n = a + b + c + d
     if not n:
         with pytest.raises(ValueError, match="not all 0"):
@@ -78,7 +78,7 @@ def test_the_paired_interval_encloses_the_difference_and_turns_with_the_models(a
     assert paired_interval(a, c, b, d) == pytest.approx((-high, -low), abs=1e-9)
 
 
-def test_without_correlation_the_interval_joins_the_two_wilson_intervals():
+def test_without_correlation_the_interval_combines_the_wilson_intervals():
     low, high = wilson_interval(30, 100)
     # one model always right: all of the difference's uncertainty is the other one's, and no picture correlates
     got = paired_interval(70, 30, 0, 0)
@@ -86,20 +86,20 @@ def test_without_correlation_the_interval_joins_the_two_wilson_intervals():
     assert got[1] == pytest.approx(high, abs=1e-9)
 
 
-def test_the_paired_interval_holds_the_truth_about_95_times_of_100():
+def test_the_paired_interval_covers_the_true_difference_in_about_95_percent():
     chances = (0.60, 0.10, 0.07, 0.23)
     tables = np.random.default_rng(0).multinomial(500, chances, size=2000).tolist()
     held = [low <= 0.03 <= high for low, high in (paired_interval(*table) for table in tables)]
     assert np.mean(held) == pytest.approx(0.95, abs=0.015)
 
 
-def test_holm_multiplies_the_smallest_most_and_never_turns_the_order():
+def test_holm_keeps_the_order_of_p_values():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, 0.9]) == [1, 1]
     assert holm([]) == []
 
 
-def test_pictures_are_counted_by_who_gets_them_right(pair):
+def test_images_are_counted_by_the_models_that_classify_them_correctly(pair):
     rows = [(HAPPY, HAPPY, HAPPY), (HAPPY, SAD, HAPPY), (SAD, SAD, HAPPY), (SAD, HAPPY, SAD), (SAD, 0, 0)]
     first, second, _ = pair(rows)
     comparison = compare(first, second)
@@ -112,7 +112,7 @@ def test_pictures_are_counted_by_who_gets_them_right(pair):
     assert (sad.support, sad.only_a, sad.only_b) == (3, 1, 1)
 
 
-def test_a_difference_by_chance_is_called_none(pair):
+def test_a_difference_by_chance_is_not_significant(pair):
     first, second, _ = pair([(SAD, SAD, HAPPY)] * 3 + [(SAD, HAPPY, SAD)] * 5 + [(HAPPY, HAPPY, HAPPY)] * 9)
     comparison = compare(first, second)
     assert not comparison.significant
@@ -132,13 +132,13 @@ def test_a_clear_difference_names_the_better_model(pair, turned):
     assert "p < 0.001" in verdict(comparison)
 
 
-def test_models_that_answer_alike_do_not_differ(pair):
+def test_models_with_equal_predictions_do_not_differ(pair):
     first, second, _ = pair([(SAD, SAD, SAD), (SAD, HAPPY, HAPPY)])
     comparison = compare(first, second)
     assert (comparison.difference, comparison.p_value) == (0, 1)
 
 
-def test_evaluations_of_other_pictures_are_refused(pair, pixel_reader, written):
+def test_evaluations_of_other_images_are_refused(pair, pixel_reader, written):
     first, second, _ = pair([(SAD, SAD, SAD), (HAPPY, SAD, HAPPY)])
     with pytest.raises(ConfigError, match="on different splits"):
         compare(first, replace(second, split="test"))
@@ -167,7 +167,7 @@ def test_a_comparison_is_written_as_numbers_text_and_a_sheet(pair, tmp_path):
     assert np.array_equal(read_picture(path.parent / "differences.png"), sheet)
 
 
-def test_a_place_that_cannot_be_written_is_an_output_error(pair, tmp_path):
+def test_an_unwritable_folder_is_an_output_error(pair, tmp_path):
     first, second, _ = pair([(SAD, SAD, HAPPY)])
     (tmp_path / "taken").write_text("", encoding="utf-8")
     with pytest.raises(OutputError):

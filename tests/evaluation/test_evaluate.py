@@ -14,7 +14,7 @@ from mien.models.classifier import softmax
 ANGRY, DISGUST, FEAR, HAPPY, SAD, SURPRISE, NEUTRAL = range(7)
 
 
-def test_figures_of_four_pictures_are_those_counted_by_hand(pixel_reader, written):
+def test_metrics_of_four_images_match_hand_counts(pixel_reader, written):
     rows = [(HAPPY, HAPPY, 0, "test"), (HAPPY, SAD, 0, "test"), (SAD, SAD, 0, "test"), (FEAR, FEAR, 0, "test")]
     evaluation = evaluate(pixel_reader(FER2013), written(rows), views=["single"])
     result = evaluation.views["single"]
@@ -28,13 +28,13 @@ def test_figures_of_four_pictures_are_those_counted_by_hand(pixel_reader, writte
     assert result.calibration.ece == pytest.approx(0.05, abs=1e-6)
 
 
-def test_only_the_wanted_split_is_looked_at(pixel_reader, written):
+def test_only_the_given_split_is_evaluated(pixel_reader, written):
     rows = [(HAPPY, HAPPY, 0, "train"), (HAPPY, SAD, 0, "valid"), (SAD, SAD, 0, "test")]
     evaluation = evaluate(pixel_reader(FER2013), written(rows), split="valid")
     assert (evaluation.split, evaluation.n, evaluation.views["single"].accuracy.value) == ("valid", 1, 0)
 
 
-def test_flip_is_the_mean_over_a_picture_and_its_mirror_image(pixel_reader, written):
+def test_flip_is_the_mean_over_an_image_and_its_mirror_image(pixel_reader, written):
     dataset = written([(HAPPY, HAPPY, SAD, "test"), (SAD, SAD, SAD, "test")])
     views = evaluate(pixel_reader(FER2013), dataset).views
     assert list(views) == ["single", "flip"]
@@ -58,7 +58,7 @@ def test_tencrop_is_the_mean_over_corners_and_centre_and_their_mirror_images(pix
 
 
 @pytest.mark.parametrize(("height", "width"), [(48, 48), (64, 50), (1, 1), (7, 3)])
-def test_crops_lie_inside_the_picture_and_reach_its_borders(height, width):
+def test_crops_are_inside_the_image_and_reach_its_borders(height, width):
     images = np.arange(height * width).reshape(1, height, width, 1).astype(np.uint8)
     corners = [cropped(images, down=down, right=right, mirror=False) for down, right in CORNERS.values()]
     assert {crop.shape for crop in corners} == {(1, round(7 / 8 * height), round(7 / 8 * width), 1)}
@@ -67,14 +67,14 @@ def test_crops_lie_inside_the_picture_and_reach_its_borders(height, width):
     assert np.array_equal(cropped(images, down=0, right=1, mirror=True), corners[1][:, :, ::-1])
 
 
-def test_rows_say_which_pictures_of_the_dataset_were_evaluated(pixel_reader, written):
+def test_rows_are_the_evaluated_rows_of_the_dataset(pixel_reader, written):
     rows = [(HAPPY, HAPPY, 0, "train"), (SAD, SAD, 0, "test"), (SAD, SAD, 0, "valid"), (SAD, HAPPY, 0, "test")]
     evaluation = evaluate(pixel_reader(FER2013), written(rows))
     assert evaluation.rows.tolist() == [1, 3]
     assert evaluation.is_correct("single").tolist() == [True, False]
 
 
-def test_a_model_may_be_given_another_name(pixel_reader, written):
+def test_a_model_can_be_given_another_name(pixel_reader, written):
     dataset = written([(HAPPY, HAPPY, 0, "test")])
     assert evaluate(pixel_reader(FER2013), dataset).name == "pixel-reader"
     assert evaluate(pixel_reader(FER2013), dataset, name="runs/2/mine.onnx").name == "runs/2/mine.onnx"
@@ -106,13 +106,13 @@ def test_probabilities_are_renormalised_without_classes_the_dataset_lacks(pixel_
     assert unsure == pytest.approx(np.full(7, 1 / 7))
 
 
-def test_an_answer_wholly_outside_of_the_shared_classes_counts_as_no_idea(pixel_reader, written):
+def test_a_prediction_outside_the_shared_classes_becomes_uniform(pixel_reader, written):
     dataset = written([(SAD, FERPLUS.index("contempt"), 0, "test")])
     result = evaluate(pixel_reader(FERPLUS, confidence=1), dataset).views["single"]
     assert result.probabilities[0] == pytest.approx(np.full(7, 1 / 7))
 
 
-def test_pictures_of_classes_the_model_lacks_are_left_out_and_counted(pixel_reader, written):
+def test_images_of_classes_the_model_lacks_are_excluded_and_counted(pixel_reader, written):
     rows = [(FERPLUS.index("contempt"), HAPPY, 0, "test"), (FERPLUS.index("happy"), HAPPY, 0, "test")]
     evaluation = evaluate(pixel_reader(FER2013), written(rows, labels=FERPLUS))
     assert (evaluation.n, evaluation.n_excluded, evaluation.missing) == (1, 1, ("contempt",))
@@ -120,13 +120,13 @@ def test_pictures_of_classes_the_model_lacks_are_left_out_and_counted(pixel_read
     assert evaluation.views["single"].accuracy.value == 1
 
 
-def test_labels_without_anything_in_common_are_refused(pixel_reader, written):
+def test_labels_without_a_shared_class_are_refused(pixel_reader, written):
     dataset = written([(0, 0, 0, "test")], labels=LabelSet("moods", ("calm", "tense")), name="moods")
     with pytest.raises(DatasetError, match=r"'moods' \(calm, tense\) and model 'pixel-reader' .* share too few"):
         evaluate(pixel_reader(FER2013), dataset)
 
 
-def test_a_split_whose_pictures_are_all_left_out_is_refused(pixel_reader, written):
+def test_a_split_whose_images_are_all_excluded_is_refused(pixel_reader, written):
     dataset = written([(FERPLUS.index("contempt"), 0, 0, "test")], labels=FERPLUS)
     with pytest.raises(DatasetError, match="share too few"):
         evaluate(pixel_reader(FER2013), dataset)
@@ -149,7 +149,7 @@ def test_a_model_that_gives_nan_is_refused(pixel_reader, written):
 
 
 def with_copies(written) -> Dataset:
-    """Four test pictures, of which the first two occur in train and the third one in valid."""
+    """Four test images: the first two occur in train, the third one in valid."""
     rows = [(HAPPY, HAPPY, 0, "test"), (HAPPY, SAD, 0, "test"), (SAD, SAD, 0, "test"), (SAD, FEAR, 0, "test")]
     test = written(rows)
     copies = test.select(np.array([0, 1, 2]))
@@ -162,14 +162,14 @@ def with_copies(written) -> Dataset:
     )
 
 
-def test_exact_copies_of_training_pictures_are_left_out_of_the_unleaked_accuracy(pixel_reader, written):
+def test_copies_of_training_images_are_excluded_from_the_leak_free_accuracy(pixel_reader, written):
     result = evaluate(pixel_reader(FER2013), with_copies(written)).views["single"]
     assert (result.accuracy.correct, result.accuracy.n) == (2, 4)
     assert (result.leak_free.correct, result.leak_free.n) == (1, 2)
     assert result.leak_free.low < 0.5 < result.leak_free.high
 
 
-def test_clusters_tell_leaks_of_other_pixels_too(pixel_reader, written):
+def test_clusters_find_leaks_of_other_pixels_too(pixel_reader, written):
     dataset, clusters = with_copies(written), np.array([0, 1, 2, 0, 0, 1, 2])  # the fourth shows the first's photo
     evaluation = evaluate(pixel_reader(FER2013), dataset, clusters=clusters)
     assert evaluation.leak_criterion == "photo"
@@ -178,13 +178,13 @@ def test_clusters_tell_leaks_of_other_pixels_too(pixel_reader, written):
     assert evaluate(pixel_reader(FER2013), dataset).leak_criterion == "pixels"
 
 
-def test_a_model_fitted_on_valid_too_has_seen_its_pictures(pixel_reader, written):
+def test_a_model_fitted_on_valid_too_has_seen_its_images(pixel_reader, written):
     evaluation = evaluate(pixel_reader(FER2013), with_copies(written), fitted_on=("train", "valid"))
     assert evaluation.fitted_on == ("train", "valid")
     assert (evaluation.views["flip"].leak_free.correct, evaluation.views["flip"].leak_free.n) == (0, 1)
 
 
-def test_there_is_no_unleaked_accuracy_where_nothing_can_be_said(pixel_reader, written):
+def test_the_leak_free_accuracy_is_none_where_it_is_unknown(pixel_reader, written):
     lone = written([(HAPPY, HAPPY, 0, "test")])
     assert evaluate(pixel_reader(FER2013), lone).views["single"].leak_free is None
     seen = with_copies(written)
@@ -193,7 +193,7 @@ def test_there_is_no_unleaked_accuracy_where_nothing_can_be_said(pixel_reader, w
     assert evaluate(pixel_reader(FER2013), all_copied).views["single"].leak_free is None
 
 
-def test_the_temperature_inside_the_model_is_taken_back_for_the_uncalibrated_figures(pixel_reader, written):
+def test_uncalibrated_metrics_undo_the_temperature_inside_the_model(pixel_reader, written):
     dataset = written([(HAPPY, HAPPY, HAPPY, "test"), (SAD, HAPPY, SAD, "test")])
     for view, result in evaluate(pixel_reader(FER2013, temperature=2), dataset).views.items():
         looks = [[HAPPY, HAPPY]] if view == "single" else [[HAPPY, HAPPY], [HAPPY, SAD]]
@@ -207,12 +207,12 @@ def test_the_temperature_inside_the_model_is_taken_back_for_the_uncalibrated_fig
         assert result.uncalibrated.ece == pytest.approx(ece(before, targets), abs=1e-5)
 
 
-def test_a_model_without_temperature_has_no_uncalibrated_figures(pixel_reader, written):
+def test_a_model_without_temperature_has_no_uncalibrated_metrics(pixel_reader, written):
     result = evaluate(pixel_reader(FER2013), written([(HAPPY, HAPPY, 0, "test")])).views["single"]
     assert result.uncalibrated is None
 
 
-def test_pictures_come_in_batches_and_progress_counts_every_look(pixel_reader, written):
+def test_images_come_in_batches_and_progress_counts_every_transform(pixel_reader, written):
     classifier, steps = pixel_reader(FER2013), []
     dataset = written([(i % 7, i % 7, 0, "test") for i in range(5)])
     evaluation = evaluate(classifier, dataset, batch_size=2, progress=lambda done, n: steps.append((done, n)))
@@ -221,13 +221,13 @@ def test_pictures_come_in_batches_and_progress_counts_every_look(pixel_reader, w
     assert evaluation.views["single"].accuracy.value == 1
 
 
-def test_what_was_evaluated_is_told(evaluation):
+def test_an_evaluation_names_model_data_and_split(evaluation):
     assert evaluation.spec.name == "pixel-reader"
     assert (evaluation.dataset, evaluation.split, evaluation.n) == ("fer2013", "test", 200)
     assert len(evaluation.fingerprint) == 64
 
 
-def test_answers_are_given_from_a_confidence_on(evaluation, pixel_reader, written):
+def test_the_operating_point_is_the_threshold_for_the_target_accuracy(evaluation, pixel_reader, written):
     dataset = written([(HAPPY, HAPPY, 0, "test"), (SAD, HAPPY, 0, "test")])
     honesty = evaluate(pixel_reader(FER2013), dataset, answer_accuracy=0.5).views["single"].calibration
     assert (honesty.operating_point.n, honesty.operating_point.threshold) == (2, pytest.approx(0.7))
@@ -235,12 +235,12 @@ def test_answers_are_given_from_a_confidence_on(evaluation, pixel_reader, writte
 
 
 @pytest.mark.parametrize("wanted", [0, 80])
-def test_a_wanted_accuracy_out_of_range_is_refused(pixel_reader, written, wanted):
+def test_a_target_accuracy_out_of_range_is_refused(pixel_reader, written, wanted):
     with pytest.raises(ConfigError, match="more than 0 and at most 1"):
         evaluate(pixel_reader(FER2013), written([(0, 0, 0, "test")]), answer_accuracy=wanted)
 
 
-def test_intervals_enclose_their_figures_and_widen_with_clusters(pixel_reader, written):
+def test_intervals_enclose_their_metrics_and_widen_with_clusters(pixel_reader, written):
     rng = np.random.default_rng(0)
     truths = np.repeat(rng.integers(0, 7, 60), 3)
     answers = np.repeat(np.where(rng.random(60) < 0.6, truths[::3], 3), 3)
@@ -267,7 +267,7 @@ def test_other_numbers_of_clusters_are_refused(pixel_reader, written):
 
 
 def with_votes(written) -> Dataset:
-    """Three test pictures: raters see sad, are at odds, see no face. The model answers sad to all."""
+    """Three test images: raters see sad, disagree, see no face. The model predicts sad for all."""
     votes = np.zeros((3, 10), np.float32)
     votes[0, [3, 0, 4]] = [6, 3, 1]
     votes[1, [0, 3]] = [5, 5]
@@ -275,7 +275,7 @@ def with_votes(written) -> Dataset:
     return replace(written([(SAD, 3, 3, "test")] * 3), votes=votes)
 
 
-def test_the_ferplus_head_is_held_against_the_raters(pixel_reader, written):
+def test_the_ferplus_head_is_compared_with_the_raters(pixel_reader, written):
     classifier, dataset = pixel_reader(FER2013, FERPLUS), with_votes(written)
     labelled = relabel_for(dataset, [classifier.spec.head("ferplus")])
     evaluation = evaluate(classifier, labelled, head="ferplus")

@@ -90,7 +90,7 @@ def test_scores_per_class_agree_with_scikit_learn(pair):
     np.testing.assert_allclose(ours, np.transpose(expected))
 
 
-def test_a_class_that_never_occurs_scores_zero_and_weighs_nothing():
+def test_a_class_that_never_occurs_scores_zero_and_does_not_count():
     matrix = np.array([[2, 0, 0], [0, 2, 0], [0, 0, 0]])
     assert per_class(matrix)[2].f1 == 0
     assert balanced_accuracy(matrix) == 1
@@ -98,7 +98,7 @@ def test_a_class_that_never_occurs_scores_zero_and_weighs_nothing():
 
 
 @pytest.mark.parametrize("figure", [accuracy, balanced_accuracy, macro_f1])
-def test_no_figure_is_made_up_for_no_pictures(figure):
+def test_an_empty_confusion_matrix_has_no_metrics(figure):
     with pytest.raises(ValueError, match="at least one image"):
         figure(np.zeros((3, 3), np.int64))
 
@@ -108,7 +108,7 @@ def test_no_figure_is_made_up_for_no_pictures(figure):
     ("correct", "n", "low", "high"),
     [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
 )
-def test_wilson_interval_gives_the_published_values(correct, n, low, high):
+def test_wilson_interval_reproduces_the_published_values(correct, n, low, high):
     assert wilson_interval(correct, n) == pytest.approx((low, high), abs=5e-5)
 
 
@@ -184,7 +184,7 @@ def test_ece_is_the_gap_between_confidence_and_accuracy():
     assert ece(probabilities, targets) == pytest.approx((0.15 + 0.4) / 2)
 
 
-def test_ece_of_a_certain_and_right_model_is_zero():
+def test_ece_of_a_certain_and_correct_model_is_zero():
     assert ece(np.eye(3, dtype=np.float32), np.arange(3)) == 0
 
 
@@ -232,7 +232,7 @@ def test_brier_is_0_for_the_perfect_and_2_for_the_certain_and_wrong():
 
 
 @given(answers())
-def test_reliability_counts_every_picture_in_the_bin_of_its_confidence(answer):
+def test_reliability_counts_every_image_in_the_bin_of_its_confidence(answer):
     probabilities, targets = answer
     bins = reliability(probabilities, targets, bins=10)
     assert sum(b.n for b in bins) == len(targets)
@@ -241,7 +241,7 @@ def test_reliability_counts_every_picture_in_the_bin_of_its_confidence(answer):
     assert sum(b.n * b.accuracy for b in bins) == pytest.approx(right)
 
 
-def test_kl_is_0_for_the_wanted_distribution_itself():
+def test_kl_of_the_target_distribution_itself_is_0():
     wanted = np.array([[0.2, 0.8, 0], [1, 0, 0]], np.float32)
     assert kl_divergence(wanted, wanted) == 0
     assert cross_entropy(wanted, wanted) == pytest.approx(-(0.2 * np.log(0.2) + 0.8 * np.log(0.8)) / 2)

@@ -58,7 +58,7 @@ def test_each_model_is_checked_on_its_own_data(published):
 
 
 @pytest.mark.parametrize("key", ["test/accuracy", "exam/single/accuracy", "test/best/accuracy", "test/single/f1"])
-def test_a_figure_that_cannot_be_measured_is_refused(published, key):
+def test_an_unknown_figure_is_refused(published, key):
     with pytest.raises(ModelError, match="expected SPLIT/VIEW/accuracy"):
         check_published(*published({key: 0.5}))
 

@@ -178,7 +178,7 @@ def test_a_report_names_machine_and_commit_and_writes_json(
 
 @pytest.mark.parametrize("script", ["inference"], indirect=True)
 @pytest.mark.usefixtures("no_yunet")
-def test_inference_holds_its_targets_against_the_right_stages(
+def test_inference_compares_its_targets_with_the_right_stages(
     script: ModuleType, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(BENCH, "HaarDetector", OneFace)
@@ -209,7 +209,7 @@ def test_sizes_are_summed_by_package(script: ModuleType, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("script", ["training"], indirect=True)
-def test_training_speed_counts_one_checkpoint_an_epoch(script: ModuleType) -> None:
+def test_training_speed_counts_one_checkpoint_per_epoch(script: ModuleType) -> None:
     assert script.step_seconds([10.0, 11.0, 12.0, 12.5, 13.0]) == 0.5  # the first three warm up
     assert script.epoch_speed(0.5, 10.0, batch=100, images=2050) == 100  # 20 steps in 10 s, the checkpoint 10 s
     assert script.Turn(ours=95.0, bare=100.0, checkpoint_seconds=1.0).ratio == 0.95
@@ -231,7 +231,7 @@ def test_both_training_loops_run(script: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("script", ["crops"], indirect=True)
-def test_a_canvas_knows_where_its_picture_lies(script: ModuleType) -> None:
+def test_a_canvas_knows_the_position_of_its_image(script: ModuleType) -> None:
     image = np.full((48, 48, 1), 77, np.uint8)
     canvas = script.place_on_canvas(image, scale=4, margin_ratio=0.5, border="grey")
     assert canvas.image.shape == (384, 384, 3)
@@ -244,7 +244,7 @@ def test_a_canvas_knows_where_its_picture_lies(script: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("script", ["crops"], indirect=True)
-def test_geometry_is_told_in_parts_of_the_frame(script: ModuleType) -> None:
+def test_geometry_is_relative_to_the_frame(script: ModuleType) -> None:
     canvas = script.Canvas(np.zeros((300, 300, 3), np.uint8), Box(100, 100, 200, 200))
     points = np.array([(130, 140), (170, 140), (150, 160), (135, 175), (165, 175)], np.float32)
     faces = [Face(Box(110, 100, 190, 200), 1.0, points), None, Face(Box(90, 100, 190, 220), 1.0, points + 10)]
@@ -258,7 +258,7 @@ def test_geometry_is_told_in_parts_of_the_frame(script: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("script", ["crops"], indirect=True)
-def test_found_crops_are_compared_with_given_ones_pairwise(script: ModuleType) -> None:
+def test_detected_crops_are_compared_with_given_ones_pairwise(script: ModuleType) -> None:
     face = Face(Box(0, 0, 1, 1), 1.0)
     correct = {"given": [True, True, False, True], "resized": [True] * 4, "found": [True, False, False, False]}
     summary = script.summary([face, None, face, face, face], correct)
@@ -279,7 +279,7 @@ def test_found_crops_are_compared_with_given_ones_pairwise(script: ModuleType) -
 
 
 @pytest.mark.parametrize("script", ["crops"], indirect=True)
-def test_a_face_far_from_the_frame_is_not_the_one_looked_for(script: ModuleType) -> None:
+def test_a_face_far_from_the_frame_is_not_matched(script: ModuleType) -> None:
     image = np.zeros((300, 300, 3), np.uint8)
     middle, corner = Box(105, 105, 195, 195), Box(0, 0, 100, 100)
     found = script.find_face(OneFace(), script.Canvas(image, middle))

@@ -144,6 +144,6 @@ def test_a_card_links_the_confusion_matrix_if_there_is_one(evaluation, metrics):
     assert "![Confusion matrix, single](pixel-reader.png)" in card
 
 
-def test_a_model_that_was_not_evaluated_has_a_card_that_says_so(evaluation):
+def test_the_card_of_a_model_without_metrics_says_so(evaluation):
     card = model_card(evaluation.spec, [], size_bytes=1)
     assert "Not evaluated yet" in card

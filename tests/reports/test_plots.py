@@ -27,7 +27,7 @@ def test_a_confusion_matrix_becomes_a_readable_png(tmp_path):
         assert min(picture.size) >= 1000
 
 
-def test_more_classes_get_a_larger_picture(tmp_path):
+def test_more_classes_get_a_larger_plot(tmp_path):
     for k in (2, 12):
         draw_confusion(np.eye(k, dtype=int), [f"class {i}" for i in range(k)], tmp_path / f"{k}.png", title="")
     with Image.open(tmp_path / "2.png") as small, Image.open(tmp_path / "12.png") as large:
@@ -35,7 +35,7 @@ def test_more_classes_get_a_larger_picture(tmp_path):
         assert large.height > small.height
 
 
-def test_confusions_side_by_side_have_a_row_and_a_column_each(tmp_path):
+def test_confusions_are_arranged_in_rows_and_columns(tmp_path):
     two, labels = np.array([[3, 1], [0, 0]]), ["sad", "happy"]
     pairs = [("a", "x"), ("a", "y"), ("b", "x")]
     draw_confusions(dict.fromkeys(pairs, (two, labels)), tmp_path / "all.png")
@@ -54,7 +54,7 @@ def test_the_same_matrix_gives_the_same_bytes(tmp_path):
 
 
 @pytest.mark.parametrize("n", [1, 3])
-def test_curves_are_drawn_even_where_figures_are_missing(tmp_path, n):
+def test_curves_are_drawn_even_with_missing_values(tmp_path, n):
     curves(EPOCHS[:n], tmp_path / "curves.png")
     with Image.open(tmp_path / "curves.png") as picture:
         picture.load()
@@ -62,7 +62,7 @@ def test_curves_are_drawn_even_where_figures_are_missing(tmp_path, n):
 
 
 def test_a_run_that_ends_with_its_first_epoch_has_curves(tmp_path):
-    """The learning rate of its only row is 0, which leaves nothing to scale by."""
+    """The learning rate of its only row is 0, so the axis has no range."""
     curves([EPOCHS[0] | {"learning_rate": 0.0}], tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 0
 

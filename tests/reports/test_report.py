@@ -20,7 +20,7 @@ from mien.reports.tables import views_table
 
 
 def rows_after(markdown: str, heading: str) -> list[list[str]]:
-    """Cells of the first table after a heading, header first."""
+    """Return the cells of the first table after a heading, header first."""
     lines = markdown[markdown.index(heading) :].splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("|"))
     table = []
@@ -31,7 +31,7 @@ def rows_after(markdown: str, heading: str) -> list[list[str]]:
     return [table[0], *table[2:]]
 
 
-def test_a_report_is_a_folder_of_numbers_text_and_pictures(evaluation, tmp_path):
+def test_a_report_is_a_folder_of_numbers_text_and_plots(evaluation, tmp_path):
     path = write_report(evaluation, tmp_path / "new" / "report")
     assert path.name == "report.md"
     assert sorted(file.name for file in path.parent.iterdir()) == [
@@ -52,7 +52,7 @@ def test_a_report_is_a_folder_of_numbers_text_and_pictures(evaluation, tmp_path)
             picture.load()
 
 
-def test_metrics_json_holds_the_figures_rounded(evaluation, tmp_path):
+def test_metrics_json_holds_rounded_metrics(evaluation, tmp_path):
     write_report(evaluation, tmp_path)
     metrics = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["version"] == 4
@@ -75,7 +75,7 @@ def test_metrics_are_read_back_as_they_were(evaluation, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 1}', '{"version": 3}', '{"version": 5}', "[" * 200_000])
-def test_a_file_that_holds_no_metrics_is_refused(tmp_path, text):
+def test_a_file_without_metrics_is_refused(tmp_path, text):
     (tmp_path / "metrics.json").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match="mien evaluate"):
         read_metrics(tmp_path / "metrics.json")
@@ -92,7 +92,7 @@ OLD_KEYS = {
 
 
 def as_version_3(value):
-    """The contents of a metrics.json as mien wrote them up to version 3."""
+    """Return the contents of a metrics.json with the keys up to version 3."""
     if not isinstance(value, dict):
         return value
     return {OLD_KEYS.get(key, key): as_version_3(each) for key, each in value.items()}
@@ -118,7 +118,7 @@ def test_classes_may_be_named_like_old_keys(pixel_reader, written, tmp_path):
     assert read_metrics(tmp_path / "metrics.json") == metrics
 
 
-def test_metrics_that_are_not_there_are_an_input_error(tmp_path):
+def test_a_missing_metrics_json_is_an_input_error(tmp_path):
     with pytest.raises(InputError, match=r"nowhere\.json"):
         read_metrics(tmp_path / "nowhere.json")
 

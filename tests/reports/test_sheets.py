@@ -11,7 +11,7 @@ TWO = LabelSet("two", ("calm", "wild"))
 
 
 class Brightness:
-    """Takes a picture for wild with the probability that its grey is of 255."""
+    """Predicts "wild" with the probability grey / 255."""
 
     def __init__(self, name="grey"):
         self.spec = ModelSpec(name=name, arch="none", heads=(Head(TWO),), preprocess=Preprocess())
@@ -39,7 +39,7 @@ def greys(*pictures):
 
 
 def cell(sheet, row, column, *, row_height):
-    """The colour in the middle of a picture."""
+    """Return the colour in the middle of an image."""
     y = MARGIN + HEADER_HEIGHT + row * row_height + CELL // 2
     x = MARGIN + NAME_WIDTH + column * (CELL + GAP) + CELL // 2
     return sheet[y, x].tolist()
@@ -52,7 +52,7 @@ DATA = greys(
 ROW = CELL + GAP + 16
 
 
-def test_mistakes_stand_in_the_row_of_their_class_the_surest_first():
+def test_mistakes_are_in_the_row_of_their_class_the_most_confident_first():
     sheet = sheets.mistakes_sheet(evaluate(Brightness(), DATA), DATA)
     calm = [cell(sheet, 0, column, row_height=ROW) for column in range(3)]
     wild = [cell(sheet, 1, column, row_height=ROW) for column in range(2)]
@@ -60,7 +60,7 @@ def test_mistakes_stand_in_the_row_of_their_class_the_surest_first():
     assert wild == [[90] * 3, [255] * 3]
 
 
-def test_differences_stand_in_a_row_for_each_class_and_model():
+def test_differences_have_one_row_per_class_and_model():
     a, b = evaluate(Brightness(), DATA), evaluate(Opposite(), DATA)
     sheet = sheets.differences_sheet(a, b, DATA)
     first = [cell(sheet, row, 0, row_height=ROW) for row in range(4)]
@@ -73,7 +73,7 @@ def test_a_model_without_mistakes_has_an_empty_sheet():
     assert cell(sheet, 0, 0, row_height=CELL + GAP) == [255] * 3
 
 
-def test_a_long_name_has_room_in_the_title():
+def test_a_long_name_fits_into_the_title():
     names = ("a", "a-model-of-a-name-that-goes-on-and-on-" * 4)
     widths = [sheets.mistakes_sheet(evaluate(Brightness(name), DATA), DATA).shape[1] for name in names]
     assert widths[0] < widths[1]

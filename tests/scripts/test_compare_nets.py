@@ -26,7 +26,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
     SCRIPT["main"]()
 
 
-def test_a_page_tells_that_a_model_is_no_better_than_itself(
+def test_the_page_calls_equal_models_not_significantly_different(
     tiny_model: Path, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usual = {"backbone_rate": 1.0, "freeze": []}  # the first recipe doesn't name them, but that is no difference
@@ -67,7 +67,7 @@ def drawn_evaluation(tiny_model: Path, drawn: Path) -> Any:
     return evaluate(OnnxClassifier(tiny_model), read_dataset(drawn), split="valid", views=["single"])
 
 
-def test_one_model_twice_is_refused_in_one_line(
+def test_a_model_given_twice_is_refused_in_one_line(
     tiny_model: Path, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(SystemExit, match="several models are called 'tiny'; give each once"):
@@ -75,13 +75,13 @@ def test_one_model_twice_is_refused_in_one_line(
     assert not (tmp_path / "page.md").exists()
 
 
-def test_a_folder_that_is_no_run_is_refused_in_one_line(
+def test_a_folder_without_a_run_is_refused_in_one_line(
     drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(SystemExit, match="is not a run folder"):
         run(monkeypatch, tmp_path, "--data", drawn, "--out", tmp_path / "page.md")
 
 
-def test_a_run_that_is_not_there_is_told(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_run_is_named(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit, match=r"nosuch is not a run folder .*expected one that `mien train` made"):
         run(monkeypatch, tmp_path / "nosuch", "--data", drawn, "--out", tmp_path / "page.md")

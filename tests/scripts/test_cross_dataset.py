@@ -39,7 +39,7 @@ def evaluations(pixel_reader, written):
     return [evaluate(reader, each, split=split, views=["single"], name=name) for (name, split), each in data.items()]
 
 
-def test_the_report_tells_what_each_model_does_on_the_others_faces(cross, evaluations, tmp_path):
+def test_the_report_has_each_model_on_the_other_kind_of_faces(cross, evaluations, tmp_path):
     cross["write_cross_report"](evaluations, tmp_path)
     text = " ".join((tmp_path / "cross-dataset.md").read_text(encoding="utf-8").split())
     assert "*ferg* classifies 100.0 % of the cartoons correctly" in text
@@ -66,7 +66,7 @@ def test_the_cartoons_are_drawn_by_the_commands_in_the_model(cross, monkeypatch)
     assert cross["drawn"](replace(spec)).fingerprint == drawn.fingerprint
 
 
-def test_the_script_that_draws_the_cartoons_holds_commands_that_there_are():
+def test_the_script_that_draws_the_cartoons_uses_existing_commands():
     commands = runpy.run_path(str(SCRIPTS / "release_model.py"))["commands_in"](SCRIPTS / "draw_cartoons.sh")
     assert [command.split()[:3] for command in commands] == [
         ["mien", "data", "draw"], ["mien", "data", "draw"], ["mien", "data", "prepare"],
@@ -83,7 +83,7 @@ def test_a_script_without_commands_is_refused(tmp_path):
         runpy.run_path(str(SCRIPTS / "release_model.py"))["commands_in"](tmp_path / "empty.sh")
 
 
-def test_photographs_that_are_missing_are_told_of_in_a_line_before_anything_is_drawn(cross, monkeypatch, tmp_path):
+def test_missing_photographs_are_one_error_line_before_anything_is_drawn(cross, monkeypatch, tmp_path):
     monkeypatch.setattr("sys.argv", ["cross_dataset.py", "--fer2013", str(tmp_path / "nowhere.csv")])
     monkeypatch.setattr("subprocess.run", lambda *_, **__: pytest.fail("cartoons were drawn"))
     with pytest.raises(SystemExit, match=r"no dataset at .*nowhere\.csv"):
