@@ -56,6 +56,16 @@ def test_class_folders_become_labels_and_pixels_are_kept(tmp_path: Path) -> None
     assert np.array_equal(dataset.images, np.stack([RGB, RGB]))
 
 
+def test_images_have_the_names_of_their_files_below_the_root(tmp_path: Path) -> None:
+    pictures = {"wrapped/sad/1.png": GREY, "wrapped/happy/2.png": GREY}
+    for names in (
+        read(write_folder(tmp_path / "d", pictures)).names,
+        read(write_zip(tmp_path / "d.zip", pictures)).names,
+    ):
+        assert names is not None
+        assert names.tolist() == ["wrapped/happy/2.png", "wrapped/sad/1.png"]
+
+
 def test_a_dataset_has_the_name_of_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write_folder(tmp_path / "faces.v2", {"a/1.png": GREY, "b/2.png": GREY})
     assert read(root).name == "faces.v2"

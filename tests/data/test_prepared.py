@@ -1,3 +1,5 @@
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -110,3 +112,21 @@ def test_npz_files_of_other_programs_are_errors(tmp_path: Path, dataset: Dataset
             np.savez(file, **other)  # type: ignore[arg-type]
         with pytest.raises(DatasetError, match="is not a prepared dataset"):
             read_dataset(path)
+
+
+def test_names_are_kept_in_a_file_and_in_parts_of_a_dataset(tmp_path: Path, dataset: Dataset) -> None:
+    named = replace(dataset, names=np.array(["calm/a.png", "wild/b.png", os.fsdecode(b"wild/caf\xe9.png")], np.str_))
+    assert named.fingerprint == dataset.fingerprint
+    prepare(named, tmp_path / "drawn.npz")
+    again = read_dataset(tmp_path / "drawn.npz", size=4)
+    assert again.names is not None
+    assert named.names is not None
+    assert again.names.tolist() == named.names.tolist()
+    part = again.split("valid").names
+    assert part is not None
+    assert part.tolist() == ["wild/b.png"]
+
+
+def test_names_belong_to_the_images(dataset: Dataset) -> None:
+    with pytest.raises(DatasetError, match="parts of different lengths"):
+        replace(dataset, names=np.array(["a.png"], np.str_))

@@ -18,6 +18,7 @@ from mien.structures import FloatArray, ImageArray, IntArray
 Split = Literal["train", "valid", "test"]  # FER2013: Training, PublicTest, PrivateTest
 SPLITS: tuple[Split, ...] = get_args(Split)
 SplitArray: TypeAlias = npt.NDArray[np.int8]  # indices into SPLITS
+NameArray: TypeAlias = npt.NDArray[np.str_]
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Dataset:
         votes: Raters' votes as FER+ counts them, float32 (n, 10): the eight labels of `labels.FERPLUS`, then
             unknown and not-a-face; None if there are none.
         held_out: Splits that the data lacks and the reader drew from train.
+        names: File of each image, its path below the root of the data with "/", str (n,); None if the images had no
+            files. Names are not part of the fingerprint.
 
     Raises:
         DatasetError: The lengths differ, or a target or split is out of range.
@@ -45,11 +48,11 @@ class Dataset:
     splits: SplitArray = field(repr=False)
     votes: FloatArray | None = field(default=None, repr=False)
     held_out: tuple[Split, ...] = field(default=(), repr=False)
+    names: NameArray | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         lengths = {len(self.images), len(self.targets), len(self.splits)}
-        if self.votes is not None:
-            lengths.add(len(self.votes))
+        lengths |= {len(part) for part in (self.votes, self.names) if part is not None}
         if len(lengths) != 1:
             raise DatasetError(f"dataset '{self.name}' has parts of different lengths: {sorted(lengths)}")
         if self.images.ndim != 4 or self.images.shape[3] not in (1, 3):
@@ -72,6 +75,7 @@ class Dataset:
             targets=self.targets[index],
             splits=self.splits[index],
             votes=None if self.votes is None else self.votes[index],
+            names=None if self.names is None else self.names[index],
         )
 
     def split(self, name: Split) -> Dataset:

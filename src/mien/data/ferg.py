@@ -80,6 +80,7 @@ def read(
         targets=np.array([FER2013.index(picture.label) for picture in pictures], np.int64),
         labels=FER2013,
         splits=np.array([SPLITS.index(picture.split) for picture in pictures], np.int8),
+        names=np.array([picture.name for picture in pictures], np.str_),
     )
 
 

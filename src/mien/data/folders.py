@@ -100,6 +100,7 @@ def read(path: Path, *, size: int | None = None, votes: Path | None = None) -> D
         splits=np.array([SPLITS.index(picture.split) for picture in pictures], np.int8),
         votes=None if votes is None else votes_by_name(read_votes(votes), names),
         held_out=held_out,
+        names=np.array(names, np.str_),
     )
 
 

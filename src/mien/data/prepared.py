@@ -15,14 +15,14 @@ from mien.labels import LabelSet
 
 SUFFIX = ".npz"
 FORMAT = 1
-DTYPES = {"images": np.uint8, "targets": np.int64, "splits": np.int8, "votes": np.float32}
+TYPES = {"images": np.uint8, "targets": np.int64, "splits": np.int8, "votes": np.float32, "names": np.str_}
 
 
 def prepare(dataset: Dataset, path: str | Path) -> None:
     """Write a dataset to one file, atomically; `read_dataset` reads it back.
 
     Args:
-        dataset: All of it is written, votes included.
+        dataset: All of it is written, votes and names included.
         path: Ends in .npz.
 
     Raises:
@@ -32,7 +32,7 @@ def prepare(dataset: Dataset, path: str | Path) -> None:
     if path.suffix.lower() != SUFFIX:
         raise OutputError(f"cannot prepare '{path}': unknown suffix; expected a name that ends in {SUFFIX}")
     about = {"format": FORMAT, "name": dataset.name, "label_set": dataset.labels.name, "labels": [*dataset.labels]}
-    arrays = {name: getattr(dataset, name) for name in DTYPES if getattr(dataset, name) is not None}
+    arrays = {name: getattr(dataset, name) for name in TYPES if getattr(dataset, name) is not None}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, about=np.array(json.dumps(about)), **arrays)
 
@@ -60,8 +60,8 @@ def read(path: Path, *, size: int | None = None, votes: Path | None = None) -> D
             raise ValueError("not an .npz archive, or a truncated one")
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             about = json.loads(str(arrays["about"]))
-            found = {name: arrays[name] for name in DTYPES if name in arrays}
-        if about["format"] != FORMAT or any(array.dtype != DTYPES[name] for name, array in found.items()):
+            found = {name: arrays[name] for name in TYPES if name in arrays}
+        if about["format"] != FORMAT or any(array.dtype.type is not TYPES[name] for name, array in found.items()):
             raise ValueError("written by another version of mien")
         labels = LabelSet(about["label_set"], tuple(about["labels"]))
         dataset = Dataset(name=about["name"], labels=labels, **found)
