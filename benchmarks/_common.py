@@ -81,7 +81,7 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def target_table(targets: Sequence[Target]) -> str:
     """Return a Markdown table of targets, met or not."""
-    return markdown(["target", "measured", "wanted", ""], [target.row() for target in targets])
+    return markdown(["target", "measured", "limit", "result"], [target.row() for target in targets])
 
 
 def target_data(targets: Sequence[Target]) -> list[dict[str, object]]:

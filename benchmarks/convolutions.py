@@ -53,7 +53,7 @@ def main() -> None:
     ]
     report(
         "Convolutions of small maps: forward and backward",
-        [markdown(["pictures, channels", "ours", "PyTorch's", "ratio"], rows)],
+        [markdown(["images, channels", "ours", "PyTorch's", "ratio"], rows)],
         {"cases": [asdict(c) for c in cases]},
         out=options.out,
         torch=torch.__version__,

@@ -330,7 +330,7 @@ def stage_table(measured: Sequence[Measured]) -> str:
         ]
         for m in measured
     ]  # fmt: skip
-    return markdown(["faces", "gap", "found", "looked at", *STAGES, "frames/s"], rows)
+    return markdown(["faces", "gap", "found", "detected", *STAGES, "frames/s"], rows)
 
 
 if __name__ == "__main__":

@@ -246,7 +246,7 @@ def cost_table(costs: Sequence[Cost]) -> str:
         ]
         for c in costs
     ]  # fmt: skip
-    header = ["clip", "detector", "gap", "frames", "looked at", "same label", "difference", "IoU"]
+    header = ["clip", "detector", "gap", "frames", "detected", "same label", "difference", "IoU"]
     return markdown(header, rows)
 
 
