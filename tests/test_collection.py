@@ -76,6 +76,7 @@ def test_one_video_reports_its_frames_as_progress(album: Path, recognizer: Recog
 
 def test_a_file_named_twice_is_read_once_and_a_glob_selects(album: Path, recognizer: Recognizer) -> None:
     assert len(list(see([album / "a.png", album / "a.png"], recognizer))) == 1
+    assert len(list(see(str(album / "a.png"), recognizer))) == len(list(see(album / "a.png", recognizer))) == 1
     assert [r.path.name for r in see([album], recognizer, glob="*.mp4")] == ["z.mp4"] * 3
 
 

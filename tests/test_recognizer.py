@@ -160,6 +160,15 @@ def test_other_types_than_an_rgb_array_are_refused_with_the_conversion(
             method(image)  # type: ignore[arg-type]
 
 
+def test_a_detector_or_classifier_of_another_type_is_refused(tiny_model: Path) -> None:
+    with pytest.raises(ConfigError, match="detector is of type NoneType; expected a name, or an object with detect"):
+        Recognizer(None, tiny_model)  # type: ignore[arg-type]
+    with pytest.raises(
+        ConfigError, match="classifier is of type int; expected a name, or an object with predict_proba"
+    ):
+        Recognizer("whole", 7)  # type: ignore[arg-type]
+
+
 def test_unknown_names_list_the_known_ones(tiny_model: Path) -> None:
     with pytest.raises(ConfigError, match="haar"):
         Recognizer("hair", str(tiny_model))

@@ -83,7 +83,7 @@ class Summary:
 
 
 def see(
-    paths: Sequence[str | Path],
+    paths: str | Path | Sequence[str | Path],
     recognizer: Recognizer,
     *,
     glob: str | None = None,
@@ -95,7 +95,7 @@ def see(
     """Yield the frames of files and folders with their expressions; each file is opened once, when its turn comes.
 
     Args:
-        paths: Pictures, videos, and folders, searched at any depth; a file named twice is read once.
+        paths: Pictures, videos, and folders, searched at any depth, or one of them; a file named twice is read once.
         recognizer: Detects and classifies.
         glob: Pattern for a folder's files; see `sources.list_files`.
         sinks: Opened sinks; each frame is written to all of them before it is yielded.
@@ -113,7 +113,7 @@ def see(
         >>> for result in see(["party.jpg", "holiday"], Recognizer()):
         ...     print(result.path, result.error if isinstance(result, Failure) else result.expressions)
     """
-    places, failures = _expand(paths, glob)
+    places, failures = _expand([paths] if isinstance(paths, (str, Path)) else paths, glob)
     yield from failures
     for done, (path, place) in enumerate(places.items(), start=1):
         folder = None if out is None else (out / place).parent

@@ -30,7 +30,7 @@ class Recognizer:
         models_dir: Directory of user models; the default directory when None.
 
     Raises:
-        ConfigError: Unknown detector, or min_confidence is out of range.
+        ConfigError: Unknown detector, an argument of another type, or min_confidence is out of range.
         UnknownModel: Unknown model.
         ModelError: The model file is unusable, or has no such label set.
 
@@ -58,6 +58,8 @@ class Recognizer:
             if isinstance(classifier, (str, Path))
             else classifier
         )
+        _check_part("detector", self.detector, "detect")
+        _check_part("classifier", self.classifier, "predict_proba")
         self.head = self.classifier.spec.head(labels)
 
     def __repr__(self) -> str:
@@ -141,6 +143,11 @@ class Recognizer:
             by_name = {prediction.labels.name: prediction for prediction in predictions}
             expressions.append(Expression(face, predictions[chosen], self.min_confidence, heads=by_name))
         return expressions
+
+
+def _check_part(name: str, part: object, method: str) -> None:
+    if not hasattr(part, method):
+        raise ConfigError(f"{name} is of type {type(part).__name__}; expected a name, or an object with {method}")
 
 
 def _checked(image: ImageArray) -> ImageArray:
