@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hands import press, until
+from hands import hover, press, until
 from mien.recognizer import Recognizer
 from mien.sinks.recorder import Recorder
 from mien.sources.camera import Camera
@@ -40,6 +40,7 @@ def viewer(display: None, tidied: None, tmp_path: Path, clip: Path, tiny_model: 
         top=2,
     )
     until(viewer.root, lambda: viewer.shown is not None, "the stream is seen")
+    hover(viewer.view.label)  # keys go to the window below the pointer
     yield viewer
     if not viewer.closed:
         viewer.close()

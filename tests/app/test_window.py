@@ -194,9 +194,11 @@ class TestPictures:
 
 
 DRAG_TO_THE_WINDOW = """
-xdotool mousemove 1150 810 mousedown 1
-for x in 1140 1100 1000 800 600 400 390; do xdotool mousemove $x 400; sleep 0.1; done
-xdotool mouseup 1
+while sleep 0.5; do  # a busy window may answer too late
+    xdotool mousemove 1150 810 mousedown 1
+    for x in 1140 1100 1000 800 600 400 390; do xdotool mousemove $x 400; sleep 0.1; done
+    xdotool mouseup 1
+done
 """
 DRAG_SOURCE = """
 import sys
@@ -220,14 +222,16 @@ def test_files_dropped_on_the_window_are_opened(window: Any, astronaut: Path, tm
         file.write_bytes(astronaut.read_bytes())
     command = [sys.executable, "-c", DRAG_SOURCE, *(file.as_uri() for file in files)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as source:
+        assert source.stdout is not None
+        source.stdout.readline()
+        hands = subprocess.Popen(["sh", "-c", DRAG_TO_THE_WINDOW])
         try:
-            assert source.stdout is not None
-            source.stdout.readline()
-            hands = subprocess.Popen(["sh", "-c", DRAG_TO_THE_WINDOW])
             until(window.root, lambda: "1 face: happy" in status(window), "the first file is open")
-            hands.wait()
         finally:
+            hands.terminate()
+            hands.wait()
             source.terminate()
+            subprocess.run(["xdotool", "mouseup", "1"], check=True)
     assert window.pictures.files == files
 
 
@@ -333,6 +337,21 @@ class TestCamera:
         until(window.root, lambda: window.shown is not None, "it runs")
         assert window.layout.get("mode") == "camera"
 
+    def test_keys_turn_pages_again_after_an_address_was_typed(
+        self, window: Any, astronaut: Path, tmp_path: Path
+    ) -> None:
+        for name in ("a.png", "b.png"):
+            (tmp_path / name).write_bytes(astronaut.read_bytes())
+        press("ctrl+2")
+        until(window.root, lambda: widget(window, "cameras").winfo_ismapped(), "the camera's buttons are there")
+        click(widget(window, "cameras"))
+        type_text("rtsp")
+        until(window.root, lambda: widget(window, "cameras").get() == "rtsp", "an address is typed")
+        window.open(tmp_path / "a.png")
+        until(window.root, lambda: status(window).startswith("a.png: 1 face"), "a picture is open")
+        press("Right")
+        until(window.root, lambda: status(window).startswith("b.png: 1 face"), "the next one is open")
+
     def test_a_password_is_not_remembered(self, window: Any) -> None:
         window.layout.set("camera", "rtsp://me:secret@camera.example/1")
         assert window.settings().camera == "rtsp://camera.example/1"
@@ -386,6 +405,20 @@ class TestChoices:
         until(window.root, lambda: not tip(), "it is gone")
 
 
+def test_a_picture_is_opened_before_the_model_is_ready(
+    display: None, tidied: None, tmp_path: Path, astronaut: Path
+) -> None:
+    from mien.app.look import open_root
+    from mien.app.window import Window
+
+    window = Window(open_root("mien"), Settings(), saves=tmp_path, models_dir=tmp_path)
+    try:
+        window.open(astronaut)
+        until(window.root, lambda: "1 face: happy" in status(window), "its face is named")
+    finally:
+        window.close()
+
+
 class TestHelp:
     def tops(self, window: Any) -> list[Any]:
         return [child for child in window.root.winfo_children() if child.winfo_class() == "Toplevel"]
@@ -393,6 +426,8 @@ class TestHelp:
     def test_f1_opens_the_help_and_escape_closes_it(self, window: Any) -> None:
         press("F1")
         until(window.root, lambda: self.tops(window), "it is open")
+        press("F1")
+        window.root.update()
         (top,) = self.tops(window)
         assert top.title() == "mien help"
         top.focus_force()

@@ -118,6 +118,7 @@ class CameraMode:
         self._opening = self.remembered if text in self._cameras or "://" in text else Path(text).name
         self.window.turn_to("camera")
         self.window.layout.widget("start").configure(text="Stop")
+        self.window.layout.widget("view").focus_set()
         self.window.say(self.status())
         self.show()
         source = self._cameras.get(text, text)

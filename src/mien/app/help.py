@@ -27,7 +27,7 @@ GAP = "4p"
 
 def show_help(root: tk.Tk) -> None:
     """Open a window with a short guide and the keys."""
-    top, frame = _dialog(root, "mien help")
+    top, frame = _dialog(root, "help", "mien help")
     for row, (heading, text) in enumerate(GUIDE):
         ttk.Label(frame, text=heading, font="SunValleyBodyStrongFont").grid(row=2 * row, sticky="w")
         ttk.Label(frame, text=text, wraplength="260p", justify="left").grid(row=2 * row + 1, sticky="w", pady=(0, "8p"))
@@ -42,7 +42,7 @@ def show_help(root: tk.Tk) -> None:
 
 def show_about(root: tk.Tk) -> None:
     """Open a window with version and licence."""
-    top, frame = _dialog(root, "About mien")
+    top, frame = _dialog(root, "about", "About mien")
     ttk.Label(frame, text=f"mien {mien.__version__}", font="SunValleySubtitleFont").grid(
         row=0, sticky="w", pady=(0, GAP)
     )
@@ -50,8 +50,9 @@ def show_about(root: tk.Tk) -> None:
     _add_close(top, frame, row=2)
 
 
-def _dialog(root: tk.Tk, title: str) -> tuple[tk.Toplevel, ttk.Frame]:
-    top = tk.Toplevel(root, background=root.cget("background"))
+def _dialog(root: tk.Tk, name: str, title: str) -> tuple[tk.Toplevel, ttk.Frame]:
+    """Open a window in place of one of the same name."""
+    top = tk.Toplevel(root, name=name, background=root.cget("background"))
     top.title(title)
     top.transient(root)
     top.geometry(f"+{root.winfo_rootx() + 40}+{root.winfo_rooty() + 40}")

@@ -136,6 +136,7 @@ class ImageView:
         self.zoom(steps, (event.x - self.size[0] / 2, event.y - self.size[1] / 2))
 
     def _press(self, event: tk.Event[ttk.Label]) -> None:
+        self.label.focus_set()  # from a text field, so that keys work
         self._dragged = event.x, event.y
 
     def _drag(self, event: tk.Event[ttk.Label]) -> None:

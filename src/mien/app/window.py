@@ -125,6 +125,7 @@ class Window(StreamWindow):
         if mode is not self.mode:
             self.mode.close()
             self.mode = mode
+            self.layout.widget("view").focus_set()  # or a hidden text field keeps the keys
             mode.open()
 
     def set_dark(self, dark: bool) -> None:
