@@ -49,7 +49,7 @@ def test_the_page_calls_equal_models_not_significantly_different(
     ("difference", "p_value", "verdict"),
     [(0.02, 0.01, "better"), (-0.02, 0.01, "worse"), (0.02, 0.06, "not significant"), (-0.02, 0.06, "not significant")],
 )
-def test_a_net_helped_if_it_is_better_by_more_than_chance(
+def test_a_net_is_better_or_worse_only_if_the_difference_is_significant(
     difference: float, p_value: float, verdict: str, tiny_model: Path, drawn_evaluation: Any
 ) -> None:
     against = {"single": replace(compare(drawn_evaluation, drawn_evaluation), difference=difference)}
