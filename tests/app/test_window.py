@@ -23,6 +23,7 @@ from mien.app.keys import KEYS, MENU
 from mien.app.settings import Settings, load_settings, save_settings
 from mien.labels import FER2013
 from mien.models.onnx_file import read_spec
+from mien.sources.paths import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from mien.sources.pictures import read_picture
 
 pytestmark = pytest.mark.usefixtures("display")
@@ -379,11 +380,14 @@ class TestCamera:
 
 
 class TestChoices:
-    def test_a_model_for_cartoons_is_marked_and_not_remembered(self, window: Any) -> None:
+    def test_a_model_for_cartoons_is_marked_and_not_remembered(self, window: Any, astronaut: Path) -> None:
         choose_from(window, "models", "ferg (cartoons)")
-        until(window.root, lambda: "for drawn faces; the next start uses base" in status(window), "it says so")
+        until(window.root, lambda: "ferg is for drawn faces; the next start uses base" in status(window), "it says so")
         assert window.worker.live.recognizer.classifier.spec.name == "ferg"
         assert window.settings().model == "base"
+        window.open(astronaut)
+        until(window.root, lambda: "1 face" in status(window), "a picture is open")
+        assert status(window).endswith("– ferg is for drawn faces; the next start uses base")
 
     def test_model_label_set_and_detector_are_remembered(self, window: Any) -> None:
         choose_from(window, "label_sets", "8 expressions (FER+)")
@@ -556,6 +560,14 @@ class TestSettings:
     def test_invalid_settings_are_ignored(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "window.json").write_text(text)
         assert load_settings(tmp_path / "window.json") == Settings()
+
+
+def test_the_open_dialog_offers_pictures_and_videos_in_any_case() -> None:
+    from mien.app.window import _patterns
+
+    patterns = _patterns(PICTURE_SUFFIXES | VIDEO_SUFFIXES)
+    assert {"*.jpg", "*.heic", "*.mp4"} <= set(patterns)
+    assert sys.platform == "win32" or {"*.JPG", "*.HEIC", "*.MP4"} <= set(patterns)
 
 
 def test_every_callback_key_and_menu_item_has_its_command(window: Any) -> None:

@@ -91,8 +91,14 @@ class Choices:
     def sentence(self) -> str:
         """Sentence about the chosen model, for the status line."""
         names = next((head.labels for head in self._spec.heads if head.labels.name == self.labels), self._spec.labels)
-        note = f" – for drawn faces; the next start uses {self.remembered}" if self._is_for_cartoons else ""
-        return f"{self.model}: {', '.join(names)}{note}"
+        return f"{self.model}: {', '.join(names)}{self.note}"
+
+    @property
+    def note(self) -> str:
+        """Note on a model for cartoons, to append to a sentence; empty for other models."""
+        if self.model not in self._names or not self._is_for_cartoons:
+            return ""
+        return f" – {self.model} is for drawn faces; the next start uses {self.remembered}"
 
     @property
     def _names(self) -> list[str]:

@@ -103,11 +103,10 @@ class PictureMode:
         if self.still is None:
             return "no picture is open"
         expressions = self.still.expressions
-        if not expressions:
-            return f"{self.still.name}: no face found"
         named = ", ".join(expression.label for expression in expressions[:MAX_NAMED])
         more = " …" if len(expressions) > MAX_NAMED else ""
-        return f"{self.still.name}: {len(expressions)} face{'s' * (len(expressions) > 1)}: {named}{more}"
+        faces = f"{len(expressions)} face{'s' * (len(expressions) > 1)}: {named}{more}"
+        return f"{self.still.name}: {faces if expressions else 'no face found'}{self.window.choices.note}"
 
     def recognizer_changed(self) -> None:
         still, live = self.still, self.window.worker.live

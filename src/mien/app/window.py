@@ -38,7 +38,7 @@ from mien.sources.paths import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from mien.vision.smooth import HalfLifeSmoother
 
 HALF_LIFE = 0.3  # seconds, of a camera's smoothed probabilities
-SIZE, SMALLEST = (1024, 700), (960, 520)  # pixels of a standard screen
+SIZE, SMALLEST = (1024, 700), (1000, 520)  # pixels of a standard screen
 TOOLTIPS = {
     "menu": "More commands, help, and about mien",
     "previous": "Previous picture (←)",

@@ -117,7 +117,7 @@ class Worker:
                 job = self._jobs.get_nowait() if streaming else self._jobs.get(timeout=IDLE)
             except Empty:
                 if streaming:
-                    self._do(self._see)
+                    self._do(self._process_frame)
             else:
                 job()
         self._do(self._stop)
@@ -174,7 +174,7 @@ class Worker:
         self.done.put(self._window.ended)
         self._stop()
 
-    def _see(self) -> None:
+    def _process_frame(self) -> None:
         """Recognise the next frame of the stream, if it comes in time."""
         if self._camera is None or self.live is None or self.recorder is None:
             return
