@@ -49,7 +49,7 @@ def test_tencrop_is_the_mean_over_corners_and_centre_and_their_mirror_images(pix
     images[0, 0, 0], images[0, 0, -1], images[0, 6, 6], images[0, 6, -7], images[0, 3, 3] = 1, 2, 3, 4, 5
     classifier = pixel_reader(FER2013)
     evaluation = evaluate(classifier, replace(dataset, images=images), views=["tencrop"])
-    # which class the top left pixel tells in each of the ten crops
+    # class id in the top left pixel of each of the ten crops
     answers = [1, 0, 0, 2, 0, 4, 3, 0, 5, 0]
     assert evaluation.views["tencrop"].probabilities[0] == pytest.approx(
         [np.mean([0.7 if answer == k else 0.05 for answer in answers]) for k in range(7)]

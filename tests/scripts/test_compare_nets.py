@@ -1,4 +1,4 @@
-"""scripts/compare_nets.py: which nets it says have helped, and what it takes."""
+"""scripts/compare_nets.py: its verdicts, and its arguments."""
 
 from __future__ import annotations
 

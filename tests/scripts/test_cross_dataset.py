@@ -74,7 +74,7 @@ def test_the_script_that_draws_the_cartoons_uses_existing_commands():
     data = typer.main.get_command(cli.app).commands["data"]
     for command in commands:
         _, _, name, *rest = shlex.split(command)
-        data.commands[name].make_context(name, rest)  # raises what the user would see
+        data.commands[name].make_context(name, rest)  # raises the error a user would see
 
 
 def test_a_script_without_commands_is_refused(tmp_path):
