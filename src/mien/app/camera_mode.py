@@ -95,7 +95,6 @@ class CameraMode:
 
     def play(self, path: Path) -> None:
         """Play a video file as a camera."""
-        self.window.turn_to("camera")
         if self.streaming:
             self.start_or_stop()
         self.window.folder = str(path.parent)
