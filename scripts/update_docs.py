@@ -93,7 +93,7 @@ def pages() -> dict[str, str]:
         "docs/guides/auditing.md": ("audit", findings(found)),
         "docs/evaluation.md": ("leaks", leaks_table(found)),
         "docs/reference/README.md": ("reference", reference()),
-        "docs/reports/temporal.md": ("temporal", following_in(ROOT / "docs/models/base-temporal.md")),
+        "docs/reports/temporal.md": ("temporal", temporal_results_in(ROOT / "docs/models/base-temporal.md")),
     }
     measured = {model.name: reports for model in models if (reports := fer2013_reports(model.name))}
     others = {model.name: _reports(model.name) for model in models if model.name not in measured}
@@ -140,8 +140,8 @@ def summary(thing: object) -> str:
     return "a constant"
 
 
-def following_in(card: Path) -> str:
-    """Return the only table of a temporal model's card: how labels follow the sequences that were held out."""
+def temporal_results_in(card: Path) -> str:
+    """Return the only table of a temporal model's card, its results on held-out sequences."""
     return "\n".join(line for line in card.read_text(encoding="utf-8").splitlines() if line.startswith("|"))
 
 

@@ -77,8 +77,8 @@ def test_the_card_of_a_released_model_is_made_from_its_file_and_reports(evaluati
         read_spec(tiny_model),
         metrics,
         size_bytes=tiny_model.stat().st_size,
-        confusion_picture="tiny/test/confusion_single.png",
-        curves_picture="tiny/curves.png",
+        confusion_plot="tiny/test/confusion_single.png",
+        curves_plot="tiny/curves.png",
     )
 
 
@@ -140,7 +140,7 @@ def test_a_card_names_the_initial_weights(evaluation, metrics):
 
 def test_a_card_links_the_confusion_matrix_if_there_is_one(evaluation, metrics):
     assert "![" not in model_card(evaluation.spec, [metrics], size_bytes=1)
-    card = model_card(evaluation.spec, [metrics], size_bytes=1, confusion_picture="pixel-reader.png")
+    card = model_card(evaluation.spec, [metrics], size_bytes=1, confusion_plot="pixel-reader.png")
     assert "![Confusion matrix, single](pixel-reader.png)" in card
 
 

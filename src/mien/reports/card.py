@@ -82,8 +82,8 @@ def released_card(model: Path, folder: Path) -> str:
         read_spec(model),
         [read_metrics(folder / split / "metrics.json") for split in MEASURED],
         size_bytes=model.stat().st_size,
-        confusion_picture=f"{folder.name}/{MEASURED[0]}/confusion_single.png",
-        curves_picture=f"{folder.name}/curves.png",
+        confusion_plot=f"{folder.name}/{MEASURED[0]}/confusion_single.png",
+        curves_plot=f"{folder.name}/curves.png",
     )
 
 
@@ -92,8 +92,8 @@ def model_card(
     metrics: Sequence[Metrics],
     *,
     size_bytes: int,
-    confusion_picture: str = "",
-    curves_picture: str = "",
+    confusion_plot: str = "",
+    curves_plot: str = "",
 ) -> str:
     """Return a model's card as Markdown.
 
@@ -102,8 +102,8 @@ def model_card(
         metrics: Contents of its metrics.json files, in the order to show. The first one of a test split, or else the
             first one, is also shown per class.
         size_bytes: Size of the model file.
-        confusion_picture: Link to the confusion matrix of that one, relative to the card; omitted if empty.
-        curves_picture: Link to the training curves, relative to the card; omitted if empty.
+        confusion_plot: Link to the confusion matrix of that one, relative to the card; omitted if empty.
+        curves_plot: Link to the training curves, relative to the card; omitted if empty.
     """
     data, drawn = spec.trained_on.get("name", ""), bool(spec.made_by)
     limits = _LIMITS.format(data=_DATA_LIMITS.get(data, "It knows faces like those it was trained on."))
@@ -115,9 +115,9 @@ def model_card(
         _facts(spec, size_bytes),
         "## Training",
         _training(spec),
-        *([f"![Loss and accuracy during training]({curves_picture})", CURVES_NOTE] if curves_picture else []),
+        *([f"![Loss and accuracy during training]({curves_plot})", CURVES_NOTE] if curves_plot else []),
         "## Results",
-        *_results(spec, metrics, confusion_picture),
+        *_results(spec, metrics, confusion_plot),
         "## Intended use",
         _DRAWN_USE if drawn else _USE,
         _LAW,
@@ -180,7 +180,7 @@ def _drawing(commands: Sequence[str]) -> str:
     return f"{held_out}These commands draw the same data:\n\n```sh\n{shell}\n```\n\n"
 
 
-def _results(spec: ModelSpec, metrics: Sequence[Metrics], confusion_picture: str) -> list[str]:
+def _results(spec: ModelSpec, metrics: Sequence[Metrics], confusion_plot: str) -> list[str]:
     if not metrics:
         return ["Not evaluated yet; run `mien evaluate`."]
     headline = next((m for m in metrics if m["data"]["split"] == "test"), metrics[0])
@@ -194,7 +194,7 @@ def _results(spec: ModelSpec, metrics: Sequence[Metrics], confusion_picture: str
         f"### Per class: {literal(report_title(headline))}, {view}",
         classes_table(metrics_of_view, headline["labels"]),
         f"The weakest class is *{literal(weakest)}*, with a recall of {100 * occurring[weakest]['recall']:.1f} %.",
-        *([f"![Confusion matrix, {view}]({confusion_picture})"] if confusion_picture else []),
+        *([f"![Confusion matrix, {view}]({confusion_plot})"] if confusion_plot else []),
     ]
 
 

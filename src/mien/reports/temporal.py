@@ -17,9 +17,10 @@ SYNTHETIC = {
 }
 
 MEASURE = """\
-Accuracy is the share of frames with the right label. Changes are those of the label that is shown; delay is the mean
-time from a true change until the new label is first shown, and changes whose label is not shown before the next one
-are missed. *Single frames* are the classifier's own answers; half-lives are those of the smoothing in `mien live`."""
+Accuracy is the share of frames with the correct label. Changes are label changes per second; delay is the mean time
+from a true change until the new label is first shown; a change is missed if its label is not shown before the next one.
+*Single frames* are the classifier's predictions without smoothing; half-lives are those of the smoothing in `mien
+live`."""
 
 
 def temporal_table(results: dict[str, dict[str, TemporalScores]]) -> str:
