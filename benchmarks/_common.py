@@ -9,6 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mien.vision.detect import FaceDetector
+from mien.vision.fetch import local_yunet
+from mien.vision.haar import HaarDetector
+from mien.vision.yunet import YuNetDetector
+
 ROOT = Path(__file__).parent.parent
 PHOTO = ROOT / "docs" / "images" / "astronaut.png"
 
@@ -38,6 +43,14 @@ class Target:
     def row(self) -> list[str]:
         sign, unit = "≥" if self.at_least else "≤", f" {self.unit}" if self.unit else ""
         return [self.what, f"{self.value:.3g}{unit}", f"{sign} {self.limit:g}{unit}", "met" if self.met else "not met"]
+
+
+def available_detectors() -> tuple[dict[str, FaceDetector], list[str]]:
+    """Return the detectors at hand, and why others are not."""
+    file = local_yunet()
+    if file is None:
+        return {"haar": HaarDetector()}, ["YuNet was skipped: run `mien doctor --fetch`"]
+    return {"haar": HaarDetector(), "yunet": YuNetDetector(file)}, []
 
 
 def arguments(doc: str) -> argparse.ArgumentParser:

@@ -18,16 +18,16 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from _common import arguments, markdown, report
+from _common import arguments, available_detectors, markdown, report
 from mien.data.dataset import Dataset
 from mien.data.readers import data_path, read_dataset
 from mien.errors import MienError
-from mien.machine.bench import local_yunet, threads
+from mien.machine.bench import threads
 from mien.models.classifier import OnnxClassifier, load_classifier
 from mien.pixels import to_rgb
 from mien.structures import Box, Face, ImageArray, IntArray
 from mien.vision.crop import crop_faces
-from mien.vision.detect import YUNET_FILE, FaceDetector, HaarDetector, YuNetDetector
+from mien.vision.detect import FaceDetector
 
 POINTS = ("right eye", "left eye", "nose", "right mouth corner", "left mouth corner")
 BORDERS = {"replicate": cv2.BORDER_REPLICATE, "grey": cv2.BORDER_CONSTANT}
@@ -106,14 +106,6 @@ def place_on_canvas(image: ImageArray, *, scale: int, margin_ratio: float, borde
     margin = round(margin_ratio * width)
     padded = cv2.copyMakeBorder(large, margin, margin, margin, margin, BORDERS[border], value=(128, 128, 128))
     return Canvas(np.asarray(padded, np.uint8), Box(margin, margin, margin + width, margin + height))
-
-
-def available_detectors() -> tuple[dict[str, FaceDetector], list[str]]:
-    """Return the detectors at hand, and why others are not."""
-    file = local_yunet()
-    if file is None:
-        return {"haar": HaarDetector()}, [f"YuNet was skipped: {YUNET_FILE} is not at hand; set MIEN_YUNET to its path"]
-    return {"haar": HaarDetector(), "yunet": YuNetDetector(file)}, []
 
 
 def find_face(detector: FaceDetector, canvas: Canvas) -> Face | None:

@@ -28,11 +28,21 @@ from time import perf_counter
 import cv2
 import numpy as np
 
-from _common import PHOTO, Target, arguments, existing, markdown, report, target_data, target_table
+from _common import (
+    PHOTO,
+    Target,
+    arguments,
+    available_detectors,
+    existing,
+    markdown,
+    report,
+    target_data,
+    target_table,
+)
 from mien.drawing.faces import draw
 from mien.errors import MienError
 from mien.live import Live
-from mien.machine.bench import HEIGHT, WIDTH, fit_image, local_yunet, threads
+from mien.machine.bench import HEIGHT, WIDTH, fit_image, threads
 from mien.machine.facts import git_commit, machine_facts
 from mien.models.classifier import ExpressionClassifier, load_classifier
 from mien.recognizer import Recognizer
@@ -40,7 +50,7 @@ from mien.sinks.recorder import Recorder
 from mien.sources.camera import Camera
 from mien.sources.pictures import read_picture
 from mien.structures import Frame, ImageArray
-from mien.vision.detect import YUNET_FILE, FaceDetector, HaarDetector, YuNetDetector
+from mien.vision.haar import HaarDetector
 
 CORES = 2
 CAMERA_FPS = 30
@@ -178,14 +188,6 @@ def rates(
     title = f"Live: medians of {n} frames in ms, {CORES} cores"
     data = {"measured": [asdict(m) for m in measured], "skipped": missing}
     return title, [stage_table(measured), *missing], targets, data
-
-
-def available_detectors() -> tuple[dict[str, FaceDetector], list[str]]:
-    """Return the detectors at hand, and why others are not."""
-    file = local_yunet()
-    if file is None:
-        return {"haar": HaarDetector()}, [f"YuNet was skipped: {YUNET_FILE} is not at hand; set MIEN_YUNET to its path"]
-    return {"haar": HaarDetector(), "yunet": YuNetDetector(file)}, []
 
 
 def measure(scene: ImageArray, recognizer: Recognizer, *, faces: int, detector: str, gap: float, n: int) -> Measured:

@@ -19,17 +19,26 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from _common import PHOTO, Target, arguments, existing, markdown, report, target_data, target_table
+from _common import (
+    PHOTO,
+    Target,
+    arguments,
+    available_detectors,
+    existing,
+    markdown,
+    report,
+    target_data,
+    target_table,
+)
 from mien.errors import MienError
 from mien.live import FrameResult, Live
-from mien.machine.bench import local_yunet
 from mien.models.classifier import ExpressionClassifier, load_classifier
 from mien.recognizer import Recognizer
 from mien.sources.frames import frames
 from mien.sources.paths import list_files
 from mien.sources.pictures import read_picture
 from mien.structures import Expression, Face, Frame, ImageArray
-from mien.vision.detect import YUNET_FILE, FaceDetector, HaarDetector, YuNetDetector
+from mien.vision.detect import FaceDetector
 from mien.vision.track import Tracker
 
 FPS, SECONDS = 30, 4
@@ -135,14 +144,6 @@ def main() -> None:
         out=options.out,
         seed=options.seed,
     )
-
-
-def available_detectors() -> tuple[dict[str, FaceDetector], list[str]]:
-    """Return the detectors at hand, and why others are not."""
-    file = local_yunet()
-    if file is None:
-        return {"haar": HaarDetector()}, [f"YuNet was skipped: {YUNET_FILE} is not at hand; set MIEN_YUNET to its path"]
-    return {"haar": HaarDetector(), "yunet": YuNetDetector(file)}, []
 
 
 def drawn_and_filmed(photo: ImageArray, files: Sequence[Path], *, seed: int) -> Iterator[tuple[str, list[Frame]]]:

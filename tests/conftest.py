@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import detectors  # noqa: F401  # takes $MIEN_YUNET
 from evaluations import evaluation, pixel_reader, written  # noqa: F401  # fixtures
 from mien.data.prepared import prepare
 from mien.data.readers import data_path
@@ -14,6 +16,17 @@ from mien.data.synthetic import draw_faces
 from mien.errors import DatasetError
 from mien.labels import FER2013, FERPLUS
 from mien.models.spec import Head, ModelSpec, Preprocess
+
+os.environ["MIEN_OFFLINE"] = "1"  # no test needs a network; the detector "auto" is Haar
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Hide a YuNet that was fetched on this machine."""
+    empty = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mien.vision.fetch.cache_dir", lambda: empty)
+        yield
 
 
 @pytest.fixture(scope="session")

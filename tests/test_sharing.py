@@ -21,7 +21,7 @@ from mien.models.temporal import TemporalModel
 from mien.recognizer import Recognizer
 from mien.sources.pictures import read_picture
 from mien.structures import Expression, ImageArray
-from mien.vision.detect import YuNetDetector
+from mien.vision.yunet import YuNetDetector
 
 ASTRONAUT = Path(__file__).parent.parent / "docs" / "images" / "astronaut.png"
 DETECTORS = ("haar", "yunet", "whole")
@@ -79,8 +79,11 @@ def test_a_process_gets_the_answers_of_its_parent(
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-def test_a_recogniser_used_before_a_fork_works_in_the_child(tiny_model: Path, pictures: list[ImageArray]) -> None:
-    recognizer = recognizer_of("haar", tiny_model)
+@pytest.mark.parametrize("detector", ["haar", "yunet"])
+def test_a_recogniser_used_before_a_fork_works_in_the_child(
+    detector: str, tiny_model: Path, pictures: list[ImageArray]
+) -> None:
+    recognizer = recognizer_of(detector, tiny_model)
     alone = recognize_all(recognizer, pictures[:3])
     receiver, sender = multiprocessing.get_context("fork").Pipe(duplex=False)
     child = multiprocessing.get_context(

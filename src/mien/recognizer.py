@@ -21,8 +21,8 @@ class Recognizer:
     It may be shared between threads and pickled; every process has an ONNX Runtime session of its own.
 
     Args:
-        detector: A detector, or a name in `vision.DETECTORS`. For "yunet" the Haar detector is used, with a warning,
-            if YuNet's file cannot be fetched.
+        detector: A detector, or a name in `vision.DETECTORS`. "auto" is YuNet, fetched on first use, or Haar, with a
+            warning, where YuNet cannot be fetched.
         classifier: A classifier, or the name or path of a model.
         labels: Label set, for models with several heads; that of the first head when None.
         min_confidence: Confidence below which an expression's label is "uncertain", in [0, 1]; its probabilities are
@@ -32,7 +32,8 @@ class Recognizer:
     Raises:
         ConfigError: Unknown detector, an argument of another type, or min_confidence is out of range.
         UnknownModel: Unknown model.
-        ModelError: The model file is unusable, or has no such label set.
+        ModelError: The model file is unusable, or has no such label set; or the detector is "yunet" and cannot be
+            fetched.
 
     Example:
         >>> from mien import Recognizer, frames
@@ -42,7 +43,7 @@ class Recognizer:
 
     def __init__(
         self,
-        detector: FaceDetector | str = "haar",
+        detector: FaceDetector | str = "auto",
         classifier: ExpressionClassifier | str | Path = "base",
         *,
         labels: str | None = None,

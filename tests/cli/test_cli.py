@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 
 from commands import error_of, run
+from detectors import yunet_file
 from mien.errors import OutputError
 from mien.models.onnx_file import read_spec
 from mien.pixels import write_picture
@@ -34,26 +36,41 @@ def test_what_a_file_is_called_cannot_break_the_line(capsys: pytest.CaptureFixtu
     assert not {"\x1b", "\r", "\x07"} & set(line)
 
 
-def test_warnings_are_one_line_too(
-    tiny_model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_without_network_haar_is_used_and_one_line_says_so(
+    tiny_model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def without_network(*_: object, **__: object) -> None:
-        raise OSError("no network")
+        raise requests.ConnectionError("HTTPSConnectionPool(host='github.com', port=443): …")
 
-    monkeypatch.delenv("MIEN_YUNET", raising=False)
-    monkeypatch.setattr("pooch.retrieve", without_network)
-    detect._fetch_yunet.cache_clear()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("warnings.filters", [])
-        assert run("predict", ASTRONAUT, "--model", tiny_model, "--detector", "yunet") == 0
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("warning: cannot fetch the YuNet detector")
+    monkeypatch.delenv("MIEN_OFFLINE")
+    monkeypatch.setattr("mien.vision.fetch.cache_dir", lambda: tmp_path / "cache")
+    monkeypatch.setattr("requests.get", without_network)
+    for announced in (["fetching YuNet (230 kB)…"], []):  # the failure is remembered
+        detect._warn_once.cache_clear()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("warnings.filters", [])
+            assert run("predict", ASTRONAUT, "--model", tiny_model, "--jsonl", "faces.jsonl") == 0
+        *first, line = capsys.readouterr().err.splitlines()
+        assert first == announced
+        assert line.startswith("warning: using the Haar detector: YuNet could not be fetched (no network); run `mien")
+        assert json.loads(Path("faces.jsonl").read_text(encoding="utf-8"))["detector"] == "haar"
+
+
+def test_without_network_yunet_by_name_is_an_error(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = error_of(capsys, "predict", ASTRONAUT, "--model", tiny_model, "--detector", "yunet")
+    assert "YuNet could not be fetched (MIEN_OFFLINE is set)" in line
+
+
+def test_auto_is_recorded_as_the_detector_in_use(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIEN_YUNET", str(yunet_file()))
+    assert run("predict", ASTRONAUT, "--model", tiny_model, "--jsonl", "faces.jsonl") == 0
+    assert json.loads(Path("faces.jsonl").read_text(encoding="utf-8"))["detector"] == "yunet"
 
 
 BAD: list[tuple[Sequence[str], str]] = [
     (("predict", "nowhere.png", "--model", "MODEL"), "nowhere.png"),
     (("predict", "ASTRONAUT", "--model", "nobody"), "no model 'nobody'"),
-    (("predict", "ASTRONAUT", "--model", "MODEL", "--detector", "hair"), "choose from haar"),
+    (("predict", "ASTRONAUT", "--model", "MODEL", "--detector", "hair"), "choose from auto"),
     (("predict", "ASTRONAUT", "--model", "MODEL", "--labels", "ferg"), "choose from fer2013, ferplus"),
     (("predict", "ASTRONAUT", "--model", "MODEL", "--min-score", "7"), "expected 0 to 1"),
     (("predict", "ASTRONAUT", "--model", "MODEL", "--min-confidence", "7"), "expected 0 to 1"),
@@ -62,7 +79,7 @@ BAD: list[tuple[Sequence[str], str]] = [
     (("explain", "nowhere.png", "--model", "MODEL"), "nowhere.png"),
     (("explain", "ASTRONAUT", "--model", "nobody"), "no model 'nobody'"),
     (("explain", "ASTRONAUT", "--model", "MODEL", "--label", "bored"), "expected one of angry, disgust"),
-    (("explain", "ASTRONAUT", "--model", "MODEL", "--detector", "hair"), "choose from haar"),
+    (("explain", "ASTRONAUT", "--model", "MODEL", "--detector", "hair"), "choose from auto"),
     (("train", "tiny", "--data", "nowhere.csv"), "no dataset at 'nowhere.csv'"),
     (("train", "tiny"), "pass --data PATH or set MIEN_DATA"),
     (("train", "huge", "--data", "DRAWN"), "unknown recipe 'huge'; choose from"),

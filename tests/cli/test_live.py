@@ -215,7 +215,7 @@ BAD: list[tuple[Sequence[str], str]] = [
     (("words.mp4", "--model", "MODEL", "FILES"), "is a text"),
     (("CLIP", "--model", "nobody", "FILES"), "no model 'nobody'"),
     (("CLIP", "--as-camera", "--model", "nobody", "FILES"), "no model 'nobody'"),
-    (("CLIP", "--model", "MODEL", "--detector", "hair", "FILES"), "choose from haar"),
+    (("CLIP", "--model", "MODEL", "--detector", "hair", "FILES"), "choose from auto"),
     (("CLIP", "--model", "MODEL", "--labels", "ferg", "FILES"), "choose from fer2013, ferplus"),
     (("CLIP", "--model", "MODEL", "--min-score", "7", "FILES"), "expected 0 to 1"),
     (("CLIP", "--model", "MODEL", "--min-confidence", "7", "FILES"), "expected 0 to 1"),

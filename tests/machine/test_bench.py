@@ -21,12 +21,10 @@ from mien.machine.bench import (
     detection_stage,
     end_to_end_stage,
     fit_image,
-    local_yunet,
     time_stage,
 )
 from mien.machine.facts import machine_facts
 from mien.structures import Box, Face, ImageArray
-from mien.vision.detect import YUNET_FILE
 
 ROOT = Path(__file__).parents[2]
 BENCH = importlib.import_module("mien.machine.bench")  # the function of that name hides it in the package
@@ -75,7 +73,7 @@ def test_bench_times_every_stage_of_a_photo_with_a_face(tiny_model: Path, monkey
     ]
     assert all(0 < t.median_ms <= t.p90_ms for t in result.timings)
     assert result.faces == {"haar": 1}
-    assert result.skipped == {detection_stage("yunet"): f"{YUNET_FILE} is not downloaded; set MIEN_YUNET to its path"}
+    assert result.skipped == {detection_stage("yunet"): "not fetched yet; run `mien doctor --fetch`"}
     assert (result.model, result.size, result.repeats) == ("tiny", (640, 480), 2)
     assert {"processor", "cores", "opencv", "onnxruntime", "opencv_threads"} <= set(result.machine)
 
@@ -125,16 +123,6 @@ def test_an_image_is_fitted_whole_and_centred_with_replicated_edges() -> None:
     tall = fit_image(np.full((960, 320, 3), 7, np.uint8), width=640, height=480)
     assert tall.shape == (480, 640, 3)
     assert (tall == 7).all()
-
-
-def test_a_local_yunet_is_that_of_the_variable_or_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MIEN_YUNET", raising=False)
-    monkeypatch.setattr("platformdirs.user_cache_path", lambda _: tmp_path)
-    assert local_yunet() is None
-    (tmp_path / YUNET_FILE).touch()
-    assert local_yunet() == tmp_path / YUNET_FILE
-    monkeypatch.setenv("MIEN_YUNET", "elsewhere.onnx")
-    assert local_yunet() == Path("elsewhere.onnx")
 
 
 def test_machine_facts_are_plain_data() -> None:

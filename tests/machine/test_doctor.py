@@ -10,6 +10,7 @@ import cv2
 import pytest
 
 from commands import run
+from detectors import yunet_file
 from mien.machine.doctor import doctor
 from mien.models.store import user_dir
 from mien.sources.devices import CameraInfo
@@ -53,17 +54,32 @@ def test_an_unusable_model_is_a_hint(tmp_path: Path, tiny_model: Path) -> None:
     assert "broken.onnx is not an ONNX file" in hints(tmp_path)
 
 
-def test_yunet_is_not_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MIEN_YUNET", raising=False)
-    monkeypatch.setattr("platformdirs.user_cache_path", lambda _: tmp_path / "cache")
-    assert doctor()["yunet"] == ""
-    assert "YuNet is not downloaded yet" in hints()
+def test_the_detector_is_yunet_if_its_file_is_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("mien.vision.fetch.cache_dir", lambda: tmp_path / "cache")
+    facts = doctor()
+    assert (facts["detector"], facts["yunet"]) == ("haar", "")
+    assert "YuNet, the better face detector, is not here: run `mien doctor --fetch`" in hints()
     assert not (tmp_path / "cache").exists()
+    monkeypatch.setenv("MIEN_YUNET", str(yunet_file()))
+    facts = doctor()
+    assert (facts["detector"], facts["yunet"]) == ("yunet", str(yunet_file()))
+    assert "YuNet" not in hints()
+
+
+def test_a_wrong_file_in_place_of_yunet_is_a_hint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MIEN_YUNET", str(tmp_path / "yunet.onnx"))
     assert "which is not a file" in hints()
     (tmp_path / "yunet.onnx").touch()
-    assert doctor()["yunet"] == str(tmp_path / "yunet.onnx")
-    assert "YuNet" not in hints()
+    assert "which is damaged or another file" in hints()
+    assert doctor()["detector"] == "haar"
+
+
+def test_fetch_fetches_yunet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    fetched: list[int] = []
+    monkeypatch.setattr("mien.vision.fetch.fetch_yunet", lambda: fetched.append(1))
+    assert run("doctor", "--fetch", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["detector"] == "haar"
+    assert fetched == [1]
 
 
 def test_missing_packages_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,6 @@
 """Every detector keeps one contract; their faces are checked on one public-domain photo."""
 
 import warnings
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,25 +11,18 @@ from mien.errors import ConfigError, ModelError
 from mien.sources.pictures import read_picture
 from mien.structures import Box, Face, ImageArray
 from mien.vision import detect
-from mien.vision.detect import (
-    CASCADES,
-    DETECTORS,
-    FaceDetector,
-    HaarDetector,
-    WholeImage,
-    YuNetDetector,
-    create_detector,
-    load_detector,
-    yunet_path,
-)
+from mien.vision.detect import DETECTORS, FaceDetector, WholeImage, load_detector
+from mien.vision.haar import HaarDetector
+from mien.vision.yunet import YuNetDetector
 
 PHOTO = Path(__file__).parents[2] / "docs" / "images" / "astronaut.png"
 FACE = Box(172, 61, 278, 167)  # of the astronaut, as a person would frame it; ± 15 pixels
-WITHOUT_WHOLE = [name for name in DETECTORS if name != "whole"]
+NAMES = [name for name in DETECTORS if name != "auto"]  # which is one of the others
+WITHOUT_WHOLE = [name for name in NAMES if name != "whole"]
 
 
 def make(name: str) -> FaceDetector:
-    return YuNetDetector(yunet_file()) if name == "yunet" else create_detector(name)
+    return YuNetDetector(yunet_file()) if name == "yunet" else load_detector(name)
 
 
 @pytest.fixture(scope="module")
@@ -39,20 +30,7 @@ def photo() -> ImageArray:
     return read_picture(PHOTO)
 
 
-@pytest.fixture
-def fresh_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """Give an empty cache folder and a process that has not tried to fetch anything yet."""
-    monkeypatch.delenv("MIEN_YUNET", raising=False)
-    monkeypatch.setattr("pooch.os_cache", lambda _: tmp_path)
-    clear = (detect._fetch_yunet.cache_clear, detect._warn_once.cache_clear)
-    for function in clear:
-        function()
-    yield tmp_path
-    for function in clear:
-        function()
-
-
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", NAMES)
 class TestContract:
     def test_faces_are_inside_the_picture(self, name: str, photo: ImageArray) -> None:
         faces = make(name).detect(photo)
@@ -91,7 +69,7 @@ class TestContract:
 
     def test_a_bad_min_score_is_refused(self, name: str) -> None:
         with pytest.raises(ConfigError, match="min_score"):
-            create_detector(name, min_score=1.5)
+            load_detector(name, min_score=1.5)
 
 
 @pytest.mark.parametrize("name", WITHOUT_WHOLE)
@@ -126,103 +104,58 @@ class TestFinding:
         assert face.box.iou(expected) > 0.5
 
 
-def test_yunet_points_are_named_by_the_person_s_right_and_left(photo: ImageArray) -> None:
-    [face] = YuNetDetector(yunet_file()).detect(photo)
-    by_eye = [(203, 100), (248, 102), (224, 124), (204, 144), (242, 145)]  # read off the photo
-    assert face.landmarks is not None
-    assert np.abs(face.landmarks - by_eye).max() < 8
-
-
-def test_min_score_removes_faces_of_lower_score(photo: ImageArray) -> None:
-    [face] = HaarDetector(min_score=0.0).detect(photo)[:1]
-    assert HaarDetector(min_score=face.score - 0.01).detect(photo)
-    assert HaarDetector(min_score=face.score + 0.01).detect(photo) == []
-
-
-def test_a_smaller_max_side_still_gives_boxes_of_the_full_picture(photo: ImageArray) -> None:
-    [face] = HaarDetector(max_side=256).detect(photo)
-    assert face.box.iou(FACE) > 0.6
-
-
 def test_whole_returns_the_box_of_the_picture() -> None:
     assert WholeImage().detect(np.zeros((4, 6, 3), np.uint8)) == [Face(Box(0, 0, 6, 4), 1.0)]
 
 
-def test_nested_boxes_become_one() -> None:
-    outer, inner, beside = Box(0, 0, 100, 100), Box(30, 30, 80, 80), Box(90, 0, 190, 100)
-    faces = [Face(inner, 0.8), Face(outer, 0.9), Face(beside, 0.7)]
-    assert detect._select(faces, min_score=0.5) == [Face(outer, 0.9), Face(beside, 0.7)]
-
-
-def test_overlapping_windows_are_grouped_around_the_strongest() -> None:
-    windows = np.array([[10, 10, 40, 40], [12, 10, 40, 40], [200, 10, 40, 40]], float)
-    faces = detect._group(windows, np.array([3.0, 5.0, 2.0]), even=8.0)
-    assert faces == [Face(Box(11, 10, 51, 50), 0.5), Face(Box(200, 10, 240, 50), 0.2)]
-
-
 def test_unknown_names_list_the_known() -> None:
-    with pytest.raises(ConfigError, match="unknown detector 'hair'; choose from haar, haar-alt"):
-        create_detector("hair")
-    with pytest.raises(ConfigError, match="default, alt"):
-        HaarDetector("profile")
+    with pytest.raises(ConfigError, match="unknown detector 'hair'; choose from auto, yunet, haar, haar-alt"):
+        load_detector("hair")
 
 
-def test_each_frontal_face_cascade_of_opencv_has_a_name() -> None:
-    import cv2.data
+class TestAuto:
+    @pytest.fixture(autouse=True)
+    def fresh_process(self) -> None:
+        detect._warn_once.cache_clear()
 
-    shipped = {path.name for path in Path(cv2.data.haarcascades).glob("haarcascade_frontalface*.xml")}
-    assert {cascade.file for cascade in CASCADES.values()} == shipped
-    assert sum(isinstance(f, partial) or f is HaarDetector for f in DETECTORS.values()) == len(CASCADES)
+    def test_yunet_is_taken_where_its_file_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MIEN_YUNET", str(yunet_file()))
+        found = load_detector("auto", min_score=0.7)
+        assert isinstance(found, YuNetDetector)
+        assert (found.name, found.min_score) == ("yunet", 0.7)
 
-
-class TestFetching:
-    def no_network(self, monkeypatch: pytest.MonkeyPatch, error: Exception) -> list[int]:
-        calls: list[int] = []
-
-        def fail(*_: object, **__: object) -> str:
-            calls.append(1)
-            raise error
-
-        monkeypatch.setattr("pooch.retrieve", fail)
-        return calls
-
-    @pytest.mark.parametrize("error", [ConnectionError("no route"), TimeoutError(), ValueError("another hash")])
-    def test_without_network_haar_is_used_with_one_warning(
-        self, fresh_cache: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+    def test_haar_is_taken_where_yunet_cannot_be_fetched_with_one_warning(
+        self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        calls = self.no_network(monkeypatch, error)
+        def unreachable(*, retry: bool) -> Path:
+            assert not retry
+            raise ModelError("YuNet could not be fetched (no network)")
+
+        monkeypatch.setenv("MIEN_OFFLINE", "0")
+        monkeypatch.setattr(detect, "yunet_path", unreachable)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            detectors = [load_detector("yunet"), load_detector("yunet", min_score=0.9)]
-        assert all(isinstance(d, HaarDetector) and d.min_score == 0.5 for d in detectors)
-        assert len(calls) == 1
+            found = [load_detector("auto"), load_detector(min_score=0.9)]
+        assert [(type(d), getattr(d, "min_score", 0)) for d in found] == [(HaarDetector, 0.5), (HaarDetector, 0.9)]
         [warning] = caught
-        assert "MIEN_YUNET" in str(warning.message)
-        assert str(fresh_cache) in str(warning.message)
+        assert str(warning.message) == "using the Haar detector: YuNet could not be fetched (no network)"
         assert warning.filename == __file__
 
-    def test_create_detector_raises_without_network(self, fresh_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.no_network(monkeypatch, ConnectionError())
-        with pytest.raises(ModelError, match="MIEN_YUNET"):
-            create_detector("yunet")
+    def test_offline_by_choice_haar_is_taken_in_silence(self) -> None:
+        assert isinstance(load_detector("auto"), HaarDetector)
 
-    def test_a_file_in_the_cache_is_checked_and_used(self, fresh_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        network = yunet_file()
-        (fresh_cache / detect.YUNET_FILE).write_bytes(network.read_bytes())
-        monkeypatch.setattr("pooch.HTTPDownloader.__call__", None)  # nothing is to be fetched
-        assert yunet_path() == fresh_cache / detect.YUNET_FILE
-        assert isinstance(load_detector("yunet", min_score=0.7), YuNetDetector)
-
-    def test_the_environment_names_a_file(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        monkeypatch.setenv("MIEN_YUNET", str(tmp_path / "no.onnx"))
-        with pytest.raises(ModelError, match=r"no\.onnx"):
-            load_detector("yunet")
-        (tmp_path / "no.onnx").write_bytes(b"no network")
-        assert yunet_path() == tmp_path / "no.onnx"
-        with pytest.raises(ModelError, match=r"no\.onnx"):
+    def test_a_damaged_file_is_a_warning_for_auto_and_an_error_for_yunet(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        damaged = tmp_path / "yunet.onnx"
+        damaged.write_bytes(yunet_file().read_bytes()[:-1])
+        monkeypatch.setenv("MIEN_YUNET", str(damaged))
+        with pytest.warns(UserWarning, match=r"using the Haar detector: MIEN_YUNET is '.*', which is damaged"):
+            assert isinstance(load_detector("auto"), HaarDetector)
+        with pytest.raises(ModelError, match=r"MIEN_YUNET is '.*', which is damaged or another file"):
             load_detector("yunet")
 
-    def test_other_detectors_fetch_nothing(self, fresh_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        calls = self.no_network(monkeypatch, ConnectionError())
+    def test_other_detectors_fetch_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(detect, "yunet_path", None)
         assert isinstance(load_detector("haar"), HaarDetector)
-        assert calls == []
+        assert isinstance(load_detector("whole"), WholeImage)

@@ -14,9 +14,15 @@ from mien.models.store import Model
 from mien.recognizer import Recognizer
 from mien.vision.detect import DETECTORS, load_detector
 
-DETECTOR_TITLES = {"haar": "standard (Haar)", "yunet": "accurate (YuNet)", "whole": "whole picture"}
+DETECTOR_TITLES = {
+    "auto": "best available",
+    "yunet": "accurate (YuNet)",
+    "haar": "standard (Haar)",
+    "whole": "whole picture",
+}
 DETECTOR_TIP = (
     "How faces are found.\n"
+    "best available: YuNet where it could be downloaded, else Haar.\n"
     "standard (Haar): comes with mien; upright faces seen from the front.\n"
     "accurate (YuNet): finds more faces, and small or turned ones; downloaded once (0.2 MB).\n"
     "whole picture: the picture is one face, cropped already."
@@ -42,7 +48,7 @@ class Choices:
         self._labels: dict[str, str] = {}  # title -> label set
         self._detectors = {detector_title(name): name for name in sorted(DETECTORS, key=_everyday_first)}
         self.model, self.labels = settings.model, settings.labels
-        self.detector = settings.detector if settings.detector in DETECTORS else "haar"
+        self.detector = settings.detector if settings.detector in DETECTORS else "auto"
         self.remembered = settings.model  # the model of the next start: the last one that is not for cartoons
         layout.widget("detectors").configure(values=list(self._detectors))
         layout.set("detector", detector_title(self.detector))

@@ -30,7 +30,7 @@ class Settings:
     mode: str = "picture"
     model: str = "base"
     labels: str = ""
-    detector: str = "haar"
+    detector: str = "auto"
     camera: str = ""
     folder: str = ""
     probabilities: bool = True

@@ -26,7 +26,11 @@ Labels = Annotated[
 ]
 Detector = Annotated[
     str,
-    typer.Option(help="Face detector: haar, yunet, whole (the image is one face), haar-alt, …", metavar="NAME"),
+    typer.Option(
+        help="Face detector: auto (YuNet, or Haar where YuNet cannot be fetched), yunet, haar, whole (the image is one "
+        "face), …",
+        metavar="NAME",
+    ),
 ]
 MinScore = Annotated[
     float | None,

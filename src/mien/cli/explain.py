@@ -21,7 +21,7 @@ def explain(
     ] = None,
     model: Model = "base",
     labels: Labels = None,
-    detector: Detector = "haar",
+    detector: Detector = "auto",
     models_dir: ModelsDir = None,
 ) -> None:
     """Draw the parts of each face that drive its prediction.

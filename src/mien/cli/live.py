@@ -49,7 +49,7 @@ def live(
     jsonl: Jsonl = None,
     model: Model = "base",
     labels: Labels = None,
-    detector: Detector = "haar",
+    detector: Detector = "auto",
     min_score: MinScore = None,
     min_confidence: MinConfidence = 0.0,
     half_life: Annotated[

@@ -39,13 +39,20 @@ def bench_command(
         _print_bench(result)
 
 
-def doctor_command(as_json: Json = False, models_dir: ModelsDir = None) -> None:
+def doctor_command(
+    fetch: Annotated[bool, typer.Option("--fetch", help="Fetch YuNet, the better face detector (230 kB).")] = False,
+    as_json: Json = False,
+    models_dir: ModelsDir = None,
+) -> None:
     """Print system information for a bug report, and diagnose problems.
 
-    Example: `mien doctor --json`
+    Examples: `mien doctor --json`, `mien doctor --fetch`
     """
     from mien.machine.doctor import doctor
+    from mien.vision.fetch import fetch_yunet
 
+    if fetch:
+        fetch_yunet()
     facts = doctor(models_dir)
     if as_json:
         print(json.dumps(facts, indent=2))

@@ -44,7 +44,7 @@ def predict(
     as_json: Json = False,
     model: Model = "base",
     labels: Labels = None,
-    detector: Detector = "haar",
+    detector: Detector = "auto",
     min_score: MinScore = None,
     min_confidence: MinConfidence = 0.0,
     top: Top = 1,

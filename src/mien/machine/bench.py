@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import platformdirs
 
 from mien.data.synthetic import draw_faces
 from mien.errors import ConfigError
@@ -23,7 +21,10 @@ from mien.pixels import to_rgb
 from mien.recognizer import Recognizer
 from mien.structures import Box, Face, ImageArray
 from mien.vision.crop import crop_faces
-from mien.vision.detect import YUNET_FILE, FaceDetector, HaarDetector, YuNetDetector
+from mien.vision.detect import FaceDetector
+from mien.vision.fetch import local_yunet
+from mien.vision.haar import HaarDetector
+from mien.vision.yunet import YuNetDetector
 
 WIDTH, HEIGHT = 640, 480  # the default of most cameras
 BATCH = 8  # faces, as in a group photo
@@ -184,14 +185,6 @@ def fit_image(image: ImageArray, *, width: int, height: int) -> ImageArray:
     return np.asarray(cv2.copyMakeBorder(resized, top, bottom, left, right, cv2.BORDER_REPLICATE), np.uint8)
 
 
-def local_yunet() -> Path | None:
-    """Return the local YuNet file, $MIEN_YUNET or a cached download, or None; downloads nothing."""
-    if given := os.environ.get("MIEN_YUNET"):
-        return Path(given)
-    cached = platformdirs.user_cache_path("mien") / YUNET_FILE  # the cache of `vision.detect`
-    return cached if cached.is_file() else None
-
-
 def threads() -> dict[str, object]:
     """Return the numbers of threads of OpenCV and ONNX Runtime."""
     return {"opencv_threads": cv2.getNumThreads(), "onnxruntime_threads": "1, or one a physical core for 'all threads'"}
@@ -204,7 +197,7 @@ def _detectors(photo: ImageArray | None) -> tuple[dict[str, FaceDetector], dict[
     detectors: dict[str, FaceDetector] = {"haar": HaarDetector()}
     file = local_yunet()
     if file is None:
-        return detectors, {detection_stage("yunet"): f"{YUNET_FILE} is not downloaded; set MIEN_YUNET to its path"}
+        return detectors, {detection_stage("yunet"): "not fetched yet; run `mien doctor --fetch`"}
     return detectors | {"yunet": YuNetDetector(file)}, {}
 
 

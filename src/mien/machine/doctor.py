@@ -9,11 +9,12 @@ from pathlib import Path
 
 import cv2
 
-from mien.machine.bench import local_yunet
+from mien.errors import ModelError
 from mien.machine.facts import machine_facts
 from mien.models.runtime import onnxruntime
 from mien.models.store import list_models, user_dir
 from mien.sources.devices import list_cameras
+from mien.vision.fetch import YUNET_FILE, YUNET_URL, local_yunet
 
 OPTIONAL = ("torch", "matplotlib", "pygubu")
 
@@ -27,17 +28,20 @@ def doctor(models_dir: Path | None = None) -> dict[str, object]:
     Returns:
         The facts of `machine_facts`, and: opencv_packages (distributions that provide cv2), optional packages, tk,
         onnxruntime_providers, video_backends, camera_backends, opencv_windows (its GUI; none in headless builds),
-        display, models_dir, models, yunet (its file), cameras, and hints: one sentence per problem.
+        display, models_dir, models, yunet (its file), detector (the one that "auto" takes without fetching), cameras,
+        and hints: one sentence per problem.
     """
-    models = list_models(models_dir)
+    models, (yunet, problem) = list_models(models_dir), _yunet()
     facts = machine_facts() | _package_facts() | _opencv_facts() | {
         "display": _display(),
         "models_dir": str(models_dir or user_dir()),
         "models": [f"{m.name} ({'mien' if m.shipped else 'you'})" for m in models if not m.problem],
-        "yunet": str(local_yunet() or ""),
+        "yunet": str(yunet or ""),
+        "detector": "yunet" if yunet else "haar",
         "cameras": [f"{c.index}: {c.name} {c.path}".strip() for c in list_cameras()],
     }  # fmt: skip
-    return facts | {"hints": _hints(facts) + [m.problem for m in models if m.problem]}
+    problems = [problem] if problem else []
+    return facts | {"hints": _hints(facts) + problems + [m.problem for m in models if m.problem]}
 
 
 def _package_facts() -> dict[str, object]:
@@ -60,22 +64,32 @@ def _opencv_facts() -> dict[str, object]:
 
 def _hints(facts: dict[str, object]) -> list[str]:
     """Return one sentence per problem, with its remedy."""
-    packages, yunet = facts["opencv_packages"], Path(str(facts["yunet"]))
+    packages = facts["opencv_packages"]
     problems = {
         f"several OpenCV packages overwrite each other ({packages}); uninstall all but opencv-python-headless": (
             isinstance(packages, list) and len(packages) > 1
         ),
         "no models found; put .onnx files into the models directory": not facts["models"],
-        "YuNet is not downloaded yet: its first use downloads it; offline, set MIEN_YUNET to its file": (
-            not facts["yunet"]
-        ),
-        f"MIEN_YUNET names '{yunet}', which is not a file": bool(facts["yunet"]) and not yunet.is_file(),
         "no Tk, so no window: on Debian and Ubuntu run `sudo apt install python3-tk`": facts["tk"] == "not installed",
         "no display, so no window: run `mien app` on a desktop; all other commands work": not facts["display"],
         "no camera found: plug one in; pass it to a container by docker run --device /dev/video0, to WSL by usbipd; or "
         "use a video file or the URL of a stream": not facts["cameras"],
     }
     return [hint for hint, applies in problems.items() if applies]
+
+
+def _yunet() -> tuple[Path | None, str]:
+    """Return YuNet's file, or None and how to get it."""
+    try:
+        file = local_yunet()
+    except ModelError as error:
+        return None, str(error)
+    if file is not None:
+        return file, ""
+    return None, (
+        f"YuNet, the better face detector, is not here: run `mien doctor --fetch`; offline, get {YUNET_URL} on another "
+        f"machine and set MIEN_YUNET to the path of {YUNET_FILE}"
+    )
 
 
 def _version(package: str) -> str:

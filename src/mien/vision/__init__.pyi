@@ -1,10 +1,11 @@
 from .crop import crop_faces as crop_faces
 from .detect import DETECTORS as DETECTORS
 from .detect import FaceDetector as FaceDetector
-from .detect import HaarDetector as HaarDetector
 from .detect import WholeImage as WholeImage
-from .detect import YuNetDetector as YuNetDetector
 from .detect import load_detector as load_detector
+from .fetch import fetch_yunet as fetch_yunet
+from .fetch import local_yunet as local_yunet
+from .haar import HaarDetector as HaarDetector
 from .rise import Explanation as Explanation
 from .rise import explain as explain
 from .rise import explain_faces as explain_faces
@@ -12,3 +13,4 @@ from .smooth import HalfLifeSmoother as HalfLifeSmoother
 from .smooth import Smoother as Smoother
 from .smooth import TemporalSmoother as TemporalSmoother
 from .track import Tracker as Tracker
+from .yunet import YuNetDetector as YuNetDetector

@@ -1,0 +1,186 @@
+"""YuNet's file: found on this machine, or fetched from the OpenCV zoo."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+
+import platformdirs
+
+from mien.errors import MienError, ModelError
+from mien.files import make_folder
+from mien.structures import Progress
+
+YUNET_FILE = "face_detection_yunet_2026may.onnx"
+YUNET_URL = f"https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/{YUNET_FILE}"
+YUNET_HASH = "ebafce4e3c118d6554634be5c27ab333b4c047a9a8c3faf1d7cf93101c22f0f0"  # SHA-256
+CONNECT_SECONDS = 2  # to reach the server; a machine without network pays this once per RETRY_HOURS
+FETCH_SECONDS = 8  # in all
+RETRY_HOURS = 12  # `--detector auto` takes Haar for this long after a failed fetch
+
+
+def cache_dir() -> Path:
+    """Return the folder of fetched files: the platform's place for a user's caches."""
+    return platformdirs.user_cache_path("mien")
+
+
+def local_yunet() -> Path | None:
+    """Return the path of YuNet's file on this machine: $MIEN_YUNET, or fetched before. Nothing is fetched now.
+
+    Returns:
+        A file with the right hash; None if there is none.
+
+    Raises:
+        ModelError: $MIEN_YUNET is not a file, or another one.
+    """
+    if given := os.environ.get("MIEN_YUNET"):
+        if not Path(given).is_file():
+            raise ModelError(f"MIEN_YUNET is '{given}', which is not a file; expected the path of {YUNET_FILE}")
+        if not _is_yunet(Path(given)):
+            raise ModelError(f"MIEN_YUNET is '{given}', which is damaged or another file; expected {YUNET_FILE}")
+        return Path(given)
+    fetched = cache_dir() / YUNET_FILE
+    return fetched if _is_yunet(fetched) else None
+
+
+def yunet_path(*, retry: bool = True) -> Path:
+    """Return the path of YuNet's file, fetched if it is not on this machine.
+
+    Args:
+        retry: Whether to try to fetch it although that failed in the last `RETRY_HOURS`.
+
+    Raises:
+        ModelError: $MIEN_YUNET is not this file, or it cannot be fetched: no network, or $MIEN_OFFLINE is set.
+    """
+    if (file := local_yunet()) is not None:
+        return file
+    if is_offline():
+        raise _not_fetched("MIEN_OFFLINE is set")
+    if not retry and (reason := _recent_failure()):
+        raise _not_fetched(reason)
+    return fetch_yunet()
+
+
+def fetch_yunet(progress: Progress | None = None) -> Path:
+    """Fetch YuNet's file (230 kB) into the user's cache, through the proxy that the environment names, if any.
+
+    Args:
+        progress: Called with the bytes fetched and their number; when None, one line on stderr announces the fetch.
+
+    Raises:
+        ModelError: It cannot be fetched in `FETCH_SECONDS`, has another hash, or cannot be written.
+    """
+    try:
+        folder = make_folder(cache_dir())
+    except MienError as error:
+        raise _not_fetched(str(error)) from error
+    if progress is None:
+        print("fetching YuNet (230 kB)…", file=sys.stderr)
+    failure = folder / _FAILURE
+    try:
+        path = _within(FETCH_SECONDS, lambda: _download(folder, progress))
+    except Exception as error:  # of the network, of the disk, of a hash that differs
+        reason = _reason(error)
+        with suppress(OSError):
+            failure.write_text(reason, encoding="utf-8")
+        raise _not_fetched(reason) from error
+    failure.unlink(missing_ok=True)
+    return path
+
+
+def is_offline() -> bool:
+    """Return whether $MIEN_OFFLINE forbids to fetch anything."""
+    return os.environ.get("MIEN_OFFLINE", "0") not in ("", "0")
+
+
+_FAILURE = f"{YUNET_FILE}.failed"  # file in the cache: the reason of the last failed fetch
+
+
+def _is_yunet(file: Path) -> bool:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest() == YUNET_HASH
+    except OSError:
+        return False
+
+
+def _not_fetched(reason: str) -> ModelError:
+    return ModelError(
+        f"YuNet could not be fetched ({reason}); run `mien doctor --fetch` with a network, or set MIEN_YUNET to the "
+        f"path of {YUNET_FILE}"
+    )
+
+
+def _recent_failure() -> str:
+    """Return the reason of a fetch that failed in the last hours; empty if none did."""
+    file = cache_dir() / _FAILURE
+    try:
+        hours = (time.time() - file.stat().st_mtime) / 3600
+        return file.read_text(encoding="utf-8") if 0 <= hours < RETRY_HOURS else ""
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _download(folder: Path, progress: Progress | None) -> Path:
+    import pooch  # slow to import, rarely needed
+
+    pooch.get_logger().setLevel("WARNING")
+    bar = False if progress is None else _Bar(progress)
+    downloader = pooch.HTTPDownloader(progressbar=bar, timeout=(CONNECT_SECONDS, FETCH_SECONDS))
+    known_hash = f"sha256:{YUNET_HASH}"
+    return Path(pooch.retrieve(YUNET_URL, known_hash, fname=YUNET_FILE, path=folder, downloader=downloader))
+
+
+class _Bar:
+    """Pooch's interface of a progress bar."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._done = 0
+        self.total = 0
+
+    def update(self, n: int) -> None:
+        self._done += n
+        self._progress(min(self._done, self.total), self.total or None)
+
+    def reset(self) -> None:
+        self._done = 0
+
+    def close(self) -> None:
+        pass
+
+
+def _within(seconds: float, work: Callable[[], Path]) -> Path:
+    """Return the result of some work, or raise TimeoutError: name servers have no timeout of their own."""
+    results: list[Path | Exception] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except Exception as error:
+            results.append(error)
+
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not results:
+        raise TimeoutError
+    if isinstance(results[0], Exception):
+        raise results[0]
+    return results[0]
+
+
+def _reason(error: Exception) -> str:
+    """Return a few words: exceptions of requests are several lines of internals."""
+    if any(kind.__name__ in ("Timeout", "TimeoutError") for kind in type(error).__mro__):
+        return "no answer in time"
+    if isinstance(error, ValueError) and not isinstance(error, OSError):  # pooch's; those of requests are OSErrors
+        return "its hash differs from the expected one"
+    if type(error).__name__ == "HTTPError":
+        return " ".join(str(error).split(" for url")[0].split())
+    return {"ConnectionError": "no network"}.get(type(error).__name__, type(error).__name__)
