@@ -52,7 +52,7 @@ def by_opencv(image: ImageArray, min_score: float) -> FloatArray:
 def test_faces_are_those_of_opencv(name: str, min_score: float) -> None:
     image = {"drawn": drawn, "crowd": crowd}.get(name, lambda: read_picture(IMAGES / name))()
     detector = YuNetDetector(yunet_file(), min_score=min_score)
-    faces, rows = detector._search(image, max(image.shape)), by_opencv(image, min_score)
+    faces, rows = detector.search(image, max(image.shape)), by_opencv(image, min_score)
     assert len(faces) == len(rows)
     order = np.argsort([-face.score for face in faces], kind="stable"), np.argsort(-rows[:, 14], kind="stable")
     for face, row in zip([faces[i] for i in order[0]], rows[order[1]], strict=True):

@@ -49,7 +49,7 @@ class YuNetDetector:
         file = yunet_path() if path is None else Path(path)
         try:
             self._session = Session(file, threads=1)
-            self._search(np.zeros((64, 96, 3), np.uint8), 96)
+            self.search(np.zeros((64, 96, 3), np.uint8), 96)
         except Exception as error:  # ONNX Runtime's exceptions have no common base
             raise ModelError(f"cannot load the YuNet detector from '{file}'; expected {YUNET_FILE}") from error
 
@@ -57,10 +57,11 @@ class YuNetDetector:
         if image.size == 0:
             return []
         sides = {min(self.max_side, max(image.shape[:2])), min(self.SECOND_SIDE, max(image.shape[:2]))}
-        faces = [face for side in sorted(sides) for face in self._search(image, side)]
+        faces = [face for side in sorted(sides) for face in self.search(image, side)]
         return select_faces(faces, min_score=self.min_score)
 
-    def _search(self, image: ImageArray, side: int) -> list[Face]:
+    def search(self, image: ImageArray, side: int) -> list[Face]:
+        """Return the faces of one search as `cv2.FaceDetectorYN` does; see `candidates.shrink`."""
         small, factor = shrink(image, side)
         pixels = _network_input(small)
         outputs = self._session.run(list(OUTPUTS), {self._session.input: pixels})
