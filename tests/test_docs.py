@@ -264,3 +264,13 @@ def test_a_model_of_drawn_data_tells_the_commands_of_the_script_that_drew_it(nam
 def test_every_card_has_its_model() -> None:
     cards = {path.stem for path in (ROOT / "docs" / "models").glob("*.md")} - {"README"}
     assert cards == set(SHIPPED) | {model.name for model in list_models(shipped_dir(), kind="temporal")}
+
+
+@pytest.mark.parametrize("decision", sorted(page for page in PAGES if re.match(r"docs/decisions/\d", page)))
+def test_a_decision_is_linked_from_the_index_and_the_code_or_a_guide(decision: str) -> None:
+    name = Path(decision).name
+    assert f"({name})" in TEXTS["docs/decisions/README.md"]
+    texts = [text for page, text in TEXTS.items() if page.startswith("docs/guides/")]
+    code = [path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py")]
+    mentions = re.compile(rf"docs/decisions/(?:\d{{4}}(?:, | and ))*{name[:4]}|decisions/{re.escape(name)}")
+    assert any(map(mentions.search, [*texts, *code]))

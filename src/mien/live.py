@@ -1,4 +1,4 @@
-"""Recognise a stream: faces keep their track, and expressions are smoothed over time."""
+"""Recognise a stream: faces keep their track, and expressions are smoothed over time. See docs/decisions/0023."""
 
 from __future__ import annotations
 

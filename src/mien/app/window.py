@@ -1,4 +1,4 @@
-"""The desktop window: pictures and cameras, their faces, and the faces' expressions."""
+"""The desktop window: pictures and cameras, their faces, and the faces' expressions. See docs/decisions/0022."""
 
 from __future__ import annotations
 

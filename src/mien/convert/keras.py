@@ -1,4 +1,7 @@
-"""Convert Keras models, .h5 or .keras, to ONNX files with a spec inside, without Keras (extra: keras)."""
+"""Convert Keras models, .h5 or .keras, to ONNX files with a spec inside, without Keras (extra: keras).
+
+See docs/decisions/0030.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dataset: images with labels and splits, in memory."""
+"""Dataset: images with labels and splits, in memory. See docs/decisions/0007."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Readers: find a dataset by path or name, and read it in any known format."""
+"""Readers: find a dataset by path or name, and read it in any known format. See docs/decisions/0009."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Face crops to probabilities, by ONNX Runtime alone."""
+"""Face crops to probabilities, by ONNX Runtime alone. See docs/decisions/0001."""
 
 from __future__ import annotations
 

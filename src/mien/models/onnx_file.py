@@ -1,4 +1,4 @@
-"""ONNX files with a spec inside: read and written without loading the network."""
+"""ONNX files with a spec inside: read and written without loading the network. See docs/decisions/0012."""
 
 from __future__ import annotations
 

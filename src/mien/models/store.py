@@ -1,4 +1,7 @@
-"""Installed models: those that come with mien, and the .onnx and Keras files in the user's models directory."""
+"""Installed models: those that come with mien, and the .onnx and Keras files in the user's models directory.
+
+See docs/decisions/0010.
+"""
 
 from __future__ import annotations
 

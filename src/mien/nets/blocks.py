@@ -1,4 +1,7 @@
-"""Building blocks of the nets: convolutions, attention, recurrence, pooling and resizing."""
+"""Building blocks of the nets: convolutions, attention, recurrence, pooling and resizing.
+
+See docs/decisions/0032.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""From a trained net to an ONNX file with its spec inside, checked against PyTorch (extra: train)."""
+"""From a trained net to an ONNX file with its spec inside, checked against PyTorch (extra: train).
+
+See docs/decisions/0011, 0014 and 0017.
+"""
 
 from __future__ import annotations
 

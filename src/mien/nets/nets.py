@@ -1,4 +1,7 @@
-"""The networks: a backbone that turns images into features, and one linear head per label set."""
+"""The networks: a backbone that turns images into features, and one linear head per label set.
+
+See docs/decisions/0006.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """Start a training from pretrained weights: mien's own models, and face nets that others published (extra: train).
 
 Files are read as data: nothing in them is executed.
+
+See docs/decisions/0031.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Videos that can be played while they are written: Matroska with Motion JPEG."""
+"""Videos that can be played while they are written: Matroska with Motion JPEG. See docs/decisions/0020."""
 
 from __future__ import annotations
 

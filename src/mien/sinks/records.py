@@ -1,4 +1,4 @@
-"""Results as plain data: records for JSON, rows for tables and data frames."""
+"""Results as plain data: records for JSON, rows for tables and data frames. See docs/decisions/0036."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Input: pictures, videos, folders, cameras, streams, as RGB frames."""
+"""Input: pictures, videos, folders, cameras, streams, as RGB frames. See docs/decisions/0008."""
 
 import lazy_loader
 

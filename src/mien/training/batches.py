@@ -1,4 +1,7 @@
-"""Batches: images and targets as tensors, sampled, shuffled, augmented and mixed (extra: train)."""
+"""Batches: images and targets as tensors, sampled, shuffled, augmented and mixed (extra: train).
+
+See docs/decisions/0016.
+"""
 
 from __future__ import annotations
 

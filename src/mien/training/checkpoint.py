@@ -1,4 +1,7 @@
-"""Checkpoints as safetensors: tensors and a JSON header, nothing that could run (extra: train)."""
+"""Checkpoints as safetensors: tensors and a JSON header, nothing that could run (extra: train).
+
+See docs/decisions/0013.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""From averaged weights to a model: batch statistics, calibration, export, check against PyTorch (extra: train)."""
+"""From averaged weights to a model: batch statistics, calibration, export, check against PyTorch (extra: train).
+
+See docs/decisions/0019.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 All randomness of an epoch follows from (seed, epoch), so a run that is stopped at any moment and resumed from its last
 checkpoint ends with the same weights, bit for bit on the same machine, as an undisturbed one.
+
+See docs/decisions/0002.
 """
 
 from __future__ import annotations

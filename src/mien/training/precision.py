@@ -1,4 +1,4 @@
-"""Numeric precision of training: the faster one on this machine (extra: train)."""
+"""Numeric precision of training: the faster one on this machine (extra: train). See docs/decisions/0015."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Crop faces from an image in the geometry of the training set."""
+"""Crop faces from an image in the geometry of the training set. See docs/decisions/0005."""
 
 from __future__ import annotations
 

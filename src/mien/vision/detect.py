@@ -1,4 +1,4 @@
-"""Face detectors by name."""
+"""Face detectors by name. See docs/decisions/0004."""
 
 from __future__ import annotations
 

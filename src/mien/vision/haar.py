@@ -1,4 +1,4 @@
-"""Haar cascades: fast face detectors, part of OpenCV."""
+"""Haar cascades: fast face detectors, part of OpenCV. See docs/decisions/0003 and 0018."""
 
 from __future__ import annotations
 

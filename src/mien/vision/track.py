@@ -1,4 +1,4 @@
-"""Track faces from frame to frame."""
+"""Track faces from frame to frame. See docs/decisions/0021."""
 
 from __future__ import annotations
 

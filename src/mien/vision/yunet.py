@@ -1,4 +1,7 @@
-"""YuNet: a face detector that finds small, turned and partly covered faces, run by ONNX Runtime."""
+"""YuNet: a face detector that finds small, turned and partly covered faces, run by ONNX Runtime.
+
+See docs/decisions/0037.
+"""
 
 from __future__ import annotations
 
