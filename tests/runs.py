@@ -16,8 +16,10 @@ from mien.data.dataset import Dataset
 from mien.data.synthetic import draw_faces
 from mien.models.spec import Preprocess
 from mien.training import Run, Stage, TrainConfig
+from mien.training.batches import Tensors, to_tensors
 from mien.training.fit import Silent
 from mien.training.recipe import Precision
+from mien.training.targets import head_labels, trained_heads
 
 EPOCHS = 4
 
@@ -50,7 +52,13 @@ def small_selection() -> Selection:
     return Selection(rows=rows, dropped=20)
 
 
-def further_config(init: Path, **changes: object) -> TrainConfig:
+def tensors_of(config: TrainConfig, *datasets: Dataset) -> Tensors:
+    """Return all images of datasets as tensors, whatever their split."""
+    heads = head_labels(config, datasets)
+    return to_tensors(datasets, heads, trained_heads(config, datasets, heads), config)
+
+
+def further_config(init: Path, /, **changes: object) -> TrainConfig:
     """Return a recipe that starts from weights, with a frozen part and a slow backbone."""
     settings = {"init": str(init), "freeze": ("backbone.0",), "backbone_rate": 0.1, "mixup_alpha": 0.0, **changes}
     return replace(small_config(), **settings)  # type: ignore[arg-type]
@@ -108,7 +116,7 @@ def stopped(run: Run, at: tuple[int, int]) -> Run:
     try:
         run.fit(Interrupter(*at))
     except Interrupted:
-        return Run.open(run.folder, run.dataset)
+        return Run.open(run.folder, run.datasets)
     raise AssertionError(f"the run ended before {at}")
 
 

@@ -44,7 +44,7 @@ def test_train_leaves_out_leaks_and_says_so(drawn: Path, audited: Path, capsys: 
     assert run("train", "tiny", "--data", drawn, "--audit", audited, "--drop-leaks", *SETTINGS) == 0
     n = int((read_dataset(drawn).splits == 0).sum())
     assert f"training on {n - 20} of {n} training images, dropped 20 leaks" in capsys.readouterr().out
-    data = json.loads(Path("run/environment.json").read_text())["data"]
+    data = json.loads(Path("run/environment.json").read_text())["data"][0]
     assert (data["audit"], data["dropped"]) == (str(audited.resolve()), 20)
     assert data["fingerprint"] == read_dataset(drawn).fingerprint
     assert read_spec(Path("run/tiny.onnx")).trained_on["dropped"] == "20 leaks"

@@ -12,14 +12,14 @@ import torch
 from mien.data.audit import Selection
 from mien.data.synthetic import draw_faces
 from mien.errors import ConfigError, OutputError
-from mien.evaluation.calibration import fit_temperature
 from mien.labels import FER2013, FERPLUS
 from mien.models.onnx_file import read_spec
 from mien.models.spec import Head, ModelSpec, Preprocess
 from mien.nets.nets import build_net, normalize
 from mien.training import Run, Stage, TrainConfig
 from mien.training.checkpoint import load_average
-from mien.training.finish import _temperature, recompute_batch_norm
+from mien.training.finish import calibration_targets, recompute_batch_norm
+from mien.training.targets import NONE
 from runs import finished
 
 FACES = draw_faces(300, seed=0, size=24)
@@ -38,7 +38,7 @@ def test_recomputed_batch_statistics_are_those_of_plain_images() -> None:
     torch.manual_seed(0)
     net = build_net("tiny", SPEC.preprocess, {"fer2013": 7})
     train = FACES.select(np.arange(200))
-    recompute_batch_norm(net, train, SPEC)
+    recompute_batch_norm(net, train.images, SPEC)
     images = normalize(torch.from_numpy(train.images).permute(0, 3, 1, 2).float(), "standardize")
     features = net.backbone[0][0](images)  # the first convolution
     norm = net.backbone[0][1]
@@ -52,7 +52,7 @@ def test_recomputing_changes_only_batch_statistics() -> None:
     spec = replace(SPEC, arch="base-vit")
     net = build_net("base-vit", spec.preprocess, {"fer2013": 7})
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    recompute_batch_norm(net, FACES.select(np.arange(32)), spec)
+    recompute_batch_norm(net, FACES.images[:32], spec)
     changed = {name for name, tensor in net.state_dict().items() if not torch.equal(tensor, before[name])}
     assert {name.split(".")[-1] for name in changed} == {"running_mean", "running_var", "num_batches_tracked"}
 
@@ -88,7 +88,7 @@ def test_batch_statistics_are_computed_on_fitted_images_only(tmp_path: Path, mon
     monkeypatch.setattr("mien.training.finish.check_parity", lambda *_: None)
     run.export()
     expected, spec = load_average(run.checkpoint)
-    recompute_batch_norm(expected, FACES.select(rows), spec)
+    recompute_batch_norm(expected, FACES.images[rows], spec)
     torch.testing.assert_close(nets[0].state_dict(), expected.state_dict())
     assert spec.trained_on["fold"] == "0 of 3 left out"
 
@@ -101,16 +101,14 @@ def test_the_ferplus_head_is_calibrated_on_the_majority_of_its_raters() -> None:
     votes[2, [3, 4, 5]] = 4, 3, 3  # sad leads, but has no majority
     votes[3, [2, 9]] = 8, 2  # surprise
     images = replace(FACES.select(np.arange(4)), votes=votes)
-    logits = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
-    assert _temperature(logits, images, "ferplus") == fit_temperature(logits[[0, 3]], np.array([0, 2]))
-    assert _temperature(logits, images, "ferplus") != fit_temperature(logits, np.array([0, 0, 3, 2]))
-    assert _temperature(logits[:, :7], images, "fer2013") == fit_temperature(logits[:, :7], images.targets)
+    assert calibration_targets(images, FERPLUS, "fer2013").tolist() == [0, NONE, NONE, 2]
+    assert (calibration_targets(images, FER2013, "fer2013") == images.targets).all()
 
 
-def test_a_head_whose_raters_never_agree_stays_uncalibrated() -> None:
-    images = FACES.select(np.arange(3))
-    images = replace(images, votes=np.ones((3, 10), np.float32))
-    assert _temperature(np.eye(3, len(FERPLUS), dtype=np.float32), images, "ferplus") == 1
+def test_a_head_whose_raters_never_agree_stays_uncalibrated(run: Run, tmp_path: Path) -> None:
+    images = replace(FACES, votes=np.ones((len(FACES), 10), np.float32))
+    path, _ = finished(CONFIG, images, tmp_path / "run").export()
+    assert [head.temperature == 1 for head in read_spec(path).heads] == [False, True]
 
 
 def test_export_installs_a_copy(run: Run, tmp_path: Path) -> None:

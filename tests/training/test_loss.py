@@ -7,11 +7,10 @@ from math import log
 import pytest
 import torch
 
-from mien.training import TrainConfig
-from mien.training.batches import Targets
-from mien.training.loss import first_logits, training_loss
+from mien.training.loss import HeadLoss, training_loss
+from mien.training.targets import Classes, Distributions, Targets
 
-PLAIN = TrainConfig(net="tiny", label_smoothing=0.0, ferplus_weight=0.5)
+ONE, TWO = {"mine": HeadLoss()}, {"mine": HeadLoss(), "ferplus": HeadLoss(weight=0.5)}
 
 
 def targets(first: list[int], second: list[int] | None = None, *, share: float = 1.0, voted: bool = False) -> Targets:
@@ -19,8 +18,8 @@ def targets(first: list[int], second: list[int] | None = None, *, share: float =
     n = len(first)
     votes = torch.zeros(n, 8)
     votes[:, 0] = float(voted)
-    ids = torch.tensor(first), torch.tensor(second if second is not None else first)
-    return Targets(*ids, share, votes, torch.full((n,), float(voted)))
+    classes = Classes(torch.tensor(first), None if second is None else torch.tensor(second), share)
+    return Targets({"mine": classes, "ferplus": Distributions(votes, torch.full((n,), float(voted)))}, share)
 
 
 def logits_of(*probabilities: float) -> torch.Tensor:
@@ -28,22 +27,18 @@ def logits_of(*probabilities: float) -> torch.Tensor:
 
 
 def test_one_head_without_mixup_has_the_mean_cross_entropy() -> None:
-    loss = training_loss({"mine": logits_of(0.5, 0.25)}, targets([0, 1]), PLAIN)
+    loss = training_loss({"mine": logits_of(0.5, 0.25)}, targets([0, 1]), ONE, smoothing=0.0)
     assert float(loss) == pytest.approx(-(log(0.5) + log(0.75)) / 2)
 
 
 def test_mixup_weighs_both_targets_by_their_shares() -> None:
-    loss = training_loss({"mine": logits_of(0.8)}, targets([0], [1], share=0.7), PLAIN)
+    loss = training_loss({"mine": logits_of(0.8)}, targets([0], [1], share=0.7), ONE, smoothing=0.0)
     assert float(loss) == pytest.approx(-(0.7 * log(0.8) + 0.3 * log(0.2)), rel=1e-5)
 
 
 def test_the_ferplus_head_adds_its_cross_entropy_with_the_votes() -> None:
     logits = {"mine": logits_of(0.5), "ferplus": torch.zeros(1, 8)}
-    assert float(training_loss(logits, targets([0], voted=True), PLAIN)) == pytest.approx(log(2) + 0.5 * log(8))
-    assert float(training_loss(logits, targets([0]), PLAIN)) == pytest.approx(log(2))  # images without votes
-
-
-def test_a_ferplus_head_alone_is_trained_on_labels() -> None:
-    logits = {"ferplus": torch.zeros(1, 8)}
-    assert float(training_loss(logits, targets([3], voted=True), PLAIN)) == pytest.approx(log(8))
-    assert first_logits(logits).shape == (1, 8)
+    loss = training_loss(logits, targets([0], voted=True), TWO, smoothing=0.0)
+    assert float(loss) == pytest.approx(log(2) + 0.5 * log(8))
+    without = training_loss(logits, targets([0]), TWO, smoothing=0.0)
+    assert float(without) == pytest.approx(log(2))  # images without votes

@@ -45,9 +45,9 @@ def epochs_of(run: Run) -> list[float]:
 def test_a_run_folder_records_how_it_was_made(undisturbed: Run) -> None:
     run = Run.open(undisturbed.folder)
     assert run.config == small_config()
-    assert run.environment["data"]["fingerprint"] == small_dataset().fingerprint
+    assert run.environment["data"][0]["fingerprint"] == small_dataset().fingerprint
     assert {"mien", "torch", "python", "processor", "cores", "commit", "precision"} <= set(run.environment)
-    assert (run.origin, run.data_path) == ("", None)
+    assert (run.origin, run.data_paths) == ("", None)
     assert repr(run) == f"<Run {str(run.folder)!r}: tiny, 4 of 4 epochs>"
     net, spec = load_average(run.checkpoint)
     assert not net.training
@@ -133,7 +133,7 @@ def test_a_run_finds_its_data_where_it_was(tmp_path: Path) -> None:
     path = tmp_path / "faces.npz"
     prepare(small_dataset(), path)
     Run.start(small_config(), small_dataset(), tmp_path / "run", data_path=path)
-    assert Run.open(tmp_path / "run").dataset.fingerprint == small_dataset().fingerprint
+    assert Run.open(tmp_path / "run").datasets[0].fingerprint == small_dataset().fingerprint
 
 
 def test_a_run_without_a_recorded_path_asks_for_its_data(undisturbed: Run) -> None:
@@ -215,7 +215,7 @@ class TestSelections:
         assert losses[0] == losses[1]
 
     def test_run_and_spec_record_what_was_left_out_of_the_whole_dataset(self, selective: Run) -> None:
-        data = selective.environment["data"]
+        data = selective.environment["data"][0]
         assert data["fingerprint"] == small_dataset().fingerprint
         assert (data["audit"], data["dropped"], data["fold"]) == ("audits/drawn", 20, "")
         assert data["fitted"] == small_selection().rows.sum()
@@ -230,8 +230,8 @@ class TestSelections:
 
     def test_a_run_knows_the_images_it_is_fitted_on(self, undisturbed: Run, selective: Run) -> None:
         dataset = small_dataset()
-        assert undisturbed.fitted().fingerprint == dataset.split("train").fingerprint
-        assert selective.fitted().fingerprint == dataset.select(small_selection().rows).fingerprint
+        assert undisturbed.fitted()[0].fingerprint == dataset.split("train").fingerprint
+        assert selective.fitted()[0].fingerprint == dataset.select(small_selection().rows).fingerprint
         with pytest.raises(RunError, match="was started on data with fingerprint"):
             Run.open(selective.folder, small_dataset(seed=1)).fitted()
 

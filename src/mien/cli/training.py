@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -13,17 +13,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from mien.cli.arguments import Data, ModelsDir, Votes, read_data
+from mien.cli.arguments import ModelsDir, Votes, read_data
 from mien.cli.console import bar, err, escaped, extra, out, say
 from mien.errors import ConfigError
 
 if TYPE_CHECKING:
     from mien.data.audit import Audit, Selection
+    from mien.data.dataset import Dataset
     from mien.training.recipe import TrainConfig
     from mien.training.run import Run
 
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Override a setting; may be repeated.", metavar="KEY=VALUE")
+]
+DataList = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data", help="Dataset: file, folder or zip; may be repeated; $MIEN_DATA if not given.", metavar="PATH"
+    ),
 ]
 Seed = Annotated[int | None, typer.Option(help="Seed of all randomness; another seed gives another model.")]
 Install = Annotated[bool, typer.Option(help="Also copy the model into your models directory.")]
@@ -31,7 +38,11 @@ Install = Annotated[bool, typer.Option(help="Also copy the model into your model
 
 def train(
     recipe: Annotated[str, typer.Argument(help="A recipe's name, or a .toml file.")] = "base",
-    data: Data = None,
+    data: DataList = None,
+    weight: Annotated[
+        list[float] | None,
+        typer.Option(help="How often an epoch draws an image of a dataset; one per --data.", metavar="W"),
+    ] = None,
     votes: Votes = None,
     run: Annotated[Path | None, typer.Option(help="Folder to make for the run.", metavar="DIR")] = None,
     setting: Settings = None,
@@ -72,15 +83,19 @@ def train(
             raise ConfigError("a resumed run keeps its training images; leave out --audit and the options that need it")
         if init is not None or freeze:
             raise ConfigError("a resumed run continues from its own checkpoint; leave out --init and --freeze")
-        if setting or seed is not None or run is not None:
-            raise ConfigError("a resumed run keeps its folder and settings; leave out --run, --set and --seed")
+        if setting or weight or seed is not None or run is not None:
+            raise ConfigError(
+                "a resumed run keeps its folder and settings; leave out --run, --set, --weight and --seed"
+            )
         _fit(_opened(resume, data, votes))
         return
     if by_audit and audited is None:
         raise ConfigError("--drop-leaks, --folds and --fold need the output of mien data audit; name it with --audit")
     if devices > 1 and run is None:
         raise ConfigError("several devices are several processes, which must agree on a folder; name it with --run")
-    config = _recipe(recipe, setting, {"init": init, "freeze": freeze or None, "seed": seed})
+    config = _recipe(
+        recipe, setting, {"init": init, "freeze": freeze or None, "seed": seed, "data_weights": weight or None}
+    )
     select = partial(select_training, without_leaks=drop_leaks, n_folds=n_folds, fold=fold)
     _fit(_started(config, data, votes, run, devices, audited, select))
 
@@ -143,7 +158,7 @@ def export(
     ] = None,
     storage: Annotated[str, typer.Option(help="How weights are stored: float32, float16 or int8.")] = "float16",
     install: Install = False,
-    data: Data = None,
+    data: DataList = None,
     votes: Votes = None,
     models_dir: ModelsDir = None,
 ) -> None:
@@ -157,13 +172,17 @@ def export(
     _export(finished, target=to, storage=storage, install=(models_dir or user_dir()) if install else None)
 
 
-def _opened(folder: Path, data: str | None, votes: Path | None) -> Run:
+def _opened(folder: Path, data: list[str] | None, votes: Path | None) -> Run:
     """Open a run with its data, read from --data or from where it was."""
     with extra("training", "train"):
         from mien.training.run import Run
 
-    dataset, _ = read_data(data or Run.open(folder).data_path, votes)
-    return Run.open(folder, dataset)
+    return Run.open(folder, [dataset for dataset, _ in _read_all(data or Run.open(folder).data_paths, votes)])
+
+
+def _read_all(data: Sequence[str] | None, votes: Path | None) -> list[tuple[Dataset, Path]]:
+    """Read each --data; --votes belongs to the first."""
+    return [read_data(path, None if i else votes) for i, path in enumerate(data or [None])]
 
 
 def _recipe(name: str, settings: list[str] | None, flags: Mapping[str, object]) -> TrainConfig:
@@ -175,25 +194,25 @@ def _recipe(name: str, settings: list[str] | None, flags: Mapping[str, object]) 
 
 
 def _started(
-    config: TrainConfig, data: str | None, votes: Path | None, folder: Path | None, devices: int,
+    config: TrainConfig, data: list[str] | None, votes: Path | None, folder: Path | None, devices: int,
     audited: Path | None, select: Callable[[Audit], Selection],
 ) -> Run:  # fmt: skip
-    """Start a run, on the images that an audit selects if there is one."""
+    """Start a run, on the images that an audit of the first dataset selects if there is one."""
     with extra("training", "train"):
         from mien.training.run import Run
 
     from mien.data.audit import read_audit
     from mien.training.recipe import new_folder
 
-    dataset, path = read_data(data, votes)
-    selection = None if audited is None else select(read_audit(audited, dataset))
+    datasets, paths = zip(*_read_all(data, votes), strict=True)
+    selection = None if audited is None else select(read_audit(audited, datasets[0]))
     run = Run.start(
-        config, dataset, folder or new_folder(config), data_path=path.resolve(), selection=selection,
-        audit_path=audited and audited.resolve(), devices=devices,
+        config, datasets, folder or new_folder(config), data_path=[path.resolve() for path in paths],
+        selection=selection, audit_path=audited and audited.resolve(), devices=devices,
     )  # fmt: skip
     if _leads() and selection is not None:
         dropped = "".join(f", {key} {value}" for key, value in selection.facts.items())
-        say(f"training on {selection.rows.sum():,} of {dataset.counts()[0].sum():,} training images{dropped}")
+        say(f"training on {selection.rows.sum():,} of {datasets[0].counts()[0].sum():,} training images{dropped}")
     if _leads() and run.origin:
         say(run.origin)
     return run
@@ -257,7 +276,10 @@ class _TrainingProgress:
         )
 
     def epoch(self, row: Mapping[str, float]) -> None:
-        valid = f"  valid {row['valid_accuracy']:.2%}" if "valid_accuracy" in row else ""
+        valid = "".join(
+            f"  {' '.join(['valid', *key.split('_')[2:]])} {value:.2%}"
+            for key, value in row.items() if key.startswith("valid_accuracy")
+        )  # fmt: skip
         pixels = [self._config.stage_of(epoch).size ** 2 for epoch in range(round(row["epoch"]), self._config.epochs)]
         left = row["seconds"] * sum(pixels) / row["size"] ** 2
         out.print(

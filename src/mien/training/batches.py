@@ -5,7 +5,7 @@ See docs/decisions/0016.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,73 +14,81 @@ from torch import Tensor
 
 from mien.data.dataset import Dataset
 from mien.errors import DatasetError, RunError
-from mien.labels import FERPLUS
+from mien.labels import LabelSet
 from mien.models.preprocess import preprocess
 from mien.models.spec import Preprocess
 from mien.structures import ImageArray
 from mien.training.augment import augment
 from mien.training.recipe import Stage, TrainConfig
+from mien.training.sampling import Draws, epoch_rows, epoch_size, expected_draws
+from mien.training.targets import Targets, dataset_targets, joined
 
 
 @dataclass(frozen=True)
 class Tensors:
-    """One split as tensors.
+    """Images of one or several datasets, and their targets.
 
     Args:
-        images: uint8 (n, H, W, C), preprocessed.
-        targets: int64 (n,).
-        votes: Distribution over the FER+ labels, float32 (n, 8).
-        has_votes: float32 (n,), 1 where the votes count.
+        images: uint8 (n, H, W, C) of each dataset, preprocessed; sizes and channels may differ between datasets.
+        targets: Of all images, dataset by dataset.
+        draws: How often an epoch draws each image, see `sampling.expected_draws`.
     """
 
-    images: Tensor
-    targets: Tensor
-    votes: Tensor
-    has_votes: Tensor
+    images: tuple[Tensor, ...]
+    targets: Targets
+    draws: Draws | None = None
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def epoch_size(self) -> int:
+        """Number of images that an epoch draws."""
+        return epoch_size(self.draws, len(self))
 
 
-@dataclass(frozen=True)
-class Targets:
-    """Targets of a batch: two class ids per image, and the share of the first in the mixture (1 without mixup)."""
+def to_tensors(
+    datasets: Sequence[Dataset], heads: Sequence[LabelSet], trained: Sequence[str | None], config: TrainConfig,
+    *, drop_blanks: bool = False,
+) -> Tensors:  # fmt: skip
+    """Return images and targets as tensors.
 
-    first: Tensor
-    second: Tensor
-    share: float
-    votes: Tensor
-    has_votes: Tensor
-
-    def to(self, device: torch.device) -> Targets:
-        """Return a copy on a device."""
-        moved = (t.to(device) for t in (self.first, self.second, self.votes, self.has_votes))
-        first, second, votes, has_votes = moved
-        return Targets(first, second, self.share, votes, has_votes)
-
-
-def to_tensors(split: Dataset, config: TrainConfig) -> Tensors:
-    """Return a split as tensors; votes are zero where the data has none."""
-    images = torch.from_numpy(preprocess(split.images, _stored(split.images, config.preprocess)))
-    targets = torch.from_numpy(split.targets)
-    if split.votes is None:
-        return Tensors(images, targets, torch.zeros(len(targets), len(FERPLUS)), torch.zeros(len(targets)))
-    # Columns 8 and 9 are "unknown" and "not a face": where they lead, the votes say nothing about the expression.
-    counts = torch.from_numpy(split.votes)
-    faces = counts[:, : len(FERPLUS)]
-    counted = (counts.argmax(1) < len(FERPLUS)) & (faces.sum(1) > 0)
-    return Tensors(images, targets, faces / faces.sum(1, keepdim=True).clamp(min=1), counted.float())
+    Args:
+        datasets: The images, one split of each dataset.
+        heads: Label sets of the net's heads.
+        trained: The head that each dataset's labels train, see `targets.trained_heads`.
+        config: The recipe.
+        drop_blanks: Leave out images of a single colour.
+    """
+    images, parts = [], []
+    for dataset, head in zip(datasets, trained, strict=True):
+        pixels = torch.from_numpy(preprocess(dataset.images, _stored(dataset.images, config.preprocess)))
+        targets = dataset_targets(dataset, heads, head)
+        if drop_blanks:
+            flat = pixels.flatten(1)
+            kept = flat.amax(1) > flat.amin(1)
+            pixels, targets = pixels[kept], {name: each.rows(kept) for name, each in targets.items()}
+        images.append(pixels)
+        parts.append(targets)
+    sizes = [len(pixels) for pixels in images]
+    together = joined(parts, sizes, heads, smoothing=config.label_smoothing)
+    return Tensors(tuple(images), together, expected_draws(parts, sizes, heads, config))
 
 
-def training_tensors(images: Dataset, config: TrainConfig, *, world: int) -> Tensors:
+def training_tensors(
+    datasets: Sequence[Dataset], heads: Sequence[LabelSet], trained: Sequence[str | None], config: TrainConfig,
+    *, world: int,
+) -> Tensors:  # fmt: skip
     """Return training images as tensors, without blank ones.
 
     Raises:
         DatasetError: They don't fill one batch.
         RunError: A batch is too small for `world` processes.
     """
-    train = _without_blanks(to_tensors(images, config))
-    if len(train.targets) < config.batch_size:
+    train = to_tensors(datasets, heads, trained, config, drop_blanks=True)
+    if train.epoch_size < config.batch_size:
         raise DatasetError(
-            f"{len(train.targets)} training images don't fill one batch of {config.batch_size}; "
-            "set a smaller batch_size"
+            f"{train.epoch_size} training images don't fill one batch of {config.batch_size}; set a smaller batch_size"
         )
     if config.batch_size < 2 * world:
         raise RunError(f"a batch of {config.batch_size} is too small for {world} processes; set a larger batch_size")
@@ -97,15 +105,15 @@ def batches(
     order = np.random.default_rng([config.seed, epoch])  # the same in every process
     generator = torch.Generator().manual_seed(int(np.random.default_rng([config.seed, epoch, rank]).integers(2**62)))
     torch.manual_seed(int(np.random.default_rng([config.seed, epoch, rank, 1]).integers(2**62)))  # for dropout
-    shuffled = order.permutation(len(data.targets))
+    rows = epoch_rows(data.draws, len(data), order)
     mixes = config.mixup_alpha > 0 and (config.mixup_epochs == 0 or epoch < config.mixup_epochs)
-    for start in range(0, len(shuffled) - config.batch_size + 1, config.batch_size):
-        index = torch.from_numpy(shuffled[start : start + config.batch_size][rank::world])
-        images = sample(data.images[index], config, stage.size, strength=stage.augment, generator=generator)
-        targets = Targets(data.targets[index], data.targets[index], 1.0, data.votes[index], data.has_votes[index])
+    for start in range(0, len(rows) - config.batch_size + 1, config.batch_size):
+        index = torch.from_numpy(rows[start : start + config.batch_size][rank::world])
+        images = _sampled(data.images, index, config, stage, generator)
+        targets = data.targets.rows(index)
         if mixes and order.random() < config.mixup_share:
             share = float(order.beta(config.mixup_alpha, config.mixup_alpha))
-            images, targets = _mixed(images, targets, share)
+            images, targets = share * images + (1 - share) * images.flip(0), targets.mixed(share)
         yield images.contiguous(memory_format=torch.channels_last), targets
 
 
@@ -126,12 +134,21 @@ def sample(pixels: Tensor, config: TrainConfig, size: int, *, strength: float, g
     return images if images.shape[1] == config.preprocess.channels else images.expand(-1, 3, -1, -1)
 
 
-def _mixed(images: Tensor, targets: Targets, share: float) -> tuple[Tensor, Targets]:
-    """Mix a batch with itself in reverse order (mixup: Zhang et al. 2018, arXiv:1710.09412)."""
-    votes = share * targets.votes + (1 - share) * targets.votes.flip(0)
-    has_votes = targets.has_votes * targets.has_votes.flip(0)
-    mixed = Targets(targets.first, targets.first.flip(0), share, votes, has_votes)
-    return share * images + (1 - share) * images.flip(0), mixed
+def _sampled(
+    images: Sequence[Tensor], index: Tensor, config: TrainConfig, stage: Stage, generator: torch.Generator
+) -> Tensor:
+    """Return the images of a batch in the order of its rows; each dataset's are sampled together."""
+    if len(images) == 1:
+        return sample(images[0][index], config, stage.size, strength=stage.augment, generator=generator)
+    batch = torch.empty(len(index), config.preprocess.channels, stage.size, stage.size)
+    first = 0
+    for pixels in images:
+        own = ((index >= first) & (index < first + len(pixels))).nonzero()[:, 0]
+        if len(own):
+            chosen = pixels[index[own] - first]
+            batch[own] = sample(chosen, config, stage.size, strength=stage.augment, generator=generator)
+        first += len(pixels)
+    return batch
 
 
 def _stored(images: ImageArray, wanted: Preprocess) -> Preprocess:
@@ -141,9 +158,3 @@ def _stored(images: ImageArray, wanted: Preprocess) -> Preprocess:
     height, width, channels = images.shape[1:]
     size = min(wanted.size, max(height, width, 8))
     return replace(wanted, size=size, channels=min(wanted.channels, channels))
-
-
-def _without_blanks(data: Tensors) -> Tensors:
-    flat = data.images.flatten(1)
-    kept = flat.amax(1) > flat.amin(1)
-    return Tensors(data.images[kept], data.targets[kept], data.votes[kept], data.has_votes[kept])

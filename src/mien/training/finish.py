@@ -5,6 +5,7 @@ See docs/decisions/0019.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mien.data.dataset import SPLITS, Dataset
 from mien.data.votes import majority
 from mien.evaluation.calibration import fit_temperature
-from mien.labels import FERPLUS
+from mien.labels import FERPLUS, LabelSet
 from mien.models.preprocess import preprocess
 from mien.models.spec import ModelSpec
 from mien.nets.export import Parity, Storage, check_parity, export, torch_logits
 from mien.nets.nets import Net, freeze, normalize
-from mien.structures import FloatArray
-from mien.training.recipe import current_settings
+from mien.structures import ImageArray, IntArray
+from mien.training.recipe import TrainConfig, current_settings
+from mien.training.sampling import epoch_rows, expected_draws
+from mien.training.targets import NONE, dataset_targets, has_votes_to_train, trained_heads
 
 N_STATISTICS = 8192  # images that batch statistics are computed from
 CHUNK = 256  # images per batch of them
@@ -29,16 +32,18 @@ N_PARITY = 512  # images on which the export is compared with PyTorch
 
 
 def finish(
-    net: Net, spec: ModelSpec, fitted: Dataset, dataset: Dataset, path: Path, *, storage: Storage
-) -> tuple[ModelSpec, Parity]:
+    net: Net, spec: ModelSpec, fitted: Sequence[Dataset], datasets: Sequence[Dataset], path: Path, *,
+    config: TrainConfig, storage: Storage,
+) -> tuple[ModelSpec, Parity]:  # fmt: skip
     """Recompute batch statistics, calibrate, write as ONNX and compare with PyTorch.
 
     Args:
         net: The averaged net; its batch statistics change.
         spec: Of the model, not calibrated yet.
-        fitted: Images that it was fitted on; they give the batch statistics.
-        dataset: The whole data; "valid" calibrates, if there is one.
+        fitted: Images that it was fitted on, of each dataset; they give the batch statistics.
+        datasets: The whole data; each "valid" calibrates the heads that it has targets for, if there is one.
         path: The .onnx file to write.
+        config: The recipe.
         storage: How weights are stored.
 
     Returns:
@@ -47,19 +52,37 @@ def finish(
     Raises:
         OutputError: The file cannot be written.
     """
-    recompute_batch_norm(net, fitted, spec)
-    measured = dataset
-    if (dataset.splits == SPLITS.index("valid")).any():
-        measured = dataset.split("valid")
-        logits = torch_logits(net, measured.images, spec)
-        spec = spec.with_temperatures({name: _temperature(logits[name], measured, name) for name in spec.names})
+    heads = [head.labels for head in spec.heads]
+    trained = trained_heads(config, datasets, heads)
+    recompute_batch_norm(net, statistics_images(fitted, heads, trained, config), spec)
+    valid = [
+        (dataset.split("valid"), head)
+        for dataset, head in zip(datasets, trained, strict=True)
+        if (dataset.splits == SPLITS.index("valid")).any()
+    ]
+    if valid:
+        spec = spec.with_temperatures(_temperatures(net, spec, valid))
     export(net, spec, path, storage=storage)
+    measured = valid[0][0] if valid else datasets[0]
     return spec, check_parity(net, path, measured.images[:N_PARITY])
+
+
+def statistics_images(
+    fitted: Sequence[Dataset], heads: Sequence[LabelSet], trained: Sequence[str | None], config: TrainConfig
+) -> list[ImageArray]:
+    """Return up to `N_STATISTICS` of the fitted images, drawn as in an epoch but the same each time."""
+    sizes = [len(dataset) for dataset in fitted]
+    parts = [dataset_targets(dataset, heads, head) for dataset, head in zip(fitted, trained, strict=True)]
+    draws = expected_draws(parts, sizes, heads, config)
+    rows = epoch_rows(draws, sum(sizes), np.random.default_rng(0))[:N_STATISTICS]
+    starts = np.cumsum([0, *sizes])
+    of = np.searchsorted(starts, rows, side="right") - 1
+    return [fitted[i].images[row - starts[i]] for i, row in zip(of.tolist(), rows.tolist(), strict=True)]
 
 
 # Not swa_utils.update_bn: it would switch dropout on and reset the statistics of frozen parts.
 @torch.no_grad()
-def recompute_batch_norm(net: Net, train: Dataset, spec: ModelSpec) -> None:
+def recompute_batch_norm(net: Net, images: Sequence[ImageArray], spec: ModelSpec) -> None:
     """Recompute the statistics of batch normalisation from plain images for the averaged weights, in place.
 
     During training they are those of other weights, and of augmented images, which resampling has smoothed. Precise
@@ -67,7 +90,7 @@ def recompute_batch_norm(net: Net, train: Dataset, spec: ModelSpec) -> None:
 
     Args:
         net: The averaged net.
-        train: Images it was trained on; a fixed random choice of them is used.
+        images: uint8, each (H, W, C), from those it was trained on.
         spec: Names the preprocessing, and the frozen parts, which keep their statistics.
     """
     frozen = freeze(net, current_settings(spec.recipe).get("freeze", ()))
@@ -77,22 +100,43 @@ def recompute_batch_norm(net: Net, train: Dataset, spec: ModelSpec) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # the plain mean over all batches
         norm.train()
-    chosen = np.random.default_rng(0).permutation(len(train))[:N_STATISTICS]
     size = CHUNK if spec.preprocess.size <= LARGE else CHUNK // 4
-    for rows in np.array_split(chosen, -(-len(chosen) // size)):  # nearly equal sizes, since each has the same weight
-        pixels = torch.from_numpy(preprocess(train.images[rows], spec.preprocess))
+    # Nearly equal sizes, since each chunk has the same weight.
+    for rows in np.array_split(np.arange(len(images)), -(-len(images) // size)):
+        pixels = torch.from_numpy(preprocess((images[row] for row in rows), spec.preprocess))
         net(normalize(pixels.permute(0, 3, 1, 2).float(), spec.preprocess.normalize))
     net.eval()
 
 
-def _temperature(logits: FloatArray, images: Dataset, head: str) -> float:
-    """Fit a head's temperature to the dataset's labels or, for the FER+ head, to the raters' majority.
+def _temperatures(net: Net, spec: ModelSpec, valid: Sequence[tuple[Dataset, str | None]]) -> dict[str, float]:
+    """Fit each head's temperature on the validation images that have targets for it; 1 where none has."""
+    logits = [torch_logits(net, images.images, spec) for images, _ in valid]
+    temperatures = {}
+    for head in spec.heads:
+        name = head.labels.name
+        targets = [calibration_targets(images, head.labels, trained) for images, trained in valid]
+        counted = [ids != NONE for ids in targets]
+        rows = np.concatenate([each[name][kept] for each, kept in zip(logits, counted, strict=True)])
+        ids = np.concatenate([each[kept] for each, kept in zip(targets, counted, strict=True)])
+        temperatures[name] = fit_temperature(rows, ids) if len(ids) else 1.0
+    return temperatures
 
-    It is 1 where there is no image whose raters agree on an expression.
+
+def calibration_targets(images: Dataset, labels: LabelSet, trained: str | None) -> IntArray:
+    """Return the classes that calibrate a head: the dataset's labels or, for its votes, the raters' majority.
+
+    Args:
+        images: The images.
+        labels: Label set of the head.
+        trained: The head that the dataset's labels train, if any.
+
+    Returns:
+        int64 (n,), NONE where there is no label, or no expression on which the raters agree.
     """
-    targets = images.targets
-    if head == FERPLUS.name and images.votes is not None and images.labels.name != FERPLUS.name:
-        targets = majority(images).targets
-        agreed = targets < len(FERPLUS)  # "unknown" and "not a face" come after the expressions
-        logits, targets = logits[agreed], targets[agreed]
-    return fit_temperature(logits, targets) if len(targets) else 1.0
+    if labels.name == trained:
+        ids = np.array([NONE if i is None else i for i in images.labels.mapping_to(labels)], np.int64)
+        return ids[images.targets]
+    if labels.name == FERPLUS.name and has_votes_to_train(images):
+        ids = majority(images).targets
+        return np.where(ids < len(FERPLUS), ids, NONE)  # "unknown" and "not a face" come after the expressions
+    return np.full(len(images), NONE, np.int64)

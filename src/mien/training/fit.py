@@ -18,17 +18,18 @@ from typing import Literal, Protocol
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
-from torch.nn import functional as F
 
 from mien.errors import RunError
+from mien.evaluation.metrics import accuracy, balanced_accuracy, confusion_matrix
 from mien.models.spec import ModelSpec
 from mien.nets.nets import freeze, normalize
-from mien.training.batches import Targets, Tensors, batches, sample
+from mien.training.batches import Tensors, batches, sample
 from mien.training.checkpoint import Checkpoint
 from mien.training.initial import new_net
-from mien.training.loss import first_logits, training_loss
+from mien.training.loss import head_losses, training_loss
 from mien.training.optimizer import EMA_EVERY, learning_rate, new_optimizer, update_average
 from mien.training.recipe import Stage, TrainConfig
+from mien.training.targets import Targets
 
 VALID_BATCH = 256
 
@@ -65,16 +66,18 @@ class Trainer:
         config: The recipe.
         spec: Architecture and heads.
         train: Training images; at least one batch.
-        valid: Images to measure progress on, if any.
+        valid: Images to measure progress on, one dataset each, by the suffix of their metrics' names: "" for the first,
+            "_photographs" for a further one.
         fabric: Launched.
     """
 
     def __init__(
-        self, config: TrainConfig, spec: ModelSpec, train: Tensors, valid: Tensors | None, fabric: Fabric
+        self, config: TrainConfig, spec: ModelSpec, train: Tensors, valid: Mapping[str, Tensors], fabric: Fabric
     ) -> None:
         torch.set_num_threads(max((os.cpu_count() or 1) // fabric.world_size, 1))
         self._config, self._train, self._valid, self._fabric = config, train, valid, fabric
-        self._steps = len(train.targets) // config.batch_size  # per epoch
+        self._steps = train.epoch_size // config.batch_size  # per epoch
+        self._losses = head_losses(config, train, [head.labels for head in spec.heads])
         net = new_net(config, spec)
         self._frozen_norms = freeze(net, config.freeze)
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
@@ -88,8 +91,9 @@ class Trainer:
         for epoch in range(first, self._config.epochs):
             began = time.perf_counter()
             row = self._train_epoch(epoch, report)
-            if self._valid is not None:
-                row |= self._validate(self._valid, size=self._config.stage_of(epoch).size)
+            for suffix, valid in self._valid.items():
+                scores = self._validate(valid, size=self._config.stage_of(epoch).size)
+                row |= {f"{name}{suffix}": score for name, score in scores.items()}
             row["seconds"] = time.perf_counter() - began
             yield row
 
@@ -129,7 +133,7 @@ class Trainer:
             group["lr"] = learning_rate(config, step / self._steps) * group["share"]
         logits = self._model(normalize(fabric.to_device(images), config.preprocess.normalize))
         targets = fabric.to_device(targets)
-        loss = training_loss(logits, targets, config)
+        loss = training_loss(logits, targets, self._losses, smoothing=config.label_smoothing)
         self._optimizer.zero_grad()
         fabric.backward(loss)
         fabric.clip_gradients(self._model, self._optimizer, max_norm=config.clip_norm, error_if_nonfinite=False)
@@ -137,18 +141,31 @@ class Trainer:
         since = step % EMA_EVERY + 1
         if since == EMA_EVERY or step == config.epochs * self._steps - 1:
             update_average(self.state.average, self.state.net, decay=config.ema_decay**since, step=step)
-        return float(loss.detach()), float(F.cross_entropy(first_logits(logits).detach(), targets.first))
+        first = next(iter(self._losses))
+        return float(loss.detach()), float(targets[first].loss(logits[first].detach().float()))
 
     @torch.no_grad()
     def _validate(self, data: Tensors, *, size: int) -> Row:
-        """Return loss and accuracy of the averaged net: first head, single view, in the run's precision."""
-        config, correct, loss = self._config, 0, 0.0
-        for start in range(0, len(data.targets), VALID_BATCH):
-            part = slice(start, start + VALID_BATCH)
-            images = sample(data.images[part], config, size, strength=0, generator=torch.Generator())
+        """Return loss and accuracies of the averaged net: single view, in the run's precision.
+
+        They are of the first head that the images have targets for; of votes, the most frequent label is the target.
+        """
+        config = self._config
+        head = next((name for name in self._losses if data.targets[name].counted.any()), None)
+        if head is None:
+            return {}
+        targets, parts = data.targets[head], []
+        for start in range(0, len(data), VALID_BATCH):
+            pixels = data.images[0][start : start + VALID_BATCH]
+            images = sample(pixels, config, size, strength=0, generator=torch.Generator())
             images = normalize(images, config.preprocess.normalize).contiguous(memory_format=torch.channels_last)
             with self._fabric.autocast():
-                logits = first_logits(self.state.average(self._fabric.to_device(images))).cpu()
-            correct += int((logits.argmax(1) == data.targets[part]).sum())
-            loss += float(F.cross_entropy(logits, data.targets[part], reduction="sum"))
-        return {"valid_loss": loss / len(data.targets), "valid_accuracy": correct / len(data.targets)}
+                parts.append(self.state.average(self._fabric.to_device(images))[head].float().cpu())
+        logits, counted = torch.cat(parts), targets.counted > 0
+        classes, answers = targets.first[counted].numpy(), logits.argmax(1)[counted].numpy()
+        matrix = confusion_matrix(classes, answers, n_classes=logits.shape[1])
+        return {
+            "valid_loss": float(targets.loss(logits)),
+            "valid_accuracy": accuracy(matrix),
+            "valid_balanced_accuracy": balanced_accuracy(matrix),
+        }

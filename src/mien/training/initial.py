@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,7 +12,6 @@ import torch
 from mien.data.audit import Selection
 from mien.data.dataset import Dataset
 from mien.errors import ConfigError
-from mien.labels import FERPLUS
 from mien.models.spec import Head, ModelSpec
 from mien.nets.nets import Net, build_net, normalize
 from mien.nets.pretrained import calibrate_norms, fill, read_weights
@@ -19,26 +19,39 @@ from mien.nets.weights import Weights, of_spec
 from mien.training.batches import Tensors, batches
 from mien.training.checkpoint import load_average
 from mien.training.recipe import TrainConfig
+from mien.training.targets import dataset_names, head_labels
 
 
-def new_spec(config: TrainConfig, dataset: Dataset, selection: Selection | None, weights: Weights | None) -> ModelSpec:
-    """Return the spec of a model to train; it gets a second head where the data has FER+ votes."""
-    heads = [Head(dataset.labels)]
-    if dataset.votes is not None and config.ferplus_weight > 0 and dataset.labels.name != FERPLUS.name:
-        heads.append(Head(FERPLUS))
+def new_spec(
+    config: TrainConfig, datasets: Sequence[Dataset], selection: Selection | None, weights: Weights | None
+) -> ModelSpec:
+    """Return the spec of a model to train.
+
+    Args:
+        config: The recipe.
+        datasets: Data to train on.
+        selection: Which images of the first dataset are fitted on, if not all of "train".
+        weights: Initial weights, if any.
+    """
+    first, *others = datasets
+    trained_on = {"name": first.name, "fingerprint": first.fingerprint}
+    if selection is not None:
+        trained_on |= selection.facts
+    shares = config.data_weights or (1.0,) * len(datasets)
+    if others:
+        trained_on["weight"] = f"{shares[0]:g}"
+    for name, dataset, share in zip(dataset_names(datasets)[1:], others, shares[1:], strict=True):
+        trained_on[f"and {name}"] = f"(fingerprint {dataset.fingerprint}, weight {share:g})"
+    if weights is not None:
+        trained_on["init"] = weights.origin
     name = config.name or config.net
     public = {"name": name, "init": Path(config.init).name}  # a published model names no folder of its maker
     return ModelSpec(
         name=name,
         arch=config.net,
-        heads=tuple(heads),
+        heads=tuple(Head(labels) for labels in head_labels(config, datasets)),
         preprocess=config.preprocess,
-        trained_on={
-            "name": dataset.name,
-            "fingerprint": dataset.fingerprint,
-            **({} if selection is None else selection.facts),
-            **({} if weights is None else {"init": weights.origin}),
-        },
+        trained_on=trained_on,
         recipe=json.loads(json.dumps(asdict(config) | public)),
     )
 

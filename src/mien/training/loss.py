@@ -1,40 +1,67 @@
-"""Losses: the one that is minimised, and the plain one that is comparable between train and valid (extra: train)."""
+"""The objective of the training: a weighted sum of the heads' losses (extra: train)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
-from torch.nn import functional as F
 
-from mien.labels import FERPLUS
-from mien.training.batches import Targets
+from mien.labels import FERPLUS, LabelSet
+from mien.training.batches import Tensors
 from mien.training.recipe import TrainConfig
+from mien.training.sampling import log_priors
+from mien.training.targets import Targets
 
 
-def training_loss(logits: Mapping[str, Tensor], targets: Targets, config: TrainConfig) -> Tensor:
-    """Return the objective: cross-entropy of the first head, plus that of the FER+ head against the raters' votes.
+@dataclass(frozen=True)
+class HeadLoss:
+    """The part of a head in the objective.
 
-    The first head's targets are smoothed, and mixed in batches with mixup. Soft labels: Barsoum et al. 2016,
-    arXiv:1608.01041.
+    Args:
+        weight: Of its loss.
+        adjustment: Added to its logits in training, float32 (k,): τ·log prior of Menon et al. 2021, arXiv:2007.07314.
+            The model is exported without it, so rare classes win more often. None for nothing.
+    """
+
+    weight: float = 1.0
+    adjustment: Tensor | None = None
+
+
+def head_losses(config: TrainConfig, train: Tensors, heads: Sequence[LabelSet]) -> dict[str, HeadLoss]:
+    """Return each head's part in the objective, as the recipe says; priors are those of the images that epochs draw."""
+    if not config.heads:
+        weights = {labels.name: config.ferplus_weight if labels.name == FERPLUS.name else 1.0 for labels in heads[1:]}
+        return {labels.name: HeadLoss(weights.get(labels.name, 1.0)) for labels in heads}
+    priors = log_priors(train.targets, train.draws, heads)
+    return {
+        head.labels: HeadLoss(
+            head.weight, head.logit_adjustment * priors[head.labels] if head.logit_adjustment > 0 else None
+        )
+        for head in config.heads
+    }
+
+
+def training_loss(
+    logits: Mapping[str, Tensor], targets: Targets, losses: Mapping[str, HeadLoss], *, smoothing: float
+) -> Tensor:
+    """Return the objective: the weighted sum of each head's mean cross-entropy over the images that have a target.
+
+    Classes are smoothed, and mixed in batches with mixup.
 
     Args:
         logits: (n, k) of each head by its name.
         targets: Of the same images.
-        config: The recipe.
+        losses: Part of each head.
+        smoothing: Of classes, in [0, 1); distributions stay as they are.
     """
-    first = first_logits(logits)
-    smooth = config.label_smoothing
-    loss = F.cross_entropy(first, targets.first, label_smoothing=smooth)
-    if targets.share < 1:
-        second = F.cross_entropy(first, targets.second, label_smoothing=smooth)
-        loss = targets.share * loss + (1 - targets.share) * second
-    if FERPLUS.name in logits and len(logits) > 1:
-        log_p = logits[FERPLUS.name].float().log_softmax(1)
-        per_image = -(targets.votes * log_p).sum(1)
-        counted = targets.has_votes.sum().clamp(min=1)
-        loss = loss + config.ferplus_weight * (per_image * targets.has_votes).sum() / counted
-    return loss
+    parts = []
+    for name, part in losses.items():
+        adjusted = logits[name].float()
+        if part.adjustment is not None:
+            adjusted = adjusted + part.adjustment.to(adjusted.device)
+        parts.append(targets[name].loss(adjusted, weight=part.weight, smoothing=smoothing))
+    return sum(parts[1:], parts[0])
 
 
 def first_logits(logits: Mapping[str, Tensor]) -> Tensor:

@@ -43,6 +43,24 @@ class Augment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeadConfig:
+    """An output of the net."""
+
+    labels: str  # name of its label set: fer2013, ferplus, or a dataset's own
+    weight: float = 1.0  # of its loss
+    data: tuple[str, ...] = ()  # datasets whose labels train it; by default all whose labels it has, and no head before
+    logit_adjustment: float = 0.0  # τ on the log prior; 1 favours no class (Menon et al. 2021, arXiv:2007.07314)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.weight < inf:
+            raise ConfigError(f"the weight of head '{self.labels}' is {self.weight}; expected a positive number")
+        if not 0 <= self.logit_adjustment < inf:
+            raise ConfigError(
+                f"logit_adjustment of head '{self.labels}' is {self.logit_adjustment}; expected 0 or more"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
     """A training recipe."""
 
@@ -65,7 +83,10 @@ class TrainConfig:
     mixup_alpha: float = 0.0  # Beta(α, α); 0 switches mixup off (Zhang et al. 2018, arXiv:1710.09412)
     mixup_share: float = 0.5  # of the batches
     mixup_epochs: int = 0  # mixup in this many first epochs; 0 means all
-    ferplus_weight: float = 0.4  # of the second head's loss, where the data has FER+ votes
+    heads: tuple[HeadConfig, ...] = ()  # the default one first; the data's labels, and FER+ for its votes, when empty
+    ferplus_weight: float = 0.4  # of the loss by FER+ votes, where `heads` is empty
+    data_weights: tuple[float, ...] = ()  # how often an epoch draws an image of each dataset; once when empty
+    class_balance: float = 0.0  # draws ∝ (class frequency)^-this in each dataset; 1 draws all classes equally often
     precision: Precision = "auto"  # auto measures, once, which is faster on this machine
     seed: int = 0
 
@@ -81,6 +102,15 @@ class TrainConfig:
         if not self.backbone_rate > 0:
             raise ConfigError(
                 f"backbone_rate is {self.backbone_rate}; expected a positive number; freeze = ['backbone'] stops it"
+            )
+        if not all(0 < weight < inf for weight in self.data_weights):
+            listed = ", ".join(map(str, self.data_weights))
+            raise ConfigError(f"data_weights (--weight) are {listed}; expected positive numbers")
+        if not 0 <= self.class_balance <= 1:
+            raise ConfigError(f"class_balance is {self.class_balance}; expected 0 to 1")
+        if len({head.labels for head in self.heads}) < len(self.heads):
+            raise ConfigError(
+                f"two heads have the labels {', '.join(head.labels for head in self.heads)}; name each once"
             )
         if self.freeze and not self.init:
             raise ConfigError("freeze needs initial weights; name them with init (--init)")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import warnings
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,10 +14,11 @@ import numpy as np
 from lightning_fabric import Fabric
 
 from mien.data.audit import Selection
-from mien.data.dataset import Dataset
+from mien.data.dataset import SPLITS, Dataset
 from mien.data.readers import read_dataset
-from mien.errors import DatasetError, RunError
+from mien.errors import ConfigError, DatasetError, RunError
 from mien.files import atomic_path, make_folder, write_text
+from mien.labels import LabelSet
 from mien.machine.facts import git_commit
 from mien.models.onnx_file import check_target, write_with_spec
 from mien.models.spec import ModelSpec
@@ -33,6 +34,7 @@ from mien.training.initial import initial_weights, load_weights, new_net, new_sp
 from mien.training.optimizer import new_optimizer
 from mien.training.precision import agreed_precision, training_facts
 from mien.training.recipe import TrainConfig, current_settings
+from mien.training.targets import dataset_names, trained_heads
 
 CHECKPOINT = "last.safetensors"
 CONFIG = "config.json"
@@ -51,15 +53,16 @@ class Run:
         folder: Its path.
         config: The recipe, with all overrides.
         environment: Machine, versions, data and spec, as in environment.json.
-        dataset: The data; read from the path in the environment when None and needed.
+        datasets: The data; read from the paths in the environment when None and needed.
     """
 
     def __init__(
-        self, folder: Path, config: TrainConfig, environment: Mapping[str, Any], dataset: Dataset | None = None
-    ) -> None:
+        self, folder: Path, config: TrainConfig, environment: Mapping[str, Any],
+        datasets: Dataset | Sequence[Dataset] | None = None,
+    ) -> None:  # fmt: skip
         self.folder, self.config, self.environment = folder, config, environment
         self.spec = ModelSpec.from_json(json.dumps(environment["spec"]))
-        self._dataset = dataset
+        self._datasets = None if datasets is None else _several(datasets)
         self._fabric: Fabric | None = None
         self._train: Tensors | None = None
 
@@ -67,10 +70,10 @@ class Run:
     def start(
         cls,
         config: TrainConfig,
-        dataset: Dataset,
+        datasets: Dataset | Sequence[Dataset],
         folder: str | Path,
         *,
-        data_path: Path | None = None,
+        data_path: Path | Sequence[Path] | None = None,
         selection: Selection | None = None,
         audit_path: Path | None = None,
         devices: int = 1,
@@ -79,37 +82,44 @@ class Run:
 
         Args:
             config: The recipe.
-            dataset: Data with a "train" split, and a "valid" one to measure progress on.
+            datasets: Data with a "train" split, and a "valid" one to measure progress on; one or several datasets,
+                which train the heads that `TrainConfig.heads` names.
             folder: Folder to make.
-            data_path: Where the dataset was read from; recorded, so that `open` finds it.
-            selection: Which images of "train" to fit on, if not all. The dataset is the whole one nevertheless, so that
-                its fingerprint is that of the data.
+            data_path: Where each dataset was read from; recorded, so that `open` finds it.
+            selection: Which images of "train" of the first dataset to fit on, if not all. The dataset is the whole one
+                nevertheless, so that its fingerprint is that of the data.
             audit_path: The audit that they were selected by; recorded.
             devices: How many graphics cards, or processes where there are none, share each batch.
 
         Raises:
             RunError: The folder holds a run already.
-            DatasetError: There are too few images to train on, or the selection is of other data.
-            ConfigError: A part to freeze doesn't exist, or the initial weights are of another net.
+            DatasetError: There are too few images to train on, the selection is of other data, a dataset is given
+                twice, or has a label that no head has.
+            ConfigError: A part to freeze or the labels of a head don't exist, no data trains a head, the number of
+                weights is not that of the datasets, or the initial weights are of another net.
             ModelError: The initial weights cannot be read, or don't fit.
         """
-        folder = Path(folder)
+        folder, datasets = Path(folder), _several(datasets)
         _check_unused(folder)
+        _check_datasets(config, datasets)
         weights = _initial_weights(config)
+        spec = new_spec(config, datasets, selection, weights)
+        heads = [head.labels for head in spec.heads]
+        trained = trained_heads(config, datasets, heads)
         precision = agreed_precision(config.precision, devices)
         fabric = new_fabric(precision, devices)
         fabric.launch()  # further processes run the script up to here, so all of them have checked the folder by now
-        train = training_tensors(_selected(dataset, selection), config, world=fabric.world_size)
-        spec = new_spec(config, dataset, selection, weights)
+        fitted = [_selected(datasets[0], selection), *(dataset.split("train") for dataset in datasets[1:])]
+        train = training_tensors(fitted, heads, trained, config, world=fabric.world_size)
         net = new_net(config, spec)
         freeze(net, config.freeze)  # raises before there is a folder
         origin = "" if weights is None else load_weights(net, weights, config, spec, train)
-        data = _data_facts(dataset, data_path, selection, audit_path)
+        data = _data_facts(config, datasets, trained, data_path, selection, audit_path)
         environment = {
             **training_facts(), "commit": git_commit(), "precision": precision, "devices": devices, "init": origin,
             "data": data, "spec": json.loads(spec.to_json()),
         }  # fmt: skip
-        run = cls(folder, config, environment, dataset)
+        run = cls(folder, config, environment, datasets)
         run._fabric, run._train = fabric, train
         if fabric.is_global_zero:
             _warn_of_size(config)
@@ -118,12 +128,13 @@ class Run:
         return run
 
     @classmethod
-    def open(cls, folder: str | Path, dataset: Dataset | None = None) -> Run:
+    def open(cls, folder: str | Path, datasets: Dataset | Sequence[Dataset] | None = None) -> Run:
         """Open a run folder, to resume the run, export it or read its metrics.
 
         Args:
             folder: Folder of the run.
-            dataset: The data that it was started with; read from its recorded path when None and needed.
+            datasets: The data that it was started with, in the same order; read from the recorded paths when None and
+                needed.
 
         Raises:
             RunError: The folder is no run.
@@ -133,8 +144,10 @@ class Run:
         try:
             config = from_dict(TrainConfig, current_settings(json.loads((folder / CONFIG).read_text(encoding="utf-8"))))
             environment = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
-            environment["data"]["fingerprint"], environment["precision"]
-            return cls(folder, config, environment, dataset)
+            if isinstance(environment["data"], dict):  # of an older version, which knew a single dataset
+                environment["data"] = [environment["data"]]
+            [facts["fingerprint"] for facts in environment["data"]], environment["precision"]
+            return cls(folder, config, environment, datasets)
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise RunError(f"{folder} is not a run folder ({error!r}); expected one that `mien train` made") from error
 
@@ -143,23 +156,24 @@ class Run:
         return f"<Run {str(self.folder)!r}: {self.spec.name}, {done}>"
 
     @property
-    def data_path(self) -> str | None:
-        """Where the data was when the run was started; None if that wasn't recorded."""
-        return self.environment["data"].get("path") or None
+    def data_paths(self) -> list[str] | None:
+        """Where each dataset was when the run was started; None if that wasn't recorded."""
+        paths = [facts.get("path") or "" for facts in self.environment["data"]]
+        return paths if all(paths) else None
 
     @property
-    def dataset(self) -> Dataset:
+    def datasets(self) -> tuple[Dataset, ...]:
         """The data; it is read when first needed.
 
         Raises:
-            RunError: It wasn't given, and its path wasn't recorded.
+            RunError: It wasn't given, and its paths weren't recorded.
             DatasetError: It cannot be read.
         """
-        if self._dataset is None:
-            if self.data_path is None:
+        if self._datasets is None:
+            if self.data_paths is None:
                 raise RunError(f"{self.folder} doesn't record where its data is; open it with the dataset")
-            self._dataset = read_dataset(Path(self.data_path))
-        return self._dataset
+            self._datasets = tuple(read_dataset(Path(path)) for path in self.data_paths)
+        return self._datasets
 
     @property
     def origin(self) -> str:
@@ -184,25 +198,26 @@ class Run:
             return []
         return [json.loads(line) for line in lines]
 
-    def fitted(self) -> Dataset:
-        """Return the images that the run is fitted on: "train", or a selection of it.
+    def fitted(self) -> tuple[Dataset, ...]:
+        """Return the images of each dataset that the run is fitted on: "train", or a selection of it.
 
         Raises:
             RunError: Images were selected, and their record is missing or damaged, or the data is another.
             DatasetError: The data has no "train" split.
         """
-        dataset, n = self.dataset, self.environment["data"].get("fitted")
+        (first, *others), n = self.datasets, self.environment["data"][0].get("fitted")
+        further = [dataset.split("train") for dataset in others]
         if n is None:
-            return dataset.split("train")
+            return (first.split("train"), *further)
         self._check_data()
         path = self.folder / ROWS
         try:
             rows = np.load(path, allow_pickle=False)
-            if rows.dtype != np.bool_ or rows.shape != (len(dataset),) or rows.sum() != n:
-                raise ValueError(f"expected it to select {n} of {len(dataset)} images")
+            if rows.dtype != np.bool_ or rows.shape != (len(first),) or rows.sum() != n:
+                raise ValueError(f"expected it to select {n} of {len(first)} images")
         except (OSError, EOFError, ValueError) as error:
             raise RunError(f"'{path}' is damaged ({error}), so the images to fit on are unknown; start anew") from error
-        return dataset.select(rows)
+        return (first.select(rows), *further)
 
     def fit(self, report: Reporter | None = None) -> None:
         """Train to the last epoch, from the last checkpoint if there is one, with a checkpoint after each epoch.
@@ -218,9 +233,10 @@ class Run:
         report = report or Silent()
         self._check_data()
         fabric = self._launched()
-        train = self._train or training_tensors(self.fitted(), self.config, world=fabric.world_size)
-        valid = to_tensors(self.dataset.split("valid"), self.config) if (self.dataset.splits == 1).any() else None
-        trainer = Trainer(self.config, self.spec, train, valid, fabric)
+        heads = [head.labels for head in self.spec.heads]
+        trained = trained_heads(self.config, self.datasets, heads)
+        train = self._train or training_tensors(self.fitted(), heads, trained, self.config, world=fabric.world_size)
+        trainer = Trainer(self.config, self.spec, train, self._valid(heads, trained), fabric)
         done = load_checkpoint(self.checkpoint, trainer.state) if self.checkpoint.exists() else 0
         rows = self.metrics()[:done]  # a kill between metrics and checkpoint leaves one row too many
         for row in rows:
@@ -258,7 +274,9 @@ class Run:
         for folder in [path.parent] if install is None else [path.parent, install]:
             make_folder(folder)  # now, not after the work
         net, spec = load_average(self.checkpoint)
-        spec, parity = finish(net, spec, self.fitted(), self.dataset, path, storage=cast(Storage, storage))
+        spec, parity = finish(
+            net, spec, self.fitted(), self.datasets, path, config=self.config, storage=cast(Storage, storage)
+        )
         if install is not None:
             write_with_spec(path, install / f"{spec.name}.onnx", spec)
         return path, parity
@@ -285,12 +303,23 @@ class Run:
 
     def _check_data(self) -> None:
         """Raise RunError if the data differs from that of the start."""
-        known, given = self.environment["data"]["fingerprint"], self.dataset.fingerprint
+        known = [facts["fingerprint"] for facts in self.environment["data"]]
+        given = [dataset.fingerprint for dataset in self.datasets]
         if given != known:
+            before, now = (", ".join(each[:12] for each in all_) for all_ in (known, given))
             raise RunError(
-                f"{self.folder} was started on data with fingerprint {known[:12]}, this has {given[:12]}; "
-                "give the same --data"
+                f"{self.folder} was started on data with fingerprint {before}, this has {now}; give the same --data"
             )
+
+    def _valid(self, heads: Sequence[LabelSet], trained: Sequence[str | None]) -> dict[str, Tensors]:
+        """Return the validation images of each dataset that has some, by the suffix of their metrics' names."""
+        tensors, names = {}, dataset_names(self.datasets)
+        config = replace(self.config, data_weights=(), class_balance=0.0)
+        for i, (dataset, head) in enumerate(zip(self.datasets, trained, strict=True)):
+            if (dataset.splits == SPLITS.index("valid")).any():
+                suffix = f"_{names[i]}" if i else ""
+                tensors[suffix] = to_tensors([dataset.split("valid")], heads, [head], config)
+        return tensors
 
     def _write(self, selection: Selection | None, net: Net | None) -> None:
         """Write the folder; a net with initial weights becomes the first checkpoint, from which `fit` reads them."""
@@ -341,12 +370,40 @@ def _selected(dataset: Dataset, selection: Selection | None) -> Dataset:
     return dataset.select(selection.rows)
 
 
+def _several(datasets: Dataset | Sequence[Dataset]) -> tuple[Dataset, ...]:
+    return (datasets,) if isinstance(datasets, Dataset) else tuple(datasets)
+
+
+def _check_datasets(config: TrainConfig, datasets: Sequence[Dataset]) -> None:
+    if config.data_weights and len(config.data_weights) != len(datasets):
+        raise ConfigError(
+            f"there are {len(config.data_weights)} weights (--weight) for {len(datasets)} datasets (--data); "
+            "give one per dataset, in the same order"
+        )
+    names = dict[str, str]()
+    for dataset in datasets:
+        if dataset.fingerprint in names:
+            raise DatasetError(
+                f"'{dataset.name}' is the same data as '{names[dataset.fingerprint]}'; give it once, with a --weight"
+            )
+        names[dataset.fingerprint] = dataset.name
+
+
 def _data_facts(
-    dataset: Dataset, path: Path | None, selection: Selection | None, audit_path: Path | None
-) -> dict[str, Any]:
-    facts: dict[str, Any] = {"name": dataset.name, "fingerprint": dataset.fingerprint, "path": str(path or "")}
+    config: TrainConfig, datasets: Sequence[Dataset], trained: Sequence[str | None],
+    paths: Path | Sequence[Path] | None, selection: Selection | None, audit_path: Path | None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    given = (paths,) if isinstance(paths, Path) else paths or ("",) * len(datasets)
+    weights = config.data_weights or (1.0,) * len(datasets)
+    facts: list[dict[str, Any]] = [
+        {
+            "name": dataset.name, "fingerprint": dataset.fingerprint, "path": str(path), "weight": weight,
+            "head": head,
+        }
+        for dataset, path, weight, head in zip(datasets, given, weights, trained, strict=True)
+    ]  # fmt: skip
     if audit_path is not None:
-        facts["audit"] = str(audit_path)
+        facts[0]["audit"] = str(audit_path)
     if selection is not None:
-        facts |= {"fitted": int(selection.rows.sum()), "dropped": selection.dropped, "fold": selection.fold}
+        facts[0] |= {"fitted": int(selection.rows.sum()), "dropped": selection.dropped, "fold": selection.fold}
     return facts
