@@ -13,7 +13,9 @@ import pytest
 from commands import run
 from mien.data.audit import FOLD_SEED, audit, folds, read_audit, save_audit
 from mien.data.readers import read_dataset
+from mien.data.synthetic import draw_faces
 from mien.models.onnx_file import read_spec
+from mien.pixels import write_picture
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
@@ -85,14 +87,21 @@ def test_an_audit_alone_leaves_nothing_out(drawn: Path, audited: Path) -> None:
         (("--resume", "run", "--audit", "AUDIT"), "leave out --audit"),
         (("--resume", "run", "--init", "base"), "a resumed run continues from its own checkpoint"),
         (("--resume", "run", "--seed", 1), "a resumed run keeps its folder and settings"),
-        (("--resume", "run", "--set", "learning_rate=0.1"), "leave out --run, --set and --seed"),
+        (("--resume", "run", "--set", "learning_rate=0.1"), "leave out --run, --set, --weight and --seed"),
+        (("--resume", "run", "--weight", 2), "leave out --run, --set, --weight and --seed"),
+        (("--data", "DRAWN"), "is the same data as 'drawn'; give it once, with a --weight"),
+        (("--weight", 1, "--weight", 2), "there are 2 weights (--weight) for 1 datasets (--data)"),
+        (("--weight", 0), "data_weights (--weight) are 0.0; expected positive numbers"),
         (("--devices", 2), "several devices are several processes"),
     ],
 )
 def test_impossible_flags_are_one_clear_line(
     arguments: tuple[object, ...], expected: str, drawn: Path, audited: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("train", "tiny", "--data", drawn, *(audited if a == "AUDIT" else a for a in arguments)) == 2
+    assert (
+        run("train", "tiny", "--data", drawn, *({"AUDIT": audited, "DRAWN": drawn}.get(str(a), a) for a in arguments))
+        == 2
+    )
     (line,) = capsys.readouterr().err.splitlines()
     assert expected in line
     assert not Path("run").exists()
@@ -118,6 +127,50 @@ def test_a_run_starts_from_the_weights_of_another(drawn: Path, capsys: pytest.Ca
     assert run("train", "tiny", "--data", drawn, *SETTINGS) == 0
     assert run("train", "tiny", "--data", drawn, *SETTINGS[2:], "--init", "run", "--run", "next") == 0
     assert "started from tiny (" in capsys.readouterr().out
+
+
+@pytest.fixture
+def photos(drawn: Path, own_folder: None) -> Path:
+    """A class folder of two of the drawn faces' labels, larger and in colour."""
+    faces = draw_faces(60, seed=9, size=40)
+    kept = np.isin(faces.targets, [3, 6])
+    faces = replace(faces, images=np.repeat(faces.images, 3, axis=3)).select(kept)
+    for i, (image, target) in enumerate(zip(faces.images, faces.targets, strict=True)):
+        folder = Path("photos") / ("train" if i % 4 else "valid") / faces.labels.labels[target]
+        folder.mkdir(parents=True, exist_ok=True)
+        write_picture(folder / f"{i}.png", image)
+    return Path("photos")
+
+
+def test_train_fits_several_datasets_and_resumes(drawn: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ("--data", drawn, "--data", photos, "--weight", 1, "--weight", 2.5)
+    assert run("train", "tiny", *given, *SETTINGS, "--set", "class_balance=0.5") == 0
+    assert "valid photos" in capsys.readouterr().out
+    data = json.loads(Path("run/environment.json").read_text())["data"]
+    assert [(facts["name"], facts["weight"], facts["head"]) for facts in data] == [
+        ("drawn", 1.0, "fer2013"), ("photos", 2.5, "fer2013"),
+    ]  # fmt: skip
+    assert json.loads(Path("run/config.json").read_text())["data_weights"] == [1.0, 2.5]
+    before = Path("run/tiny.onnx").read_bytes()
+    assert run("train", "--resume", "run") == 0
+    assert run("export", "run", *given[:4]) == 0
+    assert Path("run/tiny.onnx").read_bytes() == before
+    assert run("export", "run", "--data", photos) == 2
+    assert "give the same --data" in capsys.readouterr().err
+
+
+def test_labels_that_no_head_has_are_one_clear_line(
+    drawn: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in photos.iterdir():
+        (folder / "happy").rename(folder / "bored")
+    assert run("train", "tiny", "--data", drawn, "--data", photos, *SETTINGS) == 2
+    line = capsys.readouterr().err.splitlines()[-1]  # after the note on held-out images
+    assert "no head has all labels of 'photos' (bored, neutral)" in line
+    own = 'heads=[{labels="fer2013"}, {labels="photos"}]'
+    assert own in line
+    assert run("train", "tiny", "--data", drawn, "--data", photos, *SETTINGS, "--set", own) == 0
+    assert read_spec(Path("run/tiny.onnx")).names == ("fer2013", "photos")
 
 
 def test_ctrl_c_names_the_command_that_resumes(

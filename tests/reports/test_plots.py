@@ -85,6 +85,22 @@ def test_loss_curves_show_the_comparable_loss_where_it_was_recorded(tmp_path, mo
     assert drawn[3] == ("train_loss", "train (objective)")
 
 
+def test_accuracies_of_each_dataset_are_drawn_plain_and_balanced(tmp_path, monkeypatch):
+    from mien.reports import plots
+
+    drawn = []
+    monkeypatch.setattr(plots, "_draw_line", lambda _, __, key, *, label, **___: drawn.append((key, label)))
+    monkeypatch.setattr("matplotlib.axes.Axes.legend", lambda *_, **__: None)
+    more = {"valid_balanced_accuracy": 0.2, "valid_accuracy_faces": 0.4, "valid_balanced_accuracy_faces": 0.3}
+    curves([row | more for row in EPOCHS], tmp_path / "curves.png")
+    assert drawn[2:] == [
+        ("valid_accuracy", "valid"),
+        ("valid_balanced_accuracy", "valid, balanced"),
+        ("valid_accuracy_faces", "faces"),
+        ("valid_balanced_accuracy_faces", "faces, balanced"),
+    ]
+
+
 def test_curves_of_no_epoch_are_refused(tmp_path):
     with pytest.raises(RunError, match="no epochs"):
         curves([], tmp_path / "curves.png")

@@ -188,7 +188,8 @@ def curves(rows: Sequence[Mapping[str, float | None]], path: str | Path) -> None
 
     Args:
         rows: One per epoch, from a run's metrics.jsonl: epoch, train_loss, learning_rate, size, and, where measured,
-            train_cross_entropy, valid_loss and valid_accuracy in [0, 1].
+            train_cross_entropy, valid_loss, valid_accuracy and valid_balanced_accuracy in [0, 1]; those of further
+            datasets end in _NAME.
         path: Where to write.
 
     Raises:
@@ -206,7 +207,7 @@ def curves(rows: Sequence[Mapping[str, float | None]], path: str | Path) -> None
     else:
         _draw_line(losses, epochs, "train_loss", label="train (objective)", colour=BLUE)
     _draw_line(losses, epochs, "valid_loss", label="valid", colour=ORANGE)
-    _draw_line(accuracies, epochs, "valid_accuracy", label="valid", colour=ORANGE, scale=100)
+    _draw_accuracies(accuracies, epochs)
     losses.set_ylabel("cross-entropy")
     accuracies.set_ylabel("validation accuracy, %")
     for axes in (losses, accuracies):
@@ -216,7 +217,20 @@ def curves(rows: Sequence[Mapping[str, float | None]], path: str | Path) -> None
         _mark_sizes(axes, epochs)
     _shade_learning_rate(losses, epochs)
     losses.legend(frameon=False)
+    if len(accuracies.lines) > 1:
+        accuracies.legend(frameon=False)
     _save(figure, path)
+
+
+def _draw_accuracies(axes: Axes, epochs: Sequence[Epoch]) -> None:
+    """Draw accuracy as a line and balanced accuracy as a dashed one, each dataset in a colour of its own."""
+    keys = dict.fromkeys(key for epoch in epochs for key in epoch if key.startswith("valid_accuracy"))
+    for i, suffix in enumerate(key.removeprefix("valid_accuracy") for key in keys):
+        colour, name = (ORANGE, BLUE, "C2", "C4", "C5")[i % 5], suffix.removeprefix("_") or "valid"
+        _draw_line(axes, epochs, f"valid_accuracy{suffix}", label=name, colour=colour, scale=100)
+        balanced = f"valid_balanced_accuracy{suffix}"
+        if any(balanced in epoch for epoch in epochs):
+            _draw_line(axes, epochs, balanced, label=f"{name}, balanced", colour=colour, scale=100, style="--")
 
 
 def _figure(*, width: float, height: float) -> Figure:
@@ -275,12 +289,14 @@ def _draw_risk(axes: Axes, curve: RiskCoverage, **style: Any) -> None:
     axes.plot(100 * n / curve.n[-1], 100 * wrong / n, **style)
 
 
-def _draw_line(axes: Axes, epochs: Sequence[Epoch], key: str, *, label: str, colour: str, scale: float = 1) -> None:
+def _draw_line(
+    axes: Axes, epochs: Sequence[Epoch], key: str, *, label: str, colour: str, scale: float = 1, style: str = "-"
+) -> None:
     """Draw one column by epoch, where it was measured; a single point as a dot."""
     measured = [epoch for epoch in epochs if key in epoch]
     if measured:
         x, y = [epoch["epoch"] for epoch in measured], [scale * epoch[key] for epoch in measured]
-        axes.plot(x, y, color=colour, label=label, marker="o" if len(measured) == 1 else None)
+        axes.plot(x, y, color=colour, label=label, linestyle=style, marker="o" if len(measured) == 1 else None)
 
 
 def _mark_sizes(axes: Axes, epochs: Sequence[Epoch]) -> None:

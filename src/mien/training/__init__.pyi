@@ -1,5 +1,6 @@
 from .fit import Reporter as Reporter
 from .recipe import Augment as Augment
+from .recipe import HeadConfig as HeadConfig
 from .recipe import Stage as Stage
 from .recipe import TemporalConfig as TemporalConfig
 from .recipe import TrainConfig as TrainConfig

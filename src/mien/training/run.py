@@ -166,13 +166,17 @@ class Run:
         """The data; it is read when first needed.
 
         Raises:
-            RunError: It wasn't given, and its paths weren't recorded.
+            RunError: It wasn't given and its paths weren't recorded, or the number of datasets isn't that of the start.
             DatasetError: It cannot be read.
         """
         if self._datasets is None:
             if self.data_paths is None:
                 raise RunError(f"{self.folder} doesn't record where its data is; open it with the dataset")
             self._datasets = tuple(read_dataset(Path(path)) for path in self.data_paths)
+        if len(self._datasets) != (n := len(self.environment["data"])):
+            raise RunError(
+                f"{self.folder} was started on {n} dataset(s), {len(self._datasets)} given; give the same --data"
+            )
         return self._datasets
 
     @property
