@@ -555,7 +555,9 @@ class TestSettings:
 
     def test_older_files_have_model_and_label_set_in_one(self, tmp_path: Path) -> None:
         (tmp_path / "window.json").write_text('{"mode": "camera", "model": "base, ferplus", "detector": "haar"}')
-        assert load_settings(tmp_path / "window.json") == Settings(mode="camera", model="base", labels="ferplus")
+        assert load_settings(tmp_path / "window.json") == Settings(
+            mode="camera", model="base", labels="ferplus", detector="haar"
+        )
 
     @pytest.mark.parametrize("text", ["", "[]", "{", '{"dark": "yes", "model": 3, "other": 1}', "[" * 100_000])
     def test_invalid_settings_are_ignored(self, tmp_path: Path, text: str) -> None:

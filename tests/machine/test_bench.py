@@ -146,7 +146,7 @@ def test_targets_are_met_at_their_limit(script: ModuleType) -> None:
     met = script.Target(what="speed", value=5.0, limit=5, unit="ms")
     missed = script.Target(what="ratio", value=0.9, limit=0.95, at_least=True)
     assert script.target_table([met, missed]).splitlines() == [
-        "| target | measured | wanted |  |",
+        "| target | measured | limit | result |",
         "| --- | ---: | ---: | ---: |",
         "| speed | 5 ms | ≤ 5 ms | met |",
         "| ratio | 0.9 | ≥ 0.95 | not met |",
