@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,39 @@ Split = Literal["train", "valid", "test"]  # FER2013: Training, PublicTest, Priv
 SPLITS: tuple[Split, ...] = get_args(Split)
 SplitArray: TypeAlias = npt.NDArray[np.int8]  # indices into SPLITS
 NameArray: TypeAlias = npt.NDArray[np.str_]
+Several = Literal["largest", "skip"]
+
+
+class PictureLabel(NamedTuple):
+    """A picture's file, split and label, for lists of pictures that are no images of the dataset, or not whole ones."""
+
+    name: str
+    split: Split
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundFaces:
+    """Record of the face detection that turned pictures into crops.
+
+    Args:
+        detector: Name of the detector.
+        several: What was done with pictures of several faces: "largest" took the largest one, "skip" none.
+        n_pictures: Number of pictures searched.
+        missed: Pictures without a face; they have no image in the dataset.
+        crowded: Pictures with several faces.
+    """
+
+    detector: str
+    several: Several = "largest"
+    n_pictures: int
+    missed: tuple[PictureLabel, ...] = field(default=(), repr=False)
+    crowded: tuple[PictureLabel, ...] = field(default=(), repr=False)
+
+    def split(self, name: Split) -> FoundFaces:
+        """Return the record of one split; `n_pictures` stays that of the whole."""
+        missed, crowded = (tuple(p for p in part if p.split == name) for part in (self.missed, self.crowded))
+        return replace(self, missed=missed, crowded=crowded)
 
 
 @dataclass(frozen=True)
@@ -36,6 +69,9 @@ class Dataset:
         held_out: Splits that the data lacks and the reader drew from train.
         names: File of each image, its path below the root of the data with "/", str (n,); None if the images had no
             files. Names are not part of the fingerprint.
+        groups: Person, or other group that belongs in one split, of each image, str (n,); None if unknown. Groups are
+            not part of the fingerprint.
+        found: Record of the face detection; None if the images were read as they are.
 
     Raises:
         DatasetError: The lengths differ, or a target or split is out of range.
@@ -49,10 +85,12 @@ class Dataset:
     votes: FloatArray | None = field(default=None, repr=False)
     held_out: tuple[Split, ...] = field(default=(), repr=False)
     names: NameArray | None = field(default=None, repr=False)
+    groups: NameArray | None = field(default=None, repr=False)
+    found: FoundFaces | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         lengths = {len(self.images), len(self.targets), len(self.splits)}
-        lengths |= {len(part) for part in (self.votes, self.names) if part is not None}
+        lengths |= {len(part) for part in (self.votes, self.names, self.groups) if part is not None}
         if len(lengths) != 1:
             raise DatasetError(f"dataset '{self.name}' has parts of different lengths: {sorted(lengths)}")
         if self.images.ndim != 4 or self.images.shape[3] not in (1, 3):
@@ -76,6 +114,7 @@ class Dataset:
             splits=self.splits[index],
             votes=None if self.votes is None else self.votes[index],
             names=None if self.names is None else self.names[index],
+            groups=None if self.groups is None else self.groups[index],
         )
 
     def split(self, name: Split) -> Dataset:
@@ -90,7 +129,7 @@ class Dataset:
                 f"dataset '{self.name}' has no '{name}' split; it has "
                 f"{', '.join(s for i, s in enumerate(SPLITS) if (self.splits == i).any()) or 'no images'}"
             )
-        return self.select(mask)
+        return replace(self.select(mask), found=None if self.found is None else self.found.split(name))
 
     def resized(self, size: int) -> Dataset:
         """Return the dataset with its images resized to size × size pixels."""

@@ -13,13 +13,22 @@ import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
-from mien.data.dataset import SPLITS, Dataset, Split
-from mien.data.folders import MAX_BYTES, Files, Picture, dataset_name, decode, decode_all, is_picture, open_files
+from mien.data.dataset import Dataset, Split
+from mien.data.photographs import FaceCropper
+from mien.data.pictures import (
+    MAX_BYTES,
+    Files,
+    Picture,
+    dataset_name,
+    decode,
+    is_picture,
+    open_files,
+    read_pictures,
+)
 from mien.data.splits import name_hash
 from mien.errors import DatasetError, UnreadablePicture
 from mien.labels import FER2013
+from mien.structures import Progress
 
 CHARACTERS = frozenset({"aia", "bonnie", "jules", "malcolm", "mery", "ray"})
 FOLDER = re.compile(r"([a-z0-9]+)_(anger|disgust|fear|joy|neutral|sadness|surprise)")
@@ -48,6 +57,8 @@ def read(
     votes: Path | None = None,
     hold_out: Sequence[str] = (),
     valid: Sequence[str] = (),
+    cropper: FaceCropper | None = None,
+    progress: Progress | None = None,
 ) -> Dataset:
     """Read images of characters, sorted by name, with the labels of FER2013.
 
@@ -62,6 +73,8 @@ def read(
         votes: Must be None: FER+ has no votes on these images.
         hold_out: Characters of the test split.
         valid: Characters of the valid split; if empty, it is a tenth of the images that are not test.
+        cropper: Finds the faces; the images fill the picture when None.
+        progress: Called with (done, all) after each image.
 
     Raises:
         DatasetError: There are no images in this layout, a character is unknown or named twice, none is left for
@@ -73,15 +86,11 @@ def read(
         pictures, characters = _list_pictures(path, files, hold_out, valid)
         if size is None and _exceeds_memory(pictures, files):
             size = REDUCED_SIZE
-        pictures, images = decode_all(path, pictures, files.read, size)
-    return Dataset(
-        name="-".join(["ferg" if characters <= CHARACTERS else dataset_name(path), *hold_out]),
-        images=images,
-        targets=np.array([FER2013.index(picture.label) for picture in pictures], np.int64),
-        labels=FER2013,
-        splits=np.array([SPLITS.index(picture.split) for picture in pictures], np.int8),
-        names=np.array([picture.name for picture in pictures], np.str_),
-    )
+        name = "-".join(["ferg" if characters <= CHARACTERS else dataset_name(path), *hold_out])
+        return read_pictures(
+            path, files, pictures, name=name, labels=FER2013, has_splits=True, size=size, cropper=cropper,
+            progress=progress,
+        )  # fmt: skip
 
 
 def _list_pictures(

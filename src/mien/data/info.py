@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mien.data.dataset import SPLITS, Dataset
+from mien.data.pictures import some
 from mien.drawing.sheets import SheetRow, contact_sheet
 from mien.structures import ImageArray
 
@@ -26,6 +27,10 @@ class DatasetInfo:
         counts: Split -> class -> number of images.
         n_blank: Number of images whose pixels are all equal.
         has_votes: Whether it has raters' votes.
+        n_groups: Number of persons or other groups; None if unknown.
+        detector: Name of the detector that found the faces; None if the images were read as they are.
+        without_face: Files of pictures without a face, which are left out.
+        several_faces: Files of pictures with several faces, of which the largest is taken unless they are left out.
         fingerprint: SHA-256 of the data, 64 hexadecimal digits.
     """
 
@@ -37,12 +42,17 @@ class DatasetInfo:
     counts: dict[str, dict[str, int]]
     n_blank: int
     has_votes: bool
+    n_groups: int | None
+    detector: str | None
+    without_face: list[str]
+    several_faces: list[str]
     fingerprint: str
 
 
 def info(dataset: Dataset) -> DatasetInfo:
     """Count the images by split and class."""
     n, height, width, channels = dataset.images.shape
+    found = dataset.found
     return DatasetInfo(
         name=dataset.name,
         n_pictures=n,
@@ -55,7 +65,27 @@ def info(dataset: Dataset) -> DatasetInfo:
         },
         n_blank=int((np.ptp(dataset.images, axis=(1, 2, 3)) == 0).sum()),
         has_votes=dataset.votes is not None,
+        n_groups=None if dataset.groups is None else len(np.unique(dataset.groups)),
+        detector=None if found is None else found.detector,
+        without_face=[] if found is None else [picture.name for picture in found.missed],
+        several_faces=[] if found is None else [picture.name for picture in found.crowded],
         fingerprint=dataset.fingerprint,
+    )
+
+
+def describe_found(dataset: Dataset) -> str:
+    """Return a sentence on the pictures without a face and with several; "" if the images were read as they are."""
+    found = dataset.found
+    if found is None:
+        return ""
+    missed, crowded = (
+        f"{len(part):,}{f' ({some([picture.name for picture in part])})' if part else ''}"
+        for part in (found.missed, found.crowded)
+    )
+    taken = "the largest face is taken" if found.several == "largest" else "left out"
+    return (
+        f"the detector {found.detector} searched {found.n_pictures:,} pictures of '{dataset.name}': without a face "
+        f"{missed}, left out; with several {crowded}, {taken}"
     )
 
 

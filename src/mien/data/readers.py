@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from mien.data import fer2013_csv, ferg, folders, prepared
 from mien.data.dataset import Dataset
+from mien.data.photographs import FaceCropper
 from mien.errors import DatasetError
+from mien.structures import Progress
 
 DATA_VARIABLE = "MIEN_DATA"
 SIZES = range(1, 1025)  # side in pixels that images can be resized to
@@ -21,36 +24,82 @@ KNOWN_FILES = tuple(
 SUFFIXES = ("", ".gz", ".zip", ".csv", ".csv.gz", ".npz")  # tried after a bare name
 
 
-class Read(Protocol):
-    """Reads the dataset at a path; the arguments are those of `read_dataset`."""
-
-    def __call__(self, path: Path, *, size: int | None = None, votes: Path | None = None) -> Dataset: ...
-
-
 class Reader(NamedTuple):
     """Reader of one dataset format.
 
     Args:
         form: Description of the format, for messages.
         can_read: Returns quickly whether a path has this format.
-        read: Reads the dataset.
+        read: Reads the dataset at a path; takes `size` and `votes` as `read_dataset` does, and what `takes` names.
+        takes: Further arguments of `read_dataset` that it takes.
     """
 
     form: str
     can_read: Callable[[Path], bool]
-    read: Read
+    read: Callable[..., Dataset]
+    takes: frozenset[str] = frozenset()
 
 
+PICTURES = frozenset({"cropper", "progress"})
 READERS: dict[str, Reader] = {  # in order of precedence
     "prepared": Reader("a prepared .npz", prepared.can_read, prepared.read),
-    "ferg": Reader("FERG-DB, or faces in its layout", ferg.can_read, ferg.read),
-    "folders": Reader("a folder or zip with a folder per class", folders.can_read, folders.read),
+    "ferg": Reader("FERG-DB, or faces in its layout", ferg.can_read, ferg.read, PICTURES),
+    "folders": Reader(
+        "a folder or zip with a folder per class", folders.can_read, folders.read, PICTURES | {"group_by", "classes"}
+    ),
     "fer2013-csv": Reader("fer2013.csv, also as .gz or .zip", fer2013_csv.can_read, fer2013_csv.read),
+}
+NEEDS = {  # argument of `read_dataset` -> its option, and the data that it is for
+    "cropper": ("--detector", "picture files"),
+    "group_by": ("--group-by", "picture files"),
+    "classes": ("--classes", "class folders or a label table"),
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How to read a dataset, as plain data that a run records: the options of the command line.
+
+    Args:
+        detector: Name in `vision.DETECTORS` of the detector that finds the face in each picture; None for crops.
+        group_by: As in `read_dataset`.
+        classes: As in `read_dataset`.
+    """
+
+    detector: str | None = None
+    group_by: str | None = None
+    classes: Mapping[str, str] = field(default_factory=dict)
+
+    def read(
+        self, path: Path, *, votes: Path | None = None, size: int | None = None, progress: Progress | None = None
+    ) -> Dataset:
+        """Read a dataset; see `read_dataset`."""
+        return read_dataset(
+            path,
+            size=size,
+            votes=votes,
+            cropper=None if self.detector is None else FaceCropper(self.detector),
+            group_by=self.group_by,
+            classes=self.classes or None,
+            progress=progress,
+        )
+
+    def facts(self, dataset: Dataset) -> dict[str, object]:
+        """Return what differs from the defaults, with the detector that was used for the dataset."""
+        given = {name: value for name, value in asdict(self).items() if value}
+        return given if dataset.found is None else given | {"detector": dataset.found.detector}
+
+
 def read_dataset(
-    path: str | Path, *, reader: str | None = None, size: int | None = None, votes: Path | None = None
+    path: str | Path,
+    *,
+    reader: str | None = None,
+    size: int | None = None,
+    votes: Path | None = None,
+    cropper: FaceCropper | None = None,
+    group_by: str | None = None,
+    classes: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
 ) -> Dataset:
     """Read a dataset in any known format.
 
@@ -59,23 +108,43 @@ def read_dataset(
         reader: Name in `READERS`; None takes the first that can read the path.
         size: Resize the images to squares of this side in pixels; None keeps their common size.
         votes: FER+ votes of the data (fer2013new.csv); beside a csv they are found automatically.
+        cropper: Finds the face in each picture and crops it; pictures without a face are left out and listed in
+            `Dataset.found`. None takes the pictures as they are: as crops.
+        group_by: Keep a person in one split where splits are drawn: "name" takes the person from file names like
+            Ada_Lovelace_0001.jpg.
+        classes: Names of classes that are only numbered: {"1": "surprise"}.
+        progress: Called with (done, all) after each picture, by readers of picture files.
 
     Raises:
-        DatasetError: There is nothing at the path, no reader knows its format, its content is wrong, or the size is
-            not in `SIZES`.
+        DatasetError: There is nothing at the path, no reader knows its format, its content is wrong, the size is
+            not in `SIZES`, or the format doesn't take an argument.
     """
     path = Path(path)
     if not path.exists():
         raise DatasetError(f"no dataset at '{path}'; expected {_forms()}")
     if size is not None and size not in SIZES:
         raise DatasetError(f"size is {size}; expected {SIZES[0]} to {SIZES[-1]} pixels a side")
-    if reader is not None and reader not in READERS:
-        raise DatasetError(f"no reader '{reader}'; choose from {', '.join(READERS)}")
-    if reader is None:
-        path = _known_file_in(path)
+    name, path = _reader_of(path, reader)
+    options = {"cropper": cropper, "group_by": group_by, "classes": classes, "progress": progress}
+    given = {option: value for option, value in options.items() if value is not None}
+    chosen = READERS[name]
+    for option, (flag, data) in NEEDS.items():
+        if option in given and option not in chosen.takes:
+            raise DatasetError(f"{flag} is for {data}, but '{path}' is read as {chosen.form} ({name}); leave it out")
+    taken = {option: value for option, value in given.items() if option in chosen.takes}
+    return chosen.read(path, size=size, votes=votes, **taken)
+
+
+def _reader_of(path: Path, reader: str | None) -> tuple[str, Path]:
+    """Return the reader for a path, and the path of the data in it."""
+    if reader is not None:
+        if reader not in READERS:
+            raise DatasetError(f"no reader '{reader}'; choose from {', '.join(READERS)}")
+        return reader, path
+    path = _known_file_in(path)
     for name, candidate in READERS.items():
-        if name == reader or (reader is None and candidate.can_read(path)):
-            return candidate.read(path, size=size, votes=votes)
+        if candidate.can_read(path):
+            return name, path
     raise DatasetError(f"'{path}' is not a dataset that mien can read; expected {_forms()}")
 
 

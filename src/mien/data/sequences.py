@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from mien.data import folders
 from mien.data.dataset import Dataset, Split
+from mien.data.pictures import Picture, hold_out
 from mien.errors import DatasetError, InputError
 from mien.labels import LabelSet
 from mien.pixels import resize
@@ -109,7 +110,7 @@ def read_clips(
         yield clip.split, FaceSequence(list(images), np.array(times), np.full(len(times), target))
 
 
-def _list_clips(root: Path) -> list[folders.Picture]:
+def _list_clips(root: Path) -> list[Picture]:
     """Return the clips with their splits and labels, sorted by name."""
     files = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in PICTURE_SUFFIXES | VIDEO_SUFFIXES]
     clips = {(path if path.suffix.lower() in VIDEO_SUFFIXES else path.parent).relative_to(root) for path in files}
@@ -117,7 +118,7 @@ def _list_clips(root: Path) -> list[folders.Picture]:
         raise DatasetError(f"'{root}' holds no clips; {LAYOUT}")
     _check_pictures(root, [path.relative_to(root) for path in files], clips)
     names = sorted(str(PurePosixPath(clip)) for clip in clips)
-    return folders.hold_out(folders.parse_layout(root, names, layout=LAYOUT))[0]
+    return hold_out(folders.parse_layout(root, names, layout=LAYOUT))[0]
 
 
 def _check_pictures(root: Path, files: Sequence[Path], clips: set[Path]) -> None:

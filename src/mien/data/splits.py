@@ -6,34 +6,44 @@ import hashlib
 import math
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
 import numpy as np
 
-from mien.data.dataset import SPLITS, Dataset, Split
+from mien.data.dataset import SPLITS, Dataset, NameArray, Split
 from mien.errors import ConfigError, DatasetError
+from mien.structures import IntArray
 
 HELD_OUT = 0.1  # share of train that replaces a missing valid or test split
 SMALL_CLASS = 100  # images, of which a draw by hash holds out 10 ± 3: docs/decisions/0035
 
 
-def hold_out(names: Sequence[str], classes: Sequence[str], missing: Sequence[Split]) -> list[Split]:
+def hold_out(
+    names: Sequence[str], classes: Sequence[str], missing: Sequence[Split], groups: Sequence[str] | None = None
+) -> list[Split]:
     """Assign files of train to the missing splits, 10 % of each class per split.
 
     The draw depends on names alone, never on their order. A class of 100 files or more is drawn file by file, by the
     hash of class folder and file name, so a file keeps its split when others are added. A smaller class is ordered by
     the same hash and cut at exact counts, at least one per split; train keeps at least one.
 
+    With groups, whole groups are drawn, by the hash of their names: see `draw_groups`.
+
     Args:
         names: Paths of the files, with "/"; none occurs twice.
         classes: Class of each file.
         missing: Splits to fill, of "valid" and "test".
+        groups: Person, or other group that belongs in one split, of each file.
 
     Returns:
         A split per file.
     """
+    if groups is not None and len(names):
+        _, targets = np.unique(np.asarray(classes, np.str_), return_inverse=True)
+        drawn = draw_groups(np.asarray(groups, np.str_), targets, [HELD_OUT] * len(missing), key=name_hash)
+        return [("train", *missing)[place] for place in drawn]
     members = defaultdict(list)
     for name, label in zip(names, classes, strict=True):
         members[label].append(name)
@@ -49,8 +59,40 @@ def name_hash(name: str) -> float:
     return int.from_bytes(hashlib.blake2b(os.fsencode(own), digest_size=8).digest(), "big") / 2**64
 
 
+def draw_groups(
+    groups: NameArray, targets: IntArray, shares: Sequence[float], *, key: Callable[[str], float]
+) -> IntArray:
+    """Draw splits of whole groups, so that every class comes close to its share of each split.
+
+    Greedy: groups are placed in decreasing order of size, each where it overfills its classes least; ties go to train.
+
+    Args:
+        groups: Group of each image, str (n,).
+        targets: Class id of each image, int64 (n,).
+        shares: Of the images to hold out for each further split.
+        key: Number by which groups of one size are ordered.
+
+    Returns:
+        int64 (n,): 0 for train, i + 1 for the split of share i.
+    """
+    names, group = np.unique(groups, return_inverse=True)
+    counts = np.zeros((len(names), targets.max() + 1))
+    np.add.at(counts, (group, targets), 1)
+    totals = counts.sum(axis=0)
+    held = np.array([_counts(int(total), shares) for total in totals]).T.reshape(len(shares), -1)
+    wanted = np.maximum(np.vstack([totals - held.sum(axis=0), held]), 1e-3)  # images per split and class
+    filled, places = np.zeros_like(wanted), np.zeros(len(names), np.int64)
+    keys = np.array([key(name) for name in names])
+    for i in np.lexsort((keys, -counts.sum(axis=1))):
+        own = np.flatnonzero(counts[i])
+        fill = (filled[:, own] + counts[i, own]) / wanted[:, own]
+        places[i] = (fill @ (counts[i, own] / totals[own])).argmin()
+        filled[places[i]] += counts[i]
+    return places[group]
+
+
 def draw_splits(dataset: Dataset, shares: Sequence[float], *, seed: int = 0) -> Dataset:
-    """Draw train, valid and test at random, with the same shares of every class.
+    """Draw train, valid and test at random, with the same shares of every class; a group stays in one split.
 
     Args:
         dataset: Without a valid or test split of its own; splits that its reader held out are replaced.
@@ -71,6 +113,9 @@ def draw_splits(dataset: Dataset, shares: Sequence[float], *, seed: int = 0) -> 
     if len(shares) != 3 or shares[0] <= 0 or min(shares) < 0 or not math.isclose(sum(shares), 1, abs_tol=1e-6):
         given = ",".join(f"{share:g}" for share in shares)
         raise ConfigError(f"the shares of train, valid and test are {given}; expected three that sum to 1: 0.8,0.1,0.1")
+    if dataset.groups is not None:
+        drawn = draw_groups(dataset.groups, dataset.targets, shares[1:], key=_seeded(seed))
+        return replace(dataset, splits=drawn.astype(np.int8), held_out=())
     splits = np.zeros(len(dataset), np.int8)
     for class_id in range(len(dataset.labels)):
         members = np.random.default_rng((seed, class_id)).permutation(np.flatnonzero(dataset.targets == class_id))
@@ -99,6 +144,19 @@ def draw_subset(dataset: Dataset, n: int, *, seed: int = 0) -> Dataset:
         quantile[members] = (np.arange(len(members)) + 0.5) / len(members)
         quantile[members[0]] = 0  # so that every stratum is represented
     return dataset.select(np.sort(np.lexsort((-size, quantile))[:n]))
+
+
+def shared_groups(groups: Sequence[str], splits: Sequence[Split]) -> dict[str, list[Split]]:
+    """Return the groups that occur in several splits, with these."""
+    found = defaultdict(set)
+    for group, split in zip(groups, splits, strict=True):
+        found[group].add(split)
+    return {group: [s for s in SPLITS if s in places] for group, places in sorted(found.items()) if len(places) > 1}
+
+
+def _seeded(seed: int) -> Callable[[str], float]:
+    rng = np.random.default_rng(seed)
+    return lambda _: float(rng.random())
 
 
 def _hold_out_of_large(files: Sequence[str], missing: Sequence[Split]) -> dict[str, Split]:

@@ -1,0 +1,353 @@
+"""Picture files with labels, from a folder or a zip, as a dataset: decoded, or cropped to the face in them."""
+
+from __future__ import annotations
+
+import re
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+
+from mien.data import splits
+from mien.data.damage import damage_reported
+from mien.data.dataset import SPLITS, Dataset, FoundFaces, NameArray, PictureLabel, Split
+from mien.data.photographs import SAMPLE, FaceCropper, count_small_faces, crop_box
+from mien.errors import DatasetError, UnreadablePicture
+from mien.labels import LabelSet, label_set_for
+from mien.pixels import resize, to_rgb
+from mien.sources.paths import PICTURE_SUFFIXES
+from mien.sources.pictures import decode as decode_picture
+from mien.structures import Box, ImageArray, Progress
+
+MIXED_SIZE = 112  # side in pixels where the images differ in size; the input of face recognition networks
+MAX_BYTES = 4 << 30  # the whole dataset is held in memory; `size` reduces it
+PERSON = re.compile(r"(.+)_\d+")  # file names of Labeled Faces in the Wild: Ada_Lovelace_0001
+N_NAMED = 3  # files named in a message
+
+
+class Files(NamedTuple):
+    """The files of a folder or zip.
+
+    Args:
+        names: Paths below it, with "/", of all files that are not empty.
+        read: Returns the bytes of one.
+    """
+
+    names: list[str]
+    read: Callable[[str], bytes]
+
+
+class Picture(NamedTuple):
+    """A picture file with its split and label.
+
+    Args:
+        name: Path below the root, with "/".
+        split: "train" where the data has no splits.
+        label: Name of the class.
+        group: Person, or other group that belongs in one split; empty if unknown.
+        box: Of the labelled face in pixels, where the data gives it.
+        face: Number of the face, where a picture has several labelled ones.
+    """
+
+    name: str
+    split: Split
+    label: str
+    group: str = ""
+    box: Box | None = None
+    face: str = ""
+
+    @property
+    def key(self) -> str:
+        """The name, with the number of the face: unique."""
+        return f"{self.name}#{self.face}" if self.face else self.name
+
+
+@dataclass(slots=True)
+class _Loaded:
+    """Result of `_load`; `images` correspond to `kept`.
+
+    Args:
+        kept: Pictures in the dataset.
+        images: uint8 (H, W) or (H, W, 3), of one size.
+        left_out: Pictures without a face, or with several that are skipped.
+        crowded: Pictures with several faces.
+    """
+
+    kept: list[Picture] = field(default_factory=list)
+    images: list[ImageArray] = field(default_factory=list)
+    left_out: list[Picture] = field(default_factory=list)
+    crowded: list[Picture] = field(default_factory=list)
+
+
+@contextmanager
+def open_files(path: Path) -> Iterator[Files]:
+    """List a folder or zip, sorted; damage found while reading raises a DatasetError too."""
+    with damage_reported(path):
+        if path.is_dir():
+            found = [file for file in path.rglob("*") if file.is_file() and file.stat().st_size]
+            names = [file.relative_to(path).as_posix() for file in found]
+            yield Files(sorted(names), lambda name: (path / name).read_bytes())
+        else:
+            with zipfile.ZipFile(path) as archive:
+                names = [entry.filename for entry in archive.infolist() if entry.file_size]
+                yield Files(sorted(names), archive.read)
+
+
+def dataset_name(path: Path) -> str:
+    """Return the name of a folder, or of a zip without its suffix."""
+    return path.resolve().name if path.is_dir() else path.stem
+
+
+def is_picture(name: str) -> bool:
+    path = PurePosixPath(name)
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return path.suffix.lower() in PICTURE_SUFFIXES and not hidden
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first names for a message."""
+    return ", ".join(names[:N_NAMED]) + (", …" if len(names) > N_NAMED else "")
+
+
+def read_pictures(
+    root: Path,
+    files: Files,
+    pictures: Sequence[Picture],
+    *,
+    name: str,
+    labels: LabelSet | None = None,
+    has_splits: bool = False,
+    size: int | None = None,
+    cropper: FaceCropper | None = None,
+    group_by: str | None = None,
+    classes: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Decode labelled pictures, crop them, and fill missing splits.
+
+    A missing valid or test split is held out of train, 10 % of each class: see `mien.data.splits.hold_out`. Pictures
+    without a face keep a place in a split, so that the splits are the same for every detector.
+
+    Images of one size keep it, others become squares of `size` or 112 pixels. The images are grey if all images
+    are, else RGB. A warning names files that cannot be decoded.
+
+    Args:
+        root: Folder or zip, for messages.
+        files: Its files.
+        pictures: In the order of the dataset.
+        name: Of the dataset, and of its label set unless that is a known one.
+        labels: Label set; that of the classes when None.
+        has_splits: Whether the splits are complete, so that none is held out.
+        size: Resize the images to squares of this side in pixels.
+        cropper: Finds the faces; the pictures are crops, or have boxes, when None.
+        group_by: "name" for the person in file names like Ada_Lovelace_0001.jpg; None keeps the pictures' groups.
+        classes: Names of classes: {"1": "surprise"}.
+        progress: Called with (done, all) after each picture.
+
+    Raises:
+        DatasetError: No picture can be decoded, none has a face, classes are only numbered, a file name has no person,
+            or the images exceed 4 GB.
+    """
+    pictures = _grouped(root, _named(root, pictures, classes), group_by)
+    loaded = _load(root, pictures, files.read, size, cropper, progress)
+    if cropper is not None and not loaded.kept:
+        raise DatasetError(
+            f"the detector '{cropper.name}' found {'no face' if cropper.several == 'largest' else 'no single face'} in "
+            f"any of {len(loaded.left_out):,} pictures of '{root}'; choose another --detector, or leave it out if the "
+            "images are crops"
+        )
+    everything = [*loaded.kept, *loaded.left_out]
+    splits_of, held_out = _splits(everything, has_splits=has_splits)
+    kept = [picture._replace(split=splits_of[picture.key]) for picture in loaded.kept]
+    labels = labels or label_set_for({picture.label for picture in everything}, name=name)
+    return Dataset(
+        name=name,
+        images=_stacked(loaded.images),
+        targets=np.array([labels.index(picture.label) for picture in kept], np.int64),
+        labels=labels,
+        splits=np.array([SPLITS.index(picture.split) for picture in kept], np.int8),
+        held_out=held_out,
+        names=np.array([picture.key for picture in kept], np.str_),
+        groups=_groups(root, kept),
+        found=None if cropper is None else _found(cropper, loaded, splits_of),
+    )
+
+
+def _named(root: Path, pictures: Sequence[Picture], classes: Mapping[str, str] | None) -> list[Picture]:
+    """Name the classes; refuse numbers without a name."""
+    classes = classes or {}
+    if unused := [number for number in classes if number not in {picture.label for picture in pictures}]:
+        warnings.warn(f"'{root}' has no class {', '.join(unused)}, to which a name was given", stacklevel=4)
+    named = [picture._replace(label=classes.get(picture.label, picture.label)) for picture in pictures]
+    if numbers := sorted({picture.label for picture in named if picture.label.isdecimal()}, key=int):
+        raise DatasetError(
+            f"classes of '{root}' are numbers without a name: {', '.join(numbers[:12])}; name them all: "
+            "--classes 1=surprise,2=fear,…"
+        )
+    return named
+
+
+def _grouped(root: Path, pictures: list[Picture], group_by: str | None) -> list[Picture]:
+    """Group the pictures by the person in their file names, or keep their groups."""
+    if group_by is None:
+        return pictures
+    if group_by != "name":
+        raise DatasetError(
+            f"--group-by is '{group_by}', but '{root}' has no label table with such a column; expected name, for file "
+            "names like Ada_Lovelace_0001.jpg"
+        )
+    persons = [PERSON.fullmatch(PurePosixPath(picture.name).stem) for picture in pictures]
+    without = [picture.name for picture, person in zip(pictures, persons, strict=True) if person is None]
+    if without:
+        raise DatasetError(
+            f"{len(without):,} of {len(pictures):,} file names in '{root}' hold no person: {some(without)}; expected "
+            "names like Ada_Lovelace_0001.jpg"
+        )
+    return [picture._replace(group=person[1]) for picture, person in zip(pictures, persons, strict=True) if person]
+
+
+def _splits(pictures: list[Picture], *, has_splits: bool) -> tuple[dict[str, Split], tuple[Split, ...]]:
+    """Return the split of each picture by its key, and the splits that were held out."""
+    held_out: tuple[Split, ...] = ()
+    if not has_splits:
+        pictures, held_out = hold_out(pictures)
+    return {picture.key: picture.split for picture in pictures}, held_out
+
+
+def hold_out(pictures: list[Picture]) -> tuple[list[Picture], tuple[Split, ...]]:
+    """Move images of train to valid and test where these are missing; return also the splits that were missing."""
+    present = {picture.split for picture in pictures}
+    missing = tuple(split for split in SPLITS[1:] if split not in present)
+    train = [picture for picture in pictures if picture.split == "train"]
+    names = [picture.key for picture in train]
+    groups = [picture.group for picture in train] if train and train[0].group else None
+    drawn = splits.hold_out(names, [picture.label for picture in train], missing, groups)
+    split_of = dict(zip(names, drawn, strict=True))
+    return [picture._replace(split=split_of.get(picture.key, picture.split)) for picture in pictures], missing
+
+
+def _groups(root: Path, pictures: Sequence[Picture]) -> NameArray | None:
+    """Return the groups of the pictures, if they are known; warn of groups in several splits."""
+    if not pictures[0].group:
+        return None
+    groups = [picture.group for picture in pictures]
+    if shared := splits.shared_groups(groups, [picture.split for picture in pictures]):
+        group, places = next(iter(shared.items()))
+        warnings.warn(
+            f"{len(shared):,} of {len(set(groups)):,} persons or groups in '{root}' are in several splits, such as "
+            f"'{group}' in {' and '.join(places)}; accuracy on known persons exceeds that on new ones",
+            stacklevel=4,
+        )
+    return np.array(groups, np.str_)
+
+
+def _found(cropper: FaceCropper, loaded: _Loaded, splits_of: Mapping[str, Split]) -> FoundFaces:
+    several = {picture.key for picture in loaded.crowded}
+    missed, crowded = (
+        tuple(PictureLabel(picture.key, splits_of[picture.key], picture.label) for picture in part)
+        for part in ([picture for picture in loaded.left_out if picture.key not in several], loaded.crowded)
+    )
+    n = len(loaded.kept) + len(loaded.left_out)
+    return FoundFaces(detector=cropper.name, several=cropper.several, n_pictures=n, missed=missed, crowded=crowded)
+
+
+def _load(
+    root: Path,
+    pictures: Sequence[Picture],
+    read: Callable[[str], bytes],
+    size: int | None,
+    cropper: FaceCropper | None,
+    progress: Progress | None,
+) -> _Loaded:
+    """Decode the pictures, crop them, and bring the images to one size.
+
+    Raises:
+        DatasetError: None can be decoded, or they exceed `MAX_BYTES`.
+    """
+    loaded = _Loaded()
+    failures: dict[str, UnreadablePicture] = {}
+    sample = set(np.linspace(0, len(pictures) - 1, SAMPLE).astype(int)) if cropper is None else set()
+    sampled: list[ImageArray] = []
+    for i, picture in enumerate(pictures):
+        if progress is not None:
+            progress(i, len(pictures))
+        try:
+            decoded = decode_picture(read(picture.name), name=picture.name, keep_grey=True, drop_alpha=cropper is None)
+        except UnreadablePicture as error:
+            failures[picture.name] = error
+            continue
+        image = _image_of(picture, decoded, cropper, loaded)
+        if image is None:
+            continue
+        if i in sample and picture.box is None:
+            sampled.append(decoded)
+        if size is None and loaded.images and image.shape[:2] != loaded.images[0].shape[:2]:
+            size = MIXED_SIZE
+            loaded.images = [resize(other, size) for other in loaded.images]
+        if size is not None:
+            image = resize(image, size)
+        _check_memory(root, len(pictures), image)
+        loaded.kept.append(picture)
+        loaded.images.append(image)
+    if failures:
+        _report_failures(root, failures, n_read=len(loaded.kept) + len(loaded.left_out))
+    _warn_of_photographs(root, sampled)
+    return loaded
+
+
+def _image_of(picture: Picture, decoded: ImageArray, cropper: FaceCropper | None, loaded: _Loaded) -> ImageArray | None:
+    """Return the image for a decoded picture; None, noted in `loaded`, if it is left out."""
+    if cropper is None:
+        return decoded if picture.box is None else crop_box(decoded, picture.box)
+    crop, n_faces = cropper.crop(decoded, near=picture.box)
+    if n_faces > 1:
+        loaded.crowded.append(picture)
+    if crop is None:
+        loaded.left_out.append(picture)
+    return crop
+
+
+def decode(content: bytes, name: str) -> ImageArray:
+    """Return an image as grey (H, W) or RGB (H, W, 3); raise UnreadablePicture if it cannot be decoded."""
+    return decode_picture(content, name=name, keep_grey=True, drop_alpha=True)
+
+
+def _stacked(images: Sequence[ImageArray]) -> ImageArray:
+    """Return images of one size as uint8 (n, H, W, 1) if all are grey, else (n, H, W, 3)."""
+    if all(image.ndim == 2 for image in images):
+        return np.stack(images)[..., None]
+    return np.stack([to_rgb(image) for image in images])
+
+
+def _check_memory(root: Path, n: int, image: ImageArray) -> None:
+    if n * image.nbytes > MAX_BYTES:
+        raise DatasetError(
+            f"'{root}' needs {n * image.nbytes / 2**30:.0f} GB of memory for {n:,} images of "
+            f"{image.shape[1]}×{image.shape[0]} pixels; expected at most {MAX_BYTES >> 30} GB; "
+            "reduce them: mien data prepare … --size 96"
+        )
+
+
+def _report_failures(root: Path, failures: dict[str, UnreadablePicture], *, n_read: int) -> None:
+    found = f"{len(failures)} of {n_read + len(failures)} files in '{root}' cannot be decoded: {some(list(failures))}"
+    reason = next(iter(failures.values()))
+    if not n_read:
+        raise DatasetError(f"{found}; {reason}")
+    warnings.warn(f"{found}; they are skipped: {reason}", stacklevel=4)
+
+
+def _warn_of_photographs(root: Path, sampled: Sequence[ImageArray]) -> None:
+    """Warn if most of the sampled images show a face that is much smaller than the image."""
+    small = count_small_faces(sampled)
+    if small > len(sampled) / 2:
+        warnings.warn(
+            f"'{root}' seems to hold photographs, not crops: {small} of {len(sampled)} images looked at show a face "
+            "much smaller than the image; find and crop the faces with --detector yunet, or in Python with "
+            "FaceCropper('yunet')",
+            stacklevel=4,
+        )
