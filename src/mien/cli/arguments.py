@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from mien.cli.console import err, escaped, notice
+from mien.cli.console import bar, err, escaped, notice
+from mien.data.reading import Reading, parse_classes
+from mien.errors import ConfigError
 
 if TYPE_CHECKING:
     from mien.data.dataset import Dataset
@@ -47,6 +52,29 @@ Votes = Annotated[
 ]
 
 
+READING = {  # the options that `reads_data` adds to a command
+    "detector": Annotated[
+        str | None,
+        typer.Option(
+            "--detector", help="Find the faces in photographs: auto, yunet, haar, …; without it images are face crops.",
+            metavar="NAME",
+        ),
+    ],
+    "group_by": Annotated[
+        str | None,
+        typer.Option(
+            "--group-by", help="Keep a person in one split where splits are drawn: name, for files like Ada_0001.jpg.",
+            metavar="name",
+        ),
+    ],
+    "classes": Annotated[
+        str | None,
+        typer.Option("--classes", help="Name numbered classes: 1=surprise,2=fear,…", metavar="NUMBER=NAME,…"),
+    ],
+}  # fmt: skip
+AS_CROPS = Reading()
+
+
 def open_recognizer(
     model: str,
     detector: str,
@@ -63,16 +91,71 @@ def open_recognizer(
     return Recognizer(faces, model, labels=labels, min_confidence=min_confidence, models_dir=models_dir)
 
 
+def reads_data(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorate a command that reads a dataset: the options of `READING` take the place of its parameter `reading`."""
+    parameters = []
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        options = READING.items() if parameter.name == "reading" else [(parameter.name, parameter.annotation)]
+        default = None if parameter.name == "reading" else parameter.default
+        parameters += [parameter.replace(name=name, annotation=option, default=default) for name, option in options]
+
+    @wraps(command)
+    def run(**arguments: Any) -> None:
+        given = {name: arguments.pop(name) for name in READING}
+        classes = parse_classes(given.pop("classes") or "")
+        command(**arguments, reading=Reading(**given, classes=classes))
+
+    typer_reads = cast(Any, run)
+    typer_reads.__signature__ = inspect.Signature(parameters)
+    typer_reads.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def readings_for(places: Sequence[str | None], reading: Reading) -> list[Reading]:
+    """Return the options for each of several datasets, without those that it doesn't take.
+
+    A single dataset must take them all.
+
+    Raises:
+        ConfigError: An option is for none of them.
+    """
+    from mien.data.readers import data_path, without_refused
+
+    if len(places) < 2 or reading == AS_CROPS:
+        return [reading] * len(places)
+    chosen = [without_refused(reading, data_path(place)) for place in places]
+    for name, flag in (("detector", "--detector"), ("group_by", "--group-by"), ("classes", "--classes")):
+        if getattr(reading, name) and not any(getattr(one, name) for one in chosen):
+            raise ConfigError(f"none of the datasets takes {flag}; leave it out")
+    return chosen
+
+
 def read_data(
-    argument: str | None, votes: Path | None, *, size: int | None = None, note: bool = True
+    argument: str | None,
+    votes: Path | None,
+    reading: Reading = AS_CROPS,
+    *,
+    note: bool = True,
 ) -> tuple[Dataset, Path]:
-    """Read the dataset that an argument names, or $MIEN_DATA; return its path too."""
-    from mien.data.info import describe_held_out
-    from mien.data.readers import data_path, read_dataset
+    """Read the dataset that an argument names, or $MIEN_DATA; return its path too.
+
+    Args:
+        argument: Of --data.
+        votes: Of --votes.
+        reading: Options of `reads_data`.
+        note: Print how many images of which class were held out.
+    """
+    from mien.data.info import describe_found, describe_held_out
+    from mien.data.readers import data_path
 
     path = data_path(argument)
-    with err.status(f"reading {escaped(str(path))}"):
-        dataset = read_dataset(path, votes=votes, size=size)
-    if note and dataset.held_out:
-        notice("note:", describe_held_out(dataset))
+    if reading.detector is None:
+        with err.status(f"reading {escaped(str(path))}"):
+            dataset = reading.read(path, votes=votes)
+    else:
+        with bar("finding faces") as progress:
+            dataset = reading.read(path, votes=votes, progress=progress)
+    notes = [describe_found(dataset) if reading.detector else "", describe_held_out(dataset) if note else ""]
+    for text in filter(None, notes):
+        notice("note:", text)
     return dataset, path

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.arguments import Json, Votes, read_data
+from mien.cli.arguments import AS_CROPS, Json, Votes, read_data, reads_data
 from mien.cli.console import bar, err, escaped, new_table, out, say
+from mien.data.reading import Reading
 from mien.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,9 +25,11 @@ Source = Annotated[str | None, typer.Argument(help="Dataset; $MIEN_DATA if not g
 
 
 @app.command("info")
+@reads_data
 def data_info(
     path: Source = None,
     votes: Votes = None,
+    reading: Reading = AS_CROPS,
     sheet: Annotated[Path | None, typer.Option(help="Write a sheet of samples as PNG.", metavar="FILE")] = None,
     as_json: Json = False,
 ) -> None:
@@ -38,7 +42,7 @@ def data_info(
     from mien.data.info import info, sample_sheet
     from mien.pixels import write_picture
 
-    dataset, _ = read_data(path, votes)
+    dataset, _ = read_data(path, votes, reading)
     facts = info(dataset)
     if as_json:
         print(json.dumps(asdict(facts), indent=2, default=str))
@@ -49,10 +53,12 @@ def data_info(
 
 
 @app.command("prepare")
+@reads_data
 def data_prepare(
     path: Annotated[str, typer.Argument(help="Dataset in any format.", metavar="DATASET")],
     to: Annotated[Path, typer.Argument(help="The .npz file to write.", metavar="FILE")],
     votes: Votes = None,
+    reading: Reading = AS_CROPS,
     size: Annotated[
         int | None, typer.Option(min=1, max=1024, help="Resize the images to squares of this side in pixels.")
     ] = None,
@@ -83,7 +89,11 @@ def data_prepare(
     from mien.data.splits import draw_splits, draw_subset
 
     if hold_out is None and valid is None:
-        dataset, _ = read_data(path, votes, size=size, note=split is None)
+        dataset, _ = read_data(path, votes, replace(reading, size=size), note=split is None)
+    elif reading != AS_CROPS:
+        raise ConfigError(
+            "--hold-out and --valid are for drawn faces, which are crops; leave out --detector, --group-by, --classes"
+        )
     else:
         dataset = _read_characters(path, votes, size=size, hold_out=hold_out, valid=valid)
     if split is not None:
@@ -95,9 +105,11 @@ def data_prepare(
 
 
 @app.command("export")
+@reads_data
 def data_export(
     path: Annotated[str, typer.Argument(help="Dataset in any format.", metavar="DATASET")],
     to: Annotated[Path, typer.Argument(help="A new or empty folder.", metavar="DIR")],
+    reading: Reading = AS_CROPS,
 ) -> None:
     """Write a dataset as PNG files, DIR/SPLIT/CLASS/NUMBER.png; FER+ votes are lost.
 
@@ -105,7 +117,7 @@ def data_export(
     """
     from mien.data.export import export_folders
 
-    dataset, _ = read_data(path, None)
+    dataset, _ = read_data(path, None, reading)
     with bar("writing") as progress:
         export_folders(dataset, to, progress=progress)
     say(f"{_totals(dataset)}: {to}")
@@ -143,9 +155,11 @@ def data_draw(
 
 
 @app.command("audit")
+@reads_data
 def data_audit(
     path: Source = None,
     votes: Votes = None,
+    reading: Reading = AS_CROPS,
     to: Annotated[
         Path | None, typer.Option("--out", help="Report folder; reports/audit-DATA if not given.", metavar="DIR")
     ] = None,
@@ -160,7 +174,7 @@ def data_audit(
     from mien.reports.audit import write_audit
     from mien.reports.audit_json import audit_figures
 
-    dataset, _ = read_data(path, votes)
+    dataset, _ = read_data(path, votes, reading)
     with bar("comparing") as progress:
         audited = audit(dataset, threshold=threshold, progress=progress)
     report = write_audit(audited, dataset, to or Path("reports") / f"audit-{dataset.name}")
@@ -206,7 +220,8 @@ def _print_info(facts: DatasetInfo) -> None:
     out.print(table)
     colour = "grey" if facts.channels == 1 else "RGB"
     votes = "with FER+ votes" if facts.has_votes else "no FER+ votes"
-    say(f"{facts.width}×{facts.height} {colour}, {facts.n_blank} blank, {votes}")
+    persons = "" if facts.n_groups is None else f", {facts.n_groups:,} persons or groups"
+    say(f"{facts.width}×{facts.height} {colour}, {facts.n_blank} blank, {votes}{persons}")
     say(f"fingerprint {facts.fingerprint}")
 
 

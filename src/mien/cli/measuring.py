@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.arguments import Data, Json, Labels, ModelsDir, Votes, read_data
+from mien.cli.arguments import AS_CROPS, Data, Json, Labels, ModelsDir, Votes, read_data, readings_for, reads_data
 from mien.cli.console import bar, escaped, fail, new_table, notice, out, say
+from mien.data.reading import Reading
 from mien.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ SplitName = Annotated[
 ]
 
 
+@reads_data
 def evaluate(
     model: Annotated[list[str] | None, typer.Argument(help="Names from `mien models`, or .onnx files.")] = None,
     data: Annotated[
@@ -35,6 +37,7 @@ def evaluate(
         typer.Option(help="Dataset: file, folder or zip; repeatable; $MIEN_DATA if not given.", metavar="PATH"),
     ] = None,
     votes: Votes = None,
+    reading: Reading = AS_CROPS,
     split: SplitName = "valid",
     views: Annotated[str, typer.Option(help="Any of single, flip, tencrop.", metavar="VIEW,…")] = "single,flip",
     labels: Labels = None,
@@ -69,12 +72,13 @@ def evaluate(
     if published:
         if audited is not None:
             raise ConfigError("--audit does not change what --published measures; leave it out")
-        _check_published(model or _shipped(models_dir), places, votes, as_json, models_dir, named=bool(model))
+        _check_published(model or _shipped(models_dir), places, votes, reading, as_json, models_dir, named=bool(model))
         return
     if not model:
         raise ConfigError("no model to evaluate; name one or more, see `mien models`")
     classifiers = _load(model, models_dir)
-    datasets = (read_data(place, votes)[0] for place in places)
+    readings = readings_for(places, _for_models(reading, classifiers))
+    datasets = (read_data(place, votes, how)[0] for place, how in zip(places, readings, strict=True))
     evaluations, report = report_models(
         classifiers, datasets, to, split=_split(split), views=views.split(","), head=labels, audit=audited,
         answer_accuracy=answer_accuracy, progress=bar,
@@ -82,11 +86,13 @@ def evaluate(
     _print_evaluations(evaluations, report, as_json=as_json)
 
 
+@reads_data
 def compare(
     a: Annotated[str, typer.Argument(help="A model: name from `mien models`, or an .onnx file.")],
     b: Annotated[str, typer.Argument(help="Another model.")],
     data: Data = None,
     votes: Votes = None,
+    reading: Reading = AS_CROPS,
     split: SplitName = "valid",
     view: Annotated[str, typer.Option(help="single, flip or tencrop.")] = "single",
     labels: Labels = None,
@@ -105,7 +111,7 @@ def compare(
     from mien.reports.comparison import compare_models
 
     classifiers = _load([a, b], models_dir)
-    dataset, _ = read_data(data, votes)
+    dataset, _ = read_data(data, votes, _for_models(reading, classifiers))
     comparison, report = compare_models(
         classifiers, dataset, to, split=_split(split), view=view, head=labels, progress=bar
     )
@@ -123,6 +129,11 @@ def _load(models: Sequence[str], models_dir: Path | None) -> dict[str, OnnxClass
     if len(set(names)) < len(names):
         raise ConfigError(f"'{max(names, key=names.count)}' is given twice; name each model once")
     return dict(zip(names, classifiers, strict=True))
+
+
+def _for_models(reading: Reading, classifiers: Mapping[str, OnnxClassifier]) -> Reading:
+    """Return the options of reading photographs for the largest input of the models."""
+    return reading.for_model(max(classifier.spec.preprocess.size for classifier in classifiers.values()))
 
 
 def _split(name: str) -> Split:
@@ -204,6 +215,7 @@ def _check_published(
     models: Sequence[str],
     places: Sequence[str | None],
     votes: Path | None,
+    reading: Reading,
     as_json: bool,
     models_dir: Path | None,
     *,
@@ -216,7 +228,9 @@ def _check_published(
     if not models:
         raise ConfigError("no model came with mien; name the models to check")
     classifiers = {model: load_classifier(model, models_dir=models_dir) for model in models}
-    checks = check_models(classifiers, [read_data(place, votes)[0] for place in places], progress=bar)
+    readings = readings_for(places, _for_models(reading, classifiers))
+    datasets = [read_data(place, votes, how)[0] for place, how in zip(places, readings, strict=True)]
+    checks = check_models(classifiers, datasets, progress=bar)
     _print_checks(checks, as_json=as_json)
     problems = [f"{check.model}: {check.problem}" for check in checks if check.problem]
     required = named or len(problems) == len(checks)  # else the shipped models whose data was given are enough

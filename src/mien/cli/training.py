@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from mien.cli.arguments import ModelsDir, Votes, read_data
+from mien.cli.arguments import AS_CROPS, ModelsDir, Votes, read_data, readings_for, reads_data
 from mien.cli.console import bar, err, escaped, extra, out, say
+from mien.data.reading import Reading
 from mien.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ Seed = Annotated[int | None, typer.Option(help="Seed of all randomness; another 
 Install = Annotated[bool, typer.Option(help="Also copy the model into your models directory.")]
 
 
+@reads_data
 def train(
     recipe: Annotated[str, typer.Argument(help="A recipe's name, or a .toml file.")] = "base",
     data: DataList = None,
@@ -44,6 +47,7 @@ def train(
         typer.Option(help="How often an epoch draws an image of a dataset; one per --data.", metavar="W"),
     ] = None,
     votes: Votes = None,
+    reading: Reading = AS_CROPS,
     run: Annotated[Path | None, typer.Option(help="Folder to make for the run.", metavar="DIR")] = None,
     setting: Settings = None,
     init: Annotated[
@@ -87,7 +91,7 @@ def train(
             raise ConfigError(
                 "a resumed run keeps its folder and settings; leave out --run, --set, --weight and --seed"
             )
-        _fit(_opened(resume, data, votes))
+        _fit(_opened(resume, data, votes, reading))
         return
     if by_audit and audited is None:
         raise ConfigError("--drop-leaks, --folds and --fold need the output of mien data audit; name it with --audit")
@@ -97,9 +101,10 @@ def train(
         recipe, setting, {"init": init, "freeze": freeze or None, "seed": seed, "data_weights": weight or None}
     )
     select = partial(select_training, without_leaks=drop_leaks, n_folds=n_folds, fold=fold)
-    _fit(_started(config, data, votes, run, devices, audited, select))
+    _fit(_started(config, data, votes, reading, run, devices, audited, select))
 
 
+@reads_data
 def train_temporal_command(
     model: Annotated[str, typer.Option(help="Classifier to train it for: a name, or an .onnx file.")] = "base",
     data: Annotated[
@@ -109,7 +114,7 @@ def train_temporal_command(
     clips: Annotated[
         Path | None, typer.Option(help="Folder of `<class>/<clip>`: videos, or folders of frames.", metavar="DIR")
     ] = None,
-    detector: Annotated[str, typer.Option(help="Face detector for clips: haar, yunet, whole, …")] = "haar",
+    reading: Reading = AS_CROPS,
     labels: Annotated[str | None, typer.Option(help="Label set, for classifiers that have two.")] = None,
     setting: Settings = None,
     seed: Seed = None,
@@ -120,6 +125,8 @@ def train_temporal_command(
     models_dir: ModelsDir = None,
 ) -> None:
     """Train a temporal model, which smooths a classifier's predictions over time, for `mien live --temporal`.
+
+    With clips, --detector is for them, and the images of --data are face crops.
 
     Example: `mien train-temporal --data fer2013.csv --install`, `mien train-temporal --clips my-clips`
     """
@@ -139,11 +146,13 @@ def train_temporal_command(
     path = to or Path(f"{config.name_for(classifier.spec.name)}.onnx")
     folder = (models_dir or user_dir()) if install else None
     check_place(path, install=folder)  # before the data is read
+    faces = None if clips is None else load_detector(reading.detector or "haar")
+    reading = (reading if clips is None else replace(reading, detector=None)).for_model(classifier.spec.preprocess.size)
+    images = None if data is None else read_data(data, None, reading)[0]
     with bar("training") as progress:
         trained = train_temporal(
             classifier, path, config, labels=classifier.spec.head(labels).labels,
-            images=None if data is None else read_data(data, None)[0], clips=clips,
-            detector=None if clips is None else load_detector(detector), install=folder, progress=progress,
+            images=images, clips=clips, detector=faces, install=folder, progress=progress,
         )  # fmt: skip
     out.print(temporal_table(trained.results), soft_wrap=True, highlight=False, markup=False)
     say(f"model: {path} (differs by at most {trained.difference:.1g} from PyTorch); card: {trained.card}")
@@ -151,6 +160,7 @@ def train_temporal_command(
     say(f"use it: mien live --model {quote(model)} --temporal{where}")
 
 
+@reads_data
 def export(
     run: Annotated[Path, typer.Argument(help="A run folder that `mien train` made.")],
     to: Annotated[
@@ -160,6 +170,7 @@ def export(
     install: Install = False,
     data: DataList = None,
     votes: Votes = None,
+    reading: Reading = AS_CROPS,
     models_dir: ModelsDir = None,
 ) -> None:
     """Export a run's model as ONNX, calibrated on the validation split and checked against PyTorch.
@@ -168,21 +179,30 @@ def export(
     """
     from mien.models.store import user_dir
 
-    finished = _opened(run, data, votes)
+    finished = _opened(run, data, votes, reading)
     _export(finished, target=to, storage=storage, install=(models_dir or user_dir()) if install else None)
 
 
-def _opened(folder: Path, data: list[str] | None, votes: Path | None) -> Run:
-    """Open a run with its data, read from --data or from where it was."""
+def _opened(folder: Path, data: list[str] | None, votes: Path | None, reading: Reading) -> Run:
+    """Open a run with its data, read as at its start, from --data or from where it was."""
     with extra("training", "train"):
         from mien.training.run import Run
 
-    return Run.open(folder, [dataset for dataset, _ in _read_all(data or Run.open(folder).data_paths, votes)])
+    run = Run.open(folder)
+    places: Sequence[str | None] = data or run.data_paths or [None]
+    readings = readings_for(places, reading.for_model(run.config.preprocess.size))
+    if reading == AS_CROPS and len(run.readings) == len(places):
+        readings = run.readings
+    return Run.open(folder, [dataset for dataset, _ in _read_all(places, votes, readings)])
 
 
-def _read_all(data: Sequence[str] | None, votes: Path | None) -> list[tuple[Dataset, Path]]:
+def _read_all(
+    places: Sequence[str | None], votes: Path | None, readings: Sequence[Reading]
+) -> list[tuple[Dataset, Path]]:
     """Read each --data; --votes belongs to the first."""
-    return [read_data(path, None if i else votes) for i, path in enumerate(data or [None])]
+    return [
+        read_data(place, None if i else votes, how) for i, (place, how) in enumerate(zip(places, readings, strict=True))
+    ]
 
 
 def _recipe(name: str, settings: list[str] | None, flags: Mapping[str, object]) -> TrainConfig:
@@ -194,8 +214,8 @@ def _recipe(name: str, settings: list[str] | None, flags: Mapping[str, object]) 
 
 
 def _started(
-    config: TrainConfig, data: list[str] | None, votes: Path | None, folder: Path | None, devices: int,
-    audited: Path | None, select: Callable[[Audit], Selection],
+    config: TrainConfig, data: list[str] | None, votes: Path | None, reading: Reading, folder: Path | None,
+    devices: int, audited: Path | None, select: Callable[[Audit], Selection],
 ) -> Run:  # fmt: skip
     """Start a run, on the images that an audit of the first dataset selects if there is one."""
     with extra("training", "train"):
@@ -204,11 +224,13 @@ def _started(
     from mien.data.audit import read_audit
     from mien.training.recipe import new_folder
 
-    datasets, paths = zip(*_read_all(data, votes), strict=True)
+    places: Sequence[str | None] = data or [None]
+    readings = readings_for(places, reading.for_model(config.preprocess.size))
+    datasets, paths = zip(*_read_all(places, votes, readings), strict=True)
     selection = None if audited is None else select(read_audit(audited, datasets[0]))
     run = Run.start(
         config, datasets, folder or new_folder(config), data_path=[path.resolve() for path in paths],
-        selection=selection, audit_path=audited and audited.resolve(), devices=devices,
+        reading=readings, selection=selection, audit_path=audited and audited.resolve(), devices=devices,
     )  # fmt: skip
     if _leads() and selection is not None:
         dropped = "".join(f", {key} {value}" for key, value in selection.facts.items())

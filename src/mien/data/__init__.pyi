@@ -23,10 +23,10 @@ from .info import sample_sheet as sample_sheet
 from .photographs import FaceCropper as FaceCropper
 from .prepared import prepare as prepare
 from .readers import READERS as READERS
-from .readers import Reading as Reading
 from .readers import data_path as data_path
 from .readers import read_characters as read_characters
 from .readers import read_dataset as read_dataset
+from .reading import Reading as Reading
 from .sequences import FaceSequence as FaceSequence
 from .sequences import moving_stills as moving_stills
 from .sequences import read_clips as read_clips

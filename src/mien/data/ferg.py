@@ -88,7 +88,7 @@ def read(
             size = REDUCED_SIZE
         name = "-".join(["ferg" if characters <= CHARACTERS else dataset_name(path), *hold_out])
         return read_pictures(
-            path, files, pictures, name=name, labels=FER2013, has_splits=True, size=size, cropper=cropper,
+            path, files, pictures, name=name, labels=FER2013, has_splits=True, framed=True, size=size, cropper=cropper,
             progress=progress,
         )  # fmt: skip
 

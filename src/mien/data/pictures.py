@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -122,6 +122,7 @@ def read_pictures(
     name: str,
     labels: LabelSet | None = None,
     has_splits: bool = False,
+    framed: bool = False,
     size: int | None = None,
     cropper: FaceCropper | None = None,
     group_by: str | None = None,
@@ -143,6 +144,7 @@ def read_pictures(
         name: Of the dataset, and of its label set unless that is a known one.
         labels: Label set; that of the classes when None.
         has_splits: Whether the splits are complete, so that none is held out.
+        framed: Whether the pictures are known to be crops; else a warning says if faces are much smaller than pictures.
         size: Resize the images to squares of this side in pixels.
         cropper: Finds the faces; the pictures are crops, or have boxes, when None.
         group_by: "name" for the person in file names like Ada_Lovelace_0001.jpg; None keeps the pictures' groups.
@@ -154,7 +156,8 @@ def read_pictures(
             or the images exceed 4 GB.
     """
     pictures = _grouped(root, _named(root, pictures, classes), group_by)
-    loaded = _load(root, pictures, files.read, size, cropper, progress)
+    sample = set() if framed or cropper is not None else set(np.linspace(0, len(pictures) - 1, SAMPLE).astype(int))
+    loaded = _load(root, pictures, files.read, size, cropper, sample, progress)
     if cropper is not None and not loaded.kept:
         raise DatasetError(
             f"the detector '{cropper.name}' found {'no face' if cropper.several == 'largest' else 'no single face'} in "
@@ -262,16 +265,16 @@ def _load(
     read: Callable[[str], bytes],
     size: int | None,
     cropper: FaceCropper | None,
+    sample: Container[int],
     progress: Progress | None,
 ) -> _Loaded:
-    """Decode the pictures, crop them, and bring the images to one size.
+    """Decode the pictures, crop them, and bring the images to one size; look for photographs in a sample, by index.
 
     Raises:
         DatasetError: None can be decoded, or they exceed `MAX_BYTES`.
     """
     loaded = _Loaded()
     failures: dict[str, UnreadablePicture] = {}
-    sample = set(np.linspace(0, len(pictures) - 1, SAMPLE).astype(int)) if cropper is None else set()
     sampled: list[ImageArray] = []
     for i, picture in enumerate(pictures):
         if progress is not None:
@@ -343,11 +346,11 @@ def _report_failures(root: Path, failures: dict[str, UnreadablePicture], *, n_re
 
 def _warn_of_photographs(root: Path, sampled: Sequence[ImageArray]) -> None:
     """Warn if most of the sampled images show a face that is much smaller than the image."""
-    small = count_small_faces(sampled)
-    if small > len(sampled) / 2:
+    small = count_small_faces(sampled) if sampled else 0
+    if small and small >= len(sampled) / 2:
         warnings.warn(
             f"'{root}' seems to hold photographs, not crops: {small} of {len(sampled)} images looked at show a face "
-            "much smaller than the image; find and crop the faces with --detector yunet, or in Python with "
-            "FaceCropper('yunet')",
+            "much smaller than the image; find and crop the faces with --detector auto, or in Python with "
+            "FaceCropper('auto')",
             stacklevel=4,
         )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from mien.data import fer2013_csv, ferg, folders, prepared
 from mien.data.dataset import Dataset
 from mien.data.photographs import FaceCropper
+from mien.data.reading import Reading
 from mien.errors import DatasetError
 from mien.structures import Progress
 
@@ -56,40 +57,6 @@ NEEDS = {  # argument of `read_dataset` -> its option, and the data that it is f
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """How to read a dataset, as plain data that a run records: the options of the command line.
-
-    Args:
-        detector: Name in `vision.DETECTORS` of the detector that finds the face in each picture; None for crops.
-        group_by: As in `read_dataset`.
-        classes: As in `read_dataset`.
-    """
-
-    detector: str | None = None
-    group_by: str | None = None
-    classes: Mapping[str, str] = field(default_factory=dict)
-
-    def read(
-        self, path: Path, *, votes: Path | None = None, size: int | None = None, progress: Progress | None = None
-    ) -> Dataset:
-        """Read a dataset; see `read_dataset`."""
-        return read_dataset(
-            path,
-            size=size,
-            votes=votes,
-            cropper=None if self.detector is None else FaceCropper(self.detector),
-            group_by=self.group_by,
-            classes=self.classes or None,
-            progress=progress,
-        )
-
-    def facts(self, dataset: Dataset) -> dict[str, object]:
-        """Return what differs from the defaults, with the detector that was used for the dataset."""
-        given = {name: value for name, value in asdict(self).items() if value}
-        return given if dataset.found is None else given | {"detector": dataset.found.detector}
-
-
 def read_dataset(
     path: str | Path,
     *,
@@ -133,6 +100,18 @@ def read_dataset(
             raise DatasetError(f"{flag} is for {data}, but '{path}' is read as {chosen.form} ({name}); leave it out")
     taken = {option: value for option, value in given.items() if option in chosen.takes}
     return chosen.read(path, size=size, votes=votes, **taken)
+
+
+def without_refused(reading: Reading, path: Path) -> Reading:
+    """Return options of reading without those that the data at a path doesn't take."""
+    takes = READERS[_reader_of(path, None)[0]].takes
+    return replace(
+        reading,
+        size=reading.size if "cropper" in takes else None,
+        detector=reading.detector if "cropper" in takes else None,
+        group_by=reading.group_by if "group_by" in takes else None,
+        classes=reading.classes if "classes" in takes else {},
+    )
 
 
 def _reader_of(path: Path, reader: str | None) -> tuple[str, Path]:

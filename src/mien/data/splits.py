@@ -40,7 +40,7 @@ def hold_out(
     Returns:
         A split per file.
     """
-    if groups is not None and len(names):
+    if groups is not None and names and missing:
         _, targets = np.unique(np.asarray(classes, np.str_), return_inverse=True)
         drawn = draw_groups(np.asarray(groups, np.str_), targets, [HELD_OUT] * len(missing), key=name_hash)
         return [("train", *missing)[place] for place in drawn]

@@ -108,7 +108,8 @@ class ModelSpec:
             time; "voice" and "ensemble" are reserved.
         input: "image" or "sound".
         crop: Geometry of the face crops it was trained on; "fer2013" is the only one so far.
-        trained_on: Name and fingerprint of the data; "dropped" and "fold" describe training images left out, if any
+        trained_on: Name and fingerprint of the data; "detector" names the one that found the faces in photographs,
+            if they were no crops; "dropped" and "fold" describe training images left out, if any
             ("4,480 leaks", "2 of 5 left out"); "made" holds the commands that draw the data, one per line, if mien
             drew it. Empty when unknown.
         license: SPDX identifier or a sentence; empty when unknown.

@@ -35,13 +35,16 @@ def new_spec(
     """
     first, *others = datasets
     trained_on = {"name": first.name, "fingerprint": first.fingerprint}
+    if first.found is not None:
+        trained_on["detector"] = first.found.detector
     if selection is not None:
         trained_on |= selection.facts
     shares = config.data_weights or (1.0,) * len(datasets)
     if others:
         trained_on["weight"] = f"{shares[0]:g}"
     for name, dataset, share in zip(dataset_names(datasets)[1:], others, shares[1:], strict=True):
-        trained_on[f"and {name}"] = f"(fingerprint {dataset.fingerprint}, weight {share:g})"
+        faces = "" if dataset.found is None else f", detector {dataset.found.detector}"
+        trained_on[f"and {name}"] = f"(fingerprint {dataset.fingerprint}, weight {share:g}{faces})"
     if weights is not None:
         trained_on["init"] = weights.origin
     name = config.name or config.net

@@ -15,7 +15,7 @@ from lightning_fabric import Fabric
 
 from mien.data.audit import Selection
 from mien.data.dataset import SPLITS, Dataset
-from mien.data.readers import read_dataset
+from mien.data.reading import Reading
 from mien.errors import ConfigError, DatasetError, RunError
 from mien.files import atomic_path, make_folder, write_text
 from mien.labels import LabelSet
@@ -74,6 +74,7 @@ class Run:
         folder: str | Path,
         *,
         data_path: Path | Sequence[Path] | None = None,
+        reading: Reading | Sequence[Reading] | None = None,
         selection: Selection | None = None,
         audit_path: Path | None = None,
         devices: int = 1,
@@ -86,6 +87,7 @@ class Run:
                 which train the heads that `TrainConfig.heads` names.
             folder: Folder to make.
             data_path: Where each dataset was read from; recorded, so that `open` finds it.
+            reading: How each was read, if not by default; recorded, so that `open` reads it in the same way.
             selection: Which images of "train" of the first dataset to fit on, if not all. The dataset is the whole one
                 nevertheless, so that its fingerprint is that of the data.
             audit_path: The audit that they were selected by; recorded.
@@ -114,7 +116,7 @@ class Run:
         net = new_net(config, spec)
         freeze(net, config.freeze)  # raises before there is a folder
         origin = "" if weights is None else load_weights(net, weights, config, spec, train)
-        data = _data_facts(config, datasets, trained, data_path, selection, audit_path)
+        data = _data_facts(config, datasets, trained, data_path, reading, selection, audit_path)
         environment = {
             **training_facts(), "commit": git_commit(), "precision": precision, "devices": devices, "init": origin,
             "data": data, "spec": json.loads(spec.to_json()),
@@ -162,6 +164,18 @@ class Run:
         return paths if all(paths) else None
 
     @property
+    def readings(self) -> list[Reading]:
+        """How each dataset was read when the run was started.
+
+        Raises:
+            RunError: By options that this version doesn't have.
+        """
+        try:
+            return [Reading(**facts.get("reading", {})) for facts in self.environment["data"]]
+        except TypeError as error:
+            raise RunError(f"{self.folder} has data read with unknown options ({error}); upgrade mien") from error
+
+    @property
     def datasets(self) -> tuple[Dataset, ...]:
         """The data; it is read when first needed.
 
@@ -172,7 +186,9 @@ class Run:
         if self._datasets is None:
             if self.data_paths is None:
                 raise RunError(f"{self.folder} doesn't record where its data is; open it with the dataset")
-            self._datasets = tuple(read_dataset(Path(path)) for path in self.data_paths)
+            self._datasets = tuple(
+                how.read(Path(path)) for how, path in zip(self.readings, self.data_paths, strict=True)
+            )
         if len(self._datasets) != (n := len(self.environment["data"])):
             raise RunError(
                 f"{self.folder} was started on {n} dataset(s), {len(self._datasets)} given; give the same --data"
@@ -395,16 +411,18 @@ def _check_datasets(config: TrainConfig, datasets: Sequence[Dataset]) -> None:
 
 def _data_facts(
     config: TrainConfig, datasets: Sequence[Dataset], trained: Sequence[str | None],
-    paths: Path | Sequence[Path] | None, selection: Selection | None, audit_path: Path | None,
+    paths: Path | Sequence[Path] | None, readings: Reading | Sequence[Reading] | None, selection: Selection | None,
+    audit_path: Path | None,
 ) -> list[dict[str, Any]]:  # fmt: skip
     given = (paths,) if isinstance(paths, Path) else paths or ("",) * len(datasets)
+    ways = (readings,) if isinstance(readings, Reading) else readings or (Reading(),) * len(datasets)
     weights = config.data_weights or (1.0,) * len(datasets)
     facts: list[dict[str, Any]] = [
         {
             "name": dataset.name, "fingerprint": dataset.fingerprint, "path": str(path), "weight": weight,
-            "head": head,
+            "head": head, **({"reading": options} if (options := how.facts(dataset)) else {}),
         }
-        for dataset, path, weight, head in zip(datasets, given, weights, trained, strict=True)
+        for dataset, path, how, weight, head in zip(datasets, given, ways, weights, trained, strict=True)
     ]  # fmt: skip
     if audit_path is not None:
         facts[0]["audit"] = str(audit_path)
