@@ -15,7 +15,7 @@ from mien.pixels import write_picture
 from mien.recognizer import Recognizer
 from mien.sources.frames import inspect
 from mien.sources.pictures import read_picture
-from mien.structures import Expression, Frame
+from mien.structures import Expression, Face, Frame, ImageArray
 
 ASTRONAUT = Path(__file__).parent.parent / "docs" / "images" / "astronaut.png"
 
@@ -66,6 +66,26 @@ def test_all_frames_come_in_order_and_failures_in_their_place(album: Path, recog
     assert steps == [(done, 4) for done in (1, 2, 3, 4)]
     seen = [result for result in results if isinstance(result, Seen)]
     assert [result.media.kind for result in seen] == ["picture"] * 2 + ["video"] * 3
+
+
+class NoFaces:
+    """Finds nothing, and counts its runs."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+
+    def detect(self, image: ImageArray) -> list[Face]:
+        self.runs += 1
+        return []
+
+
+def test_pictures_are_searched_at_eight_angles_and_videos_at_one(album: Path, tiny_model: Path) -> None:
+    runs = {}
+    for path in (album / "a.png", album / "z.mp4"):
+        detector = NoFaces()
+        list(see([path], Recognizer(detector, tiny_model)))
+        runs[path.name] = detector.runs
+    assert runs == {"a.png": 8, "z.mp4": 3}
 
 
 def test_one_video_reports_its_frames_as_progress(album: Path, recognizer: Recognizer) -> None:

@@ -186,3 +186,28 @@ def test_every_public_name_is_there() -> None:
     assert all(getattr(mien, name) is not None for name in mien.__all__)
     with pytest.raises(AttributeError, match="No mien attribute nothing"):
         mien.nothing  # noqa: B018
+
+
+class Lying:
+    """Finds a face in images wider than high."""
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+
+    def detect(self, image: ImageArray) -> list[Face]:
+        self.shapes.append(image.shape)
+        return [Face(Box(0, 0, 20, 20), 0.8)] if image.shape[0] < image.shape[1] else []
+
+
+def test_pictures_are_searched_at_other_angles_and_streams_are_not(tiny_model: Path) -> None:
+    high = np.zeros((80, 60, 3), np.uint8)
+    recognizer = Recognizer(Lying(), str(tiny_model))
+    [expression] = recognizer.recognize(high)
+    assert (expression.face.roll, expression.face.box) == (90, Box(0, 60, 20, 80))  # its upper left is the lower left
+    assert recognizer.recognize_many([high]) == [[expression]]
+    assert recognizer.detect(high, any_angle=True) == [expression.face]
+    assert recognizer.detect(high) == []
+    assert recognizer.recognize(high, any_angle=False) == []
+    frame = Frame(high, 0.0, 0, "clip")
+    assert list(recognizer.stream([frame])) == [(frame, [])]
+    assert list(recognizer.stream([frame], any_angle=True)) == [(frame, [expression])]

@@ -175,7 +175,7 @@ def _see_file(
             writers = list(sinks)
             if out is not None:
                 writers.append(stack.enter_context(AnnotatedSink(path, out, media=media, top=top)))
-            for frame, expressions in recognizer.stream(frames):
+            for frame, expressions in recognizer.stream(frames, any_angle=media.kind == "picture"):
                 for writer in writers:
                     writer.write(frame, expressions)
                 if progress is not None:

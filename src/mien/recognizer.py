@@ -13,6 +13,7 @@ from mien.models.classifier import ExpressionClassifier, load_classifier, predic
 from mien.structures import Expression, Face, Frame, ImageArray, Prediction, Provenance, left_to_right
 from mien.vision.crop import crop_faces
 from mien.vision.detect import FaceDetector, detector_name, load_detector
+from mien.vision.turned import detect_turned
 
 
 class Recognizer:
@@ -72,16 +73,17 @@ class Recognizer:
         """Model, label set and detector, for the files of results."""
         return Provenance(self.classifier.spec.name, self.head.labels, detector_name(self.detector))
 
-    def recognize(self, image: ImageArray) -> list[Expression]:
+    def recognize(self, image: ImageArray, *, any_angle: bool = True) -> list[Expression]:
         """Return the expression of each face, left to right; an empty list if there are no faces.
 
         Args:
             image: RGB uint8 (H, W, 3).
+            any_angle: See `detect`.
 
         Raises:
             InputError: The image is not such an array.
         """
-        return self.classify(image, self.detect(image))
+        return self.classify(image, self.detect(image, any_angle=any_angle))
 
     def recognize_many(self, images: Iterable[ImageArray]) -> list[list[Expression]]:
         """Recognise several images, with all faces classified in one batch; see `recognize`.
@@ -96,21 +98,24 @@ class Recognizer:
             InputError: An image is not such an array.
         """
         images = list(images)
-        faces = [self.detect(image) for image in images]
+        faces = [self.detect(image, any_angle=True) for image in images]
         crops = [crop for image, found in zip(images, faces, strict=True) for crop in self._crop(image, found)]
         expressions = iter(self._classify([face for found in faces for face in found], crops))
         return [list(islice(expressions, len(found))) for found in faces]
 
-    def detect(self, image: ImageArray) -> list[Face]:
+    def detect(self, image: ImageArray, *, any_angle: bool = False) -> list[Face]:
         """Return the faces of an image, left to right: the first half of `recognize`.
 
         Args:
             image: RGB uint8 (H, W, 3).
+            any_angle: Whether to search a turned or lying picture at other angles too, where no face is surely
+                upright; see `vision.detect_turned`. Slow where there are no faces, so it is for pictures.
 
         Raises:
             InputError: The image is not such an array.
         """
-        return left_to_right(self.detector.detect(_checked(image)))
+        image = _checked(image)
+        return left_to_right(detect_turned(self.detector, image) if any_angle else self.detector.detect(image))
 
     def classify(self, image: ImageArray, faces: Sequence[Face]) -> list[Expression]:
         """Return the expressions of given faces, classified in one batch: the second half of `recognize`.
@@ -127,10 +132,15 @@ class Recognizer:
         """
         return self._classify(faces, self._crop(image, faces))
 
-    def stream(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Expression]]]:
-        """Yield each frame with its expressions, in order and independent of each other; `Live` tracks faces."""
+    def stream(self, frames: Iterable[Frame], *, any_angle: bool = False) -> Iterator[tuple[Frame, list[Expression]]]:
+        """Yield each frame with its expressions, in order and independent of each other; `Live` tracks faces.
+
+        Args:
+            frames: The frames.
+            any_angle: See `detect`.
+        """
         for frame in frames:
-            yield frame, self.recognize(frame.image)
+            yield frame, self.recognize(frame.image, any_angle=any_angle)
 
     def _crop(self, image: ImageArray, faces: Sequence[Face]) -> list[ImageArray]:
         return crop_faces(_checked(image), faces, geometry=self.classifier.spec.crop)

@@ -60,12 +60,15 @@ class Face:
         landmarks: Five points in pixels of the image, float32 (5, 2): right eye, left eye, nose tip, right and left
             corner of the mouth (the person's right and left); None where the detector gives none.
         track_id: Number of the face in a stream, from 1; None on stills.
+        roll: Rotation of the face in the image plane, counter-clockwise in degrees, to the nearest 45; 0 where the
+            image was only searched for upright faces.
     """
 
     box: Box
     score: float
     landmarks: FloatArray | None = field(default=None, compare=False)
     track_id: int | None = None
+    roll: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,15 @@ def test_explain_draws_a_row_for_each_face(
     assert read_picture("new/explained/astronaut-explained.png").shape[0] < 400
 
 
+def test_explain_finds_the_face_of_a_lying_picture(
+    tiny_model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.vision.rise.explain_faces", partial(explain_faces, n_masks=4))
+    write_picture("lying.png", np.rot90(read_picture(ASTRONAUT)).copy())
+    assert run("explain", "lying.png", "--model", tiny_model) == 0
+    assert capsys.readouterr().out.startswith("face 1: ")
+
+
 def test_explain_reports_a_picture_without_faces(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_picture("wall.png", np.full((200, 200, 3), 128, np.uint8))
     assert run("explain", "wall.png", "--model", tiny_model, "--out", "explained") == 0

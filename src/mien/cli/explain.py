@@ -38,7 +38,8 @@ def explain(
 
     recognizer = Recognizer(detector, model, labels=labels, models_dir=models_dir)
     image = read_picture(photo)
-    crops = crop_faces(image, recognizer.detect(image), geometry=recognizer.classifier.spec.crop)
+    faces = recognizer.detect(image, any_angle=True)
+    crops = crop_faces(image, faces, geometry=recognizer.classifier.spec.crop)
     with bar("explaining") as progress:
         explanations = explain_faces(
             recognizer.classifier, crops, label=label, head=recognizer.head.labels.name, progress=progress

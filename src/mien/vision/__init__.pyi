@@ -13,4 +13,5 @@ from .smooth import HalfLifeSmoother as HalfLifeSmoother
 from .smooth import Smoother as Smoother
 from .smooth import TemporalSmoother as TemporalSmoother
 from .track import Tracker as Tracker
+from .turned import detect_turned as detect_turned
 from .yunet import YuNetDetector as YuNetDetector

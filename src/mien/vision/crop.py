@@ -27,9 +27,9 @@ def crop_faces(image: ImageArray, faces: Iterable[Face], *, geometry: str = "fer
     """Return a square crop of each face, framed as in the training set.
 
     A face with landmarks is aligned: rotated, scaled and shifted for the best fit of its five points. A face without
-    them is cropped by its box, as from a Haar cascade, made square around its centre. A box that covers exactly the
-    image (detector "whole") returns the image itself, of any shape. Beyond the edge of the image its last pixels are
-    repeated.
+    them is cropped by its box, as from a Haar cascade, made square around its centre and rotated by its `roll`. A box
+    that covers exactly the image (detector "whole") returns the image itself, of any shape. Beyond the edge of the
+    image its last pixels are repeated.
 
     Args:
         image: RGB uint8 (H, W, 3).
@@ -73,7 +73,7 @@ def _crop(image: ImageArray, face: Face) -> ImageArray:
     height, width = image.shape[:2]
     if face.landmarks is None and face.box == Box(0, 0, width, height):
         return image
-    frame = _frame_of_box(face.box) if face.landmarks is None else _frame_of_landmarks(face)
+    frame = _frame_of_box(face) if face.landmarks is None else _frame_of_landmarks(face)
     return _cut(image, frame)
 
 
@@ -81,17 +81,20 @@ def _frame_of_landmarks(face: Face) -> Points:
     points = np.asarray(face.landmarks, np.float64)
     frame = fit_similarity(FER2013_POINTS, points)
     if not np.isfinite(frame).all() or _side(frame) < 1:  # all points at one place
-        return _frame_of_box(face.box)
+        return _frame_of_box(face)
     return frame
 
 
-def _frame_of_box(box: Box) -> Points:
+def _frame_of_box(face: Face) -> Points:
     """Return the frame of a Haar box: the (2, 3) matrix from the unit square to pixels of the image."""
+    box = face.box
     side = max(box.width, box.height, 1.0)
-    x, y = (box.x1 + box.x2 - side) / 2, (box.y1 + box.y2 - side) / 2
     frame_side = side / FER2013_HAAR_SIDE
-    offset = FER2013_HAAR_OFFSET * frame_side
-    return np.array([[frame_side, 0.0, x - offset], [0.0, frame_side, y - offset]])
+    corner = -side / 2 - FER2013_HAAR_OFFSET * frame_side  # of the upright frame, from the centre of the box
+    cos, sin = np.cos(np.radians(face.roll)), np.sin(np.radians(face.roll))
+    rotation = np.array([[cos, sin], [-sin, cos]])
+    centre = np.array([box.x1 + box.x2, box.y1 + box.y2]) / 2
+    return np.column_stack([frame_side * rotation, centre + rotation @ [corner, corner]])
 
 
 def _side(frame: Points) -> float:

@@ -44,6 +44,8 @@ class YuNetDetector:
     """
 
     name = "yunet"
+    # For `detect_turned`: nine of ten upright faces in 150 news photos score more, nine of ten inverted ones less.
+    upright_score = 0.9
     SECOND_SIDE = 640  # pixels on the long side, in the second search
 
     def __init__(self, path: str | Path | None = None, *, min_score: float = 0.6, max_side: int = 1280) -> None:
