@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mien.training.degrade import degrade
 from mien.training.recipe import Augment
 
 
 def augment(images: Tensor, config: Augment, *, size: int, strength: float, generator: torch.Generator) -> Tensor:
-    """Mirror, rotate, scale, shift and resize in one resampling step; then change brightness and contrast, and erase.
+    """Mirror, turn, scale, shift and resize in one resampling step; then change light, degrade and erase.
 
     Args:
         images: uint8 (n, H, W, C).
@@ -38,6 +39,9 @@ def augment(images: Tensor, config: Augment, *, size: int, strength: float, gene
         shift=torch.stack([symmetric(config.shift), symmetric(config.shift)], 1),
         mirror=(torch.rand(n, generator=generator) < 0.5) & config.flip & (strength > 0),
     )
+    if config.box_jitter > 0 and strength > 0:
+        error = torch.randn(n, 4, generator=generator).clamp_(-3, 3) * config.box_jitter * strength
+        theta = _jittered(theta, centre=error[:, :2], log_side=error[:, 2:])
     grid = F.affine_grid(theta, [n, pixels.shape[1], size, size], align_corners=False)
     changed = F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
     if strength == 0:
@@ -45,6 +49,7 @@ def augment(images: Tensor, config: Augment, *, size: int, strength: float, gene
     changed = changed * (1 + symmetric(config.brightness).view(n, 1, 1, 1))
     mean = changed.mean((1, 2, 3), keepdim=True)
     changed = ((changed - mean) * (1 + symmetric(config.contrast).view(n, 1, 1, 1)) + mean).clamp_(0, 255)
+    changed = degrade(changed, config, strength=strength, generator=generator)
     return erase(changed, probability=config.erase * strength, generator=generator)
 
 
@@ -84,3 +89,13 @@ def _affine(*, rotation: Tensor, scale: Tensor, shift: Tensor, mirror: Tensor) -
     first = torch.stack([cos * flip, -sin, 2 * shift[:, 0]], 1)
     second = torch.stack([sin * flip, cos, 2 * shift[:, 1]], 1)
     return torch.stack([first, second], 1)
+
+
+def _jittered(theta: Tensor, *, centre: Tensor, log_side: Tensor) -> Tensor:
+    """Return matrices that look at a box off by an error: centre in sides, width and height by a factor, (n, 2) each.
+
+    The box is upright in the image that is read, whatever the turn, as a detector's is.
+    """
+    sides = log_side.exp()
+    matrix = theta[:, :, :2] * sides[:, :, None]
+    return torch.cat([matrix, (theta[:, :, 2] + 2 * centre)[:, :, None]], 2)

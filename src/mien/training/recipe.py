@@ -31,7 +31,10 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Augment:
-    """Ranges of the augmentation at strength 1; each is sampled uniformly and symmetrically."""
+    """Ranges of the augmentation at strength 1; each is sampled uniformly and symmetrically, unless a comment differs.
+
+    Images are degraded as real photographs are: in shares of them, `degraded`, independently for each kind.
+    """
 
     flip: bool = True  # mirror half of the images
     rotation: float = 15.0  # degrees
@@ -40,6 +43,30 @@ class Augment:
     brightness: float = 0.3  # ratio
     contrast: float = 0.3  # ratio, around the mean of the image
     erase: float = 0.5  # probability of a random rectangle (Zhong et al. 2017, arXiv:1708.04896)
+    box_jitter: float = 0.0  # σ of a detector's error: normal, of the centre in sides, of log width and log height
+    degraded: float = 0.5  # probability of each of the following
+    side_light: float = 0.0  # ratio at the edge of the image, falling off linearly to the other one
+    gamma: float = 1.0  # largest exponent of intensity, or its inverse; log-uniform
+    blur: float = 0.0  # largest σ of a Gaussian, of the side; uniform from 0
+    low_resolution: float = 1.0  # largest factor of shrinking and enlarging again; log-uniform
+    noise: float = 0.0  # largest σ of Gaussian noise, in grey levels; uniform from 0
+    jpeg_quality: int = 100  # lowest quality of JPEG compression; uniform up to 95; 100 is off
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("gamma", 1),
+            ("low_resolution", 1),
+            ("box_jitter", 0),
+            ("side_light", 0),
+            ("blur", 0),
+            ("noise", 0),
+        ):
+            if not least <= getattr(self, name) < inf:  # nan too
+                raise ConfigError(f"augment.{name} is {getattr(self, name)}; expected {least} or more")
+        if not 0 <= self.degraded <= 1:
+            raise ConfigError(f"augment.degraded is {self.degraded}; expected a probability, 0 to 1")
+        if not 1 <= self.jpeg_quality <= 100:
+            raise ConfigError(f"augment.jpeg_quality is {self.jpeg_quality}; expected 1 to 100")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
