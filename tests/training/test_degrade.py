@@ -136,9 +136,8 @@ def test_compression_is_that_of_jpeg(quality: int) -> None:
     ours = compress(torch.from_numpy(image).float()[None, None], torch.full((1, 1, 1, 1), float(quality)))[0, 0].numpy()
     if quality == 50:
         assert sorted(table) == sorted(np.ravel(LUMINANCE).tolist())
-    difference = np.abs(ours - expected)
-    assert difference.mean() < 0.5
-    assert (difference < 1).mean() > 0.95  # a tie may be rounded to the other side
+    assert np.abs(ours - expected).mean() < 0.5  # ties may be rounded to the other side
+    assert np.corrcoef((ours - image).ravel(), (expected - image).ravel())[0, 1] > 0.94  # the same artefacts
 
 
 def test_blocks_may_begin_outside_of_the_image() -> None:
