@@ -12,6 +12,7 @@ from mien.structures import Box, Face, ImageArray
 from mien.vision.crop import crop_faces
 from mien.vision.detect import FaceDetector, detector_name, load_detector
 from mien.vision.haar import HaarDetector
+from mien.vision.turned import detect_turned
 
 # Haar's box of a face as a share of the shorter side of the image, measured: .81 (median) in crops of FER2013, .78 in
 # mien's drawn faces, .63 in its cartoons (2 % below .5). Labeled Faces in the Wild has .45: its photographs are
@@ -25,14 +26,14 @@ class FaceCropper:
     """Finds the face in a picture and crops it as `Recognizer` does.
 
     Args:
-        detector: A detector, or a name in `vision.DETECTORS`. For "yunet" the Haar detector is used, with a warning,
-            if YuNet's file cannot be fetched.
+        detector: A detector, or a name in `vision.DETECTORS`. "auto" is YuNet, or Haar, with a warning, where YuNet
+            cannot be fetched.
         geometry: `ModelSpec.crop` of the model that the crops are for.
         several: What to do with a picture of several faces: take the "largest", or "skip" the picture.
 
     Raises:
         ConfigError: Unknown detector, or unknown choice for pictures of several faces.
-        ModelError: The file named by $MIEN_YUNET cannot be read.
+        ModelError: The detector is "yunet", and its file cannot be fetched or read.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class FaceCropper:
             The crop, RGB or grey like the picture; None without a face, or with several that are skipped.
         """
         rgb = to_rgb(image)
-        faces = self.detector.detect(rgb)
+        faces = detect_turned(self.detector, rgb)
         if near is not None:
             faces = sorted(faces, key=lambda face: -face.box.iou(near))[:1]
             faces = [face for face in faces if face.box.iou(near) >= MIN_OVERLAP]
