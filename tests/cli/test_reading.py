@@ -155,9 +155,23 @@ def test_training_on_photographs_as_crops_goes_on_with_a_warning(
     assert "--detector auto" in lines[0]
 
 
+def test_a_label_table_is_read_with_chosen_columns(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"{path.name},{1 + (path.parent.name == 'sad')},{path.stem[:4]}" for path in sorted(photos.rglob("*.png"))]
+    Path("photos/faces.csv").write_text("\n".join(["pic,kind,who", *rows]))
+    columns = ("--image-column", "pic", "--label-column", "kind", "--classes", "1=happy,2=sad", "--group-by", "who")
+    assert run("data", "info", "photos/faces.csv", "--detector", "square", "--json", *columns) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert sum(part["happy"] for part in facts["counts"].values()) == 30
+    assert run("train", "tiny", "--data", photos, "--detector", "square", *columns, "--run", "run", *SETTINGS) == 0
+    assert run("export", "run") == 0
+    reading = json.loads(Path("run/environment.json").read_text())["data"][0]["reading"]
+    assert (reading["label_column"], reading["classes"]) == ("kind", {"1": "happy", "2": "sad"})
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
+        (("data", "info", "photos", "--label-column", "mood"), "'photos' holds no label table"),
         (("data", "info", "photos", "--detector", "eyes"), "unknown detector 'eyes'; choose from auto, yunet, haar"),
         (("data", "info", "DRAWN", "--detector", "haar"), "--detector is for picture files, but"),
         (("data", "info", "photos", "--group-by", "person"), "--group-by is 'person', but 'photos' has no label table"),

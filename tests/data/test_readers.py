@@ -55,7 +55,7 @@ def test_an_impossible_size_is_refused(home: Path, size: int) -> None:
 
 
 def test_an_unknown_reader_is_refused_with_the_known_ones(home: Path) -> None:
-    with pytest.raises(DatasetError, match="no reader 'parquet'; choose from prepared, ferg, folders, fer2013-csv"):
+    with pytest.raises(DatasetError, match="no reader 'parquet'; choose from prepared, ferg, "):
         read_dataset(home, reader="parquet")
 
 

@@ -63,13 +63,24 @@ READING = {  # the options that `reads_data` adds to a command
     "group_by": Annotated[
         str | None,
         typer.Option(
-            "--group-by", help="Keep a person in one split where splits are drawn: name, for files like Ada_0001.jpg.",
-            metavar="name",
+            "--group-by",
+            help="Keep a person in one split where splits are drawn: name, for files like Ada_0001.jpg, or a column of "
+            "the label table.",
+            metavar="name|COLUMN",
         ),
     ],
     "classes": Annotated[
         str | None,
         typer.Option("--classes", help="Name numbered classes: 1=surprise,2=fear,…", metavar="NUMBER=NAME,…"),
+    ],
+    "image_column": Annotated[
+        str | None, typer.Option("--image-column", help="Label table: column of the pictures.", metavar="COLUMN")
+    ],
+    "label_column": Annotated[
+        str | None, typer.Option("--label-column", help="Label table: column of the labels.", metavar="COLUMN")
+    ],
+    "split_column": Annotated[
+        str | None, typer.Option("--split-column", help="Label table: column of the splits.", metavar="COLUMN")
     ],
 }  # fmt: skip
 AS_CROPS = Reading()
@@ -124,9 +135,9 @@ def readings_for(places: Sequence[str | None], reading: Reading) -> list[Reading
     if len(places) < 2 or reading == AS_CROPS:
         return [reading] * len(places)
     chosen = [without_refused(reading, data_path(place)) for place in places]
-    for name, flag in (("detector", "--detector"), ("group_by", "--group-by"), ("classes", "--classes")):
+    for name in READING:
         if getattr(reading, name) and not any(getattr(one, name) for one in chosen):
-            raise ConfigError(f"none of the datasets takes {flag}; leave it out")
+            raise ConfigError(f"none of the datasets takes --{name.replace('_', '-')}; leave it out")
     return chosen
 
 

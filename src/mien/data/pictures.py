@@ -18,7 +18,7 @@ from mien.data.damage import damage_reported
 from mien.data.dataset import SPLITS, Dataset, FoundFaces, NameArray, PictureLabel, Split
 from mien.data.photographs import SAMPLE, FaceCropper, count_small_faces, crop_box
 from mien.errors import DatasetError, UnreadablePicture
-from mien.labels import LabelSet, label_set_for
+from mien.labels import LabelSet, canonical, label_set_for
 from mien.pixels import resize, to_rgb
 from mien.sources.paths import PICTURE_SUFFIXES
 from mien.sources.pictures import decode as decode_picture
@@ -186,6 +186,13 @@ def _named(root: Path, pictures: Sequence[Picture], classes: Mapping[str, str] |
     classes = classes or {}
     if unused := [number for number in classes if number not in {picture.label for picture in pictures}]:
         warnings.warn(f"'{root}' has no class {', '.join(unused)}, to which a name was given", stacklevel=4)
+    known = {*classes, *map(canonical, classes.values())}
+    if classes and all(map(str.isdecimal, classes)):
+        unknown = sorted({picture.label for picture in pictures if canonical(picture.label) not in known})
+        if unknown and not all(map(str.isdecimal, unknown)):
+            raise DatasetError(
+                f"unknown label '{unknown[0]}' in '{root}'; --classes names {', '.join(classes.values())}"
+            )
     named = [picture._replace(label=classes.get(picture.label, picture.label)) for picture in pictures]
     if numbers := sorted({picture.label for picture in named if picture.label.isdecimal()}, key=int):
         raise DatasetError(

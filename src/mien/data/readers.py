@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from mien.data import fer2013_csv, ferg, folders, prepared
+from mien.data import fer2013_csv, ferg, folders, prepared, tables
 from mien.data.dataset import Dataset
 from mien.data.photographs import FaceCropper
 from mien.data.reading import Reading
@@ -42,18 +42,24 @@ class Reader(NamedTuple):
 
 
 PICTURES = frozenset({"cropper", "progress"})
+FOLDERS = PICTURES | {"group_by", "classes"}
+COLUMNS = frozenset({"image_column", "label_column", "split_column"})
 READERS: dict[str, Reader] = {  # in order of precedence
     "prepared": Reader("a prepared .npz", prepared.can_read, prepared.read),
     "ferg": Reader("FERG-DB, or faces in its layout", ferg.can_read, ferg.read, PICTURES),
-    "folders": Reader(
-        "a folder or zip with a folder per class", folders.can_read, folders.read, PICTURES | {"group_by", "classes"}
+    "table": Reader(
+        "a label table (.csv, .tsv) beside pictures, or its folder", tables.can_read, tables.read, FOLDERS | COLUMNS
     ),
+    "folders": Reader("a folder or zip with a folder per class", folders.can_read, folders.read, FOLDERS),
     "fer2013-csv": Reader("fer2013.csv, also as .gz or .zip", fer2013_csv.can_read, fer2013_csv.read),
 }
 NEEDS = {  # argument of `read_dataset` -> its option, and the data that it is for
     "cropper": ("--detector", "picture files"),
     "group_by": ("--group-by", "picture files"),
     "classes": ("--classes", "class folders or a label table"),
+    "image_column": ("--image-column", "a label table"),
+    "label_column": ("--label-column", "a label table"),
+    "split_column": ("--split-column", "a label table"),
 }
 
 
@@ -66,6 +72,9 @@ def read_dataset(
     cropper: FaceCropper | None = None,
     group_by: str | None = None,
     classes: Mapping[str, str] | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
     """Read a dataset in any known format.
@@ -78,8 +87,11 @@ def read_dataset(
         cropper: Finds the face in each picture and crops it; pictures without a face are left out and listed in
             `Dataset.found`. None takes the pictures as they are: as crops.
         group_by: Keep a person in one split where splits are drawn: "name" takes the person from file names like
-            Ada_Lovelace_0001.jpg.
+            Ada_Lovelace_0001.jpg, any other text is a column of the label table.
         classes: Names of classes that are only numbered: {"1": "surprise"}.
+        image_column: Column of a label table with the pictures' names; None finds it by its name.
+        label_column: Column of a label table with the labels; None finds it by its name.
+        split_column: Column of a label table with the splits; None finds it by its name, if there is one.
         progress: Called with (done, all) after each picture, by readers of picture files.
 
     Raises:
@@ -91,9 +103,14 @@ def read_dataset(
         raise DatasetError(f"no dataset at '{path}'; expected {_forms()}")
     if size is not None and size not in SIZES:
         raise DatasetError(f"size is {size}; expected {SIZES[0]} to {SIZES[-1]} pixels a side")
-    name, path = _reader_of(path, reader)
-    options = {"cropper": cropper, "group_by": group_by, "classes": classes, "progress": progress}
+    options = {
+        "cropper": cropper, "group_by": group_by, "classes": classes, "image_column": image_column,
+        "label_column": label_column, "split_column": split_column, "progress": progress,
+    }  # fmt: skip
     given = {option: value for option, value in options.items() if value is not None}
+    if reader is None and path.is_dir() and COLUMNS & given.keys():
+        reader = "table"  # whose columns have names that aren't recognised
+    name, path = _reader_of(path, reader)
     chosen = READERS[name]
     for option, (flag, data) in NEEDS.items():
         if option in given and option not in chosen.takes:
@@ -105,13 +122,11 @@ def read_dataset(
 def without_refused(reading: Reading, path: Path) -> Reading:
     """Return options of reading without those that the data at a path doesn't take."""
     takes = READERS[_reader_of(path, None)[0]].takes
-    return replace(
-        reading,
-        size=reading.size if "cropper" in takes else None,
-        detector=reading.detector if "cropper" in takes else None,
-        group_by=reading.group_by if "group_by" in takes else None,
-        classes=reading.classes if "classes" in takes else {},
-    )
+    if "cropper" not in takes:
+        reading = replace(reading, size=None, detector=None)
+    refused = {"group_by", "image_column", "label_column", "split_column"} - takes
+    classes = reading.classes if "classes" in takes else {}
+    return replace(reading, classes=classes, **dict.fromkeys(refused))
 
 
 def _reader_of(path: Path, reader: str | None) -> tuple[str, Path]:

@@ -23,12 +23,18 @@ class Reading:
         detector: Name in `vision.DETECTORS` of the detector that finds the face in each picture; None for crops.
         group_by: As in `read_dataset`.
         classes: As in `read_dataset`.
+        image_column: As in `read_dataset`.
+        label_column: As in `read_dataset`.
+        split_column: As in `read_dataset`.
     """
 
     size: int | None = None
     detector: str | None = None
     group_by: str | None = None
     classes: Mapping[str, str] = field(default_factory=dict)
+    image_column: str | None = None
+    label_column: str | None = None
+    split_column: str | None = None
 
     def for_model(self, size: int) -> Reading:
         """Return the options for a model of this input size, so that crops are resized once, as by `Recognizer`."""
@@ -46,6 +52,9 @@ class Reading:
             cropper=None if self.detector is None else FaceCropper(self.detector),
             group_by=self.group_by,
             classes=self.classes or None,
+            image_column=self.image_column,
+            label_column=self.label_column,
+            split_column=self.split_column,
             progress=progress,
         )
 

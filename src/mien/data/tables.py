@@ -1,0 +1,294 @@
+"""Label tables: a .csv or .tsv that names the label of each picture, beside the pictures or in a folder below."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from mien.data.dataset import Dataset, Split
+from mien.data.folders import SPLIT_NAMES
+from mien.data.photographs import FaceCropper
+from mien.data.pictures import Picture, dataset_name, is_picture, open_files, read_pictures, some
+from mien.errors import DatasetError
+from mien.labels import canonical
+from mien.sources.paths import PICTURE_SUFFIXES
+from mien.structures import Progress
+
+SUFFIXES = (".csv", ".tsv")
+PREFERRED = ("labels", "legend")  # stems, where a folder holds several tables
+# Names of columns that are recognised, in order of preference, without case and punctuation.
+IMAGE_NAMES = (
+    "image", "imagename", "imagefile", "imagepath", "img", "picture", "photo", "file", "filename", "filepath", "path",
+    "pth", "name",
+)  # fmt: skip
+LABEL_NAMES = ("label", "labels", "emotion", "expression", "class", "classname", "category", "target")
+SPLIT_COLUMN_NAMES = ("split", "usage", "subset", "partition", "set")
+
+
+class Columns(NamedTuple):
+    """Names of a table's columns, as given; None for those to be found by their names."""
+
+    image: str | None = None
+    label: str | None = None
+    split: str | None = None
+
+
+class Table(NamedTuple):
+    """A label table.
+
+    Args:
+        path: Of the file, for messages.
+        header: Names of the columns.
+        rows: Line numbers with the fields of each row, as many as columns.
+    """
+
+    path: Path
+    header: list[str]
+    rows: list[tuple[int, list[str]]]
+
+
+class Row(NamedTuple):
+    """What a row says about a picture; split and group are empty where there is no such column."""
+
+    line: int
+    name: str
+    label: str
+    split: str
+    group: str
+
+
+def can_read(path: Path) -> bool:
+    """Return whether the path is a table other than FER2013's, or a folder that holds one with recognised columns."""
+    if path.is_dir():
+        return any(map(_is_usable, _tables_in(path)))
+    if path.suffix.lower() not in SUFFIXES or not path.is_file():
+        return False
+    try:
+        header = _read(path, limit=0).header
+    except DatasetError:
+        return False
+    return len(header) > 1 and "pixels" not in map(_plain, header)
+
+
+def read(
+    path: Path,
+    *,
+    size: int | None = None,
+    votes: Path | None = None,
+    cropper: FaceCropper | None = None,
+    group_by: str | None = None,
+    classes: Mapping[str, str] | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Read pictures with the labels of a table.
+
+    Pictures are named by their paths below the folder, or by their file names alone, with or without suffix. In a
+    folder with several tables "labels" and "legend" are preferred; tables named by splits (train.csv, test_labels.csv)
+    are read together.
+
+    Args:
+        path: A .csv or .tsv, or the folder that holds it, at the top or one folder below.
+        size: As in `read_pictures`, like all that is not named here.
+        votes: Must be None: tables give no FER+ votes.
+        cropper: See `read_pictures`.
+        group_by: A column, or "name" as in `read_pictures`.
+        classes: See `read_pictures`.
+        image_column: Column of the pictures' names; None finds it by its name.
+        label_column: Column of the labels; None finds it by its name.
+        split_column: Column of the splits; None finds it by its name, if there is one.
+        progress: See `read_pictures`.
+
+    Raises:
+        DatasetError: The table lacks a column, names a missing picture, a picture with two labels, an empty label or an
+            unknown split; or as `read_pictures`.
+    """
+    if votes is not None:
+        raise DatasetError(f"'{path}' is a label table and cannot take the votes '{votes}'; leave them out")
+    columns = Columns(image_column, label_column, split_column)
+    tables = _chosen_tables(path, columns) if path.is_dir() else {path: None}
+    root = path if path.is_dir() else path.parent
+    column = None if group_by == "name" else group_by
+    rows_of = {file: list(_rows(_read(file), columns, column)) for file in tables}
+    with open_files(root) as files:
+        names = [name for name in files.names if is_picture(name)]
+        if not names:
+            raise DatasetError(f"'{root}' holds no pictures for '{path.name}'; pass the folder that holds both")
+        pictures: dict[str, Picture] = {}
+        for file, split in tables.items():
+            for picture in _pictures(file, rows_of[file], _Finder(names, file.parent.relative_to(root)), root, split):
+                if picture.name in pictures:
+                    raise DatasetError(
+                        f"'{picture.name}' is in several tables of '{root}'; expected each picture in one"
+                    )
+                pictures[picture.name] = picture
+        return read_pictures(
+            root, files, sorted(pictures.values()), name=dataset_name(root), size=size, cropper=cropper,
+            group_by=group_by if column is None else None, classes=classes, progress=progress,
+        )  # fmt: skip
+
+
+def _tables_in(folder: Path) -> list[Path]:
+    found = (path for depth in ("", "*/") for suffix in SUFFIXES for path in folder.glob(f"{depth}*{suffix}"))
+    return sorted(path for path in found if path.is_file() and not path.name.startswith("."))
+
+
+def _is_usable(path: Path) -> bool:
+    try:
+        header = _read(path, limit=0).header
+    except DatasetError:
+        return False
+    return _find(header, IMAGE_NAMES) is not None and _find(header, LABEL_NAMES) is not None
+
+
+def _chosen_tables(folder: Path, columns: Columns) -> dict[Path, Split | None]:
+    """Return the tables of a folder to read, with the splits that their names give."""
+    named = columns.image is not None or columns.label is not None
+    found = [path for path in _tables_in(folder) if named or _is_usable(path)]
+    for stem in PREFERRED:
+        if chosen := [path for path in found if path.stem.lower() == stem]:
+            return {chosen[0]: None}
+    splits = {path: SPLIT_NAMES.get(re.split(r"[_\W]", path.stem.lower())[0]) for path in found}
+    if len(found) == 1 or (found and all(splits.values()) and len(set(splits.values())) == len(found)):
+        return splits if len(found) > 1 else {found[0]: None}
+    if not found:
+        raise DatasetError(
+            f"'{folder}' holds no label table; expected a .csv or .tsv with columns for picture and label"
+        )
+    names = [str(path.relative_to(folder)) for path in found]
+    raise DatasetError(f"'{folder}' holds {len(found)} tables: {some(names)}; pass the one to read")
+
+
+def _read(path: Path, *, limit: int | None = None) -> Table:
+    """Read a table; with limit 0 only its header."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            start = file.readline()
+            file.seek(0)
+            delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=start.count)
+            lines = csv.reader(file, delimiter=delimiter)
+            header = next(lines, [])
+            rows = [] if limit == 0 else [(lines.line_num, row) for row in lines if any(map(str.strip, row))]
+    except OSError as error:
+        raise DatasetError(f"cannot read '{path}': {error.strerror or error}") from error
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DatasetError(f"'{path}' is no table: {error}; expected a .csv or .tsv in UTF-8") from error
+    width = len(header)
+    return Table(path, [name.strip() for name in header], [(line, (row + [""] * width)[:width]) for line, row in rows])
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]", "", name.lower())
+
+
+def _find(header: Sequence[str], names: Sequence[str]) -> int | None:
+    plain = list(map(_plain, header))
+    return next((plain.index(name) for name in names if name in plain), None)
+
+
+def _column(table: Table, given: str | None, names: Sequence[str], of: str) -> int | None:
+    """Return the index of a column by its given name or one of the known names; None if it isn't there."""
+    if given is None:
+        return _find(table.header, names)
+    if given not in table.header:
+        raise DatasetError(
+            f"'{table.path}' has no column '{given}' for the {of}; its columns are {', '.join(table.header)}"
+        )
+    return table.header.index(given)
+
+
+def _required(table: Table, given: str | None, names: Sequence[str], of: str, flag: str) -> int:
+    index = _column(table, given, names, of)
+    if index is None:
+        raise DatasetError(
+            f"'{table.path}' has no column for the {of}, such as '{names[0]}'; its columns are "
+            f"{', '.join(table.header) or 'none'}; choose one with {flag}"
+        )
+    return index
+
+
+def _rows(table: Table, columns: Columns, group_column: str | None) -> Iterator[Row]:
+    image = _required(table, columns.image, IMAGE_NAMES, "pictures", "--image-column")
+    label = _required(table, columns.label, LABEL_NAMES, "labels", "--label-column")
+    if not table.rows:
+        raise DatasetError(f"'{table.path}' has a header but no rows; expected one row per picture")
+    split = _column(table, columns.split, SPLIT_COLUMN_NAMES, "splits")
+    group = None if group_column is None else _column(table, group_column, (), "persons")
+    for line, fields in table.rows:
+        cells = [fields[i].strip() if i is not None else "" for i in (image, label, split, group)]
+        for cell, what in zip(cells, ("picture", "label", "split", "person"), strict=True):
+            required = what in ("picture", "label") or (what == "person" and group is not None)
+            if required and not cell:
+                raise DatasetError(f"'{table.path}', line {line} has no {what}; add it, or remove the row")
+        yield Row(line, *cells)
+
+
+class _Finder:
+    """Finds the pictures that a table names.
+
+    Args:
+        names: Paths of all pictures below the root.
+        folder: Of the table, below the root.
+    """
+
+    def __init__(self, names: Sequence[str], folder: Path) -> None:
+        self.names, self.folder = set(names), PurePosixPath(folder.as_posix())
+        self.by_file: dict[str, list[str]] = defaultdict(list)
+        for name in names:
+            path = PurePosixPath(name)
+            self.by_file[path.name].append(name)
+            self.by_file[path.stem].append(name)
+
+    def find(self, given: str) -> list[str]:
+        """Return the pictures that a name can mean; only the first if it is a path below the table's folder."""
+        path = PurePosixPath(given.replace("\\", "/").lstrip("/"))
+        for name in (str(self.folder / path), str(path)):
+            if name in self.names:
+                return [name]
+        alike = self.by_file.get(path.name, [])
+        parts = path.with_suffix("").parts if path.suffix.lower() in PICTURE_SUFFIXES else path.parts
+        return [name for name in alike if PurePosixPath(name).with_suffix("").parts[-len(parts) :] == parts]
+
+
+def _pictures(table: Path, rows: Sequence[Row], finder: _Finder, root: Path, split: Split | None) -> list[Picture]:
+    """Return the pictures of a table, each once."""
+    found: dict[str, tuple[Row, Picture]] = {}
+    missing: list[Row] = []
+    for row in rows:
+        files = finder.find(row.name)
+        if not files:
+            missing.append(row)
+            continue
+        if len(files) > 1:
+            raise DatasetError(
+                f"'{table}', line {row.line} names '{row.name}', but '{root}' holds {len(files)} such pictures: "
+                f"{some(files)}; give the folder too"
+            )
+        earlier = found.setdefault(
+            files[0], (row, Picture(files[0], split or _split(table, row), row.label, row.group))
+        )[0]
+        if canonical(earlier.label) != canonical(row.label):
+            raise DatasetError(
+                f"'{table}' gives '{row.name}' two labels: '{earlier.label}' in line {earlier.line} and '{row.label}' "
+                f"in line {row.line}; keep one"
+            )
+    if missing:
+        raise DatasetError(
+            f"{len(missing):,} of {len(rows):,} pictures in '{table}' are missing below '{root}', such as "
+            f"'{missing[0].name}' in line {missing[0].line}; add them, or remove their rows"
+        )
+    return [picture for _, picture in found.values()]
+
+
+def _split(table: Path, row: Row) -> Split:
+    if not row.split:
+        return "train"
+    if (split := SPLIT_NAMES.get(row.split.lower())) is None:
+        raise DatasetError(f"'{table}', line {row.line} has split '{row.split}'; expected train, valid or test")
+    return split
