@@ -67,8 +67,8 @@ class Dataset:
         votes: Raters' votes as FER+ counts them, float32 (n, 10): the eight labels of `labels.FERPLUS`, then
             unknown and not-a-face; None if there are none.
         held_out: Splits that the data lacks and the reader drew from train.
-        names: File of each image, its path below the root of the data with "/", str (n,); None if the images had no
-            files. Names are not part of the fingerprint.
+        names: File of each image, its path below the root of the data with "/", str (n,); "a.jpg#2" is face 2 of a
+            picture with several labelled ones. None if the images had no files. Not part of the fingerprint.
         groups: Person, or other group that belongs in one split, of each image, str (n,); None if unknown. Groups are
             not part of the fingerprint.
         found: Record of the face detection; None if the images were read as they are.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from mien.data import fer2013_csv, ferg, folders, prepared, tables
+from mien.data import fer2013_csv, ferg, folders, layouts, prepared, tables
 from mien.data.dataset import Dataset
 from mien.data.photographs import FaceCropper
 from mien.data.reading import Reading
@@ -42,11 +43,16 @@ class Reader(NamedTuple):
 
 
 PICTURES = frozenset({"cropper", "progress"})
-FOLDERS = PICTURES | {"group_by", "classes"}
+GROUPED = PICTURES | {"group_by"}
+FOLDERS = GROUPED | {"classes"}
 COLUMNS = frozenset({"image_column", "label_column", "split_column"})
 READERS: dict[str, Reader] = {  # in order of precedence
     "prepared": Reader("a prepared .npz", prepared.can_read, prepared.read),
     "ferg": Reader("FERG-DB, or faces in its layout", ferg.can_read, ferg.read, PICTURES),
+    **{
+        name: Reader(layout.form, partial(layouts.can_read, layout), partial(layouts.read, layout), GROUPED)
+        for name, layout in layouts.LAYOUTS.items()
+    },
     "table": Reader(
         "a label table (.csv, .tsv) beside pictures, or its folder", tables.can_read, tables.read, FOLDERS | COLUMNS
     ),

@@ -1,0 +1,340 @@
+"""Layouts of public datasets as their users hold them: RAF-DB, AffectNet, ExpW and CK+.
+
+The facts were checked against public code that reads these sets (GitHub, 2026) and are cited with each reader.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import warnings
+import zipfile
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+
+from mien.data.dataset import Dataset, Split
+from mien.data.photographs import FaceCropper
+from mien.data.pictures import Files, Picture, dataset_name, is_picture, open_files, read_pictures
+from mien.errors import DatasetError
+from mien.structures import Box, Progress
+
+# Li, Deng and Du 2017, "Reliable crowdsourcing and deep locality-preserving learning for expression recognition in the
+# wild"; numbers as in its EmoLabel/list_patition_label.txt.
+RAFDB = dict(enumerate(("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral"), start=1))
+# Mollahosseini, Hasani and Mahoor 2017, arXiv:1708.03985; 8 none, 9 uncertain and 10 no face are no expressions.
+AFFECTNET = dict(enumerate(("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt")))
+AFFECTNET_OTHERS = {8: "none", 9: "uncertain", 10: "no face"}
+# Zhang, Luo, Loy and Tang 2018, "From facial expression recognition to interpersonal relation prediction",
+# arXiv:1609.06426; numbers as in its label/label.lst.
+EXPW = dict(enumerate(("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")))
+# Lucey et al. 2010, "The extended Cohn-Kanade dataset (CK+)"; numbers as in its Emotion/*_emotion.txt.
+CKPLUS = dict(enumerate(("neutral", "angry", "contempt", "disgust", "fear", "happy", "sad", "surprise")))
+
+RAFDB_LIST = "EmoLabel/list_patition_label.txt"  # sic
+RAFDB_FOLDERS = re.compile(r"(?:^|/)(train|test)/([1-7])/(?:train|test)_\d+(?:_aligned)?\.(?:jpg|png)$")
+AFFECTNET_FIELDS = ("subDirectory_filePath", "face_x", "face_y", "face_width", "face_height", "facial_landmarks",
+                    "expression", "valence", "arousal")  # fmt: skip
+AFFECTNET_LISTS: dict[str, Split] = {"training": "train", "automatically_annotated": "train", "validation": "valid"}
+AFFECTNET_SETS: dict[str, Split] = {"train_set": "train", "val_set": "valid", "test_set": "test"}
+AFFECTNET_LABEL = re.compile(r"(?:^|/)(train_set|val_set|test_set)/annotations/([^/]+)_exp\.npy$")
+EXPW_FIELDS = 8  # name, number of the face, top, left, right, bottom, confidence of the box, label
+CKPLUS_LABEL = re.compile(r"(?:^|/)(S\d+)/(\d+)/\1_\2_\d+_emotion\.txt$")
+CKPLUS_FRAME = re.compile(r"(?:^|/)(S\d+)/(\d+)/\1_\2_(\d+)\.(?:png|jpg|tiff?)$")
+CKPLUS_PEAK = 3  # last frames of a sequence, which ends at the peak of its expression; the customary number
+
+
+class Listing(NamedTuple):
+    """The labelled pictures of a dataset.
+
+    Args:
+        pictures: Pictures, some of which may be missing on the disk.
+        framed: Whether they are known to be crops.
+    """
+
+    pictures: list[Picture]
+    framed: bool = False
+
+
+class Layout(NamedTuple):
+    """Layout of a dataset.
+
+    Args:
+        form: Description, for messages.
+        marks: Patterns of paths in a folder by which it is recognised, directly or in one folder below.
+        list_pictures: Returns the pictures; takes the root, its files, and whether faces will be detected.
+        head: Start of a .csv by which it is recognised, since its name is common.
+    """
+
+    form: str
+    marks: tuple[str, ...]
+    list_pictures: Callable[[Path, Files, bool], Listing]
+    head: str = ""
+
+
+def can_read(layout: Layout, path: Path) -> bool:
+    """Return whether a folder or zip has the marks of a layout."""
+    if path.is_dir():
+        found = (path.glob(f"{depth}{mark}") for mark in layout.marks for depth in ("", "*/"))
+        return any(file.suffix != ".csv" or _starts_with(file, layout.head) for file in chain.from_iterable(found))
+    if path.suffix.lower() != ".zip":
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [PurePosixPath(name) for name in archive.namelist()]
+    except (OSError, zipfile.BadZipFile):
+        return False
+    marks = [mark for mark in layout.marks if not mark.endswith(".csv")]
+    return any(name.match(mark) for name in names for mark in marks)
+
+
+def _starts_with(file: Path, head: str) -> bool:
+    try:
+        with file.open(encoding="utf-8-sig", errors="replace") as opened:
+            return opened.read(len(head)) == head
+    except OSError:
+        return False
+
+
+def read(
+    layout: Layout,
+    path: Path,
+    *,
+    size: int | None = None,
+    votes: Path | None = None,
+    cropper: FaceCropper | None = None,
+    group_by: str | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Read a dataset in a layout; a warning counts listed pictures that are missing.
+
+    Args:
+        layout: A value of `LAYOUTS`.
+        path: Folder or zip.
+        size: As in `read_pictures`, like all that is not named here.
+        votes: Must be None: FER+ has no votes on these images.
+        cropper: See `read_pictures`; without it faces are cropped by the boxes that the data gives, if it does.
+        group_by: See `read_pictures`.
+        progress: See `read_pictures`.
+
+    Raises:
+        DatasetError: A list is malformed, all pictures are missing, or as `read_pictures`.
+    """
+    if votes is not None:
+        raise DatasetError(f"'{path}' is {layout.form}, on which FER+ has no votes; leave them out")
+    with open_files(path) as files:
+        listing = layout.list_pictures(path, files, cropper is not None)
+        pictures = _present(path, files, listing.pictures)
+        return read_pictures(
+            path, files, pictures, name=dataset_name(path), framed=listing.framed, size=size, cropper=cropper,
+            group_by=group_by, progress=progress,
+        )  # fmt: skip
+
+
+def list_rafdb(root: Path, files: Files, photographs: bool) -> Listing:
+    """List RAF-DB's basic set: train and test, with its list or in Kaggle's numbered folders.
+
+    `EmoLabel/list_patition_label.txt` has lines like "train_00001.jpg 5"; pictures are in `Image/original`, and aligned
+    crops in `Image/aligned` as train_00001_aligned.jpg. Kaggle's copy holds the crops as
+    `DATASET/train/5/train_00001_aligned.jpg`. To detect faces, the originals are taken where they are there.
+    """
+    found = next((name for name in files.names if name.endswith(RAFDB_LIST)), None)
+    if found is None:
+        parsed = ((name, RAFDB_FOLDERS.search(name)) for name in files.names if is_picture(name))
+        pictures = [Picture(name, _split(match[1]), RAFDB[int(match[2])]) for name, match in parsed if match]
+        return Listing(pictures, framed=True)
+    folder, names = found.removesuffix(RAFDB_LIST), set(files.names)
+    forms = {True: f"{folder}Image/original/{{}}.jpg", False: f"{folder}Image/aligned/{{}}_aligned.jpg"}
+    rows = list(_lines(root, files, found, 2))
+    original = photographs
+    if not any(forms[original].format(PurePosixPath(name).stem) in names for _, (name, _) in rows):
+        original = not original
+    pictures = [
+        Picture(forms[original].format(PurePosixPath(name).stem), _split(name), _label(root, found, line, label, RAFDB))
+        for line, (name, label) in rows
+    ]
+    return Listing(pictures, framed=not original)
+
+
+def list_affectnet(root: Path, files: Files, photographs: bool) -> Listing:
+    """List AffectNet: its csv lists with pictures and boxes, or its numpy annotations with cropped faces.
+
+    The lists training.csv, validation.csv and automatically_annotated.csv name pictures as folder/file, with the box of
+    the face; `train_set/images/7.jpg` has its label in `train_set/annotations/7_exp.npy`. AffectNet's validation set is
+    the valid split. Rows without an expression (8 to 10) are counted in a warning and left out.
+    """
+    others: Counter[int] = Counter()
+    lists = [name for name in files.names if _affectnet_split(name) is not None]
+    pictures = list(_affectnet_arrays(root, files, others))
+    framed = bool(pictures)
+    by_end = {"/".join(PurePosixPath(name).parts[-2:]): name for name in files.names if is_picture(name)}
+    for name in [] if pictures else lists:
+        pictures += _affectnet_list(root, files, name, by_end, others)
+    if others:
+        counts = ", ".join(f"{n:,} {AFFECTNET_OTHERS[number]}" for number, n in sorted(others.items()))
+        warnings.warn(f"'{root}' has pictures without an expression, which are left out: {counts}", stacklevel=2)
+    return Listing(pictures, framed=framed)
+
+
+def list_expw(root: Path, files: Files, photographs: bool) -> Listing:
+    """List ExpW: faces in photographs, by `label/label.lst`.
+
+    A line has name, number of the face, top, left, right and bottom of its box, confidence of the box, and label. Faces
+    of one picture stay in one split.
+    """
+    found = next((name for name in files.names if PurePosixPath(name).name == "label.lst"), None)
+    if found is None:
+        return Listing([])
+    by_name = {PurePosixPath(name).name: name for name in files.names if is_picture(name)}
+    pictures = []
+    for line, (name, face, top, left, right, bottom, _, label) in _lines(root, files, found, EXPW_FIELDS):
+        try:
+            box = Box(float(left), float(top), float(right), float(bottom))
+        except ValueError:
+            raise DatasetError(f"'{found}' in '{root}', line {line} has a box that is not four numbers") from None
+        expression = _label(root, found, line, label, EXPW)
+        pictures.append(Picture(by_name.get(name, name), "train", expression, name, box, face))
+    return Listing(pictures)
+
+
+def list_ckplus(root: Path, files: Files, photographs: bool) -> Listing:
+    """List CK+: the last three frames of each labelled sequence; subjects are groups.
+
+    `cohn-kanade-images/S005/001/S005_001_00000011.png` is a frame, and `Emotion/S005/001/…_emotion.txt` holds the label
+    of the sequence, like "3.0000000e+00".
+    """
+    frames: dict[tuple[str, str], list[tuple[int, str]]] = defaultdict(list)
+    for name in files.names:
+        if is_picture(name) and (match := CKPLUS_FRAME.search(name)):
+            frames[match[1], match[2]].append((int(match[3]), name))
+    pictures = []
+    for name in files.names:
+        if match := CKPLUS_LABEL.search(name):
+            text = files.read(name).decode("ascii", "replace").strip()
+            label = _label(root, name, 1, text, CKPLUS)
+            peak = [frame for _, frame in sorted(frames[match[1], match[2]])[-CKPLUS_PEAK:]]
+            missing = name.replace("_emotion.txt", ".png")
+            pictures += [Picture(frame, "train", label, match[1]) for frame in peak or [missing]]
+    return Listing(pictures)
+
+
+def _present(root: Path, files: Files, pictures: Sequence[Picture]) -> list[Picture]:
+    """Return the pictures that are there, each once, by name; warn of others."""
+    names = set(files.names)
+    missing = [picture.name for picture in pictures if picture.name not in names]
+    if len(missing) == len(pictures):
+        such = f", such as {missing[0]}" if missing else ""
+        raise DatasetError(f"none of the {len(pictures):,} labelled pictures is in '{root}'{such}; put them there")
+    if missing:
+        warnings.warn(
+            f"{len(missing):,} of {len(pictures):,} labelled pictures are missing in '{root}', such as {missing[0]}; "
+            "they are left out",
+            stacklevel=3,
+        )
+    there = {picture.key: picture for picture in pictures if picture.name in names}
+    return [there[key] for key in sorted(there)]
+
+
+def _lines(root: Path, files: Files, name: str, n_fields: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield number and fields of each line of a list separated by blanks; only the first field may hold blanks."""
+    for number, line in enumerate(files.read(name).decode("utf-8", "replace").splitlines(), start=1):
+        if line.strip():
+            fields = line.rsplit(maxsplit=n_fields - 1)
+            if len(fields) != n_fields:
+                raise DatasetError(f"'{name}' in '{root}', line {number} is '{line[:80]}'; expected {n_fields} fields")
+            yield number, fields
+
+
+def _number(text: str) -> int | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return int(value) if value.is_integer() else None
+
+
+def _label(root: Path, name: str, line: int, text: str, labels: Mapping[int, str]) -> str:
+    number = _number(text)
+    if number is None or number not in labels:
+        known = ", ".join(f"{i} {label}" for i, label in labels.items())
+        raise DatasetError(f"'{name}' in '{root}', line {line} has the label '{text[:20]}'; expected {known}")
+    return labels[number]
+
+
+def _split(name: str) -> Split:
+    return "test" if name.startswith("test") else "train"
+
+
+def _affectnet_split(name: str) -> Split | None:
+    """Return the split of an AffectNet list by its name; None for other files."""
+    path = PurePosixPath(name)
+    if path.suffix.lower() != ".csv":
+        return None
+    return next((split for end, split in AFFECTNET_LISTS.items() if path.stem.lower().endswith(end)), None)
+
+
+def _affectnet_list(
+    root: Path, files: Files, name: str, by_end: Mapping[str, str], others: Counter[int]
+) -> Iterator[Picture]:
+    """Yield the pictures of a csv list, with or without header; count those without an expression."""
+    split = _affectnet_split(name)
+    assert split is not None
+    for line, row in enumerate(csv.reader(io.StringIO(files.read(name).decode("utf-8-sig", "replace"))), start=1):
+        if not row or row[0] == AFFECTNET_FIELDS[0]:
+            continue
+        cells = dict(zip(AFFECTNET_FIELDS, row, strict=False))
+        number = _number(cells.get("expression", ""))
+        if number in AFFECTNET_OTHERS:
+            others[number] += 1
+            continue
+        label = _label(root, name, line, cells.get("expression", ""), AFFECTNET)
+        file = cells["subDirectory_filePath"].replace("\\", "/")
+        yield Picture(by_end.get(file, file), split, label, box=_affectnet_box(cells))
+
+
+def _affectnet_box(cells: Mapping[str, str]) -> Box | None:
+    """Return the box of the face; None where a picture has none (NULL or -1)."""
+    try:
+        x, y, width, height = (float(cells[name]) for name in AFFECTNET_FIELDS[1:5])
+    except ValueError:
+        return None
+    return Box(x, y, x + width, y + height) if width > 0 and height > 0 else None
+
+
+def _affectnet_arrays(root: Path, files: Files, others: Counter[int]) -> Iterator[Picture]:
+    """Yield the pictures whose label is in an .npy file; count those without an expression."""
+    by_stem = {str(PurePosixPath(name).with_suffix("")): name for name in files.names if is_picture(name)}
+    for name in files.names:
+        match = AFFECTNET_LABEL.search(name)
+        if match is None:
+            continue
+        try:
+            text = str(np.load(io.BytesIO(files.read(name)), allow_pickle=False).item())
+        except (ValueError, EOFError) as error:
+            raise DatasetError(f"'{name}' in '{root}' is not a label of AffectNet ({error}); get it again") from error
+        number = _number(text)
+        if number in AFFECTNET_OTHERS:
+            others[number] += 1
+            continue
+        label = _label(root, name, 1, text, AFFECTNET)
+        stem = str(PurePosixPath(name).parent.parent / "images" / match[2])
+        yield Picture(by_stem.get(stem, f"{stem}.jpg"), AFFECTNET_SETS[match[1]], label)
+
+
+LAYOUTS: dict[str, Layout] = {
+    "raf-db": Layout(
+        "RAF-DB (basic)", (RAFDB_LIST, "DATASET/train/[1-7]/train_*.jpg", "train/[1-7]/train_*.jpg"), list_rafdb
+    ),
+    "affectnet": Layout(
+        "AffectNet", ("train_set/annotations/*_exp.npy", "val_set/annotations/*_exp.npy", *(
+            f"{folder}{name}.csv" for folder in ("", "Manually_Annotated_file_lists/") for name in AFFECTNET_LISTS
+        )), list_affectnet, head=AFFECTNET_FIELDS[0],
+    ),
+    "expw": Layout("ExpW", ("label/label.lst", "label.lst"), list_expw),
+    "ck+": Layout("CK+", ("Emotion/S*/*/*_emotion.txt",), list_ckplus),
+}  # fmt: skip
