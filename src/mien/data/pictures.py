@@ -149,7 +149,7 @@ def read_pictures(
         cropper: Finds the faces; the pictures are crops, or have boxes, when None.
         group_by: "name" for the person in file names like Ada_Lovelace_0001.jpg; None keeps the pictures' groups.
         classes: Names of classes: {"1": "surprise"}.
-        progress: Called with (done, all) after each picture.
+        progress: Called with (number, all) for each picture.
 
     Raises:
         DatasetError: No picture can be decoded, none has a face, classes are only numbered, a file name has no person,
@@ -285,7 +285,7 @@ def _load(
     sampled: list[ImageArray] = []
     for i, picture in enumerate(pictures):
         if progress is not None:
-            progress(i, len(pictures))
+            progress(i + 1, len(pictures))
         try:
             decoded = decode_picture(read(picture.name), name=picture.name, keep_grey=True, drop_alpha=cropper is None)
         except UnreadablePicture as error:
