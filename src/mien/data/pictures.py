@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -16,13 +16,14 @@ import numpy as np
 from mien.data import splits
 from mien.data.damage import damage_reported
 from mien.data.dataset import SPLITS, Dataset, FoundFaces, NameArray, PictureLabel, Split
-from mien.data.photographs import SAMPLE, FaceCropper, count_small_faces, crop_box
+from mien.data.photographs import SAMPLE, FaceCropper, crop_box, shows_small_face
 from mien.errors import DatasetError, UnreadablePicture
 from mien.labels import LabelSet, canonical, label_set_for
 from mien.pixels import resize, to_rgb
 from mien.sources.paths import PICTURE_SUFFIXES
 from mien.sources.pictures import decode as decode_picture
 from mien.structures import Box, ImageArray, Progress
+from mien.vision.haar import HaarDetector
 
 MIXED_SIZE = 112  # side in pixels where the images differ in size; the input of face recognition networks
 MAX_BYTES = 4 << 30  # the whole dataset is held in memory; `size` reduces it
@@ -272,7 +273,7 @@ def _load(
     read: Callable[[str], bytes],
     size: int | None,
     cropper: FaceCropper | None,
-    sample: Container[int],
+    sample: Collection[int],
     progress: Progress | None,
 ) -> _Loaded:
     """Decode the pictures, crop them, and bring the images to one size; look for photographs in a sample, by index.
@@ -282,7 +283,7 @@ def _load(
     """
     loaded = _Loaded()
     failures: dict[str, UnreadablePicture] = {}
-    sampled: list[ImageArray] = []
+    haar, looked, small = HaarDetector() if sample else None, 0, 0
     for i, picture in enumerate(pictures):
         if progress is not None:
             progress(i + 1, len(pictures))
@@ -294,8 +295,9 @@ def _load(
         image = _image_of(picture, decoded, cropper, loaded)
         if image is None:
             continue
-        if i in sample and picture.box is None:
-            sampled.append(decoded)
+        if haar is not None and i in sample and picture.box is None:
+            looked += 1
+            small += shows_small_face(decoded, haar)
         if size is None and loaded.images and image.shape[:2] != loaded.images[0].shape[:2]:
             size = MIXED_SIZE
             loaded.images = [resize(other, size) for other in loaded.images]
@@ -306,7 +308,8 @@ def _load(
         loaded.images.append(image)
     if failures:
         _report_failures(root, failures, n_read=len(loaded.kept) + len(loaded.left_out))
-    _warn_of_photographs(root, sampled)
+    if small and small >= looked / 2:
+        _warn_of_photographs(root, small, looked)
     return loaded
 
 
@@ -339,7 +342,7 @@ def _check_memory(root: Path, n: int, image: ImageArray) -> None:
         raise DatasetError(
             f"'{root}' needs {n * image.nbytes / 2**30:.0f} GB of memory for {n:,} images of "
             f"{image.shape[1]}×{image.shape[0]} pixels; expected at most {MAX_BYTES >> 30} GB; "
-            "reduce them: mien data prepare … --size 96"
+            "reduce them: mien data prepare … --size 96; or find the faces, if they are photographs: --detector auto"
         )
 
 
@@ -351,13 +354,9 @@ def _report_failures(root: Path, failures: dict[str, UnreadablePicture], *, n_re
     warnings.warn(f"{found}; they are skipped: {reason}", stacklevel=4)
 
 
-def _warn_of_photographs(root: Path, sampled: Sequence[ImageArray]) -> None:
-    """Warn if most of the sampled images show a face that is much smaller than the image."""
-    small = count_small_faces(sampled) if sampled else 0
-    if small and small >= len(sampled) / 2:
-        warnings.warn(
-            f"'{root}' seems to hold photographs, not crops: {small} of {len(sampled)} images looked at show a face "
-            "much smaller than the image; find and crop the faces with --detector auto, or in Python with "
-            "FaceCropper('auto')",
-            stacklevel=4,
-        )
+def _warn_of_photographs(root: Path, small: int, looked: int) -> None:
+    warnings.warn(
+        f"'{root}' seems to hold photographs, not crops: {small} of {looked} images looked at show a face much smaller "
+        "than the image; find and crop the faces with --detector auto, or in Python with FaceCropper('auto')",
+        stacklevel=5,
+    )
