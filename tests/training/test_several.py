@@ -63,7 +63,7 @@ def test_a_run_and_its_spec_record_each_dataset(both: Run) -> None:
         "name": "drawn",
         "fingerprint": FACES.fingerprint,
         "weight": "1",
-        "and photos": f"(fingerprint {PHOTOS.fingerprint}, weight 2)",
+        "with photos": f"(fingerprint {PHOTOS.fingerprint}, weight 2)",
     }
 
 

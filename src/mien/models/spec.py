@@ -110,8 +110,9 @@ class ModelSpec:
         crop: Geometry of the face crops it was trained on; "fer2013" is the only one so far.
         trained_on: Name and fingerprint of the data; "detector" names the one that found the faces in photographs,
             if they were no crops; "dropped" and "fold" describe training images left out, if any
-            ("4,480 leaks", "2 of 5 left out"); "made" holds the commands that draw the data, one per line, if mien
-            drew it. Empty when unknown.
+            ("4,480 leaks", "2 of 5 left out"); "with NAME" describes a further dataset, "weight" is then that of the
+            first; "teacher" names a file of soft labels; "made" holds the commands that draw the data, one per line, if
+            mien drew it. Empty when unknown.
         license: SPDX identifier or a sentence; empty when unknown.
         metrics: Published figures, e.g. {"test/flip/accuracy": 0.704}.
         recipe: Training settings as plain data; empty when unknown.

@@ -1,3 +1,4 @@
+from .crossfit import out_of_fold as out_of_fold
 from .fit import Reporter as Reporter
 from .recipe import Augment as Augment
 from .recipe import HeadConfig as HeadConfig
@@ -7,4 +8,7 @@ from .recipe import TrainConfig as TrainConfig
 from .recipe import load_recipe as load_recipe
 from .recipe import recipe_names as recipe_names
 from .run import Run as Run
+from .teacher import Teacher as Teacher
+from .teacher import read_teacher as read_teacher
+from .teacher import save_teacher as save_teacher
 from .temporal import train_temporal as train_temporal

@@ -22,6 +22,7 @@ from mien.training.augment import augment
 from mien.training.recipe import Stage, TrainConfig
 from mien.training.sampling import Draws, epoch_rows, epoch_size, expected_draws
 from mien.training.targets import Targets, dataset_targets, joined
+from mien.training.teacher import Teacher
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Tensors:
 
 def to_tensors(
     datasets: Sequence[Dataset], heads: Sequence[LabelSet], trained: Sequence[str | None], config: TrainConfig,
-    *, drop_blanks: bool = False,
+    *, teacher: Teacher | None = None, drop_blanks: bool = False,
 ) -> Tensors:  # fmt: skip
     """Return images and targets as tensors.
 
@@ -58,9 +59,12 @@ def to_tensors(
         heads: Label sets of the net's heads.
         trained: The head that each dataset's labels train, see `targets.trained_heads`.
         config: The recipe.
+        teacher: Soft labels of the first dataset's images, if any.
         drop_blanks: Leave out images of a single colour.
     """
-    images, parts = [], []
+    images: list[Tensor] = []
+    parts = []
+    taught = {} if teacher is None else teacher.distributions(heads, temperature=config.distil_temperature)
     for dataset, head in zip(datasets, trained, strict=True):
         pixels = torch.from_numpy(preprocess(dataset.images, _stored(dataset.images, config.preprocess)))
         targets = dataset_targets(dataset, heads, head)
@@ -68,24 +72,27 @@ def to_tensors(
             flat = pixels.flatten(1)
             kept = flat.amax(1) > flat.amin(1)
             pixels, targets = pixels[kept], {name: each.rows(kept) for name, each in targets.items()}
+            if not images:  # the first dataset, which is the teacher's
+                taught = {name: each.rows(kept) for name, each in taught.items()}
         images.append(pixels)
         parts.append(targets)
     sizes = [len(pixels) for pixels in images]
     together = joined(parts, sizes, heads, smoothing=config.label_smoothing)
-    return Tensors(tuple(images), together, expected_draws(parts, sizes, heads, config))
+    taught = {name: each.followed_by(sum(sizes[1:])) for name, each in taught.items()}
+    return Tensors(tuple(images), replace(together, taught=taught), expected_draws(parts, sizes, heads, config))
 
 
 def training_tensors(
     datasets: Sequence[Dataset], heads: Sequence[LabelSet], trained: Sequence[str | None], config: TrainConfig,
-    *, world: int,
+    *, teacher: Teacher | None = None, world: int,
 ) -> Tensors:  # fmt: skip
-    """Return training images as tensors, without blank ones.
+    """Return training images as tensors, without blank ones; arguments as for `to_tensors`.
 
     Raises:
         DatasetError: They don't fill one batch.
         RunError: A batch is too small for `world` processes.
     """
-    train = to_tensors(datasets, heads, trained, config, drop_blanks=True)
+    train = to_tensors(datasets, heads, trained, config, teacher=teacher, drop_blanks=True)
     if train.epoch_size < config.batch_size:
         raise DatasetError(
             f"{train.epoch_size} training images don't fill one batch of {config.batch_size}; set a smaller batch_size"

@@ -6,12 +6,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from mien.data.audit import Selection
 from mien.data.dataset import Dataset
-from mien.errors import ConfigError
+from mien.data.reading import Reading
+from mien.errors import ConfigError, DatasetError
 from mien.models.spec import Head, ModelSpec
 from mien.nets.nets import Net, build_net, normalize
 from mien.nets.pretrained import calibrate_norms, fill, read_weights
@@ -20,6 +22,23 @@ from mien.training.batches import Tensors, batches
 from mien.training.checkpoint import load_average
 from mien.training.recipe import TrainConfig
 from mien.training.targets import dataset_names, head_labels
+from mien.training.teacher import teacher_digest
+
+
+def check_datasets(config: TrainConfig, datasets: Sequence[Dataset]) -> None:
+    """Raise ConfigError if there isn't a weight per dataset, DatasetError if one is given twice."""
+    if config.data_weights and len(config.data_weights) != len(datasets):
+        raise ConfigError(
+            f"there are {len(config.data_weights)} weights (--weight) for {len(datasets)} datasets (--data); "
+            "give one per dataset, in the same order"
+        )
+    names = dict[str, str]()
+    for dataset in datasets:
+        if dataset.fingerprint in names:
+            raise DatasetError(
+                f"'{dataset.name}' is the same data as '{names[dataset.fingerprint]}'; give it once, with a --weight"
+            )
+        names[dataset.fingerprint] = dataset.name
 
 
 def new_spec(
@@ -44,11 +63,14 @@ def new_spec(
         trained_on["weight"] = f"{shares[0]:g}"
     for name, dataset, share in zip(dataset_names(datasets)[1:], others, shares[1:], strict=True):
         faces = "" if dataset.found is None else f", detector {dataset.found.detector}"
-        trained_on[f"and {name}"] = f"(fingerprint {dataset.fingerprint}, weight {share:g}{faces})"
+        trained_on[f"with {name}"] = f"(fingerprint {dataset.fingerprint}, weight {share:g}{faces})"
+    if config.teacher:
+        trained_on["teacher"] = f"{Path(config.teacher).name} (SHA-256 {teacher_digest(config.teacher)})"
     if weights is not None:
         trained_on["init"] = weights.origin
     name = config.name or config.net
-    public = {"name": name, "init": Path(config.init).name}  # a published model names no folder of its maker
+    files = {"init": Path(config.init).name, "teacher": Path(config.teacher).name}
+    public = {"name": name, **files}  # a published model names no folder of its maker
     return ModelSpec(
         name=name,
         arch=config.net,
@@ -57,6 +79,29 @@ def new_spec(
         trained_on=trained_on,
         recipe=json.loads(json.dumps(asdict(config) | public)),
     )
+
+
+def data_facts(
+    config: TrainConfig, datasets: Sequence[Dataset], trained: Sequence[str | None],
+    paths: Path | Sequence[Path] | None, readings: Reading | Sequence[Reading] | None, selection: Selection | None,
+    audit_path: Path | None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Return what a run records of each dataset, as plain data."""
+    given = (paths,) if isinstance(paths, Path) else paths or ("",) * len(datasets)
+    ways = (readings,) if isinstance(readings, Reading) else readings or (Reading(),) * len(datasets)
+    weights = config.data_weights or (1.0,) * len(datasets)
+    facts: list[dict[str, Any]] = [
+        {
+            "name": dataset.name, "fingerprint": dataset.fingerprint, "path": str(path), "weight": weight,
+            "head": head, **({"reading": options} if (options := how.facts(dataset)) else {}),
+        }
+        for dataset, path, how, weight, head in zip(datasets, given, ways, weights, trained, strict=True)
+    ]  # fmt: skip
+    if audit_path is not None:
+        facts[0]["audit"] = str(audit_path)
+    if selection is not None:
+        facts[0] |= {"fitted": int(selection.rows.sum()), "dropped": selection.dropped, "fold": selection.fold}
+    return facts
 
 
 def new_net(config: TrainConfig, spec: ModelSpec) -> Net:

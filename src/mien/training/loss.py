@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -22,24 +22,29 @@ class HeadLoss:
         weight: Of its loss.
         adjustment: Added to its logits in training, float32 (k,): τ·log prior of Menon et al. 2021, arXiv:2007.07314.
             The model is exported without it, so rare classes win more often. None for nothing.
+        distil_weight: Share of the loss by a teacher, where there is one; the labels have the rest.
+        temperature: That the teacher's labels were softened by.
     """
 
     weight: float = 1.0
     adjustment: Tensor | None = None
+    distil_weight: float = 0.0
+    temperature: float = 1.0
 
 
 def head_losses(config: TrainConfig, train: Tensors, heads: Sequence[LabelSet]) -> dict[str, HeadLoss]:
     """Return each head's part in the objective, as the recipe says; priors are those of the images that epochs draw."""
-    if not config.heads:
-        weights = {labels.name: config.ferplus_weight if labels.name == FERPLUS.name else 1.0 for labels in heads[1:]}
-        return {labels.name: HeadLoss(weights.get(labels.name, 1.0)) for labels in heads}
-    priors = log_priors(train.targets, train.draws, heads)
-    return {
-        head.labels: HeadLoss(
-            head.weight, head.logit_adjustment * priors[head.labels] if head.logit_adjustment > 0 else None
-        )
-        for head in config.heads
-    }
+    losses = {labels.name: HeadLoss() for labels in heads}
+    if config.heads:
+        priors = log_priors(train.targets, train.draws, heads)
+        for head in config.heads:
+            adjustment = head.logit_adjustment * priors[head.labels] if head.logit_adjustment > 0 else None
+            losses[head.labels] = HeadLoss(head.weight, adjustment)
+    elif any(labels.name == FERPLUS.name for labels in heads[1:]):
+        losses[FERPLUS.name] = HeadLoss(config.ferplus_weight)
+    for name in train.targets.taught:
+        losses[name] = replace(losses[name], distil_weight=config.distil_weight, temperature=config.distil_temperature)
+    return losses
 
 
 def training_loss(
@@ -47,7 +52,8 @@ def training_loss(
 ) -> Tensor:
     """Return the objective: the weighted sum of each head's mean cross-entropy over the images that have a target.
 
-    Classes are smoothed, and mixed in batches with mixup.
+    Classes are smoothed, and mixed in batches with mixup. Where there is a teacher, a head's loss is that by its labels
+    and that by the teacher's softened ones, times temperature² (Hinton et al. 2015, arXiv:1503.02531).
 
     Args:
         logits: (n, k) of each head by its name.
@@ -60,7 +66,11 @@ def training_loss(
         adjusted = logits[name].float()
         if part.adjustment is not None:
             adjusted = adjusted + part.adjustment.to(adjusted.device)
-        parts.append(targets[name].loss(adjusted, weight=part.weight, smoothing=smoothing))
+        share = 1 - part.distil_weight if name in targets.taught else 1.0
+        parts.append(targets[name].loss(adjusted, weight=part.weight * share, smoothing=smoothing))
+        if name in targets.taught:
+            weight = part.weight * part.distil_weight * part.temperature**2
+            parts.append(targets.taught[name].loss(logits[name].float() / part.temperature, weight=weight))
     return sum(parts[1:], parts[0])
 
 

@@ -113,6 +113,9 @@ class TrainConfig:
     heads: tuple[HeadConfig, ...] = ()  # the default one first; the data's labels, and FER+ for its votes, when empty
     ferplus_weight: float = 0.4  # of the loss by FER+ votes, where `heads` is empty
     data_weights: tuple[float, ...] = ()  # how often an epoch draws an image of each dataset; once when empty
+    teacher: str = ""  # .npz of soft labels for the first dataset, see `training.teacher`; none when empty
+    distil_weight: float = 0.7  # of the loss by the teacher; the labels have the rest (Hinton et al. 2015)
+    distil_temperature: float = 2.0  # softens teacher and student alike
     class_balance: float = 0.0  # draws ∝ (class frequency)^-this in each dataset; 1 draws all classes equally often
     precision: Precision = "auto"  # auto measures, once, which is faster on this machine
     seed: int = 0
@@ -135,6 +138,10 @@ class TrainConfig:
             raise ConfigError(f"data_weights (--weight) are {listed}; expected positive numbers")
         if not 0 <= self.class_balance <= 1:
             raise ConfigError(f"class_balance is {self.class_balance}; expected 0 to 1")
+        if not 0 <= self.distil_weight <= 1:
+            raise ConfigError(f"distil_weight is {self.distil_weight}; expected 0 to 1")
+        if not 0 < self.distil_temperature < inf:
+            raise ConfigError(f"distil_temperature is {self.distil_temperature}; expected a positive number")
         if len({head.labels for head in self.heads}) < len(self.heads):
             raise ConfigError(
                 f"two heads have the labels {', '.join(head.labels for head in self.heads)}; name each once"

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 from lightning_fabric import Fabric
 
 from mien.data.audit import Selection
 from mien.data.dataset import SPLITS, Dataset
 from mien.data.reading import Reading
-from mien.errors import ConfigError, DatasetError, RunError
+from mien.errors import DatasetError, RunError
 from mien.files import atomic_path, make_folder, write_text
 from mien.labels import LabelSet
 from mien.machine.facts import git_commit
@@ -30,11 +31,12 @@ from mien.training.batches import Tensors, to_tensors, training_tensors
 from mien.training.checkpoint import Checkpoint, load_average, load_checkpoint, save_checkpoint
 from mien.training.finish import finish
 from mien.training.fit import Reporter, Row, Silent, Trainer, new_fabric
-from mien.training.initial import initial_weights, load_weights, new_net, new_spec
+from mien.training.initial import check_datasets, data_facts, initial_weights, load_weights, new_net, new_spec
 from mien.training.optimizer import new_optimizer
 from mien.training.precision import agreed_precision, training_facts
 from mien.training.recipe import TrainConfig, current_settings
 from mien.training.targets import dataset_names, trained_heads
+from mien.training.teacher import Teacher, read_teacher, teacher_digest
 
 CHECKPOINT = "last.safetensors"
 CONFIG = "config.json"
@@ -103,7 +105,7 @@ class Run:
         """
         folder, datasets = Path(folder), _several(datasets)
         _check_unused(folder)
-        _check_datasets(config, datasets)
+        check_datasets(config, datasets)
         weights = _initial_weights(config)
         spec = new_spec(config, datasets, selection, weights)
         heads = [head.labels for head in spec.heads]
@@ -112,14 +114,17 @@ class Run:
         fabric = new_fabric(precision, devices)
         fabric.launch()  # further processes run the script up to here, so all of them have checked the folder by now
         fitted = [_selected(datasets[0], selection), *(dataset.split("train") for dataset in datasets[1:])]
-        train = training_tensors(fitted, heads, trained, config, world=fabric.world_size)
+        rows = datasets[0].splits == SPLITS.index("train") if selection is None else selection.rows
+        teacher = read_teacher(config.teacher, datasets[0], heads).select(rows) if config.teacher else None
+        train = training_tensors(fitted, heads, trained, config, teacher=teacher, world=fabric.world_size)
         net = new_net(config, spec)
         freeze(net, config.freeze)  # raises before there is a folder
         origin = "" if weights is None else load_weights(net, weights, config, spec, train)
-        data = _data_facts(config, datasets, trained, data_path, reading, selection, audit_path)
+        data = data_facts(config, datasets, trained, data_path, reading, selection, audit_path)
         environment = {
             **training_facts(), "commit": git_commit(), "precision": precision, "devices": devices, "init": origin,
-            "data": data, "spec": json.loads(spec.to_json()),
+            "data": data, "teacher": teacher_digest(config.teacher) if config.teacher else "",
+            "spec": json.loads(spec.to_json()),
         }  # fmt: skip
         run = cls(folder, config, environment, datasets)
         run._fabric, run._train = fabric, train
@@ -230,14 +235,24 @@ class Run:
         if n is None:
             return (first.split("train"), *further)
         self._check_data()
-        path = self.folder / ROWS
+        return (first.select(self.fitted_rows(first)), *further)
+
+    def fitted_rows(self, dataset: Dataset) -> npt.NDArray[np.bool_]:
+        """Return which images of the first dataset the run is fitted on, bool (n,).
+
+        Raises:
+            RunError: Images were selected, and their record is missing or damaged.
+        """
+        n, path = self.environment["data"][0].get("fitted"), self.folder / ROWS
+        if n is None:
+            return np.asarray(dataset.splits == SPLITS.index("train"))
         try:
             rows = np.load(path, allow_pickle=False)
-            if rows.dtype != np.bool_ or rows.shape != (len(first),) or rows.sum() != n:
-                raise ValueError(f"expected it to select {n} of {len(first)} images")
+            if rows.dtype != np.bool_ or rows.shape != (len(dataset),) or rows.sum() != n:
+                raise ValueError(f"expected it to select {n} of {len(dataset)} images")
         except (OSError, EOFError, ValueError) as error:
             raise RunError(f"'{path}' is damaged ({error}), so the images to fit on are unknown; start anew") from error
-        return (first.select(rows), *further)
+        return cast("npt.NDArray[np.bool_]", rows)
 
     def fit(self, report: Reporter | None = None) -> None:
         """Train to the last epoch, from the last checkpoint if there is one, with a checkpoint after each epoch.
@@ -255,7 +270,9 @@ class Run:
         fabric = self._launched()
         heads = [head.labels for head in self.spec.heads]
         trained = trained_heads(self.config, self.datasets, heads)
-        train = self._train or training_tensors(self.fitted(), heads, trained, self.config, world=fabric.world_size)
+        train = self._train or training_tensors(
+            self.fitted(), heads, trained, self.config, teacher=self._teacher(heads), world=fabric.world_size
+        )
         trainer = Trainer(self.config, self.spec, train, self._valid(heads, trained), fabric)
         done = load_checkpoint(self.checkpoint, trainer.state) if self.checkpoint.exists() else 0
         rows = self.metrics()[:done]  # a kill between metrics and checkpoint leaves one row too many
@@ -331,6 +348,16 @@ class Run:
                 f"{self.folder} was started on data with fingerprint {before}, this has {now}; give the same --data"
             )
 
+    def _teacher(self, heads: Sequence[LabelSet]) -> Teacher | None:
+        """Return the soft labels of the images fitted on, if the recipe names a teacher."""
+        path, first = self.config.teacher, self.datasets[0]
+        if not path:
+            return None
+        teacher = read_teacher(path, first, heads)
+        if teacher_digest(path) != self.environment.get("teacher"):
+            raise RunError(f"'{path}' has changed since the start of {self.folder}; restore it, or start anew")
+        return teacher.select(self.fitted_rows(first))
+
     def _valid(self, heads: Sequence[LabelSet], trained: Sequence[str | None]) -> dict[str, Tensors]:
         """Return the validation images of each dataset that has some, by the suffix of their metrics' names."""
         tensors, names = {}, dataset_names(self.datasets)
@@ -392,40 +419,3 @@ def _selected(dataset: Dataset, selection: Selection | None) -> Dataset:
 
 def _several(datasets: Dataset | Sequence[Dataset]) -> tuple[Dataset, ...]:
     return (datasets,) if isinstance(datasets, Dataset) else tuple(datasets)
-
-
-def _check_datasets(config: TrainConfig, datasets: Sequence[Dataset]) -> None:
-    if config.data_weights and len(config.data_weights) != len(datasets):
-        raise ConfigError(
-            f"there are {len(config.data_weights)} weights (--weight) for {len(datasets)} datasets (--data); "
-            "give one per dataset, in the same order"
-        )
-    names = dict[str, str]()
-    for dataset in datasets:
-        if dataset.fingerprint in names:
-            raise DatasetError(
-                f"'{dataset.name}' is the same data as '{names[dataset.fingerprint]}'; give it once, with a --weight"
-            )
-        names[dataset.fingerprint] = dataset.name
-
-
-def _data_facts(
-    config: TrainConfig, datasets: Sequence[Dataset], trained: Sequence[str | None],
-    paths: Path | Sequence[Path] | None, readings: Reading | Sequence[Reading] | None, selection: Selection | None,
-    audit_path: Path | None,
-) -> list[dict[str, Any]]:  # fmt: skip
-    given = (paths,) if isinstance(paths, Path) else paths or ("",) * len(datasets)
-    ways = (readings,) if isinstance(readings, Reading) else readings or (Reading(),) * len(datasets)
-    weights = config.data_weights or (1.0,) * len(datasets)
-    facts: list[dict[str, Any]] = [
-        {
-            "name": dataset.name, "fingerprint": dataset.fingerprint, "path": str(path), "weight": weight,
-            "head": head, **({"reading": options} if (options := how.facts(dataset)) else {}),
-        }
-        for dataset, path, how, weight, head in zip(datasets, given, ways, weights, trained, strict=True)
-    ]  # fmt: skip
-    if audit_path is not None:
-        facts[0]["audit"] = str(audit_path)
-    if selection is not None:
-        facts[0] |= {"fitted": int(selection.rows.sum()), "dropped": selection.dropped, "fold": selection.fold}
-    return facts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -97,6 +97,11 @@ class Distributions:
         """Return a copy on a device."""
         return Distributions(self.probabilities.to(device), self.counted.to(device))
 
+    def followed_by(self, n: int) -> Distributions:
+        """Return the targets with n more images, which have none."""
+        rows = torch.cat([self.probabilities, torch.zeros(n, self.probabilities.shape[1])])
+        return Distributions(rows, torch.cat([self.counted, torch.zeros(n)]))
+
     def distributions(self, n_classes: int, *, smoothing: float = 0.0) -> Distributions:
         """Return them as they are: raters' votes are smooth already."""
         return self
@@ -117,10 +122,12 @@ class Targets:
     Args:
         heads: All of the same images.
         share: Of the first image in a mixture; 1 without mixup.
+        taught: Softened labels of a teacher, for the heads that it has.
     """
 
     heads: Mapping[str, HeadTargets]
     share: float = 1.0
+    taught: Mapping[str, Distributions] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(next(iter(self.heads.values())).counted)
@@ -130,15 +137,18 @@ class Targets:
 
     def rows(self, index: Tensor) -> Targets:
         """Return the targets of some images."""
-        return Targets({name: targets.rows(index) for name, targets in self.heads.items()})
+        taught = {name: targets.rows(index) for name, targets in self.taught.items()}
+        return Targets({name: targets.rows(index) for name, targets in self.heads.items()}, taught=taught)
 
     def mixed(self, share: float) -> Targets:
         """Mix with the reverse order (mixup: Zhang et al. 2018, arXiv:1710.09412)."""
-        return Targets({name: targets.mixed(share) for name, targets in self.heads.items()}, share)
+        taught = {name: targets.mixed(share) for name, targets in self.taught.items()}
+        return Targets({name: targets.mixed(share) for name, targets in self.heads.items()}, share, taught)
 
     def to(self, device: torch.device) -> Targets:
         """Return a copy on a device."""
-        return Targets({name: targets.to(device) for name, targets in self.heads.items()}, self.share)
+        taught = {name: targets.to(device) for name, targets in self.taught.items()}
+        return Targets({name: targets.to(device) for name, targets in self.heads.items()}, self.share, taught)
 
 
 def dataset_names(datasets: Sequence[Dataset]) -> list[str]:

@@ -1,0 +1,77 @@
+"""Soft labels from runs on folds, each image's from runs that left it out (extra: train).
+
+A model's probabilities on images that it was fitted on repeat their labels, errors included, so they teach nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.data.dataset import SPLITS, Dataset
+from mien.errors import RunError
+from mien.models.classifier import OnnxClassifier
+from mien.structures import FloatArray, IntArray, Progress
+from mien.training.run import Run
+from mien.training.teacher import Teacher
+
+CHUNK = 512  # images per pass
+
+
+def out_of_fold(runs: Sequence[Run], dataset: Dataset, *, progress: Progress | None = None) -> Teacher:
+    """Return soft labels of the training images: the mean of log-probabilities of the runs that left an image out.
+
+    Args:
+        runs: Exported runs on folds of the dataset, of one net or several (`mien train --folds N --fold I`).
+        dataset: The first dataset of the runs, all of it.
+        progress: Called with (runs done, total).
+
+    Raises:
+        RunError: A run is on other data, isn't on a fold, isn't exported, starts from weights that were fitted on this
+            data, or no run left out some training image.
+    """
+    train = dataset.splits == SPLITS.index("train")
+    labels = {head.labels.name: head.labels.labels for run in runs[:1] for head in run.spec.heads}
+    sums = {name: np.zeros((len(dataset), len(names))) for name, names in labels.items()}
+    counts = np.zeros(len(dataset), np.int64)
+    for done, run in enumerate(runs, start=1):
+        left_out = np.flatnonzero(train & ~_fitted(run, dataset))
+        classifier = OnnxClassifier(run.model)
+        if {head.labels.name: head.labels.labels for head in classifier.spec.heads} != labels:
+            raise RunError(f"{run.folder} has other heads than {runs[0].folder}; give runs of the same heads")
+        for start in range(0, len(left_out), CHUNK):
+            rows = left_out[start : start + CHUNK]
+            for name, found in zip(labels, _heads(classifier, dataset, rows, tuple(labels)), strict=True):
+                sums[name][rows] += np.log(np.maximum(found, 1e-7))
+        counts[left_out] += 1
+        if progress is not None:
+            progress(done, len(runs))
+    if missing := int((train & (counts == 0)).sum()):
+        raise RunError(f"{missing} training images were left out by no run; give the runs of all folds")
+    soft: dict[str, FloatArray] = {}
+    for name, total in sums.items():
+        powers = np.exp(total / np.maximum(counts, 1)[:, None])
+        means = powers / powers.sum(1, keepdims=True)
+        soft[name] = np.where(counts[:, None] > 0, means, np.nan).astype(np.float32)
+    return Teacher(dataset.fingerprint, labels, soft, tuple(run.spec.name for run in runs))
+
+
+def _heads(classifier: OnnxClassifier, dataset: Dataset, rows: IntArray, names: Sequence[str]) -> list[FloatArray]:
+    found = dict(zip(classifier.spec.names, classifier.predict_heads(list(dataset.images[rows])), strict=True))
+    return [found[name] for name in names]
+
+
+def _fitted(run: Run, dataset: Dataset) -> npt.NDArray[np.bool_]:
+    """Return which images a run was fitted on, bool (n,)."""
+    facts = run.environment["data"][0]
+    if facts["fingerprint"] != dataset.fingerprint:
+        raise RunError(f"{run.folder} was started on other data than '{dataset.name}'; give runs on its folds")
+    if not facts.get("fold"):
+        raise RunError(f"{run.folder} is not on a fold; train with --audit, --folds and --fold")
+    if f"({dataset.name})" in run.spec.trained_on.get("init", ""):
+        raise RunError(f"{run.folder} starts from weights fitted on '{dataset.name}'; its folds are not unseen")
+    if not run.model.exists():
+        raise RunError(f"{run.folder} has no model yet; finish it: mien train --resume {run.folder}")
+    return run.fitted_rows(dataset)

@@ -1,0 +1,124 @@
+"""Teachers: soft labels of a dataset's images, which a net learns beside the labels (extra: train)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from mien.data.dataset import Dataset
+from mien.errors import DatasetError
+from mien.files import atomic_path
+from mien.labels import LabelSet
+from mien.structures import FloatArray
+from mien.training.targets import Distributions
+
+FORMAT = "mien teacher 1"
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Soft labels of a dataset of n images.
+
+    Args:
+        fingerprint: `Dataset.fingerprint`.
+        labels: Class names of each head, by its name.
+        probabilities: Of each head, float32 (n, k); nan in the rows of images without soft labels.
+        members: Names of the models that they are from.
+    """
+
+    fingerprint: str
+    labels: Mapping[str, tuple[str, ...]]
+    probabilities: Mapping[str, FloatArray] = field(repr=False)
+    members: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, rows in self.probabilities.items():
+            if rows.ndim != 2 or rows.shape[1] != len(self.labels[name]):
+                raise DatasetError(f"soft labels of head '{name}' have shape {rows.shape}; expected a column per label")
+
+    def select(self, rows: npt.NDArray[np.bool_]) -> Teacher:
+        """Return the soft labels of the images that a mask, bool (n,), selects."""
+        chosen = {name: probabilities[rows] for name, probabilities in self.probabilities.items()}
+        return Teacher(self.fingerprint, self.labels, chosen, self.members)
+
+    def distributions(self, heads: Sequence[LabelSet], *, temperature: float) -> dict[str, Distributions]:
+        """Return the softened labels for the heads that have them.
+
+        Args:
+            heads: Label sets of the net's heads.
+            temperature: Probabilities become p^(1/temperature), scaled to sum to 1.
+        """
+        softened = {}
+        for name in [labels.name for labels in heads if self.labels.get(labels.name) == labels.labels]:
+            rows = torch.from_numpy(self.probabilities[name])
+            counted = ~rows.isnan().any(1)
+            powers = rows.nan_to_num().pow(1 / temperature)
+            softened[name] = Distributions(powers / powers.sum(1, keepdim=True).clamp(min=1e-9), counted.float())
+        return softened
+
+
+def save_teacher(teacher: Teacher, path: str | Path) -> None:
+    """Write soft labels to an .npz of plain arrays, in half precision.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    about = {"format": FORMAT, "fingerprint": teacher.fingerprint, "labels": teacher.labels, "members": teacher.members}
+    arrays = {f"head {name}": rows.astype(np.float16) for name, rows in teacher.probabilities.items()}
+    with atomic_path(Path(path)) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
+
+
+def read_teacher(path: str | Path, dataset: Dataset, heads: Sequence[LabelSet]) -> Teacher:
+    """Read soft labels that `save_teacher` wrote.
+
+    Args:
+        path: The .npz file.
+        dataset: The dataset they are for, all of it.
+        heads: Label sets of the net's heads.
+
+    Raises:
+        DatasetError: The file cannot be read, is for another dataset, or has none of the heads.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            about = json.loads(str(arrays["about"]))
+            if about["format"] != FORMAT:
+                raise ValueError(f"its format is {about['format']!r}")
+            labels = {name: tuple(names) for name, names in about["labels"].items()}
+            rows = {name: arrays[f"head {name}"].astype(np.float32) for name in labels}
+        teacher = Teacher(about["fingerprint"], labels, rows, tuple(about["members"]))
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, RecursionError, BadZipFile) as error:
+        raise DatasetError(
+            f"cannot read the soft labels '{path}' ({error}); expected a file of save_teacher"
+        ) from error
+    if teacher.fingerprint != dataset.fingerprint or any(len(each) != len(dataset) for each in rows.values()):
+        raise DatasetError(
+            f"the soft labels '{path}' are for data with fingerprint {teacher.fingerprint[:12]}, "
+            f"'{dataset.name}' has {dataset.fingerprint[:12]}; give the same --data first"
+        )
+    if not any(labels.get(head.name) == head.labels for head in heads):
+        raise DatasetError(
+            f"the soft labels '{path}' are of {', '.join(labels)}; the net has {', '.join(h.name for h in heads)}"
+        )
+    return teacher
+
+
+def teacher_digest(path: str | Path) -> str:
+    """Return the SHA-256 of a file of soft labels.
+
+    Raises:
+        DatasetError: It cannot be read.
+    """
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise DatasetError(f"cannot read the soft labels '{path}': {error.strerror or error}") from error

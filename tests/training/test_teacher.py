@@ -1,0 +1,153 @@
+"""Soft labels: their file, their part in the objective, and that no image was seen by its teacher."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import log
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mien.data.audit import Selection
+from mien.data.dataset import Dataset
+from mien.errors import DatasetError, RunError
+from mien.labels import FER2013, FERPLUS
+from mien.models.classifier import OnnxClassifier
+from mien.training import Run, TrainConfig
+from mien.training.crossfit import out_of_fold
+from mien.training.loss import HeadLoss, training_loss
+from mien.training.targets import Classes, Distributions, Targets
+from mien.training.teacher import Teacher, read_teacher, save_teacher
+from runs import assert_same_weights, finished, small_config, small_dataset, stopped
+
+FACES = small_dataset()
+HEADS = [FER2013, FERPLUS]
+
+
+def teacher_of(dataset: Dataset = FACES) -> Teacher:
+    """Return random soft labels of the training images for the head fer2013."""
+    rows = np.random.default_rng(0).dirichlet(np.ones(7), len(dataset)).astype(np.float32)
+    rows[dataset.splits != 0] = np.nan
+    return Teacher(dataset.fingerprint, {"fer2013": FER2013.labels}, {"fer2013": rows}, ("a", "b"))
+
+
+def test_a_file_of_soft_labels_reads_back(tmp_path: Path) -> None:
+    save_teacher(teacher_of(), tmp_path / "t.npz")
+    read = read_teacher(tmp_path / "t.npz", FACES, HEADS)
+    assert (read.labels, read.members) == ({"fer2013": FER2013.labels}, ("a", "b"))
+    np.testing.assert_allclose(read.probabilities["fer2013"], teacher_of().probabilities["fer2013"], atol=1e-3)
+
+
+def test_soft_labels_are_softened_by_the_temperature() -> None:
+    teacher = Teacher("", {"fer2013": FER2013.labels}, {"fer2013": np.eye(7, dtype=np.float32)[:2] * 0.9 + 0.1 / 7})
+    soft = teacher.distributions(HEADS, temperature=2.0)
+    assert soft.keys() == {"fer2013"}
+    first = soft["fer2013"].probabilities[0]
+    assert float(first.sum()) == pytest.approx(1)
+    assert float(first[0] / first[1]) == pytest.approx(((0.9 + 0.1 / 7) / (0.1 / 7)) ** 0.5)
+
+
+def test_a_taught_head_has_the_loss_by_labels_and_by_the_teacher() -> None:
+    logits = {"mine": torch.tensor([[log(0.8), log(0.2)]])}
+    taught = {"mine": Distributions(torch.tensor([[0.5, 0.5]]), torch.ones(1))}
+    targets = Targets({"mine": Classes(torch.tensor([0]))}, taught=taught)
+    loss = training_loss(logits, targets, {"mine": HeadLoss(distil_weight=0.7, temperature=2.0)}, smoothing=0.0)
+    student = torch.tensor([0.8, 0.2]).sqrt() / torch.tensor([0.8, 0.2]).sqrt().sum()
+    expected = -0.3 * log(0.8) - 0.7 * 4 * 0.5 * float(student.log().sum())
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
+def test_images_without_soft_labels_do_not_count() -> None:
+    soft = teacher_of().distributions(HEADS, temperature=1.0)["fer2013"]
+    assert (soft.counted.numpy() > 0).tolist() == (FACES.splits == 0).tolist()
+    longer = soft.followed_by(3)
+    assert longer.probabilities.shape == (len(FACES) + 3, 7)
+    assert longer.counted[-3:].tolist() == [0, 0, 0]
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    path = tmp_path_factory.mktemp("teachers") / "t.npz"
+    save_teacher(teacher_of(), path)
+    return replace(small_config(), teacher=str(path))
+
+
+def test_a_taught_run_resumes_and_records_its_teacher(config: TrainConfig, undisturbed: Run, tmp_path: Path) -> None:
+    whole = finished(config, FACES, tmp_path / "whole")
+    run = stopped(Run.start(config, FACES, tmp_path / "parts"), (2, 2))
+    run.fit()
+    assert_same_weights(run, whole)
+    assert run.spec.trained_on["teacher"].startswith("t.npz (SHA-256 ")
+    assert run.spec.recipe["teacher"] == "t.npz"
+    assert run.metrics()[-1]["train_loss"] != undisturbed.metrics()[-1]["train_loss"]
+
+
+def test_a_teacher_that_changed_is_refused(config: TrainConfig, tmp_path: Path) -> None:
+    path = tmp_path / "t.npz"
+    save_teacher(teacher_of(), path)
+    run = stopped(Run.start(replace(config, teacher=str(path)), FACES, tmp_path / "run"), (0, 0))
+    save_teacher(replace(teacher_of(), members=("c",)), path)
+    with pytest.raises(RunError, match="has changed since the start"):
+        run.fit()
+
+
+def test_soft_labels_follow_a_selection() -> None:
+    rows = (FACES.splits == 0) & (np.arange(len(FACES)) % 2 == 0)
+    chosen = teacher_of().select(rows).probabilities["fer2013"]
+    np.testing.assert_array_equal(chosen, teacher_of().probabilities["fer2013"][rows])
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK", b"text"])
+def test_a_file_that_has_no_soft_labels_raises(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "t.npz").write_bytes(content)
+    with pytest.raises(DatasetError, match="cannot read the soft labels"):
+        read_teacher(tmp_path / "t.npz", FACES, HEADS)
+    with pytest.raises(DatasetError, match="cannot read the soft labels"):
+        Run.start(replace(small_config(), teacher=str(tmp_path / "t.npz")), FACES, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_soft_labels_of_other_data_or_heads_are_refused(tmp_path: Path) -> None:
+    save_teacher(teacher_of(), tmp_path / "t.npz")
+    with pytest.raises(DatasetError, match="are for data with fingerprint"):
+        read_teacher(tmp_path / "t.npz", small_dataset(seed=1), HEADS)
+    with pytest.raises(DatasetError, match="are of fer2013; the net has ferplus"):
+        read_teacher(tmp_path / "t.npz", FACES, [FERPLUS])
+
+
+@pytest.fixture(scope="module")
+def folds(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    """Two runs, each on the half of the training images that the other leaves out."""
+    runs = []
+    for fold in range(2):
+        rows = (FACES.splits == 0) & (np.arange(len(FACES)) % 2 != fold)
+        selection = Selection(rows=rows, fold=f"{fold} of 2")
+        config = replace(small_config(), seed=fold)
+        runs.append(finished(config, FACES, tmp_path_factory.mktemp("folds") / str(fold), selection=selection))
+        runs[-1].export()
+    return runs
+
+
+def test_no_image_was_seen_by_its_teacher(folds: list[Run]) -> None:
+    teacher = out_of_fold(folds, FACES)
+    for fold, run in enumerate(folds):
+        left_out = np.flatnonzero((FACES.splits == 0) & (np.arange(len(FACES)) % 2 == fold))
+        assert not run.fitted_rows(FACES)[left_out].any()
+        expected = OnnxClassifier(run.model).predict_proba(list(FACES.images[left_out]), head="ferplus")
+        np.testing.assert_allclose(teacher.probabilities["ferplus"][left_out], expected, atol=1e-5)
+    assert np.isnan(teacher.probabilities["fer2013"][FACES.splits != 0]).all()
+
+
+def test_an_image_that_every_run_was_fitted_on_has_no_teacher(folds: list[Run]) -> None:
+    with pytest.raises(RunError, match="training images were left out by no run; give the runs of all folds"):
+        out_of_fold(folds[:1], FACES)
+
+
+def test_runs_on_other_data_or_on_all_images_are_refused(folds: list[Run], undisturbed: Run, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="was started on other data"):
+        out_of_fold(folds, small_dataset(seed=1))
+    with pytest.raises(RunError, match="is not on a fold; train with --audit, --folds and --fold"):
+        out_of_fold([undisturbed], FACES)
