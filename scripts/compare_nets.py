@@ -30,8 +30,7 @@ from mien.models.classifier import OnnxClassifier
 from mien.models.spec import ModelSpec
 from mien.nets.cost import Cost, cost_of
 from mien.nets.nets import NETS, build_net
-from mien.reports.comparison import p_text
-from mien.reports.tables import split_name, table
+from mien.reports.tables import p_text, split_name, table
 from mien.training import Run
 from mien.training.recipe import TrainConfig, current_settings
 

@@ -19,6 +19,7 @@ from mien.data.readers import read_dataset
 from mien.evaluation.evaluate import evaluate
 from mien.models.classifier import load_classifier
 from mien.models.onnx_file import read_spec, write_with_spec
+from photographs import scene, write_pictures
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
@@ -168,6 +169,8 @@ def test_published_figures_whose_data_is_not_given_are_named(
         (["--published", "--votes", "v.csv", "--data", "DRAWN"], "--votes belongs to one dataset"),
         (["--votes", "v.csv", "--data", "DRAWN"], "belongs to one dataset"),
         (["--audit", "audits", "--data", "DRAWN"], "--audit belongs to one dataset"),
+        (["--slices", "s.csv", "--data", "DRAWN"], "--slices belongs to one dataset"),
+        (["--published", "--robustness"], "--robustness does not change"),
         (["--audit", "nowhere"], "'nowhere' is not an audit"),
         (["--published", "--audit", "audits"], "leave it out"),
         (["--split", "exam"], "unknown split 'exam'; choose from train, valid, test"),
@@ -180,3 +183,86 @@ def test_bad_arguments_of_evaluate_are_one_clear_line(
     assert run("evaluate", *model, "--data", drawn, *(drawn if a == "DRAWN" else a for a in arguments)) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert expected in line
+
+
+@pytest.fixture
+def scenes() -> Path:
+    """Photographs of drawn faces, and one without a face, of two classes."""
+    pictures = {f"valid/{('happy', 'neutral')[i % 2]}/{i}.png": scene(i) for i in range(5)}
+    empty = np.full((240, 320), 90, np.uint8)
+    return write_pictures(Path("scenes"), pictures | {"valid/happy/empty.png": empty, "test/happy/7.png": scene(7)})
+
+
+def test_evaluate_shows_missed_faces_apart_and_end_to_end(
+    tiny_model: Path, scenes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ("evaluate", tiny_model, "--data", scenes, "--detector", "haar", "--out", "report")
+    assert run(*command, "--sheet", 3) == 0
+    assert "with a face, 1 without" in " ".join(capsys.readouterr().out.split())
+    metrics = json.loads(Path("report/metrics.json").read_text())
+    single = metrics["views"]["single"]
+    assert metrics["data"]["detector"] == "haar"
+    assert (single["end_to_end"]["n"], single["n"]) == (single["n"] + 1, metrics["data"]["n"])
+    assert single["end_to_end"]["classes"]["happy"]["missed"] == 1
+    report = Path("report/report.html").read_text()
+    assert "haar detected no face in 1 of" in report
+    lines = Path("report/surest_mistakes.csv").read_text().splitlines()
+    assert lines[0] == "file,row,true,predicted,confidence"
+    assert all(line.split(",")[0].endswith(".png") for line in lines[1:])
+
+
+@pytest.mark.filterwarnings("default:1 of 6 rows", "default:column 'source'")
+def test_evaluate_reports_by_the_columns_of_a_table(
+    tiny_model: Path, scenes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = "".join(f"{i}.png,{'ab'[i % 2]},web\n" for i in range(5))
+    Path("slices.csv").write_text(f"file,light,source\n{rows}other.png,a,web\n")
+    command = ("evaluate", tiny_model, "--data", scenes, "--detector", "haar", "--slices", "slices.csv")
+    assert run(*command, "--views", "single", "--out", "report") == 0
+    captured = capsys.readouterr()
+    assert "1 of 6 rows of 'slices.csv' are about pictures that the dataset lacks, such as 'other.png'" in captured.err
+    assert "column 'source' of 'slices.csv' has only the value 'web'; it is left out" in captured.err
+    assert "by light" in captured.out
+    assert "a (few)" in captured.out
+    assert "Too few pictures to compare the values" in captured.out
+    metrics = json.loads(Path("report/metrics.json").read_text())
+    assert [column["name"] for column in metrics["slices"]] == ["light"]
+    assert "### light" in Path("report/report.md").read_text()
+
+
+def test_evaluate_reports_degraded_images(tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("evaluate", tiny_model, "--data", drawn, "--views", "single", "--robustness", "--out", "report") == 0
+    assert "JPEG, quality 20" in capsys.readouterr().out
+    metrics = json.loads(Path("report/metrics.json").read_text())
+    clean = metrics["robustness"][0]
+    assert (clean["name"], clean["accuracy"]) == ("clean", metrics["views"]["single"]["accuracy"])
+    assert (Path("report") / "robustness.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, "cannot read 'slices.csv'"),
+        ("", "'slices.csv' is empty"),
+        ("who,sex\n0.png,f\n", "has no column of file names"),
+        ("file,sex\nnobody.png,f\n", "names none of the"),
+    ],
+)
+def test_bad_slices_are_one_clear_line(
+    text: str | None, expected: str, tiny_model: Path, scenes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if text is not None:
+        Path("slices.csv").write_text(text)
+    assert run("evaluate", tiny_model, "--data", scenes, "--detector", "haar", "--slices", "slices.csv") == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    assert len(errors) == 1
+    assert expected in errors[0]
+
+
+def test_slices_of_data_without_file_names_are_refused(
+    tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("slices.csv").write_text("file,sex\na.png,f\n")
+    assert run("evaluate", tiny_model, "--data", drawn, "--slices", "slices.csv") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "has no file names" in line

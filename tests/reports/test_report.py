@@ -10,8 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mien.data.dataset import FoundFaces, PictureLabel
 from mien.errors import ConfigError, InputError, OutputError
 from mien.evaluation.evaluate import evaluate
+from mien.evaluation.results import DegradedResult
+from mien.evaluation.slice_table import SliceTable
+from mien.evaluation.slices import slice_evaluation
 from mien.labels import FER2013, FERPLUS, LabelSet
 from mien.reports.metrics_json import read_metrics, to_metrics
 from mien.reports.overview import write_reports
@@ -321,3 +325,55 @@ def test_a_folder_that_is_a_file_is_an_output_error(evaluation, tmp_path):
 def test_importing_the_report_loads_neither_matplotlib_nor_torch():
     code = "import sys, mien.reports.card; sys.exit(bool({'matplotlib', 'torch', 'sklearn'} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_end_to_end_columns_and_missed_faces_are_shown_if_faces_were_detected(pixel_reader, written):
+    missed = FoundFaces(detector="haar", n_pictures=4, missed=(PictureLabel("a.jpg", "test", "happy"),))
+    rows = [(3, 3, 3, "test"), (3, 4, 4, "test"), (6, 6, 6, "test")]
+    evaluation = evaluate(pixel_reader(FER2013), replace(written(rows), found=missed), views=["single"])
+    text = report_markdown(to_metrics(evaluation))
+    header, cells = rows_after(text, "## Results")
+    shown = dict(zip(header, cells, strict=True))
+    assert shown["accuracy, %"].startswith("66.67 (")
+    assert shown["end to end, %"].startswith("50.00 (")
+    assert shown["balanced, end to end, %"].startswith("66.67 (")
+    assert shown["AUC happy/neutral"] == "1.000"  # the ratio of sad is between the two
+    assert "haar detected no face in 1 of 4 pictures" in text
+    header, *classes = rows_after(text, "## Per class, single")
+    happy = dict(zip(header, classes[3], strict=True))
+    assert (happy["recall"], happy["missed faces"], happy["recall, end to end"]) == ("0.500", "1", "0.333")
+
+
+def test_version_4_without_the_optional_keys_is_read_and_reported(evaluation, tmp_path):
+    metrics = to_metrics(evaluation)
+    for view in metrics["views"].values():
+        del view["happy_neutral"]
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    assert "AUC happy" not in report_markdown(read_metrics(tmp_path / "metrics.json"))
+
+
+def test_slices_and_degraded_images_have_sections_and_a_plot(evaluation, pixel_reader, written, tmp_path):
+    values = np.where(np.arange(200) % 2, "dark", "light").tolist()
+    table = SliceTable(path=tmp_path / "s.csv", names=[f"{i}.jpg" for i in range(200)], columns={"light_": values})
+    names = np.array([f"{i}.jpg" for i in range(200)])
+    dataset = written([(int(t), 0, 0, "test") for t in evaluation.targets])
+    sliced = slice_evaluation(evaluation, replace(dataset, names=names), table)
+    degraded = DegradedResult(
+        name="noise", accuracy=evaluation.views["single"].accuracy, lost=3, gained=1, difference=-0.01, low=-0.03,
+        high=0.01, recalls=(0.5,) * 7, happy_neutral=None,
+    )  # fmt: skip
+    path = write_report(replace(sliced, robustness=(replace(degraded, name="clean"), degraded)), tmp_path)
+    text = path.read_text(encoding="utf-8")
+    header, *rows = rows_after(text, "### light\\_")
+    dark = dict(zip(header, rows[0], strict=True))
+    result = sliced.slices[0].slices[0].result
+    assert (dark["value"], dark["pictures"]) == ("dark", "100")
+    assert dark["accuracy, %"].startswith(f"{100 * result.accuracy.value:.2f} (")
+    assert dark["recall happy, %"] == f"{100 * result.classes[3].recall:.1f} of {result.classes[3].support}"
+    assert re.search(r"Largest gap: [\d.]+ points between (light and dark|dark and light) in the mean recall", text)
+    header, clean, noise = rows_after(text, "## Degraded images")
+    assert dict(zip(header, noise, strict=True))["difference, points"] == "−1.0 (−3.0 to +1.0)"
+    assert clean[2:5] == ["–"] * 3
+    with Image.open(tmp_path / "robustness.png") as picture:
+        picture.load()
+    assert read_metrics(tmp_path / "metrics.json")["slices"][0]["slices"][0]["n"] == 100

@@ -1,4 +1,7 @@
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from mien.data.dataset import SPLITS, Dataset
 from mien.drawing.sheets import CELL, GAP, HEADER_HEIGHT, MARGIN, NAME_WIDTH
@@ -77,3 +80,23 @@ def test_a_long_name_fits_into_the_title():
     names = ("a", "a-model-of-a-name-that-goes-on-and-on-" * 4)
     widths = [sheets.mistakes_sheet(evaluate(Brightness(name), DATA), DATA).shape[1] for name in names]
     assert widths[0] < widths[1]
+
+
+def test_the_surest_mistakes_are_listed_over_all_classes_with_their_files():
+    dataset = replace(DATA, names=np.array([f"test/{i}.png" for i in range(len(DATA))]))
+    found = sheets.surest_mistakes(evaluate(Brightness(), dataset), dataset, 2)
+    assert [(m.row, m.name, m.true, m.predicted) for m in found.mistakes] == [
+        (3, "test/3.png", "calm", "wild"),
+        (5, "test/5.png", "wild", "calm"),
+    ]
+    assert found.mistakes[0].confidence == pytest.approx(250 / 255, abs=1e-4)
+    middle = MARGIN + HEADER_HEIGHT + sheets.SUREST_CELL // 2
+    assert found.sheet[middle, MARGIN + 40].tolist() == [250] * 3
+    assert found.sheet[middle, MARGIN + 40 + sheets.SUREST_CELL + 3 * GAP].tolist() == [90] * 3
+
+
+def test_without_mistakes_the_sheet_of_the_surest_is_empty():
+    dataset = greys((0, 0, "test"), (255, 1, "test"))
+    found = sheets.surest_mistakes(evaluate(Brightness(), dataset), dataset, 50)
+    assert found.mistakes == []
+    assert found.sheet.ndim == 3

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from mien.data.dataset import Split
     from mien.evaluation.compare import Comparison
     from mien.evaluation.published import PublishedCheck
-    from mien.evaluation.results import Evaluation
+    from mien.evaluation.ranking import PairAuc
+    from mien.evaluation.results import Accuracy, Evaluation, SliceColumn
     from mien.models.classifier import OnnxClassifier
 
 SplitName = Annotated[
@@ -54,6 +55,17 @@ def evaluate(
     published: Annotated[
         bool, typer.Option("--published", help="Re-measure the figures published in the specs of these models, or all.")
     ] = False,
+    slices: Annotated[
+        Path | None,
+        typer.Option(help="CSV about the pictures, one row per file: report by value of each column.", metavar="FILE"),
+    ] = None,
+    robustness: Annotated[
+        bool, typer.Option("--robustness", help="Also on degraded images: small, blurred, JPEG, dark, turned, …")
+    ] = False,
+    sheet: Annotated[
+        int,
+        typer.Option(min=0, help="Draw the N most confident mistakes of all classes, with file names."),
+    ] = 0,
     as_json: Json = False,
     models_dir: ModelsDir = None,
 ) -> None:
@@ -63,25 +75,28 @@ def evaluate(
 
     Example: `mien evaluate base --data fer2013.csv`
     """
+    from mien.evaluation.slice_table import read_slices
     from mien.reports.overview import report_models
 
     places: Sequence[str | None] = data or [None]
-    for name, value in (("votes", votes), ("audit", audited)):
+    for name, value in (("votes", votes), ("audit", audited), ("slices", slices)):
         if value is not None and len(places) > 1:
             raise ConfigError(f"--{name} belongs to one dataset; evaluate the others separately")
     if published:
-        if audited is not None:
-            raise ConfigError("--audit does not change what --published measures; leave it out")
+        for option, given in (("audit", audited), ("slices", slices), ("robustness", robustness), ("sheet", sheet)):
+            if given:
+                raise ConfigError(f"--{option} does not change what --published measures; leave it out")
         _check_published(model or _shipped(models_dir), places, votes, reading, as_json, models_dir, named=bool(model))
         return
     if not model:
         raise ConfigError("no model to evaluate; name one or more, see `mien models`")
+    table = None if slices is None else read_slices(slices)
     classifiers = _load(model, models_dir)
     readings = readings_for(places, _for_models(reading, classifiers))
     datasets = (read_data(place, votes, how)[0] for place, how in zip(places, readings, strict=True))
     evaluations, report = report_models(
         classifiers, datasets, to, split=_split(split), views=views.split(","), head=labels, audit=audited,
-        answer_accuracy=answer_accuracy, progress=bar,
+        answer_accuracy=answer_accuracy, slices=table, robustness=robustness, n_surest=sheet, progress=bar,
     )  # fmt: skip
     _print_evaluations(evaluations, report, as_json=as_json)
 
@@ -154,6 +169,11 @@ def _print_evaluations(evaluations: Sequence[Evaluation], report: Path, *, as_js
         return
     for title, group in groupby(evaluations, _table_title):
         _print_table(title, list(group))
+    for evaluation in evaluations:
+        for column in evaluation.slices:
+            _print_slices(column, evaluation)
+        if evaluation.robustness:
+            _print_robustness(evaluation)
     say(f"report: {report}")
 
 
@@ -162,31 +182,87 @@ def _table_title(evaluation: Evaluation) -> str:
 
     name = split_name(evaluation.dataset, evaluation.split)
     split = evaluation.split if name == evaluation.split else f"{evaluation.split} ({name})"
-    return f"{evaluation.dataset}, split {split}: {evaluation.n:,} images, chance {evaluation.chance:.2%}"
+    missed = next(iter(evaluation.views.values())).end_to_end
+    without = f" with a face, {missed.n_missed:,} without" if missed else ""
+    return f"{evaluation.dataset}, split {split}: {evaluation.n:,} images{without}, chance {evaluation.chance:.2%}"
 
 
 def _print_table(title: str, evaluations: Sequence[Evaluation]) -> None:
     """Print a table of evaluations on the same images."""
     several = len({evaluation.name for evaluation in evaluations}) > 1
     audited = any(evaluation.leak_criterion == "photo" for evaluation in evaluations)
+    results = [(evaluation.name, *item) for evaluation in evaluations for item in evaluation.views.items()]
+    end_to_end, auc = any(r.end_to_end for *_, r in results), any(r.happy_neutral for *_, r in results)
     table = new_table(
         *(["model"] if several else []), "view", "accuracy", "95 % interval",
-        *(["without leaks"] if audited else []), "balanced", "macro-F1", "NLL", "ECE", title=escaped(title),
+        *(["without leaks"] if audited else []), *(["end to end"] if end_to_end else []), "balanced",
+        *(["end to end"] if end_to_end else []), "macro-F1", "NLL", "ECE", *(["AUC happy/neutral"] if auc else []),
+        title=escaped(title),
     )  # fmt: skip
-    for evaluation in evaluations:
-        for view, result in evaluation.views.items():
-            a, leak_free = result.accuracy, f"{result.leak_free.value:.2%}" if result.leak_free else "–"
-            table.add_row(
-                *([escaped(evaluation.name)] if several else []), view, f"{a.value:.2%}",
-                f"{100 * a.low:.2f}–{a.high:.2%}", *([leak_free] if audited else []),
-                f"{result.balanced_accuracy:.2%}", f"{result.macro_f1:.2%}", f"{result.calibration.nll:.3f}",
-                f"{result.calibration.ece:.3f}",
-            )  # fmt: skip
+    for name, view, result in results:
+        a, leak_free, whole = result.accuracy, _percent(result.leak_free), result.end_to_end
+        table.add_row(
+            *([escaped(name)] if several else []), view, f"{a.value:.2%}", f"{100 * a.low:.2f}–{a.high:.2%}",
+            *([leak_free] if audited else []), *([_percent(whole.accuracy if whole else None)] if end_to_end else []),
+            f"{result.balanced_accuracy:.2%}",
+            *([f"{whole.balanced_accuracy:.2%}" if whole else "–"] if end_to_end else []), f"{result.macro_f1:.2%}",
+            f"{result.calibration.nll:.3f}", f"{result.calibration.ece:.3f}",
+            *([_auc(result.happy_neutral)] if auc else []),
+        )  # fmt: skip
+    out.print(table)
+
+
+def _percent(accuracy: Accuracy | None) -> str:
+    return "–" if accuracy is None else f"{accuracy.value:.2%}"
+
+
+def _auc(auc: PairAuc | None) -> str:
+    return "–" if auc is None else f"{auc.value:.3f}"
+
+
+def _print_slices(column: SliceColumn, evaluation: Evaluation) -> None:
+    from mien.reports.breakdown import gap_text
+    from mien.reports.metrics_json import gap_metrics
+
+    table = new_table(
+        column.name, "pictures", *(["missed faces"] if evaluation.detector else []), "accuracy", "95 % interval",
+        "balanced", *(["end to end"] if evaluation.detector else []), "AUC happy/neutral", "ECE",
+        title=escaped(f"{evaluation.name} on {evaluation.dataset}, by {column.name}"),
+    )  # fmt: skip
+    for part in column.slices:
+        name, result = escaped(part.value) + (" (few)" if part.is_small else ""), part.result
+        counts = [f"{part.n:,}", *([f"{part.n_missed:,}"] if evaluation.detector else [])]
+        if result is None:
+            table.add_row(name, *counts)
+            continue
+        a, whole = result.accuracy, result.end_to_end
+        table.add_row(
+            name, *counts, f"{a.value:.2%}", f"{100 * a.low:.2f}–{a.high:.2%}", f"{result.balanced_accuracy:.2%}",
+            *([_percent(whole.accuracy)] if whole else []), _auc(result.happy_neutral),
+            f"{result.calibration.ece:.3f}",
+        )  # fmt: skip
+    out.print(table)
+    say(gap_text(gap_metrics(column.gap) if column.gap else None))
+
+
+def _print_robustness(evaluation: Evaluation) -> None:
+    shown = [i for i, label in enumerate(evaluation.labels) if label in ("happy", "neutral")]
+    table = new_table(
+        "images", "accuracy", "difference", "95 % interval", *(f"recall {evaluation.labels[i]}" for i in shown),
+        "AUC happy/neutral", title=escaped(f"{evaluation.name} on degraded images of {evaluation.dataset}"),
+    )  # fmt: skip
+    for number, result in enumerate(evaluation.robustness):
+        difference = [f"{result.difference:+.1%}", f"{result.low:+.1%} to {result.high:+.1%}"] if number else ["–", "–"]
+        table.add_row(
+            result.name, f"{result.accuracy.value:.1%}", *difference, *(f"{result.recalls[i]:.1%}" for i in shown),
+            _auc(result.happy_neutral),
+        )  # fmt: skip
     out.print(table)
 
 
 def _print_comparison(comparison: Comparison, report: Path, *, as_json: bool) -> None:
-    from mien.reports.comparison import p_text, to_plain, verdict
+    from mien.reports.comparison import to_plain, verdict
+    from mien.reports.tables import p_text
 
     if as_json:
         print(json.dumps(to_plain(comparison), indent=2))

@@ -21,11 +21,16 @@ from .metrics import reliability as reliability
 from .metrics import wilson_interval as wilson_interval
 from .published import check_models as check_models
 from .published import check_published as check_published
+from .ranking import pair_auc as pair_auc
 from .results import Evaluation as Evaluation
 from .results import ViewResult as ViewResult
+from .robustness import DEGRADATIONS as DEGRADATIONS
+from .robustness import degrade_evaluation as degrade_evaluation
 from .score import score as score
 from .selective import aurc as aurc
 from .selective import operating_point as operating_point
 from .selective import risk_coverage as risk_coverage
+from .slice_table import read_slices as read_slices
+from .slices import slice_evaluation as slice_evaluation
 from .views import VIEWS as VIEWS
 from .views import predict_views as predict_views

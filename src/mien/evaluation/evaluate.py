@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from mien.data.audit import first_identical
-from mien.data.dataset import SPLITS, Dataset, Split
+from mien.data.dataset import SPLITS, Dataset, PictureLabel, Split
 from mien.data.votes import majority
 from mien.errors import ConfigError, DatasetError
 from mien.evaluation.results import BoolArray, Evaluation
@@ -47,7 +47,8 @@ def evaluate(
 
     Classes are matched by name. Images of a class that the model lacks are excluded and counted. Classes of the model
     that the dataset lacks (FER+ has contempt, FER2013 doesn't) are dropped, and the probabilities renormalised over
-    the shared classes.
+    the shared classes. Where faces were detected in pictures, those without one count as wrong in
+    `ViewResult.end_to_end`.
 
     Args:
         classifier: Any object with a `spec` and `predict_proba`.
@@ -109,10 +110,13 @@ def evaluate_predictions(
     targets = np.searchsorted(ids, dataset.targets[rows]).astype(np.int64)
     unseen = _unseen(dataset, rows, split=split, fitted_on=fitted_on, clusters=clusters)
     votes = None if dataset.votes is None else _vote_distributions(dataset.votes[rows], labels)
+    missed = [labels.index(picture.label) for picture in missed_pictures(dataset, split, labels)]
     views = {
         view: score(
             probabilities[..., columns], targets, temperature=chosen.temperature, unseen=unseen,
             clusters=None if clusters is None else clusters[rows], votes=votes, answer_accuracy=answer_accuracy,
+            happy_neutral=happy_neutral(labels),
+            missed=None if dataset.found is None else np.bincount(np.array(missed, np.int64), minlength=len(labels)),
         )
         for view, probabilities in predictions.items()
     }  # fmt: skip
@@ -125,6 +129,7 @@ def evaluate_predictions(
         split=split,
         fitted_on=tuple(fitted_on),
         leak_criterion="pixels" if clusters is None else "photo",
+        detector=None if dataset.found is None else dataset.found.detector,
         labels=labels,
         missing=tuple(label for label in names if label not in labels),
         unused=tuple(label for label in chosen.labels if label not in labels),
@@ -202,6 +207,17 @@ def _check_settings(dataset: Dataset, clusters: IntArray | None, answer_accuracy
         raise ConfigError(f"answer accuracy is {answer_accuracy}; expected more than 0 and at most 1")
     if clusters is not None and clusters.shape != (len(dataset),):
         raise ConfigError(f"clusters have shape {clusters.shape}; expected one for each of {len(dataset)} images")
+
+
+def happy_neutral(labels: Sequence[str]) -> tuple[int, int] | None:
+    """Return the ids of happy and neutral; None if one of them is not among the labels."""
+    return (labels.index("happy"), labels.index("neutral")) if {"happy", "neutral"} <= set(labels) else None
+
+
+def missed_pictures(dataset: Dataset, split: Split, labels: Sequence[str]) -> list[PictureLabel]:
+    """Return the pictures of a split, of these classes, in which no face was detected."""
+    found = () if dataset.found is None else dataset.found.missed
+    return [picture for picture in found if picture.split == split and picture.label in labels]
 
 
 def _unseen(

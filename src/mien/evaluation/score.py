@@ -19,12 +19,11 @@ from mien.evaluation.metrics import (
     reliability,
     wilson_interval,
 )
-from mien.evaluation.results import Accuracy, BoolArray, CalibrationScores, RaterAgreement, ViewResult
+from mien.evaluation.ranking import SMALLEST, pair_auc
+from mien.evaluation.results import Accuracy, BoolArray, CalibrationScores, EndToEnd, RaterAgreement, ViewResult
 from mien.evaluation.selective import aurc, operating_point, risk_coverage
 from mien.models.classifier import softmax
 from mien.structures import FloatArray, IntArray
-
-SMALLEST = float(np.finfo(np.float32).tiny)  # keeps the logarithm of a probability of 0 finite
 
 
 def score(
@@ -36,6 +35,8 @@ def score(
     clusters: IntArray | None = None,
     votes: FloatArray | None = None,
     answer_accuracy: float = 0.8,
+    happy_neutral: tuple[int, int] | None = None,
+    missed: IntArray | None = None,
 ) -> ViewResult:
     """Compute all metrics of predicted probabilities.
 
@@ -48,6 +49,8 @@ def score(
         clusters: Cluster id per image, shape (n,), for the bootstrap; None resamples single images.
         votes: Distribution of the raters' votes per image, shape (n, k), rows sum to 1.
         answer_accuracy: Target accuracy of `CalibrationScores.operating_point`, in (0, 1].
+        happy_neutral: Class ids of happy and neutral, for their AUC; None skips it.
+        missed: Pictures without a detected face by class, shape (k,); None if no faces were detected.
 
     Raises:
         ValueError: The shapes don't fit, there is no row, or an id is out of range.
@@ -73,6 +76,8 @@ def score(
         calibration=_calibration(mean, targets, answer_accuracy),
         uncalibrated=None if uncalibrated is None else _calibration(uncalibrated, targets, answer_accuracy),
         raters=None if votes is None else _agreement(mean, votes),
+        happy_neutral=happy_neutral and pair_auc(mean, targets, first=happy_neutral[0], second=happy_neutral[1]),
+        end_to_end=None if missed is None else _end_to_end(targets, predictions, missed, clusters),
         probabilities=mean,
     )
 
@@ -86,6 +91,24 @@ def _accuracy(correct: BoolArray) -> Accuracy:
     n, hits = len(correct), int(correct.sum())
     low, high = wilson_interval(hits, n)
     return Accuracy(n=n, correct=hits, value=hits / n, low=low, high=high)
+
+
+def _end_to_end(targets: IntArray, predictions: IntArray, missed: IntArray, clusters: IntArray | None) -> EndToEnd:
+    """Score missed pictures as predictions of one more class, which is never true."""
+    k, n = len(missed), int(missed.sum())
+    targets = np.concatenate([targets, np.repeat(np.arange(k), missed)])
+    predictions = np.concatenate([predictions, np.full(n, k)])
+    if clusters is not None:
+        clusters = np.concatenate([clusters, clusters.max(initial=-1) + 1 + np.arange(n)])
+    confusion = confusion_matrix(targets, predictions, n_classes=k + 1)
+    resampled = resampled_confusions(targets, predictions, n_classes=k + 1, clusters=clusters)
+    return EndToEnd(
+        accuracy=_accuracy(predictions == targets),
+        balanced_accuracy=balanced_accuracy(confusion),
+        balanced_accuracy_interval=percentile_interval(balanced_accuracies(resampled)),
+        recalls=tuple(scores.recall for scores in per_class(confusion)[:k]),
+        missed=tuple(missed.tolist()),
+    )
 
 
 def _calibration(probabilities: FloatArray, targets: IntArray, target_accuracy: float) -> CalibrationScores:

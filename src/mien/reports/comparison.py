@@ -16,7 +16,7 @@ from mien.pixels import write_picture
 from mien.reports.page import page
 from mien.reports.report import NOTE, file_name
 from mien.reports.sheets import differences_sheet
-from mien.reports.tables import literal, split_name, table
+from mien.reports.tables import literal, p_text, split_name, table
 from mien.structures import ImageArray
 
 
@@ -127,11 +127,6 @@ def comparison_markdown(comparison: Comparison) -> str:
         "mistakes come first.",
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def p_text(value: float) -> str:
-    """Return a p-value with its relation sign: "= 0.012" or "< 0.001"."""
-    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
 
 
 def _points(share: float, *, digits: int = 2) -> str:

@@ -10,7 +10,19 @@ from typing import Any, TypedDict, cast
 
 from mien.errors import InputError
 from mien.evaluation.metrics import ClassScore
-from mien.evaluation.results import Accuracy, CalibrationScores, Evaluation, LeakCriterion, ViewResult
+from mien.evaluation.ranking import PairAuc
+from mien.evaluation.results import (
+    Accuracy,
+    CalibrationScores,
+    DegradedResult,
+    EndToEnd,
+    Evaluation,
+    Gap,
+    LeakCriterion,
+    Slice,
+    SliceColumn,
+    ViewResult,
+)
 
 METRICS_VERSION = 4  # 2: intervals, calibration, raters; 3: leak criterion; 4: keys renamed, see _RENAMED
 _DIGITS = 5  # after the point: resolves one image in 100,000
@@ -83,8 +95,42 @@ class RaterMetrics(TypedDict):
     cross_entropy: float
 
 
-class ViewMetrics(AccuracyMetrics):
-    """All metrics of one view; see `results.ViewResult`."""
+class AucMetrics(TypedDict):
+    """AUC of happy against neutral, with its 95 % interval if there is one; see `ranking.PairAuc`."""
+
+    auc: float
+    low: float | None
+    high: float | None
+    n_happy: int
+    n_neutral: int
+
+
+class EndToEndClassMetrics(TypedDict):
+    """Recall of one class with missed faces counted as wrong, and their number."""
+
+    recall: float
+    missed: int
+
+
+class EndToEndMetrics(AccuracyMetrics):
+    """Results with missed faces counted as wrong; see `results.EndToEnd`."""
+
+    n_missed: int
+    balanced_accuracy: float
+    balanced_accuracy_low: float
+    balanced_accuracy_high: float
+    classes: dict[str, EndToEndClassMetrics]
+
+
+class OptionalViewMetrics(TypedDict, total=False):
+    """Keys of `ViewMetrics` that are absent without images of happy and neutral, or without face detection."""
+
+    happy_neutral: AucMetrics
+    end_to_end: EndToEndMetrics
+
+
+class RequiredViewMetrics(AccuracyMetrics):
+    """Keys of `ViewMetrics` that are always there."""
 
     leak_free: AccuracyMetrics | None
     balanced_accuracy: float
@@ -100,6 +146,52 @@ class ViewMetrics(AccuracyMetrics):
     confusion: list[list[int]]
 
 
+class ViewMetrics(RequiredViewMetrics, OptionalViewMetrics):
+    """All metrics of one view; see `results.ViewResult`."""
+
+
+class SliceMetrics(TypedDict):
+    """Results on the pictures with one value of a column; see `results.Slice`."""
+
+    value: str
+    n: int
+    n_missed: int
+    is_small: bool
+    view: ViewMetrics | None
+
+
+class GapMetrics(TypedDict):
+    """The largest gap of a column; see `results.Gap`."""
+
+    best: str
+    worst: str
+    difference: float
+    labels: list[str]
+    p_value: float
+
+
+class ColumnMetrics(TypedDict):
+    """Results by value of one column; see `results.SliceColumn`."""
+
+    name: str
+    slices: list[SliceMetrics]
+    n_unknown: int
+    gap: GapMetrics | None
+
+
+class DegradedMetrics(AccuracyMetrics):
+    """Results on images degraded in one way; see `results.DegradedResult`."""
+
+    name: str
+    lost: int
+    gained: int
+    difference: float
+    low: float
+    high: float
+    recalls: dict[str, float]
+    happy_neutral: AucMetrics | None
+
+
 class ModelInfo(TypedDict):
     """The evaluated model."""
 
@@ -111,7 +203,13 @@ class ModelInfo(TypedDict):
     temperature: float
 
 
-class DataInfo(TypedDict):
+class OptionalDataInfo(TypedDict, total=False):
+    """Key of `DataInfo` that is absent without face detection."""
+
+    detector: str
+
+
+class DataInfo(OptionalDataInfo):
     """The evaluated data; see `results.Evaluation`."""
 
     name: str
@@ -125,7 +223,14 @@ class DataInfo(TypedDict):
     unused: list[str]
 
 
-class Metrics(TypedDict):
+class OptionalMetrics(TypedDict, total=False):
+    """Keys of `Metrics` that are absent unless they were asked for."""
+
+    slices: list[ColumnMetrics]
+    robustness: list[DegradedMetrics]
+
+
+class Metrics(OptionalMetrics):
     """Contents of metrics.json."""
 
     version: int
@@ -138,7 +243,7 @@ class Metrics(TypedDict):
 def to_metrics(evaluation: Evaluation) -> Metrics:
     """Return an evaluation as plain data, rounded to five digits after the point."""
     spec, head = evaluation.spec, evaluation.head
-    return {
+    metrics: Metrics = {
         "version": METRICS_VERSION,
         "model": {
             "name": evaluation.name,
@@ -162,6 +267,13 @@ def to_metrics(evaluation: Evaluation) -> Metrics:
         "labels": list(evaluation.labels),
         "views": {view: _view_metrics(result, evaluation.labels) for view, result in evaluation.views.items()},
     }
+    if evaluation.detector is not None:
+        metrics["data"]["detector"] = evaluation.detector
+    if evaluation.slices:
+        metrics["slices"] = [_column_metrics(column, evaluation.labels) for column in evaluation.slices]
+    if evaluation.robustness:
+        metrics["robustness"] = [_degraded_metrics(result, evaluation.labels) for result in evaluation.robustness]
+    return metrics
 
 
 def read_metrics(path: str | Path) -> Metrics:
@@ -202,7 +314,7 @@ def chance(metrics: ViewMetrics) -> float:
 
 
 def _view_metrics(result: ViewResult, labels: Sequence[str]) -> ViewMetrics:
-    return {
+    required: RequiredViewMetrics = {
         **_accuracy_metrics(result.accuracy),
         "leak_free": _accuracy_metrics(result.leak_free) if result.leak_free else None,
         "balanced_accuracy": round(result.balanced_accuracy, _DIGITS),
@@ -216,6 +328,78 @@ def _view_metrics(result: ViewResult, labels: Sequence[str]) -> ViewMetrics:
         "raters": cast(RaterMetrics, _rounded(asdict(result.raters))) if result.raters else None,
         "classes": {label: _class_metrics(score) for label, score in zip(labels, result.classes, strict=True)},
         "confusion": result.confusion.tolist(),
+    }
+    metrics = cast(ViewMetrics, required)
+    if result.happy_neutral is not None:
+        metrics["happy_neutral"] = _auc_metrics(result.happy_neutral)
+    if result.end_to_end is not None:
+        metrics["end_to_end"] = _end_to_end_metrics(result.end_to_end, labels)
+    return metrics
+
+
+def _end_to_end_metrics(result: EndToEnd, labels: Sequence[str]) -> EndToEndMetrics:
+    classes = zip(labels, result.recalls, result.missed, strict=True)
+    return {
+        **_accuracy_metrics(result.accuracy),
+        "n_missed": result.n_missed,
+        "balanced_accuracy": round(result.balanced_accuracy, _DIGITS),
+        "balanced_accuracy_low": round(result.balanced_accuracy_interval[0], _DIGITS),
+        "balanced_accuracy_high": round(result.balanced_accuracy_interval[1], _DIGITS),
+        "classes": {label: {"recall": round(recall, _DIGITS), "missed": n} for label, recall, n in classes},
+    }
+
+
+def _auc_metrics(auc: PairAuc) -> AucMetrics:
+    return {
+        "auc": round(auc.value, _DIGITS),
+        "low": None if auc.low is None else round(auc.low, _DIGITS),
+        "high": None if auc.high is None else round(auc.high, _DIGITS),
+        "n_happy": auc.n_first,
+        "n_neutral": auc.n_second,
+    }
+
+
+def _column_metrics(column: SliceColumn, labels: Sequence[str]) -> ColumnMetrics:
+    return {
+        "name": column.name,
+        "slices": [_slice_metrics(each, labels) for each in column.slices],
+        "n_unknown": column.n_unknown,
+        "gap": None if column.gap is None else gap_metrics(column.gap),
+    }
+
+
+def gap_metrics(gap: Gap) -> GapMetrics:
+    """Return a gap as plain data, rounded to five digits after the point."""
+    return {
+        "best": gap.best,
+        "worst": gap.worst,
+        "difference": round(gap.difference, _DIGITS),
+        "labels": list(gap.labels),
+        "p_value": round(gap.p_value, _DIGITS),
+    }
+
+
+def _slice_metrics(part: Slice, labels: Sequence[str]) -> SliceMetrics:
+    return {
+        "value": part.value,
+        "n": part.n,
+        "n_missed": part.n_missed,
+        "is_small": part.is_small,
+        "view": None if part.result is None else _view_metrics(part.result, labels),
+    }
+
+
+def _degraded_metrics(result: DegradedResult, labels: Sequence[str]) -> DegradedMetrics:
+    return {
+        "name": result.name,
+        **_accuracy_metrics(result.accuracy),
+        "lost": result.lost,
+        "gained": result.gained,
+        "difference": round(result.difference, _DIGITS),
+        "low": round(result.low, _DIGITS),
+        "high": round(result.high, _DIGITS),
+        "recalls": {label: round(recall, _DIGITS) for label, recall in zip(labels, result.recalls, strict=True)},
+        "happy_neutral": None if result.happy_neutral is None else _auc_metrics(result.happy_neutral),
     }
 
 

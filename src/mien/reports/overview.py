@@ -12,13 +12,16 @@ from mien.data.dataset import Dataset, Split
 from mien.errors import ConfigError
 from mien.evaluation.evaluate import NamedProgress, evaluate_models, no_progress
 from mien.evaluation.results import Evaluation
+from mien.evaluation.robustness import degrade_evaluation
+from mien.evaluation.slice_table import SliceTable
+from mien.evaluation.slices import slice_evaluation
 from mien.files import make_folder, write_text
 from mien.models.classifier import ExpressionClassifier
 from mien.reports.metrics_json import Metrics, to_metrics
 from mien.reports.page import page
 from mien.reports.plots import draw_confusions, drawn_or_warned
 from mien.reports.report import NO_PLOTS, NOTE, file_name, write_report
-from mien.reports.sheets import mistakes_sheet
+from mien.reports.sheets import SurestMistakes, mistakes_sheet, surest_mistakes
 from mien.reports.tables import (
     by_model_and_data,
     data_title,
@@ -49,6 +52,9 @@ def report_models(
     head: str | None = None,
     audit: Path | None = None,
     answer_accuracy: float = 0.8,
+    slices: SliceTable | None = None,
+    robustness: bool = False,
+    n_surest: int = 0,
     progress: NamedProgress = no_progress,
 ) -> tuple[list[Evaluation], Path]:
     """Evaluate every model on every dataset and write the report, with sheets of mistakes.
@@ -59,30 +65,43 @@ def report_models(
         folder: Of the report; None for reports/MODEL-DATA-SPLIT.
         split: As for `evaluate`, like the arguments not named here.
         audit: What `save_audit` or `mien data audit` wrote about the only dataset; leaks are then found by it.
+        slices: Table about the pictures of the only dataset, for results by group.
+        robustness: Evaluate degraded images too.
+        n_surest: Number of mistakes on a sheet of the most confident ones over all classes; 0 writes none.
         progress: Opens the progress of each evaluation by its name.
 
     Returns:
         The evaluations, one dataset after another, and the path of report.md.
     """
-    evaluations, sheets = [], []
+    evaluations, sheets, surest = [], [], []
     for dataset in datasets:
         clusters = None if audit is None else read_audit(audit, dataset).clusters
         for name, classifier in classifiers.items():
-            found = evaluate_models(
+            (evaluation,) = evaluate_models(
                 {name: classifier}, dataset, split=split, views=views, head=head, clusters=clusters,
                 answer_accuracy=answer_accuracy, progress=progress,
             )  # fmt: skip
-            evaluations += found
-            sheets += [mistakes_sheet(evaluation, dataset, view=views[0]) for evaluation in found]
+            if slices is not None:
+                evaluation = slice_evaluation(evaluation, dataset, slices)
+            if robustness:
+                with progress(f"{name} on degraded images") as advance:
+                    evaluation = degrade_evaluation(evaluation, classifier, dataset, progress=advance)
+            evaluations.append(evaluation)
+            sheets.append(mistakes_sheet(evaluation, dataset, view=views[0]))
+            surest.append(surest_mistakes(evaluation, dataset, n_surest, view=views[0]) if n_surest else None)
     names = "+".join(dict.fromkeys(evaluation.dataset for evaluation in evaluations))
     folder = folder or Path("reports") / file_name("+".join(classifiers), names, split)
     if len(evaluations) == 1:
-        return evaluations, write_report(evaluations[0], folder, sheet=sheets[0])
-    return evaluations, write_reports(evaluations, folder, sheets=sheets)
+        return evaluations, write_report(evaluations[0], folder, sheet=sheets[0], surest=surest[0])
+    return evaluations, write_reports(evaluations, folder, sheets=sheets, surest=surest)
 
 
 def write_reports(
-    evaluations: Sequence[Evaluation], folder: str | Path, *, sheets: Sequence[ImageArray] | None = None
+    evaluations: Sequence[Evaluation],
+    folder: str | Path,
+    *,
+    sheets: Sequence[ImageArray] | None = None,
+    surest: Sequence[SurestMistakes | None] | None = None,
 ) -> Path:
     """Write one table of several evaluations, and the report of each in a subfolder.
 
@@ -92,6 +111,7 @@ def write_reports(
         evaluations: In the order to show; no two of the same model, dataset and split.
         folder: Created if missing; files of an earlier report are replaced.
         sheets: The `sheet` of each for `write_report`; None for none.
+        surest: The `surest` of each for `write_report`; None for none.
 
     Returns:
         The path of report.md with the table.
@@ -108,7 +128,12 @@ def write_reports(
     folder = make_folder(folder)
     subfolders = [f"{number:02}-{file_name(title)}" for number, title in enumerate(titles, start=1)]
     for i, (evaluation, subfolder) in enumerate(zip(evaluations, subfolders, strict=True)):
-        write_report(evaluation, folder / subfolder, sheet=sheets[i] if sheets else None)
+        write_report(
+            evaluation,
+            folder / subfolder,
+            sheet=sheets[i] if sheets else None,
+            surest=surest[i] if surest else None,
+        )
     several = _several_data(all_metrics)
     plots = several and drawn_or_warned(lambda: draw_matrix(all_metrics, folder / MATRIX))
     text, linked = (overview_markdown(all_metrics, subfolders, suffix=s, plots=plots) for s in ("md", "html"))

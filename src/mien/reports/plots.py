@@ -15,6 +15,7 @@ import numpy as np
 
 from mien.errors import MissingExtra, RunError
 from mien.evaluation.metrics import Bin, wilson_interval
+from mien.evaluation.results import DegradedResult
 from mien.evaluation.selective import OperatingPoint, RiskCoverage
 from mien.files import atomic_path
 from mien.structures import IntArray
@@ -174,6 +175,34 @@ def draw_risk_coverage(
     axes.legend(frameon=False)
     axes.set_title(title, size=12, pad=12)
     _tidy(axes)
+    _save(figure, path)
+
+
+def draw_degraded(results: Sequence[DegradedResult], path: str | Path, *, title: str) -> None:
+    """Write the differences of accuracy on degraded images as PNG, with their intervals.
+
+    Args:
+        results: The clean images first.
+        path: Where to write.
+        title: Title of the diagram.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+        OutputError: The file cannot be written.
+    """
+    clean, *degraded = results
+    figure = _figure(width=7.2, height=1.6 + 0.32 * len(degraded))
+    axes = figure.add_subplot()
+    places = range(len(degraded), 0, -1)
+    axes.axvline(0, color=GREY, linewidth=1, linestyle="--")
+    axes.hlines(places, [100 * r.low for r in degraded], [100 * r.high for r in degraded], color=BLUE, alpha=0.45)
+    axes.plot([100 * result.difference for result in degraded], places, "o", color=BLUE, markersize=5)
+    axes.set_yticks(places, [result.name for result in degraded])
+    axes.set_xlabel(f"accuracy minus that on clean images, {100 * clean.accuracy.value:.1f} %, in points")
+    axes.set_title(title, size=12, pad=12)
+    _tidy(axes)
+    axes.grid(visible=False, axis="y")
+    axes.grid(axis="x", color="#e5e5e5", linewidth=0.8)
     _save(figure, path)
 
 

@@ -11,9 +11,17 @@ from pathlib import Path
 from mien.evaluation.results import Evaluation, ViewResult
 from mien.files import atomic_path, make_folder, write_text
 from mien.pixels import write_picture
+from mien.reports.breakdown import robustness_section, slices_sections
 from mien.reports.metrics_json import Metrics, ViewMetrics, to_metrics
 from mien.reports.page import page
-from mien.reports.plots import draw_confusion, draw_reliability, draw_risk_coverage, drawn_or_warned
+from mien.reports.plots import (
+    draw_confusion,
+    draw_degraded,
+    draw_reliability,
+    draw_risk_coverage,
+    drawn_or_warned,
+)
+from mien.reports.sheets import Mistake, SurestMistakes
 from mien.reports.tables import (
     calibration_table,
     classes_table,
@@ -28,6 +36,7 @@ from mien.reports.tables import (
 from mien.structures import ImageArray, IntArray
 
 NOTE = "mien names the expression annotators saw, not what a person feels."
+ROBUSTNESS, SUREST = "robustness.png", "surest_mistakes"  # the second has two suffixes
 NO_PLOTS = "Plots are missing: they need matplotlib, which mien's extra `reports` installs."
 _CALIBRATION_NOTES = (
     "The Brier score is summed over the classes. AURC is the area under the risk–coverage curve: the error rate among "
@@ -35,7 +44,13 @@ _CALIBRATION_NOTES = (
 )
 
 
-def write_report(evaluation: Evaluation, folder: str | Path, *, sheet: ImageArray | None = None) -> Path:
+def write_report(
+    evaluation: Evaluation,
+    folder: str | Path,
+    *,
+    sheet: ImageArray | None = None,
+    surest: SurestMistakes | None = None,
+) -> Path:
     """Write metrics.json, report.md, report.html, and per view a confusion matrix (PNG, CSV) and two diagrams (PNG).
 
     Without matplotlib the plots are left out, with a warning.
@@ -45,6 +60,7 @@ def write_report(evaluation: Evaluation, folder: str | Path, *, sheet: ImageArra
         folder: Created if missing; files of an earlier report are replaced.
         sheet: From `sheets.mistakes_sheet`. Leave it out of a report that will be published if the terms of the data
             forbid showing its images.
+        surest: From `sheets.surest_mistakes`, likewise.
 
     Returns:
         The path of report.md.
@@ -59,19 +75,25 @@ def write_report(evaluation: Evaluation, folder: str | Path, *, sheet: ImageArra
         _write_confusion_csv(result.confusion, evaluation.labels, folder / f"confusion_{view}.csv")
     if sheet is not None:
         write_picture(folder / "mistakes.png", sheet)
+    if surest is not None:
+        write_picture(folder / f"{SUREST}.png", surest.sheet)
+        _write_mistakes_csv(surest.mistakes, folder / f"{SUREST}.csv")
     plots = drawn_or_warned(lambda: _draw_plots(evaluation, folder, title=report_title(metrics)))
-    text = report_markdown(metrics, mistakes=sheet is not None, plots=plots)
+    text = report_markdown(
+        metrics, mistakes=sheet is not None, surest=len(surest.mistakes) if surest else 0, plots=plots
+    )
     write_text(folder / "report.md", text)
     write_text(folder / "report.html", page(text, folder=folder))
     return folder / "report.md"
 
 
-def report_markdown(metrics: Metrics, *, mistakes: bool = False, plots: bool = True) -> str:
+def report_markdown(metrics: Metrics, *, mistakes: bool = False, surest: int = 0, plots: bool = True) -> str:
     """Return report.md for the contents of a metrics.json; images are linked in the same folder.
 
     Args:
         metrics: The contents.
         mistakes: Whether there is a sheet of mistakes.
+        surest: Number of mistakes on the sheet of the most confident ones over all classes; 0 without one.
         plots: Whether there are plots.
     """
     parts = [
@@ -85,11 +107,20 @@ def report_markdown(metrics: Metrics, *, mistakes: bool = False, plots: bool = T
     ]
     for view, of_view in metrics["views"].items():
         parts += _view_sections(view, of_view, metrics["labels"], plots=plots)
+    parts += slices_sections(metrics)
+    parts += robustness_section(metrics, picture=ROBUSTNESS if plots else None)
     if mistakes:
         parts += [
             "## Most confident mistakes",
             "![The most confident mistakes of each class](mistakes.png)",
             "Below each image: the predicted class and its confidence in percent.",
+        ]
+    if surest:
+        parts += [
+            f"## The {surest} most confident mistakes of all classes",
+            f"![The most confident mistakes]({SUREST}.png)",
+            f"Below each image: true and predicted class, confidence in percent, and file; as a table in "
+            f"[{SUREST}.csv]({SUREST}.csv).",
         ]
     return "\n\n".join(parts) + "\n"
 
@@ -132,6 +163,8 @@ def _view_sections(view: str, metrics: ViewMetrics, labels: Sequence[str], *, pl
 def _draw_plots(evaluation: Evaluation, folder: Path, *, title: str) -> None:
     for view, result in evaluation.views.items():
         _draw_view(result, evaluation.labels, folder, view=view, title=f"{title}, {view}")
+    if evaluation.robustness:
+        draw_degraded(evaluation.robustness, folder / ROBUSTNESS, title=title)
 
 
 def _draw_view(result: ViewResult, labels: Sequence[str], folder: Path, *, view: str, title: str) -> None:
@@ -154,3 +187,10 @@ def _write_confusion_csv(matrix: IntArray, labels: Sequence[str], path: Path) ->
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["true / predicted", *labels])
         writer.writerows([label, *row] for label, row in zip(labels, matrix.tolist(), strict=True))
+
+
+def _write_mistakes_csv(mistakes: Sequence[Mistake], path: Path) -> None:
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["file", "row", "true", "predicted", "confidence"])
+        writer.writerows([m.name, m.row, m.true, m.predicted, f"{m.confidence:.4f}"] for m in mistakes)

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 
 from mien.data.audit import Audit, conflicts, duplicate_kinds
 from mien.data.dataset import SPLITS, Dataset
-from mien.drawing.sheets import CELL, FAINT, GAP, INK, MARGIN, NAME_LETTER, PAPER, SheetRow, contact_sheet, draw_caption
-from mien.drawing.text import draw_text
+from mien.drawing.sheets import (
+    CAPTION_HEIGHT,
+    CAPTION_LETTER,
+    CELL,
+    FAINT,
+    GAP,
+    HEADER_HEIGHT,
+    INK,
+    MARGIN,
+    NAME_LETTER,
+    PAPER,
+    TITLE_LETTER,
+    SheetRow,
+    contact_sheet,
+    draw_caption,
+)
+from mien.drawing.text import draw_text, shorten
 from mien.evaluation.results import BoolArray, Evaluation
 from mien.pixels import resize, to_rgb
 from mien.structures import ImageArray, IntArray
 
 COLUMNS = 10
+SUREST_CELL, SUREST_COLUMNS = 112, 10  # larger images, to judge whether the label or the model is wrong
 EXAMPLES, EXAMPLE_COLUMNS = 3, 8  # of clusters for each kind of finding, of images in a row
 EXAMPLE_CAPTION = 18  # height of the line below an image
 
@@ -37,6 +55,75 @@ def mistakes_sheet(evaluation: Evaluation, dataset: Dataset, *, view: str = "sin
         rows.append(_row(label, f"{len(members)} mistakes", members, evaluation, dataset, view))
     title = f"{evaluation.name}: true class on the left, predicted class below each image"
     return contact_sheet(rows, title=title, columns=COLUMNS)
+
+
+class Mistake(NamedTuple):
+    """An image whose prediction differs from its label.
+
+    Args:
+        row: Of the dataset.
+        name: File of the image; empty if the dataset has no names.
+        true: Label.
+        predicted: Predicted class.
+        confidence: Its probability.
+    """
+
+    row: int
+    name: str
+    true: str
+    predicted: str
+    confidence: float
+
+
+class SurestMistakes(NamedTuple):
+    """The most confident mistakes over all classes, the most confident first.
+
+    Args:
+        mistakes: In order.
+        sheet: Their images, RGB uint8 (H, W, 3), with number and label, prediction and confidence in percent, and file
+            below each.
+    """
+
+    mistakes: list[Mistake]
+    sheet: ImageArray
+
+
+def surest_mistakes(evaluation: Evaluation, dataset: Dataset, n: int, *, view: str = "single") -> SurestMistakes:
+    """Return the n most confident mistakes over all classes; fewer if there are fewer.
+
+    Args:
+        evaluation: The evaluation of this dataset.
+        dataset: Provides the images and their names.
+        n: Number of mistakes.
+        view: The view whose predictions are taken.
+    """
+    mistakes = []
+    for i in _by_confidence(evaluation, ~evaluation.is_correct(view), view)[:n].tolist():
+        row, p = int(evaluation.rows[i]), evaluation.views[view].probabilities[i]
+        true, predicted = evaluation.labels[evaluation.targets[i]], evaluation.labels[p.argmax()]
+        name = "" if dataset.names is None else str(dataset.names[row])
+        mistakes.append(Mistake(row, name, true, predicted, float(p.max())))
+    title = f"{evaluation.name}: the {len(mistakes)} most confident mistakes; label above, prediction below"
+    return SurestMistakes(mistakes, _surest_sheet(mistakes, dataset, title=title))
+
+
+def _surest_sheet(mistakes: Sequence[Mistake], dataset: Dataset, *, title: str) -> ImageArray:
+    cell, gap, lines = SUREST_CELL, 3 * GAP, 3
+    pitch = cell + lines * CAPTION_HEIGHT + gap
+    rows = -(-len(mistakes) // SUREST_COLUMNS)
+    width = 2 * MARGIN + SUREST_COLUMNS * (cell + gap) - gap
+    sheet = np.full((2 * MARGIN + HEADER_HEIGHT + rows * pitch, width, 3), PAPER, np.uint8)
+    draw_text(sheet, shorten(title, TITLE_LETTER, width - 2 * MARGIN), TITLE_LETTER, x=MARGIN, base=36, ink=INK)
+    for number, mistake in enumerate(mistakes):
+        x = MARGIN + (cell + gap) * (number % SUREST_COLUMNS)
+        y = MARGIN + HEADER_HEIGHT + pitch * (number // SUREST_COLUMNS)
+        sheet[y : y + cell, x : x + cell] = to_rgb(resize(dataset.images[mistake.row], cell))
+        name = PurePosixPath(mistake.name).stem or f"image {mistake.row}"
+        texts = (f"{number + 1}: {mistake.true}", f"{100 * mistake.confidence:.0f} {mistake.predicted}", name)
+        for line, (text, ink) in enumerate(zip(texts, (INK, INK, FAINT), strict=True), start=1):
+            base = y + cell + line * CAPTION_HEIGHT - 3
+            draw_text(sheet, shorten(text, CAPTION_LETTER, cell), CAPTION_LETTER, x=x, base=base, ink=ink)
+    return sheet
 
 
 def differences_sheet(a: Evaluation, b: Evaluation, dataset: Dataset, *, view: str = "single") -> ImageArray:

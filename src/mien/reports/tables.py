@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from mien.data.votes import USAGES
 from mien.evaluation.results import LeakCriterion
-from mien.reports.metrics_json import AccuracyMetrics, Metrics, ViewMetrics, chance
+from mien.reports.metrics_json import AccuracyMetrics, AucMetrics, EndToEndMetrics, Metrics, ViewMetrics, chance
 
 _VIEWS = {
     "single": "one prediction per image, as in live use",
@@ -21,31 +21,53 @@ _BAR = re.compile(r"\\?\|")
 
 
 def views_table(evaluations: Sequence[Metrics]) -> str:
-    """Return a Markdown table with one row per evaluation and view, and a column of models if there are several."""
+    """Return a Markdown table with one row per evaluation and view.
+
+    It has a column of models if there are several, end-to-end columns if faces were detected, and a column of AUC if
+    there are images of happy and neutral.
+    """
     several = len({metrics["model"]["name"] for metrics in evaluations}) > 1
+    shown = [view for metrics in evaluations for view in metrics["views"].values()]
+    end_to_end, auc = (any(key in view for view in shown) for key in ("end_to_end", "happy_neutral"))
     rows = [
-        [*([literal(metrics["model"]["name"])] if several else []), *_view_cells(metrics, view)]
+        [
+            *([literal(metrics["model"]["name"])] if several else []),
+            *_view_cells(metrics, view, end_to_end=end_to_end, auc=auc),
+        ]
         for metrics in evaluations
         for view in metrics["views"]
     ]
     without = " or ".join(sorted({_LEAKS[metrics["data"]["leak_criterion"]] for metrics in evaluations}))
-    header = [*(["model"] if several else []), "split", "view", "images", "accuracy, %", f"without {without}, %"]
-    return table([*header, "balanced accuracy, %", "macro-F1", "NLL", "ECE"], rows)
+    return table(
+        [
+            *(["model"] if several else []),
+            *("split", "view", "images", "accuracy, %", f"without {without}, %"),
+            *(["end to end, %"] if end_to_end else []),
+            "balanced accuracy, %",
+            *(["balanced, end to end, %"] if end_to_end else []),
+            *("macro-F1", "NLL", "ECE"),
+            *(["AUC happy/neutral"] if auc else []),
+        ],
+        rows,
+    )
 
 
-def _view_cells(metrics: Metrics, view: str) -> list[str]:
+def _view_cells(metrics: Metrics, view: str, *, end_to_end: bool, auc: bool) -> list[str]:
     m = metrics["views"][view]
-    balanced = (m["balanced_accuracy"], m["balanced_accuracy_low"], m["balanced_accuracy_high"])
+    whole = m.get("end_to_end")
     return [
         literal(data_title(metrics)),
         view,
         f"{m['n']:,}",
-        _with_interval(m),
-        _with_interval(m["leak_free"]) if m["leak_free"] else "–",
-        "{:.2f} ({:.2f}–{:.2f})".format(*(100 * value for value in balanced)),
+        with_interval(m),
+        with_interval(m["leak_free"]) if m["leak_free"] else "–",
+        *([with_interval(whole) if whole else "–"] if end_to_end else []),
+        balanced_cell(m),
+        *([balanced_cell(whole) if whole else "–"] if end_to_end else []),
         f"{m['macro_f1']:.3f} ({m['macro_f1_low']:.3f}–{m['macro_f1_high']:.3f})",
         f"{m['calibration']['nll']:.3f}",
         f"{m['calibration']['ece']:.3f}",
+        *([auc_cell(m.get("happy_neutral"))] if auc else []),
     ]
 
 
@@ -57,7 +79,7 @@ def matrix_table(evaluations: Sequence[Metrics]) -> str:
     cells = by_model_and_data(evaluations)
     models, titles = (list(dict.fromkeys(pair[i] for pair in cells)) for i in (0, 1))
     rows = [
-        [literal(m), *(_with_interval(first_view(cells[m, title])) if (m, title) in cells else "–" for title in titles)]
+        [literal(m), *(with_interval(first_view(cells[m, title])) if (m, title) in cells else "–" for title in titles)]
         for m in models
     ]
     of_data = {title: first_view(metrics) for (_, title), metrics in reversed(cells.items())}
@@ -110,6 +132,11 @@ def reading_notes(evaluations: Sequence[Metrics]) -> str:
         "In brackets: 95 % intervals, Wilson's for accuracies, by bootstrap (1,000 resamples) for balanced accuracy, "
         "the mean recall of the classes, and macro-F1. NLL is in nats, ECE over 15 bins.",
     ]
+    if any("happy_neutral" in view for metrics in evaluations for view in metrics["views"].values()):
+        notes.append(
+            "AUC: how well the ratio of the two probabilities ranks happy above neutral images (1 is perfect, 0.5 is "
+            "chance), with the interval of DeLong et al. 1988."
+        )
     notes += dict.fromkeys(note for metrics in evaluations for note in _notes_on_data(metrics))
     return "\n".join(f"- {note}" for note in notes)
 
@@ -134,6 +161,11 @@ def _notes_on_data(metrics: Metrics) -> list[str]:
             f"{title}: the bootstrap resamples photos, with all their images; Wilson's interval treats each image as "
             "independent."
         )
+    if end_to_end := first_view(metrics).get("end_to_end"):
+        notes.append(
+            f"{title}: {literal(data['detector'])} detected no face in {end_to_end['n_missed']:,} of "
+            f"{end_to_end['n']:,} pictures; *end to end* counts them as wrong, all other figures leave them out."
+        )
     if data["n_excluded"]:
         notes.append(
             f"{title}: {data['n_excluded']:,} images of classes that the model lacks are excluded "
@@ -148,7 +180,8 @@ def _notes_on_data(metrics: Metrics) -> list[str]:
 
 
 def classes_table(metrics: ViewMetrics, labels: Sequence[str]) -> str:
-    """Return a Markdown table with one row per class, with its most frequent confusion."""
+    """Return a Markdown table with one row per class, with its most frequent confusion, and missed faces if any."""
+    end_to_end = metrics.get("end_to_end")
     rows = [
         [
             literal(label),
@@ -156,11 +189,14 @@ def classes_table(metrics: ViewMetrics, labels: Sequence[str]) -> str:
             f"{scores['recall']:.3f}",
             f"{scores['f1']:.3f}",
             f"{scores['support']:,}",
+            *([f"{end_to_end['classes'][label]['missed']:,}"] if end_to_end else []),
+            *([f"{end_to_end['classes'][label]['recall']:.3f}"] if end_to_end else []),
             _most_frequent_confusion(metrics["confusion"][i], i, labels),
         ]
         for i, (label, scores) in enumerate(metrics["classes"].items())
     ]
-    return table(["class", "precision", "recall", "F1", "images", "most often confused with"], rows)
+    of_missed = ["missed faces", "recall, end to end"] if end_to_end else []
+    return table(["class", "precision", "recall", "F1", "images", *of_missed, "most often confused with"], rows)
 
 
 def report_title(metrics: Metrics) -> str:
@@ -210,9 +246,29 @@ def literal(text: str) -> str:
     return _SPECIAL.sub(lambda found: f"\\{found[0]}", text)
 
 
-def _with_interval(metrics: AccuracyMetrics) -> str:
+def with_interval(metrics: AccuracyMetrics) -> str:
+    """Return an accuracy in percent with its interval in brackets."""
     low, high = 100 * metrics["accuracy_low"], 100 * metrics["accuracy_high"]
     return f"{100 * metrics['accuracy']:.2f} ({low:.2f}–{high:.2f})"
+
+
+def balanced_cell(metrics: ViewMetrics | EndToEndMetrics) -> str:
+    """Return a balanced accuracy in percent with its interval in brackets."""
+    balanced = (metrics["balanced_accuracy"], metrics["balanced_accuracy_low"], metrics["balanced_accuracy_high"])
+    return "{:.2f} ({:.2f}–{:.2f})".format(*(100 * value for value in balanced))
+
+
+def auc_cell(auc: AucMetrics | None) -> str:
+    """Return an AUC with its interval in brackets, if there is one."""
+    if auc is None:
+        return "–"
+    bounds = f" ({auc['low']:.3f}–{auc['high']:.3f})" if auc["low"] is not None else ""
+    return f"{auc['auc']:.3f}{bounds}"
+
+
+def p_text(value: float) -> str:
+    """Return a p-value with its relation sign: "= 0.012" or "< 0.001"."""
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
 
 
 def _most_frequent_confusion(row: Sequence[int], target: int, labels: Sequence[str]) -> str:
