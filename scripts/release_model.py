@@ -38,15 +38,16 @@ MAX_BYTES = 12_000_000  # of a file in the wheel
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--data", help="the dataset; the run's if not given")
+    parser.add_argument("--data", action="append", help="the datasets, the measured one first; the run's if not given")
     parser.add_argument("--audit", help="output of `mien data audit` for it")
     parser.add_argument("--made", type=Path, help="the script that drew the dataset, by mien commands")
     parser.add_argument("--storage", default="float16")
     parser.add_argument("--name", help="name of the model; the run's if not given")
     arguments = parser.parse_args()
 
-    dataset = read_dataset(data_path(arguments.data or Run.open(arguments.run).data_path))
-    run = Run.open(arguments.run, dataset)
+    datasets = [read_dataset(data_path(data)) for data in arguments.data or ()]
+    run = Run.open(arguments.run, datasets or None)
+    dataset = run.datasets[0]
     clusters = None if arguments.audit is None else read_audit(arguments.audit, dataset).clusters
     with tempfile.TemporaryDirectory() as folder:
         path, parity = run.export(target=Path(folder) / "model.onnx", storage=arguments.storage)

@@ -5,7 +5,7 @@ Jupyter is not imported: it calls the `_repr_…_` methods of a cell's last valu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -75,7 +75,7 @@ def curves(classifier: OnnxClassifier) -> Shown:
 
 def train(
     recipe: str,
-    dataset: Dataset,
+    datasets: Dataset | Sequence[Dataset],
     *,
     settings: Mapping[str, object] | None = None,
     selection: Selection | None = None,
@@ -85,9 +85,9 @@ def train(
 
     Args:
         recipe: Its name, or a .toml file.
-        dataset: Data with a "train" split; "valid" measures progress and calibrates.
+        datasets: One or several with a "train" split; "valid" measures progress and calibrates.
         settings: Overrides of the recipe: {"seed": 1, "augment.rotation": 10}.
-        selection: Which images of "train" to fit on, if not all.
+        selection: Which images of "train" of the first dataset to fit on, if not all.
         run: Folder to make; runs/NAME-DATE-TIME when None, so that a cell can be run again.
 
     Returns:
@@ -102,7 +102,7 @@ def train(
     except ModuleNotFoundError as error:
         raise MissingExtra("training", "train") from error
     config = load_recipe(recipe, settings)
-    started = Run.start(config, dataset, run or new_folder(config), selection=selection)
+    started = Run.start(config, datasets, run or new_folder(config), selection=selection)
     if started.origin:
         print(started.origin)
     started.fit(_Lines(config))
