@@ -28,6 +28,21 @@ SplitName = Annotated[
     str,
     typer.Option(help="train, valid (PublicTest; for decisions) or test (PrivateTest; once, for a final model)."),
 ]
+Audited = Annotated[
+    Path | None,
+    typer.Option("--audit", help="Folder or file by `mien data audit`; leaks are found by it.", metavar="AUDIT"),
+]
+Slices = Annotated[
+    Path | None,
+    typer.Option(help="CSV about the pictures, one row per file: report by value of each column.", metavar="FILE"),
+]
+Robustness = Annotated[
+    bool,
+    typer.Option("--robustness", help="Also evaluate degraded images: small, blurred, JPEG, dark, rotated, …"),
+]
+Sheet = Annotated[
+    int, typer.Option(min=0, help="Draw the N most confident mistakes of all classes, with file names.", metavar="N")
+]
 
 
 @reads_data
@@ -48,24 +63,13 @@ def evaluate(
     answer_accuracy: Annotated[
         float, typer.Option(help="Report the confidence threshold that reaches this accuracy.")
     ] = 0.8,
-    audited: Annotated[
-        Path | None,
-        typer.Option("--audit", help="Folder or file by `mien data audit`; leaks are found by it.", metavar="AUDIT"),
-    ] = None,
+    audited: Audited = None,
     published: Annotated[
         bool, typer.Option("--published", help="Re-measure the figures published in the specs of these models, or all.")
     ] = False,
-    slices: Annotated[
-        Path | None,
-        typer.Option(help="CSV about the pictures, one row per file: report by value of each column.", metavar="FILE"),
-    ] = None,
-    robustness: Annotated[
-        bool, typer.Option("--robustness", help="Also on degraded images: small, blurred, JPEG, dark, turned, …")
-    ] = False,
-    sheet: Annotated[
-        int,
-        typer.Option(min=0, help="Draw the N most confident mistakes of all classes, with file names."),
-    ] = 0,
+    slices: Slices = None,
+    robustness: Robustness = False,
+    sheet: Sheet = 0,
     as_json: Json = False,
     models_dir: ModelsDir = None,
 ) -> None:
@@ -73,7 +77,7 @@ def evaluate(
 
     Decide on the valid split, the default; evaluate on the test split once, when the model is final.
 
-    Example: `mien evaluate base --data fer2013.csv`
+    Examples: `mien evaluate base --data fer2013.csv`, `mien evaluate base --data photos --detector auto --robustness`
     """
     from mien.evaluation.slice_table import read_slices
     from mien.reports.overview import report_models

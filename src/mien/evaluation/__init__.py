@@ -1,4 +1,4 @@
-"""Metrics of a model, with intervals; numpy only."""
+"""Metrics of a model, with intervals; no deep-learning framework."""
 
 import lazy_loader
 
