@@ -16,11 +16,12 @@ from mien.errors import DatasetError, RunError
 from mien.labels import FER2013, FERPLUS
 from mien.models.classifier import OnnxClassifier
 from mien.training import Run, TrainConfig
+from mien.training.batches import to_tensors
 from mien.training.crossfit import out_of_fold
 from mien.training.loss import HeadLoss, training_loss
 from mien.training.targets import Classes, Distributions, Targets
 from mien.training.teacher import Teacher, read_teacher, save_teacher
-from runs import assert_same_weights, finished, small_config, small_dataset, stopped
+from runs import assert_same_weights, finished, small_config, small_dataset, small_selection, stopped
 
 FACES = small_dataset()
 HEADS = [FER2013, FERPLUS]
@@ -97,6 +98,24 @@ def test_soft_labels_follow_a_selection() -> None:
     rows = (FACES.splits == 0) & (np.arange(len(FACES)) % 2 == 0)
     chosen = teacher_of().select(rows).probabilities["fer2013"]
     np.testing.assert_array_equal(chosen, teacher_of().probabilities["fer2013"][rows])
+
+
+def test_a_taught_run_on_a_selection_resumes_with_the_same_soft_labels(config: TrainConfig, tmp_path: Path) -> None:
+    whole = Run.start(config, FACES, tmp_path / "whole", selection=small_selection())
+    whole.fit()
+    run = stopped(Run.start(config, FACES, tmp_path / "parts", selection=small_selection()), (1, 0))
+    run.fit()
+    assert_same_weights(run, whole)
+
+
+def test_soft_labels_of_blank_images_are_dropped_with_them() -> None:
+    images = FACES.images.copy()
+    images[2] = 7
+    blank, kept = replace(FACES, images=images), np.arange(len(FACES)) != 2
+    data = to_tensors([blank], HEADS, ["fer2013"], small_config(), teacher=teacher_of(), drop_blanks=True)
+    expected = teacher_of().select(kept).distributions(HEADS, temperature=2.0)["fer2013"]
+    assert torch.equal(data.targets.taught["fer2013"].probabilities, expected.probabilities)
+    assert torch.equal(data.targets["fer2013"].first, torch.from_numpy(FACES.targets[kept]))
 
 
 @pytest.mark.parametrize("content", [None, b"", b"PK", b"text"])
