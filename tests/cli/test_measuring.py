@@ -206,6 +206,7 @@ def test_evaluate_shows_missed_faces_apart_and_end_to_end(
     assert single["end_to_end"]["classes"]["happy"]["missed"] == 1
     report = Path("report/report.html").read_text()
     assert "haar detected no face in 1 of" in report
+    assert Path("report/missed_faces.csv").read_text() == "file,true\nvalid/happy/empty.png,happy\n"
     lines = Path("report/surest_mistakes.csv").read_text().splitlines()
     assert lines[0] == "file,row,true,predicted,confidence"
     assert all(line.split(",")[0].endswith(".png") for line in lines[1:])

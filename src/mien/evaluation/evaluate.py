@@ -110,13 +110,16 @@ def evaluate_predictions(
     targets = np.searchsorted(ids, dataset.targets[rows]).astype(np.int64)
     unseen = _unseen(dataset, rows, split=split, fitted_on=fitted_on, clusters=clusters)
     votes = None if dataset.votes is None else _vote_distributions(dataset.votes[rows], labels)
-    missed = [labels.index(picture.label) for picture in missed_pictures(dataset, split, labels)]
+    missed = _missed_pictures(dataset, split, labels)
+    n_missed = np.bincount(
+        np.array([labels.index(picture.label) for picture in missed], np.int64), minlength=len(labels)
+    )
     views = {
         view: score(
             probabilities[..., columns], targets, temperature=chosen.temperature, unseen=unseen,
             clusters=None if clusters is None else clusters[rows], votes=votes, answer_accuracy=answer_accuracy,
             happy_neutral=happy_neutral(labels),
-            missed=None if dataset.found is None else np.bincount(np.array(missed, np.int64), minlength=len(labels)),
+            missed=None if dataset.found is None else n_missed,
         )
         for view, probabilities in predictions.items()
     }  # fmt: skip
@@ -138,6 +141,7 @@ def evaluate_predictions(
         rows=rows,
         targets=targets,
         views=views,
+        missed=tuple(missed),
     )
 
 
@@ -214,7 +218,7 @@ def happy_neutral(labels: Sequence[str]) -> tuple[int, int] | None:
     return (labels.index("happy"), labels.index("neutral")) if {"happy", "neutral"} <= set(labels) else None
 
 
-def missed_pictures(dataset: Dataset, split: Split, labels: Sequence[str]) -> list[PictureLabel]:
+def _missed_pictures(dataset: Dataset, split: Split, labels: Sequence[str]) -> list[PictureLabel]:
     """Return the pictures of a split, of these classes, in which no face was detected."""
     found = () if dataset.found is None else dataset.found.missed
     return [picture for picture in found if picture.split == split and picture.label in labels]

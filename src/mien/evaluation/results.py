@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from mien.data.dataset import Split
+from mien.data.dataset import PictureLabel, Split
 from mien.evaluation.metrics import Bin, ClassScore
 from mien.evaluation.ranking import PairAuc
 from mien.evaluation.selective import OperatingPoint, RiskCoverage
@@ -244,6 +244,7 @@ class Evaluation:
         rows: Evaluated rows of the dataset, in its order, int64 (n,).
         targets: True class ids into `labels`, int64 (n,).
         views: Results by view.
+        missed: Pictures of the split and of these classes without a detected face.
         slices: Results by value of each column of a table about the pictures, in the first view.
         robustness: Results on degraded images, in the view "single"; the first is of the images as they are.
     """
@@ -265,6 +266,7 @@ class Evaluation:
     rows: IntArray = field(repr=False)
     targets: IntArray = field(repr=False)
     views: dict[str, ViewResult]
+    missed: tuple[PictureLabel, ...] = field(default=(), repr=False)
     slices: tuple[SliceColumn, ...] = ()
     robustness: tuple[DegradedResult, ...] = ()
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from mien.data.dataset import Dataset
 from mien.errors import DatasetError, InputError
 from mien.evaluation.compare import holm
-from mien.evaluation.evaluate import happy_neutral, missed_pictures
+from mien.evaluation.evaluate import happy_neutral
 from mien.evaluation.results import MIN_SLICE, BoolArray, Evaluation, Gap, Slice, SliceColumn
 from mien.evaluation.score import score
 from mien.evaluation.slice_table import UNKNOWN, SliceTable, grouped, match_rows, problem_of
@@ -106,7 +106,7 @@ def gap_p_value(sizes: IntArray, hits: IntArray, *, seed: int = 0) -> float:
 
 def _pictures(evaluation: Evaluation, dataset: Dataset) -> _Pictures:
     assert dataset.names is not None
-    missed = missed_pictures(dataset, evaluation.split, evaluation.labels)
+    missed = evaluation.missed
     of_missed = np.array([evaluation.labels.index(picture.label) for picture in missed], np.int64)
     correct = evaluation.is_correct(next(iter(evaluation.views)))
     return _Pictures(

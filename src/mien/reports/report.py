@@ -21,10 +21,11 @@ from mien.reports.plots import (
     draw_risk_coverage,
     drawn_or_warned,
 )
-from mien.reports.sheets import Mistake, SurestMistakes
+from mien.reports.sheets import SurestMistakes
 from mien.reports.tables import (
     calibration_table,
     classes_table,
+    first_view,
     literal,
     operating_point_text,
     reading_notes,
@@ -36,7 +37,8 @@ from mien.reports.tables import (
 from mien.structures import ImageArray, IntArray
 
 NOTE = "mien names the expression annotators saw, not what a person feels."
-ROBUSTNESS, SUREST = "robustness.png", "surest_mistakes"  # the second has two suffixes
+ROBUSTNESS, MISSED = "robustness.png", "missed_faces.csv"
+SUREST = "surest_mistakes"  # .png and .csv
 NO_PLOTS = "Plots are missing: they need matplotlib, which mien's extra `reports` installs."
 _CALIBRATION_NOTES = (
     "The Brier score is summed over the classes. AURC is the area under the risk–coverage curve: the error rate among "
@@ -73,11 +75,14 @@ def write_report(
     write_text(folder / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n")
     for view, result in evaluation.views.items():
         _write_confusion_csv(result.confusion, evaluation.labels, folder / f"confusion_{view}.csv")
+    if evaluation.missed:
+        _write_csv(folder / MISSED, ["file", "true"], [[each.name, each.label] for each in evaluation.missed])
     if sheet is not None:
         write_picture(folder / "mistakes.png", sheet)
     if surest is not None:
         write_picture(folder / f"{SUREST}.png", surest.sheet)
-        _write_mistakes_csv(surest.mistakes, folder / f"{SUREST}.csv")
+        rows = [[m.name, m.row, m.true, m.predicted, f"{m.confidence:.4f}"] for m in surest.mistakes]
+        _write_csv(folder / f"{SUREST}.csv", ["file", "row", "true", "predicted", "confidence"], rows)
     plots = drawn_or_warned(lambda: _draw_plots(evaluation, folder, title=report_title(metrics)))
     text = report_markdown(
         metrics, mistakes=sheet is not None, surest=len(surest.mistakes) if surest else 0, plots=plots
@@ -104,6 +109,7 @@ def report_markdown(metrics: Metrics, *, mistakes: bool = False, surest: int = 0
         "## Results",
         views_table([metrics]),
         reading_notes([metrics]),
+        *([f"Pictures without a detected face: [{MISSED}]({MISSED})."] if _n_missed(metrics) else []),
     ]
     for view, of_view in metrics["views"].items():
         parts += _view_sections(view, of_view, metrics["labels"], plots=plots)
@@ -128,6 +134,11 @@ def report_markdown(metrics: Metrics, *, mistakes: bool = False, surest: int = 0
 def file_name(*parts: str) -> str:
     """Return a folder name made of the parts, whatever characters they hold."""
     return "-".join(re.sub(r"[^\w.+]+", "_", part).strip("_.") or "_" for part in parts)
+
+
+def _n_missed(metrics: Metrics) -> int:
+    end_to_end = first_view(metrics).get("end_to_end")
+    return end_to_end["n_missed"] if end_to_end else 0
 
 
 def _facts(metrics: Metrics) -> str:
@@ -183,14 +194,10 @@ def _draw_view(result: ViewResult, labels: Sequence[str], folder: Path, *, view:
 
 
 def _write_confusion_csv(matrix: IntArray, labels: Sequence[str], path: Path) -> None:
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["true / predicted", *labels])
-        writer.writerows([label, *row] for label, row in zip(labels, matrix.tolist(), strict=True))
+    rows = [[label, *row] for label, row in zip(labels, matrix.tolist(), strict=True)]
+    _write_csv(path, ["true / predicted", *labels], rows)
 
 
-def _write_mistakes_csv(mistakes: Sequence[Mistake], path: Path) -> None:
+def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["file", "row", "true", "predicted", "confidence"])
-        writer.writerows([m.name, m.row, m.true, m.predicted, f"{m.confidence:.4f}"] for m in mistakes)
+        csv.writer(file, lineterminator="\n").writerows([header, *rows])
