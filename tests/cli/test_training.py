@@ -86,7 +86,7 @@ def test_an_audit_alone_leaves_nothing_out(drawn: Path, audited: Path) -> None:
         (("--resume", "run", "--drop-leaks"), "a resumed run keeps its training images"),
         (("--resume", "run", "--audit", "AUDIT"), "leave out --audit"),
         (("--resume", "run", "--init", "base"), "a resumed run continues from its own checkpoint"),
-        (("--resume", "run", "--seed", 1), "a resumed run keeps its folder and settings"),
+        (("--resume", "run", "--seed", 1), "a resumed run keeps folder and settings"),
         (("--resume", "run", "--set", "learning_rate=0.1"), "leave out --run, --set, --weight and --seed"),
         (("--resume", "run", "--weight", 2), "leave out --run, --set, --weight and --seed"),
         (("--data", "DRAWN"), "is the same data as 'drawn'; give it once, with a --weight"),

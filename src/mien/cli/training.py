@@ -88,18 +88,15 @@ def train(
         if init is not None or freeze:
             raise ConfigError("a resumed run continues from its own checkpoint; leave out --init and --freeze")
         if setting or weight or seed is not None or run is not None:
-            raise ConfigError(
-                "a resumed run keeps its folder and settings; leave out --run, --set, --weight and --seed"
-            )
+            raise ConfigError("a resumed run keeps folder and settings; leave out --run, --set, --weight and --seed")
         _fit(_opened(resume, data, votes, reading))
         return
     if by_audit and audited is None:
         raise ConfigError("--drop-leaks, --folds and --fold need the output of mien data audit; name it with --audit")
     if devices > 1 and run is None:
         raise ConfigError("several devices are several processes, which must agree on a folder; name it with --run")
-    config = _recipe(
-        recipe, setting, {"init": init, "freeze": freeze or None, "seed": seed, "data_weights": weight or None}
-    )
+    flags = {"init": init, "freeze": freeze or None, "seed": seed, "data_weights": weight or None}
+    config = _recipe(recipe, setting, flags)
     select = partial(select_training, without_leaks=drop_leaks, n_folds=n_folds, fold=fold)
     _fit(_started(config, data, votes, reading, run, devices, audited, select))
 

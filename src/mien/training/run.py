@@ -97,8 +97,8 @@ class Run:
 
         Raises:
             RunError: The folder holds a run already.
-            DatasetError: There are too few images to train on, the selection is of other data, a dataset is given
-                twice, or has a label that no head has.
+            DatasetError: There are too few images to train on, the selection or soft labels are of other data, a
+                dataset is given twice, or has a label that no head has.
             ConfigError: A part to freeze or the labels of a head don't exist, no data trains a head, the number of
                 weights is not that of the datasets, or the initial weights are of another net.
             ModelError: The initial weights cannot be read, or don't fit.
@@ -113,9 +113,7 @@ class Run:
         precision = agreed_precision(config.precision, devices)
         fabric = new_fabric(precision, devices)
         fabric.launch()  # further processes run the script up to here, so all of them have checked the folder by now
-        fitted = [_selected(datasets[0], selection), *(dataset.split("train") for dataset in datasets[1:])]
-        rows = datasets[0].splits == SPLITS.index("train") if selection is None else selection.rows
-        teacher = read_teacher(config.teacher, datasets[0], heads).select(rows) if config.teacher else None
+        fitted, teacher = _fitted(config, datasets, heads, selection)
         train = training_tensors(fitted, heads, trained, config, teacher=teacher, world=fabric.world_size)
         net = new_net(config, spec)
         freeze(net, config.freeze)  # raises before there is a folder
@@ -404,6 +402,18 @@ def _initial_weights(config: TrainConfig) -> Weights | None:
         return None
     of_run = Path(config.init) / CHECKPOINT
     return initial_weights(of_run if of_run.exists() else config.init, arch=config.net)
+
+
+def _fitted(
+    config: TrainConfig, datasets: Sequence[Dataset], heads: Sequence[LabelSet], selection: Selection | None
+) -> tuple[list[Dataset], Teacher | None]:
+    """Return the images to fit on, and the soft labels of the first dataset's, if there are any."""
+    first, *others = datasets
+    fitted = [_selected(first, selection), *(dataset.split("train") for dataset in others)]
+    if not config.teacher:
+        return fitted, None
+    rows = first.splits == SPLITS.index("train") if selection is None else selection.rows
+    return fitted, read_teacher(config.teacher, first, heads).select(rows)
 
 
 def _selected(dataset: Dataset, selection: Selection | None) -> Dataset:
