@@ -173,8 +173,15 @@ def navigation(pages: Path) -> Iterator[str]:
             yield f"  - {title}: {place}"
             continue
         yield f"  - {title}:"
-        found = sorted((pages / place).glob("*.md"), key=lambda path: (path.name != "README.md", path.name))
+        overview = (pages / "overview.md").read_text(encoding="utf-8")
+        found = sorted((pages / place).glob("*.md"), key=lambda path: _rank(path, overview))
         yield from (f"      - {path.relative_to(pages).as_posix()}" for path in found)
+
+
+def _rank(page: Path, overview: str) -> tuple[bool, int, str]:
+    """Return the place of a page in its section: README.md, then in the order of the overview, then by name."""
+    place = overview.find(f"/{page.name})")
+    return page.name != "README.md", place if place >= 0 else len(overview), page.name
 
 
 if __name__ == "__main__":

@@ -52,7 +52,9 @@ def test_without_network_haar_is_used_and_one_line_says_so(
             assert run("predict", ASTRONAUT, "--model", tiny_model, "--jsonl", "faces.jsonl") == 0
         *first, line = capsys.readouterr().err.splitlines()
         assert first == announced
-        assert line.startswith("warning: using the Haar detector: YuNet could not be fetched (no network); run `mien")
+        assert line.startswith(
+            "warning: using the Haar detector: YuNet could not be fetched (no connection); run `mien"
+        )
         assert json.loads(Path("faces.jsonl").read_text(encoding="utf-8"))["detector"] == "haar"
 
 

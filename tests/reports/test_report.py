@@ -198,7 +198,7 @@ def test_the_text_reports_calibration(evaluation):
     for row, of in ((after, result.calibration), (before, result.uncalibrated)):
         assert row[1:] == [f"{value:.3f}" for value in (of.nll, of.brier, of.ece, of.aurc)]
     assert "![Reliability diagram, flip](reliability_flip.png)" in text
-    assert ("answer only from a confidence of" in text) == (result.calibration.operating_point is not None)
+    assert ("answer only at a confidence of at least" in text) == (result.calibration.operating_point is not None)
 
 
 def test_the_text_says_if_no_threshold_reaches_the_target_accuracy(pixel_reader, written):

@@ -438,7 +438,7 @@ class TestVideos:
 @pytest.mark.parametrize("name", ["notes.txt", "clip.mp4", "list.m3u8", "noend"])
 def test_a_text_is_no_video(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("#EXTM3U\nhttp://example.org/a.ts\n")
-    with pytest.raises(InputError, match="is a text; expected a video or a picture"):
+    with pytest.raises(InputError, match="is a text file; expected a video or a picture"):
         list(frames(tmp_path / name))
 
 

@@ -76,7 +76,7 @@ def test_progress_reaches_the_end_and_replaces_the_line(
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (requests.ConnectionError("HTTPSConnectionPool(…): …"), "no network"),
+        (requests.ConnectionError("HTTPSConnectionPool(…): …"), "no connection"),
         (requests.ConnectTimeout(), "no answer in time"),
         (requests.exceptions.ProxyError(), "ProxyError"),
         (requests.HTTPError("404 Client Error: Not Found for url: https://…"), "404 Client Error: Not Found"),

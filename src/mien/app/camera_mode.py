@@ -74,7 +74,7 @@ class CameraMode:
             return f"opening {self._opening} …"
         if self.window.shown is not None and self.streaming:
             return f"live: {self.window.shown.result.frame.source}"
-        return "no camera runs"
+        return "no camera is running"
 
     def recognizer_changed(self) -> None:
         if self.window.shown is not None:

@@ -13,7 +13,7 @@ GUIDE = (
      "the probabilities of each face, from left to right."),
     ("Camera and video", "Choose a camera or type the address of a stream, then press Start; a video file starts by "
      "itself. The panel has the largest face, each expression's share of the time so far, and the mean "
-     "probabilities over time. Another model or detector starts these statistics again."),
+     "probabilities over time. A change of model or detector resets these statistics."),
     ("Models", "Put .onnx files into your models folder and press F5. A model marked (cartoons) is for drawn faces."),
     ("Please note", "mien names the expression that a face shows, not the feeling behind it, and it is often wrong. "
      "Ask people before you film them. Nothing leaves this computer."),

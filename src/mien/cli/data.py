@@ -100,6 +100,8 @@ def data_prepare(
         dataset = draw_splits(dataset, _shares(split), seed=seed)
     if subset is not None:
         dataset = draw_subset(dataset, subset, seed=seed)
+    if split is not None or subset is not None:
+        dataset = replace(dataset, name=to.stem)  # reports must not take a part, or other splits, for the original
     prepare(dataset, to)
     say(f"{_totals(dataset)}: {to}")
 
@@ -148,7 +150,7 @@ def data_draw(
     names = list(dict.fromkeys([*named, *(f"extra{i}" for i in range(1, extras + 1))]))
     with bar("drawing") as progress:
         write_cartoons(to, count, seed=seed, size=size, characters=names, progress=progress)
-    say(f"{count:,} images of {len(names)} characters: {to}")
+    say(f"{count:,} images: {to}")
     if sheet is not None:
         write_picture(sheet, cartoon_sheet(seed=seed, characters=names))
         say(f"sheet: {sheet}")

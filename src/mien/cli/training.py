@@ -143,7 +143,7 @@ def train_temporal_command(
     path = to or Path(f"{config.name_for(classifier.spec.name)}.onnx")
     folder = (models_dir or user_dir()) if install else None
     check_place(path, install=folder)  # before the data is read
-    faces = None if clips is None else load_detector(reading.detector or "haar")
+    faces = None if clips is None else load_detector(reading.detector or "auto")
     reading = (reading if clips is None else replace(reading, detector=None)).for_model(classifier.spec.preprocess.size)
     images = None if data is None else read_data(data, None, reading)[0]
     with bar("training") as progress:
@@ -258,13 +258,18 @@ def _fit(run: Run) -> None:
 
 
 def _export(run: Run, *, target: Path | None, storage: str, install: Path | None) -> None:
+    from mien.models.store import user_dir
+
     path, parity = run.export(target=target, storage=storage, install=install)
     run.draw_curves()
     say(
-        f"model: {path} ({path.stat().st_size / 1e6:.1f} MB; differs by at most {parity.max_difference:.1g} from "
+        f"model: {path} ({path.stat().st_size / 1e6:.2g} MB; differs by at most {parity.max_difference:.1g} from "
         f"PyTorch on {parity.n} images, {parity.same_label:.1%} with the same label)"
     )
-    say(f"use it: mien predict PHOTO --model {quote(str(path))}")
+    if install is not None:
+        say(f"installed: {install / run.model.name}")
+    name = run.spec.name if install == user_dir() else str(path)
+    say(f"use it: mien predict PHOTO --model {quote(name)}")
 
 
 class _TrainingProgress:

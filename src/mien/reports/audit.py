@@ -59,7 +59,7 @@ def audit_markdown(found: AuditFigures) -> str:
         "Chosen at random. The images belong to the dataset: mind its terms before you pass them on.",
         "## Files",
         "- `audit.csv`: one row per image: index, split, label, cluster, kind, flags\n"
-        "- `audit.npz`: the same and the measured pairs, for `mien.data.audit.read_audit`\n"
+        "- `audit.npz`: the same and the measured pairs, for `mien.data.read_audit`\n"
         "- `audit.json`: the figures above",
     ]) + "\n"  # fmt: skip
 

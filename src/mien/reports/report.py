@@ -41,8 +41,8 @@ ROBUSTNESS, MISSED = "robustness.png", "missed_faces.csv"
 SUREST = "surest_mistakes"  # .png and .csv
 NO_PLOTS = "Plots are missing: they need matplotlib, which mien's extra `reports` installs."
 _CALIBRATION_NOTES = (
-    "The Brier score is summed over the classes. AURC is the area under the risk–coverage curve: the error rate among "
-    "the most confident predictions, averaged over all numbers of them. Lower is better in all four."
+    "The Brier score is summed over the classes. AURC is the area under the risk–coverage curve: the mean error "
+    "rate of the k most confident predictions over all k. Lower is better in all four."
 )
 
 

@@ -117,8 +117,8 @@ def operating_point_text(metrics: ViewMetrics) -> str:
     )
     low, high = 100 * point["low"], 100 * point["high"]
     return (
-        f"For an accuracy of {100 * point['target_accuracy']:g} %, answer only from a confidence of "
-        f"{point['threshold']:.3f}: that covers {100 * point['coverage']:.1f} % of the faces, with an accuracy of "
+        f"For an accuracy of {100 * point['target_accuracy']:g} %, answer only at a confidence of at least "
+        f"{point['threshold']:.3f}: this covers {100 * point['coverage']:.1f} % of the faces, with an accuracy of "
         f"{100 * point['accuracy']:.1f} % ({low:.1f}–{high:.1f}).{uncalibrated} The threshold was chosen on these "
         "images; choose it on valid, then report it on test."
     )

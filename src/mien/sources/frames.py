@@ -102,5 +102,5 @@ def _is_video(file: BinaryIO, path: Path) -> bool:
     if path.suffix.lower() in PICTURE_SUFFIXES or not start:
         return False
     if all(byte in TEXT for byte in start) and not TEXT_PICTURE.match(start):
-        raise InputError(f"'{printable(path)}' is a text; expected a video or a picture ({FORMATS})")
+        raise InputError(f"'{printable(path)}' is a text file; expected a video or a picture ({FORMATS})")
     return decoder_of(start) is None

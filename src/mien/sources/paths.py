@@ -109,7 +109,7 @@ def _not_found(path: str) -> InputError:
         return InputError(f"'{without_credentials(path)}' is an address; expected a file or folder: download it first")
     if re.search(r"[*?\[]", path):
         return InputError(
-            f"no file or folder '{path}'; a pattern in quotes isn't expanded: leave them out, or give a folder and "
+            f"no file or folder '{path}'; a shell expands no quoted pattern: remove the quotes, or give a folder and "
             f"--glob '{Path(path).name}'"
         )
     return InputError(f"no file or folder '{path}'; check the path")

@@ -92,7 +92,7 @@ def open_picture(file: IO[bytes], name: str) -> ImageFile.ImageFile:
     if not start:
         raise UnreadablePicture(f"'{name}' is empty (0 bytes); expected a picture")
     if decoder is None:
-        raise UnreadablePicture(f"'{name}' is not a picture mien reads; expected {FORMATS}: convert it")
+        raise UnreadablePicture(f"'{name}' is not a picture in a known format; expected {FORMATS}")
     with damage_reported(name):
         factory = _heif_factory(name) if decoder == "HEIF" else Image.OPEN[decoder][0]
         picture = cast(ImageFile.ImageFile, factory(file, ""))

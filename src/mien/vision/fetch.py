@@ -183,4 +183,4 @@ def _reason(error: Exception) -> str:
         return "its hash differs from the expected one"
     if type(error).__name__ == "HTTPError":
         return " ".join(str(error).split(" for url")[0].split())
-    return {"ConnectionError": "no network"}.get(type(error).__name__, type(error).__name__)
+    return {"ConnectionError": "no connection"}.get(type(error).__name__, type(error).__name__)
