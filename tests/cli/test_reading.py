@@ -191,3 +191,14 @@ def test_impossible_options_are_one_clear_line(
     given = [str(drawn) if argument == "DRAWN" else argument for argument in arguments]
     assert expected.replace("DRAWN", str(drawn)) in error_of(capsys, *given)
     assert not Path("runs").exists()
+
+
+def test_preparing_a_dataset_never_overwrites_it_and_a_part_has_a_name_of_its_own(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("data", "prepare", photos, "all.npz", "--size", "16") == 0
+    before = Path("all.npz").read_bytes()
+    assert "would overwrite the dataset" in error_of(capsys, "data", "prepare", "all.npz", "all.npz", "--subset", "3")
+    assert Path("all.npz").read_bytes() == before
+    assert run("data", "prepare", "all.npz", "few.npz", "--subset", "9") == 0
+    assert read_dataset("few.npz").name == "few"

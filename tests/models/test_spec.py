@@ -156,3 +156,17 @@ def test_temperatures_change_by_name() -> None:
     spec = SPEC.with_temperatures({"ferplus": 0.8})
     assert [head.temperature for head in spec.heads] == [1.3, 0.8]
     assert [head.temperature for head in SPEC.heads] == [1.3, 1.0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": None}, {"name": []}, {"arch": {}}, {"license": ["a"]}, {"trained_on": "x"}, {"recipe": "x"},
+        {"metrics": ["a"]}, {"preprocess": {"equalize": "x"}}, {"heads": [{"labels": {"name": "a", "labels": ["b", "c"]},
+        "temperature": 0}]}, {"heads": [{"labels": {"name": "a", "labels": ["b", "c"]}, "temperature": "x"}]},
+    ],
+)  # fmt: skip
+def test_a_damaged_spec_is_refused_when_it_is_read(change: dict[str, object]) -> None:
+    spec = ModelSpec(name="mine", arch="none", heads=(Head(FER2013),), preprocess=Preprocess())
+    with pytest.raises(ModelError):
+        ModelSpec.from_json(json.dumps(json.loads(spec.to_json()) | change))

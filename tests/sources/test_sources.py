@@ -195,7 +195,7 @@ class TestBadPictures:
         self.fails(tmp_path / "no.jpg", "no.jpg", "check the path", error=InputError)
 
     def test_a_pattern_in_quotes_gets_a_hint(self) -> None:
-        self.fails(Path("holiday/*.jpg"), "holiday/*.jpg", "leave them out", "--glob '*.jpg'", error=InputError)
+        self.fails(Path("holiday/*.jpg"), "holiday/*.jpg", "remove the quotes", "--glob '*.jpg'", error=InputError)
 
     def test_an_address_gets_a_hint_that_names_no_password(self) -> None:
         message = self.fails(Path("https://me:secret@host/a.jpg"), "host/a.jpg", "download it", error=InputError)

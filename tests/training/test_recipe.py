@@ -137,3 +137,9 @@ def test_the_stages_follow_each_other() -> None:
     assert [config.stage_of(epoch) for epoch in range(config.epochs)] == [first, first, second]
     with pytest.raises(ValueError, match="past the last of 3"):
         config.stage_of(3)
+
+
+@pytest.mark.parametrize("setting", [{"name": "../elsewhere"}, {"name": "a/b"}, {"seed": -5}, {"seed": 1 << 70}])
+def test_a_name_of_another_folder_and_an_impossible_seed_are_refused(setting: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        load_recipe("tiny", setting)

@@ -22,8 +22,8 @@ T = TypeVar("T")
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and line feed
 UNLIMITED = 100_000  # characters per line, of a table in a pipe or a file
 
-out = Console()
-err = Console(stderr=True)
+out = Console(emoji=False)
+err = Console(stderr=True, emoji=False)
 
 
 def fail(error: object) -> None:
@@ -51,7 +51,9 @@ def new_table(*columns: str, title: str | None = None) -> Table:
 
 def print_table(table: Table) -> None:
     """Print a table; in a pipe or a file its rows are not wrapped."""
-    console = out if out.is_terminal else Console(width=UNLIMITED, height=100)  # Rich takes a width only with a height
+    console = (
+        out if out.is_terminal else Console(width=UNLIMITED, height=100, emoji=False)
+    )  # Rich takes a width only with a height
     console.print(table)
 
 

@@ -12,7 +12,7 @@ import typer
 from mien.cli.arguments import AS_CROPS, Json, Votes, read_data, reads_data
 from mien.cli.console import bar, err, escaped, new_table, out, say
 from mien.data.reading import Reading
-from mien.errors import ConfigError
+from mien.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     from mien.data.dataset import Dataset
@@ -86,7 +86,11 @@ def data_prepare(
     --subset 500`, `mien data prepare FERG_DB_256 ferg.npz --hold-out malcolm`
     """
     from mien.data.prepared import prepare
+    from mien.data.readers import data_path
     from mien.data.splits import draw_splits, draw_subset
+
+    if to.resolve() == data_path(path).resolve():
+        raise OutputError(f"'{to}' would overwrite the dataset that is read; choose another name")
 
     if hold_out is None and valid is None:
         dataset, _ = read_data(path, votes, replace(reading, size=size), note=split is None)

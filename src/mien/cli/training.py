@@ -15,9 +15,9 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mien.cli.arguments import AS_CROPS, ModelsDir, Votes, read_data, readings_for, reads_data
-from mien.cli.console import bar, err, escaped, extra, out, say
+from mien.cli.console import bar, err, escaped, extra, notice, out, say
 from mien.data.reading import Reading
-from mien.errors import ConfigError
+from mien.errors import ConfigError, MissingExtra
 
 if TYPE_CHECKING:
     from mien.data.audit import Audit, Selection
@@ -261,7 +261,6 @@ def _export(run: Run, *, target: Path | None, storage: str, install: Path | None
     from mien.models.store import user_dir
 
     path, parity = run.export(target=target, storage=storage, install=install)
-    run.draw_curves()
     say(
         f"model: {path} ({path.stat().st_size / 1e6:.2g} MB; differs by at most {parity.max_difference:.1g} from "
         f"PyTorch on {parity.n} images, {parity.same_label:.1%} with the same label)"
@@ -270,6 +269,10 @@ def _export(run: Run, *, target: Path | None, storage: str, install: Path | None
         say(f"installed: {install / run.model.name}")
     name = run.spec.name if install == user_dir() else str(path)
     say(f"use it: mien predict PHOTO --model {quote(name)}")
+    try:
+        run.draw_curves()
+    except MissingExtra as error:  # the model, the product, is there
+        notice("warning:", f"no plot of the training curves: {error}")
 
 
 class _TrainingProgress:

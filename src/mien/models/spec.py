@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
+from math import inf
 from typing import Any, Literal, get_args
 
 from mien.errors import MienError, ModelError
@@ -43,6 +44,8 @@ class Preprocess:
             raise ModelError(f"input size {self.size} is out of range; expected 8 to 1024 pixels")
         if self.channels not in (1, 3):
             raise ModelError(f"{self.channels} channels; expected 1 (grey) or 3 (RGB)")
+        if not isinstance(self.equalize, bool):
+            raise ModelError(f"equalize is {self.equalize!r}; expected true or false")
         if self.equalize and self.channels != 1:
             raise ModelError("histogram equalisation is defined for grey input; set channels to 1")
         _check("normalisation", self.normalize, get_args(Normalize))
@@ -57,6 +60,10 @@ class Head:
 
     labels: LabelSet
     temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < inf:  # nan too
+            raise ModelError(f"temperature {self.temperature} of head '{self.labels.name}'; expected a positive number")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +218,11 @@ def _arguments(plain: dict[str, Any]) -> dict[str, Any]:
         )
     if unknown := sorted(set(plain) - {f.name for f in fields(ModelSpec)}):
         raise ModelError(f"the model's spec has unknown keys: {', '.join(unknown)}; upgrade mien")
+    for name, kind in (
+        ("name", str), ("arch", str), ("license", str), ("trained_on", dict), ("recipe", dict), ("metrics", dict)
+    ):  # fmt: skip
+        if not isinstance(plain.get(name, kind()), kind):
+            raise TypeError(f"{name} is {plain[name]!r}")
     temporal = plain.get("temporal")
     return {
         "kind": "face" if temporal is None else "temporal",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mien.errors import ConfigError
 from mien.models.spec import Preprocess, current_name
+from mien.models.store import check_name
 from mien.settings import from_dict, read_toml
 
 if TYPE_CHECKING:
@@ -123,6 +124,10 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if not self.stages or any(s.epochs < 1 or s.size < 8 for s in self.stages):
             raise ConfigError("a recipe needs at least one stage, each with size >= 8 and epochs >= 1")
+        if self.name:
+            check_name(self.name)
+        if not 0 <= self.seed < 1 << 63:
+            raise ConfigError(f"seed is {self.seed}; expected 0 to {(1 << 63) - 1}")
         if self.batch_size < 2:
             raise ConfigError(f"batch_size is {self.batch_size}; batch normalisation needs at least 2")
         if not 0 <= self.ema_decay < 1:
