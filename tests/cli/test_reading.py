@@ -198,6 +198,7 @@ def test_preparing_a_dataset_never_overwrites_it_and_a_part_has_a_name_of_its_ow
 ) -> None:
     assert run("data", "prepare", photos, "all.npz", "--size", "16") == 0
     before = Path("all.npz").read_bytes()
+    capsys.readouterr()
     assert "would overwrite the dataset" in error_of(capsys, "data", "prepare", "all.npz", "all.npz", "--subset", "3")
     assert Path("all.npz").read_bytes() == before
     assert run("data", "prepare", "all.npz", "few.npz", "--subset", "9") == 0

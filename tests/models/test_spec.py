@@ -15,6 +15,7 @@ SPEC = ModelSpec(
 
 names = st.text(min_size=1, max_size=12)
 numbers = st.floats(allow_nan=False, allow_infinity=False)
+temperatures = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
 labels = names.filter(str.strip)
 label_sets = st.builds(LabelSet, names, st.lists(labels, min_size=2, max_size=9, unique=True).map(tuple))
 inputs = st.builds(
@@ -33,9 +34,9 @@ specs = st.builds(
     ModelSpec,
     name=names,
     arch=names,
-    heads=st.lists(st.builds(Head, label_sets, numbers), min_size=1, max_size=3, unique_by=lambda h: h.labels.name).map(
-        tuple
-    ),
+    heads=st.lists(
+        st.builds(Head, label_sets, temperatures), min_size=1, max_size=3, unique_by=lambda h: h.labels.name
+    ).map(tuple),
     preprocess=inputs,
     trained_on=st.dictionaries(names, st.text()),
     license=st.text(),
@@ -162,8 +163,9 @@ def test_temperatures_change_by_name() -> None:
     "change",
     [
         {"name": None}, {"name": []}, {"arch": {}}, {"license": ["a"]}, {"trained_on": "x"}, {"recipe": "x"},
-        {"metrics": ["a"]}, {"preprocess": {"equalize": "x"}}, {"heads": [{"labels": {"name": "a", "labels": ["b", "c"]},
-        "temperature": 0}]}, {"heads": [{"labels": {"name": "a", "labels": ["b", "c"]}, "temperature": "x"}]},
+        {"metrics": ["a"]}, {"preprocess": {"equalize": "x"}},
+        {"heads": [{"labels": {"name": "a", "labels": ["b", "c"]}, "temperature": 0}]},
+        {"heads": [{"labels": {"name": "a", "labels": ["b", "c"]}, "temperature": "x"}]},
     ],
 )  # fmt: skip
 def test_a_damaged_spec_is_refused_when_it_is_read(change: dict[str, object]) -> None:
