@@ -123,7 +123,7 @@ def test_the_detector_is_for_those_of_several_datasets_that_hold_pictures(
     crops, found = json.loads(Path("run/environment.json").read_text())["data"]
     assert "reading" not in crops
     assert found["reading"]["detector"] == "square"
-    assert "detector square" in read_spec(Path("run/tiny.onnx")).trained_on["and photos"]
+    assert "detector square" in read_spec(Path("run/tiny.onnx")).trained_on["with photos"]
     assert run("train", "--resume", "run") == 0
     assert run("evaluate", tiny_model, *data, "--detector", "square", "--out", "e") == 0
     capsys.readouterr()
