@@ -90,6 +90,7 @@ def see(
     sinks: Sequence[Sink] = (),
     out: Path | None = None,
     top: int = 1,
+    summary: bool = False,
     progress: Progress | None = None,
 ) -> Iterator[Seen | Failure]:
     """Yield the frames of files and folders with their expressions; each file is opened once, when its turn comes.
@@ -101,6 +102,7 @@ def see(
         sinks: Opened sinks; each frame is written to all of them before it is yielded.
         out: Folder for annotated copies; those of a folder's files keep their places in it. None for no copies.
         top: Number of labels per face in annotated copies.
+        summary: Append a strip that counts the expressions to annotated copies.
         progress: Called with the files done and their number; for one video, with its frames.
 
     Yields:
@@ -118,7 +120,9 @@ def see(
     for done, (path, place) in enumerate(places.items(), start=1):
         folder = None if out is None else (out / place).parent
         frame_progress = progress if len(places) == 1 else None
-        yield from _see_file(path, recognizer, sinks=sinks, out=folder, top=top, progress=frame_progress)
+        yield from _see_file(
+            path, recognizer, sinks=sinks, out=folder, top=top, summary=summary, progress=frame_progress
+        )
         if progress is not None and len(places) > 1:
             progress(done, len(places))
 
@@ -167,6 +171,7 @@ def _see_file(
     sinks: Sequence[Sink],
     out: Path | None,
     top: int,
+    summary: bool,
     progress: Progress | None,
 ) -> Iterator[Seen | Failure]:
     try:
@@ -174,7 +179,7 @@ def _see_file(
             media, frames = stack.enter_context(open_media(path))
             writers = list(sinks)
             if out is not None:
-                writers.append(stack.enter_context(AnnotatedSink(path, out, media=media, top=top)))
+                writers.append(stack.enter_context(AnnotatedSink(path, out, media=media, top=top, summary=summary)))
             for frame, expressions in recognizer.stream(frames, any_angle=media.kind == "picture"):
                 for writer in writers:
                     writer.write(frame, expressions)

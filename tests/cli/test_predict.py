@@ -165,3 +165,12 @@ def test_results_never_overwrite_a_source_or_each_other(
     assert expected in error_of(capsys, "predict", *words, "--model", tiny_model)
     assert [path.name for path in Path().iterdir()] == ["photo.png"]
     assert Path("photo.png").read_bytes() == ASTRONAUT.read_bytes()
+
+
+def test_predict_appends_a_summary_below_annotated_pictures(tiny_model: Path) -> None:
+    options = ("--model", tiny_model, "--detector", "haar")
+    assert run("predict", ASTRONAUT, "--out", "plain", *options) == 0
+    assert run("predict", ASTRONAUT, "--out", "summed", "--summary", *options) == 0
+    plain, summed = (read_picture(Path(folder, ASTRONAUT.name)) for folder in ("plain", "summed"))
+    assert summed.shape[0] > plain.shape[0]
+    assert np.array_equal(summed[: len(plain)], plain)

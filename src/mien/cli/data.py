@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.arguments import AS_CROPS, Json, Votes, read_data, reads_data
-from mien.cli.console import bar, err, escaped, new_table, out, say
+from mien.cli.console import bar, err, escaped, new_table, print_table, say
 from mien.data.reading import Reading
 from mien.errors import ConfigError, OutputError
 
@@ -223,7 +223,7 @@ def _print_info(facts: DatasetInfo) -> None:
         table.add_row(name, *(f"{n:,}" for n in row.values()), f"{sum(row.values()):,}")
     totals = [sum(row[label] for row in facts.counts.values()) for label in labels]
     table.add_row("all", *(f"{n:,}" for n in totals), f"{facts.n_pictures:,}")
-    out.print(table)
+    print_table(table)
     colour = "grey" if facts.channels == 1 else "RGB"
     votes = "with FER+ votes" if facts.has_votes else "no FER+ votes"
     persons = "" if facts.n_groups is None else f", {facts.n_groups:,} persons or groups"
@@ -236,7 +236,7 @@ def _print_audit(found: AuditFigures) -> None:
     for name, part in found["splits"].items():
         also = ("" if other == name else f"{part['same_photo'][other]:,}" for other in found["splits"])
         table.add_row(name, f"{part['pictures']:,}", *also, f"{part['blank']:,}", f"{part['not_a_face']:,}")
-    out.print(table)
+    print_table(table)
     for kind, group in (("the same pixels", found["exact"]), ("the same photo", found["clusters"])):
         say(
             f"{group['pictures']:,} images in {group['groups']:,} groups of {kind}; "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.arguments import Json, Model, ModelsDir
-from mien.cli.console import escaped, new_table, out, say
+from mien.cli.console import escaped, new_table, print_table, say
 
 if TYPE_CHECKING:
     from mien.machine.bench import BenchResult
@@ -65,7 +65,7 @@ def _print_bench(result: BenchResult) -> None:
     table = new_table("stage", "median", "90th percentile", title=escaped(f"{result.model}, {width}×{height}"))
     for t in result.timings:
         table.add_row(t.stage, f"{t.median_ms:.2f} ms", f"{t.p90_ms:.2f} ms")
-    out.print(table)
+    print_table(table)
     for stage, reason in result.skipped.items():
         say(f"not measured: {stage}: {reason}")
     say(", ".join(f"{name} {value}" for name, value in result.machine.items()))
@@ -77,6 +77,6 @@ def _print_facts(facts: dict[str, object]) -> None:
     for name, value in facts.items():
         text = "\n".join(value) if isinstance(value, list) else str(value)
         table.add_row(name.replace("_", " "), escaped(text or "none"))
-    out.print(table)
+    print_table(table)
     for hint in hints if isinstance(hints, list) else []:
         say(f"hint: {hint}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.arguments import AS_CROPS, Data, Json, Labels, ModelsDir, Votes, read_data, readings_for, reads_data
-from mien.cli.console import bar, escaped, fail, new_table, notice, out, say
+from mien.cli.console import bar, escaped, fail, new_table, notice, print_table, say
 from mien.data.reading import Reading
 from mien.errors import ConfigError
 
@@ -213,7 +213,7 @@ def _print_table(title: str, evaluations: Sequence[Evaluation]) -> None:
             f"{result.calibration.nll:.3f}", f"{result.calibration.ece:.3f}",
             *([_auc(result.happy_neutral)] if auc else []),
         )  # fmt: skip
-    out.print(table)
+    print_table(table)
 
 
 def _percent(accuracy: Accuracy | None) -> str:
@@ -245,7 +245,7 @@ def _print_slices(column: SliceColumn, evaluation: Evaluation) -> None:
             *([_percent(whole.accuracy)] if whole else []), _auc(result.happy_neutral),
             f"{result.calibration.ece:.3f}",
         )  # fmt: skip
-    out.print(table)
+    print_table(table)
     say(gap_text(gap_metrics(column.gap) if column.gap else None))
 
 
@@ -261,7 +261,7 @@ def _print_robustness(evaluation: Evaluation) -> None:
             result.name, f"{result.accuracy.value:.1%}", *difference, *(f"{result.recalls[i]:.1%}" for i in shown),
             _auc(result.happy_neutral),
         )  # fmt: skip
-    out.print(table)
+    print_table(table)
 
 
 def _print_comparison(comparison: Comparison, report: Path, *, as_json: bool) -> None:
@@ -277,7 +277,7 @@ def _print_comparison(comparison: Comparison, report: Path, *, as_json: bool) ->
             escaped(c.label), f"{c.support:,}", f"{c.recall_a:.1%}", f"{c.recall_b:.1%}", f"{c.only_a:,}",
             f"{c.only_b:,}", p_text(c.p_value),
         )  # fmt: skip
-    out.print(table)
+    print_table(table)
     for letter, name, accuracy in zip("AB", comparison.names, comparison.accuracies, strict=True):
         say(f"{letter}: {name}, accuracy {accuracy:.2%}")
     say(f"B − A: {comparison.difference:+.2%}, 95 % interval {comparison.low:+.2%} to {comparison.high:+.2%}")
@@ -340,4 +340,4 @@ def _print_checks(checks: Sequence[PublishedCheck], *, as_json: bool) -> None:
         if claim.measured is not None and claim.difference is not None:
             measured, difference = f"{claim.measured:.3%}", f"{100 * claim.difference:+.3f} points"
         table.add_row(escaped(model), claim.key, f"{claim.published:.3%}", measured, difference)
-    out.print(table)
+    print_table(table)

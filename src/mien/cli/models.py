@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from mien.cli.arguments import Json, ModelsDir
-from mien.cli.console import extra, new_table, notice, out, say
+from mien.cli.console import extra, new_table, notice, print_table, say
 
 if TYPE_CHECKING:
     from mien.models.spec import Layout, ModelSpec, Normalize, Output
@@ -143,7 +143,7 @@ def _print_table(found: Sequence[Model]) -> None:
         spec, accuracy = model.spec, _accuracy(model.spec)
         measured = "" if accuracy is None else f"{accuracy:.1%} on {_data(spec)}"
         table.add_row(model.name, _labels(spec), _input(spec), size, measured, spec.license, origin)
-    out.print(table)
+    print_table(table)
 
 
 def _labels(spec: ModelSpec) -> str:

@@ -48,6 +48,9 @@ def predict(
     min_score: MinScore = None,
     min_confidence: MinConfidence = 0.0,
     top: Top = 1,
+    summary: Annotated[
+        bool, typer.Option("--summary", help="Count the expressions in a strip below each annotated image.")
+    ] = False,
     glob: Annotated[
         str | None, typer.Option(help="Read only these files of a folder.", metavar="PATTERN", show_default=False)
     ] = None,
@@ -65,21 +68,23 @@ def predict(
     _check_outputs(csv, jsonl, as_json)
     recognizer = open_recognizer(model, detector, min_score, labels, min_confidence, models_dir)
     check_targets(paths, [path for path in (csv, jsonl) if path is not None], glob=glob)
-    table, summary, records, failed = _Table(top), Summary(), [], False
+    table, counts, records, failed = _Table(top), Summary(), [], False
     with many(_sinks(csv, jsonl, recognizer.provenance)) as sink, bar("recognising", shown=_is_long(paths)) as progress:
-        for result in see(paths, recognizer, glob=glob, sinks=[sink], out=to, top=top, progress=progress):
+        for result in see(
+            paths, recognizer, glob=glob, sinks=[sink], out=to, top=top, summary=summary, progress=progress
+        ):
             if isinstance(result, Failure):
                 failed = True
                 fail(result.error)
                 continue
             table.add(result)
-            summary.add(result)
+            counts.add(result)
             if as_json:
                 records.append(record(result.frame, result.expressions, recognizer.provenance))
     if as_json:
         print(json.dumps(records, indent=2))
     elif Path("-") not in (csv, jsonl):
-        _print(table, summary, to)
+        _print(table, counts, to)
     if failed:
         raise typer.Exit(2)
 
