@@ -1,4 +1,4 @@
-"""Real Keras models, saved with what they answer: the oracle that conversion is compared with.
+"""Real Keras models, saved with their predictions: the oracle for conversion.
 
 Run as a program, in a process of its own, since Keras asks for its backend before it is imported and logs as it likes:
 
@@ -32,7 +32,7 @@ def chain(size: int, channels: int, *layers: Callable[[Any], Any], softmax: bool
 
 
 def graph(size: int, channels: int, connect: Callable[[Any, Any], Any]) -> Build:
-    """A functional model: `connect(keras, input)` gives what the dense layer takes."""
+    """A functional model: `connect(keras, input)` returns the input of the dense layer."""
 
     def build(keras: Any) -> Any:
         start = keras.Input((size, size, channels))
@@ -259,7 +259,7 @@ def pictures_for(model: Any, rng: np.random.Generator, photo: np.ndarray) -> np.
 
 
 def scale_of(model: Any) -> float:
-    """Return what pixels are divided by outside of the model."""
+    """Return the divisor of the pixels outside the model."""
     kinds = [type(layer).__name__ for layer in model._flatten_layers(include_self=False)]
     return 1 if {"Rescaling", "Normalization"} & set(kinds) else 255
 

@@ -1,4 +1,4 @@
-"""What the documents say is so: tables, links, commands, settings, imports, figures of the models."""
+"""The documents are true: tables, links, commands, settings, imports, figures of the models."""
 
 import ast
 import importlib
@@ -50,7 +50,7 @@ def spans() -> list[tuple[str, str]]:
 
 
 def arguments_of(line: str) -> list[str] | None:
-    """Return what follows "mien" in a command line, variables before it left out; None for another command."""
+    """Return the words after "mien" in a command line, without leading variables; None for another command."""
     words = shlex.split(line)
     while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
         words = words[1:]
@@ -200,7 +200,7 @@ def test_what_a_page_links_to_exists(page: str, target: str) -> None:
 def test_a_command_line_parses(page: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     command, rest = command_of(arguments_of(line) or [])
-    values = command.make_context(command.name, list(rest)).params  # raises what the user would see
+    values = command.make_context(command.name, list(rest)).params  # raises the error that a user would see
     if values.get("detector") is not None:
         assert values["detector"] in DETECTORS
     if "recipe" in values and values["resume"] is None:

@@ -1,4 +1,4 @@
-"""Importing mien is quick: what is heavy loads where it is needed."""
+"""Importing mien is quick: heavy packages load on first use."""
 
 import ast
 import importlib

@@ -1,4 +1,4 @@
-"""Imports go down: the parts of mien stand on floors, and a floor knows only itself and those below."""
+"""Imports go down: the parts of mien form floors, and a floor knows only itself and those below."""
 
 import ast
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ FLOORS = (
 KNOWN_BREACHES: set[tuple[str, str]] = set()  # (module, part that it imports), to be mended
 FLOOR_OF = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
 SOURCES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
-FACE = "__init__.py"  # `import mien` names what users may import, of all floors, and imports it when it is asked for
+FACE = "__init__.py"  # names the public objects of all floors, imported on first use
 
 
 def part_of(relative: str) -> str:

@@ -55,7 +55,7 @@ def astronaut() -> Path:
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A minute of the astronaut, moving a little, as a stand-in for a camera."""
+    """A minute of the astronaut, moving a little, in place of a camera."""
     picture = read_picture(ASTRONAUT)
     half = np.asarray(cv2.resize(picture, (256, 256), interpolation=cv2.INTER_AREA), np.uint8)
     path = tmp_path_factory.mktemp("clips") / "astronaut.avi"

@@ -1,4 +1,4 @@
-"""The command line as a user has it: what it prints, what it leaves behind, its exit code."""
+"""The command line as a user sees it: output, files, exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layouts of public datasets, on drawn stand-ins: labels, splits, crops, groups, and what is missing or malformed."""
+"""Layouts of public datasets, on drawn stand-ins: labels, splits, crops, groups, missing and malformed files."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def expressions(*tracks: int | None, heads: FloatArray) -> list[Expression]:
 
 
 def predictions(row: FloatArray) -> dict[str, Prediction]:
-    """Return the predictions of the two heads whose probabilities stand side by side."""
+    """Return the predictions of the two heads with their probabilities side by side."""
     return {"fer2013": Prediction(row[:7], FER2013), "ferplus": Prediction(row[7:], FERPLUS)}
 
 

@@ -1,4 +1,4 @@
-"""Cards of temporal models: their limits follow from what they were trained and measured on."""
+"""Cards of temporal models: their limits follow from their training and test data."""
 
 from __future__ import annotations
 

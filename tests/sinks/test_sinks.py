@@ -323,7 +323,7 @@ class TestLiveVideos:
 
 
 class TestFaces:
-    # A face in the frame's middle, drawn over a ground that tells each pixel apart.
+    # A face in the frame's middle, drawn over a background of different pixels.
     SEEN = Frame(np.arange(100 * 120 * 3, dtype=np.uint32).reshape(100, 120, 3).astype(np.uint8), 12.34, 5, "a.mp4")
     FACE = replace(HAPPY, face=Face(Box(40, 30, 60, 70), score=0.9, track_id=7))
 

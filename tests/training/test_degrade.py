@@ -1,4 +1,4 @@
-"""Degradations: each does what its name says, within its range, to the chosen share of images."""
+"""Degradations: each has the effect of its name, within its range, to the chosen share of images."""
 
 from __future__ import annotations
 

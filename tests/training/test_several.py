@@ -157,7 +157,7 @@ def test_a_batch_has_the_images_of_its_rows() -> None:
 
 
 def test_logit_adjustment_raises_the_recall_of_a_rare_class(tmp_path: Path) -> None:
-    """Two classes that only the mean brightness tells apart, uncertainly, one of them nine times as frequent."""
+    """Two classes that differ only in mean brightness, with overlap, one of them nine times as frequent."""
     rng = np.random.default_rng(0)
     targets = (rng.random(1500) < 0.1).astype(np.int64)
     levels = (110 + 36 * targets + 24 * rng.normal(size=len(targets))).clip(20, 230)

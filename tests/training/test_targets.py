@@ -1,4 +1,4 @@
-"""Targets: which head a dataset trains, how heads share datasets, and what counts."""
+"""Targets: the head that a dataset trains, shared heads, masks."""
 
 from __future__ import annotations
 
