@@ -10,7 +10,6 @@ from pathlib import Path
 
 from mien.errors import ConfigError, InputError, OutputError
 from mien.recognizer import Recognizer
-from mien.sinks.annotated import AnnotatedSink
 from mien.sinks.sink import Sink
 from mien.sources.frames import open_media
 from mien.sources.media import Media
@@ -179,6 +178,8 @@ def _see_file(
             media, frames = stack.enter_context(open_media(path))
             writers = list(sinks)
             if out is not None:
+                from mien.sinks.annotated import AnnotatedSink  # loads the font
+
                 writers.append(stack.enter_context(AnnotatedSink(path, out, media=media, top=top, summary=summary)))
             for frame, expressions in recognizer.stream(frames, any_angle=media.kind == "picture"):
                 for writer in writers:
