@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from clips import write_video
-from mien.collection import Failure, Seen, Summary, check_targets, see
-from mien.errors import ConfigError, OutputError
+from mien.collection import Failure, Seen, Summary, see
+from mien.errors import OutputError
 from mien.pixels import write_picture
 from mien.recognizer import Recognizer
 from mien.sources.frames import inspect
@@ -113,9 +113,33 @@ def test_annotated_copies_keep_their_places_and_do_not_overwrite_each_other(
     assert sorted(path.relative_to(other).as_posix() for path in other.rglob("*.*")) == ["a.png", "day1/a.png"]
 
 
-def test_a_copy_that_cannot_be_written_is_an_error(album: Path, recognizer: Recognizer) -> None:
-    with pytest.raises(OutputError, match="choose another folder"):
-        list(see([album / "a.png"], recognizer, out=album))
+def test_copies_whose_names_differ_in_case_or_by_an_appended_suffix_are_two_files(
+    recognizer: Recognizer, tmp_path: Path
+) -> None:
+    for name in ("one/A.png", "two/a.png", "three/a.dib.png"):
+        (tmp_path / name).parent.mkdir()
+        shutil.copy(ASTRONAUT, tmp_path / name)
+    write_picture(tmp_path / "a.bmp", np.zeros((60, 60, 3), np.uint8))
+    (tmp_path / "a.bmp").rename(tmp_path / "three" / "a.dib")  # its copy is a.dib.png
+    out = tmp_path / "out"
+    list(see([tmp_path / name for name in ("one", "two", "three")], recognizer, out=out))
+    copies = [path.relative_to(out).as_posix() for path in out.rglob("*.png")]
+    assert sorted(copies) == ["A.png", "a.dib.png", "three/a.dib.png", "two/a.png"]
+
+
+@pytest.mark.parametrize("names", [["a.png"], ["day1/a.png", "a.png"]], ids=["itself", "another"])
+def test_a_copy_never_takes_the_place_of_a_source(names: list[str], album: Path, recognizer: Recognizer) -> None:
+    before = (album / "a.png").read_bytes()
+    with pytest.raises(OutputError, match="would overwrite one of the sources"):
+        list(see([album / name for name in names], recognizer, out=album))
+    assert (album / "a.png").read_bytes() == before
+
+
+def test_copies_of_an_earlier_run_are_not_read_again(album: Path, recognizer: Recognizer) -> None:
+    first = list(see([album], recognizer, out=album / "seen"))
+    with pytest.warns(UserWarning, match="3 files in '.*seen', the folder of annotated copies, not read"):
+        again = list(see([album], recognizer, out=album / "seen"))
+    assert [result.path for result in again] == [result.path for result in first]
 
 
 def test_nothing_is_opened_before_its_turn(recognizer: Recognizer, tmp_path: Path) -> None:
@@ -140,11 +164,3 @@ def test_a_summary_counts_files_faces_and_labels(album: Path, recognizer: Recogn
     assert str(one) == "1 picture, 1 face: 1 happy"
     one.labels.update(["sad", "happy"])
     assert str(one) == "1 picture, 3 faces: 2 happy, 1 sad"
-
-
-def test_targets_must_differ_from_the_sources_and_each_other(album: Path) -> None:
-    check_targets([album], [album / "c.csv", album / "c.jsonl"])
-    with pytest.raises(OutputError, match="would overwrite one of the sources"):
-        check_targets([album, album / "no.png"], [album / "day1" / "a.png"])
-    with pytest.raises(ConfigError, match="choose different ones"):
-        check_targets([], [album / "a.csv", album / "day1" / ".." / "a.csv"])

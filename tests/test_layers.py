@@ -15,6 +15,7 @@ FLOORS = (
     ("labels", "files"),
     ("settings", "structures"),
     ("pixels", "sources"),
+    ("targets",),
     ("models",),
     ("vision", "nets", "convert"),
     ("drawing", "recognizer"),

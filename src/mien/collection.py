@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mien.errors import ConfigError, InputError, OutputError
+from mien.errors import InputError
 from mien.recognizer import Recognizer
 from mien.sinks.sink import Sink
 from mien.sources.frames import open_media
 from mien.sources.media import Media
 from mien.sources.paths import list_files
 from mien.structures import Expression, Frame, Progress
+from mien.targets import check_targets, folded
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,59 +111,73 @@ def see(
         `Seen` for each frame, and `Failure` for each path that cannot be read; the other paths are still read.
 
     Raises:
-        OutputError: A sink or an annotated copy cannot be written.
+        OutputError: A sink or an annotated copy cannot be written, or a copy would overwrite one of the files.
 
     Example:
         >>> for result in see(["party.jpg", "holiday"], Recognizer()):
         ...     print(result.path, result.error if isinstance(result, Failure) else result.expressions)
     """
-    places, failures = _expand([paths] if isinstance(paths, (str, Path)) else paths, glob)
+    files, failures = _expand([paths] if isinstance(paths, (str, Path)) else paths, glob, out)
+    folders = {} if out is None else _copy_folders(files, out)
     yield from failures
-    for done, (path, place) in enumerate(places.items(), start=1):
-        folder = None if out is None else (out / place).parent
-        frame_progress = progress if len(places) == 1 else None
+    for done, path in enumerate(files, start=1):
         yield from _see_file(
-            path, recognizer, sinks=sinks, out=folder, top=top, summary=summary, progress=frame_progress
-        )
-        if progress is not None and len(places) > 1:
-            progress(done, len(places))
+            path, recognizer, sinks=sinks, out=folders.get(path), top=top, summary=summary,
+            progress=progress if len(files) == 1 else None,
+        )  # fmt: skip
+        if progress is not None and len(files) > 1:
+            progress(done, len(files))
 
 
-def check_targets(sources: Sequence[str | Path], targets: Sequence[Path], *, glob: str | None = None) -> None:
-    """Make sure that results overwrite neither each other nor a source.
+def _expand(paths: Sequence[str | Path], glob: str | None, out: Path | None) -> tuple[dict[Path, Path], list[Failure]]:
+    """Return the files that paths name, each with its path in the folder it was found in, and the paths that fail.
 
-    Raises:
-        ConfigError: Two targets are the same file.
-        OutputError: A target is one of the sources, or in one of the folders and read as a source.
+    Annotated copies of an earlier run, in a folder `out` inside one of the folders, are left out with a warning.
     """
-    if len({target.resolve() for target in targets}) < len(targets):
-        raise ConfigError(f"two files of one name: {', '.join(map(str, targets))}; choose different ones")
-    files: set[Path] = set()
-    for source in sources if targets else ():
-        with suppress(InputError):
-            files.update(file.resolve() for file in list_files(source, glob=glob))
-    for target in targets:
-        if target.resolve() in files:
-            raise OutputError(f"'{target}' would overwrite one of the sources; choose another name")
-
-
-def _expand(paths: Sequence[str | Path], glob: str | None) -> tuple[dict[Path, Path], list[Failure]]:
-    """Return the files that paths name, each with the place of its annotated copy, and the paths that fail.
-
-    A folder's files keep their places in it. No two copies share a place: the later one goes a folder deeper.
-    """
-    places: dict[Path, Path] = {}
+    files: dict[Path, Path] = {}
     failures = []
     for path in map(Path, paths):
         try:
-            for file in list_files(path, glob=glob):
-                place = file.relative_to(path) if file != path else Path(file.name)
-                while place in places.values() and file not in places:
-                    place = (file.parent.name or "more") / place
-                places.setdefault(file, place)
+            for file in _without_copies(list_files(path, glob=glob), path, out):
+                files.setdefault(file, file.relative_to(path) if file != path else Path(file.name))
         except InputError as error:
             failures.append(Failure(path, error))
-    return places, failures
+    return files, failures
+
+
+def _without_copies(files: list[Path], path: Path, out: Path | None) -> list[Path]:
+    copies = None if out is None else Path(os.path.realpath(out))
+    if copies is None or Path(os.path.realpath(path)) not in copies.parents:
+        return files
+    kept = [file for file in files if copies not in Path(os.path.realpath(file)).parents]
+    if len(kept) < len(files):
+        warnings.warn(
+            f"{_counted(len(files) - len(kept), 'file')} in '{out}', the folder of annotated copies, not read",
+            stacklevel=4,
+        )
+    return kept
+
+
+def _copy_folders(files: Mapping[Path, Path], out: Path) -> dict[Path, Path]:
+    """Return the folder of each file's annotated copy: that of the file, below `out`.
+
+    No two copies share a name, on file systems that ignore case either: the later one goes a folder deeper.
+
+    Raises:
+        OutputError: A copy would overwrite one of the files.
+    """
+    from mien.sinks.annotated import copy_names  # loads the font
+
+    copies: set[str] = set()
+    folders = {}
+    for file, place in files.items():
+        names = copy_names(file)
+        while copies & (taken := {folded(out / place.with_name(name)) for name in names}):
+            place = (Path(os.path.realpath(file.parent)).name or "more") / place
+        folders[file] = (out / place).parent
+        copies |= taken
+    check_targets(files, files=[folder / name for file, folder in folders.items() for name in copy_names(file)])
+    return folders
 
 
 def _see_file(

@@ -17,6 +17,7 @@ from mien.recognizer import Recognizer
 from mien.sources.paths import PICTURE_SUFFIXES, list_files
 from mien.sources.pictures import read_picture
 from mien.structures import Expression, Frame, ImageArray
+from mien.targets import check_targets
 
 if TYPE_CHECKING:
     from mien.app.window import Window
@@ -90,7 +91,7 @@ class PictureMode:
             filetypes=[("PNG", "*.png"), ("JPEG", "*.jpg"), ("All files", "*")],
         )  # fmt: skip
         if name:
-            self.window.save_file(lambda: write_picture(name, still.drawn), Path(name))
+            self.window.save_file(partial(_write, Path(name), still), Path(name))
 
     def save_faces(self) -> None:
         if self.still is None:
@@ -175,6 +176,11 @@ class PictureMode:
     def _show_charts(self, still: Still, charts: list[ImageArray]) -> None:
         if self.window.mode is self and self.still is still:
             self.window.panel.show(charts)
+
+
+def _write(path: Path, still: Still) -> None:
+    check_targets([still.frame.source], pictures=[path])
+    write_picture(path, still.drawn)
 
 
 def find_pictures(paths: Sequence[Path]) -> tuple[list[Path], Path]:

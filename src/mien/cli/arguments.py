@@ -86,6 +86,11 @@ READING = {  # the options that `reads_data` adds to a command
 AS_CROPS = Reading()
 
 
+def model_file(model: str) -> Path | None:
+    """Return the file that --model names by its path; None for a name from `mien models`."""
+    return Path(model) if model.endswith(".onnx") else None
+
+
 def open_recognizer(
     model: str,
     detector: str,

@@ -12,7 +12,7 @@ import typer
 from mien.cli.arguments import AS_CROPS, Json, Votes, read_data, reads_data
 from mien.cli.console import bar, err, escaped, new_table, print_table, say
 from mien.data.reading import Reading
-from mien.errors import ConfigError, OutputError
+from mien.errors import ConfigError
 
 if TYPE_CHECKING:
     from mien.data.dataset import Dataset
@@ -40,8 +40,11 @@ def data_info(
     from dataclasses import asdict
 
     from mien.data.info import info, sample_sheet
+    from mien.data.readers import data_path
     from mien.pixels import write_picture
+    from mien.targets import check_targets
 
+    check_targets([data_path(path), votes], pictures=[sheet])
     dataset, _ = read_data(path, votes, reading)
     facts = info(dataset)
     if as_json:
@@ -85,12 +88,13 @@ def data_prepare(
     Examples: `mien data prepare fer2013.csv.gz fer2013.npz`, `mien data prepare photos small.npz --split 0.7,0.15,0.15
     --subset 500`, `mien data prepare FERG_DB_256 ferg.npz --hold-out malcolm`
     """
-    from mien.data.prepared import prepare
+    from mien.data.prepared import check_target, prepare
     from mien.data.readers import data_path
     from mien.data.splits import draw_splits, draw_subset
+    from mien.targets import check_targets
 
-    if to.resolve() == data_path(path).resolve():
-        raise OutputError(f"'{to}' would overwrite the dataset that is read; choose another name")
+    check_target(to)
+    check_targets([data_path(path), votes], files=[to])
 
     if hold_out is None and valid is None:
         dataset, _ = read_data(path, votes, replace(reading, size=size), note=split is None)
@@ -122,7 +126,10 @@ def data_export(
     Example: `mien data export fer2013.npz faces`
     """
     from mien.data.export import export_folders
+    from mien.data.readers import data_path
+    from mien.targets import check_targets
 
+    check_targets([data_path(path)], folders=[to])
     dataset, _ = read_data(path, None, reading)
     with bar("writing") as progress:
         export_folders(dataset, to, progress=progress)
@@ -149,7 +156,9 @@ def data_draw(
     """
     from mien.cartoons.characters import CHARACTERS, cartoon_sheet, write_cartoons
     from mien.pixels import write_picture
+    from mien.targets import check_targets
 
+    check_targets((), pictures=[sheet], folders=[to])
     named = characters.split(",") if characters else CHARACTERS
     names = list(dict.fromkeys([*named, *(f"extra{i}" for i in range(1, extras + 1))]))
     with bar("drawing") as progress:
@@ -177,9 +186,12 @@ def data_audit(
     Example: `mien data audit fer2013.csv --out audits/fer2013`
     """
     from mien.data.audit import audit
-    from mien.reports.audit import write_audit
+    from mien.data.readers import data_path
+    from mien.reports.audit import FILES, write_audit
     from mien.reports.audit_json import audit_figures
+    from mien.targets import check_targets
 
+    check_targets([data_path(path), votes], files=[to / name for name in FILES] if to else [], folders=[to])
     dataset, _ = read_data(path, votes, reading)
     with bar("comparing") as progress:
         audited = audit(dataset, threshold=threshold, progress=progress)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.arguments import Detector, Labels, Model, ModelsDir
+from mien.cli.arguments import Detector, Labels, Model, ModelsDir, model_file
 from mien.cli.console import bar, say
 
 
@@ -33,9 +33,12 @@ def explain(
     from mien.pixels import write_picture
     from mien.recognizer import Recognizer
     from mien.sources.pictures import read_picture
+    from mien.targets import check_targets
     from mien.vision.crop import crop_faces
     from mien.vision.rise import explain_faces
 
+    path = to / f"{photo.stem}-explained.png"
+    check_targets([photo, model_file(model)], pictures=[path], folders=[to])
     recognizer = Recognizer(detector, model, labels=labels, models_dir=models_dir)
     image = read_picture(photo)
     faces = recognizer.detect(image, any_angle=True)
@@ -47,7 +50,6 @@ def explain(
     if not explanations:
         say(f"{photo}: no face found")
         return
-    path = to / f"{photo.stem}-explained.png"
     make_folder(to)
     write_picture(path, draw_explanations(explanations))
     for number, explanation in enumerate(explanations, start=1):

@@ -21,6 +21,7 @@ from mien.cli.arguments import (
     Model,
     ModelsDir,
     Top,
+    model_file,
     open_recognizer,
 )  # fmt: skip
 from mien.cli.console import err, extra, out, say
@@ -67,14 +68,18 @@ def live(
 
     Examples: `mien live 0 --csv faces.csv`, `mien live clip.mp4`, `mien live 0 --no-window --out recorded`
     """
-    from mien.collection import check_targets
     from mien.sinks.recorder import Recorder
+    from mien.sinks.statistics import FILES
     from mien.sources.address import parse_source
+    from mien.targets import check_targets
 
     def make(name: str) -> Recognizer:
         return open_recognizer(name, detector, min_score, labels, min_confidence, models_dir)
 
     parsed = parse_source(source)
+    read = [parsed if isinstance(parsed, Path) else None, model_file(model)]
+    charts = [] if to is None else [to / name for name in FILES]
+    check_targets(read, texts=[csv, jsonl], files=[video, *charts], folders=[to])
     smoother_for = _Smoothers(half_life, temporal=temporal, models_dir=models_dir)
     open_recorder = partial(Recorder, video=video, csv=csv, jsonl=jsonl, top=top)
     if window:
@@ -83,8 +88,6 @@ def live(
         return
     if not (to or video or csv or jsonl):
         raise ConfigError("without a window there is nothing to do; add --video, --csv, --jsonl or --out")
-    if isinstance(parsed, Path):
-        check_targets([parsed], [path for path in (video, csv, jsonl) if path is not None])
     _record(parsed, partial(make, model), open_recorder, smoother_for, as_camera=as_camera, to=to)
 
 

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.arguments import AS_CROPS, Data, Json, Labels, ModelsDir, Votes, read_data, readings_for, reads_data
+from mien.cli.arguments import (
+    AS_CROPS,
+    Data,
+    Json,
+    Labels,
+    ModelsDir,
+    Votes,
+    model_file,
+    read_data,
+    readings_for,
+    reads_data,
+)  # fmt: skip
 from mien.cli.console import bar, escaped, fail, new_table, notice, print_table, say
 from mien.data.reading import Reading
 from mien.errors import ConfigError
@@ -79,8 +90,11 @@ def evaluate(
 
     Examples: `mien evaluate base --data fer2013.csv`, `mien evaluate base --data photos --detector auto --robustness`
     """
+    from mien.data.readers import data_path
     from mien.evaluation.slice_table import read_slices
     from mien.reports.overview import report_models
+    from mien.reports.report import report_files
+    from mien.targets import check_targets
 
     places: Sequence[str | None] = data or [None]
     for name, value in (("votes", votes), ("audit", audited), ("slices", slices)):
@@ -94,6 +108,8 @@ def evaluate(
         return
     if not model:
         raise ConfigError("no model to evaluate; name one or more, see `mien models`")
+    of_report = [] if to is None else [to / name for name in report_files(views.split(","))]
+    check_targets([*map(data_path, places), votes, slices, *map(model_file, model)], files=of_report, folders=[to])
     table = None if slices is None else read_slices(slices)
     classifiers = _load(model, models_dir)
     readings = readings_for(places, _for_models(reading, classifiers))
@@ -127,8 +143,11 @@ def compare(
 
     Example: `mien compare base runs/mine/mine.onnx --data fer2013.csv`
     """
+    from mien.data.readers import data_path
     from mien.reports.comparison import compare_models
+    from mien.targets import check_targets
 
+    check_targets([data_path(data), votes, model_file(a), model_file(b)], folders=[to])
     classifiers = _load([a, b], models_dir)
     dataset, _ = read_data(data, votes, _for_models(reading, classifiers))
     comparison, report = compare_models(

@@ -101,9 +101,12 @@ def convert_command(
     Example: `mien convert model.h5 --labels fer2013 --install`
     """
     from mien.models.store import user_dir
+    from mien.targets import check_targets
 
     with extra("converting", "keras"):
         from mien.convert.keras import convert
+
+    check_targets([file], files=[to or (None if install else Path(f"{name or file.stem}.onnx"))])
 
     done = convert(
         file, to, labels=labels, name=name, normalize=normalize, equalize=equalize, license=licence,

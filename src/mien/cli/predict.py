@@ -20,6 +20,7 @@ from mien.cli.arguments import (
     Model,
     ModelsDir,
     Top,
+    model_file,
     open_recognizer,
 )  # fmt: skip
 from mien.cli.console import bar, escaped, fail, new_table, print_table, say
@@ -61,13 +62,14 @@ def predict(
     Examples: `mien predict party.jpg holiday/ clip.mp4 --out annotated --csv faces.csv`, `mien predict holiday/ --glob
     '*.jpg'`, `mien predict photo.jpg --json`
     """
-    from mien.collection import Failure, Summary, check_targets, see
+    from mien.collection import Failure, Summary, see
     from mien.sinks.records import record
     from mien.sinks.sink import many
+    from mien.targets import check_targets
 
     _check_outputs(csv, jsonl, as_json)
+    check_targets([*paths, model_file(model)], texts=[csv, jsonl], glob=glob)
     recognizer = open_recognizer(model, detector, min_score, labels, min_confidence, models_dir)
-    check_targets(paths, [path for path in (csv, jsonl) if path is not None], glob=glob)
     table, counts, records, failed = _Table(top), Summary(), [], False
     with many(_sinks(csv, jsonl, recognizer.provenance)) as sink, bar("recognising", shown=_is_long(paths)) as progress:
         for result in see(

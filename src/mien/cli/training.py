@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from mien.cli.arguments import AS_CROPS, ModelsDir, Votes, read_data, readings_for, reads_data
+from mien.cli.arguments import AS_CROPS, ModelsDir, Votes, model_file, read_data, readings_for, reads_data
 from mien.cli.console import bar, err, escaped, extra, notice, out, say
 from mien.data.reading import Reading
 from mien.errors import ConfigError, MissingExtra
@@ -127,10 +127,12 @@ def train_temporal_command(
 
     Example: `mien train-temporal --data fer2013.csv --install`, `mien train-temporal --clips my-clips`
     """
+    from mien.data.readers import data_path
     from mien.models.classifier import load_classifier
     from mien.models.store import user_dir
     from mien.reports.temporal import temporal_table
     from mien.settings import from_dict, parse_override
+    from mien.targets import check_targets
     from mien.training.recipe import TemporalConfig
     from mien.vision.detect import load_detector
 
@@ -143,6 +145,8 @@ def train_temporal_command(
     path = to or Path(f"{config.name_for(classifier.spec.name)}.onnx")
     folder = (models_dir or user_dir()) if install else None
     check_place(path, install=folder)  # before the data is read
+    read = [None if data is None else data_path(data), clips, model_file(model)]
+    check_targets(read, files=[path], texts=[path.with_suffix(".md")])
     faces = None if clips is None else load_detector(reading.detector or "auto")
     reading = (reading if clips is None else replace(reading, detector=None)).for_model(classifier.spec.preprocess.size)
     images = None if data is None else read_data(data, None, reading)[0]
@@ -175,7 +179,9 @@ def export(
     Example: `mien export runs/base-20260401-120000 --install`
     """
     from mien.models.store import user_dir
+    from mien.targets import check_targets
 
+    check_targets([*(data or []), *run.glob("*.*")], files=[to])
     finished = _opened(run, data, votes, reading)
     _export(finished, target=to, storage=storage, install=(models_dir or user_dir()) if install else None)
 
@@ -219,9 +225,13 @@ def _started(
         from mien.training.run import Run
 
     from mien.data.audit import read_audit
+    from mien.data.readers import data_path
+    from mien.targets import check_targets
     from mien.training.recipe import new_folder
 
     places: Sequence[str | None] = data or [None]
+    model = [] if folder is None else [folder / f"{config.name or config.net}.onnx"]
+    check_targets([*map(data_path, places), votes, config.init, config.teacher], files=model, folders=[folder])
     readings = readings_for(places, reading.for_model(config.preprocess.size))
     datasets, paths = zip(*_read_all(places, votes, readings), strict=True)
     selection = None if audited is None else select(read_audit(audited, datasets[0]))

@@ -34,8 +34,7 @@ def prepare(dataset: Dataset, path: str | Path) -> None:
         OutputError: The path has another suffix, or the file cannot be written.
     """
     path = Path(path)
-    if path.suffix.lower() != SUFFIX:
-        raise OutputError(f"cannot prepare '{path}': unknown suffix; expected a name that ends in {SUFFIX}")
+    check_target(path)
     about: dict[str, object] = {
         "format": FORMAT, "name": dataset.name, "label_set": dataset.labels.name, "labels": [*dataset.labels],
     }  # fmt: skip
@@ -44,6 +43,16 @@ def prepare(dataset: Dataset, path: str | Path) -> None:
     arrays = {name: getattr(dataset, name) for name in TYPES if getattr(dataset, name) is not None}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, about=np.array(json.dumps(about)), **arrays)
+
+
+def check_target(path: Path) -> None:
+    """Make sure that a path has the suffix of a prepared dataset.
+
+    Raises:
+        OutputError: It has another.
+    """
+    if path.suffix.lower() != SUFFIX:
+        raise OutputError(f"cannot prepare '{path}': unknown suffix; expected a name that ends in {SUFFIX}")
 
 
 def can_read(path: Path) -> bool:

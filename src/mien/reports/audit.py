@@ -14,6 +14,8 @@ from mien.reports.audit_json import AuditFigures, audit_figures
 from mien.reports.sheets import example_sheet
 from mien.reports.tables import table
 
+FILES = ("audit.npz", "audit.csv", "audit.json", "audit.md", "examples.png")
+
 
 def write_audit(audit: Audit, dataset: Dataset, folder: str | Path) -> Path:
     """Write audit.npz (to read back), audit.csv (one row per image), audit.json, examples.png and audit.md.

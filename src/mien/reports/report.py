@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mien.evaluation.results import Evaluation, ViewResult
@@ -129,6 +129,14 @@ def report_markdown(metrics: Metrics, *, mistakes: bool = False, surest: int = 0
             f"[{SUREST}.csv]({SUREST}.csv).",
         ]
     return "\n\n".join(parts) + "\n"
+
+
+def report_files(views: Iterable[str]) -> list[str]:
+    """Return the names of the files that a report may have."""
+    plots = ("confusion_{}.png", "confusion_{}.csv", "reliability_{}.png", "risk_coverage_{}.png")
+    sheets = ("mistakes.png", f"{SUREST}.png", f"{SUREST}.csv")
+    of_views = [name.format(view) for view in views for name in plots]
+    return ["metrics.json", "report.md", "report.html", ROBUSTNESS, MISSED, *sheets, *of_views]
 
 
 def file_name(*parts: str) -> str:

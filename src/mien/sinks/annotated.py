@@ -112,6 +112,12 @@ class AnnotatedSink:
             self._video.write(image, time=frame.time)
 
 
+def copy_names(file: Path) -> list[str]:
+    """Return the names that a file's annotated copy may get: as a picture, and as a video; its content decides."""
+    names = [_writable_name(file, WRITABLE_PICTURES, ".png"), _writable_name(file, CODECS, ".mp4")]
+    return list(dict.fromkeys(names))
+
+
 def _writable_name(file: Path, suffixes: Container[str], fallback: str) -> str:
     return file.name if file.suffix.lower() in suffixes else file.name + fallback
 

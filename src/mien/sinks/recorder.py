@@ -14,11 +14,12 @@ from mien.labels import LabelSet
 from mien.sinks.live_video import LIVE_SUFFIX, LiveVideoSink
 from mien.sinks.sink import Sink, many
 from mien.sinks.statistics import Statistics
-from mien.sinks.tables import STANDARD_OUTPUT, CsvSink, JsonlSink
+from mien.sinks.tables import CsvSink, JsonlSink
 from mien.sinks.videos import VideoSink
 from mien.sources.frames import frames
 from mien.sources.quiet import quiet
 from mien.structures import Expression, Frame, ImageArray, Provenance
+from mien.targets import STANDARD_OUTPUT, check_targets
 
 FPS = 25.0  # of a video that is not Matroska
 
@@ -84,7 +85,7 @@ class Recorder:
         top: Number of labels per face in the video.
 
     Raises:
-        ConfigError: Two of the files are the same.
+        ConfigError: Two of the files are the same, or a table has the suffix of a picture or video.
         OutputError: A file cannot be written, or is the recorded file itself; on entering, writing or leaving.
     """
 
@@ -105,10 +106,9 @@ class Recorder:
             self._tables.append(CsvSink(csv, provenance, smoothed=True))
         if jsonl is not None:
             self._tables.append(JsonlSink(jsonl, provenance))
-        self._paths = [] if self._video is None else self._video.paths
-        self._paths += [table.path for table in self._tables]
-        if len({path.resolve() for path in self._paths}) < len(self._paths):
-            raise ConfigError(f"two files of one name: {', '.join(map(str, self._paths))}; choose different ones")
+        self._videos = [] if self._video is None else self._video.paths
+        self._texts = [table.path for table in self._tables]
+        check_targets((), texts=self._texts, files=self._videos)
         self._open = False
         self._stack = ExitStack()
 
@@ -120,12 +120,12 @@ class Recorder:
     @property
     def writes(self) -> bool:
         """Whether files are written; their label set is fixed."""
-        return bool(self._paths)
+        return bool(self._videos or self._texts)
 
     @property
     def uses_stdout(self) -> bool:
         """Whether a table goes to standard output."""
-        return STANDARD_OUTPUT in self._paths
+        return STANDARD_OUTPUT in self._texts
 
     def switch(self, provenance: Provenance) -> None:
         """Continue with another model or detector; the statistics start again.
@@ -142,7 +142,7 @@ class Recorder:
             table.provenance = provenance
 
     def __enter__(self) -> Recorder:
-        for path in self._paths:
+        for path in (*self._videos, *self._texts):
             _check_writable(path)
         return self
 
@@ -168,8 +168,7 @@ class Recorder:
             self._video.write(frame, expressions, drawn)
 
     def _begin(self, source: str) -> None:
-        if any(path.resolve() == Path(source).resolve() for path in self._paths):
-            raise OutputError(f"'{source}' would be overwritten by its own recording; choose another name")
+        check_targets([source], texts=self._texts, files=self._videos)
         video: list[Sink] = [] if self._video is None else [self._video]
         self._stack.enter_context(many([*video, *self._tables]))
         self._open = True

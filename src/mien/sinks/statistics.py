@@ -25,6 +25,7 @@ MAX_BINS = 600  # of the timeline; even, since bins are merged in pairs
 MAX_ROWS = 12  # of the chart of tracks
 MAX_TRACKS = 1000  # with counts of their own; further ones, in a crowd, only count in the totals
 CHART_SIZE = (1200, 640)  # pixels
+FILES = ("statistics.json", "statistics-bars.png", "statistics-timeline.png", "statistics-tracks.png")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +209,7 @@ class Statistics:
         rows = track_chart(line.times, tracks, self.labels, size=CHART_SIZE, dark=dark, title=title)
         folder = Path(folder)
         make_folder(folder)
-        paths = [folder / f"statistics{kind}" for kind in (".json", "-bars.png", "-timeline.png", "-tracks.png")]
+        paths = [folder / name for name in FILES]
         with atomic_path(paths[0]) as temporary:
             text = json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False)
             temporary.write_text(text + "\n", encoding="utf-8", newline="\n")

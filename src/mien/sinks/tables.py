@@ -12,8 +12,8 @@ from pathlib import Path
 from mien.sinks.growing import GrowingFile
 from mien.sinks.records import origin_keys, record, rows
 from mien.structures import Expression, Frame, Provenance
+from mien.targets import STANDARD_OUTPUT
 
-STANDARD_OUTPUT = Path("-")
 COLUMNS = (
     "source", "index", "time", "face", "track", "x1", "y1", "x2", "y2", "score", "label", "confidence", "certain",
     "note",
