@@ -1,11 +1,28 @@
-"""Settings: frozen dataclasses, read from TOML or JSON and overridden by flags."""
+"""Settings: frozen dataclasses with declared bounds, read from TOML or JSON and overridden by flags."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache
+from math import inf
+from numbers import Integral, Real
+from types import NoneType, UnionType
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    TypeAlias,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 from mien.errors import ConfigError, ModelError
 
@@ -17,6 +34,69 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Bounds of a number, declared with the type of a field: `Annotated[float, Range(0, 1)]`.
+
+    Args:
+        low: Least number.
+        high: Greatest number; infinity itself and nan are never in range.
+        above: Whether `low` is excluded.
+        below: Whether `high` is excluded.
+        hint: Added to the message of a number out of range.
+    """
+
+    low: float
+    high: float = inf
+    above: bool = False
+    below: bool = False
+    hint: str = ""
+
+    def check(self, name: str, value: object) -> float:
+        """Return a number of this range.
+
+        Args:
+            name: Of the setting, for the message.
+            value: Any object.
+
+        Raises:
+            ConfigError: It is no number, or out of range.
+        """
+        if not isinstance(value, Real) or isinstance(value, bool):
+            raise ConfigError(f"{name} is {shown(value)}; expected a number, {self._expected(name)}")
+        number = cast(float, value)
+        if (
+            (self.low < number if self.above else self.low <= number)
+            and (number < self.high if self.below else number <= self.high)
+            and number != inf
+        ):
+            return number
+        raise ConfigError(f"{name} is {shown(value)}; expected {self._expected(name)}{self.hint and f'; {self.hint}'}")
+
+    def _expected(self, name: str) -> str:
+        if self.high == inf:
+            return "a positive number" if self.above and self.low == 0 else f"{self.low} or more"
+        if self.above or self.below:
+            return f"{self.low} {'<' if self.above else '<='} {name} {'<' if self.below else '<='} {self.high}"
+        return f"{self.low} to {self.high}"
+
+
+Positive: TypeAlias = Annotated[float, Range(0, above=True)]
+NotNegative: TypeAlias = Annotated[float, Range(0)]
+Share: TypeAlias = Annotated[float, Range(0, 1)]
+Seed: TypeAlias = Annotated[int, Range(0, (1 << 63) - 1)]  # accepted by NumPy and PyTorch
+
+
+def shown(value: object) -> str:
+    """Return a value for a message, on one line and of at most 60 characters."""
+    try:
+        text = str(value) if isinstance(value, Real) else repr(value)
+    except (RecursionError, ValueError):  # nested deep; an int of thousands of digits
+        text = f"of type {type(value).__name__}"
+    text = " ".join(text.split())
+    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def read_toml(path: Traversable, *, name: str) -> dict[str, Any]:
@@ -33,7 +113,7 @@ def read_toml(path: Traversable, *, name: str) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {name}: {error}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:  # a long number; tables nested deep
         raise ConfigError(f"{name} is not valid TOML: {error}") from error
 
 
@@ -48,7 +128,7 @@ def parse_override(text: str) -> tuple[str, object]:
         raise ConfigError(f"'{text}' is not key=value, e.g. learning_rate=0.05")
     try:
         return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, ValueError, RecursionError):
         return key.strip(), value.strip()  # a bare word is a string
 
 
@@ -56,43 +136,114 @@ def from_dict(cls: type[T], data: object, *, where: str = "") -> T:
     """Build a settings dataclass from plain data, nested ones included.
 
     Args:
-        cls: The dataclass.
+        cls: The dataclass; the types of its fields are checked, and their bounds where they are `Annotated`.
         data: A mapping, as read from TOML or JSON.
         where: Dotted path, for messages.
 
     Raises:
-        ConfigError: An unknown or missing key, or a value of the wrong type.
+        ConfigError: An unknown or missing key, or a value of the wrong type or out of range.
     """
-    if not isinstance(data, Mapping):
-        raise ConfigError(f"'{where}' is {data!r}; expected a table of settings")
-    hints = get_type_hints(cls)
-    names = [f.name for f in fields(cast(Any, cls))]
+    table = _table(data, where)
+    known = fields(cast(Any, cls))
     prefix = f"{where}." if where else ""
-    for key in data:
-        if key not in names:
-            raise ConfigError(f"unknown setting '{prefix}{key}'; choose from {', '.join(names)}")
-    values = {key: _convert(hints[key], value, prefix + key) for key, value in data.items()}
+    hints = _hints(cls)
+    for key in table:
+        if key not in hints:
+            choices = ", ".join(f.name for f in known)
+            raise ConfigError(f"unknown setting '{prefix}{_key(key)}'; choose from {choices}")
+    for field in known:
+        if field.name not in table and field.default is MISSING and field.default_factory is MISSING:
+            raise ConfigError(f"incomplete settings: '{prefix}{field.name}' is missing")
+    values = {key: checked(hints[key], value, prefix + key) for key, value in table.items()}
     try:
         return cls(**values)
-    except TypeError as error:
-        raise ConfigError(f"incomplete settings {where or cls.__name__}: {error}") from error
     except ModelError as error:
         raise ConfigError(str(error)) from error
 
 
-def _convert(hint: Any, value: object, where: str) -> object:
-    if is_dataclass(hint):
-        return from_dict(cast(type[object], hint), value, where=where)
-    if get_origin(hint) is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise ConfigError(f"'{where}' is {value!r}; expected a list")
-        return tuple(_convert(get_args(hint)[0], item, f"{where}[{i}]") for i, item in enumerate(value))
-    if get_origin(hint) is Literal:
-        if value not in get_args(hint):
-            raise ConfigError(f"'{where}' is {value!r}; expected one of {', '.join(map(str, get_args(hint)))}")
+def check_fields(settings: object) -> None:
+    """Check the fields of a settings dataclass made in Python, as `from_dict` does; call it in `__post_init__`.
+
+    Numbers and lists take the declared type: an int in a field of floats becomes a float, a list a tuple.
+
+    Raises:
+        ConfigError: A value of the wrong type or out of range.
+    """
+    for name, hint in _hints(type(settings)).items():
+        object.__setattr__(settings, name, checked(hint, getattr(settings, name), name))
+
+
+def checked(hint: Any, value: object, where: str) -> Any:
+    """Return a value as the declared type.
+
+    Args:
+        hint: A type: int, float, str, bool, a Literal, a dataclass, a TypedDict (whose further keys are kept as they
+            are), tuple[X, ...], Mapping[str, X], X | None, or one of these `Annotated` with a `Range`.
+        value: Plain data, as read from TOML or JSON.
+        where: Dotted path, for messages.
+
+    Raises:
+        ConfigError: A value of the wrong type or out of range, or a missing key.
+    """
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        value = checked(arguments[0], value, where)
+        for bounds in arguments[1:]:
+            bounds.check(where, value)
         return value
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise ConfigError(f"'{where}' is {value!r}; expected {hint.__name__}")
+    if is_dataclass(hint):
+        return value if isinstance(value, cast(type, hint)) else from_dict(cast(type, hint), value, where=where)
+    if is_typeddict(hint):
+        return _checked_keys(hint, value, where)
+    if origin in (Union, UnionType):
+        (inner,) = [argument for argument in arguments if argument is not NoneType]
+        return None if value is None else checked(inner, value, where)
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError(f"'{where}' is {shown(value)}; expected a list")
+        return tuple(checked(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        table = _table(value, where)
+        return {key: checked(arguments[1], item, f"{where}.{_key(key)}") for key, item in table.items()}
+    if origin is Literal:
+        if value not in arguments:
+            raise ConfigError(f"'{where}' is {shown(value)}; expected one of {', '.join(map(str, arguments))}")
+        return value
+    if hint is object:
+        return value
+    return _checked_scalar(hint, value, where)
+
+
+def _checked_scalar(kind: type, value: object, where: str) -> object:
+    try:
+        if kind is float and isinstance(value, Real) and not isinstance(value, bool):
+            return float(value)
+        if kind is int and isinstance(value, Integral) and not isinstance(value, bool):
+            return int(value)
+    except OverflowError:
+        pass
+    if kind in (int, float) or not isinstance(value, kind):
+        raise ConfigError(f"'{where}' is {shown(value)}; expected {kind.__name__}")
     return value
+
+
+def _checked_keys(hint: Any, value: object, where: str) -> dict[str, object]:
+    table, hints, prefix = _table(value, where), _hints(hint), f"{where}." if where else ""
+    for key in sorted(hint.__required_keys__ - set(table)):
+        raise ConfigError(f"'{prefix}{key}' is missing")
+    return {key: checked(hints[key], item, prefix + key) if key in hints else item for key, item in table.items()}
+
+
+def _table(value: object, where: str) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"'{where}' is {shown(value)}; expected a table of settings")
+    return value
+
+
+@cache
+def _hints(cls: Any) -> dict[str, Any]:
+    return get_type_hints(cls, include_extras=True)
+
+
+def _key(key: object) -> str:
+    return shown(key).strip("'")

@@ -91,7 +91,7 @@ def test_an_audit_alone_leaves_nothing_out(drawn: Path, audited: Path) -> None:
         (("--resume", "run", "--weight", 2), "leave out --run, --set, --weight and --seed"),
         (("--data", "DRAWN"), "is the same data as 'drawn'; give it once, with a --weight"),
         (("--weight", 1, "--weight", 2), "there are 2 weights (--weight) for 1 datasets (--data)"),
-        (("--weight", 0), "data_weights (--weight) are 0.0; expected positive numbers"),
+        (("--weight", 0), "data_weights[0] is 0.0; expected a positive number; --weight takes one"),
         (("--devices", 2), "several devices are several processes"),
     ],
 )

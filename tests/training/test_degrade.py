@@ -175,11 +175,11 @@ def test_old_settings_draw_as_before() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"gamma": 0.5}, "augment.gamma is 0.5; expected 1 or more"),
-        ({"low_resolution": float("nan")}, "augment.low_resolution is nan"),
-        ({"noise": -1.0}, "augment.noise is -1.0; expected 0 or more"),
-        ({"degraded": 1.5}, "augment.degraded is 1.5; expected a probability"),
-        ({"jpeg_quality": 0}, "augment.jpeg_quality is 0; expected 1 to 100"),
+        ({"gamma": 0.5}, "gamma is 0.5; expected 1 or more"),
+        ({"low_resolution": float("nan")}, "low_resolution is nan"),
+        ({"noise": -1.0}, "noise is -1.0; expected 0 or more"),
+        ({"degraded": 1.5}, "degraded is 1.5; expected 0 to 1"),
+        ({"jpeg_quality": 0}, "jpeg_quality is 0; expected 1 to 100"),
     ],
 )
 def test_impossible_ranges_raise(settings: dict[str, float], message: str) -> None:

@@ -133,7 +133,7 @@ def test_datasets_that_do_not_go_together_leave_no_run_behind(
 
 @pytest.mark.parametrize("weights", [(0.0, 1.0), (1.0, -1.0), (float("nan"), 1.0), (float("inf"), 1.0)])
 def test_weights_are_positive(weights: tuple[float, ...]) -> None:
-    with pytest.raises(ConfigError, match=r"data_weights \(--weight\) are .*; expected positive numbers"):
+    with pytest.raises(ConfigError, match=r"data_weights\[[01]\] is .*; expected a positive number"):
         replace(CONFIG, data_weights=weights)
 
 

@@ -125,7 +125,8 @@ def _blurring(side: int, sigma: Tensor) -> Tensor:
 
 def _shrinking(side: int, factor: Tensor) -> Tensor:
     """Return matrices that average over cells of factor (n,) pixels and interpolate between their centres."""
-    different, which = np.unique((side / factor).round().numpy(), return_inverse=True)  # a few: whole numbers of cells
+    cells = (side / factor).round().clamp(min=1)
+    different, which = np.unique(cells.numpy(), return_inverse=True)  # a few
     kinds = torch.from_numpy(different)[:, None, None]
     width = side / kinds
     pixels, cell = torch.arange(side) + 0.5, torch.arange(float(side))[:, None]

@@ -25,7 +25,8 @@ def new_optimizer(net: Net, config: TrainConfig) -> torch.optim.SGD:
         decayed, others = [p for p in learning if p in layers], [p for p in learning if p not in layers]
         groups.append({"params": decayed, "weight_decay": config.weight_decay, "share": share})
         groups.append({"params": others, "weight_decay": 0.0, "share": share})
-    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, nesterov=True, fused=True)
+    momentum = config.momentum
+    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=momentum, nesterov=momentum > 0, fused=True)
 
 
 def learning_rate(config: TrainConfig, epochs_done: float) -> float:

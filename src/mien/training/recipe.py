@@ -6,28 +6,34 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
-from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from mien.errors import ConfigError
 from mien.models.spec import Preprocess, current_name
 from mien.models.store import check_name
-from mien.settings import from_dict, read_toml
+from mien.settings import NotNegative, Positive, Range, Seed, Share, check_fields, from_dict, read_toml
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 Precision = Literal["auto", "32-true", "bf16-mixed"]
+DataWeight: TypeAlias = Annotated[float, Range(0, above=True, hint="--weight takes one number per --data")]
+Count: TypeAlias = Annotated[int, Range(1, 1_000_000)]
+BatchSize: TypeAlias = Annotated[int, Range(2, 65_536, hint="batch normalisation needs at least 2")]
+BelowOne: TypeAlias = Annotated[float, Range(0, 1, below=True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """Consecutive epochs at one image size."""
 
-    size: int  # side in pixels
-    epochs: int
-    augment: float = 1.0  # strength: 0 switches augmentation off, 1 is `Augment` in full
+    size: Annotated[int, Range(8, 1024)]  # side in pixels
+    epochs: Annotated[int, Range(1, 100_000)]
+    augment: Share = 1.0  # strength: 0 switches augmentation off, 1 is `Augment` in full
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,36 +44,23 @@ class Augment:
     """
 
     flip: bool = True  # mirror half of the images
-    rotation: float = 15.0  # degrees
-    scale: float = 0.15  # ratio
-    shift: float = 0.1  # of the side
-    brightness: float = 0.3  # ratio
-    contrast: float = 0.3  # ratio, around the mean of the image
-    erase: float = 0.5  # probability of a random rectangle (Zhong et al. 2017, arXiv:1708.04896)
-    box_jitter: float = 0.0  # σ of a detector's error: normal, of the centre in sides, of log width and log height
-    degraded: float = 0.5  # probability of each of the following
-    side_light: float = 0.0  # ratio at the edge of the image, falling off linearly to the other one
-    gamma: float = 1.0  # largest exponent of intensity, or its inverse; log-uniform
-    blur: float = 0.0  # largest σ of a Gaussian, of the side; uniform from 0
-    low_resolution: float = 1.0  # largest factor of shrinking and enlarging again; log-uniform
-    noise: float = 0.0  # largest σ of Gaussian noise, in grey levels; uniform from 0
-    jpeg_quality: int = 100  # lowest quality of JPEG compression; uniform up to 95; 100 is off
+    rotation: Annotated[float, Range(0, 180)] = 15.0  # degrees
+    scale: BelowOne = 0.15  # ratio
+    shift: Share = 0.1  # of the side
+    brightness: Share = 0.3  # ratio
+    contrast: Share = 0.3  # ratio, around the mean of the image
+    erase: Share = 0.5  # probability of a random rectangle (Zhong et al. 2017, arXiv:1708.04896)
+    box_jitter: Share = 0.0  # σ of a detector's error: normal, of the centre in sides, of log width and log height
+    degraded: Share = 0.5  # probability of each of the following
+    side_light: NotNegative = 0.0  # ratio at the edge of the image, falling off linearly to the other one
+    gamma: Annotated[float, Range(1)] = 1.0  # largest exponent of intensity, or its inverse; log-uniform
+    blur: NotNegative = 0.0  # largest σ of a Gaussian, of the side; uniform from 0
+    low_resolution: Annotated[float, Range(1)] = 1.0  # largest factor of shrinking and enlarging again; log-uniform
+    noise: NotNegative = 0.0  # largest σ of Gaussian noise, in grey levels; uniform from 0
+    jpeg_quality: Annotated[int, Range(1, 100)] = 100  # lowest of JPEG compression; uniform up to 95; 100 is off
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("gamma", 1),
-            ("low_resolution", 1),
-            ("box_jitter", 0),
-            ("side_light", 0),
-            ("blur", 0),
-            ("noise", 0),
-        ):
-            if not least <= getattr(self, name) < inf:  # nan too
-                raise ConfigError(f"augment.{name} is {getattr(self, name)}; expected {least} or more")
-        if not 0 <= self.degraded <= 1:
-            raise ConfigError(f"augment.degraded is {self.degraded}; expected a probability, 0 to 1")
-        if not 1 <= self.jpeg_quality <= 100:
-            raise ConfigError(f"augment.jpeg_quality is {self.jpeg_quality}; expected 1 to 100")
+        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,17 +68,12 @@ class HeadConfig:
     """An output of the net."""
 
     labels: str  # name of its label set: fer2013, ferplus, or a dataset's own
-    weight: float = 1.0  # of its loss
+    weight: Positive = 1.0  # of its loss
     data: tuple[str, ...] = ()  # datasets whose labels train it; by default all whose labels it has, and no head before
-    logit_adjustment: float = 0.0  # τ on the log prior; 1 favours no class (Menon et al. 2021, arXiv:2007.07314)
+    logit_adjustment: NotNegative = 0.0  # τ on the log prior; 1 favours no class (Menon et al. 2021, arXiv:2007.07314)
 
     def __post_init__(self) -> None:
-        if not 0 < self.weight < inf:
-            raise ConfigError(f"the weight of head '{self.labels}' is {self.weight}; expected a positive number")
-        if not 0 <= self.logit_adjustment < inf:
-            raise ConfigError(
-                f"logit_adjustment of head '{self.labels}' is {self.logit_adjustment}; expected 0 or more"
-            )
+        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,57 +84,39 @@ class TrainConfig:
     name: str = ""  # of the trained model; the net's name when empty
     init: str = ""  # initial weights: a model's name, a file or a run; random ones when empty
     freeze: tuple[str, ...] = ()  # parts that keep those weights and their batch statistics, e.g. "backbone.0"
-    backbone_rate: float = 1.0  # factor on the backbone's learning rate; below 1 where it is trained and heads are new
+    # Factor on the backbone's learning rate; below 1 where it is trained and heads are new.
+    backbone_rate: Annotated[float, Range(0, above=True, hint="freeze = ['backbone'] stops it")] = 1.0
     preprocess: Preprocess = field(default_factory=Preprocess)
     stages: tuple[Stage, ...] = (Stage(size=48, epochs=30),)  # progressive size saves a third of the work
     augment: Augment = field(default_factory=Augment)
-    batch_size: int = 128  # the last short batch of an epoch is dropped
-    learning_rate: float = 0.1  # the peak, reached after warm-up; then one cosine to 0
-    warmup_epochs: int = 2  # linear, from a tenth of the peak
-    momentum: float = 0.9  # Nesterov
-    weight_decay: float = 5e-4  # on weights of convolutions and dense layers only
-    clip_norm: float = 2.0  # of the whole gradient
-    ema_decay: float = 0.999  # per step; the averaged weights are evaluated and exported
-    label_smoothing: float = 0.1  # raters often disagree
-    mixup_alpha: float = 0.0  # Beta(α, α); 0 switches mixup off (Zhang et al. 2018, arXiv:1710.09412)
-    mixup_share: float = 0.5  # of the batches
-    mixup_epochs: int = 0  # mixup in this many first epochs; 0 means all
+    batch_size: BatchSize = 128  # the last short batch of an epoch is dropped
+    learning_rate: Positive = 0.1  # the peak, reached after warm-up; then one cosine to 0
+    warmup_epochs: Annotated[int, Range(0)] = 2  # linear, from a tenth of the peak
+    momentum: BelowOne = 0.9  # Nesterov
+    weight_decay: NotNegative = 5e-4  # on weights of convolutions and dense layers only
+    clip_norm: Positive = 2.0  # of the whole gradient
+    ema_decay: BelowOne = 0.999  # per step; the averaged weights are evaluated and exported
+    label_smoothing: BelowOne = 0.1  # raters often disagree
+    # Beta(α, α); 0 switches mixup off (Zhang et al. 2018, arXiv:1710.09412).
+    mixup_alpha: Annotated[float, Range(0, 100)] = 0.0
+    mixup_share: Share = 0.5  # of the batches
+    mixup_epochs: Annotated[int, Range(0)] = 0  # mixup in this many first epochs; 0 means all
     heads: tuple[HeadConfig, ...] = ()  # the default one first; the data's labels, and FER+ for its votes, when empty
-    ferplus_weight: float = 0.4  # of the loss by FER+ votes, where `heads` is empty
-    data_weights: tuple[float, ...] = ()  # how often an epoch draws an image of each dataset; once when empty
+    ferplus_weight: NotNegative = 0.4  # of the loss by FER+ votes, where `heads` is empty
+    data_weights: tuple[DataWeight, ...] = ()  # how often an epoch draws an image of each dataset; once when empty
     teacher: str = ""  # .npz of soft labels for the first dataset, see `training.teacher`; none when empty
-    distil_weight: float = 0.7  # of the loss by the teacher; the labels have the rest (Hinton et al. 2015)
-    distil_temperature: float = 2.0  # softens teacher and student alike
-    class_balance: float = 0.0  # draws ∝ (class frequency)^-this in each dataset; 1 draws all classes equally often
+    distil_weight: Share = 0.7  # of the loss by the teacher; the labels have the rest (Hinton et al. 2015)
+    distil_temperature: Positive = 2.0  # softens teacher and student alike
+    class_balance: Share = 0.0  # draws ∝ (class frequency)^-this in each dataset; 1 draws all classes equally often
     precision: Precision = "auto"  # auto measures, once, which is faster on this machine
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        if not self.stages or any(s.epochs < 1 or s.size < 8 for s in self.stages):
-            raise ConfigError("a recipe needs at least one stage, each with size >= 8 and epochs >= 1")
+        check_fields(self)
+        if not self.stages:
+            raise ConfigError("stages is empty; a recipe needs at least one stage")
         if self.name:
             check_name(self.name)
-        if not 0 <= self.seed < 1 << 63:
-            raise ConfigError(f"seed is {self.seed}; expected 0 to {(1 << 63) - 1}")
-        if self.batch_size < 2:
-            raise ConfigError(f"batch_size is {self.batch_size}; batch normalisation needs at least 2")
-        if not 0 <= self.ema_decay < 1:
-            raise ConfigError(f"ema_decay is {self.ema_decay}; expected 0 <= ema_decay < 1")
-        if not self.learning_rate > 0:  # nan too
-            raise ConfigError(f"learning_rate is {self.learning_rate}; expected a positive number")
-        if not self.backbone_rate > 0:
-            raise ConfigError(
-                f"backbone_rate is {self.backbone_rate}; expected a positive number; freeze = ['backbone'] stops it"
-            )
-        if not all(0 < weight < inf for weight in self.data_weights):
-            listed = ", ".join(map(str, self.data_weights))
-            raise ConfigError(f"data_weights (--weight) are {listed}; expected positive numbers")
-        if not 0 <= self.class_balance <= 1:
-            raise ConfigError(f"class_balance is {self.class_balance}; expected 0 to 1")
-        if not 0 <= self.distil_weight <= 1:
-            raise ConfigError(f"distil_weight is {self.distil_weight}; expected 0 to 1")
-        if not 0 < self.distil_temperature < inf:
-            raise ConfigError(f"distil_temperature is {self.distil_temperature}; expected a positive number")
         if len({head.labels for head in self.heads}) < len(self.heads):
             raise ConfigError(
                 f"two heads have the labels {', '.join(head.labels for head in self.heads)}; name each once"
@@ -173,38 +143,24 @@ class TemporalConfig:
     """Settings of a temporal model and its training."""
 
     name: str = ""  # of the model; CLASSIFIER-temporal when empty
-    drawn: int = 60  # sequences of drawn faces
-    extras: int = 60  # random characters drawn in them; the named ones are held out
-    stills: int = 120  # sequences of the dataset's images set in motion
-    state: int = 48  # size of the hidden state
-    steps: int = 400
-    batch_size: int = 24  # sequences
-    window: int = 240  # frames of a sequence in one batch
-    learning_rate: float = 3e-3  # the peak of one cycle (Smith & Topin 2019, arXiv:1708.07120)
-    weight_decay: float = 1e-2
-    dropout: float = 0.2
-    left_out: float = 0.1  # share of frames dropped, so that the gaps of a slow machine are known
-    clip_norm: float = 1.0
-    seed: int = 0
+    drawn: Annotated[int, Range(0, 1_000_000)] = 60  # sequences of drawn faces
+    extras: Count = 60  # random characters drawn in them; the named ones are held out
+    stills: Annotated[int, Range(0, 1_000_000)] = 120  # sequences of the dataset's images set in motion
+    state: Annotated[int, Range(16, 4096)] = 48  # size of the hidden state: the mean of each label, and some more
+    steps: Count = 400
+    batch_size: Annotated[int, Range(1, 65_536)] = 24  # sequences
+    window: Count = 240  # frames of a sequence in one batch
+    learning_rate: Positive = 3e-3  # the peak of one cycle (Smith & Topin 2019, arXiv:1708.07120)
+    weight_decay: NotNegative = 1e-2
+    dropout: BelowOne = 0.2
+    left_out: BelowOne = 0.1  # share of frames dropped, so that the gaps of a slow machine are known
+    clip_norm: Positive = 1.0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        if self.state < 16:
-            raise ConfigError(f"state is {self.state}; expected 16 or more: the mean of each label, and some more")
-        for name in ("steps", "batch_size", "window"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected 1 or more")
-        if min(self.drawn, self.stills) < 0 or self.extras < 1:
-            raise ConfigError("drawn and stills are numbers of sequences, 0 or more, and extras is 1 or more")
-        for name in ("learning_rate", "clip_norm"):
-            if not 0 < getattr(self, name) < inf:  # nan too
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected a positive number")
-        if not 0 <= self.weight_decay < inf:
-            raise ConfigError(f"weight_decay is {self.weight_decay}; expected 0 or more")
-        for name in ("dropout", "left_out"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 <= {name} < 1")
-        if not 0 <= self.seed < 2**64:  # accepted by numpy and PyTorch
-            raise ConfigError(f"seed is {self.seed}; expected 0 or more, below 2**64")
+        check_fields(self)
+        if self.name:
+            check_name(self.name)
 
     def name_for(self, classifier: str) -> str:
         """Return the name of the model for a classifier of that name."""
