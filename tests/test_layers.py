@@ -15,7 +15,7 @@ FLOORS = (
     ("labels", "files"),
     ("settings", "structures"),
     ("pixels", "sources"),
-    ("targets",),
+    ("targets", "images"),
     ("models",),
     ("vision", "nets", "convert"),
     ("drawing", "recognizer"),

@@ -51,6 +51,7 @@ class Outer:
         ({"rates": "fast"}, "'rates' is 'fast'; expected a list"),
         ({"kind": ["a"]}, r"'kind' is \['a'\]; expected one of a, b"),
         ({"path": 3}, "'path' is 3; expected str"),
+        ({"path": "\ud800"}, r"'path' is '\\ud800'; expected text"),
         ({"names": {"x": 3}}, r"'names\.x' is 3; expected str"),
         ({"names": {"x": "\n" * 300}}, None),
         ({"path": ["\n" * 300]}, r"'path' is \['.{55,60}…; expected str"),

@@ -4,11 +4,11 @@ from .collection import Seen as Seen
 from .collection import see as see
 from .drawing.faces import draw as draw
 from .errors import MienError as MienError
+from .images import to_rgb as to_rgb
 from .labels import FER2013 as FER2013
 from .labels import FERPLUS as FERPLUS
 from .labels import LabelSet as LabelSet
 from .live import Live as Live
-from .pixels import to_rgb as to_rgb
 from .pixels import write_picture as write_picture
 from .recognizer import Recognizer as Recognizer
 from .sinks.records import to_dataframe as to_dataframe

@@ -9,7 +9,7 @@ from time import perf_counter
 
 from mien.errors import ConfigError
 from mien.recognizer import Recognizer
-from mien.structures import Expression, Face, Frame, left_to_right
+from mien.structures import Expression, Face, Frame, check_frame, left_to_right
 from mien.vision.smooth import HalfLifeSmoother, Smoother, TemporalSmoother
 from mien.vision.track import Tracker
 
@@ -87,8 +87,9 @@ class Live:
         Another source or an earlier time resets all tracks, and with them the smoothing; track numbers continue.
 
         Raises:
-            InputError: The image is not RGB uint8 (H, W, 3), or the time is not finite.
+            InputError: The image is none, see `Recognizer.recognize`, or the time is not finite.
         """
+        check_frame(frame)
         seconds = {"detect": 0.0, "track": 0.0, "classify": 0.0}
         faces = self._find_faces(frame, seconds)
         with _timed(seconds, "classify"):
@@ -108,7 +109,8 @@ class Live:
             self._source = frame.source
         if 0 <= frame.time - self._detected < self.max_detection_gap and self.tracker.steady:
             with _timed(seconds, "track"):
-                return left_to_right(self.tracker.predict(frame.time))
+                predicted = self.tracker.predict(frame.time)
+                return left_to_right(face for face in predicted if not face.box.is_outside(frame.image))
         with _timed(seconds, "detect"):
             found = self.recognizer.detect(frame.image)
         with _timed(seconds, "track"):

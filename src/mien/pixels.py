@@ -70,8 +70,13 @@ def encode(path: Path, suffix: str, image: ImageArray, options: Sequence[int] = 
         options: Pairs of OpenCV's `IMWRITE` flags and values.
 
     Raises:
-        OutputError: The image is empty, or the format cannot hold it.
+        OutputError: The image is no such array, is empty, or the format cannot hold it.
     """
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim not in (2, 3):
+        kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else f"of type {type(image).__name__}"
+        raise OutputError(
+            f"cannot write '{path}': the image is {kind}; expected uint8 (H, W, 3) or (H, W), as mien.to_rgb returns"
+        )
     try:
         written, data = cv2.imencode(suffix, to_bgr(image), options)
     except cv2.error:

@@ -6,11 +6,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
-from mien.errors import ConfigError, InputError
+from mien.errors import ConfigError
+from mien.images import ImageLike, each_image, to_rgb
 from mien.models.classifier import ExpressionClassifier, load_classifier, predict_heads
-from mien.structures import Expression, Face, Frame, ImageArray, Prediction, Provenance, left_to_right
+from mien.settings import Range
+from mien.structures import (
+    Expression,
+    Face,
+    Frame,
+    ImageArray,
+    Prediction,
+    Provenance,
+    check_frame,
+    checked_faces,
+    left_to_right,
+)
 from mien.vision.crop import crop_faces
 from mien.vision.detect import FaceDetector, detector_name, load_detector
 from mien.vision.turned import detect_turned
@@ -51,9 +61,7 @@ class Recognizer:
         min_confidence: float = 0.0,
         models_dir: Path | None = None,
     ) -> None:
-        if not 0 <= min_confidence <= 1:
-            raise ConfigError(f"min_confidence is {min_confidence}; expected 0 to 1")
-        self.min_confidence = min_confidence
+        self.min_confidence = Range(0, 1).check("min_confidence", min_confidence)
         self.detector = load_detector(detector) if isinstance(detector, str) else detector
         self.classifier: ExpressionClassifier = (
             load_classifier(str(classifier), models_dir=models_dir)
@@ -73,64 +81,68 @@ class Recognizer:
         """Model, label set and detector, for the files of results."""
         return Provenance(self.classifier.spec.name, self.head.labels, detector_name(self.detector))
 
-    def recognize(self, image: ImageArray, *, any_angle: bool = True) -> list[Expression]:
+    def recognize(self, image: ImageLike, *, any_angle: bool = True) -> list[Expression]:
         """Return the expression of each face, left to right; an empty list if there are no faces.
 
         Args:
-            image: RGB uint8 (H, W, 3).
+            image: RGB uint8 (H, W, 3), or another image that `mien.to_rgb` reads: grey or float arrays, an image
+                of PIL, a path.
             any_angle: See `detect`.
 
         Raises:
-            InputError: The image is not such an array.
+            InputError: It is no such image.
         """
-        return self.classify(image, self.detect(image, any_angle=any_angle))
+        return self.recognize_many([image], any_angle=any_angle)[0]
 
-    def recognize_many(self, images: Iterable[ImageArray]) -> list[list[Expression]]:
+    def recognize_many(self, images: Iterable[ImageLike], *, any_angle: bool = True) -> list[list[Expression]]:
         """Recognise several images, with all faces classified in one batch; see `recognize`.
 
         Args:
-            images: RGB uint8 (H, W, 3) each; sizes may differ.
+            images: Images as for `recognize`; sizes may differ.
+            any_angle: See `detect`.
 
         Returns:
             The expressions of each image.
 
         Raises:
-            InputError: An image is not such an array.
+            InputError: One is no such image.
         """
-        images = list(images)
-        faces = [self.detect(image, any_angle=True) for image in images]
-        crops = [crop for image, found in zip(images, faces, strict=True) for crop in self._crop(image, found)]
+        pixels = [to_rgb(image) for image in each_image(images, name="images")]
+        faces = [self.detect(image, any_angle=any_angle) for image in pixels]
+        crops = [crop for image, found in zip(pixels, faces, strict=True) for crop in self._crop(image, found)]
         expressions = iter(self._classify([face for found in faces for face in found], crops))
         return [list(islice(expressions, len(found))) for found in faces]
 
-    def detect(self, image: ImageArray, *, any_angle: bool = False) -> list[Face]:
+    def detect(self, image: ImageLike, *, any_angle: bool = False) -> list[Face]:
         """Return the faces of an image, left to right: the first half of `recognize`.
 
         Args:
-            image: RGB uint8 (H, W, 3).
+            image: As for `recognize`.
             any_angle: Whether to search a turned or lying picture at other angles too, where no face is surely
                 upright; see `vision.detect_turned`. Slow where there are no faces, so it is for pictures.
 
         Raises:
-            InputError: The image is not such an array.
+            InputError: It is no such image.
         """
-        image = _checked(image)
-        return left_to_right(detect_turned(self.detector, image) if any_angle else self.detector.detect(image))
+        pixels = to_rgb(image)
+        found = detect_turned(self.detector, pixels) if any_angle else self.detector.detect(pixels)
+        found = checked_faces(found)  # a detector may be anyone's
+        return left_to_right(face for face in found if not face.box.is_outside(pixels))
 
-    def classify(self, image: ImageArray, faces: Sequence[Face]) -> list[Expression]:
+    def classify(self, image: ImageLike, faces: Sequence[Face]) -> list[Expression]:
         """Return the expressions of given faces, classified in one batch: the second half of `recognize`.
 
         Args:
-            image: RGB uint8 (H, W, 3).
+            image: As for `recognize`.
             faces: Faces in pixels of the image, from any detector.
 
         Returns:
             One expression per face, in the order of the faces.
 
         Raises:
-            InputError: The image is not such an array.
+            InputError: It is no such image, or a face is impossible: its box is reversed, empty or outside the image.
         """
-        return self._classify(faces, self._crop(image, faces))
+        return self._classify(faces, self._crop(to_rgb(image), faces))
 
     def stream(self, frames: Iterable[Frame], *, any_angle: bool = False) -> Iterator[tuple[Frame, list[Expression]]]:
         """Yield each frame with its expressions, in order and independent of each other; `Live` tracks faces.
@@ -138,12 +150,16 @@ class Recognizer:
         Args:
             frames: The frames.
             any_angle: See `detect`.
+
+        Raises:
+            InputError: One is no frame, or its image is none.
         """
         for frame in frames:
+            check_frame(frame)
             yield frame, self.recognize(frame.image, any_angle=any_angle)
 
     def _crop(self, image: ImageArray, faces: Sequence[Face]) -> list[ImageArray]:
-        return crop_faces(_checked(image), faces, geometry=self.classifier.spec.crop)
+        return crop_faces(image, faces, geometry=self.classifier.spec.crop)
 
     def _classify(self, faces: Sequence[Face], crops: Sequence[ImageArray]) -> list[Expression]:
         heads = self.classifier.spec.heads
@@ -159,27 +175,3 @@ class Recognizer:
 def _check_part(name: str, part: object, method: str) -> None:
     if not hasattr(part, method):
         raise ConfigError(f"{name} is of type {type(part).__name__}; expected a name, or an object with {method}")
-
-
-def _checked(image: ImageArray) -> ImageArray:
-    """Return the image.
-
-    Raises:
-        InputError: It is not RGB uint8 (H, W, 3); the message names the conversion.
-    """
-    if isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8:
-        return image
-    expected = "expected RGB uint8 (H, W, 3)"
-    if not isinstance(image, np.ndarray):
-        if isinstance(image, (str, Path)):
-            raise InputError(f"the image is a path; {expected}: read it with mien.read_picture({str(image)!r})")
-        convert = 'np.asarray(image.convert("RGB"))' if hasattr(image, "convert") else "an array of NumPy"
-        raise InputError(f"the image is of type {type(image).__name__}; {expected}: pass {convert}")
-    hint = ""
-    if image.dtype != np.uint8:
-        hint = ": scale to 0 to 255 and convert with image.astype(np.uint8)"
-    elif image.ndim == 2 or image.shape[2:] == (1,):
-        hint = ": convert grey with cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)"
-    elif image.shape[2:] == (4,):
-        hint = ": drop the alpha channel with image[:, :, :3]"
-    raise InputError(f"the image has shape {image.shape} and dtype {image.dtype}; {expected}{hint}")

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
-from math import inf
+from math import inf, isfinite
 from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import (
@@ -24,7 +24,7 @@ from typing import (
     is_typeddict,
 )
 
-from mien.errors import ConfigError, ModelError
+from mien.errors import ConfigError, MienError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 T = TypeVar("T")
+
+DEEPEST = 20  # levels of data without a schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ def from_dict(cls: type[T], data: object, *, where: str = "") -> T:
     table = _table(data, where)
     known = fields(cast(Any, cls))
     prefix = f"{where}." if where else ""
-    hints = _hints(cls)
+    hints = _hints(cast(Any, cls))
     for key in table:
         if key not in hints:
             choices = ", ".join(f.name for f in known)
@@ -157,7 +159,7 @@ def from_dict(cls: type[T], data: object, *, where: str = "") -> T:
     values = {key: checked(hints[key], value, prefix + key) for key, value in table.items()}
     try:
         return cls(**values)
-    except ModelError as error:
+    except MienError as error:
         raise ConfigError(str(error)) from error
 
 
@@ -169,7 +171,7 @@ def check_fields(settings: object) -> None:
     Raises:
         ConfigError: A value of the wrong type or out of range.
     """
-    for name, hint in _hints(type(settings)).items():
+    for name, hint in _hints(cast(Any, type(settings))).items():
         object.__setattr__(settings, name, checked(hint, getattr(settings, name), name))
 
 
@@ -187,7 +189,7 @@ def checked(hint: Any, value: object, where: str) -> Any:
     """
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        value = checked(arguments[0], value, where)
+        value = _scalar(arguments[0], value, where)
         for bounds in arguments[1:]:
             bounds.check(where, value)
         return value
@@ -210,11 +212,26 @@ def checked(hint: Any, value: object, where: str) -> Any:
             raise ConfigError(f"'{where}' is {shown(value)}; expected one of {', '.join(map(str, arguments))}")
         return value
     if hint is object:
-        return value
-    return _checked_scalar(hint, value, where)
+        return _plain(value, where)
+    value = _scalar(hint, value, where)
+    if isinstance(value, float) and not isfinite(value):
+        raise ConfigError(f"'{where}' is {value}; expected a finite number")
+    return value
 
 
-def _checked_scalar(kind: type, value: object, where: str) -> object:
+def _plain(value: object, where: str, depth: int = 0) -> object:
+    """Return data without a schema, whose scalars are checked."""
+    if depth > DEEPEST:
+        raise ConfigError(f"'{shown(where)}' is nested more than {DEEPEST} deep; expected plain settings")
+    if isinstance(value, Mapping):
+        return {_scalar(str, key, where): _plain(item, f"{where}.{key}", depth + 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, f"{where}[{i}]", depth + 1) for i, item in enumerate(value)]
+    return value if value is None else checked(type(value), value, where)
+
+
+def _scalar(kind: type, value: object, where: str) -> object:
+    """Return a bool, int, float or str; text with lone surrogates, which no file takes, is refused."""
     try:
         if kind is float and isinstance(value, Real) and not isinstance(value, bool):
             return float(value)
@@ -224,6 +241,8 @@ def _checked_scalar(kind: type, value: object, where: str) -> object:
         pass
     if kind in (int, float) or not isinstance(value, kind):
         raise ConfigError(f"'{where}' is {shown(value)}; expected {kind.__name__}")
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        raise ConfigError(f"'{where}' is {shown(value)}; expected text")
     return value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -9,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from mien.errors import InputError
 from mien.labels import LabelSet
 
 ImageArray: TypeAlias = npt.NDArray[np.uint8]  # (H, W, 3) RGB unless said otherwise
@@ -48,6 +50,11 @@ class Box:
             return 0.0
         shared = width * height
         return shared / (self.area + other.area - shared)
+
+    def is_outside(self, image: ImageArray) -> bool:
+        """Return whether no part of the box is inside an image."""
+        height, width = image.shape[:2]
+        return self.x1 >= width or self.x2 <= 0 or self.y1 >= height or self.y2 <= 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +194,50 @@ class Provenance:
 def left_to_right(faces: Iterable[Face]) -> list[Face]:
     """Return faces in reading order: by their left edge, then by their top edge."""
     return sorted(faces, key=lambda face: (face.box.x1, face.box.y1))
+
+
+def checked_faces(faces: Iterable[Face], image: ImageArray | None = None) -> list[Face]:
+    """Return faces that a caller made.
+
+    Args:
+        faces: The faces.
+        image: The image that their boxes are in; None skips that check.
+
+    Raises:
+        InputError: One is no face, its box is reversed, empty, outside the image or not finite, or it has other
+            landmarks than five points.
+    """
+    if not isinstance(faces, Iterable):
+        raise InputError(f"the faces are of type {type(faces).__name__}; expected a list of mien.Face")
+    faces = list(faces)
+    for number, face in enumerate(faces):
+        if not isinstance(face, Face):
+            raise InputError(f"faces[{number}] is of type {type(face).__name__}; expected mien.Face")
+        box = face.box
+        corners = (box.x1, box.y1, box.x2, box.y2)
+        if not (all(map(math.isfinite, corners)) and box.x1 < box.x2 and box.y1 < box.y2):
+            raise InputError(f"the box of faces[{number}] is {corners}; expected x1, y1, x2, y2, x1 < x2 and y1 < y2")
+        if image is not None and box.is_outside(image):
+            height, width = image.shape[:2]
+            raise InputError(
+                f"the box of faces[{number}] is {corners}, outside the image of {width}x{height} pixels; detect the "
+                "faces in this very image, or scale their boxes to it"
+            )
+        points = face.landmarks
+        if points is not None and (np.shape(points) != (5, 2) or not np.isfinite(points).all()):
+            raise InputError(
+                f"the landmarks of faces[{number}] are of shape {np.shape(points)}; expected five finite points, (5, 2)"
+            )
+    return faces
+
+
+def check_frame(frame: Frame) -> None:
+    """Raise InputError unless it is a frame."""
+    if not isinstance(frame, Frame):
+        raise InputError(
+            f"a frame is of type {type(frame).__name__}; expected mien.Frame: mien.frames yields those of a file, and "
+            "Recognizer.recognize takes an image alone"
+        )
 
 
 def _rounded(prediction: Prediction) -> dict[str, float]:

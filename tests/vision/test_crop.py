@@ -148,3 +148,14 @@ def test_fit_is_the_best_similarity() -> None:
 
     for da, db, dx, dy in itertools.product((-0.1, 0, 0.1), repeat=4):
         assert error(best + np.array([[da, -db, dx], [db, da, dy]])) >= error(best)
+
+
+def test_a_face_in_a_panorama_is_cropped_as_in_a_smaller_image() -> None:
+    """OpenCV warps no image with a side of 32,767 pixels or more."""
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 256, (90, 400, 3), np.uint8)
+    wide = np.zeros((90, 33_000, 3), np.uint8)
+    wide[:, 32_600:] = small
+    for x, roll in ((10.0, 0.0), (200.5, 30.0), (360.0, 0.0)):
+        near, far = (Face(Box(x + left, 20, x + left + 60, 80), 1.0, roll=roll) for left in (0, 32_600))
+        np.testing.assert_allclose(crop_faces(wide, [far])[0], crop_faces(small, [near])[0], atol=1)

@@ -11,7 +11,9 @@ import numpy as np
 
 from mien.drawing.colours import BLACK, WHITE, Colour, colour_of, ink_on
 from mien.drawing.text import SMALLEST_LETTER, draw_text, shorten, text_width
-from mien.structures import Box, Expression, FloatArray, ImageArray
+from mien.errors import InputError
+from mien.images import ImageLike, to_rgb
+from mien.structures import Box, Expression, FloatArray, ImageArray, checked_faces
 
 PADDING, LINE_HEIGHT, COLUMN_GAP = 0.55, 1.75, 0.6  # of a plate, in heights of a capital letter
 LONGEST_LABEL = 16  # heights of a capital letter, about 20 characters; longer labels are shortened
@@ -34,7 +36,7 @@ class Plate(NamedTuple):
     rows: list[tuple[str, str]]
 
 
-def draw(image: ImageArray, expressions: Iterable[Expression], *, top: int = 1, summary: bool = False) -> ImageArray:
+def draw(image: ImageLike, expressions: Iterable[Expression], *, top: int = 1, summary: bool = False) -> ImageArray:
     """Return a copy of the image with a box around each face and a plate that names its expression.
 
     Lines and letters grow with the faces and the image. Plates stay inside the image and avoid faces and each other,
@@ -42,16 +44,22 @@ def draw(image: ImageArray, expressions: Iterable[Expression], *, top: int = 1, 
     says "uncertain" alone, or above the most probable labels if `top` is 2 or more.
 
     Args:
-        image: RGB uint8 (H, W, 3); not changed.
+        image: As for `Recognizer.recognize`; not changed.
         expressions: Their boxes are in pixels of the image.
         top: Number of labels per face, the most probable ones.
         summary: Append a strip below the image that counts the expressions: "5 faces: 3 happy, 2 neutral".
 
     Returns:
         RGB uint8 (H, W, 3); with a summary, a few rows more.
+
+    Raises:
+        InputError: It is no such image, or the box of a face is reversed, empty or not finite.
     """
+    if not isinstance(expressions, Iterable):
+        raise InputError(f"the expressions are of type {type(expressions).__name__}; expected a list")
     shown = list(expressions)
-    canvas = image.copy()
+    checked_faces(expression.face for expression in shown)
+    canvas = to_rgb(image).copy()
     for expression in shown:
         _draw_box(canvas, expression.face.box, _colour(expression))
     boxes = [expression.face.box for expression in shown]

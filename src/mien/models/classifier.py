@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from mien.errors import ModelError
+from mien.images import ImageLike
 from mien.models.onnx_file import read_spec
 from mien.models.preprocess import preprocess
 from mien.models.runtime import Session
@@ -54,11 +55,11 @@ class OnnxClassifier:
                 f"{', '.join(self.spec.names)}; export or add it again"
             )
 
-    def predict_proba(self, crops: Sequence[ImageArray], *, head: str | None = None) -> FloatArray:
+    def predict_proba(self, crops: Iterable[ImageLike], *, head: str | None = None) -> FloatArray:
         """Return the probabilities of each crop.
 
         Args:
-            crops: uint8, each (H, W), (H, W, 1) grey or (H, W, 3) RGB; any sizes, any number.
+            crops: Each as for `mien.to_rgb`, usually uint8 (H, W, 3) RGB; any sizes, any number.
             head: Label set of the head; the default head when None.
 
         Returns:
@@ -66,25 +67,26 @@ class OnnxClassifier:
 
         Raises:
             ModelError: No such head, or the graph does not match the spec.
+            InputError: It is a single crop, or one that is no image or empty.
         """
         (probabilities,) = self._run(crops, [self.spec.head(head)])
         return probabilities
 
-    def predict_heads(self, crops: Sequence[ImageArray]) -> list[FloatArray]:
+    def predict_heads(self, crops: Iterable[ImageLike]) -> list[FloatArray]:
         """Return the probabilities of each head, in the order of the spec, from one pass over the crops."""
         return self._run(crops, self.spec.heads)
 
-    def _run(self, crops: Sequence[ImageArray], heads: Sequence[Head]) -> list[FloatArray]:
-        if not len(crops):
-            return [np.empty((0, len(head.labels)), np.float32) for head in heads]
+    def _run(self, crops: Iterable[ImageLike], heads: Sequence[Head]) -> list[FloatArray]:
         pixels = preprocess(crops, self.spec.preprocess)
+        if not len(pixels):
+            return [np.empty((0, len(head.labels)), np.float32) for head in heads]
         outputs = [self._output_of(head.labels.name) for head in heads]
         try:
             found = self._session.run(outputs, {self._input: self._graph_input(pixels)})
         except Exception as error:  # ONNX Runtime's exceptions have no common base
             reason = str(error).splitlines()[0]
             raise ModelError(f"{self.path} rejects the input that its spec describes: {reason}") from error
-        return [self._probabilities(scores, head, n=len(crops)) for scores, head in zip(found, heads, strict=True)]
+        return [self._probabilities(scores, head, n=len(pixels)) for scores, head in zip(found, heads, strict=True)]
 
     def _probabilities(self, scores: FloatArray, head: Head, *, n: int) -> FloatArray:
         if scores.shape != (n, len(head.labels)):

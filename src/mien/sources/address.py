@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from os import PathLike
 from pathlib import Path
 
 from mien.errors import InputError
@@ -21,10 +22,14 @@ def parse_source(source: int | str | Path) -> int | str | Path:
     Raises:
         InputError: An index out of range, or an address with control characters or bytes that aren't UTF-8.
     """
-    if isinstance(source, int):
+    if isinstance(source, int) and not isinstance(source, bool):
         if not 0 <= source <= MAX_CAMERA:  # OpenCV crashes at some negative ones
             raise InputError(f"no camera {source}; expected a number from 0 to {MAX_CAMERA}, the first camera is 0")
         return source
+    if not isinstance(source, (str, PathLike)):
+        raise InputError(
+            f"the source is of type {type(source).__name__}; expected a path, an address or the number of a camera"
+        )
     text = str(source)
     if LIVE.match(text):
         if not text.isprintable():  # OpenCV crashes at text that isn't UTF-8

@@ -13,7 +13,7 @@ from mien.errors import InputError
 from mien.files import printable
 from mien.sources.address import parse_source
 from mien.sources.media import Media
-from mien.sources.paths import FORMATS, PICTURE_SUFFIXES, list_files, opened_file
+from mien.sources.paths import FORMATS, PICTURE_SUFFIXES, as_path, list_files, opened_file
 from mien.sources.pictures import HEADER_BYTES, decoder_of, picture_and_frames
 from mien.sources.videos import opened_video
 from mien.structures import Frame
@@ -46,7 +46,7 @@ def open_media(path: str | Path) -> Iterator[tuple[Media, Iterator[Frame]]]:
         ...     for frame in frames:
         ...         print(frame.index, "of", media.frames)
     """
-    path = Path(path)
+    path = as_path(path)
     with opened_file(path) as file:
         if _is_video(file, path):
             with opened_video(path) as video:

@@ -37,7 +37,7 @@ def list_files(source: str | Path, *, glob: str | None = None) -> list[Path]:
     Raises:
         InputError: There is no such path, it cannot be read, or no file fits.
     """
-    path = Path(source)
+    path = as_path(source)
     if not stat.S_ISDIR(status_of(path).st_mode):
         return [path]
     wanted = PICTURE_SUFFIXES | VIDEO_SUFFIXES
@@ -51,6 +51,18 @@ def list_files(source: str | Path, *, glob: str | None = None) -> list[Path]:
         expected = f"files that match '{glob}'" if glob else f"files ending in {', '.join(sorted(wanted))}"
         raise InputError(f"no pictures or videos in folder '{printable(path)}'; expected {expected}")
     return files
+
+
+def as_path(path: object) -> Path:
+    """Return a path that a caller handed over.
+
+    Raises:
+        InputError: It is neither a text nor a path, such as None or the bytes of a file.
+    """
+    if isinstance(path, (str, os.PathLike)) and isinstance(text := os.fspath(path), str):
+        return Path(text)
+    hint = "; decode the bytes of a picture file with mien.sources.decode" if path is not None else ""
+    raise InputError(f"the path is of type {type(path).__name__}; expected a text or a pathlib.Path{hint}")
 
 
 def status_of(path: Path) -> os.stat_result:

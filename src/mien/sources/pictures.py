@@ -16,7 +16,7 @@ from PIL import AvifImagePlugin, Image, ImageFile, TiffImagePlugin, WebPImagePlu
 from mien.errors import MienError, UnreadablePicture, install_command
 from mien.files import printable
 from mien.sources.media import Media
-from mien.sources.paths import FORMATS, MAX_PIXELS, check_size, opened_file
+from mien.sources.paths import FORMATS, MAX_PIXELS, as_path, check_size, opened_file
 from mien.structures import Frame, ImageArray
 
 # Pillow's names of the formats that are read; the plugins imported above register the last three.
@@ -57,7 +57,7 @@ def read_picture(path: str | Path) -> ImageArray:
         UnreadablePicture: The file is empty, not a picture, truncated, damaged, or too large; or it is HEIC and the
             extra is missing.
     """
-    path = Path(path)
+    path = as_path(path)
     with opened_file(path) as file:
         return to_rgb(open_picture(file, printable(path)), printable(path))
 

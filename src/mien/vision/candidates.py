@@ -8,15 +8,18 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mien.errors import ConfigError
+from mien.settings import Range
 from mien.structures import Box, Face, ImageArray
 
 
 def checked_score(min_score: float) -> float:
     """Return min_score, or raise ConfigError unless it is in [0, 1]."""
-    if not 0 <= min_score <= 1:
-        raise ConfigError(f"min_score is {min_score}; expected 0 to 1")
-    return min_score
+    return Range(0, 1).check("min_score", min_score)
+
+
+def checked_side(max_side: int) -> int:
+    """Return max_side, or raise ConfigError unless it is at least one pixel."""
+    return int(Range(1).check("max_side", max_side))
 
 
 def shrink(image: ImageArray, side: int) -> tuple[ImageArray, npt.NDArray[np.float64]]:

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.errors import ModelError
-from mien.structures import Box, Face, ImageArray
+from mien.images import ImageLike, to_rgb
+from mien.structures import Box, Face, ImageArray, checked_faces
 
 Points = npt.NDArray[np.float64]  # (n, 2): x, y
 
@@ -20,10 +21,12 @@ FER2013_HAAR_OFFSET = 0.01
 FER2013_HAAR_SIDE = 0.97
 
 MIN_SIDE = 48  # pixels of a crop; smaller faces are upscaled here, once, instead of here and for the network
+WARP_LIMIT = 32_766  # pixels per side, of OpenCV's warpAffine
+MARGIN = 4  # pixels around a frame that interpolation reads
 MAX_SIDE = 256  # pixels, above every network's input; larger faces are first downscaled by area, against aliasing
 
 
-def crop_faces(image: ImageArray, faces: Iterable[Face], *, geometry: str = "fer2013") -> list[ImageArray]:
+def crop_faces(image: ImageLike, faces: Iterable[Face], *, geometry: str = "fer2013") -> list[ImageArray]:
     """Return a square crop of each face, framed as in the training set.
 
     A face with landmarks is aligned: rotated, scaled and shifted for the best fit of its five points. A face without
@@ -32,7 +35,7 @@ def crop_faces(image: ImageArray, faces: Iterable[Face], *, geometry: str = "fer
     image its last pixels are repeated.
 
     Args:
-        image: RGB uint8 (H, W, 3).
+        image: See `mien.to_rgb`.
         faces: Faces in pixels of the image.
         geometry: `ModelSpec.crop`; "fer2013" is the only one.
 
@@ -41,10 +44,12 @@ def crop_faces(image: ImageArray, faces: Iterable[Face], *, geometry: str = "fer
 
     Raises:
         ModelError: Unknown geometry.
+        InputError: Not such an image, or an impossible face; see `mien.structures.checked_faces`.
     """
     if geometry != "fer2013":
         raise ModelError(f"unknown crop geometry '{geometry}'; expected fer2013")
-    return [_crop(image, face) for face in faces]
+    pixels = to_rgb(image)
+    return [_crop(pixels, face) for face in checked_faces(faces, pixels)]
 
 
 def fit_similarity(source: Points, target: Points) -> Points:
@@ -74,6 +79,8 @@ def _crop(image: ImageArray, face: Face) -> ImageArray:
     if face.landmarks is None and face.box == Box(0, 0, width, height):
         return image
     frame = _frame_of_box(face) if face.landmarks is None else _frame_of_landmarks(face)
+    if max(height, width) > WARP_LIMIT:
+        image, frame = _near(image, frame)
     return _cut(image, frame)
 
 
@@ -95,6 +102,17 @@ def _frame_of_box(face: Face) -> Points:
     rotation = np.array([[cos, sin], [-sin, cos]])
     centre = np.array([box.x1 + box.x2, box.y1 + box.y2]) / 2
     return np.column_stack([frame_side * rotation, centre + rotation @ [corner, corner]])
+
+
+def _near(image: ImageArray, frame: Points) -> tuple[ImageArray, Points]:
+    """Return the part of an image around a frame, and the frame in pixels of that part."""
+    height, width = image.shape[:2]
+    corners = frame[:, :2] @ np.array([[0, 1, 0, 1], [0, 0, 1, 1]]) + frame[:, 2:]
+    x1, y1 = np.clip(np.floor(corners.min(1)) - MARGIN, 0, [width - 1, height - 1]).astype(int)
+    x2, y2 = np.clip(np.ceil(corners.max(1)) + MARGIN, [x1 + 1, y1 + 1], [width, height]).astype(int)
+    moved = frame.copy()
+    moved[:, 2] -= [x1, y1]
+    return image[y1:y2, x1:x2], moved
 
 
 def _side(frame: Points) -> float:

@@ -9,6 +9,7 @@ from functools import cache, partial
 from typing import Protocol
 
 from mien.errors import ConfigError, ModelError
+from mien.images import to_rgb
 from mien.structures import Box, Face, ImageArray
 from mien.vision.candidates import checked_score
 from mien.vision.fetch import is_offline, yunet_path
@@ -45,6 +46,7 @@ class WholeImage:
         checked_score(min_score)
 
     def detect(self, image: ImageArray) -> list[Face]:
+        image = to_rgb(image)
         height, width = image.shape[:2]
         return [Face(Box(0.0, 0.0, float(width), float(height)), score=1.0)] if image.size else []
 

@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.errors import ConfigError
+from mien.images import to_rgb
 from mien.pixels import to_grey
 from mien.structures import Box, Face, ImageArray
-from mien.vision.candidates import checked_score, select_faces, shrink
+from mien.vision.candidates import checked_score, checked_side, select_faces, shrink
 
 T = TypeVar("T")
 
@@ -65,7 +66,7 @@ class HaarDetector:
             pixels at that scale are skipped: they take most of the time and show little.
 
     Raises:
-        ConfigError: Unknown cascade, or min_score is out of range.
+        ConfigError: Unknown cascade, or min_score or max_side is out of range.
     """
 
     MIN_FACE = 40  # pixels; the smallest of 29 faces in the Solvay 1927 photo, at 1280 pixels, has 46
@@ -76,11 +77,11 @@ class HaarDetector:
         self.name = "haar" if cascade == "alt2" else f"haar-{cascade}"
         self.cascade = CASCADES[cascade]
         self.min_score = checked_score(min_score)
-        self.max_side = max_side
+        self.max_side = checked_side(max_side)
         self._classifiers = _Pool(partial(_open_cascade, self.cascade.file))
 
     def detect(self, image: ImageArray) -> list[Face]:
-        small, factor = shrink(image, self.max_side)
+        small, factor = shrink(to_rgb(image), self.max_side)
         if min(small.shape[:2]) < self.MIN_FACE:
             return []
         with self._classifiers.lend() as classifier:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mien.images import ImageLike, to_rgb
 from mien.structures import Box, Face, ImageArray
 from mien.vision.candidates import shrink
 from mien.vision.detect import FaceDetector
@@ -22,7 +23,7 @@ ANGLES = tuple(range(45, 360, 45))
 SEARCH_SIDE, SIDE = 480, 1280  # pixels on the long side, for the choice of the angle and for the faces at that angle
 
 
-def detect_turned(detector: FaceDetector, image: ImageArray) -> list[Face]:
+def detect_turned(detector: FaceDetector, image: ImageLike) -> list[Face]:
     """Return the faces of an image that may be rotated: upright ones, else those at the angle of the best score.
 
     Upright faces are returned at once if one has the detector's `upright_score`, or any score where a detector has no
@@ -30,12 +31,13 @@ def detect_turned(detector: FaceDetector, image: ImageArray) -> list[Face]:
 
     Args:
         detector: Finds upright faces.
-        image: RGB uint8 (H, W, 3).
+        image: See `mien.to_rgb`.
 
     Returns:
         Faces in pixels of the image, with the angle as their `roll`. A box stays parallel to the image, around the
         centre of the face.
     """
+    image = to_rgb(image)
     faces = detector.detect(image)
     best = _best(faces)
     if image.size == 0 or (faces and best >= getattr(detector, "upright_score", 0.0)):

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.errors import ModelError
+from mien.images import to_rgb
 from mien.models.runtime import Session
 from mien.structures import Box, Face, FloatArray, ImageArray
-from mien.vision.candidates import checked_score, select_faces, shrink
+from mien.vision.candidates import checked_score, checked_side, select_faces, shrink
 from mien.vision.fetch import YUNET_FILE, yunet_path
 
 STRIDES = (8, 16, 32)  # pixels of the image per cell, in each of the three output maps
@@ -39,7 +40,7 @@ class YuNetDetector:
         max_side: Larger images are downscaled to this many pixels on the long side, to bound the time.
 
     Raises:
-        ConfigError: min_score is out of range.
+        ConfigError: min_score or max_side is out of range.
         ModelError: The file cannot be read or fetched, or is another network.
     """
 
@@ -50,7 +51,7 @@ class YuNetDetector:
 
     def __init__(self, path: str | Path | None = None, *, min_score: float = 0.6, max_side: int = 1280) -> None:
         self.min_score = checked_score(min_score)
-        self.max_side = max_side
+        self.max_side = checked_side(max_side)
         file = yunet_path() if path is None else Path(path)
         try:
             self._session = Session(file, threads=1)
@@ -59,6 +60,7 @@ class YuNetDetector:
             raise ModelError(f"cannot load the YuNet detector from '{file}'; expected {YUNET_FILE}") from error
 
     def detect(self, image: ImageArray) -> list[Face]:
+        image = to_rgb(image)
         if image.size == 0:
             return []
         sides = {min(self.max_side, max(image.shape[:2])), min(self.SECOND_SIDE, max(image.shape[:2]))}
