@@ -1,4 +1,5 @@
 import gzip
+import tarfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,6 +71,49 @@ def test_columns_may_be_in_any_order_with_blanks_quotes_and_further_columns(tmp_
     assert_is_the_three_rows(read(write_csv(tmp_path / "a.csv", rows, header="\ufeff Usage, note, Pixels, emotion")))
 
 
+@pytest.mark.parametrize(
+    ("header", "rows"),
+    [
+        ("emotion;pixels;Usage", ["0;0 1 2 3;Training", "3;4 5 6 7;PublicTest", "6;8 9 10 255;PrivateTest"]),
+        ("Usage\tpixels\temotion", ["Training\t0 1 2 3\t0", "PublicTest\t4 5 6 7\t3", "PrivateTest\t8 9 10 255\t6"]),
+        (HEADER, ['0,"[0, 1, 2, 3]",Training', '3,"[4, 5, 6, 7]",PublicTest', '6,"[8, 9, 10, 255]",PrivateTest']),
+        (HEADER, ['0,"[[0 1]\n [2 3]]",training', '3,"[[4 5]\n [6 7]]",public test', '6,"[[8 9]\n [10 255]]",TEST']),
+        (HEADER, ["0.0,0.0 1.0 2.0 3.0,train", "3.0,4.0 5.0 6.0 7.0,val", "6.0,8.0 9.0 10.0 255.0,test"]),
+        ("label,pixels,split", ["0,0 1 2 3,train", "3,4 5 6 7,valid", "6,8 9 10 255,test"]),
+    ],
+)
+def test_other_spellings_are_read_alike(tmp_path: Path, header: str, rows: list[str]) -> None:
+    assert_is_the_three_rows(read(write_csv(tmp_path / "a.csv", rows, header=header)))
+
+
+def test_named_classes_are_read(tmp_path: Path) -> None:
+    rows = ["happiness,0 1 2 3,Training", "ahegao,4 5 6 7,PublicTest", "Sad,8 9 10 255,PrivateTest"]
+    dataset = read(write_csv(tmp_path / "mine.csv", rows))
+    assert (dataset.name, dataset.labels.labels) == ("mine", ("ahegao", "happy", "sad"))
+    assert dataset.targets.tolist() == [1, 0, 2]
+
+
+def test_an_eighth_class_needs_names_for_all(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "a.csv", [*ROWS, "7,1 2 3 4,Training"])
+    with pytest.raises(DatasetError, match=r"line 5 has emotion '7'; expected 0 angry.*--classes 0=angry,1=…"):
+        read(path)
+    names = {"0": "neutral", "3": "sad", "6": "fear", "7": "contempt"}
+    dataset = read(path, classes=names)
+    assert [dataset.labels.labels[i] for i in dataset.targets] == list(names.values())
+
+
+def test_splits_that_are_missing_are_held_out_of_train_as_of_folders(tmp_path: Path) -> None:
+    """Kaggle's train.csv has no Usage."""
+    rows = [f"{i % 2},{i} 1 2 3" for i in range(40)]
+    dataset = read(write_csv(tmp_path / "train.csv", rows, header="emotion,pixels"))
+    assert dataset.counts()[:, :2].tolist() == [[16, 16], [2, 2], [2, 2]]
+    assert (dataset.name, dataset.held_out) == ("train", ("valid", "test"))
+    usage = ["Training", "PrivateTest"]
+    some = read(write_csv(tmp_path / "some.csv", [f"{row},{usage[i // 30]}" for i, row in enumerate(rows)]))
+    assert some.counts()[:, :2].tolist() == [[13, 13], [2, 2], [5, 5]]
+    assert some.held_out == ("valid",)
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\n\n"])
 def test_every_line_end_is_read(tmp_path: Path, end: str) -> None:
     assert_is_the_three_rows(read(write_csv(tmp_path / "a.csv", end=end)))
@@ -108,8 +152,10 @@ def test_images_are_resized_on_demand(tmp_path: Path) -> None:
         ("9,1 2 3 4,Training", "line 5 has emotion '9'; expected 0 angry, 1 disgust"),
         ("-1,1 2 3 4,Training", "line 5 has emotion '-1'"),
         ("happy,1 2 3 4,Training", "line 5 has emotion 'happy'"),
+        ('0,"[1 2 ... 4]",Training', r"line 5 has pixels cut short by '\.\.\.'"),
+        ("0,nan 2 3 4,Training", "line 5 has pixels that are not whole numbers"),
         ("0,1 2 3 4,Extra", "line 5 has Usage 'Extra'; expected Training, PublicTest, PrivateTest"),
-        ("0,1 2 3 4", "line 5 has 2 columns"),
+        ("0,1 2 3 4", "line 5 has 2 columns; expected 3"),
     ],
 )
 def test_a_wrong_row_is_named_by_its_line(tmp_path: Path, row: str, problem: str) -> None:
@@ -132,8 +178,8 @@ def test_line_numbers_count_blank_lines(tmp_path: Path) -> None:
     [
         (b"", "is empty"),
         (b"\n\n", "is empty"),
-        (b"emotion,pixels\n0,1 2 3 4\n", "no column usage in its first line"),
-        (b"a,b\n", "no column emotion, pixels, usage"),
+        (b"pixels\n1 2 3 4\n", "no column emotion in its first line"),
+        (b"a,b\n", "no column emotion, pixels in"),
         (HEADER.encode(), "has a header but no rows"),
         (b"\x89PNG\r\n\x1a\n\x00\x00\xff\xfe" + bytes(range(256)), "not FER2013's csv"),
     ],
@@ -154,6 +200,20 @@ def test_a_line_without_end_is_not_read_into_memory(tmp_path: Path, monkeypatch:
         read(tmp_path / "a.csv")
 
 
+def test_a_file_that_expands_beyond_measure_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mien.data.fer2013_csv.SMALL_BYTES", 1000)
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress(f"{HEADER}\n{ROWS[0]}\n".encode() * 10**4))
+    with pytest.raises(DatasetError, match="expands to more than 100 times its size"):
+        read(path)
+
+
+def test_the_number_of_images_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mien.data.dataset.MAX_IMAGES", 2)
+    with pytest.raises(DatasetError, match="holds 3 images; expected at most 2"):
+        read(write_csv(tmp_path / "a.csv"))
+
+
 def test_a_truncated_gzip_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "a.csv.gz"
     path.write_bytes(gzip.compress(write_csv(tmp_path / "a.csv").read_bytes())[:-12])
@@ -161,9 +221,18 @@ def test_a_truncated_gzip_is_an_error(tmp_path: Path) -> None:
         read(path)
 
 
-def test_a_plain_file_named_gz_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="Not a gzipped file"):
-        read(write_csv(tmp_path / "a.csv.gz"))
+@pytest.mark.parametrize("name", ["a.csv.gz", "a.zip", "a.tar"])
+def test_the_content_decides_not_the_suffix(tmp_path: Path, name: str) -> None:
+    assert_is_the_three_rows(read(write_csv(tmp_path / name)))
+
+
+@pytest.mark.parametrize("packing", ["", "gz"])
+def test_a_csv_inside_a_tar_is_read(tmp_path: Path, packing: str) -> None:
+    """Kaggle's challenge distributed FER2013 as fer2013.tar.gz."""
+    with tarfile.open(tmp_path / "fer2013.tar.gz", f"w:{packing}") as archive:
+        archive.add(write_csv(tmp_path / "a.csv"), "fer2013/fer2013.csv")
+        archive.add(tmp_path / "a.csv", "fer2013/README")
+    assert_is_the_three_rows(read(tmp_path / "fer2013.tar.gz"))
 
 
 def test_a_truncated_zip_is_an_error(tmp_path: Path) -> None:
@@ -208,10 +277,11 @@ def test_given_votes_must_match(tmp_path: Path) -> None:
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.data())
 def test_written_rows_are_read_back(tmp_path: Path, data: st.DataObject) -> None:
-    n, side = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 6))
+    n, side = data.draw(st.integers(2, 5)), data.draw(st.integers(1, 6))
     images = data.draw(arrays(np.uint8, (n, side, side, 1)))
     targets = data.draw(st.lists(st.integers(0, 6), min_size=n, max_size=n))
-    usages = data.draw(st.lists(st.sampled_from(list(USAGES)), min_size=n, max_size=n))
+    drawn = data.draw(st.lists(st.sampled_from(list(USAGES)), min_size=n - 2, max_size=n - 2))
+    usages = ["PublicTest", *drawn, "PrivateTest"]
     end = data.draw(st.sampled_from(["\n", "\r\n", "\r"]))
     pixels = [" ".join(map(str, image.ravel())) for image in images]
     rows = [f"{t},{p},{u}" for t, p, u in zip(targets, pixels, usages, strict=True)]

@@ -222,7 +222,7 @@ def test_a_single_class_is_an_error(tmp_path: Path) -> None:
 
 def test_images_beyond_the_memory_limit_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write_folder(tmp_path, {"a/1.png": GREY, "b/2.png": GREY})
-    monkeypatch.setattr("mien.data.pictures.MAX_BYTES", 127)
+    monkeypatch.setattr("mien.data.dataset.MAX_BYTES", 127)
     with pytest.raises(DatasetError, match=r"8×8 pixels.*reduce them"):
         read(root)
     assert read(root, size=7).images.shape == (2, 7, 7, 1)

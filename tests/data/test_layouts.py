@@ -234,13 +234,59 @@ def test_ckplus_gives_the_last_frames_of_labelled_sequences(tmp_path: Path) -> N
         read_dataset(root)
 
 
-@pytest.mark.parametrize("reader", ["raf-db", "affectnet", "expw", "ck+"])
+def write_ferplus(root: Path) -> Path:
+    rows = {
+        "Train": ["4,0,0,1,9,2,0,0,0,0", "0,10,0,0,0,0,0,0,0,0", "5,5,0,0,0,0,0,0,0,0"],
+        "Valid": ["0,0,0,0,0,0,0,9,0,0", "0,0,0,0,0,0,0,0,0,10"],
+        "Test": ["10,0,0,0,0,0,0,0,0,0", "0,0,10,0,0,0,0,0,0,0"],
+    }
+    number = 0
+    for split, votes in rows.items():
+        lines = []
+        for row in votes:
+            name = f"fer{number:07}.png"
+            write_pictures(root, {f"FER2013{split}/{name}": np.full((6, 6), number, np.uint8)})
+            lines.append(f'{name},"(0, 0, 48, 48)",{row}')
+            number += 1
+        (root / f"FER2013{split}/label.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def test_ferplus_in_its_own_folders_is_read_with_majority_labels_and_votes(tmp_path: Path) -> None:
+    """The folders were taken for classes: FER2013Train, FER2013Valid, FER2013Test."""
+    root = write_ferplus(tmp_path / "FERPlus/data")
+    with pytest.warns(UserWarning, match="without an expression, which are left out: 1 unknown, 1 nf"):
+        dataset = read_dataset(root)
+    assert dataset.labels is FERPLUS
+    assert list(labels_by_name(dataset).values()) == ["neutral", "surprise", "angry", "happy", "contempt"]
+    assert list(splits_by_name(dataset).values()) == ["test", "test", "train", "train", "valid"]
+    assert dataset.votes is not None
+    assert dataset.votes[2].tolist() == [4, 0, 0, 1, 9, 2, 0, 0, 0, 0]
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
+        for file in root.rglob("*.*"):
+            archive.write(file, file.relative_to(root))
+    with pytest.warns(UserWarning, match="1 unknown, 1 nf"):
+        assert read_dataset(tmp_path / "data.zip").fingerprint == dataset.fingerprint
+
+
+@pytest.mark.parametrize(
+    "row", ["a.png", "a.png,box,1,2", "a.png,box,-1,0,0,0,0,0,0,0,0,0", "a.png,box,x,0,0,0,0,0,0,0,0,0"]
+)
+def test_a_malformed_line_of_ferplus_is_named(tmp_path: Path, row: str) -> None:
+    root = write_ferplus(tmp_path)
+    with (root / "FER2013Test/label.csv").open("a") as file:
+        file.write(f"{row}\n")
+    with pytest.raises(DatasetError, match=r"FER2013Test/label\.csv' in .*, line 3 is 'a\.png.*ten whole numbers"):
+        read_dataset(root)
+
+
+@pytest.mark.parametrize("reader", ["raf-db", "affectnet", "expw", "ck+", "ferplus"])
 def test_a_layout_that_is_not_there_is_refused(tmp_path: Path, reader: str) -> None:
     root = write_pictures(tmp_path / "d", {"happy/1.png": CROP, "sad/2.png": CROP})
     assert not READERS[reader].can_read(root)
     with pytest.raises(DatasetError, match="none of the 0 labelled pictures is in"):
         read_dataset(root, reader=reader)
-    with pytest.raises(DatasetError, match="FER\\+ has no votes"):
+    with pytest.raises(DatasetError, match="takes no other votes"):
         read_dataset(root, reader=reader, votes=Path("votes.csv"))
     with pytest.raises(DatasetError, match="--classes is for class folders"):
         read_dataset(root, reader=reader, classes={"1": "happy"})

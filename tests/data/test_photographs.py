@@ -118,13 +118,14 @@ def test_an_unknown_choice_for_several_faces_is_refused() -> None:
         FaceCropper(SquareDetector(), several="best")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".csv"])
 @pytest.mark.parametrize(
-    ("options", "flag"),
+    ("suffix", "options", "flag"),
     [
-        ({"cropper": SQUARES}, "--detector"),
-        ({"group_by": "name"}, "--group-by"),
-        ({"classes": {"1": "a"}}, "--classes"),
+        (".npz", {"cropper": SQUARES}, "--detector"),
+        (".csv", {"cropper": SQUARES}, "--detector"),
+        (".npz", {"group_by": "name"}, "--group-by"),
+        (".csv", {"group_by": "name"}, "--group-by"),
+        (".npz", {"classes": {"1": "a"}}, "--classes"),
     ],
 )
 def test_data_without_picture_files_refuses_options_of_pictures(

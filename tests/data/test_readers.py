@@ -65,9 +65,9 @@ def test_a_missing_path_is_refused_with_the_readable_formats(tmp_path: Path) -> 
 
 
 def test_an_unknown_format_is_refused_with_the_readable_ones(tmp_path: Path) -> None:
-    (tmp_path / "data.parquet").write_bytes(b"PAR1")
-    with pytest.raises(DatasetError, match=r"data\.parquet' is not a dataset that mien can read; expected"):
-        read_dataset(tmp_path / "data.parquet")
+    (tmp_path / "data.bin").write_bytes(b"data")
+    with pytest.raises(DatasetError, match=r"data\.bin' is not a dataset that mien can read; expected"):
+        read_dataset(tmp_path / "data.bin")
 
 
 @pytest.mark.parametrize("reader", READERS)

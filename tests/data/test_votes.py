@@ -65,10 +65,10 @@ def test_a_file_that_holds_no_votes_is_an_error(tmp_path: Path, content: str, pr
 
 
 def test_binary_and_missing_files_are_errors(tmp_path: Path) -> None:
-    (tmp_path / "votes.csv").write_bytes(b"\xff\xfe\x00\x81")
+    (tmp_path / "votes.csv").write_bytes(b"\xff\x00\x81")
     with pytest.raises(DatasetError, match="is not a FER"):
         read_votes(tmp_path / "votes.csv")
-    with pytest.raises(DatasetError, match="cannot read the votes"):
+    with pytest.raises(DatasetError, match=r"cannot read .*none\.csv"):
         read_votes(tmp_path / "none.csv")
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
@@ -20,6 +22,8 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 SplitArray: TypeAlias = npt.NDArray[np.int8]  # indices into SPLITS
 NameArray: TypeAlias = npt.NDArray[np.str_]
 Several = Literal["largest", "skip"]
+MAX_BYTES = 4 << 30  # the whole dataset is held in memory; `size` reduces it
+MAX_IMAGES = 2_000_000  # names, labels and splits take memory too; AffectNet has a million
 
 
 class PictureLabel(NamedTuple):
@@ -52,6 +56,29 @@ class FoundFaces:
         """Return the record of one split; `n_pictures` stays that of the whole."""
         missed, crowded = (tuple(p for p in part if p.split == name) for part in (self.missed, self.crowded))
         return replace(self, missed=missed, crowded=crowded)
+
+
+def check_memory(source: str | Path, n: int, *shape: int) -> None:
+    """Check that images of a shape can be held in memory.
+
+    Args:
+        source: Of the images, for messages.
+        n: Number of images.
+        shape: Of an image, uint8.
+
+    Raises:
+        DatasetError: They exceed `MAX_IMAGES` or `MAX_BYTES`.
+    """
+    n_bytes = n * math.prod(shape)
+    if n > MAX_IMAGES:
+        raise DatasetError(f"'{source}' holds {n:,} images; expected at most {MAX_IMAGES:,}")
+    if n_bytes > MAX_BYTES:
+        pixels = f" of {shape[1]}×{shape[0]} pixels" if len(shape) > 1 else ""
+        raise DatasetError(
+            f"'{source}' needs {n_bytes / 2**30:.0f} GB of memory for {n:,} images{pixels}; expected at most "
+            f"{MAX_BYTES >> 30} GB; reduce them: mien data prepare … --size 96; or find the faces, if they are "
+            "photographs: --detector auto"
+        )
 
 
 @dataclass(frozen=True)
@@ -132,9 +159,14 @@ class Dataset:
         return replace(self.select(mask), found=None if self.found is None else self.found.split(name))
 
     def resized(self, size: int) -> Dataset:
-        """Return the dataset with its images resized to size × size pixels."""
+        """Return the dataset with its images resized to size × size pixels.
+
+        Raises:
+            DatasetError: They exceed 4 GB.
+        """
         if self.images.shape[1:3] == (size, size):
             return self
+        check_memory(self.name, len(self), size, size, self.images.shape[3])
         images = np.empty((len(self), size, size, self.images.shape[3]), np.uint8)
         for i, image in enumerate(self.images):
             images[i] = resize(image, size).reshape(images.shape[1:])

@@ -1,67 +1,160 @@
-"""FER2013 as published: a csv that contains the pixels, plain, .gz or .zip; and its FER+ votes."""
+"""FER2013 as published: a csv that contains the pixels, plain, packed or in an archive; and its FER+ votes."""
 
 from __future__ import annotations
 
 import gzip
+import re
+import tarfile
 import warnings
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
+from mien.data.classes import name_classes, plain_number
 from mien.data.damage import damage_reported
-from mien.data.dataset import SPLITS, Dataset, SplitArray
+from mien.data.dataset import SPLITS, Dataset, Split, SplitArray, check_memory
+from mien.data.disguise import START_BYTES, first_bytes, is_tar, refuse_disguise
+from mien.data.splits import hold_out, split_named
 from mien.data.votes import USAGES, VOTES_NAME, read_votes, votes_by_row
 from mien.errors import DatasetError
-from mien.labels import FER2013
+from mien.labels import FER2013, LabelSet, label_set_for
 from mien.structures import FloatArray, ImageArray, IntArray
 
-COLUMNS = ("emotion", "pixels", "usage")
-MEMBER_NAMES = ("fer2013.csv", "icml_face_data.csv")  # in Kaggle's zips, among other csv files
+SUFFIXES = (".csv", ".csv.gz", ".tsv", ".zip", ".tar", ".tar.gz", ".tgz")
+EXPECTED = "expected emotion,pixels,Usage"
+EMOTIONS = ("emotion", "label", "labels", "expression", "class", "target")  # of columns, in order of preference
+PIXELS = ("pixels", "pixel")
+USAGE = ("usage", "split", "subset", "set")
+DELIMITERS = (b",", b";", b"\t")
+QUOTED = {
+    delimiter: re.compile(rb'(?:^|%b)\s*("(?:[^"]|"")*"[^%b]*|[^%b]*)' % (delimiter, delimiter, delimiter))
+    for delimiter in DELIMITERS
+}
+MEMBER_NAMES = ("fer2013.csv", "icml_face_data.csv")  # in Kaggle's archives, among other csv files
 BLOCK_BYTES = 1 << 22
 LONGEST_LINE_BYTES = 1 << 24  # a 48×48 row has 9 kB
+MAX_EXPANSION = 100  # times the size of the packed file; FER2013 expands to 3 times
+SMALL_BYTES = 1 << 26  # that any packed file may expand to
+LIST_PUNCTUATION = bytes.maketrans(b"[](),;\t\n", b" " * 8)
 
 
 class ByteStream(Protocol):
-    """Plain, gzip and zip files alike."""
+    """Plain, gzip, zip and tar files alike."""
 
     def read(self, size: int = -1, /) -> bytes: ...
 
-
-def can_read(path: Path) -> bool:
-    """Return whether the path has a suffix of FER2013's csv."""
-    return path.is_file() and path.name.lower().endswith((".csv", ".csv.gz", ".zip"))
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
 
 
-def read(path: Path, *, size: int | None = None, votes: Path | None = None) -> Dataset:
-    """Read FER2013 from its csv.
-
-    The columns emotion, pixels and Usage may be in any order, others are ignored; line ends may be mixed. Images are
-    square and of one size. FER+ votes are read from `fer2013new.csv` beside the file; if it does not match, a warning
-    says so.
+class Rows(NamedTuple):
+    """Rows of a csv.
 
     Args:
-        path: A .csv, .csv.gz or a .zip that contains one.
+        pixels: uint8 (n, p), p being square.
+        labels: Labels as given, each once.
+        lines: Line where each label occurs first.
+        codes: Index into `labels` of each row, int64 (n,).
+        splits: Index into `SPLITS`, int8 (n,); train where there is no Usage.
+        has_usage: Whether the csv has a column of splits.
+    """
+
+    pixels: ImageArray
+    labels: list[str]
+    lines: list[int]
+    codes: IntArray
+    splits: SplitArray
+    has_usage: bool
+
+
+class Header(NamedTuple):
+    """Separator, number of columns, and index of each known column; no usage where the csv has no splits."""
+
+    delimiter: bytes
+    width: int
+    emotion: int
+    pixels: int
+    usage: int | None
+
+
+def can_read(path: Path) -> bool:
+    """Return whether the path has a suffix of FER2013's csv, or of an archive that can hold it."""
+    return path.is_file() and path.name.lower().endswith(SUFFIXES)
+
+
+def read(
+    path: Path, *, size: int | None = None, votes: Path | None = None, classes: Mapping[str, str] | None = None
+) -> Dataset:
+    """Read FER2013, or faces in its form, from a csv.
+
+    The columns emotion, pixels and Usage may be in any order, others are ignored; line ends may be mixed; commas,
+    semicolons or tabs separate the columns. Emotions are numbered as in FER2013, named, or numbered and named by
+    `classes`. Pixels may be spelled as a list. Without Usage, or where it lacks a split, valid and test are held out of
+    train: see `mien.data.splits.hold_out`. Images are square and of one size. FER+ votes are read from
+    `fer2013new.csv` beside the file; if it does not match, a warning says so.
+
+    Args:
+        path: A .csv, packed or not, or a .zip or tar that contains one; the content decides, not the suffix.
         size: Resize the images to squares of this side in pixels; None keeps them.
         votes: Another FER+ file, which must match row by row.
+        classes: Names of emotions that are numbered in another way: {"7": "contempt"}.
 
     Raises:
-        DatasetError: The file is damaged, a row is malformed, or the votes don't match.
+        DatasetError: The file is damaged or of another kind, a row is malformed, the images exceed 4 GB, or the votes
+            don't match.
     """
-    pixels, targets, splits = _read_rows(path)
-    side = int(np.sqrt(pixels.shape[1]))
+    rows = _read_rows(path)
+    labels, names = _label_set(path, rows, classes)
+    targets = np.array([labels.index(name) for name in names], np.int64)[rows.codes]
+    splits, held_out = _complete(rows.splits, targets)
+    side = int(np.sqrt(rows.pixels.shape[1]))
     dataset = Dataset(
-        name="fer2013",
-        images=pixels.reshape(-1, side, side, 1),
+        name="fer2013" if labels is FER2013 and rows.has_usage else _stem(path),
+        images=rows.pixels.reshape(-1, side, side, 1),
         targets=targets,
-        labels=FER2013,
+        labels=labels,
         splits=splits,
-        votes=_votes_for(splits, path, votes),
+        votes=_votes_for(rows.splits, path, votes),
+        held_out=held_out,
     )
     return dataset if size is None else dataset.resized(size)
+
+
+def _label_set(path: Path, rows: Rows, classes: Mapping[str, str] | None) -> tuple[LabelSet, list[str]]:
+    """Return the label set, FER2013's for numbers that aren't named, and the class of each label."""
+    if classes is not None or not any(map(plain_number, rows.labels)):
+        names = list(name_classes(path, rows.labels, classes).values())
+        return label_set_for(names, name=_stem(path)), names
+    numbers = {str(i): name for i, name in enumerate(FER2013)}
+    for label, line in zip(rows.labels, rows.lines, strict=True):
+        if plain_number(label) not in numbers:
+            known = ", ".join(f"{number} {name}" for number, name in numbers.items())
+            raise DatasetError(
+                f"'{path}', line {line} has emotion {label[:40]!r}; expected {known}; correct the row or remove it, or "
+                "name classes that are numbered in another way: --classes 0=angry,1=…"
+            )
+    return FER2013, [numbers[plain_number(label) or ""] for label in rows.labels]
+
+
+def _stem(path: Path) -> str:
+    return path.name.split(".")[0]
+
+
+def _complete(splits: SplitArray, targets: IntArray) -> tuple[SplitArray, tuple[Split, ...]]:
+    """Hold splits that are missing out of train; return all splits, and the missing ones."""
+    splits = splits.copy()
+    missing = tuple(split for i, split in enumerate(SPLITS) if i and not (splits == i).any())
+    train = np.flatnonzero(splits == 0)
+    if not missing or not len(train):
+        return splits, ()
+    drawn = hold_out([f"{row}" for row in train], [f"{target}" for target in targets[train]], missing)
+    splits[train] = [SPLITS.index(split) for split in drawn]
+    return splits, missing
 
 
 def _votes_for(splits: SplitArray, path: Path, votes: Path | None) -> FloatArray | None:
@@ -78,123 +171,177 @@ def _votes_for(splits: SplitArray, path: Path, votes: Path | None) -> FloatArray
         return None
 
 
-def _read_rows(path: Path) -> tuple[ImageArray, IntArray, SplitArray]:
-    """Return pixels uint8 (n, p), targets int64 (n,) and splits int8 (n,)."""
-    pixels: list[ImageArray] = []
-    targets: list[int] = []
-    splits: list[int] = []
+def _read_rows(path: Path) -> Rows:
+    pixels, splits, codes = bytearray(), bytearray(), array("q")
+    label_codes: dict[str, int] = {}
+    first_lines: list[int] = []
     with _opened(path) as stream, warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)  # so that np.fromstring rejects malformed numbers
-        lines = _numbered_lines(stream, path)
-        emotion, pixel, usage = _columns(lines, path)
+        numbered = _numbered_lines(stream, path)
+        header = _header(numbered, path)
         n_pixels = None
-        for number, line in lines:
-            fields = line.split(b",")
+        for number, line in numbered:
             try:
-                values = _pixels(fields[pixel], n_pixels)
-                targets.append(_target(fields[emotion]))
-                splits.append(_split(fields[usage]))
-            except IndexError:
-                raise _row_error(path, number, f"{len(fields)} columns; expected {', '.join(COLUMNS)}") from None
+                fields = _fields(line, header.delimiter)
+                if len(fields) < header.width:
+                    raise ValueError(f"{len(fields)} columns; expected {header.width}, as in the first line")
+                values = _pixels(fields[header.pixels], n_pixels)
+                splits.append(0 if header.usage is None else _split(fields[header.usage]))
             except ValueError as error:
-                raise _row_error(path, number, str(error)) from None
+                raise DatasetError(f"'{path}', line {number} has {error}; correct the row or remove it") from None
+            label = _text(fields[header.emotion])
+            if label not in label_codes:
+                first_lines.append(number)
+            codes.append(label_codes.setdefault(label, len(label_codes)))
             n_pixels = len(values)
-            pixels.append(values)
-    if not pixels:
-        raise DatasetError(f"'{path}' has a header but no rows; expected emotion,pixels,Usage; download it again")
-    return np.stack(pixels), np.array(targets, np.int64), np.array(splits, np.int8)
+            pixels += values.tobytes()
+            check_memory(path, len(codes), n_pixels)
+    if n_pixels is None:
+        raise DatasetError(f"'{path}' has a header but no rows; {EXPECTED}; download it again")
+    return Rows(
+        np.frombuffer(pixels, np.uint8).reshape(-1, n_pixels),
+        list(label_codes),
+        first_lines,
+        np.array(codes, np.int64),
+        np.frombuffer(splits, np.int8),
+        header.usage is not None,
+    )
 
 
-def _columns(lines: Iterator[tuple[int, bytes]], path: Path) -> list[int]:
-    _, header = next(lines, (1, b""))
-    if not header:
-        raise DatasetError(f"'{path}' is empty; expected a csv of emotion,pixels,Usage; download it again")
-    names = [name.decode("utf-8-sig", "replace").strip(' "').lower() for name in header.split(b",")]
-    if missing := [name for name in COLUMNS if name not in names]:
+def _header(lines: Iterator[tuple[int, bytes]], path: Path) -> Header:
+    _, line = next(lines, (1, b""))
+    if not line:
+        raise DatasetError(f"'{path}' is empty; {EXPECTED}; download it again")
+    delimiter = max(DELIMITERS, key=line.count)
+    names = [_text(field).lower() for field in _fields(line.removeprefix(b"\xef\xbb\xbf"), delimiter)]
+    emotion, pixels, usage = (
+        next((names.index(name) for name in known if name in names), None) for known in (EMOTIONS, PIXELS, USAGE)
+    )
+    if emotion is None or pixels is None:
+        missing = [of[0] for of, index in ((EMOTIONS, emotion), (PIXELS, pixels)) if index is None]
         raise DatasetError(
-            f"'{path}' is not FER2013's csv: no column {', '.join(missing)} in its first line; "
-            "expected emotion,pixels,Usage"
+            f"'{path}' is not FER2013's csv: no column {', '.join(missing)} in its first line; {EXPECTED}"
         )
-    return [names.index(name) for name in COLUMNS]
+    return Header(delimiter, len(names), emotion, pixels, usage)
+
+
+def _fields(line: bytes, delimiter: bytes) -> list[bytes]:
+    """Split a line; only fields in quotes hold delimiters."""
+    if b'"' not in line:
+        return line.split(delimiter)
+    return [found[1] for found in QUOTED[delimiter].finditer(line)]
+
+
+def _text(field: bytes) -> str:
+    return field.strip(b' "').decode("utf-8", "replace")
 
 
 def _pixels(field: bytes, n_expected: int | None) -> ImageArray:
     """Parse the pixels of one row; raise ValueError with the problem."""
+    values: npt.NDArray[np.int64] | npt.NDArray[np.float64]
     try:
         values = np.fromstring(field.strip(b' "'), np.int64, sep=" ")
     except (DeprecationWarning, ValueError):
-        raise ValueError("pixels that are not whole numbers; expected 0..255 with blanks between") from None
+        values = _listed_pixels(field)
     if n_expected is None and (not values.size or int(np.sqrt(values.size)) ** 2 != values.size):
         raise ValueError(f"{values.size} pixels; expected a square image, 48×48 = 2304")
     if n_expected is not None and values.size != n_expected:
         raise ValueError(f"{values.size} pixels; expected {n_expected} as in the first row")
     if values.min() < 0 or values.max() > 255:
-        raise ValueError(f"pixels from {values.min()} to {values.max()}; expected 0..255")
+        raise ValueError(f"pixels from {values.min():g} to {values.max():g}; expected 0..255")
     return values.astype(np.uint8)
 
 
-def _target(field: bytes) -> int:
-    text = field.strip(b' "')
-    if not (text.isdigit() and int(text) < len(FER2013)):
-        known = ", ".join(f"{i} {name}" for i, name in enumerate(FER2013))
-        raise ValueError(f"emotion {text.decode('utf-8', 'replace')!r}; expected {known}")
-    return int(text)
+def _listed_pixels(field: bytes) -> npt.NDArray[np.float64]:
+    """Parse pixels in the spelling of a list, or with a decimal point; raise ValueError with the problem."""
+    if b"..." in field:
+        raise ValueError("pixels cut short by '...', as NumPy prints them; write all of them when making the csv")
+    try:
+        values = np.fromstring(field.translate(LIST_PUNCTUATION, b'"'), np.float64, sep=" ")
+    except (DeprecationWarning, ValueError):
+        values = np.array([0.5])
+    if not (values == np.floor(values)).all():  # nor NaN
+        raise ValueError("pixels that are not whole numbers; expected 0..255 with blanks between")
+    return values
 
 
 def _split(field: bytes) -> int:
-    text = field.strip(b' "').decode("utf-8", "replace")
-    if text not in USAGES:
-        raise ValueError(f"Usage {text!r}; expected {', '.join(USAGES)}")
-    return SPLITS.index(USAGES[text])
-
-
-def _row_error(path: Path, line: int, problem: str) -> DatasetError:
-    return DatasetError(f"'{path}', line {line} has {problem}; correct the row or remove it")
+    text = _text(field)
+    if (split := split_named(text)) is None:
+        raise ValueError(f"Usage {text[:40]!r}; expected {', '.join(USAGES)}")
+    return SPLITS.index(split)
 
 
 def _numbered_lines(stream: ByteStream, path: Path) -> Iterator[tuple[int, bytes]]:
-    r"""Yield (number from 1, line) of all lines that are not blank; \n, \r\n and \r end a line."""
-    number = 0
-    rest = b""
+    r"""Yield (number from 1, line) of all lines that are not blank; \n, \r\n and \r end a line.
+
+    A line end inside quotes ends no line.
+    """
+    number, rest = 0, b""
+    parts: list[bytes] = []  # of a line whose quotes are open
+    allowed = MAX_EXPANSION * path.stat().st_size + SMALL_BYTES
     while block := stream.read(BLOCK_BYTES):
+        if number == 0 and not rest:
+            refuse_disguise(path, block[:START_BYTES])
+        allowed -= len(block)
+        if allowed < 0:
+            raise DatasetError(
+                f"'{path}' expands to more than {MAX_EXPANSION} times its size; expected a csv of images: unpack it, "
+                "and pass the csv if it is one"
+            )
         *lines, rest = (rest + block).splitlines(keepends=True)  # may end within a line or within \r\n
         for line in lines:
             number += 1
+            odd = line.count(b'"') % 2 == 1
+            if odd or parts:
+                parts.append(line.strip())
+                if odd != (len(parts) > 1):
+                    continue
+                line = b" ".join(parts)
+                parts.clear()
             if line := line.strip():
                 yield number, line
-        if len(rest) > LONGEST_LINE_BYTES:
+        if max(len(rest), sum(map(len, parts))) > LONGEST_LINE_BYTES:
             raise DatasetError(
                 f"'{path}', line {number + 1} is longer than {LONGEST_LINE_BYTES >> 20} MB; expected a csv of images"
             )
-    if rest := rest.strip():
+    parts.append(rest.strip())
+    if rest := b" ".join(parts).strip():
         yield number + 1, rest
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[ByteStream]:
     """Open the csv and decompress it; damage found while reading raises a DatasetError too."""
-    with damage_reported(path):
-        if path.suffix.lower() == ".zip":
-            with zipfile.ZipFile(path) as archive, archive.open(_csv_member(path, archive)) as stream:
-                yield stream
-        elif path.suffix.lower() == ".gz":
-            with gzip.open(path) as stream:
-                yield stream
-        else:
-            with path.open("rb") as stream:
-                yield stream
+    start = first_bytes(path)
+    with damage_reported(path), ExitStack() as stack:
+        if start.startswith(b"PK"):
+            archive = stack.enter_context(zipfile.ZipFile(path))
+            yield stack.enter_context(archive.open(_csv_member(path, archive.namelist())))
+            return
+        stream: ByteStream = stack.enter_context(path.open("rb"))
+        if start.startswith(b"\x1f\x8b"):
+            stream = stack.enter_context(gzip.open(path))
+            start = stream.read(START_BYTES)
+            stream.seek(0)
+        if is_tar(start):
+            tar = stack.enter_context(tarfile.open(path))
+            found = tar.extractfile(_csv_member(path, [member.name for member in tar if member.isfile()]))
+            assert found is not None
+            stream = found
+        yield stream
 
 
-def _csv_member(path: Path, archive: zipfile.ZipFile) -> str:
+def _csv_member(path: Path, members: Sequence[str]) -> str:
     """Return the member with the data: fer2013.csv, Kaggle's icml_face_data.csv, or the only csv."""
-    file_names = {member: member.rsplit("/", 1)[-1].lower() for member in archive.namelist()}
-    members = [m for m, name in file_names.items() if name.endswith(".csv") and name[0] != "."]
-    for member in members:
+    file_names = {member: member.rsplit("/", 1)[-1].lower() for member in members}
+    found = [m for m, name in file_names.items() if name.endswith(".csv") and name[0] != "."]
+    for member in found:
         if file_names[member] in MEMBER_NAMES:
             return member
-    if len(members) != 1:
+    if len(found) != 1:
         raise DatasetError(
-            f"'{path}' holds {len(members)} csv files and no images; expected one named fer2013.csv; "
-            "unpack it and pass the csv"
+            f"'{path}' holds {len(found)} csv files; expected one named fer2013.csv; unpack it, and pass the csv or "
+            "the folder of pictures"
         )
-    return members[0]
+    return found[0]

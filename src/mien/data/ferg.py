@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import re
 import warnings
-import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from mien.data.dataset import Dataset, Split
+from mien.data.dataset import MAX_BYTES, Dataset, Split
 from mien.data.photographs import FaceCropper
 from mien.data.pictures import (
-    MAX_BYTES,
     Files,
     Picture,
     dataset_name,
@@ -24,6 +22,7 @@ from mien.data.pictures import (
     is_picture,
     open_files,
     read_pictures,
+    zip_names,
 )
 from mien.data.splits import name_hash
 from mien.errors import DatasetError, UnreadablePicture
@@ -39,15 +38,17 @@ REDUCED_SIZE = 100  # side in pixels where the original size would exceed the me
 
 
 def can_read(path: Path) -> bool:
-    """Return whether the path is a folder or zip with a folder of one character's emotion in it."""
-    try:
-        if path.is_dir():
-            folders: Iterable[str] = (f.name for depth in ("", "*/", "*/*/") for f in path.glob(f"{depth}*_*"))
-            return any(map(FOLDER.fullmatch, folders))
-        with zipfile.ZipFile(path) as archive:
-            return any(FOLDER.fullmatch(PurePosixPath(name).parent.name) for name in archive.namelist())
-    except (OSError, zipfile.BadZipFile):
-        return False
+    """Return whether the path is a folder or zip with an image in the folder of one character's emotion."""
+    if not path.is_dir():
+        return any(_character_and_emotion(path, name) for name in zip_names(path))
+    folders = (folder for depth in ("", "*/", "*/*/") for folder in path.glob(f"{depth}*_*"))
+    files = (
+        file.relative_to(path).as_posix()
+        for folder in folders
+        if FOLDER.fullmatch(folder.name)
+        for file in folder.glob(f"{folder.name}_*")
+    )
+    return any(_character_and_emotion(path, name) for name in files)
 
 
 def read(
@@ -98,7 +99,7 @@ def _list_pictures(
 ) -> tuple[list[Picture], set[str]]:
     """Return the images in the layout, and the names of all characters."""
     names = [name for name in files.names if is_picture(name)]
-    found = {name: parsed for name in names if (parsed := _character_and_emotion(name))}
+    found = {name: parsed for name in names if (parsed := _character_and_emotion(path, name))}
     if not found:
         raise DatasetError(f"'{path}' holds no images of characters; {LAYOUT}")
     if len(names) > len(found):
@@ -124,12 +125,14 @@ def _exceeds_memory(pictures: Sequence[Picture], files: Files) -> bool:
     return first.nbytes * len(pictures) > MAX_BYTES
 
 
-def _character_and_emotion(name: str) -> tuple[str, str] | None:
+def _character_and_emotion(root: Path, name: str) -> tuple[str, str] | None:
+    """Return character and emotion of an image in the layout; None for others: a folder "very_anger" is a class."""
     path = PurePosixPath(name)
     found = FOLDER.fullmatch(path.parent.name)
     if found is None or not re.fullmatch(rf"{found[0]}_\d+", path.stem):
         return None
-    return found[1], found[2]
+    character = path.parent.parent.name or root.resolve().name
+    return (found[1], found[2]) if character == found[1] else None
 
 
 def _check_characters(known: set[str], hold_out: Sequence[str], valid: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Layouts of public datasets as their users hold them: RAF-DB, AffectNet, ExpW and CK+.
+"""Layouts of public datasets as their users hold them: RAF-DB, AffectNet, ExpW, CK+ and FER+.
 
 The facts were checked against public code that reads these sets (GitHub, 2026) and are cited with each reader.
 """
@@ -9,9 +9,9 @@ import csv
 import io
 import re
 import warnings
-import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -20,8 +20,11 @@ import numpy as np
 
 from mien.data.dataset import Dataset, Split
 from mien.data.photographs import FaceCropper
-from mien.data.pictures import Files, Picture, dataset_name, is_picture, open_files, read_pictures
+from mien.data.pictures import Files, Picture, dataset_name, is_picture, open_files, read_pictures, zip_names
+from mien.data.splits import split_named
+from mien.data.votes import VOTE_COLUMNS, majority_ids, vote_count
 from mien.errors import DatasetError
+from mien.labels import FERPLUS, LabelSet
 from mien.structures import Box, Progress
 
 # Li, Deng and Du 2017, "Reliable crowdsourcing and deep locality-preserving learning for expression recognition in the
@@ -37,13 +40,17 @@ EXPW = dict(enumerate(("angry", "disgust", "fear", "happy", "sad", "surprise", "
 CKPLUS = dict(enumerate(("neutral", "angry", "contempt", "disgust", "fear", "happy", "sad", "surprise")))
 
 RAFDB_LIST = "EmoLabel/list_patition_label.txt"  # sic
-RAFDB_FOLDERS = re.compile(r"(?:^|/)(train|test)/([1-7])/(?:train|test)_\d+(?:_aligned)?\.(?:jpg|png)$")
+RAFDB_FOLDERS = re.compile(r"(?:^|/)(train|test)/([1-7])/(?:train_\d{5}|test_\d{4})(?:_aligned)?\.(?:jpg|png)$")
+RAFDB_NAME = f"train_{'[0-9]' * 5}*.jpg"
 AFFECTNET_FIELDS = ("subDirectory_filePath", "face_x", "face_y", "face_width", "face_height", "facial_landmarks",
                     "expression", "valence", "arousal")  # fmt: skip
 AFFECTNET_LISTS: dict[str, Split] = {"training": "train", "automatically_annotated": "train", "validation": "valid"}
 AFFECTNET_SETS: dict[str, Split] = {"train_set": "train", "val_set": "valid", "test_set": "test"}
 AFFECTNET_LABEL = re.compile(r"(?:^|/)(train_set|val_set|test_set)/annotations/([^/]+)_exp\.npy$")
 EXPW_FIELDS = 8  # name, number of the face, top, left, right, bottom, confidence of the box, label
+# Folders and names that generate_training_data.py of https://github.com/microsoft/FERPlus writes; a line of label.csv
+# has name, box and ten votes.
+FERPLUS_LABEL = re.compile(r"(?:^|/)FER2013(Train|Valid|Test)/label\.csv$")
 CKPLUS_LABEL = re.compile(r"(?:^|/)(S\d+)/(\d+)/\1_\2_\d+_emotion\.txt$")
 CKPLUS_FRAME = re.compile(r"(?:^|/)(S\d+)/(\d+)/\1_\2_(\d+)\.(?:png|jpg|tiff?)$")
 CKPLUS_PEAK = 3  # last frames of a sequence, which ends at the peak of its expression; the customary number
@@ -55,10 +62,14 @@ class Listing(NamedTuple):
     Args:
         pictures: Pictures, some of which may be missing on the disk.
         framed: Whether they are known to be crops.
+        votes: Raters' votes on each picture, by its name, in the order of `VOTE_COLUMNS`; empty if there are none.
+        labels: Label set, which names the dataset too; None for that of the classes.
     """
 
     pictures: list[Picture]
     framed: bool = False
+    votes: Mapping[str, list[int]] = {}
+    labels: LabelSet | None = None
 
 
 class Layout(NamedTuple):
@@ -84,13 +95,8 @@ def can_read(layout: Layout, path: Path) -> bool:
         return any(file.suffix != ".csv" or _starts_with(file, layout.head) for file in chain.from_iterable(found))
     if path.suffix.lower() != ".zip":
         return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [PurePosixPath(name) for name in archive.namelist()]
-    except (OSError, zipfile.BadZipFile):
-        return False
-    marks = [mark for mark in layout.marks if not mark.endswith(".csv")]
-    return any(name.match(mark) for name in names for mark in marks)
+    marks = [mark for mark in layout.marks if not (layout.head and mark.endswith(".csv"))]
+    return any(PurePosixPath(name).match(mark) for name in zip_names(path) for mark in marks)
 
 
 def _starts_with(file: Path, head: str) -> bool:
@@ -117,7 +123,7 @@ def read(
         layout: A value of `LAYOUTS`.
         path: Folder or zip.
         size: As in `read_pictures`, like all that is not named here.
-        votes: Must be None: FER+ has no votes on these images.
+        votes: Must be None.
         cropper: See `read_pictures`; without it faces are cropped by the boxes that the data gives, if it does.
         group_by: See `read_pictures`.
         progress: See `read_pictures`.
@@ -126,14 +132,18 @@ def read(
         DatasetError: A list is malformed, all pictures are missing, or as `read_pictures`.
     """
     if votes is not None:
-        raise DatasetError(f"'{path}' is {layout.form}, on which FER+ has no votes; leave them out")
+        raise DatasetError(f"'{path}' is {layout.form}, which takes no other votes; leave them out")
     with open_files(path) as files:
         listing = layout.list_pictures(path, files, cropper is not None)
         pictures = _present(path, files, listing.pictures)
-        return read_pictures(
-            path, files, pictures, name=dataset_name(path), framed=listing.framed, size=size, cropper=cropper,
-            group_by=group_by, progress=progress,
+        dataset = read_pictures(
+            path, files, pictures, name=listing.labels.name if listing.labels else dataset_name(path),
+            labels=listing.labels, framed=listing.framed, size=size, cropper=cropper, group_by=group_by,
+            progress=progress,
         )  # fmt: skip
+    if not listing.votes or dataset.names is None:
+        return dataset
+    return replace(dataset, votes=np.array([listing.votes[name] for name in dataset.names], np.float32))
 
 
 def list_rafdb(root: Path, files: Files, photographs: bool) -> Listing:
@@ -175,9 +185,7 @@ def list_affectnet(root: Path, files: Files, photographs: bool) -> Listing:
     by_end = {"/".join(PurePosixPath(name).parts[-2:]): name for name in files.names if is_picture(name)}
     for name in [] if pictures else lists:
         pictures += _affectnet_list(root, files, name, by_end, others)
-    if others:
-        counts = ", ".join(f"{n:,} {AFFECTNET_OTHERS[number]}" for number, n in sorted(others.items()))
-        warnings.warn(f"'{root}' has pictures without an expression, which are left out: {counts}", stacklevel=2)
+    _warn_of_others(root, {AFFECTNET_OTHERS[number]: n for number, n in sorted(others.items())})
     return Listing(pictures, framed=framed)
 
 
@@ -221,6 +229,55 @@ def list_ckplus(root: Path, files: Files, photographs: bool) -> Listing:
             missing = name.replace("_emotion.txt", ".png")
             pictures += [Picture(frame, "train", label, match[1]) for frame in peak or [missing]]
     return Listing(pictures)
+
+
+def list_ferplus(root: Path, files: Files, photographs: bool) -> Listing:
+    """List FER+ as its own tool writes it: `FER2013Train/fer0000000.png`, with the votes in `FER2013Train/label.csv`.
+
+    The label is the answer of the majority, as in `mien.data.votes.majority`. Pictures whose majority is no expression
+    are counted in a warning and left out.
+    """
+    others: Counter[str] = Counter()
+    votes: dict[str, list[int]] = {}
+    splits: dict[str, Split] = {}
+    for found in filter(None, map(FERPLUS_LABEL.search, files.names)):
+        folder, split = PurePosixPath(found.string).parent, split_named(found[1])
+        for line, row in _csv_rows(root, files, found.string):
+            try:
+                counts = list(map(vote_count, row[2:]))
+            except ValueError:
+                counts = []
+            if len(counts) != len(VOTE_COLUMNS) or split is None:
+                raise DatasetError(
+                    f"'{found.string}' in '{root}', line {line} is '{','.join(row)[:80]}'; expected a name, a box and "
+                    "ten whole numbers"
+                )
+            name = str(folder / row[0])
+            votes[name], splits[name] = counts, split
+    answers = majority_ids(np.array(list(votes.values()), np.float32).reshape(-1, len(VOTE_COLUMNS)))
+    pictures, there = [], set(files.names)
+    for name, answer in zip(votes, answers, strict=True):
+        if answer < len(FERPLUS):
+            pictures.append(Picture(name, splits[name], VOTE_COLUMNS[answer]))
+        elif name in there:
+            others[VOTE_COLUMNS[answer]] += 1
+    _warn_of_others(root, others)
+    return Listing(pictures, framed=True, votes=votes, labels=FERPLUS)
+
+
+def _csv_rows(root: Path, files: Files, name: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield number and fields of each line of a csv in a folder or zip."""
+    rows = csv.reader(io.StringIO(files.read(name).decode("utf-8-sig", "replace")))
+    try:
+        yield from ((rows.line_num, row) for row in rows if row)
+    except csv.Error as error:
+        raise DatasetError(f"'{name}' in '{root}' is no table: {error}") from error
+
+
+def _warn_of_others(root: Path, others: Mapping[str, int]) -> None:
+    if others:
+        counts = ", ".join(f"{n:,} {name}" for name, n in others.items())
+        warnings.warn(f"'{root}' has pictures without an expression, which are left out: {counts}", stacklevel=4)
 
 
 def _present(root: Path, files: Files, pictures: Sequence[Picture]) -> list[Picture]:
@@ -284,8 +341,8 @@ def _affectnet_list(
     """Yield the pictures of a csv list, with or without header; count those without an expression."""
     split = _affectnet_split(name)
     assert split is not None
-    for line, row in enumerate(csv.reader(io.StringIO(files.read(name).decode("utf-8-sig", "replace"))), start=1):
-        if not row or row[0] == AFFECTNET_FIELDS[0]:
+    for line, row in _csv_rows(root, files, name):
+        if row[0] == AFFECTNET_FIELDS[0]:
             continue
         cells = dict(zip(AFFECTNET_FIELDS, row, strict=False))
         number = _number(cells.get("expression", ""))
@@ -328,7 +385,7 @@ def _affectnet_arrays(root: Path, files: Files, others: Counter[int]) -> Iterato
 
 LAYOUTS: dict[str, Layout] = {
     "raf-db": Layout(
-        "RAF-DB (basic)", (RAFDB_LIST, "DATASET/train/[1-7]/train_*.jpg", "train/[1-7]/train_*.jpg"), list_rafdb
+        "RAF-DB (basic)", (RAFDB_LIST, f"DATASET/train/[1-7]/{RAFDB_NAME}", f"train/[1-7]/{RAFDB_NAME}"), list_rafdb
     ),
     "affectnet": Layout(
         "AffectNet", ("train_set/annotations/*_exp.npy", "val_set/annotations/*_exp.npy", *(
@@ -336,5 +393,6 @@ LAYOUTS: dict[str, Layout] = {
         )), list_affectnet, head=AFFECTNET_FIELDS[0],
     ),
     "expw": Layout("ExpW", ("label/label.lst", "label.lst"), list_expw),
+    "ferplus": Layout("FER+ in its own folders", ("FER2013Train/label.csv", "FER2013Test/label.csv"), list_ferplus),
     "ck+": Layout("CK+", ("Emotion/S*/*/*_emotion.txt",), list_ckplus),
 }  # fmt: skip

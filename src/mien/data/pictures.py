@@ -14,11 +14,12 @@ from typing import NamedTuple
 import numpy as np
 
 from mien.data import splits
+from mien.data.classes import name_classes
 from mien.data.damage import damage_reported
-from mien.data.dataset import SPLITS, Dataset, FoundFaces, NameArray, PictureLabel, Split
+from mien.data.dataset import SPLITS, Dataset, FoundFaces, NameArray, PictureLabel, Split, check_memory
 from mien.data.photographs import SAMPLE, FaceCropper, crop_box, shows_small_face
 from mien.errors import DatasetError, UnreadablePicture
-from mien.labels import LabelSet, canonical, label_set_for
+from mien.labels import LabelSet, label_set_for
 from mien.pixels import resize, to_rgb
 from mien.sources.paths import PICTURE_SUFFIXES
 from mien.sources.pictures import decode as decode_picture
@@ -26,7 +27,6 @@ from mien.structures import Box, ImageArray, Progress
 from mien.vision.haar import HaarDetector
 
 MIXED_SIZE = 112  # side in pixels where the images differ in size; the input of face recognition networks
-MAX_BYTES = 4 << 30  # the whole dataset is held in memory; `size` reduces it
 PERSON = re.compile(r"(.+)_\d+")  # file names of Labeled Faces in the Wild: Ada_Lovelace_0001
 N_NAMED = 3  # files named in a message
 
@@ -99,6 +99,15 @@ def open_files(path: Path) -> Iterator[Files]:
                 yield Files(sorted(names), archive.read)
 
 
+def zip_names(path: Path) -> list[str]:
+    """Return the names in a zip; none if it is no zip, or a damaged one."""
+    try:
+        with damage_reported(path), zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except DatasetError:
+        return []
+
+
 def dataset_name(path: Path) -> str:
     """Return the name of a folder, or of a zip without its suffix."""
     return path.resolve().name if path.is_dir() else path.stem
@@ -156,7 +165,9 @@ def read_pictures(
         DatasetError: No picture can be decoded, none has a face, classes are only numbered, a file name has no person,
             or the images exceed 4 GB.
     """
-    pictures = _grouped(root, _named(root, pictures, classes), group_by)
+    names = name_classes(root, dict.fromkeys(picture.label for picture in pictures), classes)
+    named = [picture._replace(label=names[picture.label]) for picture in pictures]
+    pictures = _grouped(root, named, group_by)
     sample = set() if framed or cropper is not None else set(np.linspace(0, len(pictures) - 1, SAMPLE).astype(int))
     loaded = _load(root, pictures, files.read, size, cropper, sample, progress)
     if cropper is not None and not loaded.kept:
@@ -180,27 +191,6 @@ def read_pictures(
         groups=_groups(root, kept),
         found=None if cropper is None else _found(cropper, loaded, splits_of),
     )
-
-
-def _named(root: Path, pictures: Sequence[Picture], classes: Mapping[str, str] | None) -> list[Picture]:
-    """Name the classes; refuse numbers without a name."""
-    classes = classes or {}
-    if unused := [number for number in classes if number not in {picture.label for picture in pictures}]:
-        warnings.warn(f"'{root}' has no class {', '.join(unused)}, to which a name was given", stacklevel=4)
-    known = {*classes, *map(canonical, classes.values())}
-    if classes and all(map(str.isdecimal, classes)):
-        unknown = sorted({picture.label for picture in pictures if canonical(picture.label) not in known})
-        if unknown and not all(map(str.isdecimal, unknown)):
-            raise DatasetError(
-                f"unknown label '{unknown[0]}' in '{root}'; --classes names {', '.join(classes.values())}"
-            )
-    named = [picture._replace(label=classes.get(picture.label, picture.label)) for picture in pictures]
-    if numbers := sorted({picture.label for picture in named if picture.label.isdecimal()}, key=int):
-        raise DatasetError(
-            f"classes of '{root}' are numbers without a name: {', '.join(numbers[:12])}; name them all: "
-            "--classes 1=surprise,2=fear,…"
-        )
-    return named
 
 
 def _grouped(root: Path, pictures: list[Picture], group_by: str | None) -> list[Picture]:
@@ -303,7 +293,7 @@ def _load(
             loaded.images = [resize(other, size) for other in loaded.images]
         if size is not None:
             image = resize(image, size)
-        _check_memory(root, len(pictures), image)
+        check_memory(root, len(pictures), *image.shape)
         loaded.kept.append(picture)
         loaded.images.append(image)
     if failures:
@@ -335,15 +325,6 @@ def _stacked(images: Sequence[ImageArray]) -> ImageArray:
     if all(image.ndim == 2 for image in images):
         return np.stack(images)[..., None]
     return np.stack([to_rgb(image) for image in images])
-
-
-def _check_memory(root: Path, n: int, image: ImageArray) -> None:
-    if n * image.nbytes > MAX_BYTES:
-        raise DatasetError(
-            f"'{root}' needs {n * image.nbytes / 2**30:.0f} GB of memory for {n:,} images of "
-            f"{image.shape[1]}×{image.shape[0]} pixels; expected at most {MAX_BYTES >> 30} GB; "
-            "reduce them: mien data prepare … --size 96; or find the faces, if they are photographs: --detector auto"
-        )
 
 
 def _report_failures(root: Path, failures: dict[str, UnreadablePicture], *, n_read: int) -> None:

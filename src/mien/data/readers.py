@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from mien.data import fer2013_csv, ferg, folders, layouts, prepared, tables
 from mien.data.dataset import Dataset
+from mien.data.disguise import refuse_disguise
 from mien.data.photographs import FaceCropper
 from mien.data.reading import Reading
 from mien.errors import DatasetError
@@ -21,9 +22,16 @@ SIZES = range(1, 1025)  # side in pixels that images can be resized to
 KNOWN_FILES = tuple(
     folder + file
     for folder in ("", "fer2013/")
-    for file in ("fer2013.csv", "fer2013.csv.gz", "fer2013.csv.zip", "fer2013.zip", "icml_face_data.csv")
+    for file in (
+        "fer2013.csv",
+        "fer2013.csv.gz",
+        "fer2013.csv.zip",
+        "fer2013.zip",
+        "fer2013.tar.gz",
+        "icml_face_data.csv",
+    )
 )
-SUFFIXES = ("", ".gz", ".zip", ".csv", ".csv.gz", ".npz")  # tried after a bare name
+SUFFIXES = ("", ".gz", ".zip", ".csv", ".csv.gz", ".tar.gz", ".npz")  # tried after a bare name
 
 
 class Reader(NamedTuple):
@@ -57,12 +65,14 @@ READERS: dict[str, Reader] = {  # in order of precedence
         "a label table (.csv, .tsv) beside pictures, or its folder", tables.can_read, tables.read, FOLDERS | COLUMNS
     ),
     "folders": Reader("a folder or zip with a folder per class", folders.can_read, folders.read, FOLDERS),
-    "fer2013-csv": Reader("fer2013.csv, also as .gz or .zip", fer2013_csv.can_read, fer2013_csv.read),
+    "fer2013-csv": Reader(
+        "fer2013.csv, also as .gz, .zip or .tar.gz", fer2013_csv.can_read, fer2013_csv.read, frozenset({"classes"})
+    ),
 }
 NEEDS = {  # argument of `read_dataset` -> its option, and the data that it is for
     "cropper": ("--detector", "picture files"),
     "group_by": ("--group-by", "picture files"),
-    "classes": ("--classes", "class folders or a label table"),
+    "classes": ("--classes", "class folders, a label table or a csv of pixels"),
     "image_column": ("--image-column", "a label table"),
     "label_column": ("--label-column", "a label table"),
     "split_column": ("--split-column", "a label table"),
@@ -142,6 +152,8 @@ def _reader_of(path: Path, reader: str | None) -> tuple[str, Path]:
             raise DatasetError(f"no reader '{reader}'; choose from {', '.join(READERS)}")
         return reader, path
     path = _known_file_in(path)
+    if path.is_file():
+        refuse_disguise(path)
     for name, candidate in READERS.items():
         if candidate.can_read(path):
             return name, path

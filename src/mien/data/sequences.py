@@ -19,6 +19,7 @@ import numpy.typing as npt
 from mien.data import folders
 from mien.data.dataset import Dataset, Split
 from mien.data.pictures import Picture, hold_out
+from mien.data.splits import split_within
 from mien.errors import DatasetError, InputError
 from mien.labels import LabelSet
 from mien.pixels import resize
@@ -126,7 +127,7 @@ def _check_pictures(root: Path, files: Sequence[Path], clips: set[Path]) -> None
     above = {parent for clip in clips for parent in clip.parents}
     for path in files:
         folder = path.parent
-        in_split = any(part.lower() in folders.SPLIT_NAMES for part in folder.parts[:1])
+        in_split = any(map(split_within, folder.parts[:1]))
         if path.suffix.lower() in PICTURE_SUFFIXES and (folder in above or len(folder.parts) < 2 + in_split):
             raise DatasetError(
                 f"'{path.as_posix()}' in '{root}' is not in a clip's folder; {LAYOUT}; move or remove it"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,8 +17,34 @@ from mien.data.dataset import SPLITS, Dataset, NameArray, Split
 from mien.errors import ConfigError, DatasetError
 from mien.structures import IntArray
 
+SPLIT_NAMES: dict[str, Split] = {  # without case and punctuation
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("valid", "val", "validation", "validate", "dev", "publictest"), "valid"),
+    **dict.fromkeys(("test", "testing", "privatetest"), "test"),
+}
+WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+SPLIT_WORD = re.compile(rf"({'|'.join(SPLIT_NAMES)})(?:set|data|images|imgs|faces|split)?")
 HELD_OUT = 0.1  # share of train that replaces a missing valid or test split
 SMALL_CLASS = 100  # images, of which a draw by hash holds out 10 ± 3: docs/decisions/0035
+
+
+def split_named(text: str) -> Split | None:
+    """Return the split of a name: "train", "Public Test"; None for other texts."""
+    return SPLIT_NAMES.get(re.sub(r"[\W_]", "", text.lower()))
+
+
+def split_within(name: str) -> tuple[Split, str] | None:
+    """Find a split in the name of a file or folder: "FER2013Train" is ("train", "fer2013"), "val_set" ("valid", "set").
+
+    Returns:
+        The split and the rest of the name in lower case, without punctuation; None for names without a split.
+    """
+    words = [word.lower() for word in WORDS.findall(name)]
+    for length in (2, 1):  # PublicTest goes before Test
+        for start in range(len(words) - length + 1):
+            if found := SPLIT_WORD.fullmatch("".join(words[start : start + length])):
+                return SPLIT_NAMES[found[1]], "".join([*words[:start], *words[start + length :]])
+    return None
 
 
 def hold_out(

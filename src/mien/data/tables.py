@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,14 +9,16 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from mien.data.dataset import Dataset, Split
-from mien.data.folders import SPLIT_NAMES
+from mien.data.delimited import table_rows
 from mien.data.photographs import FaceCropper
 from mien.data.pictures import Picture, dataset_name, is_picture, open_files, read_pictures, some
+from mien.data.splits import split_named, split_within
 from mien.errors import DatasetError
 from mien.labels import canonical
 from mien.sources.paths import PICTURE_SUFFIXES
 from mien.structures import Progress
 
+KIND = "a label table"
 SUFFIXES = (".csv", ".tsv")
 PREFERRED = ("labels", "legend")  # stems, where a folder holds several tables
 # Names of columns that are recognised, in order of preference, without case and punctuation.
@@ -37,20 +38,6 @@ class Columns(NamedTuple):
     split: str | None = None
 
 
-class Table(NamedTuple):
-    """A label table.
-
-    Args:
-        path: Of the file, for messages.
-        header: Names of the columns.
-        rows: Line numbers with the fields of each row, as many as columns.
-    """
-
-    path: Path
-    header: list[str]
-    rows: list[tuple[int, list[str]]]
-
-
 class Row(NamedTuple):
     """What a row says about a picture; split and group are empty where there is no such column."""
 
@@ -68,7 +55,7 @@ def can_read(path: Path) -> bool:
     if path.suffix.lower() not in SUFFIXES or not path.is_file():
         return False
     try:
-        header = _read(path, limit=0).header
+        header = _header(path)
     except DatasetError:
         return False
     return len(header) > 1 and "pixels" not in map(_plain, header)
@@ -115,7 +102,7 @@ def read(
     tables = _chosen_tables(path, columns) if path.is_dir() else {path: None}
     root = path if path.is_dir() else path.parent
     column = None if group_by == "name" else group_by
-    rows_of = {file: list(_rows(_read(file), columns, column)) for file in tables}
+    rows_of = {file: list(_rows(file, columns, column)) for file in tables}
     with open_files(root) as files:
         names = [name for name in files.names if is_picture(name)]
         if not names:
@@ -141,7 +128,7 @@ def _tables_in(folder: Path) -> list[Path]:
 
 def _is_usable(path: Path) -> bool:
     try:
-        header = _read(path, limit=0).header
+        header = _header(path)
     except DatasetError:
         return False
     return _find(header, IMAGE_NAMES) is not None and _find(header, LABEL_NAMES) is not None
@@ -154,7 +141,8 @@ def _chosen_tables(folder: Path, columns: Columns) -> dict[Path, Split | None]:
     for stem in PREFERRED:
         if chosen := [path for path in found if path.stem.lower() == stem]:
             return {chosen[0]: None}
-    splits = {path: SPLIT_NAMES.get(re.split(r"[_\W]", path.stem.lower())[0]) for path in found}
+    within = {path: split_within(path.stem) for path in found}
+    splits = {path: split and split[0] for path, split in within.items()}
     if len(found) == 1 or (found and all(splits.values()) and len(set(splits.values())) == len(found)):
         return splits if len(found) > 1 else {found[0]: None}
     if not found:
@@ -165,22 +153,10 @@ def _chosen_tables(folder: Path, columns: Columns) -> dict[Path, Split | None]:
     raise DatasetError(f"'{folder}' holds {len(found)} tables: {some(names)}; pass the one to read")
 
 
-def _read(path: Path, *, limit: int | None = None) -> Table:
-    """Read a table; with limit 0 only its header."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            start = file.readline()
-            file.seek(0)
-            delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=start.count)
-            lines = csv.reader(file, delimiter=delimiter)
-            header = next(lines, [])
-            rows = [] if limit == 0 else [(lines.line_num, row) for row in lines if any(map(str.strip, row))]
-    except OSError as error:
-        raise DatasetError(f"cannot read '{path}': {error.strerror or error}") from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DatasetError(f"'{path}' is no table: {error}; expected a .csv or .tsv in UTF-8") from error
-    width = len(header)
-    return Table(path, [name.strip() for name in header], [(line, (row + [""] * width)[:width]) for line, row in rows])
+def _header(path: Path) -> list[str]:
+    rows = table_rows(path, kind=KIND)
+    _, names = next(rows, (1, []))
+    return list(map(str.strip, names))
 
 
 def _plain(name: str) -> str:
@@ -192,41 +168,45 @@ def _find(header: Sequence[str], names: Sequence[str]) -> int | None:
     return next((plain.index(name) for name in names if name in plain), None)
 
 
-def _column(table: Table, given: str | None, names: Sequence[str], of: str) -> int | None:
+def _column(path: Path, header: Sequence[str], given: str | None, names: Sequence[str], of: str) -> int | None:
     """Return the index of a column by its given name or one of the known names; None if it isn't there."""
     if given is None:
-        return _find(table.header, names)
-    if given not in table.header:
-        raise DatasetError(
-            f"'{table.path}' has no column '{given}' for the {of}; its columns are {', '.join(table.header)}"
-        )
-    return table.header.index(given)
+        return _find(header, names)
+    if given not in header:
+        raise DatasetError(f"'{path}' has no column '{given}' for the {of}; its columns are {', '.join(header)}")
+    return header.index(given)
 
 
-def _required(table: Table, given: str | None, names: Sequence[str], of: str, flag: str) -> int:
-    index = _column(table, given, names, of)
+def _required(path: Path, header: Sequence[str], given: str | None, names: Sequence[str], of: str, flag: str) -> int:
+    index = _column(path, header, given, names, of)
     if index is None:
         raise DatasetError(
-            f"'{table.path}' has no column for the {of}, such as '{names[0]}'; its columns are "
-            f"{', '.join(table.header) or 'none'}; choose one with {flag}"
+            f"'{path}' has no column for the {of}, such as '{names[0]}'; its columns are "
+            f"{', '.join(header) or 'none'}; choose one with {flag}"
         )
     return index
 
 
-def _rows(table: Table, columns: Columns, group_column: str | None) -> Iterator[Row]:
-    image = _required(table, columns.image, IMAGE_NAMES, "pictures", "--image-column")
-    label = _required(table, columns.label, LABEL_NAMES, "labels", "--label-column")
-    if not table.rows:
-        raise DatasetError(f"'{table.path}' has a header but no rows; expected one row per picture")
-    split = _column(table, columns.split, SPLIT_COLUMN_NAMES, "splits")
-    group = None if group_column is None else _column(table, group_column, (), "persons")
-    for line, fields in table.rows:
+def _rows(path: Path, columns: Columns, group_column: str | None) -> Iterator[Row]:
+    """Yield the rows of a table, at least one."""
+    header = _header(path)
+    image = _required(path, header, columns.image, IMAGE_NAMES, "pictures", "--image-column")
+    label = _required(path, header, columns.label, LABEL_NAMES, "labels", "--label-column")
+    split = _column(path, header, columns.split, SPLIT_COLUMN_NAMES, "splits")
+    group = None if group_column is None else _column(path, header, group_column, (), "persons")
+    rows = table_rows(path, kind=KIND)
+    next(rows)
+    line = 0
+    for line, row in rows:
+        fields = row + [""] * (len(header) - len(row))
         cells = [fields[i].strip() if i is not None else "" for i in (image, label, split, group)]
         for cell, what in zip(cells, ("picture", "label", "split", "person"), strict=True):
             required = what in ("picture", "label") or (what == "person" and group is not None)
             if required and not cell:
-                raise DatasetError(f"'{table.path}', line {line} has no {what}; add it, or remove the row")
+                raise DatasetError(f"'{path}', line {line} has no {what}; add it, or remove the row")
         yield Row(line, *cells)
+    if not line:
+        raise DatasetError(f"'{path}' has a header but no rows; expected one row per picture")
 
 
 class _Finder:
@@ -289,6 +269,6 @@ def _pictures(table: Path, rows: Sequence[Row], finder: _Finder, root: Path, spl
 def _split(table: Path, row: Row) -> Split:
     if not row.split:
         return "train"
-    if (split := SPLIT_NAMES.get(row.split.lower())) is None:
+    if (split := split_named(row.split)) is None:
         raise DatasetError(f"'{table}', line {row.line} has split '{row.split}'; expected train, valid or test")
     return split

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -11,11 +10,13 @@ from typing import NamedTuple
 import numpy as np
 
 from mien.data.dataset import SPLITS, Dataset, Split, SplitArray
+from mien.data.delimited import table_rows
 from mien.errors import DatasetError
 from mien.labels import FERPLUS, LabelSet, canonical
-from mien.structures import FloatArray
+from mien.structures import FloatArray, IntArray
 
 VOTES_NAME = "fer2013new.csv"  # from https://github.com/microsoft/FERPlus
+MAX_VOTES = 1000  # of one answer; FER+ has ten raters
 VOTE_COLUMNS = (*FERPLUS.labels, "unknown", "nf")  # nf: not a face
 USAGES: dict[str, Split] = {"Training": "train", "PublicTest": "valid", "PrivateTest": "test"}
 
@@ -42,31 +43,34 @@ def read_votes(path: Path) -> Votes:
     Raises:
         DatasetError: The file cannot be read, lacks a column, or has a value that is not a count.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.reader(file))
-    except OSError as error:
-        raise DatasetError(f"cannot read the votes '{path}': {error.strerror or error}") from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DatasetError(f"'{path}' is not a FER+ votes file ({VOTES_NAME}): {error}") from error
-    header = [canonical(name) for name in rows[0]] if rows else []
+    rows = table_rows(path, kind=f"a FER+ votes file ({VOTES_NAME})")
+    _, first = next(rows, (1, []))
+    header = list(map(canonical, first))
     if missing := [name for name in ("usage", "image name", *VOTE_COLUMNS) if name not in header]:
         raise DatasetError(
             f"'{path}' is not a FER+ votes file ({VOTES_NAME}): its first line lacks {', '.join(missing)}"
         )
     usage, name, *columns = (header.index(name) for name in ("usage", "image name", *VOTE_COLUMNS))
     counts, splits, names = [], [], []
-    for line, row in enumerate(rows[1:], start=2):
+    for line, row in rows:
         try:
             splits.append(SPLITS.index(USAGES[row[usage].strip()]))
             names.append(row[name].strip())
-            counts.append([int(row[column]) for column in columns])
+            counts.append([vote_count(row[column]) for column in columns])
         except (ValueError, IndexError, KeyError):
             raise DatasetError(
                 f"'{path}', line {line} is '{','.join(row)[:80]}'; "
                 f"expected one of {', '.join(USAGES)}, a name and ten whole numbers"
             ) from None
     return Votes(path, np.array(counts, np.float32).reshape(-1, 10), np.array(splits, np.int8), names)
+
+
+def vote_count(text: str) -> int:
+    """Return a number of votes; raise ValueError for other texts."""
+    count = int(text)
+    if not 0 <= count <= MAX_VOTES:
+        raise ValueError
+    return count
 
 
 def votes_by_row(votes: Votes, splits: SplitArray) -> FloatArray:
@@ -133,8 +137,12 @@ def majority(dataset: Dataset) -> Dataset:
     """
     if dataset.votes is None:
         raise DatasetError(f"dataset '{dataset.name}' has no FER+ votes; pass them with --votes {VOTES_NAME}")
-    counts = np.where(dataset.votes > 1, dataset.votes, 0)
-    has_majority = counts.max(axis=1, initial=0) > counts.sum(axis=1) / 2
     labels = LabelSet("ferplus votes", VOTE_COLUMNS)
-    targets = np.where(has_majority, counts.argmax(axis=1), labels.index("unknown")).astype(np.int64)
-    return replace(dataset, name=FERPLUS.name, labels=labels, targets=targets)
+    return replace(dataset, name=FERPLUS.name, labels=labels, targets=majority_ids(dataset.votes))
+
+
+def majority_ids(votes: FloatArray) -> IntArray:
+    """Return the answer of the majority, as `majority` takes it: an index into `VOTE_COLUMNS`, int64 (n,)."""
+    counts = np.where(votes > 1, votes, 0)
+    has_majority = counts.max(axis=1, initial=0) > counts.sum(axis=1) / 2
+    return np.where(has_majority, counts.argmax(axis=1), VOTE_COLUMNS.index("unknown")).astype(np.int64)

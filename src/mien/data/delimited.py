@@ -1,0 +1,52 @@
+"""Tables in text files, .csv and .tsv, read row by row."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from mien.data.dataset import MAX_IMAGES
+from mien.data.disguise import refuse_disguise
+from mien.errors import DatasetError
+
+LONGEST_LINE = 1 << 20  # characters
+
+
+def table_rows(path: Path, *, kind: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number of the line and the fields of each row that is not blank, the header first.
+
+    Commas, semicolons or tabs separate the fields: those of which the first line has most.
+
+    Args:
+        path: Text in UTF-8.
+        kind: The kind of file that is expected, for messages.
+
+    Raises:
+        DatasetError: The file cannot be read, is of another kind, or has more rows than `MAX_IMAGES`.
+    """
+    try:
+        with path.open("rb") as start:
+            refuse_disguise(path, start.read(512))
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            first = file.readline(LONGEST_LINE)
+            file.seek(0)
+            delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
+            rows = csv.reader(_bounded_lines(file), delimiter=delimiter)
+            for n, row in enumerate(rows):
+                if n > MAX_IMAGES:
+                    raise csv.Error(f"more than {MAX_IMAGES:,} rows")
+                if any(map(str.strip, row)):
+                    yield rows.line_num, row
+    except OSError as error:
+        raise DatasetError(f"cannot read '{path}': {error.strerror or error}") from error
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DatasetError(f"'{path}' is not {kind}: {error}; expected a table in UTF-8") from error
+
+
+def _bounded_lines(file: TextIO) -> Iterator[str]:
+    while line := file.readline(LONGEST_LINE):
+        if len(line) == LONGEST_LINE:
+            raise csv.Error(f"a line of more than {LONGEST_LINE:,} characters")
+        yield line

@@ -1,0 +1,47 @@
+"""Files in place of data are named for what they are, with the way out."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from mien.data.readers import read_dataset
+from mien.data.votes import read_votes
+from mien.errors import DatasetError
+
+CSV = "emotion,pixels,Usage\n0,1 2 3 4,Training\n"
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 301072766\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (POINTER, "is a Git LFS pointer, not the data; fetch the data: git lfs pull"),
+        (b"\n<!DOCTYPE html>\n<html lang=en><title>Sign in</title>", "is a web page, not the data; .*with a browser"),
+        (b"\xef\xbb\xbf<HTML><body>Quota exceeded", "is a web page"),
+        (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "is XML, often an error message"),
+        (CSV.encode("utf-16"), "is text in UTF-16; save it as UTF-8"),
+        (CSV.encode("utf-16-le"), "is text in UTF-16; save it as UTF-8"),
+        (CSV.encode("utf-16-be"), "is text in UTF-16; save it as UTF-8"),
+        (b"Rar!\x1a\x07\x01\x00", "is a RAR archive; unpack it"),
+        (b"7z\xbc\xaf\x27\x1c\0\4", "is a 7z archive; unpack it"),
+        (b"PAR1\x15\x04", "is a Parquet table"),
+        (b"\x80\x04\x95\x00", "is a pickle, which could run any program"),
+    ],
+)
+@pytest.mark.parametrize("name", ["fer2013.csv", "labels.tsv", "fer2013.zip", "data.npz", "data", "fer2013.csv.gz"])
+def test_a_file_in_place_of_data_is_named(tmp_path: Path, content: bytes, reason: str, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    with pytest.raises(DatasetError, match=reason) as caught:
+        read_dataset(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_so_is_one_in_a_folder_or_in_place_of_votes(tmp_path: Path) -> None:
+    (tmp_path / "fer2013.csv").write_bytes(POINTER)
+    for reading in (lambda: read_dataset(tmp_path), lambda: read_votes(tmp_path / "fer2013.csv")):
+        with pytest.raises(DatasetError, match=r"fer2013\.csv' is a Git LFS pointer"):
+            reading()
