@@ -10,6 +10,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from mien.errors import OutputError
+from mien.escape import visible
 
 
 @contextmanager
@@ -101,6 +102,6 @@ def write_text(path: Path, text: str) -> None:
 
 
 def printable(path: Path) -> str:
-    """Return a path as text that every terminal and file takes, also where its bytes are not UTF-8."""
-    text = str(path).encode("utf-8", "backslashreplace").decode()
+    """Return a path as one line of visible text, shortened where it is long."""
+    text = visible(str(path))
     return text if len(text) <= 200 else f"{text[:120]}…{text[-70:]}"

@@ -13,6 +13,7 @@ from types import TracebackType
 from mien.app.look import COLOURS
 from mien.app.viewport import ImageView
 from mien.app.worker import Shown, Worker, sentence
+from mien.escape import visible
 from mien.files import make_folder
 from mien.pixels import write_picture
 from mien.recognizer import Recognizer
@@ -66,11 +67,11 @@ class StreamWindow(ABC):
 
     def say(self, sentence: str) -> None:
         """Write a sentence into the status line."""
-        self.status_label.configure(text=sentence, foreground=COLOURS[self.dark].text)
+        self.status_label.configure(text=visible(sentence), foreground=COLOURS[self.dark].text)
 
     def complain(self, sentence: str) -> None:
         """Write an error into the status line."""
-        self.status_label.configure(text=sentence, foreground=COLOURS[self.dark].error)
+        self.status_label.configure(text=visible(sentence), foreground=COLOURS[self.dark].error)
 
     def save_snapshot(self) -> None:
         """Save the newest frame of the stream with its faces boxed and named."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mien.app.layout import Layout, Tooltip, fit_list
 from mien.app.settings import Settings
+from mien.escape import visible
 from mien.labels import LabelSet
 from mien.models.spec import ModelSpec
 from mien.models.store import Model
@@ -139,16 +140,17 @@ def detector_title(name: str) -> str:
 
 def label_title(labels: LabelSet) -> str:
     """Return a label set's title in the list: "7 expressions (FER2013)"."""
-    return f"{len(labels)} expressions ({DATA_TITLES.get(labels.name, labels.name)})"
+    return f"{len(labels)} expressions ({DATA_TITLES.get(labels.name, visible(labels.name))})"
 
 
 def model_title(model: Model) -> str:
     """Return a model's title in the list, with the kind of pictures that it is for, if known."""
+    name = visible(model.name)
     if model.spec is None:
-        return model.name
+        return name
     if is_for_cartoons(model.spec):
-        return f"{model.name} (cartoons)"
-    return f"{model.name} (photos)" if model.spec.trained_on.get("name") in DATA_TITLES else model.name
+        return f"{name} (cartoons)"
+    return f"{name} (photos)" if model.spec.trained_on.get("name") in DATA_TITLES else name
 
 
 def is_for_cartoons(spec: ModelSpec) -> bool:
@@ -159,12 +161,12 @@ def is_for_cartoons(spec: ModelSpec) -> bool:
 def describe(spec: ModelSpec) -> str:
     """Return a description of a model in a few lines."""
     name = spec.trained_on.get("name", "")
-    data = DATA_TITLES.get(name, name) or "unknown data"
+    data = DATA_TITLES.get(name, visible(name)) or "unknown data"
     lines = ["For drawn faces, not for photos." if is_for_cartoons(spec) else "For photos, cameras and videos."]
     accuracy = spec.metrics.get("test/flip/accuracy")
     right = "" if accuracy is None else f"; right on {accuracy:.0%} of its test pictures"
     lines.append(f"Trained on {'drawn cartoons' if spec.made_by else data}{right}.")
-    lines.append(f"Licence of the weights: {spec.license or 'unknown'}.")
+    lines.append(f"Licence of the weights: {visible(spec.license) or 'unknown'}.")
     return "\n".join(lines)
 
 

@@ -11,6 +11,7 @@ from tkinter import ttk
 from typing import TYPE_CHECKING
 
 from mien.errors import MissingExtra
+from mien.escape import visible
 from mien.labels import LABEL_SETS
 from mien.models.store import user_dir
 
@@ -56,12 +57,14 @@ class KerasModels:
         """Name the models, and offer to convert them."""
         self.files = files
         layout, several = self.window.layout, len(files) > 1
-        names = ", ".join(path.name for path in files)
+        names = visible(", ".join(path.name for path in files))
         layout.set(
             "offered",
             f"Keras models, not converted yet: {names}" if several else f"{names} is a Keras model, not converted yet",
         )
-        layout.widget("convert").configure(text="Convert…" if several else f"Convert {''.join(p.stem for p in files)}…")
+        layout.widget("convert").configure(
+            text="Convert…" if several else f"Convert {visible(''.join(p.stem for p in files))}…"
+        )
         layout.show("offer", bool(files))
 
     def convert(self) -> None:
@@ -111,7 +114,7 @@ class ConvertDialog:
         self, root: tk.Tk, path: Path, findings: Findings, *, pixels: list[str], convert: Callable[[Answers], None]
     ) -> None:
         self.top = tk.Toplevel(root, background=root.cget("background"))
-        self.top.title(f"Convert {path.name}")
+        self.top.title(f"Convert {visible(path.name)}")
         self.top.transient(root)
         self.top.geometry(f"+{root.winfo_rootx() + 60}+{root.winfo_rooty() + 60}")
         self.top.resizable(False, False)
@@ -131,7 +134,7 @@ class ConvertDialog:
         self.cancel = ttk.Button(frame, text="Cancel", command=self.close)
         kind = "grey" if findings.channels == 1 else "colour"
         rows: list[tk.Widget] = [
-            ttk.Label(frame, text=f"{path.name} takes {kind} images and has {findings.n_outputs} outputs."),
+            ttk.Label(frame, text=f"{visible(path.name)} takes {kind} images and has {findings.n_outputs} outputs."),
             ttk.Label(frame, text="Labels of the outputs, in the order of the training:"),
             self.labels,
             ttk.Label(frame, text="Pixel values in the training:"),

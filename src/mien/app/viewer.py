@@ -13,6 +13,7 @@ from mien.app.look import open_root, scale_of, set_theme
 from mien.app.viewport import ImageView
 from mien.app.worker import Shown
 from mien.errors import MienError
+from mien.escape import visible
 from mien.recognizer import Recognizer
 from mien.sinks.recorder import Recorder
 from mien.sources.camera import Camera
@@ -61,7 +62,7 @@ class Viewer(StreamWindow):
     def show(self, shown: Shown) -> None:
         self.view.show(shown.drawn)
         model = self.models[0]
-        self.speed.configure(text=f"{model} · {shown.rate:.0f} frames/s · {1000 * shown.latency:.0f} ms")
+        self.speed.configure(text=f"{visible(model)} · {shown.rate:.0f} frames/s · {1000 * shown.latency:.0f} ms")
 
     def ended(self) -> None:
         if self.failure is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from mien.cli.console import bar, err, escaped, notice
+from mien.cli.console import bar, notice, waiting
 from mien.data.reading import Reading, parse_classes
 from mien.errors import ConfigError
 
@@ -166,7 +166,7 @@ def read_data(
 
     path = data_path(argument)
     if reading.detector is None:
-        with err.status(f"reading {escaped(str(path))}"):
+        with waiting(f"reading {path}"):
             dataset = reading.read(path, votes=votes)
     else:
         with bar("finding faces") as progress:

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBars
+from rich.status import Status
 from rich.table import Table
+from rich.text import Text
 
 from mien.errors import MienError, MissingExtra
+from mien.escape import visible
 
 if TYPE_CHECKING:
     from mien.structures import Progress
 
 T = TypeVar("T")
 
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and line feed
 UNLIMITED = 100_000  # characters per line, of a table in a pipe or a file
 
-out = Console(emoji=False)
-err = Console(stderr=True, emoji=False)
+
+class PlainConsole(Console):
+    """A console on which strings are shown as they are, in one line: Rich's markup is off, controls are escaped.
+
+    This holds for printed strings and for cells and titles of tables. Styled and multi-line text is passed as `Text`,
+    after `visible` for each part that is not ours.
+    """
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(visible(text), **{**options, "markup": False, "emoji": False})
+
+
+out = PlainConsole()
+err = PlainConsole(stderr=True)
 
 
 def fail(error: object) -> None:
@@ -33,12 +46,23 @@ def fail(error: object) -> None:
 
 def notice(kind: str, text: object) -> None:
     """Print a text on stderr after its kind, which may hold Rich's markup; the text is printed as it is."""
-    err.print(f"{kind} {escaped(' '.join(str(text).splitlines()))}", soft_wrap=True, highlight=False)
+    line = Text.from_markup(f"{kind} ").append(visible(" ".join(str(text).splitlines())))
+    err.print(line, soft_wrap=True, highlight=False)
 
 
 def say(text: str, *, console: Console = out) -> None:
     """Print a line as it is: not wrapped, not coloured, whatever bytes it holds."""
-    console.print(escaped(text), soft_wrap=True, highlight=False)
+    console.print(text, soft_wrap=True, highlight=False)
+
+
+def waiting(text: str) -> Status:
+    """Return a context that shows a text with a spinner, on a terminal."""
+    return err.status(Text(visible(text)))
+
+
+def cell(lines: Iterable[str]) -> Text:
+    """Return a cell of a table with several lines."""
+    return Text("\n".join(map(visible, lines)))
 
 
 def new_table(*columns: str, title: str | None = None) -> Table:
@@ -52,7 +76,7 @@ def new_table(*columns: str, title: str | None = None) -> Table:
 def print_table(table: Table) -> None:
     """Print a table; in a pipe or a file its rows are not wrapped."""
     console = (
-        out if out.is_terminal else Console(width=UNLIMITED, height=100, emoji=False)
+        out if out.is_terminal else PlainConsole(width=UNLIMITED, height=100)
     )  # Rich takes a width only with a height
     console.print(table)
 
@@ -60,9 +84,9 @@ def print_table(table: Table) -> None:
 @contextmanager
 def bar(what: str, *, shown: bool = True) -> Iterator[Progress]:
     """Draw a progress bar on a terminal; yield the function that advances it."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with ProgressBars(*columns, console=err, transient=True, disable=not (shown and err.is_terminal)) as drawn:
-        task = drawn.add_task(escaped(what), total=None)
+        task = drawn.add_task(visible(what), total=None)
         yield lambda done, total: drawn.update(task, completed=done, total=total)
 
 
@@ -93,9 +117,3 @@ def extra(what: str, name: str) -> Iterator[None]:
                 "Homebrew: brew install python-tk"
             ) from error
         raise MissingExtra(what, name) from error
-
-
-def escaped(text: str) -> str:
-    """Make a text harmless on any console: undecodable bytes, control characters and Rich's markup are escaped."""
-    text = CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
-    return text.encode("utf-8", "backslashreplace").decode().replace("[", "\\[")

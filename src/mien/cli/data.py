@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.arguments import AS_CROPS, Json, Votes, read_data, reads_data
-from mien.cli.console import bar, err, escaped, new_table, print_table, say
+from mien.cli.console import bar, new_table, print_table, say, waiting
 from mien.data.reading import Reading
 from mien.errors import ConfigError
 
@@ -189,13 +189,14 @@ def data_audit(
     from mien.data.readers import data_path
     from mien.reports.audit import FILES, write_audit
     from mien.reports.audit_json import audit_figures
+    from mien.reports.report import file_name
     from mien.targets import check_targets
 
     check_targets([data_path(path), votes], files=[to / name for name in FILES] if to else [], folders=[to])
     dataset, _ = read_data(path, votes, reading)
     with bar("comparing") as progress:
         audited = audit(dataset, threshold=threshold, progress=progress)
-    report = write_audit(audited, dataset, to or Path("reports") / f"audit-{dataset.name}")
+    report = write_audit(audited, dataset, to or Path("reports") / file_name("audit", dataset.name))
     found = audit_figures(audited, has_votes=dataset.votes is not None)
     if as_json:
         print(json.dumps(found, indent=2))
@@ -210,7 +211,7 @@ def _read_characters(
     from mien.data.readers import data_path, read_characters
 
     test, chosen = (names.split(",") if names else [] for names in (hold_out, valid))
-    with err.status(f"reading {escaped(path)}"):
+    with waiting(f"reading {path}"):
         return read_characters(data_path(path), size=size, votes=votes, hold_out=test, valid=chosen)
 
 
@@ -230,7 +231,7 @@ def _totals(dataset: Dataset) -> str:
 
 def _print_info(facts: DatasetInfo) -> None:
     labels = list(facts.counts["train"])
-    table = new_table("split", *map(escaped, labels), "all", title=escaped(facts.name))
+    table = new_table("split", *labels, "all", title=facts.name)
     for name, row in facts.counts.items():
         table.add_row(name, *(f"{n:,}" for n in row.values()), f"{sum(row.values()):,}")
     totals = [sum(row[label] for row in facts.counts.values()) for label in labels]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.arguments import Json, Model, ModelsDir
-from mien.cli.console import escaped, new_table, print_table, say
+from mien.cli.console import cell, new_table, print_table, say
 
 if TYPE_CHECKING:
     from mien.machine.bench import BenchResult
@@ -62,7 +62,7 @@ def doctor_command(
 
 def _print_bench(result: BenchResult) -> None:
     width, height = result.size
-    table = new_table("stage", "median", "90th percentile", title=escaped(f"{result.model}, {width}×{height}"))
+    table = new_table("stage", "median", "90th percentile", title=f"{result.model}, {width}×{height}")
     for t in result.timings:
         table.add_row(t.stage, f"{t.median_ms:.2f} ms", f"{t.p90_ms:.2f} ms")
     print_table(table)
@@ -75,8 +75,8 @@ def _print_facts(facts: dict[str, object]) -> None:
     hints = facts.pop("hints")
     table = new_table("fact", "value")
     for name, value in facts.items():
-        text = "\n".join(value) if isinstance(value, list) else str(value)
-        table.add_row(name.replace("_", " "), escaped(text or "none"))
+        lines = value if isinstance(value, list) else [str(value)] if value else []
+        table.add_row(name.replace("_", " "), cell(lines or ["none"]))
     print_table(table)
     for hint in hints if isinstance(hints, list) else []:
         say(f"hint: {hint}")

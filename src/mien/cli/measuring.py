@@ -23,7 +23,7 @@ from mien.cli.arguments import (
     readings_for,
     reads_data,
 )  # fmt: skip
-from mien.cli.console import bar, escaped, fail, new_table, notice, print_table, say
+from mien.cli.console import bar, fail, new_table, notice, print_table, say
 from mien.data.reading import Reading
 from mien.errors import ConfigError
 
@@ -220,12 +220,12 @@ def _print_table(title: str, evaluations: Sequence[Evaluation]) -> None:
         *(["model"] if several else []), "view", "accuracy", "95 % interval",
         *(["without leaks"] if audited else []), *(["end to end"] if end_to_end else []), "balanced",
         *(["end to end"] if end_to_end else []), "macro-F1", "NLL", "ECE", *(["AUC happy/neutral"] if auc else []),
-        title=escaped(title),
+        title=title,
     )  # fmt: skip
     for name, view, result in results:
         a, leak_free, whole = result.accuracy, _percent(result.leak_free), result.end_to_end
         table.add_row(
-            *([escaped(name)] if several else []), view, f"{a.value:.2%}", f"{100 * a.low:.2f}–{a.high:.2%}",
+            *([name] if several else []), view, f"{a.value:.2%}", f"{100 * a.low:.2f}–{a.high:.2%}",
             *([leak_free] if audited else []), *([_percent(whole.accuracy if whole else None)] if end_to_end else []),
             f"{result.balanced_accuracy:.2%}",
             *([f"{whole.balanced_accuracy:.2%}" if whole else "–"] if end_to_end else []), f"{result.macro_f1:.2%}",
@@ -250,10 +250,10 @@ def _print_slices(column: SliceColumn, evaluation: Evaluation) -> None:
     table = new_table(
         column.name, "pictures", *(["missed faces"] if evaluation.detector else []), "accuracy", "95 % interval",
         "balanced", *(["end to end"] if evaluation.detector else []), "AUC happy/neutral", "ECE",
-        title=escaped(f"{evaluation.name} on {evaluation.dataset}, by {column.name}"),
+        title=f"{evaluation.name} on {evaluation.dataset}, by {column.name}",
     )  # fmt: skip
     for part in column.slices:
-        name, result = escaped(part.value) + (" (few)" if part.is_small else ""), part.result
+        name, result = part.value + (" (few)" if part.is_small else ""), part.result
         counts = [f"{part.n:,}", *([f"{part.n_missed:,}"] if evaluation.detector else [])]
         if result is None:
             table.add_row(name, *counts)
@@ -272,7 +272,7 @@ def _print_robustness(evaluation: Evaluation) -> None:
     shown = [i for i, label in enumerate(evaluation.labels) if label in ("happy", "neutral")]
     table = new_table(
         "images", "accuracy", "difference", "95 % interval", *(f"recall {evaluation.labels[i]}" for i in shown),
-        "AUC happy/neutral", title=escaped(f"{evaluation.name} on degraded images of {evaluation.dataset}"),
+        "AUC happy/neutral", title=f"{evaluation.name} on degraded images of {evaluation.dataset}",
     )  # fmt: skip
     for number, result in enumerate(evaluation.robustness):
         difference = [f"{result.difference:+.1%}", f"{result.low:+.1%} to {result.high:+.1%}"] if number else ["–", "–"]
@@ -293,7 +293,7 @@ def _print_comparison(comparison: Comparison, report: Path, *, as_json: bool) ->
     table = new_table("class", "images", "recall A", "recall B", "only A", "only B", "p")
     for c in comparison.classes:
         table.add_row(
-            escaped(c.label), f"{c.support:,}", f"{c.recall_a:.1%}", f"{c.recall_b:.1%}", f"{c.only_a:,}",
+            c.label, f"{c.support:,}", f"{c.recall_a:.1%}", f"{c.recall_b:.1%}", f"{c.only_a:,}",
             f"{c.only_b:,}", p_text(c.p_value),
         )  # fmt: skip
     print_table(table)
@@ -358,5 +358,5 @@ def _print_checks(checks: Sequence[PublishedCheck], *, as_json: bool) -> None:
         measured, difference = "–", "not checked"
         if claim.measured is not None and claim.difference is not None:
             measured, difference = f"{claim.measured:.3%}", f"{100 * claim.difference:+.3f} points"
-        table.add_row(escaped(model), claim.key, f"{claim.published:.3%}", measured, difference)
+        table.add_row(model, claim.key, f"{claim.published:.3%}", measured, difference)
     print_table(table)

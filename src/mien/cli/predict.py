@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,12 +24,13 @@ from mien.cli.arguments import (
     model_file,
     open_recognizer,
 )  # fmt: skip
-from mien.cli.console import bar, escaped, fail, new_table, print_table, say
+from mien.cli.console import bar, cell, fail, new_table, print_table, say
 from mien.errors import ConfigError
 from mien.files import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
     from mien.collection import Seen
     from mien.sinks.sink import Sink
@@ -119,30 +121,30 @@ class _Table:
         for path in self.paths:
             rows = self._picture_rows(self._pictures[path]) if path in self._pictures else self._video_row(path)
             for row in rows:
-                table.add_row(escaped(printable(path)), *row)
+                table.add_row(printable(path), *row)
         return table
 
-    def _picture_rows(self, expressions: list[Expression]) -> list[tuple[str, str, str, str]]:
+    def _picture_rows(self, expressions: list[Expression]) -> Sequence[tuple[str | Text, ...]]:
         if not expressions:
             return [("–", "no face found", "", "")]
         return [(str(number), *_columns(e, self._top)) for number, e in enumerate(expressions, start=1)]
 
-    def _video_row(self, path: Path) -> list[tuple[str, str, str, str]]:
+    def _video_row(self, path: Path) -> Sequence[tuple[str | Text, ...]]:
         n_frames, labels = self._videos[path]
         total = labels.total()
-        shares = ", ".join(f"{escaped(label)} {n / total:.0%}" for label, n in labels.most_common(3))
+        shares = ", ".join(f"{label} {n / total:.0%}" for label, n in labels.most_common(3))
         return [(f"{total} in {n_frames} frames", shares or "no face found", "", "")]
 
 
-def _columns(expression: Expression, top: int) -> tuple[str, str, str]:
+def _columns(expression: Expression, top: int) -> tuple[Text, Text, str]:
     """Return labels, probabilities and box as text."""
     best = expression.prediction.top(top)
-    names = [escaped(label) for label, _ in best]
+    names = [label for label, _ in best]
     if not expression.certain:
-        names[0] = f"{escaped(expression.label)} ({names[0]})"
+        names[0] = f"{expression.label} ({names[0]})"
     box = expression.face.box
     place = f"{box.x1:.0f},{box.y1:.0f} – {box.x2:.0f},{box.y2:.0f}"
-    return "\n".join(names), "\n".join(f"{p:.0%}" for _, p in best), place
+    return cell(names), cell(f"{p:.0%}" for _, p in best), place
 
 
 def _print(table: _Table, summary: object, to: Path | None) -> None:

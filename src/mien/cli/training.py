@@ -15,7 +15,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mien.cli.arguments import AS_CROPS, ModelsDir, Votes, model_file, read_data, readings_for, reads_data
-from mien.cli.console import bar, err, escaped, extra, notice, out, say
+from mien.cli.console import bar, err, extra, notice, out, say
 from mien.data.reading import Reading
 from mien.errors import ConfigError, MissingExtra
 
@@ -155,7 +155,8 @@ def train_temporal_command(
             classifier, path, config, labels=classifier.spec.head(labels).labels,
             images=images, clips=clips, detector=faces, install=folder, progress=progress,
         )  # fmt: skip
-    out.print(temporal_table(trained.results), soft_wrap=True, highlight=False, markup=False)
+    for line in temporal_table(trained.results).splitlines():
+        say(line)
     say(f"model: {path} (differs by at most {trained.difference:.1g} from PyTorch); card: {trained.card}")
     where = "" if install and not models_dir else f" --models {quote(str(folder or path.parent))}"
     say(f"use it: mien live --model {quote(model)} --temporal{where}")
@@ -261,7 +262,7 @@ def _fit(run: Run) -> None:
             run.fit(progress)
     except KeyboardInterrupt:
         resume = f"mien train --resume {quote(str(run.folder))}"
-        err.print(f"\nstopped; resume with: {escaped(resume)}", soft_wrap=True, highlight=False)
+        say(f"stopped; resume with: {resume}", console=err)
         raise typer.Exit(130) from None
     if _leads():
         _export(run, target=None, storage="float16", install=None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from mien.drawing.colours import Colour
+from mien.escape import INVISIBLE
 from mien.structures import ImageArray
 
 FONT = str(Path(__file__).parent / "fonts" / "DejaVuSans.ttf")  # why this one: docs/decisions/0033
@@ -25,7 +25,7 @@ SYSTEM_FONTS = (  # searched by name in the system's font folders, only for char
     *("msyh.ttc", "malgun.ttf", "Nirmala.ttc", "Nirmala.ttf", "LeelawUI.ttf"),  # Windows
 )
 NO_CHARACTER = "\U0010ffff"  # for which every font draws its box for missing characters
-REPLACEMENT = "\ufffd"  # for control characters and undecodable bytes of file names
+REPLACEMENT = "\ufffd"  # for control characters, bidi controls and undecodable bytes of file names
 SMALLEST_LETTER = 5  # pixels; smaller capital letters are illegible
 
 
@@ -78,8 +78,7 @@ def _text_mask(text: str, letter: int) -> tuple[npt.NDArray[np.float32], int]:
 
 
 def _one_line(text: str) -> str:
-    text = re.sub(r"\s+", " ", text)
-    return "".join(REPLACEMENT if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
+    return INVISIBLE.sub(REPLACEMENT, re.sub(r"\s+", " ", text))
 
 
 @lru_cache(maxsize=64)

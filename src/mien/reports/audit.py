@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mien.data.audit import KINDS, Audit, check_same_data, duplicate_kinds, save_audit
 from mien.data.dataset import SPLITS, Dataset
+from mien.escape import code, csv_cell, literal
 from mien.files import atomic_path, make_folder, write_text
 from mien.pixels import write_picture
 from mien.reports.audit_json import AuditFigures, audit_figures
@@ -51,8 +52,8 @@ def findings(found: AuditFigures) -> str:
 def audit_markdown(found: AuditFigures) -> str:
     """Return audit.md for the contents of an audit.json; examples.png is linked in the same folder."""
     return "\n\n".join([
-        f"# Audit of {found['dataset']}",
-        f"- {found['pictures']:,} images\n- Fingerprint: `{found['fingerprint']}`\n"
+        f"# Audit of {literal(found['dataset'])}",
+        f"- {found['pictures']:,} images\n- Fingerprint: {code(found['fingerprint'])}\n"
         f"- Near duplicates: correlation of the fine structure at least {found['threshold']:g}",
         "## Found",
         findings(found),
@@ -92,14 +93,14 @@ def _across(found: AuditFigures) -> str:
 def _labels(found: AuditFigures) -> str:
     if not found["conflicting_labels"]:
         return "No cluster has more than one label."
-    rows = [[f"{a}, {b}", f"{n:,}"] for a, b, n in found["conflicting_labels"]]
+    rows = [[literal(f"{a}, {b}"), f"{n:,}"] for a, b, n in found["conflicting_labels"]]
     return table(["labels of the same photo", "clusters"], rows)
 
 
 def _classes(found: AuditFigures) -> str:
     splits, total = found["splits"], found["pictures"]
     names = list(next(iter(splits.values()))["classes"]) if splits else []
-    rows = [[name, *(_share(s["classes"][name], s["pictures"]) for s in splits.values())] for name in names]
+    rows = [[literal(name), *(_share(s["classes"][name], s["pictures"]) for s in splits.values())] for name in names]
     rows.append(["all", *(_share(s["pictures"], total) for s in splits.values())])
     rows.append(["blank", *(f"{s['blank']:,}" for s in splits.values())])
     if found["has_votes"]:
@@ -120,4 +121,4 @@ def _write_csv(audit: Audit, path: Path) -> None:
         for i, kind in enumerate(duplicate_kinds(audit)):
             named = "; ".join(name for name, flag in flags.items() if flag[i])
             place = [i, SPLITS[audit.splits[i]], audit.labels[audit.targets[i]]]
-            writer.writerow([*place, audit.clusters[i], audit.exact[i], KINDS[kind], named])
+            writer.writerow([*map(csv_cell, place), audit.clusters[i], audit.exact[i], KINDS[kind], named])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mien.escape import literal
 from mien.evaluation.compare import SIGNIFICANT
 from mien.evaluation.results import MIN_SLICE
 from mien.evaluation.slices import MIN_CLASS, PERMUTATIONS
 from mien.reports.metrics_json import ColumnMetrics, DegradedMetrics, GapMetrics, Metrics, SliceMetrics
-from mien.reports.tables import auc_cell, balanced_cell, literal, p_text, table, with_interval
+from mien.reports.tables import auc_cell, balanced_cell, p_text, table, with_interval
 
 FEW = "\\*"  # marks a group that is too small to be compared
 _SLICES_NOTE = (
@@ -105,7 +106,7 @@ def _robustness_table(results: Sequence[DegradedMetrics]) -> str:
     labels = list(results[0]["recalls"])
     rows = [
         [
-            result["name"],
+            literal(result["name"]),
             f"{100 * result['accuracy']:.1f}",
             difference_text(result) if number else "–",
             *([f"{result['lost']:,}", f"{result['gained']:,}"] if number else ["–", "–"]),

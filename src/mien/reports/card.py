@@ -7,18 +7,18 @@ of `report.write_report`.
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from mien.data.dataset import Split
+from mien.escape import code_block, literal
 from mien.models.onnx_file import read_spec
 from mien.models.spec import ModelSpec
 from mien.reports.metrics_json import Metrics, read_metrics
 from mien.reports.report import NOTE
 from mien.reports.tables import (
     classes_table,
-    literal,
     reading_notes,
     report_title,
     split_name,
@@ -124,7 +124,7 @@ def model_card(
         "## Limits",
         _DRAWN_LIMITS if drawn else limits,
         "## Licence",
-        _bullets([f"Weights: {spec.license or 'unknown'}", f"Data: {terms}", *_start(spec)]),
+        _bullets([f"Weights: {literal(spec.license) or 'unknown'}", f"Data: {terms}", *_start(spec)]),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -139,15 +139,15 @@ def _facts(spec: ModelSpec, size_bytes: int) -> str:
     preprocess = spec.preprocess
     colour = "grey" if preprocess.channels == 1 else "RGB"
     equalized = ", histogram-equalised" if preprocess.equalize else ""
-    framed = "whole images, framed as they are drawn" if spec.made_by else f"crops framed as in {spec.crop}"
+    framed = "whole images, framed as they are drawn" if spec.made_by else f"crops framed as in {literal(spec.crop)}"
     lines = [
         "Type: a neural network that predicts a probability per label "
         f"from {'an image' if spec.made_by else 'the crop'} of one face",
         f"Net: {literal(spec.arch)}; file: {size_bytes / 1e6:.1f} MB",
         f"Input: {preprocess.size}×{preprocess.size} pixels, {colour}{equalized}; {framed}",
         *(
-            f"Output {head.labels.name}{' (default)' if head is spec.heads[0] else ''}: "
-            f"{', '.join(head.labels)}; temperature {head.temperature:.3f}"
+            f"Output {literal(head.labels.name)}{' (default)' if head is spec.heads[0] else ''}: "
+            f"{literal(', '.join(head.labels))}; temperature {head.temperature:.3f}"
             for head in spec.heads
         ),
     ]
@@ -158,26 +158,26 @@ def _training(spec: ModelSpec) -> str:
     facts = f"Trained on: {training_data_text(spec.trained_on)}. {_drawing(spec.made_by)}"
     if not spec.recipe:
         return f"{facts}The recipe is unknown."
-    recipe = json.dumps(spec.recipe, indent=2, sort_keys=True)
-    return f"{facts}The recipe:\n\n```json\n{recipe}\n```"
+    recipe = json.dumps(spec.recipe, indent=2, sort_keys=True).splitlines()
+    return f"{facts}The recipe:\n\n{code_block(recipe, language='json')}"
 
 
 def _drawing(commands: Sequence[str]) -> str:
     """Return the characters held out of drawn data, and the commands that draw it; empty without commands."""
     if not commands:
         return ""
-    words = shlex.split(" ".join(commands))
+    words = " ".join(commands).split()  # names of characters hold no spaces
+    following = dict(pairwise(words))
     held = {
-        split: words[words.index(option) + 1].replace(",", ", ")
+        split: literal(following[option].replace(",", ", "))
         for split, option in (("test", "--hold-out"), ("valid", "--valid"))
-        if option in words
+        if option in following
     }
     who = "".join(f", {names} ({split})" for split, names in held.items())
     held_out = (
         f"Held out of the training, with all their images: the characters{who.removeprefix(',')}. " if who else ""
     )
-    shell = "\n".join(commands)
-    return f"{held_out}These commands draw the same data:\n\n```sh\n{shell}\n```\n\n"
+    return f"{held_out}These commands draw the same data:\n\n{code_block(commands, language='sh')}\n\n"
 
 
 def _results(spec: ModelSpec, metrics: Sequence[Metrics], confusion_plot: str) -> list[str]:

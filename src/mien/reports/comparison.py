@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mien.data.dataset import Dataset, Split
+from mien.escape import code, literal
 from mien.evaluation.compare import Comparison, compare
 from mien.evaluation.evaluate import NamedProgress, evaluate_models, no_progress
 from mien.files import make_folder, write_text
@@ -16,7 +17,7 @@ from mien.pixels import write_picture
 from mien.reports.page import page
 from mien.reports.report import NOTE, file_name
 from mien.reports.sheets import differences_sheet
-from mien.reports.tables import literal, p_text, split_name, table
+from mien.reports.tables import p_text, split_name, table
 from mien.structures import ImageArray
 
 
@@ -116,7 +117,7 @@ def comparison_markdown(comparison: Comparison) -> str:
         f"{_points(comparison.low)} to {_points(comparison.high)} (paired: Newcombe 1998, method 10)\n"
         f"- Images: {comparison.n:,}; correct for both {comparison.both:,}, only A {comparison.only_a:,}, "
         f"only B {comparison.only_b:,}, neither {comparison.neither:,}\n"
-        f"- Fingerprint of the data: `{comparison.fingerprint}`",
+        f"- Fingerprint of the data: {code(comparison.fingerprint)}",
         "## By class",
         classes_differences(comparison),
         "p is of McNemar's test within the class, adjusted for the number of classes by Holm's method. Recall is "

@@ -10,6 +10,7 @@ import numpy as np
 from mien.data.audit import read_audit
 from mien.data.dataset import Dataset, Split
 from mien.errors import ConfigError
+from mien.escape import literal
 from mien.evaluation.evaluate import NamedProgress, evaluate_models, no_progress
 from mien.evaluation.results import Evaluation
 from mien.evaluation.robustness import degrade_evaluation
@@ -26,7 +27,6 @@ from mien.reports.tables import (
     by_model_and_data,
     data_title,
     first_view,
-    literal,
     matrix_table,
     reading_notes,
     report_title,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mien.errors import MissingExtra, RunError
+from mien.escape import plot_text
 from mien.evaluation.metrics import Bin, wilson_interval
 from mien.evaluation.results import DegradedResult
 from mien.evaluation.selective import OperatingPoint, RiskCoverage
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 Epoch = Mapping[str, float]
 # Okabe & Ito's colour-blind safe colours: jfly.uni-koeln.de/color
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"
+LONGEST_LABEL = 30  # characters; longer ones leave no room for the plot
 LEAST_COVERAGE = 0.02  # below it the risk is not drawn: one error among the first few predictions makes it jump
 
 
@@ -64,12 +66,13 @@ def draw_confusion(matrix: IntArray, labels: Sequence[str], path: str | Path, *,
         colour = "white" if share > 0.65 else "black"
         axes.text(column, row, f"{100 * share:.0f} %", color=colour, ha="center", va="bottom", size=14)
         axes.text(column, row + 0.05, f"{count:,}", color=colour, ha="center", va="top", size=10)
+    names = [plot_text(label, longest=LONGEST_LABEL) for label in labels]
     turned = k > 8  # names side by side have no room
-    axes.set_xticks(range(k), labels, size=12, rotation=45 if turned else 0, ha="right" if turned else "center")
-    axes.set_yticks(range(k), labels, size=12)
+    axes.set_xticks(range(k), names, size=12, rotation=45 if turned else 0, ha="right" if turned else "center")
+    axes.set_yticks(range(k), names, size=12)
     axes.set_xlabel("predicted", size=13)
     axes.set_ylabel("true", size=13)
-    axes.set_title(title, size=13, pad=12)
+    axes.set_title(plot_text(title), size=13, pad=12)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     _save(figure, path)
@@ -97,9 +100,10 @@ def draw_confusions(confusions: Mapping[tuple[str, str], tuple[IntArray, Sequenc
         for (row, column), share in np.ndenumerate(shares):
             colour = "white" if share > 0.65 else "black"
             axes.text(column, row, f"{100 * share:.0f}", color=colour, ha="center", va="center", size=10)
-        axes.set_xticks(range(len(labels)), labels, size=9, rotation=45, ha="right")
-        axes.set_yticks(range(len(labels)), labels, size=9)
-        axes.set_title(f"{row_name} on {column_name}", size=10, pad=8)
+        names = [plot_text(label, longest=LONGEST_LABEL) for label in labels]
+        axes.set_xticks(range(len(labels)), names, size=9, rotation=45, ha="right")
+        axes.set_yticks(range(len(labels)), names, size=9)
+        axes.set_title(plot_text(f"{row_name} on {column_name}"), size=10, pad=8)
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
     _save(figure, path)
@@ -127,7 +131,7 @@ def draw_reliability(after: Sequence[Bin], before: Sequence[Bin] | None, path: s
     upper.set_ylabel("accuracy")
     upper.set_ylim(0, 1)
     upper.legend(frameon=False, loc="lower right")  # free unless confident predictions are mostly wrong
-    upper.set_title(title, size=12, pad=12)
+    upper.set_title(plot_text(title), size=12, pad=12)
     total = sum(b.n for b in after)
     widths = [b.high - b.low for b in after]
     lower.bar([b.low for b in after], [b.n / total for b in after], widths, align="edge", color=BLUE, edgecolor="white")
@@ -173,7 +177,7 @@ def draw_risk_coverage(
     axes.set_xlim(0, 100)
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
-    axes.set_title(title, size=12, pad=12)
+    axes.set_title(plot_text(title), size=12, pad=12)
     _tidy(axes)
     _save(figure, path)
 
@@ -199,7 +203,7 @@ def draw_degraded(results: Sequence[DegradedResult], path: str | Path, *, title:
     axes.plot([100 * result.difference for result in degraded], places, "o", color=BLUE, markersize=5)
     axes.set_yticks(places, [result.name for result in degraded])
     axes.set_xlabel(f"accuracy minus that on clean images, {100 * clean.accuracy.value:.1f} %, in points")
-    axes.set_title(title, size=12, pad=12)
+    axes.set_title(plot_text(title), size=12, pad=12)
     _tidy(axes)
     axes.grid(visible=False, axis="y")
     axes.grid(axis="x", color="#e5e5e5", linewidth=0.8)
@@ -255,7 +259,8 @@ def _draw_accuracies(axes: Axes, epochs: Sequence[Epoch]) -> None:
     """Draw accuracy as a line and balanced accuracy as a dashed one, each dataset in a colour of its own."""
     keys = dict.fromkeys(key for epoch in epochs for key in epoch if key.startswith("valid_accuracy"))
     for i, suffix in enumerate(key.removeprefix("valid_accuracy") for key in keys):
-        colour, name = (ORANGE, BLUE, "C2", "C4", "C5")[i % 5], suffix.removeprefix("_") or "valid"
+        colour = (ORANGE, BLUE, "C2", "C4", "C5")[i % 5]
+        name = plot_text(suffix.removeprefix("_"), longest=LONGEST_LABEL) or "valid"
         _draw_line(axes, epochs, f"valid_accuracy{suffix}", label=name, colour=colour, scale=100)
         balanced = f"valid_balanced_accuracy{suffix}"
         if any(balanced in epoch for epoch in epochs):

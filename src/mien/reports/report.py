@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import re
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from mien.escape import code, csv_cell, literal
 from mien.evaluation.results import Evaluation, ViewResult
 from mien.files import atomic_path, make_folder, write_text
 from mien.pixels import write_picture
@@ -26,7 +28,6 @@ from mien.reports.tables import (
     calibration_table,
     classes_table,
     first_view,
-    literal,
     operating_point_text,
     reading_notes,
     report_title,
@@ -39,6 +40,7 @@ from mien.structures import ImageArray, IntArray
 NOTE = "mien names the expression annotators saw, not what a person feels."
 ROBUSTNESS, MISSED = "robustness.png", "missed_faces.csv"
 SUREST = "surest_mistakes"  # .png and .csv
+MAX_NAME = 150  # bytes of a folder name; file systems allow 255
 NO_PLOTS = "Plots are missing: they need matplotlib, which mien's extra `reports` installs."
 _CALIBRATION_NOTES = (
     "The Brier score is summed over the classes. AURC is the area under the risk–coverage curve: the mean error "
@@ -140,8 +142,12 @@ def report_files(views: Iterable[str]) -> list[str]:
 
 
 def file_name(*parts: str) -> str:
-    """Return a folder name made of the parts, whatever characters they hold."""
-    return "-".join(re.sub(r"[^\w.+]+", "_", part).strip("_.") or "_" for part in parts)
+    """Return a folder name made of the parts, whatever characters they hold and however long they are."""
+    name = "-".join(re.sub(r"[^\w.+]+", "_", part).strip("_.") or "_" for part in parts)
+    encoded = name.encode()
+    if len(encoded) <= MAX_NAME:
+        return name
+    return f"{encoded[: MAX_NAME - 9].decode(errors='ignore')}_{zlib.crc32(encoded):08x}"
 
 
 def _n_missed(metrics: Metrics) -> int:
@@ -159,7 +165,7 @@ def _facts(metrics: Metrics) -> str:
         f"- Trained on: {training_data_text(model['trained_on'])}\n"
         f"- Evaluated on: **{literal(data['name'])}**, split {split_name(data['name'], data['split'])}, "
         f"{data['n']:,} images\n"
-        f"- Fingerprint of that data: `{data['fingerprint']}`"
+        f"- Fingerprint of that data: {code(data['fingerprint'])}"
     )
 
 
@@ -208,4 +214,4 @@ def _write_confusion_csv(matrix: IntArray, labels: Sequence[str], path: Path) ->
 
 def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+        csv.writer(file, lineterminator="\n").writerows([map(csv_cell, row) for row in (header, *rows)])

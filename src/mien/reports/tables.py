@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from mien.data.votes import USAGES
+from mien.escape import literal
 from mien.evaluation.results import LeakCriterion
 from mien.reports.metrics_json import AccuracyMetrics, AucMetrics, EndToEndMetrics, Metrics, ViewMetrics, chance
 
@@ -16,7 +17,6 @@ _VIEWS = {
     "(Krizhevsky et al. 2012)",
 }
 _LEAKS: dict[LeakCriterion, str] = {"pixels": "copies", "photo": "leaks"}  # the words of the glossary
-_SPECIAL = re.compile(r"[\\`*\[\]<>&|~]|(?<![^\W_])_|_(?![^\W_])")  # an underscore inside a word is none
 _BAR = re.compile(r"\\?\|")
 
 
@@ -57,7 +57,7 @@ def _view_cells(metrics: Metrics, view: str, *, end_to_end: bool, auc: bool) -> 
     whole = m.get("end_to_end")
     return [
         literal(data_title(metrics)),
-        view,
+        literal(view),
         f"{m['n']:,}",
         with_interval(m),
         with_interval(m["leak_free"]) if m["leak_free"] else "–",
@@ -239,11 +239,6 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a Markdown table; the first column is left-aligned, the others right-aligned."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "\n".join(f"| {' | '.join(_BAR.sub('&#124;', cell) for cell in line)} |" for line in lines)
-
-
-def literal(text: str) -> str:
-    """Escape a name for Markdown, so that it is shown as it is."""
-    return _SPECIAL.sub(lambda found: f"\\{found[0]}", text)
 
 
 def with_interval(metrics: AccuracyMetrics) -> str:

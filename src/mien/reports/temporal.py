@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shlex
 from math import isnan
 from textwrap import fill
 
+from mien.escape import code, code_block, literal
 from mien.evaluation.temporal import TemporalScores
 from mien.models.spec import ModelSpec
 from mien.reports.tables import table
@@ -31,7 +33,14 @@ def temporal_table(results: dict[str, dict[str, TemporalScores]]) -> str:
 
     header = ["sequences", "labels by", "accuracy, %", "changes per second", "delay, s", "missed, %"]
     rows = [
-        [kind, method, f"{100 * s.accuracy:.1f}", f"{s.changes:.2f}", delay(s), f"{100 * s.missed:.0f}"]
+        [
+            literal(kind),
+            literal(method),
+            f"{100 * s.accuracy:.1f}",
+            f"{s.changes:.2f}",
+            delay(s),
+            f"{100 * s.missed:.0f}",
+        ]
         for kind, methods in results.items()
         for method, s in methods.items()
     ]
@@ -46,22 +55,22 @@ def temporal_card(spec: ModelSpec, results: dict[str, dict[str, TemporalScores]]
         results: By sequences and by way of smoothing, as `evaluation.temporal.compare_smoothing` measures them.
     """
     classifier = "" if spec.temporal is None else spec.temporal.classifier
-    sources = "\n".join(f"- {what}: {count}" for what, count in spec.trained_on.items())
-    return f"""# {spec.name}
+    sources = "\n".join(f"- {literal(what)}: {literal(count)}" for what, count in spec.trained_on.items())
+    command, shown = code(f"mien live --model {shlex.quote(classifier)} --temporal"), literal(classifier)
+    recipe = json.dumps(spec.recipe, indent=2, sort_keys=True).splitlines()
+    return f"""# {literal(spec.name)}
 
 > mien names the expression annotators saw, not what a person feels.
 
-Smooths the predictions of the classifier {classifier} for each face of a stream, in place of a half-life:
-`mien live --model {classifier} --temporal`. It classifies no faces itself, and works with this {classifier} only.
-Labels: {", ".join(spec.labels)}.
+Smooths the predictions of the classifier {shown} for each face of a stream, in place of a half-life:
+{command}. It classifies no faces itself, and works with this {shown} only.
+Labels: {literal(", ".join(spec.labels))}.
 
 ## Training
 
 {sources}
 
-```json
-{json.dumps(spec.recipe, indent=2, sort_keys=True)}
-```
+{code_block(recipe, language="json")}
 
 ## Results over time
 
