@@ -206,7 +206,9 @@ def checked(hint: Any, value: object, where: str) -> Any:
         return tuple(checked(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if isinstance(origin, type) and issubclass(origin, Mapping):
         table = _table(value, where)
-        return {key: checked(arguments[1], item, f"{where}.{_key(key)}") for key, item in table.items()}
+        return {
+            _scalar(str, key, where): checked(arguments[1], item, f"{where}.{_key(key)}") for key, item in table.items()
+        }
     if origin is Literal:
         if value not in arguments:
             raise ConfigError(f"'{where}' is {shown(value)}; expected one of {', '.join(map(str, arguments))}")

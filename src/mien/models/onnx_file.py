@@ -26,7 +26,10 @@ def read_spec(path: Path) -> ModelSpec:
             f"{path} has no mien spec, so its labels and input are unknown; add one: "
             f"`mien models add {shlex.quote(str(path))} --labels angry,disgust,… --size 48 --channels 1`"
         )
-    return ModelSpec.from_json(entries[SPEC_KEY])
+    try:
+        return ModelSpec.from_json(entries[SPEC_KEY])
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
 
 
 def graph_fingerprint(path: Path) -> str:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
-from math import inf
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
+from unicodedata import category
 
-from mien.errors import MienError, ModelError
+from mien.errors import ConfigError, ModelError
 from mien.labels import LabelSet
+from mien.settings import from_dict, shown
 
 # The newest version that is read: 1 face, 2 temporal, 3 voice and ensemble. Each kind is written with the first version
 # that has it, so that older releases read the models they can use and ask for an upgrade for others.
 SPEC_VERSION = 3
 SPEC_KEY = "mien_spec"  # key of the JSON in ONNX metadata_props and in a checkpoint's header
+# Limits that no real model reaches; a spec beyond them is damaged or hostile.
+MOST_CHARACTERS, MOST_HEADS, MOST_LABELS = 2**20, 16, 1000
 
 Kind = Literal["face", "temporal", "voice", "ensemble"]  # the last two are reserved
 Input = Literal["image", "sound"]
@@ -62,8 +65,13 @@ class Head:
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.temperature < inf:  # nan too
-            raise ModelError(f"temperature {self.temperature} of head '{self.labels.name}'; expected a positive number")
+        if not 1e-3 <= self.temperature <= 1e3:  # nan too; beyond, logits overflow or all classes are equal
+            raise ModelError(f"temperature {self.temperature} of head '{self.labels.name}'; expected 0.001 to 1000")
+        _check_text("the name of a label set", self.labels.name, 200)
+        for label in self.labels:
+            _check_text(f"a label of '{self.labels.name}'", label, 100)
+        if len(self.labels) > MOST_LABELS:
+            raise ModelError(f"'{self.labels.name}' has {len(self.labels):,} labels, expected at most {MOST_LABELS:,}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +107,10 @@ class Temporal:
     fingerprint: str
     width: int
     state: int
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.width <= 2**16 and 1 <= self.state <= 2**16):
+            raise ModelError(f"a temporal model of width {self.width} and state {self.state}; expected 1 to {2**16}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,8 +155,11 @@ class ModelSpec:
     version: int = 1
 
     def __post_init__(self) -> None:
-        if not self.heads:
-            raise ModelError("the model's spec has no heads")
+        _check_text("the name of the model", self.name, 200)
+        if not 1 <= len(self.heads) <= MOST_HEADS:
+            raise ModelError(f"the model's spec has {len(self.heads)} heads, expected 1 to {MOST_HEADS}")
+        if len(set(self.names)) < len(self.heads):
+            raise ModelError(f"two heads of the model have the same name: {shown(', '.join(self.names))}")
         _check("kind of model", self.kind, get_args(Kind))
         _check("input", self.input, get_args(Input))
         if (self.temporal is None) == (self.kind == "temporal"):
@@ -202,47 +217,44 @@ class ModelSpec:
         Raises:
             ModelError: The text is not such JSON, is incomplete, or is of a newer version.
         """
+        if len(text) > MOST_CHARACTERS:
+            raise ModelError(f"the model's spec has {len(text):,} characters, expected at most {MOST_CHARACTERS:,}")
         try:
-            return cls(**_arguments(json.loads(text)))
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ModelError(f"the model's spec is unreadable ({error!r}); export the model again") from error
-        except MienError as error:
-            raise ModelError(str(error)) from error
+            plain = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ModelError(f"the model's spec is not JSON ({shown(str(error))}); export the model again") from error
+        try:
+            return from_dict(cls, _current(plain))
+        except ConfigError as error:
+            raise ModelError(f"the model's spec is unreadable: {error}; export the model again") from error
 
 
-def _arguments(plain: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of `ModelSpec` from its JSON."""
-    if plain["version"] > SPEC_VERSION:
+def _current(plain: object) -> object:
+    """Return the plain data of a spec with the kind, which the first versions lack; refuse those of a newer version."""
+    if not isinstance(plain, dict):
+        return plain
+    version = plain.get("version")
+    if isinstance(version, int) and version > SPEC_VERSION:
         raise ModelError(
-            f"the model's spec has version {plain['version']}, this mien reads up to {SPEC_VERSION}; upgrade mien"
+            f"the model's spec has version {shown(version)}, this mien reads up to {SPEC_VERSION}; upgrade mien"
         )
     if unknown := sorted(set(plain) - {f.name for f in fields(ModelSpec)}):
-        raise ModelError(f"the model's spec has unknown keys: {', '.join(unknown)}; upgrade mien")
-    for name, kind in (
-        ("name", str), ("arch", str), ("license", str), ("trained_on", dict), ("recipe", dict), ("metrics", dict)
-    ):  # fmt: skip
-        if not isinstance(plain.get(name, kind()), kind):
-            raise TypeError(f"{name} is {plain[name]!r}")
-    temporal = plain.get("temporal")
-    return {
-        "kind": "face" if temporal is None else "temporal",
-        **plain,
-        "heads": tuple(map(_head, plain["heads"])),
-        "preprocess": Preprocess(**plain["preprocess"]),
-        "graph": Graph(**plain.get("graph", {})),
-        "temporal": None if temporal is None else Temporal(**temporal),
-    }
-
-
-def _head(plain: dict[str, Any]) -> Head:
-    labels = plain["labels"]
-    return Head(LabelSet(labels["name"], tuple(labels["labels"])), plain["temperature"])
+        raise ModelError(f"the model's spec has unknown keys: {shown(', '.join(unknown))}; upgrade mien")
+    if version is None:
+        raise ModelError("the model's spec has no version; export the model again")
+    return {"kind": "face" if plain.get("temporal") is None else "temporal", **plain}
 
 
 def current_name(name: str) -> str:
     """Return the current name of a net's part or tensor; in old files "backbone.0" is called "body.0"."""
     first, dot, rest = name.partition(".")
     return f"backbone{dot}{rest}" if first == "body" else name
+
+
+def _check_text(setting: str, value: str, most: int) -> None:
+    """Check a name: it is printed on terminals and drawn into images."""
+    if len(value) > most or any(category(character) in ("Cc", "Cs") for character in value):
+        raise ModelError(f"{setting} is {shown(value)}; expected at most {most} characters, none of them control codes")
 
 
 def _check(setting: str, value: str, known: tuple[str, ...]) -> None:
