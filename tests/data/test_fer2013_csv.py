@@ -201,7 +201,7 @@ def test_a_line_without_end_is_not_read_into_memory(tmp_path: Path, monkeypatch:
 
 
 def test_a_file_that_expands_beyond_measure_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mien.data.fer2013_csv.SMALL_BYTES", 1000)
+    monkeypatch.setattr("mien.data.damage.SMALL_BYTES", 1000)
     path = tmp_path / "a.csv.gz"
     path.write_bytes(gzip.compress(f"{HEADER}\n{ROWS[0]}\n".encode() * 10**4))
     with pytest.raises(DatasetError, match="expands to more than 100 times its size"):

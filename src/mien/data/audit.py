@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Annotated, Literal, TypeAlias, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
+from mien.data.arrays import Field, read_npz
 from mien.data.dataset import SPLITS, Dataset, Split, SplitArray
 from mien.data.near import Pairs, near_pairs
 from mien.data.votes import VOTE_COLUMNS
 from mien.errors import ConfigError, DatasetError
 from mien.files import atomic_path
+from mien.settings import Range, shown
 from mien.structures import FloatArray, ImageArray, IntArray, Progress
 
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
@@ -26,10 +28,20 @@ THRESHOLD = 0.9  # of the correlation, at the minimum between the two modes of F
 FOLD_SEED = 0  # of the folds, independent of the training seed, so that models of several seeds share them
 FORMAT = 1
 KINDS = ("single", "exact", "near")
-DTYPES = {
-    "exact": np.int64, "clusters": np.int64, "blank": np.bool_, "not_a_face": np.bool_, "unclear": np.bool_,
-    "first": np.int64, "second": np.int64, "scores": np.float32, "mirrored": np.bool_,
+SCHEMA = {
+    "exact": Field(np.int64, 1), "clusters": Field(np.int64, 1), "blank": Field(np.bool_, 1),
+    "not_a_face": Field(np.bool_, 1), "unclear": Field(np.bool_, 1), "first": Field(np.int64, 1),
+    "second": Field(np.int64, 1), "scores": Field(np.float32, 1), "mirrored": Field(np.bool_, 1),
 }  # fmt: skip
+
+
+class About(TypedDict):
+    """JSON text in a saved audit."""
+
+    format: Literal[1]
+    dataset: str
+    fingerprint: str  # 64 hexadecimal digits
+    threshold: Annotated[float, Range(0, 1, above=True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -268,7 +280,7 @@ def save_audit(audit: Audit, path: str | Path) -> None:
         "fingerprint": audit.fingerprint,
         "threshold": audit.threshold,
     }
-    arrays = {name: getattr(audit, name) for name in DTYPES if name not in Pairs._fields} | audit.pairs._asdict()
+    arrays = {name: getattr(audit, name) for name in SCHEMA if name not in Pairs._fields} | audit.pairs._asdict()
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)
 
@@ -285,28 +297,41 @@ def read_audit(path: str | Path, dataset: Dataset) -> Audit:
     """
     path = Path(path)
     path = path / "audit.npz" if path.is_dir() else path
-    try:
-        if not zipfile.is_zipfile(path):
-            raise ValueError("missing, not an .npz archive, or a truncated one")
-        with np.load(path, allow_pickle=False) as arrays:
-            about = json.loads(str(arrays["about"]))
-            found = {name: arrays[name] for name in DTYPES}
-        if about["format"] != FORMAT or any(array.dtype != DTYPES[name] for name, array in found.items()):
-            raise ValueError("written by another version of mien")
-        audit = Audit(
-            dataset=about["dataset"],
-            fingerprint=about["fingerprint"],
-            labels=dataset.labels.labels,
-            targets=dataset.targets,
-            splits=dataset.splits,
-            threshold=float(about["threshold"]),
-            pairs=Pairs(*(found.pop(name) for name in Pairs._fields)),
-            **found,
-        )
-    except (OSError, EOFError, ValueError, KeyError, TypeError, RecursionError, zipfile.BadZipFile) as error:
-        raise DatasetError(f"'{path}' is not an audit ({error}); write one with mien data audit") from error
+    kind, way_out = "an audit", "write one with mien data audit"
+    about, arrays = read_npz(path, SCHEMA, About, kind=kind, way_out=way_out)
+    audit = Audit(
+        dataset=about["dataset"],
+        fingerprint=about["fingerprint"],
+        labels=dataset.labels.labels,
+        targets=dataset.targets,
+        splits=dataset.splits,
+        threshold=about["threshold"],
+        pairs=Pairs(*(arrays.pop(name) for name in Pairs._fields)),
+        **arrays,
+    )
+    if not re.fullmatch(r"[0-9a-f]{64}", audit.fingerprint):
+        raise DatasetError(f"'{path}' is not {kind} (its fingerprint is {shown(audit.fingerprint)}); {way_out}")
     check_same_data(audit, dataset)
+    if problem := _inconsistency(audit, len(dataset)):
+        raise DatasetError(f"'{path}' is not {kind} ({problem}); {way_out}")
     return audit
+
+
+def _inconsistency(audit: Audit, n: int) -> str:
+    """Return the problem of indices of a file; "" if there is none."""
+    for name in ("exact", "clusters", "blank", "not_a_face", "unclear"):
+        if len(getattr(audit, name)) != n:
+            return f"'{name}' has {len(getattr(audit, name)):,} values for {n:,} images"
+    if len({len(part) for part in audit.pairs}) != 1:
+        return "the parts of its pairs have different lengths"
+    positions = np.arange(n)
+    for name, firsts in (("exact", audit.exact), ("clusters", audit.clusters)):
+        if ((firsts < 0) | (firsts > positions)).any() or (firsts[firsts] != firsts).any():
+            return f"'{name}' is not the index of a first image"
+    first, second = audit.pairs.first, audit.pairs.second
+    if ((first < 0) | (first >= second) | (second >= n)).any() or not np.isfinite(audit.pairs.scores).all():
+        return "its pairs are no pairs of images"
+    return ""
 
 
 def check_same_data(audit: Audit, dataset: Dataset) -> None:
@@ -317,8 +342,9 @@ def check_same_data(audit: Audit, dataset: Dataset) -> None:
     """
     if audit.fingerprint != dataset.fingerprint:
         raise DatasetError(
-            f"the audit is of '{audit.dataset}' with fingerprint {audit.fingerprint[:12]}, but '{dataset.name}' has "
-            f"{dataset.fingerprint[:12]}; audit the same dataset, with the same votes and size: mien data audit"
+            f"the audit is of {shown(audit.dataset)} with fingerprint {audit.fingerprint[:12]}, but "
+            f"'{dataset.name}' has {dataset.fingerprint[:12]}; audit the same dataset, with the same "
+            "votes and size: mien data audit"
         )
 
 

@@ -62,11 +62,11 @@ def plain_number(label: str) -> str | None:
 
 
 def check_name(root: Path, label: str) -> None:
-    """Refuse a control character, such as a line end or one that reverses the direction of text.
+    """Refuse a character that no text should have: a line end, a change of direction, a byte that is no UTF-8.
 
     Raises:
         DatasetError: The label holds one.
     """
-    if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") or character in BIDI for character in label):
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in BIDI for character in label):
         spelled = label.encode("unicode_escape").decode()[:80]
-        raise DatasetError(f"the class '{spelled}' of '{root}' holds a control character; rename it")
+        raise DatasetError(f"the class '{spelled}' of '{root}' holds a control character, or is no UTF-8; rename it")

@@ -23,6 +23,7 @@ SplitArray: TypeAlias = npt.NDArray[np.int8]  # indices into SPLITS
 NameArray: TypeAlias = npt.NDArray[np.str_]
 Several = Literal["largest", "skip"]
 MAX_BYTES = 4 << 30  # the whole dataset is held in memory; `size` reduces it
+N_ANSWERS = 10  # of FER+ raters
 MAX_IMAGES = 2_000_000  # names, labels and splits take memory too; AffectNet has a million
 
 
@@ -56,6 +57,10 @@ class FoundFaces:
         """Return the record of one split; `n_pictures` stays that of the whole."""
         missed, crowded = (tuple(p for p in part if p.split == name) for part in (self.missed, self.crowded))
         return replace(self, missed=missed, crowded=crowded)
+
+
+def _are_counts(votes: FloatArray) -> bool:
+    return bool((np.isfinite(votes) & (votes >= 0)).all())
 
 
 def check_memory(source: str | Path, n: int, *shape: int) -> None:
@@ -101,7 +106,7 @@ class Dataset:
         found: Record of the face detection; None if the images were read as they are.
 
     Raises:
-        DatasetError: The lengths differ, or a target or split is out of range.
+        DatasetError: The lengths or shapes differ, or a target, a split or a vote is out of range.
     """
 
     name: str
@@ -120,9 +125,17 @@ class Dataset:
         lengths |= {len(part) for part in (self.votes, self.names, self.groups) if part is not None}
         if len(lengths) != 1:
             raise DatasetError(f"dataset '{self.name}' has parts of different lengths: {sorted(lengths)}")
-        if self.images.ndim != 4 or self.images.shape[3] not in (1, 3):
+        if self.images.ndim != 4 or self.images.shape[3] not in (1, 3) or 0 in self.images.shape[1:]:
             raise DatasetError(
                 f"dataset '{self.name}' has images of shape {self.images.shape}; expected (n, H, W, 1) or (n, H, W, 3)"
+            )
+        for name in ("targets", "splits", "names", "groups"):
+            part = getattr(self, name)
+            if part is not None and part.ndim != 1:
+                raise DatasetError(f"dataset '{self.name}' has {name} of shape {part.shape}; expected (n,)")
+        if self.votes is not None and not (self.votes.shape[1:] == (N_ANSWERS,) and _are_counts(self.votes)):
+            raise DatasetError(
+                f"dataset '{self.name}' has votes of shape {self.votes.shape}; expected (n, {N_ANSWERS}) numbers from 0"
             )
         if len(self.targets) and not (self.targets.min() >= 0 and self.targets.max() < len(self.labels)):
             raise DatasetError(f"dataset '{self.name}' has class ids outside 0..{len(self.labels) - 1}")

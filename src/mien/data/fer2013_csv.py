@@ -17,13 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.data.classes import name_classes, plain_number
-from mien.data.damage import damage_reported
+from mien.data.damage import check_expansion, damage_reported
 from mien.data.dataset import SPLITS, Dataset, Split, SplitArray, check_memory
 from mien.data.disguise import START_BYTES, first_bytes, is_tar, refuse_disguise
 from mien.data.splits import hold_out, split_named
 from mien.data.votes import USAGES, VOTES_NAME, read_votes, votes_by_row
 from mien.errors import DatasetError
 from mien.labels import FER2013, LabelSet, label_set_for
+from mien.settings import shown
 from mien.structures import FloatArray, ImageArray, IntArray
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".zip", ".tar", ".tar.gz", ".tgz")
@@ -39,8 +40,6 @@ QUOTED = {
 MEMBER_NAMES = ("fer2013.csv", "icml_face_data.csv")  # in Kaggle's archives, among other csv files
 BLOCK_BYTES = 1 << 22
 LONGEST_LINE_BYTES = 1 << 24  # a 48×48 row has 9 kB
-MAX_EXPANSION = 100  # times the size of the packed file; FER2013 expands to 3 times
-SMALL_BYTES = 1 << 26  # that any packed file may expand to
 LIST_PUNCTUATION = bytes.maketrans(b"[](),;\t\n", b" " * 8)
 
 
@@ -135,7 +134,7 @@ def _label_set(path: Path, rows: Rows, classes: Mapping[str, str] | None) -> tup
         if plain_number(label) not in numbers:
             known = ", ".join(f"{number} {name}" for number, name in numbers.items())
             raise DatasetError(
-                f"'{path}', line {line} has emotion {label[:40]!r}; expected {known}; correct the row or remove it, or "
+                f"'{path}', line {line} has emotion {shown(label)}; expected {known}; correct the row or remove it, or "
                 "name classes that are numbered in another way: --classes 0=angry,1=…"
             )
     return FER2013, [numbers[plain_number(label) or ""] for label in rows.labels]
@@ -268,7 +267,7 @@ def _listed_pixels(field: bytes) -> npt.NDArray[np.float64]:
 def _split(field: bytes) -> int:
     text = _text(field)
     if (split := split_named(text)) is None:
-        raise ValueError(f"Usage {text[:40]!r}; expected {', '.join(USAGES)}")
+        raise ValueError(f"Usage {shown(text)}; expected {', '.join(USAGES)}")
     return SPLITS.index(split)
 
 
@@ -277,18 +276,13 @@ def _numbered_lines(stream: ByteStream, path: Path) -> Iterator[tuple[int, bytes
 
     A line end inside quotes ends no line.
     """
-    number, rest = 0, b""
+    number, n_bytes, rest = 0, 0, b""
     parts: list[bytes] = []  # of a line whose quotes are open
-    allowed = MAX_EXPANSION * path.stat().st_size + SMALL_BYTES
     while block := stream.read(BLOCK_BYTES):
         if number == 0 and not rest:
             refuse_disguise(path, block[:START_BYTES])
-        allowed -= len(block)
-        if allowed < 0:
-            raise DatasetError(
-                f"'{path}' expands to more than {MAX_EXPANSION} times its size; expected a csv of images: unpack it, "
-                "and pass the csv if it is one"
-            )
+        n_bytes += len(block)
+        check_expansion(path, n_bytes)
         *lines, rest = (rest + block).splitlines(keepends=True)  # may end within a line or within \r\n
         for line in lines:
             number += 1

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mien.data.arrays import read_array
 from mien.data.dataset import Dataset, Split
 from mien.data.photographs import FaceCropper
 from mien.data.pictures import Files, Picture, dataset_name, is_picture, open_files, read_pictures, zip_names
@@ -25,6 +26,7 @@ from mien.data.splits import split_named
 from mien.data.votes import VOTE_COLUMNS, majority_ids, vote_count
 from mien.errors import DatasetError
 from mien.labels import FERPLUS, LabelSet
+from mien.settings import shown
 from mien.structures import Box, Progress
 
 # Li, Deng and Du 2017, "Reliable crowdsourcing and deep locality-preserving learning for expression recognition in the
@@ -249,7 +251,7 @@ def list_ferplus(root: Path, files: Files, photographs: bool) -> Listing:
                 counts = []
             if len(counts) != len(VOTE_COLUMNS) or split is None:
                 raise DatasetError(
-                    f"'{found.string}' in '{root}', line {line} is '{','.join(row)[:80]}'; expected a name, a box and "
+                    f"'{found.string}' in '{root}', line {line} is {shown(','.join(row))}; expected a name, a box and "
                     "ten whole numbers"
                 )
             name = str(folder / row[0])
@@ -303,7 +305,7 @@ def _lines(root: Path, files: Files, name: str, n_fields: int) -> Iterator[tuple
         if line.strip():
             fields = line.rsplit(maxsplit=n_fields - 1)
             if len(fields) != n_fields:
-                raise DatasetError(f"'{name}' in '{root}', line {number} is '{line[:80]}'; expected {n_fields} fields")
+                raise DatasetError(f"'{name}' in '{root}', line {number} is {shown(line)}; expected {n_fields} fields")
             yield number, fields
 
 
@@ -319,7 +321,7 @@ def _label(root: Path, name: str, line: int, text: str, labels: Mapping[int, str
     number = _number(text)
     if number is None or number not in labels:
         known = ", ".join(f"{i} {label}" for i, label in labels.items())
-        raise DatasetError(f"'{name}' in '{root}', line {line} has the label '{text[:20]}'; expected {known}")
+        raise DatasetError(f"'{name}' in '{root}', line {line} has the label {shown(text)}; expected {known}")
     return labels[number]
 
 
@@ -371,8 +373,8 @@ def _affectnet_arrays(root: Path, files: Files, others: Counter[int]) -> Iterato
         if match is None:
             continue
         try:
-            text = str(np.load(io.BytesIO(files.read(name)), allow_pickle=False).item())
-        except (ValueError, EOFError) as error:
+            text = str(read_array(files.read(name)).item())
+        except ValueError as error:
             raise DatasetError(f"'{name}' in '{root}' is not a label of AffectNet ({error}); get it again") from error
         number = _number(text)
         if number in AFFECTNET_OTHERS:

@@ -28,6 +28,7 @@ from mien.vision.haar import HaarDetector
 
 MIXED_SIZE = 112  # side in pixels where the images differ in size; the input of face recognition networks
 PERSON = re.compile(r"(.+)_\d+")  # file names of Labeled Faces in the Wild: Ada_Lovelace_0001
+MAX_FILE_BYTES = 1 << 29  # of a picture, or of a list of labels
 N_NAMED = 3  # files named in a message
 
 
@@ -92,11 +93,28 @@ def open_files(path: Path) -> Iterator[Files]:
         if path.is_dir():
             found = [file for file in path.rglob("*") if file.is_file() and file.stat().st_size]
             names = [file.relative_to(path).as_posix() for file in found]
-            yield Files(sorted(names), lambda name: (path / name).read_bytes())
+            yield Files(sorted(names), lambda name: _read_file(path / name))
         else:
             with zipfile.ZipFile(path) as archive:
-                names = [entry.filename for entry in archive.infolist() if entry.file_size]
-                yield Files(sorted(names), archive.read)
+                sizes = {entry.filename: entry.file_size for entry in archive.infolist() if entry.file_size}
+                yield Files(sorted(sizes), lambda name: _read_member(archive, name, sizes[name]))
+
+
+def _read_file(path: Path) -> bytes:
+    _check_file_size(str(path), path.stat().st_size)
+    return path.read_bytes()
+
+
+def _read_member(archive: zipfile.ZipFile, name: str, size: int) -> bytes:
+    """Read as many bytes as the directory of the zip announces; `ZipFile.read` unpacks all that there are."""
+    _check_file_size(name, size)
+    with archive.open(name) as stream:
+        return stream.read(size)
+
+
+def _check_file_size(name: str, size: int) -> None:
+    if size > MAX_FILE_BYTES:
+        raise UnreadablePicture(f"'{name}' has {size >> 20:,} MB; expected at most {MAX_FILE_BYTES >> 20:,} MB")
 
 
 def zip_names(path: Path) -> list[str]:

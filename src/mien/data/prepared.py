@@ -3,24 +3,52 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated, Literal, TypedDict
 
 import numpy as np
 
-from mien.data.dataset import Dataset, FoundFaces, PictureLabel, Several
+from mien.data.arrays import Field, read_npz
+from mien.data.dataset import SPLITS, Dataset, FoundFaces, PictureLabel, Several
 from mien.errors import DatasetError, OutputError
 from mien.files import atomic_path
 from mien.labels import LabelSet
+from mien.settings import Range
 
 SUFFIX = ".npz"
 FORMAT = 1
-TYPES = {
-    "images": np.uint8, "targets": np.int64, "splits": np.int8, "votes": np.float32,
-    "names": np.str_, "groups": np.str_,
+SCHEMA = {
+    "images": Field(np.uint8, 4), "targets": Field(np.int64, 1), "splits": Field(np.int8, 1),
+    "votes": Field(np.float32, 2, required=False), "names": Field(np.str_, 1, required=False),
+    "groups": Field(np.str_, 1, required=False),
 }  # fmt: skip
+
+
+class FoundAbout(TypedDict):
+    """Record of the face detection; a picture is file, split and label."""
+
+    detector: str
+    several: Several
+    n_pictures: Annotated[int, Range(0)]
+    missed: tuple[tuple[str, ...], ...]
+    crowded: tuple[tuple[str, ...], ...]
+
+
+class Basics(TypedDict):
+    """Required keys of the JSON text in a prepared dataset."""
+
+    format: Literal[1]
+    name: str
+    label_set: str
+    labels: tuple[str, ...]
+
+
+class About(Basics, total=False):
+    """JSON text in a prepared dataset."""
+
+    found: FoundAbout
 
 
 def prepare(dataset: Dataset, path: str | Path) -> None:
@@ -40,7 +68,7 @@ def prepare(dataset: Dataset, path: str | Path) -> None:
     }  # fmt: skip
     if dataset.found is not None:
         about["found"] = asdict(dataset.found)
-    arrays = {name: getattr(dataset, name) for name in TYPES if getattr(dataset, name) is not None}
+    arrays = {name: getattr(dataset, name) for name in SCHEMA if getattr(dataset, name) is not None}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, about=np.array(json.dumps(about)), **arrays)
 
@@ -73,39 +101,39 @@ def read(path: Path, *, size: int | None = None, votes: Path | None = None) -> D
     """
     if votes is not None:
         raise DatasetError(f"'{path}' is prepared and cannot take the votes '{votes}'; pass them when preparing it")
+    kind, way_out = "a prepared dataset", "prepare it again"
+    about, arrays = read_npz(path, SCHEMA, About, kind=kind, way_out=way_out)
     try:
-        if not zipfile.is_zipfile(path):
-            raise ValueError("not an .npz archive, or a truncated one")
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            about = json.loads(str(arrays["about"]))
-            found = {name: arrays[name] for name in TYPES if name in arrays}
-        if about["format"] != FORMAT or any(array.dtype.type is not TYPES[name] for name, array in found.items()):
-            raise ValueError("written by another version of mien")
-        labels = LabelSet(about["label_set"], tuple(about["labels"]))
         faces = about.get("found")
         dataset = Dataset(
-            name=about["name"], labels=labels, found=None if faces is None else _found_faces(**faces), **found
+            name=about["name"],
+            labels=LabelSet(about["label_set"], about["labels"]),
+            found=None if faces is None else _found_faces(faces),
+            images=arrays["images"],
+            targets=arrays["targets"],
+            splits=arrays["splits"],
+            votes=arrays.get("votes"),
+            names=arrays.get("names"),
+            groups=arrays.get("groups"),
         )
-    except (
-        OSError, EOFError, ValueError, KeyError, TypeError, RecursionError, zipfile.BadZipFile, DatasetError
-    ) as error:  # fmt: skip
-        raise DatasetError(f"'{path}' is not a prepared dataset ({error}); prepare it again") from error
+    except DatasetError as error:
+        raise DatasetError(f"'{path}' is not {kind} ({error}); {way_out}") from error
     return dataset if size is None else dataset.resized(size)
 
 
-def _found_faces(
-    *,
-    detector: str,
-    several: Several,
-    n_pictures: int,
-    missed: Sequence[PictureLabel],
-    crowded: Sequence[PictureLabel],
-) -> FoundFaces:
+def _found_faces(about: FoundAbout) -> FoundFaces:
     """Return the record of face detection from its JSON."""
+    missed, crowded = (tuple(map(_picture_label, about[part])) for part in ("missed", "crowded"))
     return FoundFaces(
-        detector=detector,
-        several=several,
-        n_pictures=n_pictures,
-        missed=tuple(PictureLabel(*picture) for picture in missed),
-        crowded=tuple(PictureLabel(*picture) for picture in crowded),
+        detector=about["detector"],
+        several=about["several"],
+        n_pictures=about["n_pictures"],
+        missed=missed,
+        crowded=crowded,
     )
+
+
+def _picture_label(texts: Sequence[str]) -> PictureLabel:
+    if len(texts) != 3 or texts[1] not in SPLITS:
+        raise DatasetError(f"a picture is {list(texts)}; expected its file, split and label")
+    return PictureLabel(texts[0], texts[1], texts[2])

@@ -15,6 +15,7 @@ from mien.data.pictures import Picture, dataset_name, is_picture, open_files, re
 from mien.data.splits import split_named, split_within
 from mien.errors import DatasetError
 from mien.labels import canonical
+from mien.settings import shown
 from mien.sources.paths import PICTURE_SUFFIXES
 from mien.structures import Progress
 
@@ -247,7 +248,7 @@ def _pictures(table: Path, rows: Sequence[Row], finder: _Finder, root: Path, spl
             continue
         if len(files) > 1:
             raise DatasetError(
-                f"'{table}', line {row.line} names '{row.name}', but '{root}' holds {len(files)} such pictures: "
+                f"'{table}', line {row.line} names {shown(row.name)}, but '{root}' holds {len(files)} such pictures: "
                 f"{some(files)}; give the folder too"
             )
         earlier = found.setdefault(
@@ -255,13 +256,13 @@ def _pictures(table: Path, rows: Sequence[Row], finder: _Finder, root: Path, spl
         )[0]
         if canonical(earlier.label) != canonical(row.label):
             raise DatasetError(
-                f"'{table}' gives '{row.name}' two labels: '{earlier.label}' in line {earlier.line} and '{row.label}' "
-                f"in line {row.line}; keep one"
+                f"'{table}' gives {shown(row.name)} two labels: {shown(earlier.label)} in line {earlier.line} "
+                f"and {shown(row.label)} in line {row.line}; keep one"
             )
     if missing:
         raise DatasetError(
             f"{len(missing):,} of {len(rows):,} pictures in '{table}' are missing below '{root}', such as "
-            f"'{missing[0].name}' in line {missing[0].line}; add them, or remove their rows"
+            f"{shown(missing[0].name)} in line {missing[0].line}; add them, or remove their rows"
         )
     return [picture for _, picture in found.values()]
 
@@ -270,5 +271,5 @@ def _split(table: Path, row: Row) -> Split:
     if not row.split:
         return "train"
     if (split := split_named(row.split)) is None:
-        raise DatasetError(f"'{table}', line {row.line} has split '{row.split}'; expected train, valid or test")
+        raise DatasetError(f"'{table}', line {row.line} has split {shown(row.split)}; expected train, valid or test")
     return split

@@ -13,6 +13,7 @@ from mien.data.dataset import SPLITS, Dataset, Split, SplitArray
 from mien.data.delimited import table_rows
 from mien.errors import DatasetError
 from mien.labels import FERPLUS, LabelSet, canonical
+from mien.settings import shown
 from mien.structures import FloatArray, IntArray
 
 VOTES_NAME = "fer2013new.csv"  # from https://github.com/microsoft/FERPlus
@@ -59,7 +60,7 @@ def read_votes(path: Path) -> Votes:
             counts.append([vote_count(row[column]) for column in columns])
         except (ValueError, IndexError, KeyError):
             raise DatasetError(
-                f"'{path}', line {line} is '{','.join(row)[:80]}'; "
+                f"'{path}', line {line} is {shown(','.join(row))}; "
                 f"expected one of {', '.join(USAGES)}, a name and ten whole numbers"
             ) from None
     return Votes(path, np.array(counts, np.float32).reshape(-1, 10), np.array(splits, np.int8), names)
