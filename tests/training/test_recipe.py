@@ -91,6 +91,35 @@ def test_a_wrong_setting_is_named(overrides: dict[str, object], message: str) ->
         load_recipe("tiny", overrides)
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"momentum": -1}, "^momentum is -1.0; expected 0 <= momentum < 1$"),
+        ({"label_smoothing": 2}, "^label_smoothing is 2.0; expected 0 <= label_smoothing < 1$"),
+        ({"weight_decay": -1}, "^weight_decay is -1.0; expected 0 or more$"),
+        ({"clip_norm": 0}, "^clip_norm is 0.0; expected a positive number$"),
+        ({"mixup_share": 1.5}, "^mixup_share is 1.5; expected 0 to 1$"),
+        ({"warmup_epochs": -1}, "^warmup_epochs is -1; expected 0 or more$"),
+        ({"stages": [{"size": 7, "epochs": 1}]}, r"^stages\[0\].size is 7; expected 8 to 1024$"),
+        ({"stages": [{"size": 48, "epochs": 10**9}]}, r"^stages\[0\].epochs is 1000000000; expected 1 to 100000$"),
+        ({"stages": [{"size": 48, "epochs": 1, "augment": 2}]}, r"^stages\[0\].augment is 2.0; expected 0 to 1$"),
+        ({"augment.scale": 1}, r"^augment.scale is 1.0; expected 0 <= augment.scale < 1$"),
+        ({"augment.erase": float("nan")}, "^augment.erase is nan; expected 0 to 1$"),
+        ({"heads": [{"labels": "fer2013", "weight": 0}]}, r"^heads\[0\].weight is 0.0; expected a positive number$"),
+    ],
+)
+def test_a_setting_out_of_range_is_named_with_its_bounds(setting: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_recipe("tiny", setting)
+
+
+def test_a_recipe_made_in_python_has_the_same_bounds() -> None:
+    with pytest.raises(ConfigError, match=r"^momentum is -1.0; expected 0 <= momentum < 1$"):
+        TrainConfig(net="tiny", momentum=-1)
+    with pytest.raises(ConfigError, match=r"^size is 100000; expected 8 to 1024$"):
+        Stage(size=100_000, epochs=1)
+
+
 def test_a_recipe_needs_a_net() -> None:
     with pytest.raises(ConfigError, match="net"):
         from_dict(TrainConfig, {})

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 import runs
 from mien.data import Selection, prepare
-from mien.errors import DatasetError, OutputError, RunError
+from mien.errors import ConfigError, DatasetError, OutputError, RunError
 from mien.models.classifier import OnnxClassifier
 from mien.training import Run, Stage
 from mien.training.checkpoint import load_average
@@ -112,7 +112,7 @@ def test_a_row_without_its_checkpoint_is_replaced(undisturbed: Run, tmp_path: Pa
     """A kill can fall between the two files."""
     run = interrupted(small_config(), small_dataset(), tmp_path / "run", (1, 0))
     with (run.folder / METRICS).open("a") as file:
-        file.write('{"epoch": 3, "train_loss": 99.0}\n')
+        file.write(json.dumps(run.metrics()[-1] | {"epoch": 3, "train_loss": 99.0}) + "\n")
     run.fit()
     assert epochs_of(run) == [1, 2, 3, 4]
     assert run.metrics()[2]["train_loss"] == undisturbed.metrics()[2]["train_loss"]
@@ -189,6 +189,24 @@ def test_too_few_images_leave_no_run_behind(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="24 training images don't fill one batch of 32; set a smaller"):
         Run.start(small_config(), few, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_net_too_deep_for_the_images_leaves_no_run_behind(tmp_path: Path) -> None:
+    config = replace(small_config("vgg-b"), stages=(Stage(size=8, epochs=1),))
+    with pytest.raises(ConfigError, match="net 'vgg-b' cannot take images of 8 pixels; set larger ones in stages"):
+        Run.start(config, small_dataset(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_more_devices_than_there_are_leave_no_run_behind(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"1000 devices \(--devices\) are more than this machine has; expected 1 to"):
+        Run.start(small_config(), small_dataset(), tmp_path / "run", devices=1000)
+    assert not (tmp_path / "run").exists()
+
+
+def test_plain_gradient_descent_needs_no_momentum(tmp_path: Path) -> None:
+    run = Run.start(replace(small_config(), momentum=0.0), small_dataset(), tmp_path / "run")
+    assert stopped(run, (0, 0)).metrics()[0]["train_loss"] > 0
 
 
 def test_blank_images_do_not_count(tmp_path: Path) -> None:

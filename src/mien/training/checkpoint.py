@@ -5,18 +5,24 @@ See docs/decisions/0013.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, TypeAlias
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mien.errors import RunError
+from mien.errors import MienError, RunError
 from mien.files import atomic_path
 from mien.models.spec import SPEC_KEY, ModelSpec, current_name
 from mien.nets.nets import Net, build_net
+from mien.settings import Range, checked
+
+EpochsDone: TypeAlias = Annotated[int, Range(0, 1_000_000)]
 
 
 @dataclass(frozen=True)
@@ -49,20 +55,31 @@ def load_checkpoint(path: Path, state: Checkpoint) -> int:
     Raises:
         RunError: The file is damaged or of another net.
     """
-    try:
+    with _reading(path):
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            epochs_done = int(file.metadata()["epochs_done"])
-        state.net.load_state_dict(_part(tensors, "net"))
-        state.average.load_state_dict(_part(tensors, "average"))
+            done = _epochs_done(file.metadata())
+        _check_finite(tensors)
         momentum = _part(tensors, "momentum")
         for name, parameter in state.net.named_parameters():
             if name in momentum:
+                if momentum[name].shape != parameter.shape:
+                    raise ValueError(f"momentum.{name} has shape {tuple(momentum[name].shape)}")
                 buffer = torch.empty_like(parameter).copy_(momentum[name])
                 state.optimizer.state[parameter]["momentum_buffer"] = buffer
-    except (SafetensorError, OSError, KeyError, RuntimeError, TypeError) as error:
-        raise RunError(f"cannot read checkpoint {path}: {error}") from error
-    return epochs_done
+        state.net.load_state_dict(_part(tensors, "net"))
+        state.average.load_state_dict(_part(tensors, "average"))
+    return done
+
+
+def epochs_done(path: Path) -> int:
+    """Return the number of epochs that a checkpoint was written after.
+
+    Raises:
+        RunError: The file is damaged.
+    """
+    with _reading(path), safe_open(path, framework="pt") as file:
+        return _epochs_done(file.metadata())
 
 
 def load_average(path: Path) -> tuple[Net, ModelSpec]:
@@ -72,15 +89,36 @@ def load_average(path: Path) -> tuple[Net, ModelSpec]:
         RunError: There is no such file, or it is damaged.
         ModelError: Its spec is unreadable.
     """
-    try:
+    with _reading(path):
         with safe_open(path, framework="pt") as file:
             spec = ModelSpec.from_json(file.metadata()[SPEC_KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys() if name.startswith("average.")}  # noqa: SIM118
+        _check_finite(tensors)
         net = build_net(spec.arch, spec.preprocess, {h.labels.name: len(h.labels) for h in spec.heads})
         net.load_state_dict(_part(tensors, "average"))
-    except (SafetensorError, OSError, KeyError, RuntimeError, TypeError) as error:
-        raise RunError(f"cannot read checkpoint {path}: {error}; expected one that `mien train` made") from error
     return net.eval(), spec
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn any exception of reading a checkpoint into a RunError of one line."""
+    try:
+        yield
+    except MienError:
+        raise
+    except Exception as error:  # of safetensors, of PyTorch, of a header that was changed
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise RunError(f"cannot read checkpoint {path}: {reason}; expected one that `mien train` made") from error
+
+
+def _epochs_done(header: Mapping[str, str] | None) -> int:
+    return int(checked(EpochsDone, int((header or {})["epochs_done"]), "epochs_done"))
+
+
+def _check_finite(tensors: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ValueError(f"{name} has numbers that are not finite")
 
 
 def _momentum(state: Checkpoint) -> dict[str, Tensor]:

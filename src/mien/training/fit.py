@@ -19,7 +19,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from mien.errors import RunError
+from mien.errors import ConfigError, RunError
 from mien.evaluation.metrics import accuracy, balanced_accuracy, confusion_matrix
 from mien.models.spec import ModelSpec
 from mien.nets.nets import freeze, normalize
@@ -29,11 +29,10 @@ from mien.training.initial import new_net
 from mien.training.loss import head_losses, training_loss
 from mien.training.optimizer import EMA_EVERY, learning_rate, new_optimizer, update_average
 from mien.training.recipe import Stage, TrainConfig
+from mien.training.records import Row
 from mien.training.targets import Targets
 
 VALID_BATCH = 256
-
-Row = dict[str, float]  # metrics of one epoch
 
 
 class Reporter(Protocol):
@@ -53,7 +52,14 @@ class Silent:
 
 
 def new_fabric(precision: Literal["32-true", "bf16-mixed"], devices: int) -> Fabric:
-    """Return Fabric, not yet launched, on a number of graphics cards, or of processes where there are none."""
+    """Return Fabric, not yet launched, on a number of graphics cards, or of processes where there are none.
+
+    Raises:
+        ConfigError: There are not as many graphics cards or, where there are none, cores.
+    """
+    available = torch.cuda.device_count() or os.cpu_count() or 1
+    if devices > available:
+        raise ConfigError(f"{devices} devices (--devices) are more than this machine has; expected 1 to {available}")
     if devices == 1:
         return Fabric(precision=precision, devices=1)
     return Fabric(precision=precision, devices=devices, strategy="ddp")

@@ -110,6 +110,20 @@ def new_net(config: TrainConfig, spec: ModelSpec) -> Net:
     return build_net(config.net, config.preprocess, {head.labels.name: len(head.labels) for head in spec.heads})
 
 
+def check_sizes(net: Net, config: TrainConfig) -> None:
+    """Raise ConfigError if the net cannot take the images of a stage: it halves some sizes to nothing."""
+    net.eval()
+    for size in sorted({stage.size for stage in config.stages} | {config.preprocess.size}):
+        try:
+            with torch.no_grad():
+                net(torch.zeros(1, config.preprocess.channels, size, size))
+        except (RuntimeError, ValueError) as error:
+            raise ConfigError(
+                f"net '{config.net}' cannot take images of {size} pixels; set larger ones in stages and preprocess.size"
+            ) from error
+    net.train()
+
+
 def initial_weights(source: str | Path, *, arch: str) -> Weights:
     """Read the weights to start from.
 

@@ -17,7 +17,7 @@ from lightning_fabric import Fabric
 from mien.data.audit import Selection
 from mien.data.dataset import SPLITS, Dataset
 from mien.data.reading import Reading
-from mien.errors import DatasetError, RunError
+from mien.errors import ConfigError, DatasetError, MienError, RunError
 from mien.files import atomic_path, make_folder, write_text
 from mien.labels import LabelSet
 from mien.machine.facts import git_commit
@@ -28,13 +28,22 @@ from mien.nets.nets import Net, freeze
 from mien.nets.weights import Weights
 from mien.settings import from_dict
 from mien.training.batches import Tensors, to_tensors, training_tensors
-from mien.training.checkpoint import Checkpoint, load_average, load_checkpoint, save_checkpoint
+from mien.training.checkpoint import Checkpoint, epochs_done, load_average, load_checkpoint, save_checkpoint
 from mien.training.finish import finish
-from mien.training.fit import Reporter, Row, Silent, Trainer, new_fabric
-from mien.training.initial import check_datasets, data_facts, initial_weights, load_weights, new_net, new_spec
+from mien.training.fit import Reporter, Silent, Trainer, new_fabric
+from mien.training.initial import (
+    check_datasets,
+    check_sizes,
+    data_facts,
+    initial_weights,
+    load_weights,
+    new_net,
+    new_spec,
+)
 from mien.training.optimizer import new_optimizer
 from mien.training.precision import agreed_precision, training_facts
 from mien.training.recipe import TrainConfig, current_settings
+from mien.training.records import Row, read_environment, read_json, read_metrics
 from mien.training.targets import dataset_names, trained_heads
 from mien.training.teacher import Teacher, read_teacher, teacher_digest
 
@@ -99,8 +108,9 @@ class Run:
             RunError: The folder holds a run already.
             DatasetError: There are too few images to train on, the selection or soft labels are of other data, a
                 dataset is given twice, or has a label that no head has.
-            ConfigError: A part to freeze or the labels of a head don't exist, no data trains a head, the number of
-                weights is not that of the datasets, or the initial weights are of another net.
+            ConfigError: The net cannot take images of a stage's size, a part to freeze or the labels of a head don't
+                exist, no data trains a head, the number of weights is not that of the datasets, the initial weights are
+                of another net, or there are fewer devices.
             ModelError: The initial weights cannot be read, or don't fit.
         """
         folder, datasets = Path(folder), _several(datasets)
@@ -116,6 +126,7 @@ class Run:
         fitted, teacher = _fitted(config, datasets, heads, selection)
         train = training_tensors(fitted, heads, trained, config, teacher=teacher, world=fabric.world_size)
         net = new_net(config, spec)
+        check_sizes(net, config)
         freeze(net, config.freeze)  # raises before there is a folder
         origin = "" if weights is None else load_weights(net, weights, config, spec, train)
         data = data_facts(config, datasets, trained, data_path, reading, selection, audit_path)
@@ -142,19 +153,21 @@ class Run:
                 needed.
 
         Raises:
-            RunError: The folder is no run.
-            ConfigError, ModelError: It is of a newer version, with unknown settings or spec.
+            RunError: The folder is no run, a file in it is missing or was changed, or it is of a newer version.
         """
         folder = Path(folder)
         try:
-            config = from_dict(TrainConfig, current_settings(json.loads((folder / CONFIG).read_text(encoding="utf-8"))))
-            environment = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
-            if isinstance(environment["data"], dict):  # of an older version, which knew a single dataset
-                environment["data"] = [environment["data"]]
-            [facts["fingerprint"] for facts in environment["data"]], environment["precision"]
-            return cls(folder, config, environment, datasets)
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise RunError(f"{folder} is not a run folder ({error!r}); expected one that `mien train` made") from error
+            run = cls(folder, _read_config(folder / CONFIG), read_environment(folder / ENVIRONMENT), datasets)
+        except MienError as error:
+            raise RunError(
+                f"{folder} is not a run folder of this mien: {error}; expected one that `mien train` made, unchanged"
+            ) from error
+        if (run.config.net, run.config.preprocess) != (run.spec.arch, run.spec.preprocess):
+            raise RunError(
+                f"{CONFIG} and {ENVIRONMENT} of {folder} are of different nets ({run.config.net} and {run.spec.arch}) "
+                "or inputs; restore the one that was changed"
+            )
+        return run
 
     def __repr__(self) -> str:
         done = f"{len(self.metrics())} of {self.config.epochs} epochs"
@@ -174,8 +187,8 @@ class Run:
             RunError: By options that this version doesn't have.
         """
         try:
-            return [Reading(**facts.get("reading", {})) for facts in self.environment["data"]]
-        except TypeError as error:
+            return [from_dict(Reading, facts.get("reading", {})) for facts in self.environment["data"]]
+        except ConfigError as error:
             raise RunError(f"{self.folder} has data read with unknown options ({error}); upgrade mien") from error
 
     @property
@@ -214,12 +227,12 @@ class Run:
         return self.folder / f"{self.spec.name}.onnx"
 
     def metrics(self) -> list[Row]:
-        """Return the metrics of each finished epoch, as docs/guides/training.md lists them."""
-        try:
-            lines = (self.folder / METRICS).read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            return []
-        return [json.loads(line) for line in lines]
+        """Return the metrics of each finished epoch, as docs/guides/training.md lists them.
+
+        Raises:
+            RunError: The file is damaged.
+        """
+        return read_metrics(self.folder / METRICS)
 
     def fitted(self) -> tuple[Dataset, ...]:
         """Return the images of each dataset that the run is fitted on: "train", or a selection of it.
@@ -245,12 +258,15 @@ class Run:
         if n is None:
             return np.asarray(dataset.splits == SPLITS.index("train"))
         try:
-            rows = np.load(path, allow_pickle=False)
+            rows = np.lib.format.open_memmap(path, mode="r")  # checks the size before it allocates anything
             if rows.dtype != np.bool_ or rows.shape != (len(dataset),) or rows.sum() != n:
                 raise ValueError(f"expected it to select {n} of {len(dataset)} images")
-        except (OSError, EOFError, ValueError) as error:
-            raise RunError(f"'{path}' is damaged ({error}), so the images to fit on are unknown; start anew") from error
-        return cast("npt.NDArray[np.bool_]", rows)
+        except Exception as error:  # NumPy's reader of headers raises many kinds
+            reason = " ".join(str(error).split())
+            raise RunError(
+                f"'{path}' is damaged ({reason}), so the images to fit on are unknown; start anew"
+            ) from error
+        return np.array(rows)
 
     def fit(self, report: Reporter | None = None) -> None:
         """Train to the last epoch, from the last checkpoint if there is one, with a checkpoint after each epoch.
@@ -272,8 +288,14 @@ class Run:
             self.fitted(), heads, trained, self.config, teacher=self._teacher(heads), world=fabric.world_size
         )
         trainer = Trainer(self.config, self.spec, train, self._valid(heads, trained), fabric)
-        done = load_checkpoint(self.checkpoint, trainer.state) if self.checkpoint.exists() else 0
-        rows = self.metrics()[:done]  # a kill between metrics and checkpoint leaves one row too many
+        rows = self.metrics()
+        if self.checkpoint.exists():
+            done = load_checkpoint(self.checkpoint, trainer.state)
+        elif self.config.init or len(rows) > 1:
+            raise RunError(f"'{self.checkpoint}' is missing; restore it, or start anew with another --run")
+        else:
+            done = 0
+        rows = [row for row in rows if row["epoch"] <= done]  # a kill before the checkpoint leaves one row too many
         for row in rows:
             report.epoch(row)
         for row in trainer.epochs(done, report):
@@ -302,7 +324,7 @@ class Run:
             ConfigError: The target is no .onnx file.
             OutputError: The file cannot be written.
         """
-        if not self.checkpoint.exists() or not self.metrics():  # one with initial weights has a checkpoint at once
+        if not self.checkpoint.exists() or not epochs_done(self.checkpoint):  # initial weights are a checkpoint too
             raise RunError(f"{self.folder} has no finished epoch yet; resume it: mien train --resume {self.folder}")
         path = target or self.model
         check_target(path)
@@ -378,6 +400,14 @@ class Run:
             save_checkpoint(self.checkpoint, state, spec=self.spec, epochs_done=0)
         config = json.dumps(asdict(self.config), indent=2) + "\n"
         write_text(self.folder / CONFIG, config)  # last, since it makes the folder a run
+
+
+def _read_config(path: Path) -> TrainConfig:
+    plain = read_json(path)
+    try:
+        return from_dict(TrainConfig, current_settings(plain) if isinstance(plain, dict) else plain)
+    except ConfigError as error:
+        raise RunError(f"'{path}' is damaged ({error})") from error
 
 
 def _check_unused(folder: Path) -> None:

@@ -7,7 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from zipfile import BadZipFile
+from typing import Literal, TypedDict
+from zipfile import ZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +18,21 @@ from mien.data.dataset import Dataset
 from mien.errors import DatasetError
 from mien.files import atomic_path
 from mien.labels import LabelSet
+from mien.settings import checked, shown
 from mien.structures import FloatArray
 from mien.training.targets import Distributions
 
 FORMAT = "mien teacher 1"
+MAX_BYTES = 4_000_000_000  # of soft labels unpacked; 250 million images of eight classes
+
+
+class About(TypedDict):
+    """The description inside a file of soft labels."""
+
+    format: Literal["mien teacher 1"]
+    fingerprint: str
+    labels: Mapping[str, tuple[str, ...]]
+    members: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,8 @@ class Teacher:
 
     def __post_init__(self) -> None:
         for name, rows in self.probabilities.items():
+            if np.isinf(rows).any() or (rows < 0).any():
+                raise DatasetError(f"soft labels of head '{name}' are not probabilities; expected 0 to 1, or nan")
             if rows.ndim != 2 or rows.shape[1] != len(self.labels[name]):
                 raise DatasetError(f"soft labels of head '{name}' have shape {rows.shape}; expected a column per label")
 
@@ -89,16 +103,17 @@ def read_teacher(path: str | Path, dataset: Dataset, heads: Sequence[LabelSet]) 
         DatasetError: The file cannot be read, is for another dataset, or has none of the heads.
     """
     try:
+        with ZipFile(path) as archive:
+            if (size := sum(entry.file_size for entry in archive.infolist())) > MAX_BYTES:
+                raise ValueError(f"it unpacks to {size / 1e9:.1f} GB")
         with np.load(path, allow_pickle=False) as arrays:
-            about = json.loads(str(arrays["about"]))
-            if about["format"] != FORMAT:
-                raise ValueError(f"its format is {about['format']!r}")
-            labels = {name: tuple(names) for name, names in about["labels"].items()}
+            about = checked(About, json.loads(str(arrays["about"])), "about")
+            labels = about["labels"]
             rows = {name: arrays[f"head {name}"].astype(np.float32) for name in labels}
-        teacher = Teacher(about["fingerprint"], labels, rows, tuple(about["members"]))
-    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, RecursionError, BadZipFile) as error:
+        teacher = Teacher(about["fingerprint"], labels, rows, about["members"])
+    except Exception as error:  # NumPy, zipfile and zlib raise many kinds
         raise DatasetError(
-            f"cannot read the soft labels '{path}' ({error}); expected a file of save_teacher"
+            f"cannot read the soft labels '{path}' ({shown(str(error))}); expected a file of save_teacher"
         ) from error
     if teacher.fingerprint != dataset.fingerprint or any(len(each) != len(dataset) for each in rows.values()):
         raise DatasetError(
@@ -120,5 +135,6 @@ def teacher_digest(path: str | Path) -> str:
     """
     try:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    except OSError as error:
-        raise DatasetError(f"cannot read the soft labels '{path}': {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DatasetError(f"cannot read the soft labels '{path}': {reason or error}") from error
