@@ -71,3 +71,12 @@ def test_a_folder_that_is_read_gets_no_report() -> None:
 
 def test_a_pattern_decides_which_files_of_a_folder_are_sources() -> None:
     check_targets(["."], files=[Path("a.jpg")], glob="*.png")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_place_is_named_before_the_work() -> None:
+    Path("day1").chmod(0o500)
+    Path("old.csv").chmod(0o400)
+    for target in ("old.csv", "day1/new.csv", "day1/new/deeper/new.csv", "a.jpg/new.csv"):
+        with pytest.raises(OutputError, match="is read-only"):
+            check_targets([], texts=[Path(target)])

@@ -46,7 +46,7 @@ def check_targets(
     Raises:
         ConfigError: Two targets are the same file or differ only in case, or a target's suffix is of another kind.
         OutputError: A target is one of the sources, a text would replace a file that is none, or a folder is in the
-            place of a file, or a file in that of a folder.
+            place of a file, a file in that of a folder, or either is read-only.
     """
     texts, pictures, files, folders = (_given(paths) for paths in (texts, pictures, files, folders))
     targets = [path for path in (*texts, *pictures, *files) if path != STANDARD_OUTPUT]
@@ -59,6 +59,8 @@ def check_targets(
     for path in folders:
         if os.path.exists(path) and not os.path.isdir(path):
             raise OutputError(f"cannot make folder '{path}': it is a file; choose another name")
+    for path in (*targets, *folders):
+        _check_writable(path)
     for path in texts:
         _check_text(path)
     for path in pictures:
@@ -97,6 +99,14 @@ def _check_each_other(targets: Sequence[Path]) -> None:
                     f"two results for one file: '{targets[other]}' and '{target}'; choose different ones, not only in "
                     "upper and lower case"
                 )
+
+
+def _check_writable(path: Path) -> None:
+    """Ask whether a file or folder may be changed, or made in the nearest folder that is there."""
+    places = (path, *Path(os.path.abspath(path)).parents)
+    place = next(place for place in places if os.path.exists(place))
+    if not os.access(place, os.W_OK) or (place != path and not os.path.isdir(place)):
+        raise OutputError(f"cannot write '{path}': '{place}' is read-only or not a folder; choose another place")
 
 
 def _check_text(path: Path) -> None:

@@ -10,7 +10,14 @@ from mien.errors import MissingExtra, OutputError, RunError
 from mien.evaluation.metrics import reliability
 from mien.evaluation.selective import operating_point, risk_coverage
 from mien.labels import FER2013
-from mien.reports.plots import curves, draw_confusion, draw_confusions, draw_reliability, draw_risk_coverage
+from mien.reports.plots import (
+    curves,
+    draw_confusion,
+    draw_confusions,
+    draw_reliability,
+    draw_risk_coverage,
+    drawn_or_warned,
+)
 
 EPOCHS = [
     {"epoch": 1, "train_loss": 1.9, "valid_loss": 1.8, "valid_accuracy": 0.3, "size": 32, "learning_rate": 0.05},
@@ -144,6 +151,22 @@ def test_plots_do_not_depend_on_the_backend(tmp_path, backend):
     subprocess.run(command, check=True, env={**os.environ, "MPLBACKEND": backend})
     with Image.open(path) as picture:
         assert picture.format == "PNG"
+
+
+def test_plots_do_not_depend_on_a_matplotlibrc(tmp_path):
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\n")  # needs LaTeX
+    row = {"epoch": 1, "train_loss": 1.9, "size": 32, "learning_rate": 0.05, "valid_accuracy_$a_$": 0.5}
+    code = f"from mien.reports.plots import curves; curves([{row}], 'curves.png')"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+    assert (tmp_path / "curves.png").exists()
+
+
+def test_plots_that_fail_are_a_warning_whatever_the_error():
+    def fail() -> None:
+        raise RuntimeError("a font is broken")
+
+    with pytest.warns(UserWarning, match="no curves: a font is broken"):
+        assert not drawn_or_warned(fail, missing="no curves")
 
 
 def test_missing_matplotlib_names_the_extra(tmp_path, monkeypatch):

@@ -192,7 +192,9 @@ def data_audit(
     from mien.reports.report import file_name
     from mien.targets import check_targets
 
-    check_targets([data_path(path), votes], files=[to / name for name in FILES] if to else [], folders=[to])
+    check_targets(
+        [data_path(path), votes], files=[to / name for name in FILES] if to else [], folders=[to or Path("reports")]
+    )
     dataset, _ = read_data(path, votes, reading)
     with bar("comparing") as progress:
         audited = audit(dataset, threshold=threshold, progress=progress)

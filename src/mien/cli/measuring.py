@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mien.evaluation.results import Accuracy, Evaluation, SliceColumn
     from mien.models.classifier import OnnxClassifier
 
+REPORTS = Path("reports")  # holds the folders of reports that get no --out
 SplitName = Annotated[
     str,
     typer.Option(help="train, valid (PublicTest; for decisions) or test (PrivateTest; once, for a final model)."),
@@ -109,7 +110,9 @@ def evaluate(
     if not model:
         raise ConfigError("no model to evaluate; name one or more, see `mien models`")
     of_report = [] if to is None else [to / name for name in report_files(views.split(","))]
-    check_targets([*map(data_path, places), votes, slices, *map(model_file, model)], files=of_report, folders=[to])
+    check_targets(
+        [*map(data_path, places), votes, slices, *map(model_file, model)], files=of_report, folders=[to or REPORTS]
+    )
     table = None if slices is None else read_slices(slices)
     classifiers = _load(model, models_dir)
     readings = readings_for(places, _for_models(reading, classifiers))
@@ -147,7 +150,7 @@ def compare(
     from mien.reports.comparison import compare_models
     from mien.targets import check_targets
 
-    check_targets([data_path(data), votes, model_file(a), model_file(b)], folders=[to])
+    check_targets([data_path(data), votes, model_file(a), model_file(b)], folders=[to or REPORTS])
     classifiers = _load([a, b], models_dir)
     dataset, _ = read_data(data, votes, _for_models(reading, classifiers))
     comparison, report = compare_models(

@@ -15,9 +15,9 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mien.cli.arguments import AS_CROPS, ModelsDir, Votes, model_file, read_data, readings_for, reads_data
-from mien.cli.console import bar, err, extra, notice, out, say
+from mien.cli.console import bar, err, extra, out, say
 from mien.data.reading import Reading
-from mien.errors import ConfigError, MissingExtra
+from mien.errors import ConfigError
 
 if TYPE_CHECKING:
     from mien.data.audit import Audit, Selection
@@ -270,6 +270,7 @@ def _fit(run: Run) -> None:
 
 def _export(run: Run, *, target: Path | None, storage: str, install: Path | None) -> None:
     from mien.models.store import user_dir
+    from mien.reports.plots import drawn_or_warned
 
     path, parity = run.export(target=target, storage=storage, install=install)
     say(
@@ -280,10 +281,7 @@ def _export(run: Run, *, target: Path | None, storage: str, install: Path | None
         say(f"installed: {install / run.model.name}")
     name = run.spec.name if install == user_dir() else str(path)
     say(f"use it: mien predict PHOTO --model {quote(name)}")
-    try:
-        run.draw_curves()
-    except MissingExtra as error:  # the model, the product, is there
-        notice("warning:", f"no plot of the training curves: {error}")
+    drawn_or_warned(run.draw_curves, missing="no plot of the training curves")
 
 
 class _TrainingProgress:

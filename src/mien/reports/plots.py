@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,12 +34,19 @@ LONGEST_LABEL = 30  # characters; longer ones leave no room for the plot
 LEAST_COVERAGE = 0.02  # below it the risk is not drawn: one error among the first few predictions makes it jump
 
 
-def drawn_or_warned(draw: Callable[[], None]) -> bool:
-    """Call a function that draws plots; return False and warn if matplotlib is not installed."""
+def drawn_or_warned(draw: Callable[[], object], *, missing: str = "the report has no plots") -> bool:
+    """Call a function that draws plots; return False and warn if they cannot be drawn or written.
+
+    A plot is a by-product: the report or the model is worth having without it.
+
+    Args:
+        draw: Draws and writes the plots.
+        missing: Beginning of the warning.
+    """
     try:
         draw()
-    except MissingExtra as error:
-        warnings.warn(f"the report has no plots: {error}", stacklevel=2)
+    except Exception as error:  # matplotlib's own, from a broken font cache to a missing library, are of any type
+        warnings.warn(f"{missing}: {error}", stacklevel=2)
         return False
     return True
 
@@ -57,25 +65,24 @@ def draw_confusion(matrix: IntArray, labels: Sequence[str], path: str | Path, *,
         OutputError: The file cannot be written.
     """
     k = len(labels)
-    figure = _figure(width=max(8.0, 0.9 * k + 1.6), height=max(7.2, 0.8 * k + 1.6))
-    axes = figure.add_subplot()
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")  # one hue, darker is more
-    for row, column in np.ndindex(k, k):
-        share, count = shares[row, column], matrix[row, column]
-        colour = "white" if share > 0.65 else "black"
-        axes.text(column, row, f"{100 * share:.0f} %", color=colour, ha="center", va="bottom", size=14)
-        axes.text(column, row + 0.05, f"{count:,}", color=colour, ha="center", va="top", size=10)
-    names = [plot_text(label, longest=LONGEST_LABEL) for label in labels]
-    turned = k > 8  # names side by side have no room
-    axes.set_xticks(range(k), names, size=12, rotation=45 if turned else 0, ha="right" if turned else "center")
-    axes.set_yticks(range(k), names, size=12)
-    axes.set_xlabel("predicted", size=13)
-    axes.set_ylabel("true", size=13)
-    axes.set_title(plot_text(title), size=13, pad=12)
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
-    _save(figure, path)
+    with _plot(path, width=max(8.0, 0.9 * k + 1.6), height=max(7.2, 0.8 * k + 1.6)) as figure:
+        axes = figure.add_subplot()
+        shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")  # one hue, darker is more
+        for row, column in np.ndindex(k, k):
+            share, count = shares[row, column], matrix[row, column]
+            colour = "white" if share > 0.65 else "black"
+            axes.text(column, row, f"{100 * share:.0f} %", color=colour, ha="center", va="bottom", size=14)
+            axes.text(column, row + 0.05, f"{count:,}", color=colour, ha="center", va="top", size=10)
+        names = [plot_text(label, longest=LONGEST_LABEL) for label in labels]
+        turned = k > 8  # names side by side have no room
+        axes.set_xticks(range(k), names, size=12, rotation=45 if turned else 0, ha="right" if turned else "center")
+        axes.set_yticks(range(k), names, size=12)
+        axes.set_xlabel("predicted", size=13)
+        axes.set_ylabel("true", size=13)
+        axes.set_title(plot_text(title), size=13, pad=12)
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
 
 
 def draw_confusions(confusions: Mapping[tuple[str, str], tuple[IntArray, Sequence[str]]], path: str | Path) -> None:
@@ -91,22 +98,21 @@ def draw_confusions(confusions: Mapping[tuple[str, str], tuple[IntArray, Sequenc
         OutputError: The file cannot be written.
     """
     rows, columns = (list(dict.fromkeys(pair[i] for pair in confusions)) for i in (0, 1))
-    figure = _figure(width=5.2 * len(columns), height=4.9 * len(rows))
-    for (row_name, column_name), (matrix, labels) in confusions.items():
-        place = rows.index(row_name) * len(columns) + columns.index(column_name) + 1
-        axes = figure.add_subplot(len(rows), len(columns), place)
-        shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")  # one hue, darker is more
-        for (row, column), share in np.ndenumerate(shares):
-            colour = "white" if share > 0.65 else "black"
-            axes.text(column, row, f"{100 * share:.0f}", color=colour, ha="center", va="center", size=10)
-        names = [plot_text(label, longest=LONGEST_LABEL) for label in labels]
-        axes.set_xticks(range(len(labels)), names, size=9, rotation=45, ha="right")
-        axes.set_yticks(range(len(labels)), names, size=9)
-        axes.set_title(plot_text(f"{row_name} on {column_name}"), size=10, pad=8)
-        axes.spines[:].set_visible(False)
-        axes.tick_params(length=0)
-    _save(figure, path)
+    with _plot(path, width=5.2 * len(columns), height=4.9 * len(rows)) as figure:
+        for (row_name, column_name), (matrix, labels) in confusions.items():
+            place = rows.index(row_name) * len(columns) + columns.index(column_name) + 1
+            axes = figure.add_subplot(len(rows), len(columns), place)
+            shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+            axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")  # one hue, darker is more
+            for (row, column), share in np.ndenumerate(shares):
+                colour = "white" if share > 0.65 else "black"
+                axes.text(column, row, f"{100 * share:.0f}", color=colour, ha="center", va="center", size=10)
+            names = [plot_text(label, longest=LONGEST_LABEL) for label in labels]
+            axes.set_xticks(range(len(labels)), names, size=9, rotation=45, ha="right")
+            axes.set_yticks(range(len(labels)), names, size=9)
+            axes.set_title(plot_text(f"{row_name} on {column_name}"), size=10, pad=8)
+            axes.spines[:].set_visible(False)
+            axes.tick_params(length=0)
 
 
 def draw_reliability(after: Sequence[Bin], before: Sequence[Bin] | None, path: str | Path, *, title: str) -> None:
@@ -122,25 +128,26 @@ def draw_reliability(after: Sequence[Bin], before: Sequence[Bin] | None, path: s
         MissingExtra: matplotlib is not installed.
         OutputError: The file cannot be written.
     """
-    figure = _figure(width=6.4, height=6.8)
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
-    upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="perfect calibration")
-    if before is not None:
-        _draw_bins(upper, before, label="before temperature scaling", colour=ORANGE)
-    _draw_bins(upper, after, label="model output", colour=BLUE)
-    upper.set_ylabel("accuracy")
-    upper.set_ylim(0, 1)
-    upper.legend(frameon=False, loc="lower right")  # free unless confident predictions are mostly wrong
-    upper.set_title(plot_text(title), size=12, pad=12)
-    total = sum(b.n for b in after)
-    widths = [b.high - b.low for b in after]
-    lower.bar([b.low for b in after], [b.n / total for b in after], widths, align="edge", color=BLUE, edgecolor="white")
-    lower.set_ylabel("share of images")
-    lower.set_xlabel("confidence")
-    lower.set_xlim(0, 1)
-    for axes in (upper, lower):
-        _tidy(axes)
-    _save(figure, path)
+    with _plot(path, width=6.4, height=6.8) as figure:
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+        upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="perfect calibration")
+        if before is not None:
+            _draw_bins(upper, before, label="before temperature scaling", colour=ORANGE)
+        _draw_bins(upper, after, label="model output", colour=BLUE)
+        upper.set_ylabel("accuracy")
+        upper.set_ylim(0, 1)
+        upper.legend(frameon=False, loc="lower right")  # free unless confident predictions are mostly wrong
+        upper.set_title(plot_text(title), size=12, pad=12)
+        total = sum(b.n for b in after)
+        widths = [b.high - b.low for b in after]
+        lower.bar(
+            [b.low for b in after], [b.n / total for b in after], widths, align="edge", color=BLUE, edgecolor="white"
+        )
+        lower.set_ylabel("share of images")
+        lower.set_xlabel("confidence")
+        lower.set_xlim(0, 1)
+        for axes in (upper, lower):
+            _tidy(axes)
 
 
 def draw_risk_coverage(
@@ -164,22 +171,21 @@ def draw_risk_coverage(
         MissingExtra: matplotlib is not installed.
         OutputError: The file cannot be written.
     """
-    figure = _figure(width=6.4, height=4.6)
-    axes = figure.add_subplot()
-    if before is not None:  # broad and pale, as the other curve mostly covers it
-        _draw_risk(axes, before, label="before temperature scaling", color=ORANGE, linewidth=4.5, alpha=0.45)
-    _draw_risk(axes, after, label="model output", color=BLUE)
-    if operating_point is not None:
-        x, y = 100 * operating_point.coverage, 100 * (1 - operating_point.accuracy)
-        axes.plot([x], [y], "o", color="black", label=f"confidence {operating_point.threshold:.2f} or more")
-    axes.set_xlabel("coverage: answered faces, %")
-    axes.set_ylabel("risk: errors among them, %")
-    axes.set_xlim(0, 100)
-    axes.set_ylim(bottom=0)
-    axes.legend(frameon=False)
-    axes.set_title(plot_text(title), size=12, pad=12)
-    _tidy(axes)
-    _save(figure, path)
+    with _plot(path, width=6.4, height=4.6) as figure:
+        axes = figure.add_subplot()
+        if before is not None:  # broad and pale, as the other curve mostly covers it
+            _draw_risk(axes, before, label="before temperature scaling", color=ORANGE, linewidth=4.5, alpha=0.45)
+        _draw_risk(axes, after, label="model output", color=BLUE)
+        if operating_point is not None:
+            x, y = 100 * operating_point.coverage, 100 * (1 - operating_point.accuracy)
+            axes.plot([x], [y], "o", color="black", label=f"confidence {operating_point.threshold:.2f} or more")
+        axes.set_xlabel("coverage: answered faces, %")
+        axes.set_ylabel("risk: errors among them, %")
+        axes.set_xlim(0, 100)
+        axes.set_ylim(bottom=0)
+        axes.legend(frameon=False)
+        axes.set_title(plot_text(title), size=12, pad=12)
+        _tidy(axes)
 
 
 def draw_degraded(results: Sequence[DegradedResult], path: str | Path, *, title: str) -> None:
@@ -195,19 +201,18 @@ def draw_degraded(results: Sequence[DegradedResult], path: str | Path, *, title:
         OutputError: The file cannot be written.
     """
     clean, *degraded = results
-    figure = _figure(width=7.2, height=1.6 + 0.32 * len(degraded))
-    axes = figure.add_subplot()
-    places = range(len(degraded), 0, -1)
-    axes.axvline(0, color=GREY, linewidth=1, linestyle="--")
-    axes.hlines(places, [100 * r.low for r in degraded], [100 * r.high for r in degraded], color=BLUE, alpha=0.45)
-    axes.plot([100 * result.difference for result in degraded], places, "o", color=BLUE, markersize=5)
-    axes.set_yticks(places, [result.name for result in degraded])
-    axes.set_xlabel(f"accuracy minus that on clean images, {100 * clean.accuracy.value:.1f} %, in points")
-    axes.set_title(plot_text(title), size=12, pad=12)
-    _tidy(axes)
-    axes.grid(visible=False, axis="y")
-    axes.grid(axis="x", color="#e5e5e5", linewidth=0.8)
-    _save(figure, path)
+    with _plot(path, width=7.2, height=1.6 + 0.32 * len(degraded)) as figure:
+        axes = figure.add_subplot()
+        places = range(len(degraded), 0, -1)
+        axes.axvline(0, color=GREY, linewidth=1, linestyle="--")
+        axes.hlines(places, [100 * r.low for r in degraded], [100 * r.high for r in degraded], color=BLUE, alpha=0.45)
+        axes.plot([100 * result.difference for result in degraded], places, "o", color=BLUE, markersize=5)
+        axes.set_yticks(places, [result.name for result in degraded])
+        axes.set_xlabel(f"accuracy minus that on clean images, {100 * clean.accuracy.value:.1f} %, in points")
+        axes.set_title(plot_text(title), size=12, pad=12)
+        _tidy(axes)
+        axes.grid(visible=False, axis="y")
+        axes.grid(axis="x", color="#e5e5e5", linewidth=0.8)
 
 
 def curves(rows: Sequence[Mapping[str, float | None]], path: str | Path) -> None:
@@ -233,26 +238,25 @@ def curves(rows: Sequence[Mapping[str, float | None]], path: str | Path) -> None
     if not rows:
         raise RunError("no epochs to draw; train at least one, then try again")
     epochs = [{key: value for key, value in row.items() if value is not None} for row in rows]
-    figure = _figure(width=10, height=3.8)
-    losses, accuracies = figure.subplots(1, 2)
-    if any("train_cross_entropy" in epoch for epoch in epochs):
-        _draw_line(losses, epochs, "train_cross_entropy", label="train", colour=BLUE)
-    else:
-        _draw_line(losses, epochs, "train_loss", label="train (objective)", colour=BLUE)
-    _draw_line(losses, epochs, "valid_loss", label="valid", colour=ORANGE)
-    _draw_accuracies(accuracies, epochs)
-    losses.set_ylabel("cross-entropy")
-    accuracies.set_ylabel("validation accuracy, %")
-    for axes in (losses, accuracies):
-        axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        _tidy(axes)
-        _mark_sizes(axes, epochs)
-    _shade_learning_rate(losses, epochs)
-    losses.legend(frameon=False)
-    if len(accuracies.lines) > 1:
-        accuracies.legend(frameon=False)
-    _save(figure, path)
+    with _plot(path, width=10, height=3.8) as figure:
+        losses, accuracies = figure.subplots(1, 2)
+        if any("train_cross_entropy" in epoch for epoch in epochs):
+            _draw_line(losses, epochs, "train_cross_entropy", label="train", colour=BLUE)
+        else:
+            _draw_line(losses, epochs, "train_loss", label="train (objective)", colour=BLUE)
+        _draw_line(losses, epochs, "valid_loss", label="valid", colour=ORANGE)
+        _draw_accuracies(accuracies, epochs)
+        losses.set_ylabel("cross-entropy")
+        accuracies.set_ylabel("validation accuracy, %")
+        for axes in (losses, accuracies):
+            axes.set_xlabel("epoch")
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            _tidy(axes)
+            _mark_sizes(axes, epochs)
+        _shade_learning_rate(losses, epochs)
+        losses.legend(frameon=False)
+        if len(accuracies.lines) > 1:
+            accuracies.legend(frameon=False)
 
 
 def _draw_accuracies(axes: Axes, epochs: Sequence[Epoch]) -> None:
@@ -267,26 +271,35 @@ def _draw_accuracies(axes: Axes, epochs: Sequence[Epoch]) -> None:
             _draw_line(axes, epochs, balanced, label=f"{name}, balanced", colour=colour, scale=100, style="--")
 
 
-def _figure(*, width: float, height: float) -> Figure:
+@contextmanager
+def _plot(path: str | Path, *, width: float, height: float) -> Iterator[Figure]:
+    """Yield a figure on the Agg canvas, and write it as PNG when the block ends.
+
+    Its style is matplotlib's default, whatever a matplotlibrc sets, such as LaTeX for all texts.
+    """
     try:
-        _import_matplotlib()
+        matplotlib = _import_matplotlib()
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingExtra("drawing plots", "reports") from error
-    figure = Figure(figsize=(width, height), dpi=150)
-    FigureCanvasAgg(figure)
-    figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1)
-    return figure
+    defaults = {key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith("backend")}
+    with matplotlib.rc_context(defaults):
+        figure = Figure(figsize=(width, height), dpi=150)
+        FigureCanvasAgg(figure)
+        figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1)
+        yield figure
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, format="png", metadata={"Software": None})
 
 
-def _import_matplotlib() -> None:
+def _import_matplotlib() -> ModuleType:
     """Import matplotlib although MPLBACKEND names a backend that is not installed, as Jupyter's kernels may set it.
 
     Such a name fails the import. Any other is kept, for the caller's own plots.
     """
     if "matplotlib" in sys.modules:
-        return
+        return sys.modules["matplotlib"]
     backend = os.environ.pop("MPLBACKEND", None)
     try:
         import matplotlib
@@ -296,11 +309,7 @@ def _import_matplotlib() -> None:
     if backend:
         with suppress(ValueError):
             matplotlib.rcParams["backend"] = backend
-
-
-def _save(figure: Figure, path: str | Path) -> None:
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", metadata={"Software": None})
+    return matplotlib
 
 
 def _tidy(axes: Axes) -> None:

@@ -41,7 +41,7 @@ NOTE = "mien names the expression annotators saw, not what a person feels."
 ROBUSTNESS, MISSED = "robustness.png", "missed_faces.csv"
 SUREST = "surest_mistakes"  # .png and .csv
 MAX_NAME = 150  # bytes of a folder name; file systems allow 255
-NO_PLOTS = "Plots are missing: they need matplotlib, which mien's extra `reports` installs."
+NO_PLOTS = "Plots are missing: matplotlib, which mien's extra `reports` installs, was not there or failed."
 _CALIBRATION_NOTES = (
     "The Brier score is summed over the classes. AURC is the area under the risk–coverage curve: the mean error "
     "rate of the k most confident predictions over all k. Lower is better in all four."
