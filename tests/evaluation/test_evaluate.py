@@ -5,7 +5,7 @@ import pytest
 
 from mien.data.dataset import Dataset
 from mien.errors import ConfigError, DatasetError, ModelError
-from mien.evaluation.evaluate import evaluate, relabel_for
+from mien.evaluation.evaluate import evaluate, evaluate_models, relabel_for
 from mien.evaluation.metrics import ece, nll
 from mien.evaluation.views import CORNERS, cropped
 from mien.labels import FER2013, FERPLUS, LabelSet
@@ -182,6 +182,13 @@ def test_a_model_fitted_on_valid_too_has_seen_its_images(pixel_reader, written):
     evaluation = evaluate(pixel_reader(FER2013), with_copies(written), fitted_on=("train", "valid"))
     assert evaluation.fitted_on == ("train", "valid")
     assert (evaluation.views["flip"].leak_free.correct, evaluation.views["flip"].leak_free.n) == (0, 1)
+
+
+@pytest.mark.parametrize(("name", "known"), [("fer2013", True), ("small", False)])
+def test_a_part_of_the_training_data_does_not_show_which_images_have_copies_in_it(pixel_reader, written, name, known):
+    dataset = replace(with_copies(written), name=name)
+    (evaluation,) = evaluate_models({"a": pixel_reader(FER2013)}, dataset)
+    assert (evaluation.views["single"].leak_free is not None) == known
 
 
 def test_the_leak_free_accuracy_is_none_where_it_is_unknown(pixel_reader, written):

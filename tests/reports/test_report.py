@@ -12,11 +12,13 @@ from PIL import Image
 
 from mien.data.dataset import FoundFaces, PictureLabel
 from mien.errors import ConfigError, InputError, OutputError
+from mien.evaluation.compare import compare
 from mien.evaluation.evaluate import evaluate
 from mien.evaluation.results import DegradedResult
 from mien.evaluation.slice_table import SliceTable
 from mien.evaluation.slices import slice_evaluation
 from mien.labels import FER2013, FERPLUS, LabelSet
+from mien.reports.comparison import comparison_markdown
 from mien.reports.metrics_json import read_metrics, to_metrics
 from mien.reports.overview import write_reports
 from mien.reports.report import NOTE, report_markdown, write_report
@@ -159,6 +161,15 @@ def test_the_text_has_a_table_of_classes_with_their_confusions(evaluation):
     wrong[3] = 0
     expected = f"{FER2013.labels[wrong.argmax()]} ({100 * wrong.max() / result.confusion[3].sum():.1f} %)"
     assert cells["most often confused with"] == expected
+
+
+def test_a_class_without_images_has_no_scores_in_reports(pixel_reader, written):
+    evaluation = evaluate(pixel_reader(FER2013), written([(3, 3, 0, "test"), (4, 3, 0, "test")]))
+    rows = rows_after(report_markdown(to_metrics(evaluation)), "## Per class, flip")
+    assert [row[1:5] for row in rows if row[0] in ("angry", "sad")] == [["–", "–", "–", "0"], ["0.000"] * 3 + ["1"]]
+    both = compare(evaluation, replace(evaluation, name="other"))
+    rows = rows_after(comparison_markdown(both), "## By class")
+    assert [row[2:5] for row in rows if row[0] == "angry"] == [["–", "–", "–"]]
 
 
 def test_the_text_names_model_data_and_recipe(evaluation):

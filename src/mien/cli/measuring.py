@@ -231,7 +231,7 @@ def _print_table(title: str, evaluations: Sequence[Evaluation]) -> None:
             *([name] if several else []), view, f"{a.value:.2%}", f"{100 * a.low:.2f}–{a.high:.2%}",
             *([leak_free] if audited else []), *([_percent(whole.accuracy if whole else None)] if end_to_end else []),
             f"{result.balanced_accuracy:.2%}",
-            *([f"{whole.balanced_accuracy:.2%}" if whole else "–"] if end_to_end else []), f"{result.macro_f1:.2%}",
+            *([f"{whole.balanced_accuracy:.2%}" if whole else "–"] if end_to_end else []), f"{result.macro_f1:.3f}",
             f"{result.calibration.nll:.3f}", f"{result.calibration.ece:.3f}",
             *([_auc(result.happy_neutral)] if auc else []),
         )  # fmt: skip
@@ -335,9 +335,12 @@ def _check_published(
     checks = check_models(classifiers, datasets, progress=bar)
     _print_checks(checks, as_json=as_json)
     problems = [f"{check.model}: {check.problem}" for check in checks if check.problem]
-    required = named or len(problems) == len(checks)  # else the shipped models whose data was given are enough
     for problem in problems:
-        notice("[bold red]error:[/] not checked:" if required else "[yellow]not checked:[/]", problem)
+        notice("[bold red]error:[/] not checked:" if named else "[yellow]not checked:[/]", problem)
+    nothing = not named and len(problems) == len(checks)
+    if nothing:
+        given = " and ".join(f"'{dataset.name}'" for dataset in datasets)
+        fail(f"no shipped model is published on {given}; give its data with --data, or measure the model on yours")
     wrong = [
         f"{check.model} {claim.key} by {100 * claim.difference:+.3f} points"
         for check in checks
@@ -346,7 +349,7 @@ def _check_published(
     ]
     if wrong:
         fail(f"not reproduced: {'; '.join(wrong)}")
-    if wrong or (problems and required):
+    if wrong or nothing or (problems and named):
         raise typer.Exit(2)
 
 

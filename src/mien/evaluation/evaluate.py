@@ -171,11 +171,24 @@ def evaluate_models(
     for name, classifier in classifiers.items():
         with progress(f"{name} on {labelled.name}") as advance:
             evaluation = evaluate(
-                classifier, labelled, split=split, views=views, head=head, name=name, clusters=clusters,
+                classifier, labelled, split=split, views=views, head=head, name=name,
+                fitted_on=fitted_splits(classifier.spec, dataset), clusters=clusters,
                 answer_accuracy=answer_accuracy, progress=advance,
             )  # fmt: skip
         evaluations.append(evaluation)
     return evaluations
+
+
+def fitted_splits(spec: ModelSpec, dataset: Dataset) -> tuple[Split, ...]:
+    """Return the splits of a dataset that a model was fitted on: train, or none if its spec names other data.
+
+    A part of FER2013 has a name of its own (`mien data prepare --subset`): its train split lacks most of the images
+    that a model of the whole was fitted on, so it can't show which test images have copies among them.
+    """
+    origin = spec.trained_on
+    names = {origin.get("name"), *(key.removeprefix("with ") for key in origin if key.startswith("with "))}
+    fitted = not origin.get("name") or dataset.name in names or dataset.fingerprint == origin.get("fingerprint")
+    return ("train",) if fitted else ()
 
 
 def evaluated_rows(dataset: Dataset, spec: ModelSpec, *, split: Split = "test", head: str | None = None) -> IntArray:

@@ -136,17 +136,19 @@ def _points(share: float, *, digits: int = 2) -> str:
 
 
 def classes_differences(comparison: Comparison) -> str:
-    """Return a Markdown table with one row per class."""
+    """Return a Markdown table with one row per class; one without images has no recall."""
     rows = [
         [
             literal(c.label),
             f"{c.support:,}",
-            f"{100 * c.recall_a:.1f}",
-            f"{100 * c.recall_b:.1f}",
-            _points(c.recall_b - c.recall_a, digits=1),
+            *(
+                [f"{100 * c.recall_a:.1f}", f"{100 * c.recall_b:.1f}", _points(c.recall_b - c.recall_a, digits=1)]
+                if c.support
+                else ["–"] * 3
+            ),
             f"{c.only_a:,}",
             f"{c.only_b:,}",
-            p_text(c.p_value),
+            p_text(c.p_value) if c.support else "–",
         ]
         for c in comparison.classes
     ]

@@ -8,7 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from mien.data.votes import USAGES
 from mien.escape import literal
 from mien.evaluation.results import LeakCriterion
-from mien.reports.metrics_json import AccuracyMetrics, AucMetrics, EndToEndMetrics, Metrics, ViewMetrics, chance
+from mien.reports.metrics_json import (
+    AccuracyMetrics,
+    AucMetrics,
+    ClassMetrics,
+    EndToEndClassMetrics,
+    EndToEndMetrics,
+    Metrics,
+    ViewMetrics,
+    chance,
+)
 
 _VIEWS = {
     "single": "one prediction per image, as in live use",
@@ -156,6 +165,8 @@ def _notes_on_data(metrics: Metrics) -> list[str]:
             f"*Without {_LEAKS[data['leak_criterion']]}*, {title}: the {leak_free['n']:,} of {data['n']:,} images "
             f"{which}."
         )
+    elif not data["fitted_on"]:
+        notes.append(f"{title}: the model was fitted on other data, so which images have copies there is unknown.")
     if by_photo:
         notes.append(
             f"{title}: the bootstrap resamples photos, with all their images; Wilson's interval treats each image as "
@@ -180,23 +191,28 @@ def _notes_on_data(metrics: Metrics) -> list[str]:
 
 
 def classes_table(metrics: ViewMetrics, labels: Sequence[str]) -> str:
-    """Return a Markdown table with one row per class, with its most frequent confusion, and missed faces if any."""
+    """Return a Markdown table with one row per class, with its most frequent confusion, and missed faces if any.
+
+    A class without images has no scores.
+    """
     end_to_end = metrics.get("end_to_end")
     rows = [
         [
             literal(label),
-            f"{scores['precision']:.3f}",
-            f"{scores['recall']:.3f}",
-            f"{scores['f1']:.3f}",
+            *(f"{scores[key]:.3f}" if scores["support"] else "–" for key in ("precision", "recall", "f1")),
             f"{scores['support']:,}",
-            *([f"{end_to_end['classes'][label]['missed']:,}"] if end_to_end else []),
-            *([f"{end_to_end['classes'][label]['recall']:.3f}"] if end_to_end else []),
+            *(_end_to_end_cells(scores, end_to_end["classes"][label]) if end_to_end else []),
             _most_frequent_confusion(metrics["confusion"][i], i, labels),
         ]
         for i, (label, scores) in enumerate(metrics["classes"].items())
     ]
     of_missed = ["missed faces", "recall, end to end"] if end_to_end else []
     return table(["class", "precision", "recall", "F1", "images", *of_missed, "most often confused with"], rows)
+
+
+def _end_to_end_cells(scores: ClassMetrics, missed: EndToEndClassMetrics) -> list[str]:
+    pictures = scores["support"] + missed["missed"]
+    return [f"{missed['missed']:,}", f"{missed['recall']:.3f}" if pictures else "–"]
 
 
 def report_title(metrics: Metrics) -> str:
