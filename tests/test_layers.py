@@ -11,7 +11,7 @@ import mien
 PACKAGE = Path(mien.__file__).parent
 # From the ground. Parts of one floor don't import each other.
 FLOORS = (
-    ("errors", "escape"),
+    ("errors", "escape", "_pyinstaller"),
     ("labels", "files"),
     ("settings", "structures"),
     ("pixels", "sources"),

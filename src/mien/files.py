@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain, count
 from pathlib import Path
+from typing import Literal
+
+import platformdirs
 
 from mien.errors import OutputError
 from mien.escape import visible
@@ -65,6 +68,19 @@ def unused(path: Path) -> Path:
     return next(other for other in chain([path], others) if not os.path.exists(other))
 
 
+def user_folder(kind: Literal["cache", "config", "data", "pictures"]) -> Path:
+    """Return the platform's place for mien's files of a user.
+
+    It begins with "~" where the user has no home folder, as in some containers; `make_folder` refuses such a path.
+    """
+    try:
+        if kind == "pictures":
+            return platformdirs.user_pictures_path() / "mien"
+        return Path(getattr(platformdirs, f"user_{kind}_path")("mien"))
+    except RuntimeError:
+        return Path("~") / kind / "mien"
+
+
 def make_folder(path: str | Path) -> Path:
     """Make a folder and its missing parents; return its path.
 
@@ -72,6 +88,8 @@ def make_folder(path: str | Path) -> Path:
         OutputError: It cannot be made.
     """
     folder = Path(path)
+    if folder.parts[:1] == ("~",):
+        raise OutputError(f"cannot make folder '{folder}': the home folder is unknown; set HOME, or name it in full")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,5 +1,6 @@
 """Every detector keeps one contract; their faces are checked on one public-domain photo."""
 
+import os
 import warnings
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from detectors import yunet_file
 from mien.errors import ConfigError, ModelError
 from mien.sources.pictures import read_picture
 from mien.structures import Box, Face, ImageArray
-from mien.vision import detect
+from mien.vision import detect, fetch
 from mien.vision.detect import DETECTORS, FaceDetector, WholeImage, load_detector
 from mien.vision.haar import HaarDetector
 from mien.vision.yunet import YuNetDetector
@@ -115,8 +116,9 @@ def test_unknown_names_list_the_known() -> None:
 
 class TestAuto:
     @pytest.fixture(autouse=True)
-    def fresh_process(self) -> None:
+    def fresh_process(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         detect._warn_once.cache_clear()
+        monkeypatch.setattr(fetch, "cache_dir", lambda: tmp_path / "cache")
 
     def test_yunet_is_taken_where_its_file_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("MIEN_YUNET", str(yunet_file()))
@@ -138,8 +140,26 @@ class TestAuto:
             found = [load_detector("auto"), load_detector(min_score=0.9)]
         assert [(type(d), getattr(d, "min_score", 0)) for d in found] == [(HaarDetector, 0.5), (HaarDetector, 0.9)]
         [warning] = caught
-        assert str(warning.message) == "using the Haar detector: YuNet could not be fetched (no network)"
+        assert str(warning.message) == (
+            "using the Haar detector: YuNet could not be fetched (no network); --detector haar or MIEN_OFFLINE=1 "
+            "silences this"
+        )
         assert warning.filename == __file__
+
+    def test_the_warning_comes_once_a_day(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        def unreachable(*, retry: bool) -> Path:
+            raise ModelError("YuNet could not be fetched (no network)")
+
+        monkeypatch.setenv("MIEN_OFFLINE", "0")
+        monkeypatch.setattr(detect, "yunet_path", unreachable)
+        with pytest.warns(UserWarning, match="using the Haar detector"):
+            load_detector("auto")
+        detect._warn_once.cache_clear()  # as in another process
+        load_detector("auto")  # warnings are errors
+        [note] = (tmp_path / "cache").iterdir()
+        os.utime(note, (0, 0))
+        with pytest.warns(UserWarning, match="using the Haar detector"):
+            load_detector("auto")
 
     def test_offline_by_choice_haar_is_taken_in_silence(self) -> None:
         assert isinstance(load_detector("auto"), HaarDetector)

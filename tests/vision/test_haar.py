@@ -1,12 +1,13 @@
 """Haar cascades: grouping of windows, scores, and sizes of the search."""
 
+import sys
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mien.errors import ConfigError
+from mien.errors import ConfigError, ModelError
 from mien.sources.pictures import read_picture
 from mien.structures import Box, Face, ImageArray
 from mien.vision import haar
@@ -50,3 +51,21 @@ def test_each_frontal_face_cascade_of_opencv_has_a_name() -> None:
     shipped = {path.name for path in Path(cv2.data.haarcascades).glob("haarcascade_frontalface*.xml")}
     assert {cascade.file for cascade in CASCADES.values()} == shipped
     assert sum(isinstance(f, partial) or f is HaarDetector for f in DETECTORS.values()) == len(CASCADES)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"<opencv_storage/>"])
+def test_an_opencv_without_its_cascades_is_one_line(
+    content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("cv2.data.haarcascades", str(tmp_path))
+    if content is not None:
+        (tmp_path / CASCADES["alt2"].file).write_bytes(content)
+    with pytest.raises(ModelError, match=r"haarcascade_frontalface_alt2\.xml is missing or damaged; reinstall opencv"):
+        HaarDetector()
+    capfd.readouterr()
+
+
+def test_an_opencv_without_its_data_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cv2.data", None)
+    with pytest.raises(ModelError, match="is missing or damaged"):
+        HaarDetector()

@@ -6,9 +6,7 @@ import json
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-import platformdirs
-
-from mien.files import atomic_path, make_folder
+from mien.files import atomic_path, make_folder, user_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +38,7 @@ class Settings:
 
 def settings_path() -> Path:
     """Return the settings file."""
-    return platformdirs.user_config_path("mien") / "window.json"
+    return user_folder("config") / "window.json"
 
 
 def load_settings(path: Path) -> Settings:

@@ -11,8 +11,6 @@ from functools import partial
 from pathlib import Path
 from tkinter import filedialog
 
-import platformdirs
-
 from mien.app.base import StreamWindow
 from mien.app.camera_mode import CameraMode
 from mien.app.charts import WIDTH, Charts
@@ -30,6 +28,7 @@ from mien.app.settings import Settings, load_settings, save_settings, settings_p
 from mien.app.viewport import ImageView
 from mien.app.worker import Shown
 from mien.errors import InputError, OutputError
+from mien.files import user_folder
 from mien.models.store import Model, list_models
 from mien.recognizer import Recognizer
 from mien.sources.devices import CameraInfo, list_cameras
@@ -293,7 +292,7 @@ def run(source: Path | None = None, *, saves: Path | None = None, models_dir: Pa
     window = Window(
         root,
         load_settings(kept),
-        saves=saves or platformdirs.user_pictures_path() / "mien",
+        saves=saves or user_folder("pictures"),
         models_dir=models_dir,
         on_close=lambda settings: save_settings(settings, kept),
     )

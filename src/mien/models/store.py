@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-import platformdirs
-
 from mien.errors import ConfigError, MissingSpec, ModelError, UnknownModel
-from mien.files import make_folder
+from mien.files import make_folder, user_folder
 from mien.models.onnx_file import read_spec, write_with_spec
 from mien.models.spec import Kind, ModelSpec
 
@@ -58,7 +56,7 @@ def shipped_dir() -> Path:
 
 def user_dir() -> Path:
     """Return the user's models directory: $MIEN_MODELS, or the platform's place for a program's data."""
-    return Path(os.environ.get("MIEN_MODELS") or platformdirs.user_data_path("mien") / "models")
+    return Path(os.environ.get("MIEN_MODELS") or user_folder("data") / "models")
 
 
 def list_models(models_dir: Path | None = None, *, kind: Kind | None = "face") -> list[Model]:

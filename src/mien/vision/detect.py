@@ -12,7 +12,7 @@ from mien.errors import ConfigError, ModelError
 from mien.images import to_rgb
 from mien.structures import Box, Face, ImageArray
 from mien.vision.candidates import checked_score
-from mien.vision.fetch import is_offline, yunet_path
+from mien.vision.fetch import is_news, is_offline, yunet_path
 from mien.vision.haar import HaarDetector
 from mien.vision.yunet import YuNetDetector
 
@@ -54,7 +54,8 @@ class WholeImage:
 def auto_detector(*, min_score: float | None = None) -> FaceDetector:
     """Return YuNet, or Haar, with one warning, where YuNet's file cannot be fetched or is damaged.
 
-    A failed fetch is not repeated for some hours, see `fetch.RETRY_HOURS`. $MIEN_OFFLINE forbids it, without a warning.
+    A failed fetch is not repeated for some hours, see `fetch.RETRY_HOURS`, nor its warning in other processes of the
+    same day. $MIEN_OFFLINE forbids it, without a warning.
 
     Args:
         min_score: Minimum score of a face, in [0, 1]; the detector's default when None. Scores of different detectors
@@ -66,8 +67,8 @@ def auto_detector(*, min_score: float | None = None) -> FaceDetector:
     try:
         return _create(partial(YuNetDetector, yunet_path(retry=False)), min_score)
     except ModelError as error:
-        if not is_offline() or os.environ.get("MIEN_YUNET"):
-            _warn_once(f"using the Haar detector: {error}")
+        if os.environ.get("MIEN_YUNET") or (not is_offline() and is_news(str(error))):
+            _warn_once(f"using the Haar detector: {error}; --detector haar or MIEN_OFFLINE=1 silences this")
         return _create(HaarDetector, min_score)
 
 

@@ -8,13 +8,12 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 from threading import Thread
 
-import platformdirs
-
 from mien.errors import MienError, ModelError
-from mien.files import make_folder
+from mien.files import make_folder, user_folder
 from mien.structures import Progress
 
 YUNET_FILE = "face_detection_yunet_2026may.onnx"
@@ -22,12 +21,13 @@ YUNET_URL = f"https://github.com/opencv/opencv_zoo/raw/main/models/face_detectio
 YUNET_HASH = "ebafce4e3c118d6554634be5c27ab333b4c047a9a8c3faf1d7cf93101c22f0f0"  # SHA-256
 CONNECT_SECONDS = 2  # to reach the server; a machine without network pays this once per RETRY_HOURS
 FETCH_SECONDS = 8  # in all
+NEWS_HOURS = 24  # a warning is not repeated for this long
 RETRY_HOURS = 12  # `--detector auto` takes Haar for this long after a failed fetch
 
 
 def cache_dir() -> Path:
     """Return the folder of fetched files: the platform's place for a user's caches."""
-    return platformdirs.user_cache_path("mien")
+    return user_folder("cache")
 
 
 def local_yunet() -> Path | None:
@@ -99,6 +99,19 @@ def is_offline() -> bool:
     return os.environ.get("MIEN_OFFLINE", "0") not in ("", "0")
 
 
+def is_news(message: str) -> bool:
+    """Return whether a message is another one than that of the last `NEWS_HOURS`, and note it in the cache."""
+    file = cache_dir() / f"{YUNET_FILE}.noted"
+    try:
+        if file.is_file() and file.read_text(encoding="utf-8") == message and _hours_since(file) < NEWS_HOURS:
+            return False
+        make_folder(file.parent)
+        file.write_text(message, encoding="utf-8")
+    except (MienError, OSError, UnicodeDecodeError):  # no place to note it
+        pass
+    return True
+
+
 _FAILURE = f"{YUNET_FILE}.failed"  # file in the cache: the reason of the last failed fetch
 
 
@@ -120,10 +133,15 @@ def _recent_failure() -> str:
     """Return the reason of a fetch that failed in the last hours; empty if none did."""
     file = cache_dir() / _FAILURE
     try:
-        hours = (time.time() - file.stat().st_mtime) / 3600
-        return file.read_text(encoding="utf-8") if 0 <= hours < RETRY_HOURS else ""
+        return file.read_text(encoding="utf-8") if _hours_since(file) < RETRY_HOURS else ""
     except (OSError, UnicodeDecodeError):
         return ""
+
+
+def _hours_since(file: Path) -> float:
+    """Return the age of a file in hours; infinite where the clock was set back."""
+    hours = (time.time() - file.stat().st_mtime) / 3600
+    return hours if hours >= 0 else inf
 
 
 def _download(folder: Path, progress: Progress | None) -> Path:

@@ -11,11 +11,10 @@ from functools import partial
 from typing import Generic, TypeVar
 
 import cv2
-import cv2.data
 import numpy as np
 import numpy.typing as npt
 
-from mien.errors import ConfigError
+from mien.errors import ConfigError, ModelError
 from mien.images import to_rgb
 from mien.pixels import to_grey
 from mien.structures import Box, Face, ImageArray
@@ -67,6 +66,7 @@ class HaarDetector:
 
     Raises:
         ConfigError: Unknown cascade, or min_score or max_side is out of range.
+        ModelError: OpenCV came without the cascade's file.
     """
 
     MIN_FACE = 40  # pixels; the smallest of 29 faces in the Solvay 1927 photo, at 1280 pixels, has 46
@@ -98,7 +98,24 @@ class HaarDetector:
 
 
 def _open_cascade(file: str) -> cv2.CascadeClassifier:
-    return cv2.CascadeClassifier(os.path.join(cv2.data.haarcascades, file))
+    """Open a cascade of OpenCV's.
+
+    Raises:
+        ModelError: This OpenCV came without it, as those of some systems and frozen apps do.
+    """
+    try:
+        from cv2.data import haarcascades
+
+        path = os.path.join(haarcascades, file)
+        # OpenCV would print a line of its own about a missing file.
+        cascade = cv2.CascadeClassifier(path) if os.path.isfile(path) else None
+    except (ImportError, cv2.error, SystemError):
+        cascade = None
+    if cascade is None or cascade.empty():
+        raise ModelError(
+            f"OpenCV's file {file} is missing or damaged; reinstall opencv-python-headless, or use --detector yunet"
+        )
+    return cascade
 
 
 class _Pool(Generic[T]):
