@@ -100,7 +100,7 @@ def test_an_expression_carries_the_predictions_of_all_heads(tiny_model: Path) ->
 
 
 def test_repr_names_model_detector_and_labels(tiny_model: Path) -> None:
-    assert repr(Recognizer("haar", tiny_model)) == "Recognizer(model='tiny', detector='haar', labels='fer2013')"
+    assert repr(Recognizer("haar", tiny_model)) == "Recognizer(model='tiny', detector='haar', labels='ferplus')"
     assert "detector='TwoFaces', labels='ferplus'" in repr(Recognizer(TwoFaces(), str(tiny_model), labels="ferplus"))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from mien.errors import ConfigError
 from mien.images import ImageLike, each_image, to_rgb
 from mien.models.classifier import ExpressionClassifier, load_classifier, predict_heads
+from mien.models.spec import DEFAULT_MODEL
 from mien.settings import Range
 from mien.structures import (
     Expression,
@@ -35,7 +36,7 @@ class Recognizer:
         detector: A detector, or a name in `vision.DETECTORS`. "auto" is YuNet, fetched on first use, or Haar, with a
             warning, where YuNet cannot be fetched.
         classifier: A classifier, or the name or path of a model.
-        labels: Label set, for models with several heads; that of the first head when None.
+        labels: Label set, for models with several heads; the default one when None.
         min_confidence: Confidence below which an expression's label is "uncertain", in [0, 1]; its probabilities are
             kept. With 0 the label is always the most probable one.
         models_dir: Directory of user models; the default directory when None.
@@ -55,7 +56,7 @@ class Recognizer:
     def __init__(
         self,
         detector: FaceDetector | str = "auto",
-        classifier: ExpressionClassifier | str | Path = "base",
+        classifier: ExpressionClassifier | str | Path = DEFAULT_MODEL,
         *,
         labels: str | None = None,
         min_confidence: float = 0.0,

@@ -23,6 +23,7 @@ from mien.app.keys import KEYS, MENU
 from mien.app.settings import Settings, load_settings, save_settings
 from mien.labels import FER2013
 from mien.models.onnx_file import read_spec
+from mien.models.spec import DEFAULT_MODEL
 from mien.sources.paths import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from mien.sources.pictures import read_picture
 
@@ -51,7 +52,7 @@ def window(display: None, tidied: None, tmp_path: Path, tiny_model: Path) -> Ite
         on_close=kept.append,
     )  # fmt: skip
     window.kept = kept  # type: ignore[attr-defined]
-    until(root, lambda: status(window).startswith("base: angry"), "a model is ready")
+    until(root, lambda: status(window).startswith(f"{DEFAULT_MODEL}: neutral"), "a model is ready")
     yield window
     if not window.closed:
         window.close()
@@ -248,11 +249,11 @@ class TestCamera:
         click(widget(window, "start"))
         until(window.root, lambda: window.shown is not None and window.shown.result.expressions, "a face is seen")
         labels = window.shown.result.expressions[0].prediction.labels.name
-        assert labels == "fer2013"
-        choose_from(window, "label_sets", "8 expressions (FER+)")
+        assert labels == "ferplus"
+        choose_from(window, "label_sets", "7 expressions (FER2013)")
         until(
             window.root,
-            lambda: window.shown.result.expressions and len(window.shown.result.expressions[0].prediction.labels) == 8,
+            lambda: window.shown.result.expressions and len(window.shown.result.expressions[0].prediction.labels) == 7,
             "the other model names it, with the camera running",
         )
         assert window.camera.streaming
@@ -287,7 +288,7 @@ class TestCamera:
         until(window.root, lambda: status(window).startswith("live: "), "the video runs")
         recorder = window.worker.recorder
         choose_from(window, "models", "tiny (photos)" if "tiny (photos)" in window.choices.titles else "tiny")
-        until(window.root, lambda: status(window).startswith("tiny: angry"), "the model is loaded")
+        until(window.root, lambda: status(window).startswith("tiny: neutral"), "the model is loaded")
         assert status(window).endswith("; the statistics start again")
         assert window.worker.recorder is not recorder
         assert window.pictures.still is still
@@ -383,20 +384,20 @@ class TestCamera:
 class TestChoices:
     def test_a_model_for_cartoons_is_marked_and_not_remembered(self, window: Any, astronaut: Path) -> None:
         choose_from(window, "models", "ferg (cartoons)")
-        until(window.root, lambda: "ferg is for drawn faces; the next start uses base" in status(window), "it says so")
+        until(window.root, lambda: f"ferg is for drawn faces; the next start uses {DEFAULT_MODEL}" in status(window), "it says so")
         assert window.worker.live.recognizer.classifier.spec.name == "ferg"
-        assert window.settings().model == "base"
+        assert window.settings().model == DEFAULT_MODEL
         window.open(astronaut)
         until(window.root, lambda: "1 face" in status(window), "a picture is open")
-        assert status(window).endswith("– ferg is for drawn faces; the next start uses base")
+        assert status(window).endswith(f"– ferg is for drawn faces; the next start uses {DEFAULT_MODEL}")
 
     def test_model_label_set_and_detector_are_remembered(self, window: Any) -> None:
-        choose_from(window, "label_sets", "8 expressions (FER+)")
-        until(window.root, lambda: status(window).startswith("base: neutral"), "the label set is loaded")
+        choose_from(window, "label_sets", "7 expressions (FER2013)")
+        until(window.root, lambda: status(window).startswith(f"{DEFAULT_MODEL}: angry"), "the label set is loaded")
         choose_from(window, "detectors", "whole picture")
         until(window.root, lambda: window.worker.live.recognizer.detector.__class__.__name__ == "WholeImage", "loaded")
         kept = window.settings()
-        assert (kept.model, kept.labels, kept.detector) == ("base", "ferplus", "whole")
+        assert (kept.model, kept.labels, kept.detector) == (DEFAULT_MODEL, "fer2013", "whole")
 
     def test_a_tooltip_describes_the_model(self, window: Any) -> None:
         hover(widget(window, "models"))

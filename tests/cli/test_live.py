@@ -141,7 +141,7 @@ class TestWhatIsLeft:
         faces = [row for row in rows_of(seen / "a.csv") if row["face"]]
         smoothed, raw = ([key for key in faces[0] if key.startswith(p)] for p in ("p_", "raw_"))
         assert [key[2:] for key in smoothed] == [key[4:] for key in raw]
-        assert len(raw) == 7
+        assert len(raw) == 8
         for row in faces:
             for columns in (smoothed, raw):
                 assert sum(float(row[key]) for key in columns) == pytest.approx(1, abs=1e-4)

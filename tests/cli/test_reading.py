@@ -91,6 +91,14 @@ def test_a_run_reads_its_photographs_in_the_same_way_again(photos: Path, capsys:
     )
 
 
+def test_a_run_on_prepared_photographs_resumes(photos: Path) -> None:
+    """The detector is part of the prepared file then, not of how that is read."""
+    assert run("data", "prepare", photos, "a.npz", "--detector", "square", "--size", 16) == 0
+    assert run("train", "tiny", "--data", "a.npz", "--run", "run", *SETTINGS) == 0
+    assert run("train", "--resume", "run") == 0
+    assert read_spec(Path("run/tiny.onnx")).trained_on["detector"] == "square"
+
+
 def error_of_last_line(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     assert run(*arguments) == 2
     return capsys.readouterr().err.splitlines()[-1]
@@ -199,7 +207,7 @@ def test_preparing_a_dataset_never_overwrites_it_and_a_part_has_a_name_of_its_ow
     assert run("data", "prepare", photos, "all.npz", "--size", "16") == 0
     before = Path("all.npz").read_bytes()
     capsys.readouterr()
-    assert "would overwrite the dataset" in error_of(capsys, "data", "prepare", "all.npz", "all.npz", "--subset", "3")
+    assert "would overwrite one of the sources" in error_of(capsys, "data", "prepare", "all.npz", "all.npz", "--subset", "3")
     assert Path("all.npz").read_bytes() == before
     assert run("data", "prepare", "all.npz", "few.npz", "--subset", "9") == 0
     assert read_dataset("few.npz").name == "few"

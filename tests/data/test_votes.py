@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from mien.data.synthetic import draw_faces
-from mien.data.votes import VOTE_COLUMNS, majority, read_votes, votes_by_name, votes_by_row
+from mien.data.votes import VOTE_COLUMNS, agreed, majority, read_votes, votes_by_name, votes_by_row
 from mien.errors import DatasetError
+from mien.labels import FERPLUS
 
 HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n"
 ROWS = "Training,fer0000000.png,4,0,0,1,3,2,0,0,0,0\nPrivateTest,fer0032298.png,0,9,1,0,0,0,0,0,0,0\n"
@@ -92,6 +93,17 @@ def test_the_majority_rule_is_that_of_the_ferplus_authors(counts: dict[str, int]
     assert relabelled.labels.labels[relabelled.targets[0]] == label
     assert relabelled.name == "ferplus"
     assert relabelled.images is drawn.images
+
+
+def test_agreed_images_are_those_with_a_majority_for_an_expression() -> None:
+    votes = np.zeros((3, 10), np.float32)
+    votes[0, FERPLUS.index("sad")] = votes[1, VOTE_COLUMNS.index("nf")] = 9
+    votes[2, FERPLUS.index("contempt")] = 6
+    drawn = replace(draw_faces(3, seed=0, size=8), votes=votes)
+    found = agreed(drawn)
+    assert found.labels is FERPLUS
+    assert found.targets.tolist() == [FERPLUS.index("sad"), FERPLUS.index("contempt")]
+    assert (found.images == drawn.images[[0, 2]]).all()
 
 
 def test_there_is_no_majority_without_votes() -> None:

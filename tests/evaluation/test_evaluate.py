@@ -138,6 +138,14 @@ def test_an_unknown_view_is_refused_with_the_known_ones(pixel_reader, written, v
         evaluate(pixel_reader(FER2013), written([(0, 0, 0, "test")]), views=views)
 
 
+def test_a_dataset_is_evaluated_on_the_head_of_its_name_and_others_on_the_default_head(pixel_reader, written):
+    """FER2013's labels differ from what people see; a folder of photographs has the same seven names."""
+    model, rows = pixel_reader(FER2013, FERPLUS), [(0, 0, 0, "test")]
+    assert evaluate(model, written(rows)).head.labels is FER2013
+    assert evaluate(model, written(rows, name="photos")).head.labels is FERPLUS
+    assert evaluate(model, written(rows, name="photos"), head="fer2013").head.labels is FER2013
+
+
 def test_an_unknown_head_is_refused(pixel_reader, written):
     with pytest.raises(ModelError, match="choose from fer2013"):
         evaluate(pixel_reader(FER2013), written([(0, 0, 0, "test")]), head="moods")

@@ -21,7 +21,7 @@ RNG = np.random.default_rng(0)
 def test_faces_of_any_size_and_colour_get_a_distribution(tiny_model: Path) -> None:
     crops = [RNG.integers(0, 256, shape, np.uint8) for shape in ((48, 48), (13, 20, 3), (200, 200, 1), (1, 1, 3))]
     probabilities = OnnxClassifier(tiny_model).predict_proba(crops)
-    assert probabilities.shape == (4, 7)
+    assert probabilities.shape == (4, 8)
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
 
@@ -34,13 +34,13 @@ def test_a_batch_gives_the_same_probabilities_as_its_faces_one_by_one(tiny_model
 
 
 def test_no_face_gives_no_row(tiny_model: Path) -> None:
-    assert OnnxClassifier(tiny_model).predict_proba([]).shape == (0, 7)
+    assert OnnxClassifier(tiny_model).predict_proba([]).shape == (0, 8)
 
 
 def test_a_head_is_chosen_by_name(tiny_model: Path) -> None:
     classifier = OnnxClassifier(tiny_model)
     face = [np.zeros((48, 48), np.uint8)]
-    assert classifier.predict_proba(face, head="ferplus").shape == (1, 8)
+    assert classifier.predict_proba(face, head="fer2013").shape == (1, 7)
     with pytest.raises(ModelError, match="choose from fer2013, ferplus"):
         classifier.predict_proba(face, head="ferg")
 

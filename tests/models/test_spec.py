@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -147,11 +148,17 @@ def test_impossible_values_are_refused(changes: dict[str, Any]) -> None:
 
 
 def test_a_head_is_found_by_the_name_of_its_labels() -> None:
-    assert SPEC.head() is SPEC.heads[0]
+    assert SPEC.head("fer2013").labels is FER2013
     assert SPEC.head("ferplus").labels is FERPLUS
-    assert SPEC.labels is FER2013
     with pytest.raises(ModelError, match="choose from fer2013, ferplus"):
         SPEC.head("ferg")
+
+
+def test_the_default_head_is_that_of_ferplus_votes_or_else_the_first() -> None:
+    assert SPEC.head().labels is SPEC.labels is FERPLUS
+    assert replace(SPEC, heads=SPEC.heads[:1]).labels is FER2013
+    other = Head(LabelSet("mine", ("calm", "cross")))
+    assert replace(SPEC, heads=(other, SPEC.heads[0])).head() is other
 
 
 def test_temperatures_change_by_name() -> None:

@@ -124,7 +124,7 @@ def test_a_temporal_model_belongs_to_one_graph_with_any_spec(
 
 def test_the_temporal_model_of_a_classifier_is_found(tiny_model: Path, tiny_temporal: Path, tmp_path: Path) -> None:
     classifier = OnnxClassifier(tiny_model)
-    with pytest.raises(UnknownModel, match=r"no temporal model fits this 'tiny' .*; train one: mien train-temporal"):
+    with pytest.raises(UnknownModel, match=r"no temporal model fits this 'tiny' .*, or train one: mien train-temporal"):
         find_temporal(classifier, FER2013, models_dir=tmp_path)
     mine = Path(shutil.copy(tiny_temporal, tmp_path / "mine.onnx"))
     junk = tmp_path / "junk"

@@ -21,8 +21,8 @@ def test_a_card_describes_the_model(evaluation, metrics):
     assert card.startswith(f"# pixel-reader\n\n> {NOTE}\n")
     assert "file: 21.3 MB" in card
     assert "48×48 pixels, grey; crops framed as in fer2013" in card
-    assert "Output fer2013 (default): angry, disgust, fear, happy, sad, surprise, neutral" in card
-    assert "Output ferplus: neutral, happy" in card
+    assert "Output fer2013: angry, disgust, fear, happy, sad, surprise, neutral" in card
+    assert "Output ferplus (default): neutral, happy" in card
     assert "temperature 1.500" in card
     assert "Trained on: fer2013, fingerprint abc" in card
     assert '"epochs": 3' in card

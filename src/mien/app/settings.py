@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from mien.files import atomic_path, make_folder, user_folder
+from mien.models.spec import DEFAULT_MODEL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,7 @@ class Settings:
     """
 
     mode: str = "picture"
-    model: str = "base"
+    model: str = DEFAULT_MODEL
     labels: str = ""
     detector: str = "auto"
     camera: str = ""

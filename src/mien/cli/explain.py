@@ -9,6 +9,7 @@ import typer
 
 from mien.cli.arguments import Detector, Labels, Model, ModelsDir, model_file
 from mien.cli.console import bar, say
+from mien.models.spec import DEFAULT_MODEL
 
 
 def explain(
@@ -19,7 +20,7 @@ def explain(
     label: Annotated[
         str | None, typer.Option(help="Label to explain; each face's most probable one if not given.")
     ] = None,
-    model: Model = "base",
+    model: Model = DEFAULT_MODEL,
     labels: Labels = None,
     detector: Detector = "auto",
     models_dir: ModelsDir = None,

@@ -26,6 +26,7 @@ from mien.cli.arguments import (
 )  # fmt: skip
 from mien.cli.console import err, extra, out, say
 from mien.errors import ConfigError, UnknownModel
+from mien.models.spec import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from mien.recognizer import Recognizer
@@ -48,7 +49,7 @@ def live(
     video: Annotated[Path | None, typer.Option(help="Write an annotated video.", metavar="FILE")] = None,
     csv: Csv = None,
     jsonl: Jsonl = None,
-    model: Model = "base",
+    model: Model = DEFAULT_MODEL,
     labels: Labels = None,
     detector: Detector = "auto",
     min_score: MinScore = None,

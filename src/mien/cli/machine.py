@@ -11,6 +11,7 @@ import typer
 
 from mien.cli.arguments import Json, Model, ModelsDir
 from mien.cli.console import cell, new_table, print_table, say
+from mien.models.spec import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from mien.machine.bench import BenchResult
@@ -20,7 +21,7 @@ def bench_command(
     photo: Annotated[
         Path | None, typer.Argument(help="An image with a face; without one, detectors are not measured.")
     ] = None,
-    model: Model = "base",
+    model: Model = DEFAULT_MODEL,
     repeats: Annotated[int, typer.Option(min=1, help="Runs of each stage.")] = 50,
     as_json: Json = False,
     models_dir: ModelsDir = None,

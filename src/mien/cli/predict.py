@@ -27,6 +27,7 @@ from mien.cli.arguments import (
 from mien.cli.console import bar, cell, fail, new_table, print_table, say
 from mien.errors import ConfigError
 from mien.files import printable
+from mien.models.spec import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,7 +46,7 @@ def predict(
     csv: Csv = None,
     jsonl: Jsonl = None,
     as_json: Json = False,
-    model: Model = "base",
+    model: Model = DEFAULT_MODEL,
     labels: Labels = None,
     detector: Detector = "auto",
     min_score: MinScore = None,

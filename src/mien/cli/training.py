@@ -18,6 +18,7 @@ from mien.cli.arguments import AS_CROPS, ModelsDir, Votes, model_file, read_data
 from mien.cli.console import bar, err, extra, out, say
 from mien.data.reading import Reading
 from mien.errors import ConfigError
+from mien.models.spec import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from mien.data.audit import Audit, Selection
@@ -103,7 +104,7 @@ def train(
 
 @reads_data
 def train_temporal_command(
-    model: Annotated[str, typer.Option(help="Classifier to train it for: a name, or an .onnx file.")] = "base",
+    model: Annotated[str, typer.Option(help="Classifier to train it for: a name, or an .onnx file.")] = DEFAULT_MODEL,
     data: Annotated[
         str | None,
         typer.Option(help="Dataset whose images are set in motion; only drawn faces without one.", metavar="PATH"),

@@ -61,7 +61,8 @@ class Reading:
     def facts(self, dataset: Dataset) -> dict[str, object]:
         """Return the options that were given, with the detector that was used: Haar, if YuNet could not be fetched."""
         given = {name: value for name, value in asdict(self).items() if value}
-        return given if dataset.found is None else given | {"detector": dataset.found.detector}
+        used = {} if self.detector is None or dataset.found is None else {"detector": dataset.found.detector}
+        return given | used
 
 
 def parse_classes(text: str) -> dict[str, str]:

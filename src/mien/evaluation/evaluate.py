@@ -55,7 +55,7 @@ def evaluate(
         dataset: All splits of the data, so that images the model was fitted on are recognised.
         split: The split to evaluate.
         views: Names in `VIEWS`; each is reported separately.
-        head: Label set of the model's output to evaluate; None for the default one.
+        head: Label set of the model's output to evaluate; None as in `evaluated_head`.
         name: Name of the model in reports; None for that of its spec.
         fitted_on: Splits the model was fitted on.
         clusters: Cluster id per image of the dataset, int64 (n,), from `mien.data.audit.Audit.clusters`; images of
@@ -72,6 +72,7 @@ def evaluate(
         ModelError: No such head, or its probabilities have the wrong shape or are not finite.
     """
     _check_settings(dataset, clusters, answer_accuracy)
+    head = evaluated_head(dataset, classifier.spec, head).labels.name
     rows = evaluated_rows(dataset, classifier.spec, split=split, head=head)
     predictions = predict_views(
         classifier, dataset.images[rows], views, head=head, batch_size=batch_size, progress=progress
@@ -103,7 +104,7 @@ def evaluate_predictions(
         spec: Of the model that made the predictions.
     """
     _check_settings(dataset, clusters, answer_accuracy)
-    rows, chosen = evaluated_rows(dataset, spec, split=split, head=head), spec.head(head)
+    rows, chosen = evaluated_rows(dataset, spec, split=split, head=head), evaluated_head(dataset, spec, head)
     names = dataset.labels.labels
     labels = tuple(label for label in names if label in chosen.labels.labels)
     ids, columns = ([of.labels.index(label) for label in labels] for of in (dataset.labels, chosen.labels))
@@ -166,7 +167,7 @@ def evaluate_models(
         dataset: As for `evaluate`, like the arguments below.
         progress: Opens the progress of each evaluation by its name.
     """
-    labelled = relabel_for(dataset, [classifier.spec.head(head) for classifier in classifiers.values()])
+    labelled = relabel_for(dataset, [evaluated_head(dataset, each.spec, head) for each in classifiers.values()])
     evaluations = []
     for name, classifier in classifiers.items():
         with progress(f"{name} on {labelled.name}") as advance:
@@ -198,7 +199,7 @@ def evaluated_rows(dataset: Dataset, spec: ModelSpec, *, split: Split = "test", 
         DatasetError: The split is empty, or dataset and model share fewer than two classes or no image.
         ModelError: No such head.
     """
-    labels = spec.head(head).labels
+    labels = evaluated_head(dataset, spec, head).labels
     shared = [i for i, column in enumerate(dataset.labels.mapping_to(labels)) if column is not None]
     in_split = dataset.splits == SPLITS.index(split)
     rows = np.flatnonzero(in_split & np.isin(dataset.targets, shared))
@@ -210,6 +211,15 @@ def evaluated_rows(dataset: Dataset, spec: ModelSpec, *, split: Split = "test", 
             "share too few classes or images to be evaluated; choose another dataset, or another head of the model"
         )
     return rows
+
+
+def evaluated_head(dataset: Dataset, spec: ModelSpec, head: str | None = None) -> Head:
+    """Return the head to evaluate: a named one, else that of the dataset's name, such as fer2013, else the default.
+
+    Raises:
+        ModelError: No such head.
+    """
+    return spec.head(dataset.name if head is None and dataset.name in spec.names else head)
 
 
 def relabel_for(dataset: Dataset, heads: Iterable[Head]) -> Dataset:

@@ -16,6 +16,7 @@ from mien.errors import ConfigError
 from mien.machine.facts import machine_facts
 from mien.models.classifier import OnnxClassifier
 from mien.models.preprocess import preprocess
+from mien.models.spec import DEFAULT_MODEL
 from mien.models.store import find_model
 from mien.pixels import to_rgb
 from mien.recognizer import Recognizer
@@ -91,7 +92,7 @@ class BenchResult:
 
 
 def bench(
-    photo: ImageArray | None = None, model: str = "base", *, models_dir: Path | None = None, repeats: int = 50
+    photo: ImageArray | None = None, model: str = DEFAULT_MODEL, *, models_dir: Path | None = None, repeats: int = 50
 ) -> BenchResult:
     """Time each stage alone, then all stages together.
 

@@ -13,7 +13,7 @@ from mien.images import ImageLike
 from mien.models.onnx_file import read_spec
 from mien.models.preprocess import preprocess
 from mien.models.runtime import Session
-from mien.models.spec import Head, ModelSpec, Normalize
+from mien.models.spec import DEFAULT_MODEL, Head, ModelSpec, Normalize
 from mien.models.store import find_model
 from mien.structures import FloatArray, ImageArray
 
@@ -123,7 +123,7 @@ def _check_kind(path: Path, spec: ModelSpec) -> None:
         raise ModelError(f"{path}: this mien cannot use models of kind '{spec.kind}'; upgrade mien")
 
 
-def load_classifier(name: str = "base", *, models_dir: Path | None = None, threads: int = 0) -> OnnxClassifier:
+def load_classifier(name: str = DEFAULT_MODEL, *, models_dir: Path | None = None, threads: int = 0) -> OnnxClassifier:
     """Load a model by its name or by the path of an ONNX file.
 
     Args:

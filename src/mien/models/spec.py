@@ -8,11 +8,12 @@ from typing import Literal, get_args
 from unicodedata import category
 
 from mien.errors import ConfigError, ModelError
-from mien.labels import LabelSet
+from mien.labels import FERPLUS, LabelSet
 from mien.settings import from_dict, shown
 
 # The newest version that is read: 1 face, 2 temporal, 3 voice and ensemble. Each kind is written with the first version
 # that has it, so that older releases read the models they can use and ask for an upgrade for others.
+DEFAULT_MODEL = "base"  # the model used unless another is named
 SPEC_VERSION = 3
 SPEC_KEY = "mien_spec"  # key of the JSON in ONNX metadata_props and in a checkpoint's header
 # Limits that no real model reaches; a spec beyond them is damaged or hostile.
@@ -120,7 +121,7 @@ class ModelSpec:
     Args:
         name: Name of the model on the command line.
         arch: Name of the network in `NETS`, or "foreign".
-        heads: Outputs, the default one first. The ONNX output of a head has the name of its label set.
+        heads: Outputs; see `default_head`. The ONNX output of a head has the name of its label set.
         preprocess: How a crop becomes the input. A temporal model has that of its classifier, like `crop`.
         graph: Input and output format of the ONNX graph.
         kind: "face" for a classifier of face crops, "temporal" for one that smooths a classifier's probabilities over
@@ -173,7 +174,15 @@ class ModelSpec:
     @property
     def labels(self) -> LabelSet:
         """Labels of the default head."""
-        return self.heads[0].labels
+        return self.default_head.labels
+
+    @property
+    def default_head(self) -> Head:
+        """The head used unless another is named: that of FER+ votes if there is one, else the first.
+
+        On photographs it agrees with people more often than FER2013's; see docs/decisions/0040.
+        """
+        return next((head for head in self.heads if head.labels.name == FERPLUS.name), self.heads[0])
 
     def head(self, name: str | None = None) -> Head:
         """Return a head by the name of its label set; the default one for None.
@@ -182,7 +191,7 @@ class ModelSpec:
             ModelError: The model has no such head.
         """
         if name is None:
-            return self.heads[0]
+            return self.default_head
         for head in self.heads:
             if head.labels.name == name:
                 return head
@@ -190,7 +199,7 @@ class ModelSpec:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the heads' label sets, the default one first."""
+        """Names of the heads' label sets, in the order of the heads."""
         return tuple(head.labels.name for head in self.heads)
 
     def with_temperatures(self, temperatures: dict[str, float]) -> ModelSpec:

@@ -92,5 +92,6 @@ def find_temporal(
     name = classifier.spec.name
     raise UnknownModel(
         f"no temporal model fits this '{name}' and the labels '{labels.name}'; installed: "
-        f"{', '.join(installed) or 'none'}; train one: mien train-temporal --model {name}"
+        f"{', '.join(installed) or 'none'}; choose the labels (--labels) of one, or train one: "
+        f"mien train-temporal --model {name}"
     )

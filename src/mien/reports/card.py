@@ -27,6 +27,7 @@ from mien.reports.tables import (
 )
 
 MEASURED: tuple[Split, ...] = ("test", "valid")  # splits reported for a released model
+FURTHER = ("ferplus", "photographs")  # folders of further reports, where there are some
 _DATA_TERMS = {
     "fer2013": "FER2013 was published for the ICML 2013 challenge (Goodfellow et al. 2013, arXiv:1307.0414; on "
     "Kaggle) and is not part of this package. FER+ votes, where used: Barsoum et al. 2016, arXiv:1608.01041, MIT.",
@@ -72,15 +73,17 @@ def released_card(model: Path, folder: Path) -> str:
 
     Args:
         model: Its ONNX file.
-        folder: Holds its reports, one per split in `MEASURED`, and curves.png; the card belongs next to it.
+        folder: Holds its reports, one per split in `MEASURED` and maybe those of `FURTHER`, and curves.png; the card
+            belongs next to it.
 
     Raises:
         ModelError: The file is not a mien model.
         InputError: A report is missing, or unreadable.
     """
+    further = [name for name in FURTHER if (folder / name / "metrics.json").exists()]
     return model_card(
         read_spec(model),
-        [read_metrics(folder / split / "metrics.json") for split in MEASURED],
+        [read_metrics(folder / name / "metrics.json") for name in (*MEASURED, *further)],
         size_bytes=model.stat().st_size,
         confusion_plot=f"{folder.name}/{MEASURED[0]}/confusion_single.png",
         curves_plot=f"{folder.name}/curves.png",
@@ -100,7 +103,7 @@ def model_card(
     Args:
         spec: The model.
         metrics: Contents of its metrics.json files, in the order to show. The first one of a test split, or else the
-            first one, is also shown per class.
+            first one, is also shown per class, and so are those with a detector.
         size_bytes: Size of the model file.
         confusion_plot: Link to the confusion matrix of that one, relative to the card; omitted if empty.
         curves_plot: Link to the training curves, relative to the card; omitted if empty.
@@ -146,7 +149,7 @@ def _facts(spec: ModelSpec, size_bytes: int) -> str:
         f"Net: {literal(spec.arch)}; file: {size_bytes / 1e6:.1f} MB",
         f"Input: {preprocess.size}×{preprocess.size} pixels, {colour}{equalized}; {framed}",
         *(
-            f"Output {literal(head.labels.name)}{' (default)' if head is spec.heads[0] else ''}: "
+            f"Output {literal(head.labels.name)}{' (default)' if head is spec.default_head else ''}: "
             f"{literal(', '.join(head.labels))}; temperature {head.temperature:.3f}"
             for head in spec.heads
         ),
@@ -184,17 +187,27 @@ def _results(spec: ModelSpec, metrics: Sequence[Metrics], confusion_plot: str) -
     if not metrics:
         return ["Not evaluated yet; run `mien evaluate`."]
     headline = next((m for m in metrics if m["data"]["split"] == "test"), metrics[0])
-    view, metrics_of_view = next(iter(headline["views"].items()))
-    occurring = {label: scores for label, scores in metrics_of_view["classes"].items() if scores["support"]}
-    weakest = min(occurring, key=lambda label: occurring[label]["recall"])
+    view = next(iter(headline["views"]))
+    photographs = [m for m in metrics if m["data"].get("detector") and m is not headline]
     return [
         *([_protocol(headline)] if headline["data"]["name"] == spec.trained_on.get("name") else []),
         views_table(metrics),
         reading_notes(metrics),
-        f"### Per class: {literal(report_title(headline))}, {view}",
-        classes_table(metrics_of_view, headline["labels"]),
-        f"The weakest class is *{literal(weakest)}*, with a recall of {100 * occurring[weakest]['recall']:.1f} %.",
+        *_classes(headline),
         *([f"![Confusion matrix, {view}]({confusion_plot})"] if confusion_plot else []),
+        *(part for each in photographs for part in _classes(each)),
+    ]
+
+
+def _classes(metrics: Metrics) -> list[str]:
+    """Return the results per class of the first view, and the weakest class."""
+    view, metrics_of_view = next(iter(metrics["views"].items()))
+    occurring = {label: scores for label, scores in metrics_of_view["classes"].items() if scores["support"]}
+    weakest = min(occurring, key=lambda label: occurring[label]["recall"])
+    return [
+        f"### Per class: {literal(report_title(metrics))}, {view}",
+        classes_table(metrics_of_view, metrics["labels"]),
+        f"The weakest class is *{literal(weakest)}*, with a recall of {100 * occurring[weakest]['recall']:.1f} %.",
     ]
 
 

@@ -39,7 +39,7 @@ def compare_models(
         folder: Of the report; None for reports/A-B-DATA-SPLIT.
         split: The split to compare on.
         view: A name in `VIEWS`.
-        head: Label set of the models' outputs to compare; None for the default one of each.
+        head: Label set of the models' outputs to compare; None as in `evaluated_head`.
         progress: Opens the progress of each evaluation by its name.
 
     Returns:

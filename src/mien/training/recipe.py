@@ -101,7 +101,7 @@ class TrainConfig:
     mixup_alpha: Annotated[float, Range(0, 100)] = 0.0
     mixup_share: Share = 0.5  # of the batches
     mixup_epochs: Annotated[int, Range(0)] = 0  # mixup in this many first epochs; 0 means all
-    heads: tuple[HeadConfig, ...] = ()  # the default one first; the data's labels, and FER+ for its votes, when empty
+    heads: tuple[HeadConfig, ...] = ()  # in order of outputs; the data's labels, and FER+ for its votes, when empty
     ferplus_weight: NotNegative = 0.4  # of the loss by FER+ votes, where `heads` is empty
     data_weights: tuple[DataWeight, ...] = ()  # how often an epoch draws an image of each dataset; once when empty
     teacher: str = ""  # .npz of soft labels for the first dataset, see `training.teacher`; none when empty

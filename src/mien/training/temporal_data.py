@@ -15,9 +15,10 @@ from mien.cartoons.characters import CHARACTERS
 from mien.cartoons.sequences import drawn_sequences
 from mien.data.dataset import SPLITS, Dataset
 from mien.data.sequences import FaceSequence, moving_stills, read_clips
+from mien.data.votes import agreed
 from mien.errors import DatasetError
 from mien.evaluation.temporal import PredictedSequence, predict_sequences
-from mien.labels import FER2013, LabelSet
+from mien.labels import FER2013, FERPLUS, LabelSet
 from mien.models.classifier import OnnxClassifier
 from mien.reports.temporal import CLIPS, DRAWN, PICTURES
 from mien.structures import IntArray, Progress
@@ -34,6 +35,8 @@ def see_all(
     detector: FaceDetector | None, progress: Progress | None,
 ) -> tuple[Sequences, Sequences]:  # fmt: skip
     """Return the classifier's predictions for the sequences to train on, and for the held-out ones.
+
+    For FER+ labels, images with votes are labelled by the raters' majority.
 
     Raises:
         DatasetError: A source has a label that is not among `labels`, or there is no train split.
@@ -55,6 +58,8 @@ def see_all(
         add(held_out, DRAWN, others, FER2013, n_drawn)
     if images is not None and config.stills:
         source = PICTURES + images.name
+        if labels == FERPLUS and images.votes is not None:
+            images = agreed(images)
         moving = moving_stills(images.split("train"), config.stills, seed=config.seed)
         add(train, source, moving, images.labels, config.stills)
         if SPLITS.index("valid") in images.splits:
