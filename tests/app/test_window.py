@@ -384,12 +384,13 @@ class TestCamera:
 class TestChoices:
     def test_a_model_for_cartoons_is_marked_and_not_remembered(self, window: Any, astronaut: Path) -> None:
         choose_from(window, "models", "ferg (cartoons)")
-        until(window.root, lambda: f"ferg is for drawn faces; the next start uses {DEFAULT_MODEL}" in status(window), "it says so")
+        note = f"– ferg is for drawn faces; the next start uses {DEFAULT_MODEL}"
+        until(window.root, lambda: note in status(window), "it says so")
         assert window.worker.live.recognizer.classifier.spec.name == "ferg"
         assert window.settings().model == DEFAULT_MODEL
         window.open(astronaut)
         until(window.root, lambda: "1 face" in status(window), "a picture is open")
-        assert status(window).endswith(f"– ferg is for drawn faces; the next start uses {DEFAULT_MODEL}")
+        assert status(window).endswith(note)
 
     def test_model_label_set_and_detector_are_remembered(self, window: Any) -> None:
         choose_from(window, "label_sets", "7 expressions (FER2013)")

@@ -207,7 +207,8 @@ def test_preparing_a_dataset_never_overwrites_it_and_a_part_has_a_name_of_its_ow
     assert run("data", "prepare", photos, "all.npz", "--size", "16") == 0
     before = Path("all.npz").read_bytes()
     capsys.readouterr()
-    assert "would overwrite one of the sources" in error_of(capsys, "data", "prepare", "all.npz", "all.npz", "--subset", "3")
+    message = error_of(capsys, "data", "prepare", "all.npz", "all.npz", "--subset", "3")
+    assert "would overwrite one of the sources" in message
     assert Path("all.npz").read_bytes() == before
     assert run("data", "prepare", "all.npz", "few.npz", "--subset", "9") == 0
     assert read_dataset("few.npz").name == "few"
