@@ -79,6 +79,10 @@ def test_columns_may_be_in_any_order_with_blanks_quotes_and_further_columns(tmp_
         (HEADER, ['0,"[0, 1, 2, 3]",Training', '3,"[4, 5, 6, 7]",PublicTest', '6,"[8, 9, 10, 255]",PrivateTest']),
         (HEADER, ['0,"[[0 1]\n [2 3]]",training', '3,"[[4 5]\n [6 7]]",public test', '6,"[[8 9]\n [10 255]]",TEST']),
         (HEADER, ["0.0,0.0 1.0 2.0 3.0,train", "3.0,4.0 5.0 6.0 7.0,val", "6.0,8.0 9.0 10.0 255.0,test"]),
+        (
+            "emotion,pixel0,pixel1,pixel2,pixel3,Usage",
+            ["0,0,1,2,3,Training", "3,4,5,6,7,PublicTest", "6,8,9,10,255,test"],
+        ),
         ("label,pixels,split", ["0,0 1 2 3,train", "3,4 5 6 7,valid", "6,8 9 10 255,test"]),
     ],
 )

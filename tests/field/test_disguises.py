@@ -45,3 +45,11 @@ def test_so_is_one_in_a_folder_or_in_place_of_votes(tmp_path: Path) -> None:
     for reading in (lambda: read_dataset(tmp_path), lambda: read_votes(tmp_path / "fer2013.csv")):
         with pytest.raises(DatasetError, match=r"fer2013\.csv' is a Git LFS pointer"):
             reading()
+
+
+def test_pictures_that_are_pointers_are_named(tmp_path: Path) -> None:
+    for name in ("happy/1.png", "sad/2.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(POINTER)
+    with pytest.raises(DatasetError, match=r"cannot be decoded: happy/1\.png.*is a Git LFS pointer.*git lfs pull"):
+        read_dataset(tmp_path)

@@ -99,3 +99,17 @@ def test_numbered_folders_that_are_not_rafdb_are_not_given_its_labels(tmp_path: 
         read_dataset(root)
     names = {str(i): name for i, name in enumerate(("sad", "happy", "fear", "angry", "disgust", "x", "y"), start=1)}
     assert read_dataset(root, classes=names).labels.labels[-2:] == ("x", "y")
+
+
+def test_a_table_without_header_is_refused_not_shortened(tmp_path: Path) -> None:
+    root = write(tmp_path / "d", "1.png", "2.png", "3.png")
+    (root / "labels.csv").write_text("1.png,happy\n2.png,sad\n3.png,fear\n")
+    for options in ({}, {"image_column": "1.png", "label_column": "happy"}):
+        with pytest.raises(DatasetError, match="has a picture in its first line; expected names of columns"):
+            read_dataset(root / "labels.csv", **options)  # type: ignore[arg-type]
+
+
+def test_kaggles_folder_with_train_csv_is_read(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("emotion,pixels\n3,1 2 3 4\n")
+    (tmp_path / "test.csv").write_text("pixels\n1 2 3 4\n")
+    assert read_dataset(tmp_path).images.ravel().tolist() == [1, 2, 3, 4]

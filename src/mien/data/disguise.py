@@ -43,14 +43,17 @@ def refuse_disguise(path: Path, start: bytes | None = None) -> None:
     Raises:
         DatasetError: It is of such a kind, or cannot be read.
     """
-    if start is None:
-        start = first_bytes(path)
+    if found := disguise_of(first_bytes(path) if start is None else start):
+        raise DatasetError(f"'{path}' is {found}")
+
+
+def disguise_of(start: bytes) -> str:
+    """Return the kind and the way out of a file that is known not to be data, by its first bytes; "" for others."""
     head = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     for mark, kind, way_out in KINDS:
         if start.lower().startswith(mark) or head.startswith(mark):
-            raise DatasetError(f"'{path}' is {kind}; {way_out}")
-    if looks_like_utf_16(start):
-        raise DatasetError(f"'{path}' is text in UTF-16; {AS_UTF_8}")
+            return f"{kind}; {way_out}"
+    return f"text in UTF-16; {AS_UTF_8}" if looks_like_utf_16(start) else ""
 
 
 def first_bytes(path: Path) -> bytes:

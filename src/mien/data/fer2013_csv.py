@@ -31,6 +31,7 @@ SUFFIXES = (".csv", ".csv.gz", ".tsv", ".zip", ".tar", ".tar.gz", ".tgz")
 EXPECTED = "expected emotion,pixels,Usage"
 EMOTIONS = ("emotion", "label", "labels", "expression", "class", "target")  # of columns, in order of preference
 PIXELS = ("pixels", "pixel")
+PIXEL = re.compile(r"pixel[ _]?\d+")  # a column per pixel, in their order
 USAGE = ("usage", "split", "subset", "set")
 DELIMITERS = (b",", b";", b"\t")
 QUOTED = {
@@ -72,18 +73,30 @@ class Rows(NamedTuple):
 
 
 class Header(NamedTuple):
-    """Separator, number of columns, and index of each known column; no usage where the csv has no splits."""
+    """Separator, number of columns, and index of the known columns; no usage where the csv has no splits."""
 
     delimiter: bytes
     width: int
     emotion: int
-    pixels: int
+    pixels: Sequence[int]
     usage: int | None
 
 
 def can_read(path: Path) -> bool:
     """Return whether the path has a suffix of FER2013's csv, or of an archive that can hold it."""
     return path.is_file() and path.name.lower().endswith(SUFFIXES)
+
+
+def holds_pixels(path: Path) -> bool:
+    """Return whether a file is a csv with columns of emotions and pixels."""
+    if not path.is_file():
+        return False
+    try:
+        with _opened(path) as stream:
+            _header(_numbered_lines(stream, path), path)
+    except DatasetError:
+        return False
+    return True
 
 
 def read(
@@ -93,9 +106,9 @@ def read(
 
     The columns emotion, pixels and Usage may be in any order, others are ignored; line ends may be mixed; commas,
     semicolons or tabs separate the columns. Emotions are numbered as in FER2013, named, or numbered and named by
-    `classes`. Pixels may be spelled as a list. Without Usage, or where it lacks a split, valid and test are held out of
-    train: see `mien.data.splits.hold_out`. Images are square and of one size. FER+ votes are read from
-    `fer2013new.csv` beside the file; if it does not match, a warning says so.
+    `classes`. Pixels may be spelled as a list, or have a column each. Without Usage, or where it lacks a split, valid
+    and test are held out of train: see `mien.data.splits.hold_out`. Images are square and of one size. FER+ votes are
+    read from `fer2013new.csv` beside the file; if it does not match, a warning says so.
 
     Args:
         path: A .csv, packed or not, or a .zip or tar that contains one; the content decides, not the suffix.
@@ -184,7 +197,7 @@ def _read_rows(path: Path) -> Rows:
                 fields = _fields(line, header.delimiter)
                 if len(fields) < header.width:
                     raise ValueError(f"{len(fields)} columns; expected {header.width}, as in the first line")
-                values = _pixels(fields[header.pixels], n_pixels)
+                values = _pixels(b" ".join(fields[i] for i in header.pixels), n_pixels)
                 splits.append(0 if header.usage is None else _split(fields[header.usage]))
             except ValueError as error:
                 raise DatasetError(f"'{path}', line {number} has {error}; correct the row or remove it") from None
@@ -213,11 +226,12 @@ def _header(lines: Iterator[tuple[int, bytes]], path: Path) -> Header:
         raise DatasetError(f"'{path}' is empty; {EXPECTED}; download it again")
     delimiter = max(DELIMITERS, key=line.count)
     names = [_text(field).lower() for field in _fields(line.removeprefix(b"\xef\xbb\xbf"), delimiter)]
-    emotion, pixels, usage = (
+    emotion, pixel, usage = (
         next((names.index(name) for name in known if name in names), None) for known in (EMOTIONS, PIXELS, USAGE)
     )
-    if emotion is None or pixels is None:
-        missing = [of[0] for of, index in ((EMOTIONS, emotion), (PIXELS, pixels)) if index is None]
+    pixels = [i for i, name in enumerate(names) if PIXEL.fullmatch(name)] if pixel is None else [pixel]
+    if emotion is None or not pixels:
+        missing = [of[0] for of, found in ((EMOTIONS, emotion is not None), (PIXELS, pixels)) if not found]
         raise DatasetError(
             f"'{path}' is not FER2013's csv: no column {', '.join(missing)} in its first line; {EXPECTED}"
         )

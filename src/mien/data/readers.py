@@ -207,8 +207,10 @@ def data_path(argument: str | None) -> Path:
 
 
 def _known_file_in(path: Path) -> Path:
-    """Return the FER2013 file in a folder, else the path unchanged."""
-    return next((path / name for name in KNOWN_FILES if (path / name).is_file()), path)
+    """Return the FER2013 file in a folder, also Kaggle's train.csv with pixels; else the path unchanged."""
+    if known := next((path / name for name in KNOWN_FILES if (path / name).is_file()), None):
+        return known
+    return path / "train.csv" if fer2013_csv.holds_pixels(path / "train.csv") else path
 
 
 def _forms() -> str:

@@ -59,7 +59,9 @@ def can_read(path: Path) -> bool:
         header = _header(path)
     except DatasetError:
         return False
-    return len(header) > 1 and "pixels" not in map(_plain, header)
+    words = list(map(_plain, header))
+    has_names = any(character.isalpha() for word in words for character in word)
+    return len(words) > 1 and has_names and not any(word.startswith("pixel") for word in words)
 
 
 def read(
@@ -191,6 +193,8 @@ def _required(path: Path, header: Sequence[str], given: str | None, names: Seque
 def _rows(path: Path, columns: Columns, group_column: str | None) -> Iterator[Row]:
     """Yield the rows of a table, at least one."""
     header = _header(path)
+    if any(PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES for name in header):
+        raise DatasetError(f"'{path}' has a picture in its first line; expected names of columns: add image,label")
     image = _required(path, header, columns.image, IMAGE_NAMES, "pictures", "--image-column")
     label = _required(path, header, columns.label, LABEL_NAMES, "labels", "--label-column")
     split = _column(path, header, columns.split, SPLIT_COLUMN_NAMES, "splits")
