@@ -22,10 +22,12 @@ os.environ["MIEN_OFFLINE"] = "1"  # no test needs a network; the detector "auto"
 
 @pytest.fixture(scope="session", autouse=True)
 def no_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Hide a YuNet that was fetched on this machine."""
+    """Hide a YuNet that was fetched on this machine, and leave no notes there on models that were tried."""
     empty = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mien.vision.fetch.cache_dir", lambda: empty)
+        patch.setattr("mien.models.limited.tried_dir", lambda: empty / "tried")
+        patch.setattr("mien.models.limited.can_start_python", lambda: False)  # trials in this process are faster
         yield
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from commands import error_of, run
 from mien.labels import LabelSet
-from mien.models.onnx_file import SPEC_KEY, _model_class, read_spec, write_with_spec
+from mien.models.onnx_file import SPEC_KEY, _message, read_spec, write_with_spec
 from mien.models.spec import Head
 from mien.models.store import find_model
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("own_folder")
 def with_raw_spec(target: Path, text: str) -> Path:
     """Write the shipped model with any text in the place of its spec."""
     target.parent.mkdir(exist_ok=True)
-    model = _model_class().FromString(find_model("base").read_bytes())
+    model = _message("ModelProto").FromString(find_model("base").read_bytes())
     (entry,) = (entry for entry in model.metadata_props if entry.key == SPEC_KEY)
     entry.value = text
     target.write_bytes(model.SerializeToString())

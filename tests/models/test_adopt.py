@@ -2,46 +2,191 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mien.errors import ConfigError, MienError, ModelError
-from mien.labels import FER2013
-from mien.models.adopt import adopt_model
-from mien.models.classifier import OnnxClassifier
-from mien.models.spec import Graph, Output, Preprocess
+from mien.labels import FER2013, FERPLUS
+from mien.models.adopt import adopt_model, parse_columns
+from mien.models.classifier import OnnxClassifier, softmax
+from mien.models.onnx_file import read_spec, write_with_spec
+from mien.models.spec import Graph, Preprocess
+from mien.models.store import find_model
+from mien.structures import FloatArray
 
-GREY8 = Preprocess(size=8, normalize="unit")
+Write = Callable[..., Path]
+LEVELS = (255, 51, 102)  # of one-coloured images; 3 for a batch that is no multiple of 2
 
 
-def graph(output: Output = "logits") -> Graph:
-    return Graph(input="float32-nchw", output=output)
+def predicted(path: Path, channels: int = 1, red: int | None = None) -> FloatArray:
+    """Return the probabilities of grey images of `LEVELS`, or of images whose red differs."""
+    size = read_spec(path).preprocess.size
+    images = [np.full((size, size, 3), level, np.uint8) for level in LEVELS]
+    for image in images:
+        image[:, :, 0] = image[:, :, 0] if red is None else red
+    return OnnxClassifier(path).predict_proba(images)
+
+
+def expected(values: list[float], k: int = 7) -> FloatArray:
+    """Return the probabilities of images whose first channel, normalised, is of these values."""
+    return softmax(np.outer(values, np.arange(k)).astype(np.float32))
+
+
+UNIT = [1, 0.2, 0.4]
 
 
 def test_an_adopted_model_has_a_spec_and_predicts(foreign: Path, tmp_path: Path) -> None:
-    path = adopt_model(
-        foreign, labels="fer2013", preprocess=GREY8, graph=graph(), name="mine", license="MIT", models_dir=tmp_path
-    )
-    classifier = OnnxClassifier(path)
-    assert (path, classifier.spec.name, classifier.spec.license) == (tmp_path / "mine.onnx", "mine", "MIT")
-    assert (classifier.spec.labels, classifier.spec.kind) == (FER2013, "face")
-    white = classifier.predict_proba([np.full((8, 8), 255, np.uint8)])
-    np.testing.assert_allclose(white[0], np.exp(range(7)) / np.exp(range(7)).sum(), rtol=1e-5)
+    path = adopt_model(foreign, labels="fer2013", name="mine", license="MIT", models_dir=tmp_path)
+    spec = read_spec(path)
+    assert (path, spec.name, spec.license, spec.kind) == (tmp_path / "mine.onnx", "mine", "MIT", "face")
+    assert (spec.labels, spec.preprocess) == (FER2013, Preprocess(size=8, normalize="unit"))
+    assert spec.graph == Graph(input="float32-nchw", output="logits", scores="y")
+    np.testing.assert_allclose(predicted(path), expected(UNIT), rtol=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("labels", "preprocess", "error", "message"),
+    ("file", "described", "values"),
     [
-        ("a,b,c", GREY8, ModelError, r"returns shape \(2, 7\) for 2 faces and 3 labels"),
-        ("fer2013", Preprocess(size=9, normalize="unit"), ModelError, "rejects the input that its spec describes"),
-        ("fer13", GREY8, ConfigError, "unknown label set 'fer13'"),
+        ({"shape": ("n", 8, 8, 1)}, {}, UNIT),
+        ({"shape": ("n", 8, 8, 3)}, {}, UNIT),
+        ({"shape": (1, 3, 16, 16)}, {}, UNIT),
+        ({"shape": (2, 1, 8, 8)}, {}, UNIT),
+        ({"merged": True}, {}, UNIT),
+        ({"dtype": "float16"}, {}, UNIT),
+        ({"dtype": "float16", "end": "Softmax"}, {}, UNIT),
+        ({"end": "Softmax"}, {}, UNIT),
+        ({"end": "Softmax"}, {"output": "probabilities"}, UNIT),
+        ({"external": True}, {}, UNIT),
+        ({"extra": 2}, {}, UNIT),
+        ({"extra": 7}, {"scores": "y"}, UNIT),
+        ({"shape": ("n", 3, "h", "w")}, {"size": 24}, UNIT),
+        ({"shape": ("n", "c", 8, 8)}, {"channels": 3}, UNIT),
+        ({}, {"mean": [0.5], "deviation": [0.25]}, [2, -1.2, -0.4]),
+        ({}, {"normalize": "signed"}, [1, -0.6, -0.2]),
+        ({"shape": ("n", 3, 8, 8)}, {"normalize": "torch"}, [(v - 0.485) / 0.229 for v in UNIT]),
+        ({"shape": ("n", 3, 8, 8)}, {"mean": [0.5, 9, 9], "deviation": [2, 1, 1]}, [(v - 0.5) / 2 for v in UNIT]),
     ],
 )
-def test_a_wrong_description_is_refused_and_nothing_is_written(
-    labels: str, preprocess: Preprocess, error: type[MienError], message: str, foreign: Path, tmp_path: Path
+def test_graphs_of_many_forms_are_adopted(
+    file: dict[str, Any], described: dict[str, Any], values: list[float], write: Write, tmp_path: Path
+) -> None:
+    path = adopt_model(write(tmp_path / "net.onnx", **file), labels="fer2013", models_dir=tmp_path / "m", **described)
+    np.testing.assert_allclose(predicted(path), expected(values), atol=2e-3)
+
+
+def test_a_graph_of_uint8_gets_unchanged_pixels(write: Write, tmp_path: Path) -> None:
+    source = write(tmp_path / "net.onnx", shape=("n", 3, 8, 8), dtype="uint8")
+    path = adopt_model(source, labels="fer2013", models_dir=tmp_path / "m")
+    assert read_spec(path).graph.input == "uint8-nchw"
+    np.testing.assert_allclose(predicted(path, red=1), expected([1, 1, 1]), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("bgr", "values"), [(False, [0, 0, 0]), (True, UNIT)])
+def test_blue_comes_first_in_bgr(bgr: bool, values: list[float], write: Write, tmp_path: Path) -> None:
+    source = write(tmp_path / "net.onnx", shape=("n", 3, 8, 8))
+    path = adopt_model(source, labels="fer2013", bgr=bgr, models_dir=tmp_path / "m")
+    np.testing.assert_allclose(predicted(path, red=0), expected(values), rtol=1e-4)
+
+
+@pytest.mark.parametrize("end", ["", "Softmax"])
+def test_columns_are_left_out_and_reordered(end: str, write: Write, tmp_path: Path) -> None:
+    source = write(tmp_path / "net.onnx", k=10, end=end)
+    path = adopt_model(source, labels="angry,happy,sad", columns=[5, 0, 9], models_dir=tmp_path / "m")
+    np.testing.assert_allclose(predicted(path), softmax(np.outer(UNIT, [5, 0, 9]).astype(np.float32)), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("file", "described", "message"),
+    [
+        ({}, {"output": "probabilities"}, "scores from 0 to 6 with sums from 0 to 21, which are no probabilities"),
+        ({"end": "Sigmoid"}, {}, "from 0 to 1 that don't sum to 1, as after a sigmoid"),
+        ({"end": "Log"}, {}, "scores that are not finite"),
+        ({}, {"size": 9}, "takes 8 pixels a side, not 9"),
+        ({}, {"channels": 3}, "takes 1 channels, not 3"),
+        ({}, {"layout": "float32-nhwc"}, r"takes float32-nchw, \[n, 1, 8, 8\], not float32-nhwc"),
+        ({}, {"layout": "uint8-nchw"}, "takes float32-nchw"),
+        ({"dtype": "uint8"}, {"normalize": "unit"}, "normalises pixels itself; omit --normalize"),
+        ({"shape": ("n", 3, "h", "w")}, {}, "any number of pixels a side; give that of its training: --size 48"),
+        ({"shape": ("n", 1, 64, 48)}, {}, "64×48 pixels .* crops are square"),
+        ({"k": 10}, {}, "'y' with 10 columns; but 7 labels were given; .* --columns 0-6"),
+        ({"extra": 7}, {}, "choose one with --output: 'valence' with 7 columns, 'y' with 7 columns"),
+        ({"extra": 2}, {"scores": "x"}, "has no output 'x'; choose from 'valence' with 2 columns"),
+        ({}, {"columns": [0, 1, 2, 3, 4, 5, 12]}, "column 12, counted from 0, is beyond"),
+        ({}, {"columns": [0, 1]}, "2 columns of the output were chosen; expected one per label"),
+        ({}, {"mean": [1, 2, 3]}, "is for RGB input, but this one is grey"),
+        ({}, {"deviation": [0]}, "no deviation of 0"),
+        ({}, {"labels": "a,b,c"}, "'y' with 7 columns; but 3 labels"),
+    ],
+)
+def test_a_wrong_description_is_refused_with_its_numbers_and_nothing_is_written(
+    file: dict[str, Any], described: dict[str, Any], message: str, write: Write, tmp_path: Path
+) -> None:
+    source = write(tmp_path / "my net.onnx", **file)
+    with pytest.raises(ModelError, match=message) as caught:
+        adopt_model(source, models_dir=tmp_path / "mine", **{"labels": "fer2013", **described})
+    assert str(caught.value).startswith(str(source))
+    assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize(
+    ("described", "error", "message"),
+    [
+        ({"labels": "fer13"}, ConfigError, "unknown label set 'fer13'"),
+        ({}, ConfigError, r"net\.onnx has no mien spec; give its labels .* --labels"),
+        ({"labels": "fer2013", "normalize": "magic"}, ConfigError, "'magic'; choose from unit, signed, .*, caffe"),
+        ({"labels": "fer2013", "normalize": "torch"}, ConfigError, "is for RGB, but the model takes grey"),
+    ],
+)
+def test_a_setting_out_of_range_is_refused(
+    described: dict[str, Any], error: type[MienError], message: str, foreign: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(error, match=message):
-        adopt_model(foreign, labels=labels, preprocess=preprocess, graph=graph(), models_dir=tmp_path / "mine")
-    assert not (tmp_path / "mine").exists()
+        adopt_model(foreign, models_dir=tmp_path / "mine", **described)
+
+
+def test_weights_outside_the_folder_or_cut_are_refused(write: Write, tmp_path: Path) -> None:
+    source = write(tmp_path / "net.onnx", external=True)
+    spec = read_spec(find_model("base"))
+    weights = tmp_path / "net.onnx.data"
+    weights.write_bytes(weights.read_bytes()[:10])
+    with pytest.raises(ModelError, match=r"net\.onnx\.data is cut, or not of this model: .* expects 28 bytes"):
+        write_with_spec(source, tmp_path / "copy.onnx", spec)
+    weights.unlink()
+    with pytest.raises(ModelError, match=r"has its weights in 'net\.onnx\.data', which cannot be read: No such file"):
+        write_with_spec(source, tmp_path / "copy.onnx", spec)
+    source.write_bytes(source.read_bytes().replace(b"net.onnx.data", b"/etc/services"))
+    with pytest.raises(ModelError, match="outside its folder"):
+        write_with_spec(source, tmp_path / "copy.onnx", spec)
+    assert not (tmp_path / "copy.onnx").exists()
+
+
+def test_a_mien_model_is_added_without_a_description(tiny_model: Path, tmp_path: Path) -> None:
+    path = adopt_model(tiny_model, name="mine", models_dir=tmp_path)
+    assert read_spec(path) == replace(read_spec(tiny_model), name="mine")
+    with pytest.raises(ConfigError, match=r"is a mien model, which describes itself; .* omit size and bgr"):
+        adopt_model(tiny_model, size=48, bgr=True, models_dir=tmp_path)
+
+
+def test_a_keras_model_and_a_checkpoint_get_advice(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"`mien convert .*net\.h5"):
+        adopt_model(tmp_path / "net.h5", labels="fer2013")
+    (tmp_path / "net.pth").write_bytes(b"PK")
+    with pytest.raises(ModelError, match=r"not an ONNX file; export it in PyTorch: torch\.onnx\.export"):
+        adopt_model(tmp_path / "net.pth")
+
+
+def test_columns_are_parsed() -> None:
+    assert parse_columns("0-2, 7,5") == [0, 1, 2, 7, 5]
+    for wrong in ("", "a", "1-", "-1", "1.5", "0-99999999"):
+        with pytest.raises(ConfigError, match="names no columns"):
+            parse_columns(wrong)
+
+
+def test_the_spec_of_an_adopted_model_with_a_known_label_order_keeps_its_name(write: Write, tmp_path: Path) -> None:
+    path = adopt_model(write(tmp_path / "net.onnx", k=8), labels="ferplus", models_dir=tmp_path / "m")
+    assert read_spec(path).labels == FERPLUS

@@ -6,20 +6,24 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 from mien.cli.arguments import Json, ModelsDir
 from mien.cli.console import extra, new_table, notice, print_table, say
+from mien.errors import ConfigError
 
 if TYPE_CHECKING:
-    from mien.models.spec import Layout, ModelSpec, Normalize, Output
+    from mien.models.spec import ModelSpec
     from mien.models.store import Model
 
 LABELS_HELP = "Class names in the order of the outputs: angry,disgust,… or fer2013, ferplus."
 Name = Annotated[str | None, typer.Option(help="Name of the model; the file's name if not given.")]
 Licence = Annotated[str, typer.Option(help="Licence of the weights.")]
+Equalize = Annotated[
+    bool, typer.Option("--equalize", help="Images were histogram-equalised in training, as in the 2020 prototype.")
+]
 
 app = typer.Typer(help="List models and add your own.", invoke_without_command=True)
 
@@ -49,34 +53,63 @@ def models(context: typer.Context, as_json: Json = False, models_dir: ModelsDir 
 def models_add(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="An ONNX file.")],
-    labels: Annotated[str, typer.Option(help=LABELS_HELP)],
+    labels: Annotated[str | None, typer.Option(help=LABELS_HELP)] = None,
     name: Name = None,
-    size: Annotated[int, typer.Option(help="Side of the input in pixels.")] = 48,
-    channels: Annotated[int, typer.Option(help="1 for grey, 3 for RGB.")] = 1,
-    normalize: Annotated[str, typer.Option(help="unit, signed, standardize or none.")] = "unit",
-    graph_input: Annotated[str, typer.Option(help="float32-nchw, float32-nhwc or uint8-nhwc.")] = "float32-nchw",
-    graph_output: Annotated[str, typer.Option(help="logits or probabilities.")] = "logits",
+    size: Annotated[int | None, typer.Option(help="Side of the input in pixels, where the graph takes any.")] = None,
+    channels: Annotated[int | None, typer.Option(help="1 for grey, 3 for RGB, where the graph takes any.")] = None,
+    normalize: Annotated[
+        str | None, typer.Option(help="unit (÷ 255), signed, standardize, none, torch (ImageNet's), caffe, …")
+    ] = None,
+    equalize: Equalize = False,
+    bgr: Annotated[bool, typer.Option("--bgr", help="Channels are blue, green, red.")] = False,
+    mean: Annotated[str, typer.Option(help="Subtracted after --normalize: one number, or one per channel.")] = "",
+    deviation: Annotated[str, typer.Option("--std", help="Divides what remains: one number, or one per channel.")] = "",
+    graph_input: Annotated[
+        str | None, typer.Option(help="float32-nchw, float32-nhwc, uint8-nhwc, …; the graph's if not given.")
+    ] = None,
+    graph_output: Annotated[
+        str | None, typer.Option(help="logits or probabilities; found by a trial if not given.")
+    ] = None,
+    output: Annotated[str, typer.Option("--output", help="Name of the output with the scores.", metavar="NAME")] = "",
+    columns: Annotated[str, typer.Option(help="Its columns that are the labels, from 0: 0-6, or 3,4,0.")] = "",
+    to: Annotated[Path | None, typer.Option("--out", help="Write this .onnx file, and don't install it.")] = None,
     licence: Licence = "",
     models_dir: ModelsDir = None,
 ) -> None:
-    """Add an ONNX model from another project, with a description of its input and output.
+    """Add an ONNX model: one of another project, with a description of its input and output, or one of mien's.
 
-    Example: `mien models add net.onnx --labels angry,disgust,fear,happy,sad,surprise,neutral --size 48`
+    Example: `mien models add net.onnx --labels angry,disgust,fear,happy,sad,surprise,neutral`
     """
-    from mien.models.adopt import adopt_model
-    from mien.models.spec import Graph, Preprocess
+    from mien.models.adopt import adopt_model, parse_columns, parse_numbers
+    from mien.models.onnx_file import read_spec
+    from mien.models.spec import Layout, Output
+    from mien.targets import check_targets
 
     outer = context.parent.params["models_dir"] if context.parent else None  # mien models --models DIR add …
+    check_targets([file], files=[to])
     path = adopt_model(
         file,
         labels=labels,
-        preprocess=Preprocess(size=size, channels=channels, normalize=cast("Normalize", normalize)),
-        graph=Graph(input=cast("Layout", graph_input), output=cast("Output", graph_output)),
+        size=size,
+        channels=channels,
+        equalize=equalize,
+        normalize=normalize,
+        bgr=bgr,
+        mean=parse_numbers(mean, "--mean") if mean else (),
+        deviation=parse_numbers(deviation, "--std") if deviation else (),
+        layout=_one_of(graph_input, Layout, "--graph-input"),
+        output=_one_of(graph_output, Output, "--graph-output"),
+        scores=output,
+        columns=parse_columns(columns) if columns else (),
         name=name,
         license=licence,
         models_dir=models_dir or outer,
+        target=to,
     )
-    say(f"added: mien predict PHOTO --model {quote(path.stem)}")
+    spec = read_spec(path)
+    say(f"model: {path} ({_input(spec)}, {spec.graph.output}: {', '.join(spec.labels)})")
+    usable = quote(path.stem if to is None and not (models_dir or outer) else str(path))
+    say(f"use it: mien predict PHOTO --model {usable}")
 
 
 def convert_command(
@@ -85,9 +118,7 @@ def convert_command(
     normalize: Annotated[
         str | None, typer.Option(help="Normalisation of pixels in training: unit (÷ 255), signed, none, caffe, …")
     ] = None,
-    equalize: Annotated[
-        bool, typer.Option("--equalize", help="Images were histogram-equalised in training, as in the 2020 prototype.")
-    ] = False,
+    equalize: Equalize = False,
     name: Name = None,
     to: Annotated[
         Path | None, typer.Option("--out", help="The .onnx file to write; default: NAME.onnx, unless --install.")
@@ -115,6 +146,13 @@ def convert_command(
     say(f"model: {done.path} ({_input(done.spec)}, pixels {done.normalize}: {', '.join(done.spec.labels)})")
     usable = done.spec.name if install and not models_dir else str(done.path)
     say(f"use it: mien predict PHOTO --model {quote(usable)}")
+
+
+def _one_of(value: str | None, kinds: object, option: str) -> Any:
+    """Return a value of a Literal type, or None."""
+    if value is not None and value not in get_args(kinds):
+        raise ConfigError(f"{option} is '{value}'; expected one of {', '.join(get_args(kinds))}")
+    return value
 
 
 def _json_row(model: Model) -> dict[str, object]:

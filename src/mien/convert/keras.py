@@ -24,22 +24,11 @@ from mien.files import make_folder
 from mien.labels import LABEL_SETS, LabelSet, named_label_set
 from mien.models.classifier import OnnxClassifier
 from mien.models.onnx_file import check_target, write_with_spec
+from mien.models.preprocess import NORMALIZATIONS
 from mien.models.spec import Graph, Head, ModelSpec, Normalize, Output, Preprocess
 from mien.models.store import add_model, check_name
 
 OPSET, IR_VERSION = 17, 8
-# Normalisation of pixels, 0 to 255, outside the Keras model: whether RGB becomes BGR; mean; standard deviation.
-NORMALIZATIONS: dict[str, tuple[bool, tuple[float, ...], tuple[float, ...]]] = {
-    "unit": (False, (0,), (255,)),
-    "signed": (False, (127.5,), (127.5,)),
-    "none": (False, (0,), (1,)),
-    # the modes of preprocess_input in keras.applications, where "signed" is called "tf"
-    "torch": (False, (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
-    "caffe": (True, (103.939, 116.779, 123.68), (1,)),
-    # mean colours of the training images of VGGFace (Parkhi et al. 2015; Cao et al. 2018), as in keras_vggface
-    "vggface": (True, (93.5940, 104.7624, 129.1863), (1,)),
-    "vggface2": (True, (91.4953, 103.8827, 131.0912), (1,)),
-}
 # Names of pretrained models and their layers, whose normalisation can't be derived from the file.
 BACKBONE = re.compile(
     r"vgg|resnet|mobilenet|xception|inception|densenet|senet|nasnet|^block1_conv1$|^conv1[_/]|^mixed0$"

@@ -23,8 +23,7 @@ PICTURES = "pictures"  # name of the net's input
 MOST_NUMBERS, MOST_WEIGHTS = 2**26, 2**28
 ADVICE = (
     "build it from Keras' own layers, or export it in Keras, model.export('net.onnx', format='onnx'), and add that: "
-    "mien models add net.onnx --labels angry,disgust,… --graph-input float32-nhwc --graph-output probabilities (logits "
-    "if it does not end in a softmax)"
+    "mien models add net.onnx --labels angry,disgust,…"
 )
 
 

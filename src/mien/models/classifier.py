@@ -10,6 +10,7 @@ import numpy as np
 
 from mien.errors import ModelError
 from mien.images import ImageLike
+from mien.models.limited import try_model
 from mien.models.onnx_file import read_spec
 from mien.models.preprocess import preprocess
 from mien.models.runtime import Session
@@ -37,18 +38,24 @@ class OnnxClassifier:
     Args:
         path: The file.
         threads: Threads of ONNX Runtime; 0 for one per core.
+        spec: The spec to use in place of the one inside.
 
     Raises:
-        ModelError: Not ONNX, not a classifier of faces, or with fewer outputs than heads.
+        ModelError: Not ONNX, not a classifier of faces, or without an output of its spec.
         MissingSpec: No spec inside.
     """
 
-    def __init__(self, path: Path, *, threads: int = 0) -> None:
+    def __init__(self, path: Path, *, threads: int = 0, spec: ModelSpec | None = None) -> None:
         self.path = path
-        self.spec = read_spec(path)
+        self.spec = read_spec(path) if spec is None else spec
         _check_kind(path, self.spec)
         self._session = Session(path, threads=threads)
-        self._input, self._outputs = self._session.input, self._session.outputs
+        self._input, self._outputs = self._session.inputs[0].name, [output.name for output in self._session.outputs]
+        if self.spec.graph.scores and self.spec.graph.scores not in self._outputs:
+            raise ModelError(
+                f"{path} has no output '{self.spec.graph.scores}', as its spec says; its outputs: "
+                f"{', '.join(self._outputs)}; add it again"
+            )
         if len(self._outputs) < len(self.spec.heads):
             raise ModelError(
                 f"{path} has {len(self._outputs)} outputs, but its spec has {len(self.spec.heads)} heads: "
@@ -76,39 +83,90 @@ class OnnxClassifier:
         """Return the probabilities of each head, in the order of the spec, from one pass over the crops."""
         return self._run(crops, self.spec.heads)
 
+    def scores(self, crops: Iterable[ImageLike]) -> FloatArray:
+        """Return the numbers that the graph gives for the default head, float32 (n, columns), before anything else."""
+        return self._run_graph(preprocess(crops, self.spec.preprocess), [self.spec.head()])[0]
+
     def _run(self, crops: Iterable[ImageLike], heads: Sequence[Head]) -> list[FloatArray]:
         pixels = preprocess(crops, self.spec.preprocess)
         if not len(pixels):
             return [np.empty((0, len(head.labels)), np.float32) for head in heads]
+        found = self._run_graph(pixels, heads)
+        return [self._probabilities(scores, head) for scores, head in zip(found, heads, strict=True)]
+
+    def _run_graph(self, pixels: ImageArray, heads: Sequence[Head]) -> list[FloatArray]:
+        """Return the scores of some heads, float32 (n, columns) each."""
         outputs = [self._output_of(head.labels.name) for head in heads]
+        size = self.spec.graph.batch or len(pixels)
+        parts = [self._run_batch(pixels[start : start + size], outputs) for start in range(0, len(pixels), size)]
+        return [np.concatenate(scores) for scores in zip(*parts, strict=True)] if len(parts) > 1 else parts[0]
+
+    def _run_batch(self, pixels: ImageArray, outputs: list[str]) -> list[FloatArray]:
+        """Return the outputs for some images, at most the size of a fixed batch, which is filled up by repetition."""
+        n, size = len(pixels), self.spec.graph.batch or len(pixels)
+        if n < size:
+            pixels = np.concatenate([pixels, np.repeat(pixels[-1:], size - n, axis=0)])
         try:
             found = self._session.run(outputs, {self._input: self._graph_input(pixels)})
         except Exception as error:  # ONNX Runtime's exceptions have no common base
             reason = str(error).splitlines()[0]
+            if "bad_alloc" in reason or "allocate memory" in reason:
+                raise ModelError(f"{self.path} needs more memory than there is: {reason}") from error
             raise ModelError(f"{self.path} rejects the input that its spec describes: {reason}") from error
-        return [self._probabilities(scores, head, n=len(pixels)) for scores, head in zip(found, heads, strict=True)]
+        return [self._rows(scores, size)[:n] for scores in found]
 
-    def _probabilities(self, scores: FloatArray, head: Head, *, n: int) -> FloatArray:
-        if scores.shape != (n, len(head.labels)):
+    def _rows(self, scores: FloatArray, n: int) -> FloatArray:
+        """Return an output as one row per image; some graphs keep axes of one: (n, k, 1, 1), or (k,) for one image."""
+        scores = np.asarray(scores, np.float32)
+        if scores.size % n or (scores.shape[:1] != (n,) and n > 1):
+            raise ModelError(f"{self.path} returns shape {scores.shape} for {n} faces; expected one row per face")
+        return scores.reshape(n, -1)
+
+    def _probabilities(self, scores: FloatArray, head: Head) -> FloatArray:
+        graph = self.spec.graph
+        if graph.columns and max(graph.columns) < scores.shape[1]:
+            scores = scores[:, graph.columns]
+        if scores.shape[1] != len(head.labels):
             raise ModelError(
-                f"{self.path} returns shape {scores.shape} for {n} faces and {len(head.labels)} labels; "
+                f"{self.path} returns shape {scores.shape} for {len(scores)} faces and {len(head.labels)} labels; "
                 "add it again with the right labels"
             )
-        if self.spec.graph.output == "logits":
-            scores = softmax(scores, temperature=head.temperature)
-        return np.asarray(scores, np.float32)
+        if not np.isfinite(scores).all():
+            raise ModelError(f"{self.path} returns numbers that are not finite; export it again, as float32")
+        if graph.output == "logits":
+            return softmax(scores, temperature=head.temperature)
+        if graph.columns:  # the classes left out are ruled out
+            scores = scores / np.maximum(scores.sum(1, keepdims=True), np.float32(1e-12))
+        if not are_probabilities(scores):
+            raise ModelError(
+                f"{self.path} returns {scores.min():.3g} to {scores.max():.3g}, no probabilities, as its spec "
+                "says; add it again: mien models add … --graph-output logits"
+            )
+        return scores
 
     def _output_of(self, name: str) -> str:
         """Return the output of a head: mien names outputs after label sets; in other graphs the order counts."""
+        if self.spec.graph.scores:
+            return self.spec.graph.scores
         return name if name in self._outputs else self._outputs[self.spec.names.index(name)]
 
     def _graph_input(self, pixels: ImageArray) -> ImageArray | FloatArray:
-        if self.spec.graph.input == "uint8-nhwc":
-            return pixels
-        scaled = normalize_array(pixels, self.spec.preprocess.normalize)
-        if self.spec.graph.input == "float32-nchw":
-            return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
-        return scaled
+        graph = self.spec.graph
+        dtype, _, layout = graph.input.partition("-")
+        x = pixels if dtype == "uint8" else normalize_array(pixels, self.spec.preprocess.normalize)
+        if graph.bgr:
+            x = x[..., ::-1]
+        if graph.mean:
+            x = np.asarray(x - np.array(graph.mean, np.float32), np.float32)
+        if graph.deviation:
+            x = np.asarray(x / np.array(graph.deviation, np.float32), np.float32)
+        return np.ascontiguousarray(x.transpose(0, 3, 1, 2) if layout == "nchw" else x, dtype)
+
+
+def are_probabilities(scores: FloatArray) -> bool:
+    """Return whether each row lies between 0 and 1 and sums to 1, with the tolerance that float16 needs."""
+    inside = (scores > -1e-3).all() and (scores < 1 + 1e-3).all()
+    return bool(inside and np.allclose(scores.sum(1), 1, atol=1e-2))
 
 
 def _check_kind(path: Path, spec: ModelSpec) -> None:
@@ -124,7 +182,7 @@ def _check_kind(path: Path, spec: ModelSpec) -> None:
 
 
 def load_classifier(name: str = DEFAULT_MODEL, *, models_dir: Path | None = None, threads: int = 0) -> OnnxClassifier:
-    """Load a model by its name or by the path of an ONNX file.
+    """Load a model by its name or by the path of an ONNX file; a user's file is tried once, see `limited.try_model`.
 
     Args:
         name: Name of an installed model, see `mien models`, or a path ending in .onnx.
@@ -133,9 +191,11 @@ def load_classifier(name: str = DEFAULT_MODEL, *, models_dir: Path | None = None
 
     Raises:
         UnknownModel: No such model.
-        ModelError: The file is not a classifier with a spec.
+        ModelError: The file is not a classifier with a spec, or did not pass its trial.
     """
-    return OnnxClassifier(find_model(name, models_dir=models_dir), threads=threads)
+    path = find_model(name, models_dir=models_dir)
+    try_model(path)
+    return OnnxClassifier(path, threads=threads)
 
 
 def predict_heads(classifier: ExpressionClassifier, crops: Sequence[ImageArray]) -> list[FloatArray]:

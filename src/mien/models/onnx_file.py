@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,17 @@ from typing import Any
 from mien.errors import ConfigError, MissingSpec, ModelError
 from mien.files import atomic_path
 from mien.models.spec import SPEC_KEY, ModelSpec
+
+MOST_BYTES = 2**31 - 1  # of a Protocol Buffers message, which an ONNX file is
+EXPORTS = {  # what to do with models of other kinds, by suffix
+    **dict.fromkeys(
+        (".pt", ".pth", ".ckpt"),
+        'export it in PyTorch: torch.onnx.export(model.eval(), torch.zeros(1, 1, 48, 48), "net.onnx")',
+    ),
+    **dict.fromkeys((".tflite", ".pb"), "convert it by tf2onnx: https://github.com/onnx/tensorflow-onnx"),
+    **dict.fromkeys((".h5", ".hdf5", ".keras"), "convert it: `mien convert`"),
+    ".safetensors": "it has weights only; export the model from its program: torch.onnx.export",
+}
 
 
 def read_spec(path: Path) -> ModelSpec:
@@ -24,7 +36,7 @@ def read_spec(path: Path) -> ModelSpec:
     if SPEC_KEY not in entries:
         raise MissingSpec(
             f"{path} has no mien spec, so its labels and input are unknown; add one: "
-            f"`mien models add {shlex.quote(str(path))} --labels angry,disgust,… --size 48 --channels 1`"
+            f"`mien models add {shlex.quote(str(path))} --labels angry,disgust,…`"
         )
     try:
         return ModelSpec.from_json(entries[SPEC_KEY])
@@ -42,19 +54,89 @@ def graph_fingerprint(path: Path) -> str:
 
 
 def write_with_spec(source: Path, target: Path, spec: ModelSpec) -> None:
-    """Copy an ONNX file and put a spec inside, replacing the one it has.
+    """Copy an ONNX file and put a spec inside, replacing the one it has; weights in a second file are put inside too.
 
     Raises:
-        ModelError: The source is not readable, or not ONNX.
+        ModelError: The source, or the file of its weights, is not readable, or not ONNX.
         OutputError: The target cannot be written.
     """
-    model = _read(source)
+    model = _read_whole(source)
     kept = [entry for entry in model.metadata_props if entry.key != SPEC_KEY]
     del model.metadata_props[:]
     model.metadata_props.extend(kept)
     model.metadata_props.add(key=SPEC_KEY, value=spec.to_json())
     with atomic_path(target) as temporary:
         temporary.write_bytes(model.SerializeToString())
+
+
+def whole_model(source: Path, folder: Path) -> Path:
+    """Return a model whose weights are all inside: the source, or a copy in a folder.
+
+    Raises:
+        ModelError: The source, or the file of its weights, is not readable, or not ONNX.
+    """
+    model = _read(source)
+    if not _has_weights_outside(model):
+        return source
+    copy = folder / source.name
+    copy.write_bytes(_read_whole(source).SerializeToString())
+    return copy
+
+
+def _has_weights_outside(model: Any) -> bool:
+    return any(b"location" in graph for graph in model.graph)  # the key of a tensor's file
+
+
+def _read_whole(source: Path) -> Any:
+    """Read an ONNX file, and the weights in files beside it."""
+    model = _read(source)
+    if not _has_weights_outside(model):
+        return model
+    graph = _message("GraphProto").FromString(b"".join(model.graph))
+    total = source.stat().st_size
+    for tensor in _tensors(graph):
+        if tensor.data_location == 1:
+            total += _read_inside(tensor, source, most=MOST_BYTES - total)
+    model.graph[:] = [graph.SerializeToString()]
+    return model
+
+
+def _read_inside(tensor: Any, source: Path, *, most: int) -> int:
+    """Replace a tensor's place in another file by its bytes; return their number. The file must be beside the model."""
+    place = {entry.key: entry.value for entry in tensor.external_data}
+    name = place.get("location", "")
+    file = source.parent / name
+    folder = source.parent.resolve()
+    if not name or not file.resolve().is_relative_to(folder):
+        raise ModelError(f"{source} has weights in {name!r}, outside its folder; save it with all weights in one file")
+    try:
+        with file.open("rb") as weights:
+            offset = int(place.get("offset", 0))
+            length = int(place.get("length", file.stat().st_size - offset))
+            if not 0 <= length <= most or not 0 <= offset <= file.stat().st_size - length:
+                raise ModelError(
+                    f"{file} is cut, or not of this model: {source} expects {length:,} bytes of weights from {offset:,}"
+                )
+            weights.seek(offset)
+            tensor.raw_data = weights.read(length)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(
+            f"{source} has its weights in {name!r}, which cannot be read: {reason}; keep both files in one folder"
+        ) from error
+    tensor.ClearField("external_data")
+    tensor.ClearField("data_location")
+    return length
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    """Yield the tensors of a graph: initializers, and constants in the attributes of its nodes and their graphs."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _tensors(inner)
 
 
 def check_target(path: Path) -> None:
@@ -72,7 +154,9 @@ def _read(path: Path) -> Any:
     from google.protobuf.message import DecodeError
 
     try:
-        model = _model_class().FromString(path.read_bytes())
+        if path.stat().st_size > MOST_BYTES:
+            raise ModelError(f"{path} has {path.stat().st_size:,} bytes; an ONNX file has at most {MOST_BYTES:,}")
+        model = _message("ModelProto").FromString(path.read_bytes())
     except OSError as error:
         raise ModelError(f"cannot read model {path}: {error.strerror}") from error
     except DecodeError as error:
@@ -83,29 +167,51 @@ def _read(path: Path) -> Any:
 
 
 def _not_onnx(path: Path) -> ModelError:
-    return ModelError(f"{path} is not an ONNX file; expected one that `mien export` wrote")
+    advice = EXPORTS.get(path.suffix.lower(), "expected one that `mien export` wrote")
+    return ModelError(f"{path} is not an ONNX file; {advice}")
+
+
+# The parts of onnx.proto that mien needs: message -> field -> (number, type, repeated); other fields are kept as they
+# are. The graph of a model stays bytes, since parsing it takes long and its hash must not depend on how it is written
+# again; `GraphProto` is only parsed to put weights inside.
+_SCHEMA: dict[str, dict[str, tuple[int, str, bool]]] = {
+    "StringStringEntryProto": {"key": (1, "string", False), "value": (2, "string", False)},
+    "ModelProto": {"graph": (7, "bytes", True), "metadata_props": (14, "StringStringEntryProto", True)},
+    "GraphProto": {"node": (1, "NodeProto", True), "initializer": (5, "TensorProto", True)},
+    "NodeProto": {"attribute": (5, "AttributeProto", True)},
+    "AttributeProto": {
+        "t": (5, "TensorProto", False),
+        "g": (6, "GraphProto", False),
+        "tensors": (10, "TensorProto", True),
+        "graphs": (11, "GraphProto", True),
+    },
+    "TensorProto": {
+        "raw_data": (9, "bytes", False),
+        "external_data": (13, "StringStringEntryProto", True),
+        "data_location": (14, "int32", False),
+    },
+}
 
 
 @cache
-def _model_class() -> Any:
-    """Build the part of onnx.proto's ModelProto that mien needs; other fields are kept as they are.
-
-    The graph stays bytes, since parsing it takes long and its hash must not depend on how it is written again.
-    """
+def _message(name: str) -> Any:
+    """Return the class of a message in `_SCHEMA`."""
     from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
     from google.protobuf.descriptor_pool import DescriptorPool
     from google.protobuf.message_factory import GetMessageClass
 
     Field = FieldDescriptorProto
-    entry = DescriptorProto(name="StringStringEntryProto")
-    entry.field.add(name="key", number=1, type=Field.TYPE_STRING, label=Field.LABEL_OPTIONAL)
-    entry.field.add(name="value", number=2, type=Field.TYPE_STRING, label=Field.LABEL_OPTIONAL)
-    model = DescriptorProto(name="ModelProto")
-    model.field.add(name="graph", number=7, type=Field.TYPE_BYTES, label=Field.LABEL_REPEATED)
-    model.field.add(
-        name="metadata_props", number=14, type=Field.TYPE_MESSAGE, label=Field.LABEL_REPEATED, type_name=entry.name
-    )
-    file = FileDescriptorProto(name="onnx.proto", syntax="proto3", message_type=[entry, model])
+    plain = {"string": Field.TYPE_STRING, "bytes": Field.TYPE_BYTES, "int32": Field.TYPE_INT32}
+    file = FileDescriptorProto(name="onnx.proto", syntax="proto3")
+    for message, schema in _SCHEMA.items():
+        described = DescriptorProto(name=message)
+        for field, (number, kind, repeated) in schema.items():
+            described.field.add(
+                name=field, number=number, type=plain.get(kind, Field.TYPE_MESSAGE),
+                type_name=None if kind in plain else kind,
+                label=Field.LABEL_REPEATED if repeated else Field.LABEL_OPTIONAL,
+            )  # fmt: skip
+        file.message_type.append(described)
     pool = DescriptorPool()  # of its own, so that the names don't clash with those of the onnx package
     pool.AddSerializedFile(file.SerializeToString())
-    return GetMessageClass(pool.FindMessageTypeByName("ModelProto"))
+    return GetMessageClass(pool.FindMessageTypeByName(name))

@@ -13,6 +13,19 @@ from mien.models.spec import Preprocess
 from mien.pixels import resize, to_grey
 from mien.structures import ImageArray
 
+# Normalisation of pixels, 0 to 255, in front of a model of another origin: whether RGB becomes BGR; mean; deviation.
+NORMALIZATIONS: dict[str, tuple[bool, tuple[float, ...], tuple[float, ...]]] = {
+    "unit": (False, (0,), (255,)),
+    "signed": (False, (127.5,), (127.5,)),
+    "none": (False, (0,), (1,)),
+    # the modes of preprocess_input in keras.applications, where "signed" is called "tf"
+    "torch": (False, (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    "caffe": (True, (103.939, 116.779, 123.68), (1,)),
+    # mean colours of the training images of VGGFace (Parkhi et al. 2015; Cao et al. 2018), as in keras_vggface
+    "vggface": (True, (93.5940, 104.7624, 129.1863), (1,)),
+    "vggface2": (True, (91.4953, 103.8827, 131.0912), (1,)),
+}
+
 
 def preprocess(images: Iterable[ImageLike], config: Preprocess) -> ImageArray:
     """Return face crops as the input batch of a network.

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakSet
 
 import numpy.typing as npt
@@ -22,9 +22,18 @@ import onnxruntime
 
 onnxruntime.set_default_logger_severity(3)  # errors only
 
-__all__ = ["Session", "onnxruntime"]
+__all__ = ["Session", "Tensor", "onnxruntime"]
 
 _SESSIONS: WeakSet[Session] = WeakSet()  # of this process
+
+
+class Tensor(NamedTuple):
+    """An input or output of a graph: its name, ONNX Runtime's name of its type, and its shape, where free axes are not
+    numbers."""
+
+    name: str
+    type: str
+    shape: list[int | str | None]
 
 
 class Session:
@@ -41,8 +50,8 @@ class Session:
     def __init__(self, path: Path, *, threads: int = 0) -> None:
         self._path, self._threads = path, threads
         self._session: onnxruntime.InferenceSession | None = _load(path, threads)
-        self.input = self._session.get_inputs()[0].name
-        self.outputs = [output.name for output in self._session.get_outputs()]
+        self.inputs = [Tensor(found.name, found.type, found.shape) for found in self._session.get_inputs()]
+        self.outputs = [Tensor(found.name, found.type, found.shape) for found in self._session.get_outputs()]
         _SESSIONS.add(self)
 
     def __reduce__(self) -> tuple[Callable[..., Session], tuple[Path]]:

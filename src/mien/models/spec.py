@@ -22,7 +22,7 @@ MOST_CHARACTERS, MOST_HEADS, MOST_LABELS = 2**20, 16, 1000
 Kind = Literal["face", "temporal", "voice", "ensemble"]  # the last two are reserved
 Input = Literal["image", "sound"]
 Normalize = Literal["unit", "signed", "standardize", "none"]
-Layout = Literal["uint8-nhwc", "float32-nhwc", "float32-nchw"]
+Layout = Literal["uint8-nhwc", "uint8-nchw", "float16-nhwc", "float16-nchw", "float32-nhwc", "float32-nchw"]
 Output = Literal["probabilities", "logits"]
 
 
@@ -81,16 +81,40 @@ class Graph:
 
     Args:
         input: "uint8-nhwc" for mien's own models: raw pixels, normalised inside the graph. Models of other origin
-            mostly take float32, which mien normalises before it runs the graph.
+            mostly take floats, which mien normalises before it runs the graph.
         output: "probabilities", or "logits", to which mien applies softmax and temperature.
+        bgr: Whether the channels of the input are blue, green, red.
+        mean: Subtracted after `Preprocess.normalize`: one number, or one per channel of the graph; empty for none.
+        deviation: What remains is divided by this: one number, or one per channel; empty for none.
+        scores: Name of the output with the scores. When empty, outputs are named after the heads' label sets, or are
+            in the order of the heads.
+        columns: Columns of that output that belong to the labels, in their order; all of them when empty.
+        batch: Number of images per run; 0 for any number.
     """
 
     input: Layout = "uint8-nhwc"
     output: Output = "probabilities"
+    bgr: bool = False
+    mean: tuple[float, ...] = ()
+    deviation: tuple[float, ...] = ()
+    scores: str = ""
+    columns: tuple[int, ...] = ()
+    batch: int = 0
 
     def __post_init__(self) -> None:
         _check("graph input", self.input, get_args(Layout))
         _check("graph output", self.output, get_args(Output))
+        if len(self.mean) not in (0, 1, 3) or len(self.deviation) not in (0, 1, 3) or 0 in self.deviation:
+            raise ModelError(
+                f"mean {shown(self.mean)} and deviation {shown(self.deviation)} of pixels; expected one number or "
+                "three each, and no deviation of 0"
+            )
+        if self.input.startswith("uint8") and (self.mean or self.deviation):
+            raise ModelError("a graph that takes uint8 normalises pixels itself; expected no mean and no deviation")
+        if len(set(self.columns)) < len(self.columns) or not all(0 <= column < 2**16 for column in self.columns):
+            raise ModelError(f"columns {shown(self.columns)} of the output; expected different numbers from 0")
+        if not 0 <= self.batch <= 2**16:
+            raise ModelError(f"{self.batch} images per run; expected 0 (any) to {2**16}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +185,11 @@ class ModelSpec:
             raise ModelError(f"the model's spec has {len(self.heads)} heads, expected 1 to {MOST_HEADS}")
         if len(set(self.names)) < len(self.heads):
             raise ModelError(f"two heads of the model have the same name: {shown(', '.join(self.names))}")
+        coloured = self.graph.bgr or 3 in (len(self.graph.mean), len(self.graph.deviation))
+        if coloured and self.preprocess.channels != 3:
+            raise ModelError("BGR, or a mean or deviation per channel, is for RGB input, but this one is grey")
+        if self.graph.columns and [len(self.graph.columns)] != [len(head.labels) for head in self.heads]:
+            raise ModelError(f"{len(self.graph.columns)} columns of the output were chosen; expected one per label")
         _check("kind of model", self.kind, get_args(Kind))
         _check("input", self.input, get_args(Input))
         if (self.temporal is None) == (self.kind == "temporal"):
@@ -217,6 +246,9 @@ class ModelSpec:
             del plain["kind"]
         if self.input == "image":
             del plain["input"]
+        for added in fields(Graph):
+            if added.name not in ("input", "output") and getattr(self.graph, added.name) == added.default:
+                del plain["graph"][added.name]
         return json.dumps(plain, sort_keys=True)
 
     @classmethod

@@ -76,7 +76,7 @@ def list_models(models_dir: Path | None = None, *, kind: Kind | None = "face") -
     found = [
         *(_describe(path, shipped=True) for _, path in sorted(shipped.items())),
         *(_describe(path, shipped=False) for _, path in sorted(users.items())),
-        *(Model(path.stem, path, False, None, _how_to_convert(path, models_dir)) for path in unconverted),
+        *(Model(path.stem, path, False, None, how_to_convert(path, models_dir)) for path in unconverted),
     ]
     return [model for model in found if kind in (None, model.kind)]
 
@@ -102,7 +102,7 @@ def find_model(name: str, *, models_dir: Path | None = None) -> Path:
     named = [path for path in _keras_files(folder) if name in (path.stem, path.name)]
     for path in (Path(name), *named):
         if _is_keras(path) and path.is_file():
-            raise ModelError(_how_to_convert(path, models_dir))
+            raise ModelError(how_to_convert(path, models_dir))
     if (path := shipped_dir() / f"{name}.onnx").is_file():
         return path
     names = ", ".join(model.name for model in list_models(models_dir) if model.format == "onnx") or "none installed"
@@ -150,7 +150,7 @@ def _keras_files(folder: Path) -> list[Path]:
     return [path for path in files if path.is_file() and not path.with_suffix(".onnx").is_file()]
 
 
-def _how_to_convert(path: Path, models_dir: Path | None) -> str:
+def how_to_convert(path: Path, models_dir: Path | None) -> str:
     """Return the message about a Keras file, with the command that converts it."""
     where = "" if models_dir is None else f" --models {shlex.quote(str(models_dir))}"
     command = f"mien convert {shlex.quote(str(path))} --labels angry,disgust,… --install{where}"

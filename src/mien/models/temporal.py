@@ -9,6 +9,7 @@ import numpy as np
 from mien.errors import ModelError, UnknownModel
 from mien.labels import LabelSet
 from mien.models.classifier import ExpressionClassifier, OnnxClassifier
+from mien.models.limited import try_model
 from mien.models.onnx_file import graph_fingerprint, read_spec
 from mien.models.runtime import Session
 from mien.models.store import list_models
@@ -61,9 +62,16 @@ class TemporalModel:
 
         Returns:
             Probabilities (n, k), and the new state.
+
+        Raises:
+            ModelError: The graph does not match the spec.
         """
         inputs = {"heads": heads, "seconds": seconds, "state": state}
-        probabilities, new = self._session.run(["probabilities", "new_state"], inputs)
+        try:
+            probabilities, new = self._session.run(["probabilities", "new_state"], inputs)
+        except Exception as error:  # ONNX Runtime's exceptions have no common base
+            reason = str(error).splitlines()[0]
+            raise ModelError(f"{self.path} rejects the input that its spec describes: {reason}") from error
         return np.asarray(probabilities, np.float32), np.asarray(new, np.float32)
 
 
@@ -83,6 +91,7 @@ def find_temporal(
     installed = []
     for found in reversed(list_models(models_dir, kind="temporal")):
         try:
+            try_model(found.path)
             model = TemporalModel(found.path)
             installed.append(f"{found.name} (for {model.belongs.classifier}, {model.labels.name})")
             model.check(classifier, labels)

@@ -71,7 +71,7 @@ class YuNetDetector:
         """Return the faces of one search as `cv2.FaceDetectorYN` does; see `candidates.shrink`."""
         small, factor = shrink(image, side)
         pixels = _network_input(small)
-        outputs = self._session.run(list(OUTPUTS), {self._session.input: pixels})
+        outputs = self._session.run(list(OUTPUTS), {self._session.inputs[0].name: pixels})
         columns = pixels.shape[3]
         rows = _suppress(_decode(dict(zip(OUTPUTS, outputs, strict=True)), columns, self.min_score), self.min_score)
         return [_face(row, factor) for row in rows]

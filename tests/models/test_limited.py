@@ -1,0 +1,78 @@
+"""Model files are tried in a process with limits, once."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from mien.errors import MissingSpec, ModelError
+from mien.models import limited
+from mien.models.classifier import load_classifier
+from mien.models.limited import call_limited, try_model
+from mien.models.store import find_model
+
+
+@pytest.fixture
+def processes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(limited, "can_start_python", lambda: True)
+    monkeypatch.setattr(limited, "tried_dir", lambda: tmp_path / "tried")
+
+
+def endless(path: Path) -> Path:
+    """Write a graph that loops forever."""
+    true = numpy_helper.from_array(np.array(True), "true")
+    ones = numpy_helper.from_array(np.ones((1, 7), np.float32), "ones")
+    carried = [helper.make_tensor_value_info("i", TensorProto.INT64, [])]
+    kept = [helper.make_tensor_value_info(name, TensorProto.BOOL, []) for name in ("go", "on")]
+    body = helper.make_graph([helper.make_node("Identity", ["go"], ["on"])], "body", [*carried, kept[0]], [kept[1]])
+    nodes = [
+        helper.make_node("Loop", ["", "true"], [], body=body),
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[2, 3], keepdims=0),
+        helper.make_node("Mul", ["mean", "ones"], ["y"]),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, 8, 8])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 7])
+    graph = helper.make_graph(nodes, "net", [x], [y], [true, ones])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+@pytest.mark.usefixtures("processes")
+def test_a_users_model_is_tried_once_and_a_shipped_one_never(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(limited, "call_limited", lambda *call: calls.append(call))
+    shutil.copy(find_model("base"), tmp_path / "mine.onnx")
+    shutil.copy(find_model("base"), tmp_path / "same.onnx")
+    for name in ("base", str(tmp_path / "mine.onnx"), str(tmp_path / "mine.onnx"), str(tmp_path / "same.onnx")):
+        load_classifier(name)
+    assert calls == [("mien.models.trial:predict_noise", tmp_path / "mine.onnx")]
+
+
+@pytest.mark.usefixtures("processes")
+def test_errors_and_results_come_back_from_the_process(tmp_path: Path) -> None:
+    shutil.copy(find_model("base"), tmp_path / "mine.onnx")
+    try_model(tmp_path / "mine.onnx")
+    assert len(list((tmp_path / "tried").iterdir())) == 1
+    with pytest.raises(MissingSpec, match="has no mien spec"):
+        try_model(endless(tmp_path / "net.onnx"))
+
+
+@pytest.mark.usefixtures("processes")
+def test_a_graph_that_loops_forever_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limited, "WALL_SECONDS", 3)
+    described = dict.fromkeys(("size", "channels", "normalize", "layout", "output"))
+    flags = {"equalize": False, "bgr": False, "mean": [], "deviation": [], "columns": []}
+    names = {"labels": "fer2013", "name": "net", "license": "", "scores": ""}
+    with pytest.raises(ModelError, match=r"net\.onnx did not predict one image within .* looped forever"):
+        call_limited("mien.models.adopt:describe", endless(tmp_path / "net.onnx"), **described, **flags, **names)
+
+
+@pytest.mark.usefixtures("processes")
+def test_a_crash_of_the_process_is_one_error(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"net\.onnx crashed its trial run \(exit code"):
+        call_limited("os:abort_", tmp_path / "net.onnx")
