@@ -633,11 +633,94 @@ def test_a_folder_and_a_missing_file_have_their_own_messages(tmp_path: Path) -> 
         convert(tmp_path / "no.h5", labels="a,b,c")
 
 
-def test_weights_alone_are_refused_with_a_remedy(small: Path) -> None:
-    with h5py.File(small, "a") as file:
-        del file.attrs["model_config"]
-    with pytest.raises(ModelError, match=r"contains weights only.*\(model_config\).*load_weights.*model\.save"):
-        convert(small, labels="a,b,c")
+def save_parts(folder: Path, weights: str, architecture: str, *, version: int = 2) -> tuple[Path, Path]:
+    """Save the small model as weights alone, laid out as Keras 2 or 3 does, and a JSON file."""
+    folder.mkdir(exist_ok=True)
+    if version == 2:
+        save_h5(folder / "whole.h5", small_model(), small_weights())
+        with h5py.File(folder / "whole.h5") as whole, h5py.File(folder / weights, "w") as file:
+            for name in whole["model_weights"]:
+                whole.copy(whole["model_weights"][name], file, name)
+            file.attrs["layer_names"] = whole["model_weights"].attrs["layer_names"]
+        (folder / "whole.h5").unlink()
+    else:
+        places = {"conv2d_1": "conv2d", "norm_1": "batch_normalization", "dense_1": "dense"}
+        with h5py.File(folder / weights, "w") as file:
+            for name, place in places.items():
+                for number, (_, values) in enumerate(small_weights()[name]):
+                    file[f"layers/{place}/vars/{number}"] = values.astype(np.float32)
+    extra = {"keras_version": "2.1.6", "backend": "tensorflow"} if version == 2 else {"module": "keras"}
+    (folder / architecture).write_text(json.dumps(small_model() | extra))
+    return folder / weights, folder / architecture
+
+
+@pytest.mark.parametrize(
+    ("weights", "architecture", "version"),
+    [("fer.h5", "fer.json", 2), ("weights.hdf5", "model.json", 2), ("net.weights.h5", "net.json", 3)],
+)
+def test_weights_alone_are_read_with_the_architecture_beside_them(
+    tmp_path: Path, weights: str, architecture: str, version: int
+) -> None:
+    parts = save_parts(tmp_path / "repository", weights, architecture, version=version)
+    (tmp_path / "repository" / "package.json").write_text('{"name": "page"}')
+    found = [answers(part) for part in parts]
+    np.testing.assert_array_equal(found[0], found[1])
+    if version == 2:  # Keras 3 has another hard sigmoid
+        np.testing.assert_allclose(found[0], small_answers(PICTURES), atol=1e-5)
+
+
+def test_of_several_architectures_the_namesake_is_taken_or_one_must_be_named(tmp_path: Path) -> None:
+    weights, architecture = save_parts(tmp_path, "fer.h5", "fer.json")
+    (tmp_path / "other.json").write_text(json.dumps(linear_model()))
+    expected = answers(weights)
+    renamed = architecture.rename(tmp_path / "model.json")
+    with pytest.raises(ModelError, match=r"several files .*: model\.json, other\.json; name one with --architecture"):
+        convert(weights, labels="a,b,c")
+    np.testing.assert_array_equal(answers(weights, architecture=renamed), expected)
+    (tmp_path / "labels.txt").write_text("angry")
+    with pytest.raises(ModelError, match=r"labels\.txt is not the architecture of a Keras model; expected .*to_json"):
+        convert(weights, labels="a,b,c", architecture=tmp_path / "labels.txt")
+
+
+def test_one_part_of_a_model_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    weights, architecture = save_parts(tmp_path, "fer.h5", "fer.json")
+    away = architecture.rename(tmp_path / "fer.txt")
+    with pytest.raises(ModelError, match=r"contains weights only.*\(model_config\).*model\.to_json.*model\.save"):
+        convert(weights, labels="a,b,c")
+    away.rename(architecture)
+    weights.unlink()
+    with pytest.raises(ModelError, match=r"fer\.json: .* architecture without weights; .*save_weights"):
+        convert(architecture, labels="a,b,c")
+
+
+def keras_1() -> dict[str, Any]:
+    """Return the small model as Keras 1 named its layers and settings."""
+    conv2d = {
+        "name": "conv2d_1", "nb_filter": 4, "nb_row": 3, "nb_col": 3, "subsample": [2, 2], "border_mode": "same",
+        "dim_ordering": "tf", "activation": "linear", "bias": True, "batch_input_shape": [None, 12, 12, 3],
+    }  # fmt: skip
+    pool = {"pool_size": [3, 3], "strides": [2, 2], "border_mode": "same", "dim_ordering": "tf"}
+    layers = [
+        {"class_name": "Convolution2D", "config": conv2d},
+        layer("BatchNormalization", "norm_1", axis=-1, epsilon=1e-3, mode=0, momentum=0.99),
+        layer("LeakyReLU", "leaky_1", alpha=0.1),
+        layer("AveragePooling2D", "pool_1", **pool),
+        layer("Activation", "bent_1", activation="hard_sigmoid"),
+        layer("Flatten", "flatten_1"),
+        layer("Dropout", "dropout_1", p=0.5),
+        layer("Dense", "dense_1", output_dim=3, activation="softmax", bias=False),
+    ]
+    return {"class_name": "Sequential", "config": layers}
+
+
+def test_a_model_of_keras_1_is_converted_unless_its_channels_come_first(tmp_path: Path) -> None:
+    model = keras_1()
+    path = save_h5(tmp_path / "old.h5", model, small_weights(), version="1.2.2")
+    np.testing.assert_allclose(answers(path), small_answers(PICTURES), atol=1e-5)
+    model["config"][0]["config"]["dim_ordering"] = "th"
+    path = save_h5(tmp_path / "theano.h5", model, small_weights(), version="1.2.2")
+    with pytest.raises(ModelError, match=r"Keras 1 wrote it with channels first .* dim_ordering='tf', and train it"):
+        convert(path, labels="a,b,c")
 
 
 def test_links_to_other_files_are_not_followed(small: Path, tmp_path: Path) -> None:

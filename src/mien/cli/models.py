@@ -113,7 +113,9 @@ def models_add(
 
 
 def convert_command(
-    file: Annotated[Path, typer.Argument(help="A whole Keras or TensorFlow model: .h5, .hdf5 or .keras.")],
+    file: Annotated[
+        Path, typer.Argument(help="A Keras model: .h5, .hdf5 or .keras; or its weights (.h5) or architecture (.json).")
+    ],
     labels: Annotated[str | None, typer.Option(help=LABELS_HELP)] = None,
     normalize: Annotated[
         str | None, typer.Option(help="Normalisation of pixels in training: unit (÷ 255), signed, none, caffe, …")
@@ -122,6 +124,9 @@ def convert_command(
     name: Name = None,
     to: Annotated[
         Path | None, typer.Option("--out", help="The .onnx file to write; default: NAME.onnx, unless --install.")
+    ] = None,
+    architecture: Annotated[
+        Path | None, typer.Option(help="JSON of the architecture, for weights alone; the one beside them if not given.")
     ] = None,
     install: Annotated[bool, typer.Option(help="Install it in your models directory.")] = False,
     licence: Licence = "",
@@ -137,11 +142,11 @@ def convert_command(
     with extra("converting", "keras"):
         from mien.convert.keras import convert
 
-    check_targets([file], files=[to or (None if install else Path(f"{name or file.stem}.onnx"))])
+    check_targets([file, architecture], files=[to or (None if install else Path(f"{name or file.stem}.onnx"))])
 
     done = convert(
         file, to, labels=labels, name=name, normalize=normalize, equalize=equalize, license=licence,
-        install=(models_dir or user_dir()) if install else None,
+        install=(models_dir or user_dir()) if install else None, architecture=architecture,
     )  # fmt: skip
     say(f"model: {done.path} ({_input(done.spec)}, pixels {done.normalize}: {', '.join(done.spec.labels)})")
     usable = done.spec.name if install and not models_dir else str(done.path)

@@ -95,11 +95,12 @@ def convert(
     equalize: bool = False,
     license: str = "",
     install: Path | None = None,
+    architecture: Path | None = None,
 ) -> Conversion:
     """Convert a Keras model to an ONNX file that takes pixels, and try it before it is written.
 
     Args:
-        source: A whole model saved by Keras 2 or 3, .h5 or .keras.
+        source: A model saved by Keras 1 to 3: a whole one, .h5 or .keras, or the weights or the architecture of one.
         target: The .onnx file to write; when None, NAME.onnx in the working directory, or none if it is installed.
         labels: Comma-separated class names in the order of the outputs, or the name of a known label set.
         name: Name of the model; the file's stem when None.
@@ -108,6 +109,7 @@ def convert(
         equalize: Whether images were histogram-equalised in training, as in the 2020 prototype.
         license: Licence of the weights.
         install: Models directory to install it in; None for none.
+        architecture: The JSON file that belongs to a file of weights alone; the one beside it when None.
 
     Raises:
         ModelError: Not a Keras model, damaged, or with a layer that mien does not convert. Nothing is written.
@@ -120,7 +122,7 @@ def convert(
     check_name(name)
     if target is not None:
         check_target(target)
-    with open_keras(source) as model:
+    with open_keras(source, architecture) as model:
         graph, preprocess, output, used = _to_onnx(model, normalize)
     spec = ModelSpec(
         name=name,

@@ -1,7 +1,8 @@
 """Reader of Keras files, architecture and weights, as data: nothing in them is executed (extra: keras).
 
 An .h5 file holds the architecture as JSON and the weights by the names of their layers; a .keras file is a zip of the
-JSON and of an HDF5 file with the weights by the classes of their layers.
+JSON and of an HDF5 file with the weights by the classes of their layers. Where weights were saved alone, in either of
+these layouts, the architecture is a JSON file beside them. Names of Keras 1 are replaced by those of Keras 2.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -28,6 +29,14 @@ Json: TypeAlias = dict[str, Any]
 Names: TypeAlias = tuple[str, ...]  # path of a layer: the nested models around it, outermost first, and its own name
 MODELS = ("Sequential", "Functional", "Model")  # "Functional" was called "Model" before Keras 2.4
 OLD_PART = "_layer_checkpoint_dependencies"
+MOST_JSON = 2**24  # bytes of an architecture; the largest of keras.applications has 2^20
+# Keras 1 -> Keras 2: https://github.com/keras-team/keras/wiki/Keras-2.0-release-notes
+OLD_LAYERS = {"Convolution2D": "Conv2D", "SeparableConvolution2D": "SeparableConv2D", "AtrousConvolution2D": "Conv2D"}
+OLD_SETTINGS = {
+    "nb_filter": "filters", "border_mode": "padding", "subsample": "strides", "atrous_rate": "dilation_rate",
+    "bias": "use_bias", "output_dim": "units", "p": "rate",
+}  # fmt: skip
+OLD_ORDERS = {"tf": "channels_last", "th": "channels_first"}
 MOST_TIMES = 100  # limit of a part's compression ratio: Keras does not compress, and weights hardly can be
 
 
@@ -59,13 +68,20 @@ def name_of(layer: Json) -> str:
 
 
 @contextmanager
-def open_keras(path: Path) -> Iterator[KerasModel]:
-    """Open a whole model saved by Keras 2 or 3, for the duration of the block.
+def open_keras(path: Path, architecture: Path | None = None) -> Iterator[KerasModel]:
+    """Open a model saved by Keras 1 to 3 for the duration of the block.
+
+    Args:
+        path: A whole model, weights alone, or the JSON file of an architecture.
+        architecture: The JSON file that belongs to weights alone. When None, it is the only one beside them, or that of
+            the same name; likewise the weights that belong to a JSON file.
 
     Raises:
-        ModelError: Not such a file, damaged, or with weights only; also for errors raised in the block.
+        ModelError: Not such a file, damaged, or one part whose other is missing; also for errors raised in the block.
     """
     try:
+        if path.suffix.lower() == ".json":
+            path, architecture = _weights_beside(path), path
         if path.is_dir():
             raise ModelError("a folder, not a file; save the model as one file, in Keras: model.save('net.h5')")
         if zipfile.is_zipfile(path):
@@ -80,7 +96,7 @@ def open_keras(path: Path) -> Iterator[KerasModel]:
                 yield KerasModel(model, version, lambda names: _read_place(file, places[names], names))
         elif path.stat().st_size and h5py.is_hdf5(path):
             with h5py.File(path, "r") as file:
-                yield _legacy(file)
+                yield _hdf5(file, path, architecture)
         else:
             raise ModelError(
                 "not a Keras model, or only part of one; expected an .h5 or .keras file written by model.save()"
@@ -96,18 +112,76 @@ def open_keras(path: Path) -> Iterator[KerasModel]:
         raise ModelError(f"{path}: its architecture is not understood ({error!r}); save it again") from error
 
 
-def _legacy(file: h5py.File) -> KerasModel:
-    """Open an .h5 file."""
-    if "model_config" not in file.attrs or "model_weights" not in file:
-        raise ModelError(
-            "it contains weights only, without the architecture (model_config); build the model in Keras, load the "
-            "weights with load_weights, and save the whole model: model.save('net.h5')"
-        )
-    if _text(file.attrs.get("backend", "")) in ("theano", "cntk"):
+def _hdf5(file: h5py.File, path: Path, architecture: Path | None) -> KerasModel:
+    """Open an .h5 file: a whole model, or weights alone."""
+    if "model_config" in file.attrs and "model_weights" in file:
+        facts = {key: _text(file.attrs[key]) for key in ("backend", "keras_version") if key in file.attrs}
+        return _by_name(json.loads(_text(file.attrs["model_config"]), object_hook=_plain), facts, file["model_weights"])
+    model = _read_json(architecture or _architecture_beside(path))
+    if "layer_names" in file.attrs:  # as Keras 1 and 2 save weights
+        return _by_name(model, {"keras_version": "3" if "module" in model else "2", **model}, file)
+    places = dict(_places(file, model))
+    return KerasModel(model, "3", lambda names: _read_place(file, places[names], names))
+
+
+def _by_name(model: Json, facts: Json, weights: Any) -> KerasModel:
+    """Return a model whose weights have the names of their layers."""
+    if facts.get("backend") in ("theano", "cntk"):
         raise ModelError("Theano or CNTK wrote it, with weights in another layout; save it with TensorFlow")
-    model = json.loads(_text(file.attrs["model_config"]), object_hook=_plain)
-    weights = _child(file, "model_weights")
-    return KerasModel(model, _text(file.attrs.get("keras_version", "1")), lambda names: _read_by_name(weights, names))
+    return KerasModel(model, str(facts.get("keras_version", "1")), lambda names: _read_by_name(weights, names))
+
+
+def _read_json(path: Path) -> Json:
+    """Read the JSON file of an architecture."""
+    with suppress(ValueError, RecursionError):
+        model = json.loads(path.read_bytes() if path.stat().st_size <= MOST_JSON else b"", object_hook=_plain)
+        if isinstance(model, dict) and isinstance(model.get("class_name"), str) and "config" in model:
+            return model
+    raise ModelError(f"{path} is not the architecture of a Keras model; expected the text of model.to_json()")
+
+
+def _architecture_beside(path: Path) -> Path:
+    """Return the JSON file of the architecture that belongs to a file of weights."""
+    found = []
+    for beside in sorted(path.parent.glob("*.json")):
+        with suppress(OSError, ModelError):
+            _read_json(beside)
+            found.append(beside)
+    return _only(
+        found,
+        path,
+        "it contains weights only, without the architecture (model_config); write that beside it as JSON, in Keras: "
+        "pathlib.Path('model.json').write_text(model.to_json()); or save the whole model: model.save('net.h5')",
+        "one with --architecture",
+    )
+
+
+def _weights_beside(path: Path) -> Path:
+    """Return the file of weights that belongs to the JSON file of an architecture."""
+    _read_json(path)
+    found = []
+    for beside in sorted(path.parent.iterdir()):
+        if beside.suffix.lower() in (".h5", ".hdf5") and h5py.is_hdf5(beside):
+            with h5py.File(beside, "r") as file:
+                if "model_config" not in file.attrs:
+                    found.append(beside)
+    return _only(
+        found,
+        path,
+        "it is an architecture without weights; put the file that model.save_weights('net.weights.h5') wrote beside it",
+        "the file of weights, and this one with --architecture",
+    )
+
+
+def _only(found: list[Path], path: Path, missing: str, option: str) -> Path:
+    """Return the only file, or that of the same name as another one."""
+    namesakes = [other for other in found if other.name.partition(".")[0] == path.name.partition(".")[0]]
+    chosen = found if len(found) == 1 else namesakes
+    if not found:
+        raise ModelError(missing)
+    if len(chosen) != 1:
+        raise ModelError(f"several files may belong to it: {', '.join(p.name for p in found)}; name {option}")
+    return chosen[0]
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
@@ -120,13 +194,38 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
 
 
 def _plain(value: Json) -> Any:
-    """Unwrap the tuples and arrays of a configuration."""
+    """Unwrap the tuples and arrays of a configuration, and rename the layers and settings of Keras 1."""
     kind = value.get("class_name")
     if kind in ("__tuple__", "TensorShape"):
         return value.get("items", value.get("config"))
     if kind == "__numpy__":
         return value["config"]["value"]
-    return value["value"] if value.get("type") == "ndarray" else value
+    if value.get("type") == "ndarray":
+        return value["value"]
+    if isinstance(value.get("config"), dict) and _is_of_keras_1(kind, value["config"]):
+        return value | {"class_name": OLD_LAYERS.get(str(kind), kind), "config": _renamed(value["config"])}
+    return value
+
+
+def _is_of_keras_1(kind: object, config: Json) -> bool:
+    return kind in OLD_LAYERS or any(key in config for key in ("border_mode", "dim_ordering", "output_dim", "mode"))
+
+
+def _renamed(config: Json) -> Json:
+    """Return the settings of a layer of Keras 1 as Keras 2 calls them."""
+    new = {OLD_SETTINGS.get(key, key): value for key, value in config.items()}
+    if "nb_row" in new:
+        new["kernel_size"] = [new["nb_row"], new["nb_col"]]
+    if new.get("dim_ordering") == "th":
+        raise ModelError(
+            "Keras 1 wrote it with channels first (Theano's order), which mien does not convert; build it with "
+            "channels last, dim_ordering='tf', and train it"
+        )
+    if "dim_ordering" in new:
+        new["data_format"] = OLD_ORDERS.get(new["dim_ordering"])
+    if new.get("mode") == 0:  # of a BatchNormalization, which always had both
+        new |= {"scale": True, "center": True}
+    return new
 
 
 def _text(value: bytes | str) -> str:
