@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,3 +62,15 @@ def test_a_damaged_spec_is_one_line_in_every_command(
     error = error_of(capsys, command, "photo.jpg", "--model", path)
     assert str(path) in error
     assert message in error
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in folders")
+def test_what_is_no_file_in_the_models_directory_is_listed_with_its_problem(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("models/folder.onnx").mkdir(parents=True)
+    Path("models/link.onnx").symlink_to("nowhere")
+    os.mkfifo("models/pipe.onnx")
+    assert run("models") == 0
+    problems = capsys.readouterr().err
+    assert all(f"models/{name}.onnx" in problems for name in ("folder", "link", "pipe"))

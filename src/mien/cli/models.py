@@ -181,7 +181,7 @@ def _print_table(found: Sequence[Model]) -> None:
     table = new_table("model", "labels", "input", "size", "accuracy", "licence", "from")
     table.columns[0].no_wrap = all(len(model.name) <= 20 for model in found)  # names are typed, so they stay whole
     for model in found:
-        size, origin = f"{model.path.stat().st_size / 1e6:.2g} MB", "mien" if model.shipped else "you"
+        size, origin = _megabytes(model.path), "mien" if model.shipped else "you"
         if model.spec is None:
             labels = "Keras, not converted yet" if model.format == "keras" else ""
             table.add_row(model.name, labels, "", size, "", "", origin)
@@ -190,6 +190,13 @@ def _print_table(found: Sequence[Model]) -> None:
         measured = "" if accuracy is None else f"{accuracy:.1%} on {_data(spec)}"
         table.add_row(model.name, _labels(spec), _input(spec), size, measured, spec.license, origin)
     print_table(table)
+
+
+def _megabytes(path: Path) -> str:
+    try:
+        return f"{path.stat().st_size / 1e6:.2g} MB"
+    except OSError:  # a broken link, or a file that was just removed
+        return ""
 
 
 def _labels(spec: ModelSpec) -> str:

@@ -154,6 +154,8 @@ def _read(path: Path) -> Any:
     from google.protobuf.message import DecodeError
 
     try:
+        if path.exists() and not path.is_file():  # a named pipe would wait forever
+            raise ModelError(f"{path} is not a file; expected an .onnx file")
         if path.stat().st_size > MOST_BYTES:
             raise ModelError(f"{path} has {path.stat().st_size:,} bytes; an ONNX file has at most {MOST_BYTES:,}")
         model = _message("ModelProto").FromString(path.read_bytes())
