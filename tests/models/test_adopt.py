@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from foreign_models import write_foreign
 from mien.errors import ConfigError, MienError, ModelError
 from mien.labels import FER2013, FERPLUS
 from mien.models.adopt import adopt_model, parse_columns
@@ -19,7 +19,6 @@ from mien.models.spec import Graph, Preprocess
 from mien.models.store import find_model
 from mien.structures import FloatArray
 
-Write = Callable[..., Path]
 LEVELS = (255, 51, 102)  # of one-coloured images; 3 for a batch that is no multiple of 2
 
 
@@ -73,29 +72,31 @@ def test_an_adopted_model_has_a_spec_and_predicts(foreign: Path, tmp_path: Path)
     ],
 )
 def test_graphs_of_many_forms_are_adopted(
-    file: dict[str, Any], described: dict[str, Any], values: list[float], write: Write, tmp_path: Path
+    file: dict[str, Any], described: dict[str, Any], values: list[float], tmp_path: Path
 ) -> None:
-    path = adopt_model(write(tmp_path / "net.onnx", **file), labels="fer2013", models_dir=tmp_path / "m", **described)
+    path = adopt_model(
+        write_foreign(tmp_path / "net.onnx", **file), labels="fer2013", models_dir=tmp_path / "m", **described
+    )
     np.testing.assert_allclose(predicted(path), expected(values), atol=2e-3)
 
 
-def test_a_graph_of_uint8_gets_unchanged_pixels(write: Write, tmp_path: Path) -> None:
-    source = write(tmp_path / "net.onnx", shape=("n", 3, 8, 8), dtype="uint8")
+def test_a_graph_of_uint8_gets_unchanged_pixels(tmp_path: Path) -> None:
+    source = write_foreign(tmp_path / "net.onnx", shape=("n", 3, 8, 8), dtype="uint8")
     path = adopt_model(source, labels="fer2013", models_dir=tmp_path / "m")
     assert read_spec(path).graph.input == "uint8-nchw"
     np.testing.assert_allclose(predicted(path, red=1), expected([1, 1, 1]), rtol=1e-4)
 
 
 @pytest.mark.parametrize(("bgr", "values"), [(False, [0, 0, 0]), (True, UNIT)])
-def test_blue_comes_first_in_bgr(bgr: bool, values: list[float], write: Write, tmp_path: Path) -> None:
-    source = write(tmp_path / "net.onnx", shape=("n", 3, 8, 8))
+def test_blue_comes_first_in_bgr(bgr: bool, values: list[float], tmp_path: Path) -> None:
+    source = write_foreign(tmp_path / "net.onnx", shape=("n", 3, 8, 8))
     path = adopt_model(source, labels="fer2013", bgr=bgr, models_dir=tmp_path / "m")
     np.testing.assert_allclose(predicted(path, red=0), expected(values), rtol=1e-4)
 
 
 @pytest.mark.parametrize("end", ["", "Softmax"])
-def test_columns_are_left_out_and_reordered(end: str, write: Write, tmp_path: Path) -> None:
-    source = write(tmp_path / "net.onnx", k=10, end=end)
+def test_columns_are_left_out_and_reordered(end: str, tmp_path: Path) -> None:
+    source = write_foreign(tmp_path / "net.onnx", k=10, end=end)
     path = adopt_model(source, labels="angry,happy,sad", columns=[5, 0, 9], models_dir=tmp_path / "m")
     np.testing.assert_allclose(predicted(path), softmax(np.outer(UNIT, [5, 0, 9]).astype(np.float32)), rtol=1e-4)
 
@@ -124,9 +125,9 @@ def test_columns_are_left_out_and_reordered(end: str, write: Write, tmp_path: Pa
     ],
 )
 def test_a_wrong_description_is_refused_with_its_numbers_and_nothing_is_written(
-    file: dict[str, Any], described: dict[str, Any], message: str, write: Write, tmp_path: Path
+    file: dict[str, Any], described: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
-    source = write(tmp_path / "my net.onnx", **file)
+    source = write_foreign(tmp_path / "my net.onnx", **file)
     with pytest.raises(ModelError, match=message) as caught:
         adopt_model(source, models_dir=tmp_path / "mine", **{"labels": "fer2013", **described})
     assert str(caught.value).startswith(str(source))
@@ -149,8 +150,8 @@ def test_a_setting_out_of_range_is_refused(
         adopt_model(foreign, models_dir=tmp_path / "mine", **described)
 
 
-def test_weights_outside_the_folder_or_cut_are_refused(write: Write, tmp_path: Path) -> None:
-    source = write(tmp_path / "net.onnx", external=True)
+def test_weights_outside_the_folder_or_cut_are_refused(tmp_path: Path) -> None:
+    source = write_foreign(tmp_path / "net.onnx", external=True)
     spec = read_spec(find_model("base"))
     weights = tmp_path / "net.onnx.data"
     weights.write_bytes(weights.read_bytes()[:10])
@@ -187,6 +188,6 @@ def test_columns_are_parsed() -> None:
             parse_columns(wrong)
 
 
-def test_the_spec_of_an_adopted_model_with_a_known_label_order_keeps_its_name(write: Write, tmp_path: Path) -> None:
-    path = adopt_model(write(tmp_path / "net.onnx", k=8), labels="ferplus", models_dir=tmp_path / "m")
+def test_the_spec_of_an_adopted_model_with_a_known_label_order_keeps_its_name(tmp_path: Path) -> None:
+    path = adopt_model(write_foreign(tmp_path / "net.onnx", k=8), labels="ferplus", models_dir=tmp_path / "m")
     assert read_spec(path).labels == FERPLUS
