@@ -14,7 +14,7 @@ from mien.errors import InputError
 from mien.recognizer import Recognizer
 from mien.sinks.sink import Sink
 from mien.sources.frames import open_media
-from mien.sources.media import Media
+from mien.sources.media import ALL_FRAMES, Media, Selection
 from mien.sources.paths import list_files
 from mien.structures import Expression, Frame, Progress
 from mien.targets import check_targets, folded
@@ -65,13 +65,15 @@ class Summary:
     videos: int = 0
     frames: int = 0
     labels: Counter[str] = field(default_factory=Counter)
+    _last: Path | None = field(default=None, repr=False)  # the video counted last
 
     def add(self, seen: Seen) -> None:
         """Count a picture, or the next frame of a video."""
         if seen.media.kind == "picture":
             self.pictures += 1
         else:
-            self.videos += seen.frame.index == 0
+            self.videos += seen.path != self._last
+            self._last = seen.path
             self.frames += 1
         self.labels.update(expression.label for expression in seen.expressions)
 
@@ -89,6 +91,7 @@ def see(
     recognizer: Recognizer,
     *,
     glob: str | None = None,
+    selection: Selection = ALL_FRAMES,
     sinks: Sequence[Sink] = (),
     out: Path | None = None,
     top: int = 1,
@@ -101,6 +104,7 @@ def see(
         paths: Pictures, videos, and folders, searched at any depth, or one of them; a file named twice is read once.
         recognizer: Detects and classifies.
         glob: Pattern for a folder's files; see `sources.list_files`.
+        selection: The frames of videos that are read.
         sinks: Opened sinks; each frame is written to all of them before it is yielded.
         out: Folder for annotated copies; those of a folder's files keep their places in it. None for no copies.
         top: Number of labels per face in annotated copies.
@@ -122,7 +126,7 @@ def see(
     yield from failures
     for done, path in enumerate(files, start=1):
         yield from _see_file(
-            path, recognizer, sinks=sinks, out=folders.get(path), top=top, summary=summary,
+            path, recognizer, selection=selection, sinks=sinks, out=folders.get(path), top=top, summary=summary,
             progress=progress if len(files) == 1 else None,
         )  # fmt: skip
         if progress is not None and len(files) > 1:
@@ -184,6 +188,7 @@ def _see_file(
     path: Path,
     recognizer: Recognizer,
     *,
+    selection: Selection,
     sinks: Sequence[Sink],
     out: Path | None,
     top: int,
@@ -192,12 +197,16 @@ def _see_file(
 ) -> Iterator[Seen | Failure]:
     try:
         with ExitStack() as stack:
-            media, frames = stack.enter_context(open_media(path))
+            media, frames = stack.enter_context(open_media(path, selection=selection))
             writers = list(sinks)
             if out is not None:
                 from mien.sinks.annotated import AnnotatedSink  # loads the font
 
-                writers.append(stack.enter_context(AnnotatedSink(path, out, media=media, top=top, summary=summary)))
+                writers.append(
+                    stack.enter_context(
+                        AnnotatedSink(path, out, media=media, selection=selection, top=top, summary=summary)
+                    )
+                )
             for frame, expressions in recognizer.stream(frames, any_angle=media.kind == "picture"):
                 for writer in writers:
                     writer.write(frame, expressions)

@@ -168,12 +168,15 @@ class Frame:
         time: Seconds from the start of the source, by this machine's clock for a camera; 0 for stills.
         index: Number of the frame in its source, from 0; frames dropped by a live source leave gaps.
         source: Path, URL or camera that the frame comes from.
+        scale: Pixels of the source per pixel of the image: 2 where a huge picture is read at half its size. Boxes of
+            faces are in pixels of the image; in files of results they are in pixels of the source.
     """
 
     image: ImageArray = field(compare=False)
     time: float
     index: int
     source: str
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

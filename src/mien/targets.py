@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from mien.errors import ConfigError, InputError, OutputError
 from mien.pixels import WRITABLE_PICTURES
-from mien.sources.paths import PICTURE_SUFFIXES, VIDEO_SUFFIXES, list_files
+from mien.sources.paths import PICTURE_SUFFIXES, VIDEO_SUFFIXES, find_files
 
 STANDARD_OUTPUT = Path("-")
 MODEL_SUFFIXES = frozenset({".onnx", ".h5", ".hdf5", ".keras", ".npz", ".zip"})  # of models and datasets
@@ -85,7 +85,7 @@ def _check_sources(sources: Sequence[Path], targets: Sequence[Path], folders: Se
     existing = {number: target for target in targets if (number := _id_of(target)) is not None}
     for source in sources if existing else ():
         with suppress(InputError):
-            for file in list_files(source, glob=glob):
+            for file in find_files(source, glob=glob).files:
                 if (number := _id_of(file)) in existing:
                     raise OutputError(f"'{existing[number]}' would overwrite one of the sources; choose another name")
 

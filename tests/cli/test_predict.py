@@ -17,7 +17,10 @@ from commands import error_of, run
 from mien.models.onnx_file import read_spec
 from mien.pixels import write_picture
 from mien.sinks.videos import VideoSink
+from mien.sources import pictures
+from mien.sources.frames import frames
 from mien.sources.pictures import read_picture
+from mien.structures import ImageArray
 
 ASTRONAUT = Path(__file__).parents[2] / "docs" / "images" / "astronaut.png"
 
@@ -174,3 +177,64 @@ def test_predict_appends_a_summary_below_annotated_pictures(tiny_model: Path) ->
     plain, summed = (read_picture(Path(folder, ASTRONAUT.name)) for folder in ("plain", "summed"))
     assert summed.shape[0] > plain.shape[0]
     assert np.array_equal(summed[: len(plain)], plain)
+
+
+def clip_of(*images: ImageArray) -> Path:
+    with VideoSink("clip.avi", fps=10) as video:
+        for image in images:
+            video.write(image)
+    return Path("clip.avi")
+
+
+def test_predict_reads_a_stretch_of_a_video_at_a_lower_rate(
+    tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = clip_of(*(np.full((48, 64, 3), 10 * i, np.uint8) for i in range(20)))
+    options = ("--model", tiny_model, "--detector", "whole", "--out", "seen", "--csv", "faces.csv")
+    assert run("predict", clip, "--fps", 5, "--start", 0.5, "--stop", 1.1, *options) == 0
+    assert [row["index"] for row in csv.DictReader(Path("faces.csv").read_text().splitlines())] == ["5", "7", "9"]
+    assert "3 in 3 frames" in capsys.readouterr().out
+    assert [frame.time for frame in frames("seen/clip.avi")] == pytest.approx([0, 0.2, 0.4])
+    assert "no frame from 9 s to the end" in error_of(capsys, "predict", clip, "--start", 9, *options[:2])
+    assert "expected seconds after start" in error_of(capsys, "predict", clip, "--start", 2, "--stop", 1, *options[:2])
+
+
+def test_predict_suggests_yunet_where_haar_finds_hardly_a_face(
+    tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wall = np.full((64, 64, 3), 128, np.uint8)
+    write_picture("wall.png", wall)
+    clip = clip_of(wall, wall)
+    assert run("predict", "wall.png", clip, ASTRONAUT, "--model", tiny_model, "--detector", "haar") == 0
+    note = capsys.readouterr().err
+    assert "Haar found no face in 1 picture and hardly a face in 1 video; --detector yunet" in note
+    assert run("predict", ASTRONAUT, "--model", tiny_model, "--detector", "haar") == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_nearly_black_picture_without_a_face_is_named(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_picture("night.png", read_picture(ASTRONAUT) // 16)
+    assert run("predict", "night.png", clip_of(read_picture("night.png")), "--model", tiny_model, "--json") == 0
+    notes = [picture["note"] for picture in json.loads(capsys.readouterr().out)]
+    assert notes == ["no face found: nearly black"] * 2
+    assert run("predict", "night.png", "--model", tiny_model) == 0
+    assert "no face found: nearly black" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("always")
+def test_boxes_of_a_halved_picture_are_in_pixels_of_the_file(
+    tiny_model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("--model", tiny_model, "--detector", "haar")
+    assert run("predict", ASTRONAUT, "--json", *options) == 0
+    whole = json.loads(capsys.readouterr().out)[0]["faces"][0]["box"]
+    monkeypatch.setattr(pictures, "FULL_SIZE_PIXELS", 200_000)
+    assert run("predict", ASTRONAUT, "--json", "--csv", "faces.csv", *options) == 0
+    captured = capsys.readouterr()
+    assert "is read at half its width and height" in captured.err
+    halved = json.loads(captured.out)[0]["faces"][0]["box"]
+    assert halved == pytest.approx(whole, abs=20)
+    (row,) = csv.DictReader(Path("faces.csv").read_text().splitlines())
+    assert [float(row[side]) for side in ("x1", "y1", "x2", "y2")] == halved
+    assert run("predict", ASTRONAUT, *options) == 0
+    assert f"{halved[0]:.0f},{halved[1]:.0f} – " in capsys.readouterr().out

@@ -4,21 +4,23 @@ import os
 import struct
 import sys
 import zlib
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from clips import turn_clockwise, write_video
-from mien.errors import CameraError, InputError, UnreadablePicture
+from mien.errors import CameraError, ConfigError, InputError, UnreadablePicture
+from mien.sinks.live_video import LiveVideoSink
 from mien.sources import camera, pictures
 from mien.sources.address import parse_source
 from mien.sources.frames import frames, inspect, open_media
-from mien.sources.media import Media
-from mien.sources.paths import list_files
+from mien.sources.media import Media, Selection
+from mien.sources.paths import find_files, list_files
 from mien.sources.pictures import decode, read_picture
 from mien.sources.quiet import quiet
 from mien.structures import ImageArray
@@ -102,6 +104,50 @@ class TestPictures:
         Image.fromarray(np.dstack([quarters(), np.full((64, 64), 255, np.uint8)])).save(tmp_path / "a.png", exif=exif)
         assert_near(read_picture(tmp_path / "a.png"), [WHITE, BLUE, GREEN, RED], within=0)
 
+    @pytest.mark.parametrize("orientation", [2, 3, 4, 5, 6, 7, 8])
+    def test_every_exif_orientation_is_undone_as_pillow_does(self, tmp_path: Path, orientation: int) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.fromarray(quarters()[:, :48]).save(tmp_path / "a.png", exif=exif)
+        with Image.open(tmp_path / "a.png") as picture:
+            expected = np.asarray(ImageOps.exif_transpose(picture))
+        assert np.array_equal(read_picture(tmp_path / "a.png"), expected)
+
+    @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+    def test_grey_of_a_sensor_s_bits_in_16_is_stretched(self, tmp_path: Path, bits: int) -> None:
+        white = 2**bits - 1
+        Image.fromarray(np.array([[0, white // 2, white]], np.uint16)).save(tmp_path / "a.png")
+        assert read_picture(tmp_path / "a.png")[0, :, 0].tolist() == [0, 127, 255]
+
+    @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L", "LA", "I;16"])
+    def test_strips_give_the_same_pixels(self, tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        noise = np.random.default_rng(0).integers(0, 256, (65, 33, 4), np.uint8)
+        picture = Image.fromarray(noise[..., 0].astype(np.uint16) * 257)
+        if mode != "I;16":
+            picture = Image.fromarray(noise).convert("RGBA" if mode.endswith("A") else "RGB").convert(mode)
+        picture.save(tmp_path / "a.png")
+        whole = read_picture(tmp_path / "a.png")
+        monkeypatch.setattr(pictures, "STRIP_PIXELS", 200)
+        assert np.array_equal(read_picture(tmp_path / "a.png"), whole)
+
+    def test_a_file_of_several_pages_is_read_with_a_warning(self, tmp_path: Path) -> None:
+        page = Image.fromarray(quarters())
+        page.save(tmp_path / "a.tif", save_all=True, append_images=[page, page])
+        with pytest.warns(UserWarning, match=r"a\.tif' holds 3 pictures; only the first is read"):
+            assert len(list(frames(tmp_path / "a.tif"))) == 1
+
+    @pytest.mark.parametrize("progressive", [False, True])
+    @pytest.mark.parametrize(("missing", "message"), [(1, "all its pixels"), (2, "all its pixels"), (30, "its last")])
+    def test_a_jpeg_without_its_last_bytes_is_read_with_a_warning(
+        self, tmp_path: Path, missing: int, message: str, progressive: bool
+    ) -> None:
+        noise = np.random.default_rng(0).integers(0, 256, (480, 64, 3), np.uint8)
+        Image.fromarray(noise).save(tmp_path / "whole.jpg", progressive=progressive, subsampling=0)
+        (tmp_path / "a.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:-missing])
+        with pytest.warns(UserWarning, match=rf"a\.jpg' lacks its end, .*; {message}"):
+            image = read_picture(tmp_path / "a.jpg")
+        assert np.array_equal(image[:448], read_picture(tmp_path / "whole.jpg")[:448])
+
     def test_damaged_exif_is_ignored(self, tmp_path: Path) -> None:
         Image.fromarray(quarters()).save(tmp_path / "a.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\1\x12")
         assert_near(read_picture(tmp_path / "a.jpg"), [RED, GREEN, BLUE, WHITE])
@@ -134,6 +180,8 @@ class TestPictures:
             image = read_picture(tmp_path / name)
         assert image.shape == ((32, 64, 3) if name == "a.gif" else (64, 32, 3))
         assert inspect(tmp_path / name).size == image.shape[1::-1]
+        with pytest.warns(UserWarning, match="half"):
+            assert next(frames(tmp_path / name)).scale == 2
 
     def test_a_photo_of_108_megapixels_is_read(self, tmp_path: Path) -> None:
         Image.new("L", (12000, 9000), 128).save(tmp_path / "a.jpg")
@@ -249,6 +297,35 @@ class TestBadPictures:
         (tmp_path / "a.gif").write_bytes(data)
         self.fails(tmp_path / "a.gif", "60000x60000")
 
+    def test_a_picture_whose_decoder_takes_too_much_memory_is_refused(self, tmp_path: Path) -> None:
+        Image.fromarray(quarters()).save(tmp_path / "a.gif")
+        data = bytearray((tmp_path / "a.gif").read_bytes())
+        data[6:10] = struct.pack("<HH", 12000, 12000)
+        (tmp_path / "a.gif").write_bytes(data)
+        self.fails(tmp_path / "a.gif", "12000x12000", "1.7 GB of memory, at most 1.6 GB")
+
+    def test_the_preview_of_a_camera_s_raw_file_is_no_picture(self, tmp_path: Path) -> None:
+        Image.fromarray(quarters()).save(tmp_path / "a.dng", format="TIFF", tiffinfo={254: 1})
+        self.fails(tmp_path / "a.dng", "small preview", "develop it")
+
+    @pytest.mark.parametrize(
+        ("content", "kind"),
+        [
+            (b"<!DOCTYPE html><html>404</html>", "a web page"),
+            (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+            (b"%PDF-1.4\n%\xe2\xe3", "a PDF document"),
+            (b"PK\x03\x04" + bytes(40), "a zip archive"),
+            (b"8BPS" + bytes(40), "a Photoshop document"),
+            ("Notizen".encode("utf-16"), "a text file"),
+        ],
+    )
+    @pytest.mark.parametrize("name", ["a.jpg", "a.mp4"])
+    def test_other_files_are_refused_as_what_they_are(
+        self, tmp_path: Path, content: bytes, kind: str, name: str
+    ) -> None:
+        (tmp_path / name).write_bytes(content)
+        self.fails(tmp_path / name, f"{name}' is {kind}", "expected", error=InputError)
+
     def test_a_kind_of_picture_that_cannot_become_rgb(self, tmp_path: Path) -> None:
         Image.fromarray(np.zeros((8, 8), np.float32)).save(tmp_path / "a.tif")
         self.fails(tmp_path / "a.tif", "TIFF", "save it again")
@@ -278,21 +355,27 @@ class TestFolders:
 
     def test_pictures_are_found_at_any_depth_in_order(self, tmp_path: Path) -> None:
         self.make(tmp_path, "b.PNG", "a/z.jpg", "a/c/y.webp", "A.png")
-        (tmp_path / "notes.txt").write_text("x")
-        (tmp_path / "broken.csv").write_text("x")
         found = [path.relative_to(tmp_path).as_posix() for path in list_files(tmp_path)]
         assert found == ["A.png", "a/c/y.webp", "a/z.jpg", "b.PNG"]
         assert [Path(frame.source).name for frame in frames(tmp_path)] == ["A.png", "y.webp", "z.jpg", "b.PNG"]
 
-    def test_hidden_files_are_left_out(self, tmp_path: Path) -> None:
-        self.make(tmp_path, "a.png", "._a.png", ".cache/b.png", "__MACOSX/c.png")
-        assert list_files(tmp_path) == [tmp_path / "a.png"]
-
-    def test_typescript_is_no_transport_stream(self, tmp_path: Path) -> None:
-        self.make(tmp_path, "a.jfif")
-        (tmp_path / "b.ts").write_text("export const a = 1")
+    def test_files_that_are_passed_over_are_counted_by_kind(self, tmp_path: Path) -> None:
+        self.make(tmp_path, "a.png", "a/picture", "._a.png", ".cache/b.png", "__MACOSX/c.png", "outside/d.png")
+        for name in ("notes.txt", "a/more.TXT", "faces.csv", "README", "Thumbs.db", "b.ts", "c.mts"):
+            (tmp_path / name).write_text("export const a = 1")
         (tmp_path / "c.ts").write_bytes(b"G" + bytes(187))
-        assert [path.name for path in list_files(tmp_path)] == ["a.jfif", "c.ts"]
+        (tmp_path / "outside").rename(tmp_path.parent / "outside")
+        (tmp_path / "link").symlink_to(tmp_path.parent / "outside")
+        (tmp_path / "lost.jpg").symlink_to("nowhere.jpg")
+        with pytest.warns(UserWarning, match="passed over 9 files in ") as caught:
+            files = list_files(tmp_path)
+        assert [path.relative_to(tmp_path).as_posix() for path in files] == ["a/picture", "a.png", "c.ts"]
+        (warning,) = caught
+        for part in ("2 .txt", "1 .csv", "1 .mts", "1 .ts", "3 of other kinds"):
+            assert part in str(warning.message)
+        counts = find_files(tmp_path).passed_over
+        rest = ("without suffix", "hidden", "linked folder", "broken link or device")
+        assert [counts[kind] for kind in rest] == [1, 1, 1, 1]
 
     def test_a_hidden_folder_given_by_name_is_read(self, tmp_path: Path) -> None:
         self.make(tmp_path / ".hidden", "a.png")
@@ -402,6 +485,73 @@ class TestVideos:
         Image.new("RGB", (32, 32), RED).save(tmp_path / "a.gif")
         assert inspect(tmp_path / "a.gif").kind == "picture"
         assert len(list(frames(tmp_path / "a.gif"))) == 1
+
+    def test_the_content_decides_whether_a_file_is_a_video(self, tmp_path: Path) -> None:
+        write_video(tmp_path / "a.mp4", n=3).rename(tmp_path / "a.jpg")
+        assert len(list(frames(tmp_path / "a.jpg"))) == 3
+
+    @pytest.mark.parametrize("brands", [b"heic\0\0\0\0mif1heic", b"abcd\0\0\0\0abcdmiafheic"])
+    def test_ffmpeg_never_reads_a_tile_of_a_heic(
+        self, tmp_path: Path, brands: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "pillow_heif", None)
+        (tmp_path / "a.mp4").write_bytes(struct.pack(">I", len(brands) + 8) + b"ftyp" + brands + bytes(100))
+        with pytest.raises(UnreadablePicture, match="is HEIC"):
+            list(frames(tmp_path / "a.mp4"))
+
+    def test_frames_of_wide_pixels_become_wide(self, tmp_path: Path) -> None:
+        av = pytest.importorskip("av")
+        with av.open(str(tmp_path / "a.mp4"), "w") as file:
+            stream = file.add_stream("mpeg4", rate=10)
+            stream.width, stream.height, stream.pix_fmt = 48, 64, "yuv420p"
+            stream.codec_context.sample_aspect_ratio = Fraction(2, 1)
+            for _ in range(3):
+                file.mux(stream.encode(av.VideoFrame.from_ndarray(quarters()[:, :48], format="rgb24")))
+            file.mux(stream.encode())
+        assert inspect(tmp_path / "a.mp4").size == (96, 64)
+        assert {frame.image.shape for frame in frames(tmp_path / "a.mp4")} == {(64, 96, 3)}
+
+    def test_a_video_that_ends_before_its_header_says_is_reported(self, tmp_path: Path) -> None:
+        with LiveVideoSink(tmp_path / "whole.mkv") as sink:
+            for i in range(30):
+                sink.write(quarters(), time=i / 10)
+        data = (tmp_path / "whole.mkv").read_bytes()
+        (tmp_path / "a.mkv").write_bytes(data[: len(data) // 2])
+        assert len(list(frames(tmp_path / "whole.mkv"))) == 30
+        with pytest.warns(UserWarning, match=r"a\.mkv' ends before .*: \d+ frames are announced, 1\d were read"):
+            list(frames(tmp_path / "a.mkv"))
+
+    @pytest.mark.parametrize(
+        ("selection", "indices"),
+        [
+            (Selection(start=0.25), [3, 4, 5, 6, 7, 8, 9]),
+            (Selection(start=0.2, stop=0.5), [2, 3, 4]),
+            (Selection(fps=5), [0, 2, 4, 6, 8]),
+            (Selection(fps=3, start=0.1), [1, 5, 8]),
+            (Selection(fps=100), list(range(10))),
+        ],
+    )
+    @pytest.mark.parametrize("suffix", ["mp4", "gif"])
+    def test_chosen_frames_keep_their_indices_and_times(
+        self, tmp_path: Path, suffix: str, selection: Selection, indices: list[int]
+    ) -> None:
+        path = tmp_path / f"a.{suffix}"
+        if suffix == "mp4":
+            write_video(path, n=10, fps=10)
+        else:
+            images = [Image.new("L", (32, 32), 20 * i) for i in range(10)]
+            images[0].save(path, save_all=True, append_images=images[1:], duration=100)
+        found = list(frames(path, selection=selection))
+        assert [frame.index for frame in found] == indices
+        assert [frame.time for frame in found] == pytest.approx([i / 10 for i in indices])
+        assert [int(frame.image[-1, -1, 1]) for frame in found] == pytest.approx([20 * i for i in indices], abs=12)
+        with pytest.raises(InputError, match=r"no frame from 60 s to the end; its last one is at 0\.90 s"):
+            list(frames(path, selection=Selection(start=60)))
+
+    @pytest.mark.parametrize("wrong", [{"fps": 0}, {"fps": float("nan")}, {"start": -1}, {"start": 2, "stop": 2}])
+    def test_impossible_selections_are_refused(self, wrong: dict[str, float]) -> None:
+        with pytest.raises(ConfigError, match="expected"):
+            Selection(**wrong)
 
     def test_times_always_increase(self, tmp_path: Path) -> None:
         times = [frame.time for frame in frames(write_video(tmp_path / "a.mp4", n=12, fps=29.97))]

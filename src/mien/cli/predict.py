@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,7 +24,7 @@ from mien.cli.arguments import (
     model_file,
     open_recognizer,
 )  # fmt: skip
-from mien.cli.console import bar, cell, fail, new_table, print_table, say
+from mien.cli.console import bar, cell, fail, new_table, notice, print_table, say
 from mien.errors import ConfigError
 from mien.files import printable
 from mien.models.spec import DEFAULT_MODEL
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from mien.collection import Seen
     from mien.sinks.sink import Sink
     from mien.structures import Expression, Provenance
+
+FEW_FACES = 0.9  # share of a video's frames without a face from which another detector is suggested
 
 
 def predict(
@@ -58,26 +60,36 @@ def predict(
     glob: Annotated[
         str | None, typer.Option(help="Read only these files of a folder.", metavar="PATTERN", show_default=False)
     ] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Read at most this many frames per second of a video.", metavar="N")
+    ] = None,
+    start: Annotated[float, typer.Option(help="Start a video at this time.", metavar="SECONDS")] = 0.0,
+    stop: Annotated[
+        float | None, typer.Option(help="Stop a video before this time; at its end if not given.", metavar="SECONDS")
+    ] = None,
     models_dir: ModelsDir = None,
 ) -> None:
     """Recognise the expressions of faces in pictures, videos and folders.
 
     Examples: `mien predict party.jpg holiday/ clip.mp4 --out annotated --csv faces.csv`, `mien predict holiday/ --glob
-    '*.jpg'`, `mien predict photo.jpg --json`
+    '*.jpg'`, `mien predict film.mp4 --fps 2 --start 60 --stop 90`, `mien predict photo.jpg --json`
     """
     from mien.collection import Failure, Summary, see
     from mien.sinks.records import record
     from mien.sinks.sink import many
+    from mien.sources.media import Selection
     from mien.targets import check_targets
 
     _check_outputs(csv, jsonl, as_json)
+    selection = Selection(fps=fps, start=start, stop=stop)
     check_targets([*paths, model_file(model)], texts=[csv, jsonl], glob=glob)
     recognizer = open_recognizer(model, detector, min_score, labels, min_confidence, models_dir)
     table, counts, records, failed = _Table(top), Summary(), [], False
     with many(_sinks(csv, jsonl, recognizer.provenance)) as sink, bar("recognising", shown=_is_long(paths)) as progress:
         for result in see(
-            paths, recognizer, glob=glob, sinks=[sink], out=to, top=top, summary=summary, progress=progress
-        ):
+            paths, recognizer, glob=glob, selection=selection, sinks=[sink], out=to, top=top, summary=summary,
+            progress=progress,
+        ):  # fmt: skip
             if isinstance(result, Failure):
                 failed = True
                 fail(result.error)
@@ -90,8 +102,32 @@ def predict(
         print(json.dumps(records, indent=2))
     elif Path("-") not in (csv, jsonl):
         _print(table, counts, to)
+    if hint := table.hint(recognizer.provenance.detector):
+        notice("note:", hint)
     if failed:
         raise typer.Exit(2)
+
+
+@dataclass(slots=True)
+class _Counts:
+    """Counts of a file: its frames, those without a face by their note, and the faces by label."""
+
+    frames: int = 0
+    notes: Counter[str] = field(default_factory=Counter)
+    labels: Counter[str] = field(default_factory=Counter)
+
+    def add(self, seen: Seen) -> None:
+        from mien.sinks.records import note
+
+        self.frames += 1
+        self.labels.update(expression.label for expression in seen.expressions)
+        if not seen.expressions:
+            self.notes[note(seen.frame, seen.expressions)] += 1
+
+    @property
+    def note(self) -> str:
+        """The most common note."""
+        return max(self.notes, key=self.notes.__getitem__, default="")
 
 
 class _Table:
@@ -103,48 +139,63 @@ class _Table:
 
     def __init__(self, top: int) -> None:
         self._top = top
-        self._pictures: dict[Path, list[Expression]] = {}
-        self._videos: dict[Path, tuple[int, Counter[str]]] = {}  # frames, faces by label
-        self.paths: list[Path] = []
+        self._pictures: dict[Path, list[tuple[str | Text, ...]]] = {}  # rows
+        self._counts: dict[Path, _Counts] = {}
+
+    @property
+    def paths(self) -> list[Path]:
+        return list(self._counts)
 
     def add(self, seen: Seen) -> None:
-        if seen.frame.index == 0:
-            self.paths.append(seen.path)
+        counts = self._counts.setdefault(seen.path, _Counts())
+        counts.add(seen)
         if seen.media.kind == "picture":
-            self._pictures[seen.path] = seen.expressions
-        else:
-            _, labels = self._videos.get(seen.path, (0, Counter[str]()))
-            labels.update(expression.label for expression in seen.expressions)
-            self._videos[seen.path] = seen.frame.index + 1, labels
+            scale = seen.frame.scale
+            self._pictures[seen.path] = [
+                (str(n), *_columns(e, self._top, scale)) for n, e in enumerate(seen.expressions, start=1)
+            ] or [("–", counts.note, "", "")]
 
     def drawn(self) -> Table:
         table = new_table("picture", "face", "expression", "probability", "box")
         for path in self.paths:
-            rows = self._picture_rows(self._pictures[path]) if path in self._pictures else self._video_row(path)
-            for row in rows:
+            for row in self._pictures.get(path) or [self._video_row(path)]:
                 table.add_row(printable(path), *row)
         return table
 
-    def _picture_rows(self, expressions: list[Expression]) -> Sequence[tuple[str | Text, ...]]:
-        if not expressions:
-            return [("–", "no face found", "", "")]
-        return [(str(number), *_columns(e, self._top)) for number, e in enumerate(expressions, start=1)]
+    def hint(self, detector: str) -> str:
+        """Return a hint to the other detector where Haar found hardly a face, else an empty text."""
+        without = [path for path, counts in self._counts.items() if counts.notes.total() >= FEW_FACES * counts.frames]
+        if not without or not detector.startswith("haar"):
+            return ""
+        n_pictures = sum(path in self._pictures for path in without)
+        n_videos = len(without) - n_pictures
+        parts = [
+            f"no face in {_counted(n_pictures, 'picture')}" if n_pictures else "",
+            f"hardly a face in {_counted(n_videos, 'video')}" if n_videos else "",
+        ]
+        found = " and ".join(filter(None, parts))
+        return f"Haar found {found}; --detector yunet also finds small, turned and partly covered faces"
 
-    def _video_row(self, path: Path) -> Sequence[tuple[str | Text, ...]]:
-        n_frames, labels = self._videos[path]
-        total = labels.total()
-        shares = ", ".join(f"{label} {n / total:.0%}" for label, n in labels.most_common(3))
-        return [(f"{total} in {n_frames} frames", shares or "no face found", "", "")]
+    def _video_row(self, path: Path) -> tuple[str | Text, ...]:
+        counts = self._counts[path]
+        total = counts.labels.total()
+        shares = ", ".join(f"{label} {n / total:.0%}" for label, n in counts.labels.most_common(3))
+        return f"{total} in {counts.frames} frames", shares or counts.note, "", ""
 
 
-def _columns(expression: Expression, top: int) -> tuple[Text, Text, str]:
-    """Return labels, probabilities and box as text."""
+def _counted(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def _columns(expression: Expression, top: int, scale: float) -> tuple[Text, Text, str]:
+    """Return labels, probabilities and box, in pixels of the file, as text."""
     best = expression.prediction.top(top)
     names = [label for label, _ in best]
     if not expression.certain:
         names[0] = f"{expression.label} ({names[0]})"
     box = expression.face.box
-    place = f"{box.x1:.0f},{box.y1:.0f} – {box.x2:.0f},{box.y2:.0f}"
+    x1, y1, x2, y2 = (f"{scale * side:.0f}" for side in (box.x1, box.y1, box.x2, box.y2))
+    place = f"{x1},{y1} – {x2},{y2}"
     return cell(names), cell(f"{p:.0%}" for _, p in best), place
 
 

@@ -16,7 +16,7 @@ from mien.pixels import WRITABLE_PICTURES, write_picture
 from mien.sinks.encoders import CODECS
 from mien.sinks.videos import VideoSink
 from mien.sources.frames import inspect
-from mien.sources.media import Media
+from mien.sources.media import ALL_FRAMES, Media, Selection
 from mien.structures import Box, Expression, Frame, ImageArray
 
 
@@ -63,6 +63,7 @@ class AnnotatedSink:
         file: The picture or video the frames come from.
         folder: Made if missing; not the folder of the file.
         media: Properties of the file, where they are known already.
+        selection: The frames of the video that are written; the copy starts at its start.
         top: Number of labels per face.
         summary: Append a strip below each image that counts the expressions.
 
@@ -77,6 +78,7 @@ class AnnotatedSink:
         folder: str | Path,
         *,
         media: Media | None = None,
+        selection: Selection = ALL_FRAMES,
         top: int = 1,
         summary: bool = False,
     ) -> None:
@@ -88,7 +90,11 @@ class AnnotatedSink:
         if self.path.resolve() == file.resolve():
             raise OutputError(f"'{self.path}' would be overwritten by its annotated copy; choose another folder")
         make_folder(folder)
-        self._video = None if media.rate is None else VideoSink(self.path, fps=media.rate, sound=file)
+        self._start = selection.start
+        self._video: VideoSink | None = None
+        if media.rate is not None:
+            rate = min(media.rate, selection.fps or media.rate)
+            self._video = VideoSink(self.path, fps=rate, sound=file, sound_start=self._start)
 
     def __enter__(self) -> AnnotatedSink:
         return self
@@ -109,7 +115,7 @@ class AnnotatedSink:
         if self._video is None:
             write_picture(self.path, image)
         else:
-            self._video.write(image, time=frame.time)
+            self._video.write(image, time=frame.time - self._start)
 
 
 def copy_names(file: Path) -> list[str]:

@@ -29,7 +29,9 @@ class Encoder(Protocol):
     def close(self) -> None: ...
 
 
-def open_encoder(path: Path, *, fps: float, size: tuple[int, int], sound: Path | None) -> Encoder:
+def open_encoder(
+    path: Path, *, fps: float, size: tuple[int, int], sound: Path | None, sound_start: float = 0.0
+) -> Encoder:
     """Open the best encoder for a file's suffix.
 
     Args:
@@ -37,6 +39,7 @@ def open_encoder(path: Path, *, fps: float, size: tuple[int, int], sound: Path |
         fps: Frames per second.
         size: Width and height, even.
         sound: Video whose sound is copied, where PyAV is installed.
+        sound_start: Its time in seconds that is the start of the file.
 
     Raises:
         OSError, OutputError: The file cannot be written.
@@ -45,7 +48,7 @@ def open_encoder(path: Path, *, fps: float, size: tuple[int, int], sound: Path |
     if suffix != ".avi" and find_spec("av") is not None:
         from mien.sinks.pyav import PyAvEncoder
 
-        return PyAvEncoder(path, fps=fps, size=size, sound=sound)
+        return PyAvEncoder(path, fps=fps, size=size, sound=sound, sound_start=sound_start)
     if CODECS[suffix] == "mp4v":
         _warn_of_mpeg4()
     return OpenCvEncoder(path, fps=fps, size=size)
@@ -61,10 +64,15 @@ def _warn_of_mpeg4() -> None:
 
 
 class OpenCvEncoder:
-    """Encodes at a constant rate, without sound."""
+    """Encodes at a constant rate, without sound: at each tick the newest image until then.
+
+    The time of the first image is the start. Images that follow faster than the rate are left out, with a warning.
+    """
 
     def __init__(self, path: Path, *, fps: float, size: tuple[int, int]) -> None:
-        self._path, self._n_written = path, 0
+        self._path, self._fps, self._n_written, self._n_left_out = path, fps, 0, 0
+        self._start: float | None = None
+        self._last: ImageArray | None = None  # BGR, not written yet
         self._stack = ExitStack()
         codec = cv2.VideoWriter.fourcc(*CODECS[path.suffix.lower()])
         with quiet():
@@ -77,8 +85,17 @@ class OpenCvEncoder:
             )
 
     def write(self, image: ImageArray, time: float) -> None:
-        """Append an image; its time is ignored."""
-        self._writer.write(to_bgr(image))
+        """Append an image at the tick nearest to its time in seconds; the image before fills the ticks until then."""
+        if self._start is None:
+            self._start = time
+        tick = round((time - self._start) * self._fps)
+        self._n_left_out += self._last is not None and tick <= self._n_written
+        while self._last is not None and self._n_written < tick:
+            self._write(self._last)
+        self._last = to_bgr(image)
+
+    def _write(self, image: ImageArray) -> None:
+        self._writer.write(image)
         self._n_written += 1
 
     def close(self) -> None:
@@ -87,6 +104,8 @@ class OpenCvEncoder:
         Raises:
             OSError: Frames are missing: OpenCV doesn't report that a disk is full.
         """
+        if self._last is not None:
+            self._write(self._last)
         self._writer.release()
         self._stack.close()
         written = None
@@ -94,3 +113,9 @@ class OpenCvEncoder:
             written = inspect(self._path).frames
         if written != self._n_written:
             raise OSError("the file is incomplete")
+        if self._n_left_out:
+            warnings.warn(
+                f"{self._n_left_out:,} images at uneven times were left out of a video of constant rate; the 'video' "
+                f"extra keeps all: {install_command('video')}",
+                stacklevel=2,
+            )

@@ -35,7 +35,9 @@ SoundPackets: TypeAlias = "Generator[tuple[float, list[Packet[AudioStream]]], No
 class PyAvEncoder:
     """Encodes each image at its own time, with the index at the file's start, so that it plays while it loads."""
 
-    def __init__(self, path: Path, *, fps: float, size: tuple[int, int], sound: Path | None) -> None:
+    def __init__(
+        self, path: Path, *, fps: float, size: tuple[int, int], sound: Path | None, sound_start: float = 0.0
+    ) -> None:
         self._tick, self._frame_seconds, self._failed = -1, 1 / fps, False
         suffix = path.suffix.lower()
         codec, options = VP9 if suffix == ".webm" else H264
@@ -50,7 +52,7 @@ class PyAvEncoder:
             context = self._video.codec_context
             context.time_base = CLOCK
             context.colorspace, context.color_primaries, context.color_trc = BT601, BT709, BT709
-            self._sound = stack.enter_context(closing(_sound_packets(sound, self._file, suffix)))
+            self._sound = stack.enter_context(closing(_sound_packets(sound, self._file, suffix, sound_start)))
             self._next_sound = next(self._sound, None)
             self._stack = stack.pop_all()
 
@@ -93,8 +95,8 @@ class PyAvEncoder:
             raise OSError(error.errno, error.strerror or str(error)) from error
 
 
-def _sound_packets(source: Path | None, output: OutputContainer, suffix: str) -> SoundPackets:
-    """Add a sound stream to a file; yield its packets with their times, in seconds after the source's first image."""
+def _sound_packets(source: Path | None, output: OutputContainer, suffix: str, after: float) -> SoundPackets:
+    """Add a sound stream to a file; yield its packets with their times, in seconds from `after` in the source."""
     if source is None:
         return
     copied, encoder = WEBM_SOUND if suffix == ".webm" else MP4_SOUND
@@ -104,7 +106,7 @@ def _sound_packets(source: Path | None, output: OutputContainer, suffix: str) ->
             if stream is None:
                 return
             video = next(iter(file.streams.video), None)
-            start = 0.0 if video is None else _seconds(video.start_time, video.time_base)
+            start = after + (0.0 if video is None else _seconds(video.start_time, video.time_base))
             if stream.codec_context.codec.canonical_name in copied:
                 yield from _copied(file, stream, output.add_stream_from_template(stream), start)
             else:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mien import __version__
 from mien.errors import InputError, MienError
+from mien.pixels import is_dark
 from mien.structures import Expression, Frame, Provenance
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1  # of the records; increases when a key is removed or changes its meaning
 NO_FACE = "no face found"
+NO_FACE_IN_THE_DARK = f"{NO_FACE}: nearly black"
 
 
 class Result(Protocol):
@@ -29,18 +31,28 @@ class Result(Protocol):
 def record(frame: Frame, expressions: Sequence[Expression], provenance: Provenance) -> dict[str, Any]:
     """Return the expressions of a frame as plain data, for JSON.
 
-    Keys: source, index, time (seconds), note ("no face found", or empty), model, label_set, detector, mien (its
+    Keys: source, index, time (seconds), note ("no face found", with ": nearly
+    black" where the image is, or empty), model, label_set, detector, mien (its
     version), schema (of these keys), faces. Keys of a face: face (number in the frame, from 1, left to right), then
-    those of `Expression.to_dict`.
+    those of `Expression.to_dict`, with the box in pixels of the source.
     """
-    faces = [{"face": number, **expression.to_dict()} for number, expression in enumerate(expressions, start=1)]
+    faces = [{"face": number, **_nested(e, frame.scale)} for number, e in enumerate(expressions, start=1)]
     return {**_frame_keys(frame, expressions), **origin_keys(provenance), "schema": SCHEMA, "faces": faces}
 
 
 def rows(frame: Frame, expressions: Sequence[Expression]) -> list[dict[str, Any]]:
     """Return one flat row per face, or one with a note if there are none; see `CsvSink` for the keys."""
     common = _frame_keys(frame, expressions)
-    return [{**common, "face": number, **_flat(e)} for number, e in enumerate(expressions, start=1)] or [common]
+    return [{**common, "face": number, **_flat(e, frame.scale)} for number, e in enumerate(expressions, start=1)] or [
+        common
+    ]
+
+
+def note(frame: Frame, expressions: Sequence[Expression]) -> str:
+    """Return the note on a frame without faces; an empty text where there are some."""
+    if expressions:
+        return ""
+    return NO_FACE_IN_THE_DARK if is_dark(frame.image) else NO_FACE
 
 
 def origin_keys(provenance: Provenance) -> dict[str, str]:
@@ -99,13 +111,19 @@ def _frame_keys(frame: Frame, expressions: Sequence[Expression]) -> dict[str, An
         "source": frame.source.encode("utf-8", "backslashreplace").decode(),  # undecodable bytes escaped
         "index": frame.index,
         "time": round(frame.time, 6),
-        "note": "" if expressions else NO_FACE,
+        "note": note(frame, expressions),
     }
 
 
-def _flat(expression: Expression) -> dict[str, Any]:
-    """Return an expression with one key per side of the box and per probability."""
+def _nested(expression: Expression, scale: float) -> dict[str, Any]:
+    """Return `Expression.to_dict` with the box in pixels of the source."""
     nested = expression.to_dict()
+    return nested if scale == 1 else {**nested, "box": [round(side * scale, 1) for side in nested["box"]]}
+
+
+def _flat(expression: Expression, scale: float = 1.0) -> dict[str, Any]:
+    """Return an expression with one key per side of the box and per probability."""
+    nested = _nested(expression, scale)
     box = dict(zip(("x1", "y1", "x2", "y2"), nested.pop("box"), strict=True))
     probabilities = {f"p_{label}": p for label, p in nested.pop("probabilities").items()}
     raw = {f"raw_{label}": p for label, p in nested.pop("raw", {}).items()}

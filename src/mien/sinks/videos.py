@@ -18,7 +18,8 @@ class VideoSink:
 
     With the extra `video` it is H.264, or VP9 in WebM, which browsers play; each image may have its own time, and the
     sound of another video can be copied. Without the extra it is MPEG-4 Part 2 (VP8 in WebM) at a constant rate,
-    without sound; a warning says so. AVI is always Motion JPEG at a constant rate, without sound.
+    without sound; a warning says so. AVI is always Motion JPEG at a constant rate, without sound. At a constant rate
+    images are repeated, or left out with a warning, so that times are kept.
 
     The file also appears when Ctrl+C ends the block, with the images written until then, but not after another error,
     nor without any image. For a stream that may end in any way, see `LiveVideoSink`.
@@ -29,6 +30,7 @@ class VideoSink:
         size: Width and height in pixels; those of the first image when None. Others are resized to it. Odd sides
             gain a pixel, since the codecs need even ones.
         sound: Video whose sound is copied.
+        sound_start: Its time in seconds that is the start of the file.
 
     Raises:
         ConfigError: fps or size are out of range.
@@ -40,7 +42,13 @@ class VideoSink:
     """
 
     def __init__(
-        self, path: str | Path, *, fps: float, size: tuple[int, int] | None = None, sound: str | Path | None = None
+        self,
+        path: str | Path,
+        *,
+        fps: float,
+        size: tuple[int, int] | None = None,
+        sound: str | Path | None = None,
+        sound_start: float = 0.0,
     ) -> None:
         self.path = Path(path)
         if self.path.suffix.lower() not in CODECS:
@@ -51,7 +59,7 @@ class VideoSink:
             raise ConfigError(f"video size is {size}; expected positive width and height")
         self.fps = fps
         self.size = size
-        self._sound = None if sound is None else Path(sound)
+        self._sound, self._sound_start = None if sound is None else Path(sound), sound_start
         self._stack = ExitStack()
         self._encoder: Encoder | None = None
         self._n_written = 0
@@ -90,7 +98,7 @@ class VideoSink:
 
     def _open(self, size: tuple[int, int]) -> Encoder:
         temporary = self._stack.enter_context(atomic_path(self.path))
-        encoder = open_encoder(temporary, fps=self.fps, size=size, sound=self._sound)
+        encoder = open_encoder(temporary, fps=self.fps, size=size, sound=self._sound, sound_start=self._sound_start)
         self._stack.push(self._close)  # before the file is put into place
         return encoder
 

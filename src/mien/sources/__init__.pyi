@@ -7,6 +7,7 @@ from .frames import frames as frames
 from .frames import inspect as inspect
 from .frames import open_media as open_media
 from .media import Media as Media
+from .media import Selection as Selection
 from .paths import PICTURE_SUFFIXES as PICTURE_SUFFIXES
 from .paths import VIDEO_SUFFIXES as VIDEO_SUFFIXES
 from .paths import list_files as list_files

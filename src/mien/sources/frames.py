@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -12,14 +11,12 @@ from typing import BinaryIO
 from mien.errors import InputError
 from mien.files import printable
 from mien.sources.address import parse_source
-from mien.sources.media import Media
+from mien.sources.content import HEADER_BYTES, decoder_of, is_video, kind_of
+from mien.sources.media import ALL_FRAMES, Media, Selection
 from mien.sources.paths import FORMATS, PICTURE_SUFFIXES, as_path, list_files, opened_file
-from mien.sources.pictures import HEADER_BYTES, decoder_of, picture_and_frames
+from mien.sources.pictures import picture_and_frames
 from mien.sources.videos import opened_video
 from mien.structures import Frame
-
-TEXT = frozenset(b"\t\n\r" + bytes(range(32, 127)))
-TEXT_PICTURE = re.compile(rb"P[1-6]\s")  # PNM
 
 
 def inspect(path: str | Path) -> Media:
@@ -34,11 +31,15 @@ def inspect(path: str | Path) -> Media:
 
 
 @contextmanager
-def open_media(path: str | Path) -> Iterator[tuple[Media, Iterator[Frame]]]:
+def open_media(path: str | Path, *, selection: Selection = ALL_FRAMES) -> Iterator[tuple[Media, Iterator[Frame]]]:
     """Open a picture or video file once, for its properties and its frames; close it at the end.
 
+    Args:
+        path: The file.
+        selection: The frames of a video that are read; their indices and times are those of the whole video.
+
     Raises:
-        InputError: The file cannot be read.
+        InputError: The file cannot be read; found when the frames are read: it has none, or none in the selection.
         UnreadablePicture: See `read_picture`; a damaged end is found when the frames are read.
 
     Example:
@@ -49,16 +50,17 @@ def open_media(path: str | Path) -> Iterator[tuple[Media, Iterator[Frame]]]:
     path = as_path(path)
     with opened_file(path) as file:
         if _is_video(file, path):
-            with opened_video(path) as video:
+            with opened_video(path, selection) as video:
                 yield video
         else:
-            yield picture_and_frames(file, path)
+            yield picture_and_frames(file, path, selection)
 
 
-def frames(source: int | str | Path, *, glob: str | None = None) -> Iterator[Frame]:
+def frames(source: int | str | Path, *, glob: str | None = None, selection: Selection = ALL_FRAMES) -> Iterator[Frame]:
     """Yield the frames of a picture, animation, video, folder or live source, one at a time.
 
-    A video's frames have their own timestamps, at variable frame rates too, and are turned upright as the file says.
+    A video's frames have their own timestamps, at variable frame rates too, are turned upright and have square pixels,
+    as the file says. A warning says if it ends before its header says.
     In a folder every file is a source of its own: `source` is its path, and `time` and `index` start at 0 again. A
     file that cannot be read ends the stream; to skip it, loop over `list_files` and call `frames` for each.
 
@@ -67,6 +69,7 @@ def frames(source: int | str | Path, *, glob: str | None = None) -> Iterator[Fra
     Args:
         source: Path of a file or folder; a camera's index or "/dev/video…"; a URL. See `parse_source`.
         glob: Pattern for a folder's files, at any depth ("*.jpg"); see `list_files`.
+        selection: The frames of videos that are read; see `Selection`. A live source gives all.
 
     Raises:
         InputError: There is no such path, the folder holds nothing to read, or a video has no frames.
@@ -76,7 +79,7 @@ def frames(source: int | str | Path, *, glob: str | None = None) -> Iterator[Fra
     parsed = parse_source(source)
     if not isinstance(parsed, Path):
         return _live_frames(parsed)
-    return chain.from_iterable(map(_frames_of_file, list_files(parsed, glob=glob)))
+    return chain.from_iterable(_frames_of_file(path, selection) for path in list_files(parsed, glob=glob))
 
 
 def _live_frames(source: int | str) -> Iterator[Frame]:
@@ -86,8 +89,8 @@ def _live_frames(source: int | str) -> Iterator[Frame]:
         yield from camera
 
 
-def _frames_of_file(path: Path) -> Iterator[Frame]:
-    with open_media(path) as (_, stream):
+def _frames_of_file(path: Path, selection: Selection) -> Iterator[Frame]:
+    with open_media(path, selection=selection) as (_, stream):
         yield from stream
 
 
@@ -95,12 +98,14 @@ def _is_video(file: BinaryIO, path: Path) -> bool:
     """Decide by the first bytes whether FFmpeg reads a file; where they are unknown, by the suffix.
 
     Raises:
-        InputError: It is a text, which FFmpeg would draw, or whose playlist it would open.
+        InputError: It is of another kind, such as a text, which FFmpeg would draw, or whose playlist it would open.
     """
     start = file.read(HEADER_BYTES)
     file.seek(0)
-    if path.suffix.lower() in PICTURE_SUFFIXES or not start:
+    if not start or decoder_of(start) is not None:
         return False
-    if all(byte in TEXT for byte in start) and not TEXT_PICTURE.match(start):
-        raise InputError(f"'{printable(path)}' is a text file; expected a video or a picture ({FORMATS})")
-    return decoder_of(start) is None
+    if path.suffix.lower() in PICTURE_SUFFIXES:
+        return kind_of(start) is None and is_video(start)
+    if kind := kind_of(start):
+        raise InputError(f"'{printable(path)}' is {kind}; expected a video or a picture ({FORMATS})")
+    return True

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from mien.errors import InputError, UnreadablePicture
@@ -15,42 +18,98 @@ from mien.files import printable
 from mien.sources.address import without_credentials
 
 PICTURE_SUFFIXES = frozenset({
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".avif", ".heic", ".heif", ".bmp", ".dib", ".tif",
-    ".tiff", ".pbm", ".pgm", ".ppm", ".pnm",
+    ".jpg", ".jpeg", ".jpe", ".jif", ".jfif", ".jfi", ".pjpeg", ".pjp", ".mpo", ".jps", ".png", ".apng", ".webp",
+    ".avif", ".avifs", ".heic", ".heics", ".heif", ".heifs", ".hif", ".bmp", ".dib", ".tif", ".tiff", ".pbm", ".pgm",
+    ".ppm", ".pnm",
 })  # fmt: skip
 VIDEO_SUFFIXES = frozenset({
-    ".gif", ".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv",
-    ".flv", ".ogv",
+    ".gif", ".mp4", ".m4v", ".mp4v", ".mov", ".qt", ".3gp", ".3gpp", ".3g2", ".avi", ".divx", ".mkv", ".webm", ".mpg",
+    ".mpeg", ".mpe", ".m2v", ".vob", ".ts", ".m2t", ".mts", ".m2ts", ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".ogm",
+    ".mxf", ".dv", ".mjpg", ".mjpeg", ".y4m", ".h264", ".hevc",
 })  # fmt: skip
+_SUFFIXES = PICTURE_SUFFIXES | VIDEO_SUFFIXES
+TYPESCRIPT = frozenset({".ts", ".mts"})  # suffixes of videos and of TypeScript
+LITTER = frozenset({".ds_store", "thumbs.db", "desktop.ini", ".directory"})  # files that systems put into folders
+MOST_KINDS = 5  # named in a message
 FORMATS = "JPEG, PNG, WebP, AVIF, HEIC, TIFF, BMP, GIF or PNM"
 MAX_PIXELS = 250_000_000  # 750 MB as RGB; the largest cameras of phones take 200 million
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFiles:
+    """Files of a folder.
+
+    Args:
+        files: Its pictures and videos, sorted.
+        passed_over: Number of its other files, by kind: ".txt", "hidden", "linked folder".
+    """
+
+    files: list[Path]
+    passed_over: Counter[str] = field(default_factory=Counter)
 
 
 def list_files(source: str | Path, *, glob: str | None = None) -> list[Path]:
     """Return a folder's pictures and videos at any depth, sorted; a file as itself.
 
+    A warning counts the files that are passed over.
+
     Args:
         source: Path of a file or folder.
         glob: Pattern for a folder's files ("*.jpg", "day1/*"); without one, all of `PICTURE_SUFFIXES` and
-            `VIDEO_SUFFIXES`. Hidden files are left out.
+            `VIDEO_SUFFIXES`, and pictures without suffix. Hidden files are left out.
 
     Raises:
         InputError: There is no such path, it cannot be read, or no file fits.
     """
+    found = find_files(source, glob=glob)
+    if found.passed_over:
+        warnings.warn(passed_over_message(as_path(source), found.passed_over), stacklevel=2)
+    return found.files
+
+
+def find_files(source: str | Path, *, glob: str | None = None) -> FoundFiles:
+    """Return a folder's pictures and videos as `list_files` does, without its warning.
+
+    Raises:
+        InputError: See `list_files`.
+    """
     path = as_path(source)
     if not stat.S_ISDIR(status_of(path).st_mode):
-        return [path]
-    wanted = PICTURE_SUFFIXES | VIDEO_SUFFIXES
+        return FoundFiles([path])
     try:
-        found = sorted(p for p in path.rglob(glob or "*") if p.is_file() and not _is_hidden(p.relative_to(path)))
+        found = _walk(path) if glob is None else FoundFiles(_matches(path, glob))
     except (OSError, ValueError, NotImplementedError) as error:
         pattern = f" for '{glob}'" if glob else ""
         raise InputError(f"cannot search folder '{printable(path)}'{pattern}: {error}") from error
-    files = found if glob else [p for p in found if p.suffix.lower() in wanted and not _is_typescript(p)]
-    if not files:
-        expected = f"files that match '{glob}'" if glob else f"files ending in {', '.join(sorted(wanted))}"
-        raise InputError(f"no pictures or videos in folder '{printable(path)}'; expected {expected}")
-    return files
+    if not found.files:
+        expected = f"files that match '{glob}'" if glob else f"files ending in {', '.join(sorted(_SUFFIXES))}"
+        others = f" (it holds {_counts(found.passed_over)})" if found.passed_over else ""
+        raise InputError(f"no pictures or videos in folder '{printable(path)}'{others}; expected {expected}")
+    return found
+
+
+def passed_over_message(place: Path, passed_over: Mapping[str, int]) -> str:
+    """Return the message about files of a folder or archive that are not read.
+
+    Args:
+        place: The folder or archive.
+        passed_over: Number of files by kind; see `kind_passed_over`.
+    """
+    n = sum(passed_over.values())
+    return f"passed over {n:,} {'file' if n == 1 else 'files'} in '{printable(place)}': {_counts(passed_over)}"
+
+
+def kind_passed_over(name: PurePath) -> str | None:
+    """Return the kind of a file that is not read, by its name: ".txt", "hidden", "without suffix".
+
+    None for files that systems put into folders, which aren't counted.
+
+    Args:
+        name: Path below the folder that was searched.
+    """
+    if name.name.lower() in LITTER or name.name.startswith("._") or "__MACOSX" in name.parts:
+        return None
+    return "hidden" if _is_hidden(name) else printable(Path(name.suffix.lower())) if name.suffix else "without suffix"
 
 
 def as_path(path: object) -> Path:
@@ -127,16 +186,55 @@ def _not_found(path: str) -> InputError:
     return InputError(f"no file or folder '{path}'; check the path")
 
 
-def _is_typescript(path: Path) -> bool:
-    """Return whether a file ending in .ts is no MPEG transport stream, whose packets begin with G (ISO 13818-1)."""
-    if path.suffix.lower() != ".ts":
+def _walk(folder: Path) -> FoundFiles:
+    passed_over: Counter[str] = Counter()
+
+    def unreadable(error: OSError) -> None:
+        if error.filename == str(folder):
+            raise error
+        passed_over["unreadable folder"] += 1
+
+    files = []
+    for place, folders, names in os.walk(folder, onerror=unreadable):
+        passed_over["linked folder"] += sum(os.path.islink(os.path.join(place, name)) for name in folders)
+        for name in names:
+            path = Path(place, name)
+            if _is_read(path, folder):
+                files.append(path)
+            elif kind := kind_passed_over(path.relative_to(folder)):
+                passed_over[kind if path.is_file() else "broken link or device"] += 1
+    return FoundFiles(sorted(files), +passed_over)
+
+
+def _matches(folder: Path, glob: str) -> list[Path]:
+    return sorted(path for path in folder.rglob(glob) if path.is_file() and not _is_hidden(path.relative_to(folder)))
+
+
+def _is_read(path: Path, folder: Path) -> bool:
+    """Return whether a folder's file is a picture or video, by its suffix; without suffix, a picture by its content."""
+    suffix = path.suffix.lower()
+    if (suffix and suffix not in _SUFFIXES) or _is_hidden(path.relative_to(folder)) or not path.is_file():
         return False
+    if suffix and suffix not in TYPESCRIPT:
+        return True
     try:
         with path.open("rb") as file:
-            return file.read(1) != b"G"
+            start = file.read(256)
     except OSError:  # reading it says why
-        return False
+        return bool(suffix)
+    if suffix:  # packets of MPEG transport streams begin with G (ISO 13818-1), some after four bytes of time
+        return b"G" in (start[:1], start[4:5])
+    from mien.sources.content import decoder_of
+
+    return decoder_of(start) is not None
 
 
-def _is_hidden(path: Path) -> bool:
+def _counts(passed_over: Mapping[str, int]) -> str:
+    most = sorted(passed_over.items(), key=lambda item: (-item[1], item[0]))
+    rest = sum(n for _, n in most[MOST_KINDS:])
+    named = [f"{n:,} {kind}" for kind, n in most[:MOST_KINDS]]
+    return ", ".join([*named, f"{rest:,} of other kinds"] if rest else named)
+
+
+def _is_hidden(path: PurePath) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,31 +10,39 @@ from pathlib import Path
 from typing import IO, cast
 
 import numpy as np
-from PIL import AvifImagePlugin, Image, ImageFile, TiffImagePlugin, WebPImagePlugin
+from PIL import Image, ImageChops, ImageFile, TiffImagePlugin
 
 from mien.errors import MienError, UnreadablePicture, install_command
 from mien.files import printable
-from mien.sources.media import Media
+from mien.sources.content import HEADER_BYTES, decoder_of, kind_of
+from mien.sources.media import ALL_FRAMES, Media, Selection
 from mien.sources.paths import FORMATS, MAX_PIXELS, as_path, check_size, opened_file
+from mien.sources.videos import no_frame_chosen
 from mien.structures import Frame, ImageArray
 
-# Pillow's names of the formats that are read; the plugins imported above register the last three.
-DECODERS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "AVIF")
-PLUGINS = (AvifImagePlugin, TiffImagePlugin, WebPImagePlugin)
 ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF"})  # the rest hold pages or previews, of which the first is read
-HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})  # ISO 23008-12
-HEADER_BYTES = 64  # enough for every decoder to recognise its files
+PAGES = frozenset({"TIFF", "HEIF"})  # may hold several pictures, which a warning mentions
 FULL_SIZE_PIXELS = 100_000_000  # larger pictures are halved; 300 MB as RGB, twice the pixels of most cameras of 2026
+STRIP_PIXELS = 4_000_000  # converted at a time, since Pillow's conversions take several times a picture's memory
+# Bytes per pixel that decoders allocate, measured: the decoded picture, its copy in Pillow, an animation's canvas.
+DECODER_BYTES = {"GIF": 12, "WEBP": 12, "AVIF": 14, "HEIF": 14}
+PLAIN_BYTES = 4  # of the other formats
+MAX_DECODER_BYTES = 1_600_000_000
+SENSOR_BITS = (8, 10, 12, 14, 16)  # of grey pictures of 16 bits per pixel
+FILLER = b"\x55\xaa\x33" * 32  # entropy-coded data without a marker
+JPEG_END = b"\xff\xd9"
+MAX_MISSING = 1 / 16  # share of the rows of a JPEG that may be missing at its end
 ORIENTATION = 0x0112  # EXIF tag
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+UPRIGHT: dict[int, Callable[[ImageArray], ImageArray]] = {
+    2: np.fliplr,
+    3: lambda image: np.rot90(image, 2),
+    4: np.flipud,
+    5: lambda image: image.swapaxes(0, 1),
+    6: lambda image: np.rot90(image, -1),
+    7: lambda image: np.rot90(image, 2).swapaxes(0, 1),
+    8: np.rot90,
 }  # by the value of the EXIF tag
+SUBFILE_TYPE, REDUCED = 254, 1  # TIFF tag, and its bit of a preview of another page
 SHORTEST_MS, DEFAULT_MS = 10, 100  # browsers and FFmpeg show a frame of at most 10 ms for 100 ms
 
 
@@ -43,14 +50,16 @@ def read_picture(path: str | Path) -> ImageArray:
     """Read one picture as RGB uint8 (H, W, 3).
 
     The picture is turned upright by its EXIF orientation; grey, palette, CMYK and 16-bit pictures are converted;
-    transparent pixels are blended with white. An animation gives its first frame.
+    transparent pixels are blended with white. Grey pictures of 16 bits that use only 8, 10, 12 or 14 of them are
+    stretched. An animation gives its first frame, a file of several pages its first page, with a warning. A JPEG that
+    lacks its last bytes is read, with a warning, if at most a sixteenth of its rows is missing.
 
-    A picture of more than 100 million pixels is read at half its width and height, with a warning: boxes found in it
-    are in pixels of the halved picture.
+    A picture of more than 100 million pixels is read at half its width and height, with a warning: boxes found in the
+    array are in pixels of the halved picture. `frames` gives the scale.
 
     Args:
-        path: A JPEG, PNG, WebP, AVIF, TIFF, BMP, GIF or PNM file of at most 250 million pixels; HEIC with the extra
-            `heic`. The content decides, not the suffix.
+        path: A JPEG, PNG, WebP, AVIF, TIFF, BMP, GIF or PNM file of at most 250 million pixels, animations and WebP
+            133, AVIF 114; HEIC, at most 114, with the extra `heic`. The content decides, not the suffix.
 
     Raises:
         InputError: There is no such file, or no permission.
@@ -58,8 +67,11 @@ def read_picture(path: str | Path) -> ImageArray:
             extra is missing.
     """
     path = as_path(path)
+    name = printable(path)
     with opened_file(path) as file:
-        return to_rgb(open_picture(file, printable(path)), printable(path))
+        picture = open_picture(file, name)
+        _warn_of_pages(picture, name)
+        return to_rgb(picture, name)
 
 
 def decode(data: bytes, *, name: str = "picture", keep_grey: bool = False, drop_alpha: bool = False) -> ImageArray:
@@ -92,23 +104,30 @@ def open_picture(file: IO[bytes], name: str) -> ImageFile.ImageFile:
     if not start:
         raise UnreadablePicture(f"'{name}' is empty (0 bytes); expected a picture")
     if decoder is None:
-        raise UnreadablePicture(f"'{name}' is not a picture in a known format; expected {FORMATS}")
+        kind = kind_of(start)
+        found = "not a picture in a known format" if kind is None else f"{kind}, not a picture"
+        raise UnreadablePicture(f"'{name}' is {found}; expected {FORMATS}")
     with damage_reported(name):
         factory = _heif_factory(name) if decoder == "HEIF" else Image.OPEN[decoder][0]
         picture = cast(ImageFile.ImageFile, factory(file, ""))
-    check_size(name, *picture.size)
+        check_size(name, *picture.size)
+        _check_decoder(picture, name)
     return picture
 
 
-def decoder_of(start: bytes) -> str | None:
-    """Return the name of the decoder for a file by its first 64 bytes; None where it is no known picture.
-
-    `PIL.Image.open` isn't used: its limit against decompression bombs is global, and below the size of today's phones.
-    """
-    if start[4:8] == b"ftyp" and start[8:12] in HEIF_BRANDS and not re.search(rb"avi[fs]", start):
-        return "HEIF"
-    Image.preinit()
-    return next((name for name in DECODERS if (accept := Image.OPEN[name][1]) and accept(start) is True), None)
+def _check_decoder(picture: ImageFile.ImageFile, name: str) -> None:
+    """Refuse a picture that takes too much memory to decode, or whose first page is a preview."""
+    width, height = picture.size
+    needed = width * height * DECODER_BYTES.get(picture.format or "", PLAIN_BYTES)
+    if needed > MAX_DECODER_BYTES:
+        raise UnreadablePicture(
+            f"'{name}' has {width}x{height} pixels; decoding this {picture.format} takes {needed / 1e9:.1f} GB of "
+            f"memory, at most {MAX_DECODER_BYTES / 1e9:.1f} GB are used: make it smaller, or save it as JPEG"
+        )
+    if isinstance(picture, TiffImagePlugin.TiffImageFile) and int(picture.tag_v2.get(SUBFILE_TYPE, 0)) & REDUCED:
+        raise UnreadablePicture(
+            f"'{name}' begins with a small preview, as cameras' raw files do; develop it and save it as JPEG or PNG"
+        )
 
 
 def _heif_factory(name: str) -> Callable[[IO[bytes], str], Image.Image]:
@@ -121,7 +140,7 @@ def _heif_factory(name: str) -> Callable[[IO[bytes], str], Image.Image]:
     return cast(Callable[[IO[bytes], str], Image.Image], HeifImageFile)
 
 
-def picture_and_frames(file: IO[bytes], path: Path) -> tuple[Media, Iterator[Frame]]:
+def picture_and_frames(file: IO[bytes], path: Path, selection: Selection = ALL_FRAMES) -> tuple[Media, Iterator[Frame]]:
     """Return the properties of a picture or animation, and its frames, which are decoded one at a time.
 
     Raises:
@@ -132,22 +151,38 @@ def picture_and_frames(file: IO[bytes], path: Path) -> tuple[Media, Iterator[Fra
     with damage_reported(name):
         size, count = _read_size(picture), _n_frames(picture)
     if count > 1:
-        return Media("video", size, count, 1 / _frame_seconds(picture)), _animation(picture, path, count)
+        return Media("video", size, count, 1 / _frame_seconds(picture)), _animation(picture, path, count, selection)
     return Media("picture", size, 1, None), _still(picture, path)
 
 
 def _still(picture: ImageFile.ImageFile, path: Path) -> Iterator[Frame]:
-    yield Frame(to_rgb(picture, printable(path)), time=0.0, index=0, source=str(path))
+    scale = _scale(picture)
+    _warn_of_pages(picture, printable(path))
+    yield Frame(to_rgb(picture, printable(path)), time=0.0, index=0, source=str(path), scale=scale)
 
 
-def _animation(picture: ImageFile.ImageFile, path: Path, count: int) -> Iterator[Frame]:
+def _warn_of_pages(picture: ImageFile.ImageFile, name: str) -> None:
+    with damage_reported(name):
+        pages = int(getattr(picture, "n_frames", 1)) if picture.format in PAGES else 1
+    if pages > 1:
+        warnings.warn(f"'{name}' holds {pages} pictures; only the first is read", stacklevel=3)
+
+
+def _animation(picture: ImageFile.ImageFile, path: Path, count: int, selection: Selection) -> Iterator[Frame]:
     """Yield the frames as a viewer shows them; a frame's time is the sum of the durations before it."""
-    time = 0.0
+    name, wanted = printable(path), selection.chooser()
+    time, shown, given = 0.0, 0.0, 0
     for index in range(count):
-        with damage_reported(printable(path)):
+        if selection.ends_before(time):
+            break
+        with damage_reported(name):
             picture.seek(index + _first(picture))
-        yield Frame(to_rgb(picture, printable(path)), time, index, str(path))
-        time += _frame_seconds(picture)
+        if wanted(time):
+            yield Frame(to_rgb(picture, name), time, index, str(path), scale=_scale(picture))
+            given += 1
+        shown, time = time, time + _frame_seconds(picture)
+    if not given:
+        raise no_frame_chosen(path, selection, shown)
 
 
 def _n_frames(picture: ImageFile.ImageFile) -> int:
@@ -171,49 +206,121 @@ def _first(picture: ImageFile.ImageFile) -> int:
 def _read_size(picture: ImageFile.ImageFile) -> tuple[int, int]:
     """Return the width and height that `to_rgb` gives, without decoding."""
     width, height = picture.size
-    if width * height > FULL_SIZE_PIXELS:
+    if _is_halved(picture):
         width, height = (width + 1) // 2, (height + 1) // 2
     if picture.format == "TIFF" or (picture.format == "PNG" and "exif" not in picture.info):
         return width, height  # Pillow turns TIFF by itself; for a PNG without EXIF getexif would decode the pixels
     return (height, width) if _orientation(picture) >= 5 else (width, height)
 
 
+def _is_halved(picture: Image.Image) -> bool:
+    return picture.width * picture.height > FULL_SIZE_PIXELS
+
+
+def _scale(picture: Image.Image) -> float:
+    """Return the file's pixels per pixel that `to_rgb` gives, before it is decoded."""
+    return 2.0 if _is_halved(picture) else 1.0
+
+
 def to_rgb(picture: ImageFile.ImageFile, name: str, *, keep_grey: bool = False, drop_alpha: bool = False) -> ImageArray:
     """Decode a picture, or the current frame of an animation; see `decode`."""
     width, height = picture.size
-    halved = width * height > FULL_SIZE_PIXELS
+    halved = _is_halved(picture)
     with damage_reported(name):
-        if halved:
-            picture.draft(None, (width // 2, height // 2))  # JPEG is scaled while it is decoded
-        picture.load()
-        plain = _grey_or_rgb(picture, name, drop_alpha=drop_alpha)
-        if plain.width * plain.height > FULL_SIZE_PIXELS:
-            plain = plain.reduce(2)
+        picture = _loaded(picture, name)
+        image = _pixels(picture, name, keep_grey=keep_grey, drop_alpha=drop_alpha)
         turn = UPRIGHT.get(_orientation(picture))
-        plain = plain if turn is None else plain.transpose(turn)
-        image = np.array(plain if keep_grey else _converted(plain, "RGB"), np.uint8)
+        image = image if turn is None else np.ascontiguousarray(turn(image))
     if halved:
-        warnings.warn(
-            f"'{name}' has {width}x{height} pixels and is read at half its width and height; boxes are in pixels of "
-            "the halved picture",
-            stacklevel=3,
-        )
+        warnings.warn(f"'{name}' has {width}x{height} pixels and is read at half its width and height", stacklevel=3)
     return image
 
 
-def _grey_or_rgb(picture: ImageFile.ImageFile, name: str, *, drop_alpha: bool) -> Image.Image:
-    """Return a decoded picture in Pillow's mode L or RGB."""
-    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM")):
-        return Image.fromarray(((np.asarray(picture).astype(np.uint32) + 128) // 257).astype(np.uint8))
+def _loaded(picture: ImageFile.ImageFile, name: str) -> ImageFile.ImageFile:
+    """Decode a picture, a JPEG that lacks its end too; one that is halved is scaled while it is decoded."""
+    try:
+        return _drafted(picture)
+    except OSError:
+        if picture.format != "JPEG" or picture.fp is None:
+            raise
+        picture.fp.seek(0)
+        data = picture.fp.read().rstrip(JPEG_END[:1])  # half of the end mark
+        factory = Image.OPEN["JPEG"][0]
+        # The decoder fills missing rows with grey: these are the rows that depend on data put in their place.
+        ended, filled = (_drafted(factory(io.BytesIO(data + tail + JPEG_END), "")) for tail in (b"", FILLER))
+        differing = ImageChops.difference(ended, filled).getbbox()
+        missing = 0 if differing is None else ended.height - differing[1]
+        if missing > MAX_MISSING * ended.height:
+            raise
+    rows = f"its last {missing} of {ended.height} rows are missing" if missing else "all its pixels are there"
+    warnings.warn(f"'{name}' lacks its end, as after a broken download; {rows}", stacklevel=4)
+    return ended
+
+
+def _drafted(picture: ImageFile.ImageFile) -> ImageFile.ImageFile:
+    if _is_halved(picture):
+        picture.draft(None, (picture.width // 2, picture.height // 2))  # only JPEG can
+    picture.load()
+    return picture
+
+
+def _pixels(picture: ImageFile.ImageFile, name: str, *, keep_grey: bool, drop_alpha: bool) -> ImageArray:
+    """Return a decoded picture as an array, halved if it is too large, strip by strip to bound the memory."""
+    halve = _is_halved(picture)
+    white = _white_level(picture)
+    image = np.empty(0, np.uint8)
+    for top, strip in _strips(picture):
+        plain = _grey_or_rgb(strip, name, kind=picture.format, white=white, drop_alpha=drop_alpha)
+        plain = plain if keep_grey else _converted(plain, "RGB")
+        part = np.asarray(plain.reduce(2) if halve else plain, np.uint8)
+        if top == 0:
+            height = (picture.height + 1) // 2 if halve else picture.height
+            image = np.empty((height, *part.shape[1:]), np.uint8)
+        start = top // 2 if halve else top
+        image[start : start + len(part)] = part
+    return image
+
+
+def _strips(picture: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Yield strips of even height with the row that they begin at."""
+    rows = max(STRIP_PIXELS // picture.width // 2, 1) * 2
+    if rows >= picture.height:
+        yield 0, picture
+        return
+    for top in range(0, picture.height, rows):
+        yield top, picture.crop((0, top, picture.width, min(top + rows, picture.height)))
+
+
+def _white_level(picture: Image.Image) -> int:
+    """Return the largest value of the bits that a grey picture of 16 bits uses; 255 for any other picture."""
+    if not picture.mode.startswith("I"):
+        return 255
+    brightest = int(max(np.asarray(strip).max() for _, strip in _strips(picture)))
+    return next(white for bits in SENSOR_BITS if brightest <= (white := (1 << bits) - 1))
+
+
+def _grey_or_rgb(picture: Image.Image, name: str, *, kind: str | None, white: int, drop_alpha: bool) -> Image.Image:
+    """Return a strip of a decoded picture in Pillow's mode L or RGB.
+
+    Args:
+        picture: The strip.
+        name: Of the picture, for messages.
+        kind: Format of the picture.
+        white: See `_white_level`.
+        drop_alpha: See `decode`.
+    """
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and kind in ("PNG", "PPM")):
+        values = np.asarray(picture).astype(np.uint32)
+        return Image.fromarray(((values * 255 + white // 2) // white).astype(np.uint8))
     if picture.mode in ("F", "I", "LAB"):
         raise UnreadablePicture(
-            f"cannot convert '{name}' to RGB: this kind of {picture.format} (mode {picture.mode}) is rare; "
+            f"cannot convert '{name}' to RGB: this kind of {kind} (mode {picture.mode}) is rare; "
             "save it again as 8-bit JPEG or PNG"
         )
     if picture.has_transparency_data and not drop_alpha:
-        white = Image.new("RGBA", picture.size, "white")
-        white.alpha_composite(picture.convert("RGBA"))
-        return white.convert("RGB")
+        white_strip = Image.new("RGBA", picture.size, "white")
+        white_strip.alpha_composite(picture.convert("RGBA"))
+        return white_strip.convert("RGB")
     return _converted(picture, "L" if picture.mode in ("1", "L", "LA") else "RGB")
 
 

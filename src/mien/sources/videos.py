@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import struct
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,19 +13,22 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mien.errors import InputError
+from mien.errors import InputError, UnreadablePicture
 from mien.files import printable
-from mien.sources.media import Media
-from mien.sources.paths import FORMATS, check_size
+from mien.sources.media import ALL_FRAMES, Media, Selection
+from mien.sources.paths import FORMATS
 from mien.sources.quiet import quiet
 from mien.structures import Frame
 
+MAX_FRAME_PIXELS = 80_000_000  # 12K cameras; decoders hold several frames, some 1.4 GB in all
+MAX_ASPECT = 8.0  # of pixels; more is damage
+SHORTFALL, MIN_SHORTFALL_SECONDS = 0.02, 0.5  # share of a video, and time, that may be missing without a warning
 FALLBACK_FPS = 25.0  # for containers that give neither times nor a rate
 
 
 @contextmanager
-def opened_video(path: Path) -> Iterator[tuple[Media, Iterator[Frame]]]:
-    """Open a video for its properties and its frames, which come upright; close it at the end.
+def opened_video(path: Path, selection: Selection = ALL_FRAMES) -> Iterator[tuple[Media, Iterator[Frame]]]:
+    """Open a video for its properties and its frames, which come upright, with square pixels; close it at the end.
 
     Raises:
         InputError: FFmpeg cannot open it, or it has no frames.
@@ -40,8 +45,13 @@ def opened_video(path: Path) -> Iterator[tuple[Media, Iterator[Frame]]]:
                 )
             video.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
             media = _media(video)
-            check_size(printable(path), *media.size)
-            yield media, _frames(video, path)
+            width, height = media.size
+            if width * height > MAX_FRAME_PIXELS:
+                raise UnreadablePicture(
+                    f"'{printable(path)}' has frames of {width}x{height} pixels; at most {MAX_FRAME_PIXELS // 10**6} "
+                    "million are read: make it smaller"
+                )
+            yield media, _frames(video, path, media, selection)
         finally:
             video.release()
 
@@ -49,22 +59,100 @@ def opened_video(path: Path) -> Iterator[tuple[Media, Iterator[Frame]]]:
 def _media(video: cv2.VideoCapture) -> Media:
     size = (int(video.get(cv2.CAP_PROP_FRAME_WIDTH)), int(video.get(cv2.CAP_PROP_FRAME_HEIGHT)))
     count = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
-    return Media("video", size, count if count > 0 else None, _rate(video))
+    return Media("video", _square(size, _pixel_aspect(video)), count if count > 0 else None, _rate(video))
 
 
-def _frames(video: cv2.VideoCapture, path: Path) -> Iterator[Frame]:
-    rate = _rate(video)
-    index, time = 0, 0.0
-    while True:
-        with quiet():
-            there, bgr = video.read()
-        if not there:
+def _pixel_aspect(video: cv2.VideoCapture) -> float:
+    """Return the width of an upright pixel relative to its height, 1 where the file gives none."""
+    width, height = video.get(cv2.CAP_PROP_SAR_NUM), video.get(cv2.CAP_PROP_SAR_DEN)
+    if width <= 0 or height <= 0:
+        return 1.0
+    turned = int(video.get(cv2.CAP_PROP_ORIENTATION_META)) % 180 == 90
+    aspect = float(height / width if turned else width / height)
+    return aspect if 1 / MAX_ASPECT <= aspect <= MAX_ASPECT else 1.0
+
+
+def _square(size: tuple[int, int], aspect: float) -> tuple[int, int]:
+    """Return the size at which pixels are square; neither side shrinks."""
+    return round(size[0] * max(aspect, 1)), round(size[1] / min(aspect, 1))
+
+
+def _frames(video: cv2.VideoCapture, path: Path, media: Media, selection: Selection) -> Iterator[Frame]:
+    rate, wanted = _rate(video), selection.chooser()
+    n_read, n_given, time = 0, 0, 0.0
+    while _grab(video):
+        time = _next_time(video, n_read, time, rate)
+        if selection.ends_before(time):
             break
-        time = _next_time(video, index, time, rate)
-        yield Frame(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8), time, index, str(path))
-        index += 1
-    if index == 0:
+        if wanted(time):
+            with quiet():
+                there, bgr = video.retrieve()
+            if not there:
+                break
+            image = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+            if image.shape[1::-1] != media.size:
+                image = cv2.resize(image, media.size, interpolation=cv2.INTER_LINEAR)
+            yield Frame(np.asarray(image, np.uint8), time, n_read, str(path))
+            n_given += 1
+        n_read += 1
+    else:
+        _warn_if_cut(path, media, n_read, time + 1 / rate)
+    if n_read == 0:
         raise InputError(f"'{printable(path)}' has no frame that can be decoded; expected a video or a picture")
+    if n_given == 0:
+        raise no_frame_chosen(path, selection, time)
+
+
+def _grab(video: cv2.VideoCapture) -> bool:
+    with quiet():
+        return video.grab()
+
+
+def no_frame_chosen(path: Path, selection: Selection, last: float) -> InputError:
+    """Return the error about a selection in which a video has no frame; its last one read has the given time."""
+    return InputError(
+        f"'{printable(path)}' has no frame {selection}; its last one is at {last:.2f} s: choose --start and --stop "
+        "within it"
+    )
+
+
+def _warn_if_cut(path: Path, media: Media, n_read: int, end: float) -> None:
+    """Warn if a video ended before its header says.
+
+    The number of frames alone doesn't tell: in trimmed videos, some are never shown, and many containers give none, so
+    that it is estimated from the duration.
+    """
+    rate = media.rate or FALLBACK_FPS
+    if media.frames is None or n_read >= media.frames - max(1, SHORTFALL * media.frames):
+        return
+    duration = _mp4_seconds(path) or media.frames / rate
+    if end < duration - max(2 / rate, SHORTFALL * duration, MIN_SHORTFALL_SECONDS):
+        warnings.warn(
+            f"'{printable(path)}' ends before its header says: {media.frames:,} frames are announced, {n_read:,} were "
+            "read; it is cut off or damaged",
+            stacklevel=2,
+        )
+
+
+def _mp4_seconds(path: Path) -> float | None:
+    """Return the duration in the header of an MP4 or QuickTime file (ISO 14496-12, mvhd); None for others."""
+    try:
+        with path.open("rb") as file:
+            while len(head := file.read(8)) == 8:
+                size, kind = struct.unpack(">I4s", head)
+                if kind == b"moov":
+                    box = file.read(40)
+                    version, layout = (box[8], ">12xII") if box[8] == 0 else (box[8], ">20xIQ")
+                    scale, duration = struct.unpack_from(layout, box, 8)
+                    return float(duration / scale) if box[4:8] == b"mvhd" and version <= 1 and scale else None
+                if size == 1:
+                    size = struct.unpack(">Q", file.read(8))[0] - 8
+                if size < 8:
+                    return None
+                file.seek(size - 8, os.SEEK_CUR)
+    except (OSError, ValueError, struct.error, IndexError, OverflowError):
+        return None
+    return None
 
 
 def _next_time(video: cv2.VideoCapture, index: int, last: float, rate: float) -> float:

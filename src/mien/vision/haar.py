@@ -61,8 +61,9 @@ class HaarDetector:
     Args:
         cascade: Name in `CASCADES`.
         min_score: Minimum score of a face, in [0, 1].
-        max_side: Larger images are downscaled to this many pixels on the long side, to bound the time. Faces below 40
-            pixels at that scale are skipped: they take most of the time and show little.
+        max_side: Larger images are downscaled to this many pixels on the long side, to bound the time, but at most by
+            `MAX_SHRINK`. Faces below 40 pixels at that scale are skipped: they take most of the time and show little.
+            So faces of 120 pixels are found in images of any size.
 
     Raises:
         ConfigError: Unknown cascade, or min_score or max_side is out of range.
@@ -70,6 +71,7 @@ class HaarDetector:
     """
 
     MIN_FACE = 40  # pixels; the smallest of 29 faces in the Solvay 1927 photo, at 1280 pixels, has 46
+    MAX_SHRINK = 3.0  # so that photos of 48 megapixels and panoramas keep their faces; frames of 4K videos become 1280
 
     def __init__(self, cascade: str = "alt2", *, min_score: float = 0.5, max_side: int = 1280) -> None:
         if cascade not in CASCADES:
@@ -81,7 +83,8 @@ class HaarDetector:
         self._classifiers = _Pool(partial(_open_cascade, self.cascade.file))
 
     def detect(self, image: ImageArray) -> list[Face]:
-        small, factor = shrink(to_rgb(image), self.max_side)
+        side = max(self.max_side, round(max(image.shape[:2]) / self.MAX_SHRINK))
+        small, factor = shrink(to_rgb(image), side)
         if min(small.shape[:2]) < self.MIN_FACE:
             return []
         with self._classifiers.lend() as classifier:
