@@ -170,11 +170,13 @@ def test_grey_among_colour_becomes_rgb(tmp_path: Path) -> None:
     assert np.array_equal(images[1], RGB)
 
 
-def test_hidden_empty_and_other_files_are_ignored(tmp_path: Path) -> None:
+def test_hidden_empty_and_other_files_are_passed_over_with_a_warning(tmp_path: Path) -> None:
     root = write_folder(tmp_path, {"a/1.png": GREY, "b/2.png": GREY, ".cache/a/3.png": GREY, "a/._1.png": GREY})
-    for name in ("a/.DS_Store", "a/empty.png", "README.txt", "a/notes.csv"):
-        (root / name).touch()
-    assert len(read(root)) == 2
+    for name in ("a/.DS_Store", "README.txt", "a/film.mp4"):
+        (root / name).write_text("x")
+    (root / "a/empty.png").touch()
+    with pytest.warns(UserWarning, match=r"passed over 4 files in '.*': 1 \.mp4, 1 \.txt, 1 empty, 1 hidden"):
+        assert len(read(root)) == 2
 
 
 def test_a_warning_counts_and_names_files_that_are_not_images(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_a_data_frame_has_a_row_per_face_of_any_results(monkeypatch: pytest.Monk
     assert [(row["source"], row["index"], row.get("face"), row["note"]) for row in rows] == [
         ("a.mp4", 1, 1, ""),
         ("a.mp4", 1, 2, ""),
-        ("a.mp4", 1, None, "no face found"),
+        ("a.mp4", 1, None, "no face found: nearly black"),
     ]
     assert (rows[0]["x1"], rows[0]["p_happy"], rows[0]["certain"]) == (1.3, 0.6, True)
     assert [row["face"] for row in to_dataframe([HAPPY, HAPPY])] == [1, 2]

@@ -10,7 +10,16 @@ from pathlib import Path, PurePosixPath
 from mien.data.classes import plain_number
 from mien.data.dataset import Dataset, Split
 from mien.data.photographs import FaceCropper
-from mien.data.pictures import Picture, dataset_name, is_picture, open_files, read_pictures, some, zip_names
+from mien.data.pictures import (
+    Picture,
+    dataset_name,
+    is_picture,
+    open_files,
+    read_pictures,
+    some,
+    warn_of_passed_over,
+    zip_names,
+)
 from mien.data.splits import split_within
 from mien.data.votes import USAGES, read_votes, votes_by_name
 from mien.errors import DatasetError
@@ -70,6 +79,7 @@ def read(
             path, files, pictures, name="fer2013" if is_fer2013 else dataset_name(path), size=size, cropper=cropper,
             group_by=group_by, classes=classes, progress=progress,
         )  # fmt: skip
+        warn_of_passed_over(path, files)
     if votes is None or dataset.names is None:
         return dataset
     return replace(dataset, votes=votes_by_name(read_votes(votes), dataset.names.tolist()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from mien.data.photographs import SAMPLE, FaceCropper, crop_box, shows_small_fac
 from mien.errors import DatasetError, UnreadablePicture
 from mien.labels import LabelSet, label_set_for
 from mien.pixels import resize, to_rgb
-from mien.sources.paths import PICTURE_SUFFIXES
+from mien.sources.paths import PICTURE_SUFFIXES, kind_passed_over, passed_over_message
 from mien.sources.pictures import decode as decode_picture
 from mien.structures import Box, ImageArray, Progress
 from mien.vision.haar import HaarDetector
@@ -33,16 +34,31 @@ MAX_FILE_BYTES = 1 << 29  # of a picture, or of a list of labels
 N_NAMED = 3  # files named in a message
 
 
-class Files(NamedTuple):
+@dataclass(slots=True)
+class Files:
     """The files of a folder or zip.
 
     Args:
         names: Paths below it, with "/", of all files that are not empty.
-        read: Returns the bytes of one.
+        read_bytes: Returns the bytes of one.
+        used: Names of the files that were read.
+        n_empty: Number of empty files.
     """
 
     names: list[str]
-    read: Callable[[str], bytes]
+    read_bytes: Callable[[str], bytes]
+    used: set[str] = field(default_factory=set)
+    n_empty: int = 0
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a file."""
+        self.used.add(name)
+        return self.read_bytes(name)
+
+    def passed_over(self) -> Counter[str]:
+        """Return the number of files that were not read, by kind; see `sources.paths.kind_passed_over`."""
+        kinds = (kind_passed_over(PurePosixPath(name)) for name in self.names if name not in self.used)
+        return +Counter({**Counter(filter(None, kinds)), "empty": self.n_empty})
 
 
 class Picture(NamedTuple):
@@ -92,13 +108,15 @@ def open_files(path: Path) -> Iterator[Files]:
     """List a folder or zip, sorted; damage found while reading raises a DatasetError too."""
     with damage_reported(path):
         if path.is_dir():
-            found = [file for file in path.rglob("*") if file.is_file() and file.stat().st_size]
-            names = [file.relative_to(path).as_posix() for file in found]
-            yield Files(sorted(names), lambda name: _read_file(path / name))
+            files = [file for file in path.rglob("*") if file.is_file()]
+            names = sorted(file.relative_to(path).as_posix() for file in files if file.stat().st_size)
+            yield Files(names, lambda name: _read_file(path / name), n_empty=len(files) - len(names))
         else:
             with zipfile.ZipFile(path) as archive:
-                sizes = {entry.filename: entry.file_size for entry in archive.infolist() if entry.file_size}
-                yield Files(sorted(sizes), lambda name: _read_member(archive, name, sizes[name]))
+                entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+                sizes = {entry.filename: entry.file_size for entry in entries if entry.file_size}
+                n_empty = len(entries) - len(sizes)
+                yield Files(sorted(sizes), lambda name: _read_member(archive, name, sizes[name]), n_empty=n_empty)
 
 
 def _read_file(path: Path) -> bytes:
@@ -116,6 +134,12 @@ def _read_member(archive: zipfile.ZipFile, name: str, size: int) -> bytes:
 def _check_file_size(name: str, size: int) -> None:
     if size > MAX_FILE_BYTES:
         raise UnreadablePicture(f"'{name}' has {size >> 20:,} MB; expected at most {MAX_FILE_BYTES >> 20:,} MB")
+
+
+def warn_of_passed_over(root: Path, files: Files) -> None:
+    """Warn of the files in a folder or zip of a user's own layout that were not read, if there are any."""
+    if passed_over := files.passed_over():
+        warnings.warn(passed_over_message(root, passed_over), stacklevel=3)
 
 
 def zip_names(path: Path) -> list[str]:

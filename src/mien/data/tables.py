@@ -11,7 +11,7 @@ from typing import NamedTuple
 from mien.data.dataset import Dataset, Split
 from mien.data.delimited import table_rows
 from mien.data.photographs import FaceCropper
-from mien.data.pictures import Picture, dataset_name, is_picture, open_files, read_pictures, some
+from mien.data.pictures import Picture, dataset_name, is_picture, open_files, read_pictures, some, warn_of_passed_over
 from mien.data.splits import split_named, split_within
 from mien.errors import DatasetError
 from mien.labels import canonical
@@ -107,6 +107,7 @@ def read(
     column = None if group_by == "name" else group_by
     rows_of = {file: list(_rows(file, columns, column)) for file in tables}
     with open_files(root) as files:
+        files.used.update(file.relative_to(root).as_posix() for file in tables)
         names = [name for name in files.names if is_picture(name)]
         if not names:
             raise DatasetError(f"'{root}' holds no pictures for '{path.name}'; pass the folder that holds both")
@@ -118,10 +119,12 @@ def read(
                         f"'{picture.name}' is in several tables of '{root}'; expected each picture in one"
                     )
                 pictures[picture.name] = picture
-        return read_pictures(
+        dataset = read_pictures(
             root, files, sorted(pictures.values()), name=dataset_name(root), size=size, cropper=cropper,
             group_by=group_by if column is None else None, classes=classes, progress=progress,
         )  # fmt: skip
+        warn_of_passed_over(root, files)
+        return dataset
 
 
 def _tables_in(folder: Path) -> list[Path]:
