@@ -19,9 +19,10 @@ demo: $(VENV)/.base  ## recognise the expression in one photo; installs no PyTor
 	$(BIN)/mien predict docs/images/astronaut.png --out demo
 	@echo "the annotated picture is in $(CURDIR)/demo"
 
-docs: demo  ## update the generated pictures, tables and reference in the documents
+docs: demo $(VENV)/.dev  ## update the generated pictures, tables and reference in the documents
 	cp demo/astronaut.png docs/images/demo.png
 	$(BIN)/python scripts/update_docs.py
+	$(BIN)/python scripts/formats.py
 
 site: $(VENV)/.dev  ## build the documentation as a site with search and reference, in site/; checks its links
 	$(BIN)/python scripts/site.py

@@ -13,6 +13,7 @@ from mien.sinks import encoders
 from mien.sinks.annotated import AnnotatedSink
 from mien.sinks.videos import VideoSink
 from mien.sources.frames import frames, open_media
+from mien.sources.media import Selection
 from mien.structures import ImageArray
 
 av = pytest.importorskip("av", reason="needs the extra: pip install 'mien[video]'")
@@ -52,6 +53,24 @@ def tone(path: Path) -> tuple[str, float, float]:
         wave = np.concatenate([frame.to_ndarray()[0] for frame in file.decode(stream)]).astype(float)
         spectrum = np.abs(np.fft.rfft(wave))
         return codec, len(wave) / stream.rate, float(spectrum.argmax() * stream.rate / len(wave))
+
+
+def test_a_constant_rate_repeats_images_to_keep_their_times(tmp_path: Path) -> None:
+    encoder = encoders.OpenCvEncoder(tmp_path / "a.avi", fps=10, size=(64, 48))
+    for level, time in enumerate([3.0, 3.1, 3.5, 3.62, 4.0]):
+        encoder.write(image(level), time)
+    encoder.close()
+    levels = [round(frame.image.mean() / 20) for frame in frames(tmp_path / "a.avi")]
+    assert levels == [0, 1, 1, 1, 1, 2, 3, 3, 3, 3, 4]
+
+
+def test_images_that_a_constant_rate_leaves_out_are_counted(tmp_path: Path) -> None:
+    encoder = encoders.OpenCvEncoder(tmp_path / "a.avi", fps=10, size=(64, 48))
+    for level, time in enumerate([0, 0.01, 0.02, 0.1]):
+        encoder.write(image(level), time)
+    with pytest.warns(UserWarning, match="2 images at uneven times were left out .* 'video' extra keeps all"):
+        encoder.close()
+    assert [round(frame.image.mean() / 20) for frame in frames(tmp_path / "a.avi")] == [2, 3]
 
 
 @pytest.mark.parametrize(
@@ -167,3 +186,18 @@ def test_an_annotated_video_is_opened_once_and_its_copy_at_most_once_to_check_it
         for frame in stream:
             sink.write(frame, [])
     assert opened == ([tmp_path.name] if extra else [tmp_path.name, "seen"])
+
+
+def test_the_copy_of_a_stretch_has_its_sound(tmp_path: Path) -> None:
+    source = video_with_sound(tmp_path / "a.mp4", seconds=3.0)
+    selection = Selection(start=1.0, stop=2.0)
+    with (
+        open_media(source, selection=selection) as (media, stream),
+        AnnotatedSink(source, tmp_path / "seen", media=media, selection=selection) as sink,
+    ):
+        for frame in stream:
+            sink.write(frame, [])
+    assert [frame.time for frame in frames(sink.path)] == pytest.approx([i / 10 for i in range(10)])
+    _, seconds, hertz = tone(sink.path)
+    assert seconds == pytest.approx(1, abs=0.1)
+    assert hertz == pytest.approx(440, abs=2)

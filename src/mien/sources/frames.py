@@ -18,6 +18,8 @@ from mien.sources.pictures import picture_and_frames
 from mien.sources.videos import opened_video
 from mien.structures import Frame
 
+MOTION_JPEG = frozenset({".mjpg", ".mjpeg"})  # a video that begins as a picture does
+
 
 def inspect(path: str | Path) -> Media:
     """Return the kind, size, number of frames and frame rate of a file, without decoding its frames.
@@ -102,9 +104,11 @@ def _is_video(file: BinaryIO, path: Path) -> bool:
     """
     start = file.read(HEADER_BYTES)
     file.seek(0)
-    if not start or decoder_of(start) is not None:
-        return False
-    if path.suffix.lower() in PICTURE_SUFFIXES:
+    suffix = path.suffix.lower()
+    decoder = decoder_of(start)
+    if not start or decoder is not None:
+        return decoder == "JPEG" and suffix in MOTION_JPEG
+    if suffix in PICTURE_SUFFIXES:
         return kind_of(start) is None and is_video(start)
     if kind := kind_of(start):
         raise InputError(f"'{printable(path)}' is {kind}; expected a video or a picture ({FORMATS})")
