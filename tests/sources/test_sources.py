@@ -499,6 +499,18 @@ class TestVideos:
         with pytest.raises(UnreadablePicture, match="is HEIC"):
             list(frames(tmp_path / "a.mp4"))
 
+    def test_an_avif_of_another_main_brand_is_a_picture(self, tmp_path: Path) -> None:
+        Image.fromarray(quarters()).save(tmp_path / "a.avif")
+        data = (tmp_path / "a.avif").read_bytes()
+        assert data[8:12] == b"avif"
+        (tmp_path / "a").write_bytes(data[:8] + b"miaf" + data[12:])
+        assert inspect(tmp_path / "a").kind == "picture"
+
+    def test_motion_jpeg_without_a_container_is_a_video(self, tmp_path: Path) -> None:
+        jpeg = cv2.imencode(".jpg", quarters())[1].tobytes()
+        (tmp_path / "a.mjpeg").write_bytes(3 * jpeg)
+        assert len(list(frames(tmp_path / "a.mjpeg"))) == 3
+
     def test_frames_of_wide_pixels_become_wide(self, tmp_path: Path) -> None:
         av = pytest.importorskip("av")
         with av.open(str(tmp_path / "a.mp4"), "w") as file:

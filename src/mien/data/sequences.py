@@ -24,7 +24,7 @@ from mien.errors import DatasetError, InputError
 from mien.labels import LabelSet
 from mien.pixels import resize
 from mien.sources.frames import frames
-from mien.sources.paths import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from mien.sources.paths import PICTURE_SUFFIXES, VIDEO_SUFFIXES, list_files
 from mien.sources.pictures import read_picture
 from mien.structures import Frame, ImageArray, IntArray
 from mien.vision.crop import crop_faces
@@ -82,7 +82,8 @@ def read_clips(
     """Yield the split and the largest face of each clip; all its frames have the label of its class folder.
 
     A missing valid or test split is held out of train, 10 % of each class: see `mien.data.splits.hold_out`. Frames
-    without a face are skipped; a warning names clips without any face and clips that cannot be read.
+    without a face are skipped; warnings name clips without any face and clips that cannot be read, and count other
+    files.
 
     Args:
         root: Holds `<class>/<clip>` or `<split>/<class>/<clip>`: videos, or folders of frames, sorted by name and
@@ -113,10 +114,11 @@ def read_clips(
 
 def _list_clips(root: Path) -> list[Picture]:
     """Return the clips with their splits and labels, sorted by name."""
-    files = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in PICTURE_SUFFIXES | VIDEO_SUFFIXES]
+    try:
+        files = [path for path in list_files(root) if path.suffix]
+    except InputError as error:
+        raise DatasetError(f"'{root}' holds no clips; {LAYOUT}") from error
     clips = {(path if path.suffix.lower() in VIDEO_SUFFIXES else path.parent).relative_to(root) for path in files}
-    if not clips:
-        raise DatasetError(f"'{root}' holds no clips; {LAYOUT}")
     _check_pictures(root, [path.relative_to(root) for path in files], clips)
     names = sorted(str(PurePosixPath(clip)) for clip in clips)
     return hold_out(folders.parse_layout(root, names, layout=LAYOUT))[0]

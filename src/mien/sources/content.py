@@ -50,8 +50,8 @@ def decoder_of(start: bytes) -> str | None:
     if start[4:8] == b"ftyp":
         box = start[8 : max(int.from_bytes(start[:4], "big"), 16)]
         brands = {box[i : i + 4] for i in range(0, len(box), 4)}
-        if brands & HEIF_BRANDS and not brands & AVIF_BRANDS:
-            return "HEIF"
+        if brands & (HEIF_BRANDS | AVIF_BRANDS):
+            return "AVIF" if brands & AVIF_BRANDS else "HEIF"
     if kind_of(start) is not None:  # a camera's raw file may be TIFF
         return None
     Image.preinit()
