@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 INSTALL := $(PIP) install -c constraints.txt
 SOURCES := src tests scripts notebooks $(wildcard benchmarks)
+INPUTS ?= 10000
 
 # Datasets: $(MIEN_DATA)/fer2013/fer2013.csv.gz. Only train-demo and some tests use them.
 FER2013 := $(wildcard $(MIEN_DATA)/fer2013/fer2013.csv.gz)
 DEMO_DATA := $(or $(and $(MIEN_DATA),$(FER2013)),runs/drawn.npz)
 
-.PHONY: help demo docs site notebooks speed test check train-demo lint format types wheel lock clean
+.PHONY: help demo docs site notebooks speed test fuzz check train-demo lint format types wheel lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*## /\t/' | expand -t 14
@@ -35,6 +36,9 @@ speed: $(VENV)/.dev  ## measure the speed of mien on this machine, into docs/rep
 
 test: $(VENV)/.dev  ## run the tests
 	$(BIN)/python -m pytest
+
+fuzz: $(VENV)/.dev  ## open 10,000 damaged and odd files of every kind; takes minutes (INPUTS=…, DOOR=…)
+	$(BIN)/python -W ignore tests/fuzz/fuzzing.py --inputs $(INPUTS) $(DOOR)
 
 check: lint types test wheel site  ## everything a change must pass
 

@@ -127,7 +127,7 @@ def parse_override(text: str) -> tuple[str, object]:
     """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise ConfigError(f"'{text}' is not key=value, e.g. learning_rate=0.05")
+        raise ConfigError(f"{shown(text)} is not key=value, e.g. learning_rate=0.05")
     try:
         return key.strip(), tomllib.loads(f"value = {value}")["value"]
     except (tomllib.TOMLDecodeError, ValueError, RecursionError):
@@ -180,7 +180,7 @@ def checked(hint: Any, value: object, where: str) -> Any:
 
     Args:
         hint: A type: int, float, str, bool, a Literal, a dataclass, a TypedDict (whose further keys are kept as they
-            are), tuple[X, ...], Mapping[str, X], X | None, or one of these `Annotated` with a `Range`.
+            are), tuple[X, ...], list[X], Mapping[str, X], X | None, or one of these `Annotated` with a `Range`.
         value: Plain data, as read from TOML or JSON.
         where: Dotted path, for messages.
 
@@ -200,10 +200,10 @@ def checked(hint: Any, value: object, where: str) -> Any:
     if origin in (Union, UnionType):
         (inner,) = [argument for argument in arguments if argument is not NoneType]
         return None if value is None else checked(inner, value, where)
-    if origin is tuple:
+    if origin in (tuple, list):
         if not isinstance(value, (list, tuple)):
             raise ConfigError(f"'{where}' is {shown(value)}; expected a list")
-        return tuple(checked(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+        return origin(checked(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if isinstance(origin, type) and issubclass(origin, Mapping):
         table = _table(value, where)
         return {

@@ -38,12 +38,12 @@ from mien.reports.card import model_card
 from mien.reports.comparison import write_comparison
 from mien.reports.metrics_json import to_metrics
 from mien.reports.overview import write_reports
-from mien.reports.report import write_report
 from mien.reports.sheets import mistakes_sheet, surest_mistakes
 from mien.reports.temporal import temporal_card
 
 PRINTABLE = r"=[b]x[/b] <i>y</i> \[red] $\frac{$ *a* `c` | [l](j:x) # "
-NASTY = f"{PRINTABLE}\x1b[31m\n\r\u202e\udcff"
+CODES = "\x1b[31m\n\r\u202e\udcff"
+NASTY = PRINTABLE + CODES
 ACTING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")  # all but line feeds
 
 
@@ -60,12 +60,16 @@ class Tags(HTMLParser):
 
 
 def evaluation_named(name: str, pixel_reader: Any, written: Any) -> tuple[Evaluation, Dataset]:
-    """Return an evaluation, with mistakes, whose names are all `name`, and its dataset."""
-    labels = LabelSet(name, tuple(f"{name}{i}" for i in range(3)))
+    """Return an evaluation, with mistakes, whose names are all `name`, and its dataset.
+
+    Labels, dataset and the spec's texts are the printable part, as a spec with control codes is refused.
+    """
+    printable = name.removesuffix(CODES)
+    labels = LabelSet(printable, tuple(f"{printable}{i}" for i in range(3)))
     rows = [(i % 3, i % 2, i % 3, split) for i in range(12) for split in ("test", "train")]
-    dataset = replace(written(rows, labels=labels, name=name), names=np.array([name] * len(rows)))
+    dataset = replace(written(rows, labels=labels, name=printable), names=np.array([name] * len(rows)))
     reader = pixel_reader(labels, FERPLUS, temperature=1.5)
-    reader.spec = replace(reader.spec, **spec_texts(name))
+    reader.spec = replace(reader.spec, **spec_texts(printable))
     return evaluate(reader, dataset, views=["single"], name=name), dataset
 
 
@@ -79,17 +83,15 @@ def write_all(name: str, folder: Path, pixel_reader: Any, written: Any) -> None:
     folder.mkdir()
     evaluation, dataset = evaluation_named(name, pixel_reader, written)
     other = replace(evaluation, name=f"{name} 2", dataset=f"{name} 2")
-    sheets = {"sheet": mistakes_sheet(evaluation, dataset), "surest": surest_mistakes(evaluation, dataset, 2)}
-    write_report(evaluation, folder / "one", **sheets)
-    write_reports([evaluation, other], folder / "several")
+    sheet, surest = mistakes_sheet(evaluation, dataset), surest_mistakes(evaluation, dataset, 2)
+    write_reports([evaluation, other], folder / "several", sheets=[sheet, sheet], surest=[surest, None])
     comparison = compare(evaluation, other, view="single")
-    write_comparison(comparison, folder / "comparison", sheet=sheets["sheet"])
+    write_comparison(comparison, folder / "comparison", sheet=sheet)
     write_audit(audit(dataset), dataset, folder / "audit")
     card = model_card(evaluation.spec, [to_metrics(evaluation)], size_bytes=1)
     scores = TemporalScores(accuracy=0.5, changes=1.0, delay=0.1, missed=0.0)
-    spec = replace(
-        evaluation.spec, kind="temporal", temporal=Temporal(classifier=name, fingerprint="", width=3, state=4)
-    )
+    temporal = Temporal(classifier=evaluation.spec.name, fingerprint="", width=3, state=4)
+    spec = replace(evaluation.spec, kind="temporal", temporal=temporal)
     for text, file in ((card, "card.md"), (temporal_card(spec, {name: {"single frames": scores}}), "temporal.md")):
         (folder / file).write_text(text, encoding="utf-8")
 

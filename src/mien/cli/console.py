@@ -46,8 +46,13 @@ def fail(error: object) -> None:
 
 def notice(kind: str, text: object) -> None:
     """Print a text on stderr after its kind, which may hold Rich's markup; the text is printed as it is."""
-    line = Text.from_markup(f"{kind} ").append(visible(" ".join(str(text).splitlines())))
+    line = Text.from_markup(f"{kind} ").append(_shortened(visible(" ".join(str(text).splitlines()))))
     err.print(line, soft_wrap=True, highlight=False)
+
+
+def _shortened(line: str) -> str:
+    """Return a line without its middle where it is too long to be read, as with a cell of a megabyte in it."""
+    return line if len(line) <= 2000 else f"{line[:1400]} … {line[-500:]}"
 
 
 def say(text: str, *, console: Console = out) -> None:

@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Annotated, Any, TypeAlias, TypedDict, cast
 
-from mien.errors import InputError
+from mien.errors import ConfigError, InputError
 from mien.evaluation.metrics import ClassScore
 from mien.evaluation.ranking import PairAuc
 from mien.evaluation.results import (
@@ -23,6 +23,7 @@ from mien.evaluation.results import (
     SliceColumn,
     ViewResult,
 )
+from mien.settings import Range, checked, shown
 
 METRICS_VERSION = 4  # 2: intervals, calibration, raters; 3: leak criterion; 4: keys renamed, see _RENAMED
 _DIGITS = 5  # after the point: resolves one image in 100,000
@@ -34,13 +35,14 @@ _RENAMED = {  # key up to version 3 -> key since
     "same": "leak_criterion",
     "n_left_out": "n_excluded",
 }
+Count: TypeAlias = Annotated[int, Range(0)]
 
 
 class AccuracyMetrics(TypedDict):
     """Share of correct predictions with its 95 % Wilson interval."""
 
-    n: int
-    correct: int
+    n: Annotated[int, Range(1)]
+    correct: Count
     accuracy: float
     accuracy_low: float
     accuracy_high: float
@@ -52,7 +54,7 @@ class ClassMetrics(TypedDict):
     precision: float
     recall: float
     f1: float
-    support: int
+    support: Count
 
 
 class BinMetrics(TypedDict):
@@ -143,7 +145,7 @@ class RequiredViewMetrics(AccuracyMetrics):
     uncalibrated: CalibrationMetrics | None
     raters: RaterMetrics | None
     classes: dict[str, ClassMetrics]
-    confusion: list[list[int]]
+    confusion: list[list[Count]]
 
 
 class ViewMetrics(RequiredViewMetrics, OptionalViewMetrics):
@@ -280,7 +282,7 @@ def read_metrics(path: str | Path) -> Metrics:
     """Read a metrics.json of version 2 or later; older keys are replaced by today's.
 
     Raises:
-        InputError: It cannot be read, is not JSON, or has another version.
+        InputError: It cannot be read, is not JSON, has another version, or values of another type or out of range.
     """
     try:
         metrics = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -290,8 +292,34 @@ def read_metrics(path: str | Path) -> Metrics:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"'{path}' is not a metrics.json ({error!r}); write one with mien evaluate") from error
     if metrics["version"] != METRICS_VERSION:
-        raise InputError(f"'{path}' has version {version}, expected {METRICS_VERSION}; run mien evaluate again")
-    return cast(Metrics, metrics)
+        raise InputError(f"'{path}' has version {shown(version)}, expected {METRICS_VERSION}; run mien evaluate again")
+    try:
+        return _consistent(checked(Metrics, metrics, ""))
+    except ConfigError as error:
+        raise InputError(f"'{path}' is not a metrics.json: {error}; write one with mien evaluate") from error
+
+
+def _consistent(metrics: Metrics) -> Metrics:
+    """Return metrics whose views all have the classes that the labels name.
+
+    Raises:
+        ConfigError: One has others, or there is no view.
+    """
+    labels = metrics["labels"]
+    parts = [part for column in metrics.get("slices", []) for part in column["slices"]]
+    views = [*metrics["views"].values(), *(part["view"] for part in parts if part["view"] is not None)]
+    classes = [classes for view in views for classes in _class_names(view)]
+    classes += [list(result["recalls"]) for result in metrics.get("robustness", [])]
+    sides = [len(view["confusion"]) for view in views]
+    sides += [len(row) for view in views for row in view["confusion"]]
+    if not metrics["views"] or any(names != labels for names in classes) or any(n != len(labels) for n in sides):
+        raise ConfigError(f"its views don't have the {len(labels)} classes of its labels")
+    return metrics
+
+
+def _class_names(view: ViewMetrics) -> list[list[str]]:
+    end_to_end = view.get("end_to_end")
+    return [list(view["classes"]), *([list(end_to_end["classes"])] if end_to_end else [])]
 
 
 def upgraded(metrics: dict[str, Any]) -> dict[str, Any]:
