@@ -663,6 +663,7 @@ def test_weights_alone_are_read_with_the_architecture_beside_them(
 ) -> None:
     parts = save_parts(tmp_path / "repository", weights, architecture, version=version)
     (tmp_path / "repository" / "package.json").write_text('{"name": "page"}')
+    assert convert(parts[1], tmp_path / "net.onnx", labels="a,b,c").parts == parts
     found = [answers(part) for part in parts]
     np.testing.assert_array_equal(found[0], found[1])
     if version == 2:  # Keras 3 has another hard sigmoid

@@ -148,6 +148,8 @@ def convert_command(
         file, to, labels=labels, name=name, normalize=normalize, equalize=equalize, license=licence,
         install=(models_dir or user_dir()) if install else None, architecture=architecture,
     )  # fmt: skip
+    if done.parts:
+        say("weights: {}, architecture: {}".format(*done.parts))
     say(f"model: {done.path} ({_input(done.spec)}, pixels {done.normalize}: {', '.join(done.spec.labels)})")
     usable = done.spec.name if install and not models_dir else str(done.path)
     say(f"use it: mien predict PHOTO --model {quote(usable)}")

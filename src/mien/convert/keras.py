@@ -44,11 +44,13 @@ class Conversion:
         path: The ONNX file: the target, or the file in the models directory.
         spec: The spec inside.
         normalize: Normalisation inside the graph, one of `NORMALIZATIONS`.
+        parts: Files of weights and architecture, where weights were saved alone; empty for a whole model.
     """
 
     path: Path
     spec: ModelSpec
     normalize: str
+    parts: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ def convert(
             _try(trial)
         except ModelError as error:  # its message names the trial file
             raise ModelError(f"{source}: {str(error).replace(str(trial), 'the converted model')}") from error
-        return Conversion(_write(plain, spec, target, install), spec, used)
+        return Conversion(_write(plain, spec, target, install), spec, used, model.parts)
 
 
 def _write(plain: Path, spec: ModelSpec, target: Path | None, install: Path | None) -> Path:

@@ -15,7 +15,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -49,11 +49,13 @@ class KerasModel:
         version: Version of Keras that wrote it.
         read: Returns a layer's weights, trainable ones first, each in the order of creation; `numbers_of` reads their
             values.
+        parts: Files of weights and architecture, where weights were saved alone; empty for a whole model.
     """
 
     architecture: Json
     version: str
     read: Callable[[Names], list[h5py.Dataset]]
+    parts: tuple[Path, ...] = ()
 
 
 def layers_of(model: Json) -> list[Json]:
@@ -117,11 +119,13 @@ def _hdf5(file: h5py.File, path: Path, architecture: Path | None) -> KerasModel:
     if "model_config" in file.attrs and "model_weights" in file:
         facts = {key: _text(file.attrs[key]) for key in ("backend", "keras_version") if key in file.attrs}
         return _by_name(json.loads(_text(file.attrs["model_config"]), object_hook=_plain), facts, file["model_weights"])
-    model = _read_json(architecture or _architecture_beside(path))
+    architecture = architecture or _architecture_beside(path)
+    model, parts = _read_json(architecture), (path, architecture)
     if "layer_names" in file.attrs:  # as Keras 1 and 2 save weights
-        return _by_name(model, {"keras_version": "3" if "module" in model else "2", **model}, file)
+        facts = {"keras_version": "3" if "module" in model else "2", **model}
+        return replace(_by_name(model, facts, file), parts=parts)
     places = dict(_places(file, model))
-    return KerasModel(model, "3", lambda names: _read_place(file, places[names], names))
+    return KerasModel(model, "3", lambda names: _read_place(file, places[names], names), parts)
 
 
 def _by_name(model: Json, facts: Json, weights: Any) -> KerasModel:
@@ -133,7 +137,7 @@ def _by_name(model: Json, facts: Json, weights: Any) -> KerasModel:
 
 def _read_json(path: Path) -> Json:
     """Read the JSON file of an architecture."""
-    with suppress(ValueError, RecursionError):
+    with suppress(ValueError, LookupError, TypeError, AttributeError, RecursionError):
         model = json.loads(path.read_bytes() if path.stat().st_size <= MOST_JSON else b"", object_hook=_plain)
         if isinstance(model, dict) and isinstance(model.get("class_name"), str) and "config" in model:
             return model
@@ -162,7 +166,7 @@ def _weights_beside(path: Path) -> Path:
     found = []
     for beside in sorted(path.parent.iterdir()):
         if beside.suffix.lower() in (".h5", ".hdf5") and h5py.is_hdf5(beside):
-            with h5py.File(beside, "r") as file:
+            with suppress(OSError), h5py.File(beside, "r") as file:
                 if "model_config" not in file.attrs:
                     found.append(beside)
     return _only(
