@@ -83,4 +83,4 @@ def evaluation(pixel_reader: Callable[..., PixelReader], written: Callable[..., 
         labels=FER2013,
         splits=np.concatenate([test.splits, np.zeros(8, np.int8)]),
     )
-    return evaluate(pixel_reader(FER2013, FERPLUS, temperature=1.5), dataset)
+    return evaluate(pixel_reader(FER2013, FERPLUS, temperature=1.5), dataset, split="test")

@@ -128,7 +128,11 @@ def claimed(model: Path, to: Path, fingerprint: str, accuracy: float) -> None:
 
 def test_published_figures_are_remeasured(tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
     dataset = read_dataset(drawn)
-    true = evaluate(load_classifier(str(tiny_model)), dataset, views=["single"]).views["single"].accuracy.value
+    true = (
+        evaluate(load_classifier(str(tiny_model)), dataset, views=["single"], split="test")
+        .views["single"]
+        .accuracy.value
+    )
     claimed(tiny_model, Path("mine.onnx"), dataset.fingerprint, true)
     assert run("evaluate", "--published", "mine.onnx", "--data", drawn, "--json") == 0
     assert json.loads(capsys.readouterr().out)[0]["holds"]
@@ -143,7 +147,11 @@ def test_published_figures_whose_data_is_not_given_are_named(
     tiny_model: Path, drawn: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = read_dataset(drawn)
-    true = evaluate(load_classifier(str(tiny_model)), dataset, views=["single"]).views["single"].accuracy.value
+    true = (
+        evaluate(load_classifier(str(tiny_model)), dataset, views=["single"], split="test")
+        .views["single"]
+        .accuracy.value
+    )
     shipped = Path("shipped")
     shipped.mkdir()
     monkeypatch.setattr("mien.models.store.shipped_dir", lambda: shipped.absolute())

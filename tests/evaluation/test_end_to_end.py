@@ -19,7 +19,7 @@ def found(*missed, n=10):
 def test_pictures_without_a_face_count_as_wrong_end_to_end_only(pixel_reader, written):
     rows = [(HAPPY, HAPPY, 0, "test"), (HAPPY, HAPPY, 0, "test"), (SAD, SAD, 0, "test"), (SAD, HAPPY, 0, "test")]
     missed = found(("a.jpg", "test", "happy"), ("b.jpg", "test", "neutral"), ("c.jpg", "train", "happy"))
-    evaluation = evaluate(pixel_reader(FER2013), replace(written(rows), found=missed), views=["single"])
+    evaluation = evaluate(pixel_reader(FER2013), replace(written(rows), found=missed), views=["single"], split="test")
     result = evaluation.views["single"]
     whole = result.end_to_end
     assert evaluation.detector == "haar"
@@ -36,7 +36,7 @@ def test_missed_pictures_of_classes_that_the_model_lacks_do_not_count(pixel_read
     labels = LabelSet("moods", ("happy", "sad", "bored"))
     dataset = written([(0, 3, 0, "test"), (1, 4, 0, "test")], labels=labels)
     dataset = replace(dataset, found=found(("a.jpg", "test", "bored"), ("b.jpg", "test", "sad")))
-    whole = evaluate(pixel_reader(FER2013), dataset, views=["single"]).views["single"].end_to_end
+    whole = evaluate(pixel_reader(FER2013), dataset, views=["single"], split="test").views["single"].end_to_end
     assert (whole.accuracy.n, whole.missed) == (3, (0, 1))
 
 
@@ -65,6 +65,6 @@ def test_crops_have_no_end_to_end_figures(evaluation):
 
 def test_happy_and_neutral_are_ranked_if_both_occur(pixel_reader, written):
     rows = [(HAPPY, HAPPY, 0, "test"), (HAPPY, NEUTRAL, 0, "test"), (NEUTRAL, NEUTRAL, 0, "test")]
-    auc = evaluate(pixel_reader(FER2013), written(rows)).views["single"].happy_neutral
+    auc = evaluate(pixel_reader(FER2013), written(rows), split="test").views["single"].happy_neutral
     assert (auc.value, auc.n_first, auc.n_second) == (0.75, 2, 1)
-    assert evaluate(pixel_reader(FER2013), written(rows[:2])).views["single"].happy_neutral is None
+    assert evaluate(pixel_reader(FER2013), written(rows[:2]), split="test").views["single"].happy_neutral is None

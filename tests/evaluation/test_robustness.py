@@ -119,7 +119,7 @@ def fields(*greys_and_targets, split="test"):
 
 def test_robustness_pairs_each_degraded_image_with_the_clean_one():
     dataset = fields(*[(200, HAPPY)] * 4, *[(100, NEUTRAL)] * 4, (70, HAPPY))
-    evaluation = evaluate(Bright(), dataset, views=["single"])
+    evaluation = evaluate(Bright(), dataset, views=["single"], split="test")
     clean, *results = degrade_evaluation(evaluation, Bright(), dataset).robustness
     assert (clean.name, clean.accuracy.correct, clean.lost, clean.gained, clean.difference) == (CLEAN, 8, 0, 0, 0)
     assert (clean.recalls[HAPPY], clean.recalls[NEUTRAL]) == (0.8, 1)
@@ -133,7 +133,7 @@ def test_robustness_pairs_each_degraded_image_with_the_clean_one():
 
 def test_a_degradation_that_changes_no_image_is_left_out():
     dataset = fields((200, HAPPY), (100, NEUTRAL))
-    evaluation = evaluate(Bright(), dataset, views=["single"])
+    evaluation = evaluate(Bright(), dataset, views=["single"], split="test")
     names = {result.name for result in degrade_evaluation(evaluation, Bright(), dataset).robustness}
     assert not names & {"face of 24 px", "face of 32 px", "rotated by +15°"}  # of one grey
     assert {CLEAN, "gamma 2, darker"} <= names

@@ -43,10 +43,10 @@ def test_targets_of_another_number_are_refused():
 def test_an_ensemble_is_evaluated_from_its_mean_predictions(pixel_reader, written):
     dataset = written([(3, 3, 4, "test"), (4, 3, 4, "test"), (7, 3, 4, "test")], labels=FERPLUS)
     members = [pixel_reader(FER2013, confidence=confidence) for confidence in (0.9, 0.7)]
-    spec, images = members[0].spec, dataset.images[evaluated_rows(dataset, members[0].spec)]
+    spec, images = members[0].spec, dataset.images[evaluated_rows(dataset, members[0].spec, split="test")]
     assert len(images) == 2  # the model has no contempt
     mean = np.mean([predict_views(each, images, ["single"])["single"] for each in members], axis=0)
-    ensemble = evaluate_predictions({"single": mean}, dataset, spec, name="both")
+    ensemble = evaluate_predictions({"single": mean}, dataset, spec, name="both", split="test")
     assert (ensemble.name, ensemble.n, ensemble.n_excluded, ensemble.missing) == ("both", 2, 1, ("contempt",))
     assert ensemble.views["single"].probabilities.max(axis=1) == pytest.approx([0.8, 0.8])
 
@@ -63,7 +63,7 @@ def test_predictions_of_a_model_give_the_same_evaluation_as_the_model(pixel_read
 
 def test_chance_is_the_share_of_the_commonest_class(pixel_reader, written):
     dataset = written([(3, 3, 4, "test"), (3, 3, 4, "test"), (4, 3, 4, "test")])
-    assert evaluate(pixel_reader(FER2013), dataset).chance == pytest.approx(2 / 3)
+    assert evaluate(pixel_reader(FER2013), dataset, split="test").chance == pytest.approx(2 / 3)
 
 
 def test_rows_of_an_empty_split_are_refused_with_the_splits_there_are(pixel_reader, written):

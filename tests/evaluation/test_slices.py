@@ -35,7 +35,7 @@ def photos(pixel_reader):
             names=np.array(names[: len(rows)]),
             found=FoundFaces(detector="yunet", n_pictures=len(names), missed=tuple(pictures)) if missed else None,
         )
-        return evaluate(pixel_reader(FER2013), dataset, views=["single"]), dataset, names, groups
+        return evaluate(pixel_reader(FER2013), dataset, views=["single"], split="test"), dataset, names, groups
 
     return make
 

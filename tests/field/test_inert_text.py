@@ -70,7 +70,7 @@ def evaluation_named(name: str, pixel_reader: Any, written: Any) -> tuple[Evalua
     dataset = replace(written(rows, labels=labels, name=printable), names=np.array([name] * len(rows)))
     reader = pixel_reader(labels, FERPLUS, temperature=1.5)
     reader.spec = replace(reader.spec, **spec_texts(printable))
-    return evaluate(reader, dataset, views=["single"], name=name), dataset
+    return evaluate(reader, dataset, views=["single"], name=name, split="test"), dataset
 
 
 def spec_texts(name: str) -> dict[str, Any]:

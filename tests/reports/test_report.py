@@ -106,7 +106,7 @@ def as_version_3(value):
 
 @pytest.mark.parametrize("version", [2, 3])
 def test_metrics_of_older_versions_are_read(pixel_reader, written, tmp_path, version):
-    evaluation = evaluate(pixel_reader(FER2013), written([(0, 0, 0, "test"), (1, 1, 1, "test")]))
+    evaluation = evaluate(pixel_reader(FER2013), written([(0, 0, 0, "test"), (1, 1, 1, "test")]), split="test")
     metrics = as_version_3(to_metrics(evaluation)) | {"version": version}
     assert metrics["views"]["flip"]["honesty"]["answering"]["wanted"] == 0.8
     if version == 2:
@@ -118,7 +118,9 @@ def test_metrics_of_older_versions_are_read(pixel_reader, written, tmp_path, ver
 
 def test_classes_may_be_named_like_old_keys(pixel_reader, written, tmp_path):
     labels = LabelSet("moods", ("wanted", "same"))
-    evaluation = evaluate(pixel_reader(labels), written([(0, 0, 0, "test"), (1, 1, 1, "test")], labels=labels))
+    evaluation = evaluate(
+        pixel_reader(labels), written([(0, 0, 0, "test"), (1, 1, 1, "test")], labels=labels), split="test"
+    )
     metrics = to_metrics(evaluation)
     (tmp_path / "metrics.json").write_text(json.dumps({**metrics, "version": 3}), encoding="utf-8")
     assert read_metrics(tmp_path / "metrics.json") == metrics
@@ -164,7 +166,7 @@ def test_the_text_has_a_table_of_classes_with_their_confusions(evaluation):
 
 
 def test_a_class_without_images_has_no_scores_in_reports(pixel_reader, written):
-    evaluation = evaluate(pixel_reader(FER2013), written([(3, 3, 0, "test"), (4, 3, 0, "test")]))
+    evaluation = evaluate(pixel_reader(FER2013), written([(3, 3, 0, "test"), (4, 3, 0, "test")]), split="test")
     rows = rows_after(report_markdown(to_metrics(evaluation)), "## Per class, flip")
     assert [row[1:5] for row in rows if row[0] in ("angry", "sad")] == [["–", "–", "–", "0"], ["0.000"] * 3 + ["1"]]
     both = compare(evaluation, replace(evaluation, name="other"))
@@ -186,7 +188,7 @@ def test_the_text_names_model_data_and_recipe(evaluation):
 def test_the_text_names_the_leak_criterion(pixel_reader, written):
     dataset = written([(1, 1, 1, "train"), (1, 1, 1, "test"), (2, 1, 1, "test"), (3, 3, 3, "test")])
     by_photo, by_pixels = (
-        to_metrics(evaluate(pixel_reader(FER2013), dataset, clusters=clusters))
+        to_metrics(evaluate(pixel_reader(FER2013), dataset, clusters=clusters, split="test"))
         for clusters in (np.array([0, 0, 2, 3]), None)
     )
     text = report_markdown(by_photo)
@@ -213,7 +215,7 @@ def test_the_text_reports_calibration(evaluation):
 
 
 def test_the_text_says_if_no_threshold_reaches_the_target_accuracy(pixel_reader, written):
-    evaluation = evaluate(pixel_reader(FER2013), written([(1, 3, 3, "test")]))
+    evaluation = evaluate(pixel_reader(FER2013), written([(1, 3, 3, "test")]), split="test")
     assert "No confidence threshold reaches the target accuracy" in report_markdown(to_metrics(evaluation))
 
 
@@ -250,7 +252,7 @@ def test_several_evaluations_share_one_table_and_have_a_report_each(evaluation, 
 def test_several_datasets_get_a_matrix_with_chance_and_all_confusions(evaluation, pixel_reader, written, tmp_path):
     rows = [(3, 3, 3, "test"), (3, 3, 3, "test"), (3, 5, 5, "test"), (5, 4, 4, "test")]
     reader = pixel_reader(FER2013)
-    here = evaluate(reader, written(rows, name="here"), name="a")
+    here = evaluate(reader, written(rows, name="here"), name="a", split="test")
     path = write_reports([here, replace(here, name="b"), replace(evaluation, name="a")], tmp_path)
     header, *lines = rows_after(path.read_text(encoding="utf-8"), "## Models by dataset")
     assert header == ["accuracy, %", "here test, head fer2013", "fer2013 PrivateTest"]
@@ -277,9 +279,9 @@ def test_the_same_evaluation_twice_is_refused(evaluation, tmp_path):
 
 def test_the_text_names_classes_that_only_model_or_dataset_has(pixel_reader, written):
     rows = [(7, 0, 0, "test"), (1, 3, 0, "test")]
-    text = report_markdown(to_metrics(evaluate(pixel_reader(FER2013), written(rows, labels=FERPLUS))))
+    text = report_markdown(to_metrics(evaluate(pixel_reader(FER2013), written(rows, labels=FERPLUS), split="test")))
     assert "1 images of classes that the model lacks are excluded (contempt)" in text
-    text = report_markdown(to_metrics(evaluate(pixel_reader(FERPLUS), written([(1, 3, 0, "test")]))))
+    text = report_markdown(to_metrics(evaluate(pixel_reader(FERPLUS), written([(1, 3, 0, "test")]), split="test")))
     assert "classes of the model (contempt); probabilities are renormalised" in text
 
 
@@ -341,7 +343,7 @@ def test_importing_the_report_loads_neither_matplotlib_nor_torch():
 def test_end_to_end_columns_and_missed_faces_are_shown_if_faces_were_detected(pixel_reader, written):
     missed = FoundFaces(detector="haar", n_pictures=4, missed=(PictureLabel("a.jpg", "test", "happy"),))
     rows = [(3, 3, 3, "test"), (3, 4, 4, "test"), (6, 6, 6, "test")]
-    evaluation = evaluate(pixel_reader(FER2013), replace(written(rows), found=missed), views=["single"])
+    evaluation = evaluate(pixel_reader(FER2013), replace(written(rows), found=missed), views=["single"], split="test")
     text = report_markdown(to_metrics(evaluation))
     header, cells = rows_after(text, "## Results")
     shown = dict(zip(header, cells, strict=True))

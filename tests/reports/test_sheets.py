@@ -56,7 +56,7 @@ ROW = CELL + GAP + 16
 
 
 def test_mistakes_are_in_the_row_of_their_class_the_most_confident_first():
-    sheet = sheets.mistakes_sheet(evaluate(Brightness(), DATA), DATA)
+    sheet = sheets.mistakes_sheet(evaluate(Brightness(), DATA, split="test"), DATA)
     calm = [cell(sheet, 0, column, row_height=ROW) for column in range(3)]
     wild = [cell(sheet, 1, column, row_height=ROW) for column in range(2)]
     assert calm == [[250] * 3, [160] * 3, [255] * 3]
@@ -64,7 +64,7 @@ def test_mistakes_are_in_the_row_of_their_class_the_most_confident_first():
 
 
 def test_differences_have_one_row_per_class_and_model():
-    a, b = evaluate(Brightness(), DATA), evaluate(Opposite(), DATA)
+    a, b = evaluate(Brightness(), DATA, split="test"), evaluate(Opposite(), DATA, split="test")
     sheet = sheets.differences_sheet(a, b, DATA)
     first = [cell(sheet, row, 0, row_height=ROW) for row in range(4)]
     assert first == [[20] * 3, [250] * 3, [240] * 3, [90] * 3]
@@ -72,19 +72,19 @@ def test_differences_have_one_row_per_class_and_model():
 
 def test_a_model_without_mistakes_has_an_empty_sheet():
     dataset = greys((0, 0, "test"), (255, 1, "test"))
-    sheet = sheets.mistakes_sheet(evaluate(Brightness(), dataset), dataset)
+    sheet = sheets.mistakes_sheet(evaluate(Brightness(), dataset, split="test"), dataset)
     assert cell(sheet, 0, 0, row_height=CELL + GAP) == [255] * 3
 
 
 def test_a_long_name_fits_into_the_title():
     names = ("a", "a-model-of-a-name-that-goes-on-and-on-" * 4)
-    widths = [sheets.mistakes_sheet(evaluate(Brightness(name), DATA), DATA).shape[1] for name in names]
+    widths = [sheets.mistakes_sheet(evaluate(Brightness(name), DATA, split="test"), DATA).shape[1] for name in names]
     assert widths[0] < widths[1]
 
 
 def test_the_surest_mistakes_are_listed_over_all_classes_with_their_files():
     dataset = replace(DATA, names=np.array([f"test/{i}.png" for i in range(len(DATA))]))
-    found = sheets.surest_mistakes(evaluate(Brightness(), dataset), dataset, 2)
+    found = sheets.surest_mistakes(evaluate(Brightness(), dataset, split="test"), dataset, 2)
     assert [(m.row, m.name, m.true, m.predicted) for m in found.mistakes] == [
         (3, "test/3.png", "calm", "wild"),
         (5, "test/5.png", "wild", "calm"),
@@ -97,6 +97,6 @@ def test_the_surest_mistakes_are_listed_over_all_classes_with_their_files():
 
 def test_without_mistakes_the_sheet_of_the_surest_is_empty():
     dataset = greys((0, 0, "test"), (255, 1, "test"))
-    found = sheets.surest_mistakes(evaluate(Brightness(), dataset), dataset, 50)
+    found = sheets.surest_mistakes(evaluate(Brightness(), dataset, split="test"), dataset, 50)
     assert found.mistakes == []
     assert found.sheet.ndim == 3

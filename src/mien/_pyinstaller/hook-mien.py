@@ -2,14 +2,14 @@
 
 from PyInstaller.utils.hooks import collect_data_files, collect_submodules, copy_metadata
 
-# They need PyTorch, Keras or Jupyter; an app that imports them by itself gets them all the same.
-HEAVY = ("mien.training", "mien.nets", "mien.convert", "mien.notebook")
+# All but the last need PyTorch, Keras or Jupyter; an app that imports them by itself gets them all the same.
+LEFT_OUT = ("mien.training", "mien.nets", "mien.convert", "mien.notebook", "mien._pyinstaller")
 
 
-def _is_light(name: str) -> bool:
-    return not any(name == heavy or name.startswith(f"{heavy}.") for heavy in HEAVY)
+def _is_wanted(name: str) -> bool:
+    return not any(name == part or name.startswith(f"{part}.") for part in LEFT_OUT)
 
 
 datas = collect_data_files("mien") + copy_metadata("mien")  # models, recipes, font, layout, stubs of the lazy imports
 datas += collect_data_files("cv2", includes=["data/haarcascade_frontalface_*.xml"])
-hiddenimports = collect_submodules("mien", filter=_is_light)
+hiddenimports = collect_submodules("mien", filter=_is_wanted)

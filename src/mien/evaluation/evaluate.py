@@ -33,7 +33,7 @@ def evaluate(
     classifier: ExpressionClassifier,
     dataset: Dataset,
     *,
-    split: Split = "test",
+    split: Split = "valid",
     views: Sequence[str] = ("single", "flip"),
     head: str | None = None,
     name: str | None = None,
@@ -53,7 +53,7 @@ def evaluate(
     Args:
         classifier: Any object with a `spec` and `predict_proba`.
         dataset: All splits of the data, so that images the model was fitted on are recognised.
-        split: The split to evaluate.
+        split: The split to evaluate. Decide on "valid"; evaluate on "test" once, when the model is final.
         views: Names in `VIEWS`; each is reported separately.
         head: Label set of the model's output to evaluate; None as in `evaluated_head`.
         name: Name of the model in reports; None for that of its spec.
@@ -88,7 +88,7 @@ def evaluate_predictions(
     dataset: Dataset,
     spec: ModelSpec,
     *,
-    split: Split = "test",
+    split: Split = "valid",
     head: str | None = None,
     name: str | None = None,
     fitted_on: Sequence[Split] = ("train",),
@@ -150,7 +150,7 @@ def evaluate_models(
     classifiers: Mapping[str, ExpressionClassifier],
     dataset: Dataset,
     *,
-    split: Split = "test",
+    split: Split = "valid",
     views: Sequence[str] = ("single", "flip"),
     head: str | None = None,
     clusters: IntArray | None = None,
@@ -192,7 +192,7 @@ def fitted_splits(spec: ModelSpec, dataset: Dataset) -> tuple[Split, ...]:
     return ("train",) if fitted else ()
 
 
-def evaluated_rows(dataset: Dataset, spec: ModelSpec, *, split: Split = "test", head: str | None = None) -> IntArray:
+def evaluated_rows(dataset: Dataset, spec: ModelSpec, *, split: Split = "valid", head: str | None = None) -> IntArray:
     """Return the rows of a split whose class the model's head has, int64 (n,).
 
     Raises:
