@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mien.errors import InputError
+from mien.files import counted
 from mien.recognizer import Recognizer
 from mien.sinks.sink import Sink
 from mien.sources.frames import open_media
@@ -78,10 +79,10 @@ class Summary:
         self.labels.update(expression.label for expression in seen.expressions)
 
     def __str__(self) -> str:
-        parts = [_counted(self.pictures, "picture")] if self.pictures else []
+        parts = [counted(self.pictures, "picture")] if self.pictures else []
         if self.videos:
-            parts.append(f"{_counted(self.videos, 'video')} ({_counted(self.frames, 'frame')})")
-        faces = ", ".join([*parts, _counted(self.labels.total(), "face")])
+            parts.append(f"{counted(self.videos, 'video')} ({counted(self.frames, 'frame')})")
+        faces = ", ".join([*parts, counted(self.labels.total(), "face")])
         labels = ", ".join(f"{n:,} {label}" for label, n in self.labels.most_common())
         return f"{faces}: {labels}" if labels else faces
 
@@ -156,7 +157,7 @@ def _without_copies(files: list[Path], path: Path, out: Path | None) -> list[Pat
     kept = [file for file in files if copies not in Path(os.path.realpath(file)).parents]
     if len(kept) < len(files):
         warnings.warn(
-            f"{_counted(len(files) - len(kept), 'file')} in '{out}', the folder of annotated copies, not read",
+            f"{counted(len(files) - len(kept), 'file')} in '{out}', the folder of annotated copies, not read",
             stacklevel=4,
         )
     return kept
@@ -215,7 +216,3 @@ def _see_file(
                 yield Seen(path, media, frame, expressions)
     except InputError as error:
         yield Failure(path, error)
-
-
-def _counted(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

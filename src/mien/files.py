@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain, count
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TextIO
 
 import platformdirs
 
@@ -117,6 +118,34 @@ def write_text(path: Path, text: str) -> None:
     """Write a text, whole or not at all, as UTF-8 with plain line ends."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+@contextmanager
+def standard_output() -> Iterator[TextIO]:
+    """Yield standard output, which is flushed at the end of the block.
+
+    Raises:
+        OutputError: It is closed or full, or its reader has gone.
+    """
+    if sys.stdout is None:
+        raise OutputError("cannot write to standard output: it is closed; name a file instead")
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except OSError as error:
+        raise lost_output(error) from error
+
+
+def lost_output(error: OSError) -> OutputError:
+    """Return the error about standard output; what is still to be written to it goes nowhere, as Python tries again."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return OutputError(f"cannot write to standard output: {error.strerror or error}; make room, or name a file instead")
+
+
+def counted(n: int, noun: str) -> str:
+    """Return a number with its noun: "1 face", "1,200 faces"."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def printable(path: Path) -> str:

@@ -120,7 +120,7 @@ class _Lines:
     def step(self, epoch: int, done: int, total: int, loss: float, images_per_second: float) -> None: ...
 
     def epoch(self, row: Mapping[str, float]) -> None:
-        valid = f", valid {row['valid_accuracy']:.1%}" if "valid_accuracy" in row else ""
+        valid = f", valid {100 * row['valid_accuracy']:.1f} %" if "valid_accuracy" in row else ""
         print(f"epoch {row['epoch']:.0f} of {self._epochs}: loss {row['train_loss']:.3f}{valid}", flush=True)
 
 

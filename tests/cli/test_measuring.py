@@ -66,7 +66,7 @@ def test_evaluate_takes_the_valid_split_and_names_it_with_its_images_and_chance(
     chance = valid.counts().sum(axis=0).max() / len(valid)
     assert run("evaluate", tiny_model, "--data", drawn, "--views", "single") == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert f"drawn, split valid: {len(valid)} images, chance {chance:.2%}" in printed
+    assert f"drawn, split valid: {len(valid)} images, chance {100 * chance:.2f} %" in printed
     assert [folder.name.rpartition("-")[2] for folder in Path("reports").iterdir()] == ["valid"]
 
 

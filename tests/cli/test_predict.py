@@ -73,7 +73,7 @@ def test_a_video_s_row_counts_uncertain_answers(tiny_model: Path, capsys: pytest
         for _ in range(2):
             video.write(image)
     assert run("predict", "clip.avi", "--model", tiny_model, "--min-confidence", 0.99, "--detector", "whole") == 0
-    assert "uncertain 100%" in capsys.readouterr().out
+    assert "uncertain 100 %" in capsys.readouterr().out
 
 
 def test_predict_continues_after_a_bad_file(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,6 +54,9 @@ def test_train_leaves_out_leaks_and_says_so(drawn: Path, audited: Path, capsys: 
     audited.unlink()  # no longer needed
     before = Path("run/tiny.onnx").read_bytes()
     assert run("train", "--resume", "run") == 0
+    said = capsys.readouterr().out
+    assert said.startswith("run is finished: ")
+    assert len(said.splitlines()) == 1
     assert run("export", "run") == 0
     assert Path("run/tiny.onnx").read_bytes() == before
 

@@ -121,8 +121,11 @@ class StreamWindow(ABC):
         self.root.destroy()
 
     def _report(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        """Show an exception of a callback in the window; Tk would print a traceback."""
-        self.complain(sentence(error))
+        """Show an exception of a callback in the window, as Tk would print a traceback; close it on Ctrl-C."""
+        if issubclass(kind, KeyboardInterrupt):
+            self.close()
+        else:
+            self.complain(sentence(error))
 
 
 def _now() -> str:

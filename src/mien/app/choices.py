@@ -164,7 +164,7 @@ def describe(spec: ModelSpec) -> str:
     data = DATA_TITLES.get(name, visible(name)) or "unknown data"
     lines = ["For drawn faces, not for photos." if is_for_cartoons(spec) else "For photos, cameras and videos."]
     accuracy = spec.metrics.get("test/flip/accuracy")
-    right = "" if accuracy is None else f"; right on {accuracy:.0%} of its test pictures"
+    right = "" if accuracy is None else f"; right on {100 * accuracy:.0f} % of its test pictures"
     lines.append(f"Trained on {'drawn cartoons' if spec.made_by else data}{right}.")
     lines.append(f"Licence of the weights: {visible(spec.license) or 'unknown'}.")
     return "\n".join(lines)

@@ -1,61 +1,94 @@
-"""The command line: each command parses, calls the library, prints."""
+"""The command line: `main` loads and runs a command, and ends with one line, whatever stops it.
+
+Next to nothing is imported here, not even typing, so that Ctrl-C is answered while all else loads.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-import warnings
-from collections.abc import Callable, Sequence
-from typing import Annotated
 
-import typer
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import FrameType
+    from typing import NoReturn
 
-from mien.cli import data, explain, live, machine, measuring, models, predict, training
-from mien.cli.console import fail, notice, say
-from mien.errors import MienError
+    Handler = Callable[[int, FrameType | None], object] | int | None
 
-app = typer.Typer(
-    help="Facial expression recognition: see, train, evaluate and compare.\n\n"
-    "mien names what a face shows; it does not read what a person feels.",
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-)
-COMMANDS: dict[str, Callable[..., None]] = {
-    "predict": predict.predict,
-    "explain": explain.explain,
-    "live": live.live,
-    "app": live.app_command,
-    "train": training.train,
-    "train-temporal": training.train_temporal_command,
-    "export": training.export,
-    "convert": models.convert_command,
-    "evaluate": measuring.evaluate,
-    "compare": measuring.compare,
-    "bench": machine.bench_command,
-    "doctor": machine.doctor_command,
-}
-for name, command in COMMANDS.items():
-    app.command(name)(command)
-app.add_typer(data.app, name="data")
-app.add_typer(models.app, name="models")
+STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+BROKEN_PIPE = 141  # exit code of a program whose reader has gone, as a shell counts it: 128 + SIGPIPE
 
 
-@app.callback(invoke_without_command=True)
-def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
-    if version:
-        from mien import __version__
-
-        say(f"mien {__version__}")
-        raise typer.Exit
+class Interrupted(BaseException):
+    """A command was stopped by Ctrl-C or a signal; its text is a hint on how to continue."""
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command; what the user can mend is one line on stderr and exit code 2."""
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_: notice("[yellow]warning:[/]", message)
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command; what the user can mend is one line on stderr and exit code 2.
+
+    Ctrl-C ends it with exit code 130, SIGTERM with 143, and a closed pipe, as of `mien models | head -1`, with 141.
+    """
+    received: list[int] = []
+
+    def interrupt(number: int, _: FrameType | None) -> NoReturn:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    before = _on_stop(dict.fromkeys(STOPS, _exit_at_once))  # an interrupted import could fail in any way
+    try:
+        _open_missing_streams()
+        from mien.cli.commands import run
+        from mien.cli.console import fail, stopped
+        from mien.errors import MienError
+
         try:
-            app(args=list(arguments) if arguments is not None else None, prog_name="mien")
+            _on_stop(dict.fromkeys(before, interrupt))
+            code = run(arguments)
         except MienError as error:
-            fail(error)
-            sys.exit(2)
+            code = 2
+            if isinstance(error.__cause__, BrokenPipeError):
+                code = BROKEN_PIPE
+            else:
+                fail(error)
+        except BaseException as error:
+            _on_stop(dict.fromkeys(before, _exit_at_once))
+            if not (received or isinstance(error, (KeyboardInterrupt, Interrupted))):
+                raise
+            stopped(str(error) if isinstance(error, Interrupted) else "")
+            code = 128 + (received or [signal.SIGINT])[0]
+    finally:
+        _on_stop(before)
+    sys.exit(code)
+
+
+def _on_stop(handlers: dict[signal.Signals, Handler]) -> dict[signal.Signals, Handler]:
+    """Set the handlers of Ctrl-C and its kin, and return those before; ignored signals, as under nohup, stay so."""
+    handled = [number for number in handlers if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+    try:
+        return {number: signal.signal(number, handlers[number]) for number in handled}
+    except ValueError:  # in a thread other than the main one
+        return {}
+
+
+def _exit_at_once(number: int, _: FrameType | None) -> NoReturn:
+    os.write(2, b"stopped\n")
+    os._exit(128 + number)
+
+
+def _open_missing_streams() -> None:
+    """Take the numbers of closed standard streams, lest a file of ours gets one, and with it all that libraries print.
+
+    `sys.stdout` stays None, so that results for it are refused rather than lost.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # for the program's whole life
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # "?" for characters that the terminal's code page lacks

@@ -18,10 +18,31 @@ if TYPE_CHECKING:
     from mien.data.dataset import Dataset
     from mien.recognizer import Recognizer
 
+
+def existing_models(folder: Path | None) -> Path | None:
+    """Return the directory of --models.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if folder is not None and not folder.is_dir():
+        raise ConfigError(f"no directory '{folder}' for --models; check the path")
+    return folder
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Csv = Annotated[Path | None, typer.Option(help="Write a CSV table, one row per face; - for stdout.", metavar="FILE")]
 Jsonl = Annotated[Path | None, typer.Option(help="Write JSON lines, one per frame; - for stdout.", metavar="FILE")]
-ModelsDir = Annotated[Path | None, typer.Option("--models", help="Directory of your own models.", metavar="DIR")]
+Excel = Annotated[
+    bool, typer.Option("--excel", help="Begin the CSV table with a byte order mark, by which Excel reads it as UTF-8.")
+]
+ModelsDir = Annotated[
+    Path | None,
+    typer.Option("--models", help="Directory of your own models.", metavar="DIR", callback=existing_models),
+]
+NewModelsDir = Annotated[
+    Path | None, typer.Option("--models", help="Directory of your own models; made where missing.", metavar="DIR")
+]
 Data = Annotated[
     str | None, typer.Option("--data", help="Dataset: file, folder or zip; $MIEN_DATA if not given.", metavar="PATH")
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +17,7 @@ from rich.text import Text
 
 from mien.errors import MienError, MissingExtra
 from mien.escape import visible
+from mien.files import lost_output, standard_output
 
 if TYPE_CHECKING:
     from mien.structures import Progress
@@ -29,7 +32,22 @@ class PlainConsole(Console):
 
     This holds for printed strings and for cells and titles of tables. Styled and multi-line text is passed as `Text`,
     after `visible` for each part that is not ours.
+
+    It falls silent when it can't be written to, since a full disk or a closed pipe must not cost the work; `failure` is
+    the error.
     """
+
+    failure: OSError | None = None
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        try:
+            super().print(*objects, **options)
+        except OSError as error:
+            self.failure, self.quiet = error, True
+
+    def on_broken_pipe(self) -> None:
+        """Note that the reader has gone; Rich would end the program."""
+        self.failure, self.quiet = BrokenPipeError(), True
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(visible(text), **{**options, "markup": False, "emoji": False})
@@ -60,6 +78,36 @@ def say(text: str, *, console: Console = out) -> None:
     console.print(text, soft_wrap=True, highlight=False)
 
 
+def stopped(hint: str) -> None:
+    """Print one line about Ctrl-C or a signal, with a hint on how to continue."""
+    after_echo = "\n" if err.is_terminal else ""  # of ^C
+    err.print(Text(f"{after_echo}stopped{'; ' if hint else ''}").append(visible(hint)), soft_wrap=True)
+
+
+def print_json(data: object) -> None:
+    """Print a result as JSON.
+
+    Raises:
+        OutputError: Standard output is closed or full.
+    """
+    with standard_output() as file:
+        print(json.dumps(data, indent=2, default=str), file=file)
+
+
+def check_output() -> None:
+    """Make sure that all that was printed has arrived.
+
+    Raises:
+        OutputError: Standard output is full, or its reader has gone.
+    """
+    failure, out.failure, out.quiet = out.failure, None, False
+    if failure is not None:
+        raise lost_output(failure) from failure
+    if sys.stdout is not None:
+        with standard_output():
+            pass
+
+
 def waiting(text: str) -> Status:
     """Return a context that shows a text with a spinner, on a terminal."""
     return err.status(Text(visible(text)))
@@ -68,6 +116,11 @@ def waiting(text: str) -> Status:
 def cell(lines: Iterable[str]) -> Text:
     """Return a cell of a table with several lines."""
     return Text("\n".join(map(visible, lines)))
+
+
+def percent(share: float, digits: int = 0, *, sign: bool = False) -> str:
+    """Return a share as text: "92 %", with a space, as in all documents, plots and windows."""
+    return f"{100 * share:{'+' if sign else ''}.{digits}f} %"
 
 
 def new_table(*columns: str, title: str | None = None) -> Table:
@@ -80,10 +133,12 @@ def new_table(*columns: str, title: str | None = None) -> Table:
 
 def print_table(table: Table) -> None:
     """Print a table; in a pipe or a file its rows are not wrapped."""
-    console = (
-        out if out.is_terminal else PlainConsole(width=UNLIMITED, height=100)
-    )  # Rich takes a width only with a height
-    console.print(table)
+    if out.is_terminal or out.quiet:
+        out.print(table)
+        return
+    wide = PlainConsole(width=UNLIMITED, height=100)  # Rich takes a width only with a height
+    wide.print(table)
+    out.failure, out.quiet = wide.failure, wide.quiet
 
 
 @contextmanager

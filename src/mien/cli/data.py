@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.arguments import AS_CROPS, Json, Votes, read_data, reads_data
-from mien.cli.console import bar, new_table, print_table, say, waiting
+from mien.cli.console import bar, new_table, print_json, print_table, say, waiting
 from mien.data.reading import Reading
 from mien.errors import ConfigError
 
@@ -48,7 +47,7 @@ def data_info(
     dataset, _ = read_data(path, votes, reading)
     facts = info(dataset)
     if as_json:
-        print(json.dumps(asdict(facts), indent=2, default=str))
+        print_json(asdict(facts))
     else:
         _print_info(facts)
     if sheet is not None:
@@ -201,7 +200,7 @@ def data_audit(
     report = write_audit(audited, dataset, to or Path("reports") / file_name("audit", dataset.name))
     found = audit_figures(audited, has_votes=dataset.votes is not None)
     if as_json:
-        print(json.dumps(found, indent=2))
+        print_json(found)
     else:
         _print_audit(found)
         say(f"report: {report}")

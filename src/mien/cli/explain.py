@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from mien.cli.arguments import Detector, Labels, Model, ModelsDir, model_file
-from mien.cli.console import bar, say
+from mien.cli.console import bar, percent, say
+from mien.errors import InputError
 from mien.models.spec import DEFAULT_MODEL
 
 
@@ -38,6 +39,8 @@ def explain(
     from mien.vision.crop import crop_faces
     from mien.vision.rise import explain_faces
 
+    if photo.is_dir():
+        raise InputError(f"'{photo}' is a folder; expected a picture")
     path = to / f"{photo.stem}-explained.png"
     check_targets([photo, model_file(model)], pictures=[path], folders=[to])
     recognizer = Recognizer(detector, model, labels=labels, models_dir=models_dir)
@@ -54,5 +57,5 @@ def explain(
     make_folder(to)
     write_picture(path, draw_explanations(explanations))
     for number, explanation in enumerate(explanations, start=1):
-        say(f"face {number}: {explanation.label} {explanation.probability:.0%}")
+        say(f"face {number}: {explanation.label} {percent(explanation.probability)}")
     say(f"explained: {path}")

@@ -14,6 +14,7 @@ import typer
 from mien.cli.arguments import (
     Csv,
     Detector,
+    Excel,
     Jsonl,
     Labels,
     MinConfidence,
@@ -49,6 +50,7 @@ def live(
     video: Annotated[Path | None, typer.Option(help="Write an annotated video.", metavar="FILE")] = None,
     csv: Csv = None,
     jsonl: Jsonl = None,
+    excel: Excel = False,
     model: Model = DEFAULT_MODEL,
     labels: Labels = None,
     detector: Detector = "auto",
@@ -77,12 +79,14 @@ def live(
     def make(name: str) -> Recognizer:
         return open_recognizer(name, detector, min_score, labels, min_confidence, models_dir)
 
+    if excel and csv is None:
+        raise ConfigError("--excel is about the table of --csv; add that, or leave it out")
     parsed = parse_source(source)
     read = [parsed if isinstance(parsed, Path) else None, model_file(model)]
     charts = [] if to is None else [to / name for name in FILES]
     check_targets(read, texts=[csv, jsonl], files=[video, *charts], folders=[to])
     smoother_for = _Smoothers(half_life, temporal=temporal, models_dir=models_dir)
-    open_recorder = partial(Recorder, video=video, csv=csv, jsonl=jsonl, top=top)
+    open_recorder = partial(Recorder, video=video, csv=csv, jsonl=jsonl, top=top, excel=excel)
     if window:
         models = [model, *_other_models(model, models_dir)]
         _watch(parsed, models, make, open_recorder, smoother_for, saves=to or Path("mien-live"), top=top)
@@ -181,9 +185,11 @@ def _record(
         with suppress(KeyboardInterrupt):
             for result in Live(recognizer, smoother=smoother_for(recognizer)).stream(stream):
                 recorder.write(result.frame, result.expressions)
+        console = err if recorder.uses_stdout else out
         if to is not None:
             recorder.statistics.save(to)
-            say(f"statistics: {to}", console=err if recorder.uses_stdout else out)
+            say(f"statistics: {to}", console=console)
+        say(f"recorded: {recorder.statistics}", console=console)
 
 
 def _other_models(model: str, models_dir: Path | None) -> list[str]:

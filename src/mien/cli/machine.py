@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.arguments import Json, Model, ModelsDir
-from mien.cli.console import cell, new_table, print_table, say
+from mien.cli.console import cell, new_table, print_json, print_table, say
 from mien.models.spec import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def bench_command(
 
     result = bench(None if photo is None else read_picture(photo), model, models_dir=models_dir, repeats=repeats)
     if as_json:
-        print(json.dumps(asdict(result), indent=2))
+        print_json(asdict(result))
     else:
         _print_bench(result)
 
@@ -56,7 +55,7 @@ def doctor_command(
         fetch_yunet()
     facts = doctor(models_dir)
     if as_json:
-        print(json.dumps(facts, indent=2))
+        print_json(facts)
     else:
         _print_facts(facts)
 

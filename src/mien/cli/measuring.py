@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby
@@ -23,7 +22,7 @@ from mien.cli.arguments import (
     readings_for,
     reads_data,
 )  # fmt: skip
-from mien.cli.console import bar, fail, new_table, notice, print_table, say
+from mien.cli.console import bar, fail, new_table, notice, percent, print_json, print_table, say
 from mien.data.reading import Reading
 from mien.errors import ConfigError
 
@@ -191,7 +190,7 @@ def _print_evaluations(evaluations: Sequence[Evaluation], report: Path, *, as_js
 
     if as_json:
         metrics = [to_metrics(evaluation) for evaluation in evaluations]
-        print(json.dumps(metrics if len(metrics) > 1 else metrics[0], indent=2))
+        print_json(metrics if len(metrics) > 1 else metrics[0])
         return
     for title, group in groupby(evaluations, _table_title):
         _print_table(title, list(group))
@@ -210,7 +209,9 @@ def _table_title(evaluation: Evaluation) -> str:
     split = evaluation.split if name == evaluation.split else f"{evaluation.split} ({name})"
     missed = next(iter(evaluation.views.values())).end_to_end
     without = f" with a face, {missed.n_missed:,} without" if missed else ""
-    return f"{evaluation.dataset}, split {split}: {evaluation.n:,} images{without}, chance {evaluation.chance:.2%}"
+    return (
+        f"{evaluation.dataset}, split {split}: {evaluation.n:,} images{without}, chance {percent(evaluation.chance, 2)}"
+    )
 
 
 def _print_table(title: str, evaluations: Sequence[Evaluation]) -> None:
@@ -228,10 +229,11 @@ def _print_table(title: str, evaluations: Sequence[Evaluation]) -> None:
     for name, view, result in results:
         a, leak_free, whole = result.accuracy, _percent(result.leak_free), result.end_to_end
         table.add_row(
-            *([name] if several else []), view, f"{a.value:.2%}", f"{100 * a.low:.2f}–{a.high:.2%}",
+            *([name] if several else []), view, percent(a.value, 2), f"{100 * a.low:.2f}–{percent(a.high, 2)}",
             *([leak_free] if audited else []), *([_percent(whole.accuracy if whole else None)] if end_to_end else []),
-            f"{result.balanced_accuracy:.2%}",
-            *([f"{whole.balanced_accuracy:.2%}" if whole else "–"] if end_to_end else []), f"{result.macro_f1:.3f}",
+            percent(result.balanced_accuracy, 2),
+            *([percent(whole.balanced_accuracy, 2) if whole else "–"] if end_to_end else []),
+            f"{result.macro_f1:.3f}",
             f"{result.calibration.nll:.3f}", f"{result.calibration.ece:.3f}",
             *([_auc(result.happy_neutral)] if auc else []),
         )  # fmt: skip
@@ -239,7 +241,7 @@ def _print_table(title: str, evaluations: Sequence[Evaluation]) -> None:
 
 
 def _percent(accuracy: Accuracy | None) -> str:
-    return "–" if accuracy is None else f"{accuracy.value:.2%}"
+    return "–" if accuracy is None else percent(accuracy.value, 2)
 
 
 def _auc(auc: PairAuc | None) -> str:
@@ -263,9 +265,9 @@ def _print_slices(column: SliceColumn, evaluation: Evaluation) -> None:
             continue
         a, whole = result.accuracy, result.end_to_end
         table.add_row(
-            name, *counts, f"{a.value:.2%}", f"{100 * a.low:.2f}–{a.high:.2%}", f"{result.balanced_accuracy:.2%}",
-            *([_percent(whole.accuracy)] if whole else []), _auc(result.happy_neutral),
-            f"{result.calibration.ece:.3f}",
+            name, *counts, percent(a.value, 2), f"{100 * a.low:.2f}–{percent(a.high, 2)}",
+            percent(result.balanced_accuracy, 2), *([_percent(whole.accuracy)] if whole else []),
+            _auc(result.happy_neutral), f"{result.calibration.ece:.3f}",
         )  # fmt: skip
     print_table(table)
     say(gap_text(gap_metrics(column.gap) if column.gap else None))
@@ -278,9 +280,11 @@ def _print_robustness(evaluation: Evaluation) -> None:
         "AUC happy/neutral", title=f"{evaluation.name} on degraded images of {evaluation.dataset}",
     )  # fmt: skip
     for number, result in enumerate(evaluation.robustness):
-        difference = [f"{result.difference:+.1%}", f"{result.low:+.1%} to {result.high:+.1%}"] if number else ["–", "–"]
+        change, low, high = (percent(value, 1, sign=True) for value in (result.difference, result.low, result.high))
+        difference = [change, f"{low} to {high}"] if number else ["–", "–"]
         table.add_row(
-            result.name, f"{result.accuracy.value:.1%}", *difference, *(f"{result.recalls[i]:.1%}" for i in shown),
+            result.name, percent(result.accuracy.value, 1), *difference,
+            *(percent(result.recalls[i], 1) for i in shown),
             _auc(result.happy_neutral),
         )  # fmt: skip
     print_table(table)
@@ -291,18 +295,21 @@ def _print_comparison(comparison: Comparison, report: Path, *, as_json: bool) ->
     from mien.reports.tables import p_text
 
     if as_json:
-        print(json.dumps(to_plain(comparison), indent=2))
+        print_json(to_plain(comparison))
         return
     table = new_table("class", "images", "recall A", "recall B", "only A", "only B", "p")
     for c in comparison.classes:
         table.add_row(
-            c.label, f"{c.support:,}", f"{c.recall_a:.1%}", f"{c.recall_b:.1%}", f"{c.only_a:,}",
+            c.label, f"{c.support:,}", percent(c.recall_a, 1), percent(c.recall_b, 1), f"{c.only_a:,}",
             f"{c.only_b:,}", p_text(c.p_value),
         )  # fmt: skip
     print_table(table)
     for letter, name, accuracy in zip("AB", comparison.names, comparison.accuracies, strict=True):
-        say(f"{letter}: {name}, accuracy {accuracy:.2%}")
-    say(f"B − A: {comparison.difference:+.2%}, 95 % interval {comparison.low:+.2%} to {comparison.high:+.2%}")
+        say(f"{letter}: {name}, accuracy {percent(accuracy, 2)}")
+    difference, low, high = (
+        percent(value, 2, sign=True) for value in (comparison.difference, comparison.low, comparison.high)
+    )
+    say(f"B − A: {difference}, 95 % interval {low} to {high}")
     say(verdict(comparison))
     say(f"report: {report}")
 
@@ -357,12 +364,12 @@ def _print_checks(checks: Sequence[PublishedCheck], *, as_json: bool) -> None:
     claims = [(check.model, claim) for check in checks for claim in check.claims]
     if as_json:
         rows = [{"model": model, **asdict(claim), "holds": claim.holds} for model, claim in claims]
-        print(json.dumps(rows, indent=2))
+        print_json(rows)
         return
     table = new_table("model", "figure", "published", "measured", "difference")
     for model, claim in claims:
         measured, difference = "–", "not checked"
         if claim.measured is not None and claim.difference is not None:
-            measured, difference = f"{claim.measured:.3%}", f"{100 * claim.difference:+.3f} points"
-        table.add_row(model, claim.key, f"{claim.published:.3%}", measured, difference)
+            measured, difference = percent(claim.measured, 3), f"{100 * claim.difference:+.3f} points"
+        table.add_row(model, claim.key, percent(claim.published, 3), measured, difference)
     print_table(table)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from mien.cli.arguments import Json, ModelsDir
-from mien.cli.console import extra, new_table, notice, print_table, say
+from mien.cli.arguments import Json, NewModelsDir, existing_models
+from mien.cli.console import extra, new_table, notice, percent, print_json, print_table, say
 from mien.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ app = typer.Typer(help="List models and add your own.", invoke_without_command=T
 
 
 @app.callback(invoke_without_command=True)
-def models(context: typer.Context, as_json: Json = False, models_dir: ModelsDir = None) -> None:
+def models(context: typer.Context, as_json: Json = False, models_dir: NewModelsDir = None) -> None:
     """List the installed models: shipped ones and your own.
 
     Example: `mien models`
@@ -38,9 +37,10 @@ def models(context: typer.Context, as_json: Json = False, models_dir: ModelsDir 
         return
     from mien.models.store import list_models, user_dir
 
+    existing_models(models_dir)
     found = list_models(models_dir, kind=None)
     if as_json:
-        print(json.dumps([_json_row(model) for model in found], indent=2))
+        print_json([_json_row(model) for model in found])
         return
     _print_table(found)
     for model in found:
@@ -74,7 +74,7 @@ def models_add(
     columns: Annotated[str, typer.Option(help="Its columns that are the labels, from 0: 0-6, or 3,4,0.")] = "",
     to: Annotated[Path | None, typer.Option("--out", help="Write this .onnx file, and don't install it.")] = None,
     licence: Licence = "",
-    models_dir: ModelsDir = None,
+    models_dir: NewModelsDir = None,
 ) -> None:
     """Add an ONNX model: one of another project, with a description of its input and output, or one of mien's.
 
@@ -130,7 +130,7 @@ def convert_command(
     ] = None,
     install: Annotated[bool, typer.Option(help="Install it in your models directory.")] = False,
     licence: Licence = "",
-    models_dir: ModelsDir = None,
+    models_dir: NewModelsDir = None,
 ) -> None:
     """Convert a Keras model to one of mien's; needs neither Keras nor TensorFlow.
 
@@ -189,7 +189,7 @@ def _print_table(found: Sequence[Model]) -> None:
             table.add_row(model.name, labels, "", size, "", "", origin)
             continue
         spec, accuracy = model.spec, _accuracy(model.spec)
-        measured = "" if accuracy is None else f"{accuracy:.1%} on {_data(spec)}"
+        measured = "" if accuracy is None else f"{percent(accuracy, 1)} on {_data(spec)}"
         table.add_row(model.name, _labels(spec), _input(spec), size, measured, spec.license, origin)
     print_table(table)
 

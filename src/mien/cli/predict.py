@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 from mien.cli.arguments import (
     Csv,
     Detector,
+    Excel,
     Json,
     Jsonl,
     Labels,
@@ -24,7 +24,7 @@ from mien.cli.arguments import (
     model_file,
     open_recognizer,
 )  # fmt: skip
-from mien.cli.console import bar, cell, fail, new_table, notice, print_table, say
+from mien.cli.console import bar, cell, fail, new_table, notice, percent, print_json, print_table, say
 from mien.errors import ConfigError
 from mien.files import printable
 from mien.models.spec import DEFAULT_MODEL
@@ -47,6 +47,7 @@ def predict(
     ] = None,
     csv: Csv = None,
     jsonl: Jsonl = None,
+    excel: Excel = False,
     as_json: Json = False,
     model: Model = DEFAULT_MODEL,
     labels: Labels = None,
@@ -80,12 +81,15 @@ def predict(
     from mien.sources.media import Selection
     from mien.targets import check_targets
 
-    _check_outputs(csv, jsonl, as_json)
+    _check_outputs(csv, jsonl, as_json, excel)
     selection = Selection(fps=fps, start=start, stop=stop)
     check_targets([*paths, model_file(model)], texts=[csv, jsonl], glob=glob)
     recognizer = open_recognizer(model, detector, min_score, labels, min_confidence, models_dir)
     table, counts, records, failed = _Table(top), Summary(), [], False
-    with many(_sinks(csv, jsonl, recognizer.provenance)) as sink, bar("recognising", shown=_is_long(paths)) as progress:
+    with (
+        many(_sinks(csv, jsonl, recognizer.provenance, excel)) as sink,
+        bar("recognising", shown=_is_long(paths)) as progress,
+    ):
         for result in see(
             paths, recognizer, glob=glob, selection=selection, sinks=[sink], out=to, top=top, summary=summary,
             progress=progress,
@@ -99,7 +103,7 @@ def predict(
             if as_json:
                 records.append(record(result.frame, result.expressions, recognizer.provenance))
     if as_json:
-        print(json.dumps(records, indent=2))
+        print_json(records)
     elif Path("-") not in (csv, jsonl):
         _print(table, counts, to)
     if hint := table.hint(recognizer.provenance.detector):
@@ -179,7 +183,7 @@ class _Table:
     def _video_row(self, path: Path) -> tuple[str | Text, ...]:
         counts = self._counts[path]
         total = counts.labels.total()
-        shares = ", ".join(f"{label} {n / total:.0%}" for label, n in counts.labels.most_common(3))
+        shares = ", ".join(f"{label} {percent(n / total)}" for label, n in counts.labels.most_common(3))
         return f"{total} in {counts.frames} frames", shares or counts.note, "", ""
 
 
@@ -196,7 +200,7 @@ def _columns(expression: Expression, top: int, scale: float) -> tuple[Text, Text
     box = expression.face.box
     x1, y1, x2, y2 = (f"{scale * side:.0f}" for side in (box.x1, box.y1, box.x2, box.y2))
     place = f"{x1},{y1} – {x2},{y2}"
-    return cell(names), cell(f"{p:.0%}" for _, p in best), place
+    return cell(names), cell(percent(p) for _, p in best), place
 
 
 def _print(table: _Table, summary: object, to: Path | None) -> None:
@@ -209,18 +213,20 @@ def _print(table: _Table, summary: object, to: Path | None) -> None:
         say(f"annotated: {to}")
 
 
-def _sinks(csv: Path | None, jsonl: Path | None, provenance: Provenance) -> list[Sink]:
+def _sinks(csv: Path | None, jsonl: Path | None, provenance: Provenance, excel: bool) -> list[Sink]:
     from mien.sinks.tables import CsvSink, JsonlSink
 
     sinks: list[Sink] = []
     if csv is not None:
-        sinks.append(CsvSink(csv, provenance))
+        sinks.append(CsvSink(csv, provenance, excel=excel))
     if jsonl is not None:
         sinks.append(JsonlSink(jsonl, provenance))
     return sinks
 
 
-def _check_outputs(csv: Path | None, jsonl: Path | None, as_json: bool) -> None:
+def _check_outputs(csv: Path | None, jsonl: Path | None, as_json: bool, excel: bool) -> None:
+    if excel and csv is None:
+        raise ConfigError("--excel is about the table of --csv; add that, or leave it out")
     if [csv == Path("-"), jsonl == Path("-"), as_json].count(True) > 1:
         raise ConfigError("--json, --csv - and --jsonl - all write to standard output; choose one")
 

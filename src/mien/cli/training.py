@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from mien.cli.arguments import AS_CROPS, ModelsDir, Votes, model_file, read_data, readings_for, reads_data
-from mien.cli.console import bar, err, extra, out, say
+from mien.cli.arguments import AS_CROPS, NewModelsDir, Votes, model_file, read_data, readings_for, reads_data
+from mien.cli.console import bar, err, extra, out, percent, say
 from mien.data.reading import Reading
 from mien.errors import ConfigError
 from mien.models.spec import DEFAULT_MODEL
@@ -90,6 +90,10 @@ def train(
             raise ConfigError("a resumed run continues from its own checkpoint; leave out --init and --freeze")
         if setting or weight or seed is not None or run is not None:
             raise ConfigError("a resumed run keeps folder and settings; leave out --run, --set, --weight and --seed")
+        if (finished := _run(resume)).finished:
+            epochs = finished.config.epochs
+            say(f"{resume} is finished: {epochs} of {epochs} epochs are done, and its model is {finished.model}")
+            return
         _fit(_opened(resume, data, votes, reading))
         return
     if by_audit and audited is None:
@@ -120,7 +124,7 @@ def train_temporal_command(
         Path | None, typer.Option("--out", help="The .onnx file to write; NAME.onnx if not given.", metavar="FILE")
     ] = None,
     install: Install = False,
-    models_dir: ModelsDir = None,
+    models_dir: NewModelsDir = None,
 ) -> None:
     """Train a temporal model, which smooths a classifier's predictions over time, for `mien live --temporal`.
 
@@ -151,7 +155,7 @@ def train_temporal_command(
     faces = None if clips is None else load_detector(reading.detector or "auto")
     reading = (reading if clips is None else replace(reading, detector=None)).for_model(classifier.spec.preprocess.size)
     images = None if data is None else read_data(data, None, reading)[0]
-    with bar("training") as progress:
+    with bar("training") if err.is_terminal else nullcontext(_print_tenth) as progress:
         trained = train_temporal(
             classifier, path, config, labels=classifier.spec.head(labels).labels,
             images=images, clips=clips, detector=faces, install=folder, progress=progress,
@@ -174,7 +178,7 @@ def export(
     data: DataList = None,
     votes: Votes = None,
     reading: Reading = AS_CROPS,
-    models_dir: ModelsDir = None,
+    models_dir: NewModelsDir = None,
 ) -> None:
     """Export a run's model as ONNX, calibrated on the validation split and checked against PyTorch.
 
@@ -188,17 +192,22 @@ def export(
     _export(finished, target=to, storage=storage, install=(models_dir or user_dir()) if install else None)
 
 
-def _opened(folder: Path, data: list[str] | None, votes: Path | None, reading: Reading) -> Run:
-    """Open a run with its data, read as at its start, from --data or from where it was."""
+def _run(folder: Path) -> Run:
+    """Open a run without its data."""
     with extra("training", "train"):
         from mien.training.run import Run
 
-    run = Run.open(folder)
+    return Run.open(folder)
+
+
+def _opened(folder: Path, data: list[str] | None, votes: Path | None, reading: Reading) -> Run:
+    """Open a run with its data, read as at its start, from --data or from where it was."""
+    run = _run(folder)
     places: Sequence[str | None] = data or run.data_paths or [None]
     readings = readings_for(places, reading.for_model(run.config.preprocess.size))
     if reading == AS_CROPS and len(run.readings) == len(places):
         readings = run.readings
-    return Run.open(folder, [dataset for dataset, _ in _read_all(places, votes, readings)])
+    return type(run).open(folder, [dataset for dataset, _ in _read_all(places, votes, readings)])
 
 
 def _read_all(
@@ -263,8 +272,7 @@ def _fit(run: Run) -> None:
             run.fit(progress)
     except KeyboardInterrupt:
         resume = f"mien train --resume {quote(str(run.folder))}"
-        say(f"stopped; resume with: {resume}", console=err)
-        raise typer.Exit(130) from None
+        raise KeyboardInterrupt(f"resume with: {resume}") from None
     if _leads():
         _export(run, target=None, storage="float16", install=None)
 
@@ -276,13 +284,19 @@ def _export(run: Run, *, target: Path | None, storage: str, install: Path | None
     path, parity = run.export(target=target, storage=storage, install=install)
     say(
         f"model: {path} ({path.stat().st_size / 1e6:.2g} MB; differs by at most {parity.max_difference:.1g} from "
-        f"PyTorch on {parity.n} images, {parity.same_label:.1%} with the same label)"
+        f"PyTorch on {parity.n} images, {percent(parity.same_label, 1)} with the same label)"
     )
     if install is not None:
         say(f"installed: {install / run.model.name}")
     name = run.spec.name if install == user_dir() else str(path)
     say(f"use it: mien predict PHOTO --model {quote(name)}")
     drawn_or_warned(run.draw_curves, missing="no plot of the training curves")
+
+
+def _print_tenth(done: int, total: int | None) -> None:
+    """Print a line for each tenth of the work, where there is no terminal for a bar."""
+    if total is not None and (10 * done) // total > (10 * (done - 1)) // total:
+        say(f"training: {done:,} of {total:,}", console=err)
 
 
 class _TrainingProgress:
@@ -314,7 +328,7 @@ class _TrainingProgress:
 
     def epoch(self, row: Mapping[str, float]) -> None:
         valid = "".join(
-            f"  {' '.join(['valid', *key.split('_')[2:]])} {value:.2%}"
+            f"  {' '.join(['valid', *key.split('_')[2:]])} {percent(value, 2)}"
             for key, value in row.items() if key.startswith("valid_accuracy")
         )  # fmt: skip
         pixels = [self._config.stage_of(epoch).size ** 2 for epoch in range(round(row["epoch"]), self._config.epochs)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +14,10 @@ from mien.errors import OutputError
 
 
 class GrowingFile:
-    """A file that holds all that was written at any moment, so that it can be read during a long run."""
+    """A file that holds all that was written at any moment, so that it can be read during a long run.
+
+    One process writes it at a time, where files can be locked, as on Unix.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -32,7 +37,7 @@ class GrowingFile:
         """
         try:
             if self._file is None:
-                self._file = self.path.open("wb")
+                self._file = _open_alone(self.path)
             if at is not None:
                 self._file.seek(at)
             self._file.write(data)
@@ -41,9 +46,42 @@ class GrowingFile:
                 self._file.seek(0, io.SEEK_END)
         except OSError as error:
             self._close()
-            raise OutputError(f"cannot write '{self.path}': {error.strerror or error}; choose another place") from error
+            taken = isinstance(error, BlockingIOError)
+            reason = "another process is writing it" if taken else error.strerror or error
+            raise OutputError(f"cannot write '{self.path}': {reason}; choose another place") from error
 
     def _close(self) -> None:
         if self._file is not None:
             with suppress(OSError):  # all was flushed; failures were raised then
                 self._file.close()
+
+
+def _open_alone(path: Path) -> BinaryIO:
+    """Open a file and empty it, once it is locked: two processes would write into each other's lines.
+
+    Raises:
+        BlockingIOError: Another process writes it.
+        OSError: It cannot be opened.
+    """
+    file = open(path, "wb", opener=lambda name, flags: os.open(name, flags & ~os.O_TRUNC, 0o666))  # noqa: SIM115
+    try:
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            _lock(file)
+            file.truncate(0)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def _lock(file: BinaryIO) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        pass  # a file system without locks

@@ -83,6 +83,7 @@ class Recorder:
         csv: File with one row per face; see `CsvSink`.
         jsonl: File with one line per frame; see `JsonlSink`.
         top: Number of labels per face in the video.
+        excel: As for `CsvSink`.
 
     Raises:
         ConfigError: Two of the files are the same, or a table has the suffix of a picture or video.
@@ -97,13 +98,14 @@ class Recorder:
         csv: Path | None = None,
         jsonl: Path | None = None,
         top: int = 1,
+        excel: bool = False,
     ) -> None:
         self.provenance = provenance
         self.statistics = Statistics(provenance)
         self._video = None if video is None else AnnotatedVideoSink(video, top=top)
         self._tables: list[CsvSink | JsonlSink] = []
         if csv is not None:
-            self._tables.append(CsvSink(csv, provenance, smoothed=True))
+            self._tables.append(CsvSink(csv, provenance, smoothed=True, excel=excel))
         if jsonl is not None:
             self._tables.append(JsonlSink(jsonl, provenance))
         self._videos = [] if self._video is None else self._video.paths

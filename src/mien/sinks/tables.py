@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from mien.escape import csv_cell
+from mien.files import standard_output
 from mien.sinks.growing import GrowingFile
 from mien.sinks.records import origin_keys, record, rows
 from mien.structures import Expression, Frame, Provenance
@@ -32,8 +34,8 @@ class _TableSink(GrowingFile):
 
     def _append(self, data: bytes, *, at: int | None = None) -> None:
         if self.path == STANDARD_OUTPUT:
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
+            with standard_output() as file:
+                file.buffer.write(data)
         else:
             super()._append(data, at=at)
 
@@ -44,12 +46,14 @@ class CsvSink(_TableSink):
     Columns, in this order: source, index (of the frame, from 0), time (s), face (number in the frame, from 1, left to
     right), track, x1, y1, x2, y2 (pixels), score (of the detector), label ("uncertain" too), confidence (the largest
     probability), certain (true or false), note, p_<label> for each label of the set, raw_<label> likewise if smoothed,
-    model, label_set, detector, mien (its version). Each row is on disk once written.
+    model, label_set, detector, mien (its version). Each row is on disk once written. An apostrophe precedes texts that
+    a spreadsheet would take for formulas, such as a file's name that begins with "=".
 
     Args:
         path: File to write, "-" for standard output; an old file is overwritten.
         provenance: `Recognizer.provenance`.
         smoothed: Whether predictions are smoothed over time: adds the columns of the raw probabilities.
+        excel: Begin with a byte order mark, by which Excel knows UTF-8.
 
     Raises:
         OutputError: The file cannot be written; on entering or writing.
@@ -61,14 +65,18 @@ class CsvSink(_TableSink):
         ...         sink.write(frame, expressions)
     """
 
-    def __init__(self, path: str | Path, provenance: Provenance, *, smoothed: bool = False) -> None:
+    def __init__(
+        self, path: str | Path, provenance: Provenance, *, smoothed: bool = False, excel: bool = False
+    ) -> None:
         super().__init__(path, provenance)
+        self._excel = excel
         prefixes = ("p_", "raw_") if smoothed else ("p_",)
         probabilities = [prefix + label for prefix in prefixes for label in provenance.labels]
         self._columns = [*COLUMNS, *probabilities, *origin_keys(provenance)]
 
     def __enter__(self) -> CsvSink:
-        self._append(_csv_lines(self._columns, [dict(zip(self._columns, self._columns, strict=True))]))
+        header = _csv_lines(self._columns, [dict(zip(self._columns, self._columns, strict=True))])
+        self._append(codecs.BOM_UTF8 * self._excel + header)
         return self
 
     def write(self, frame: Frame, expressions: list[Expression]) -> None:
@@ -102,5 +110,9 @@ def _csv_lines(columns: list[str], table: Iterable[Mapping[str, object]]) -> byt
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     for row in table:
-        writer.writerow({key: str(value).lower() if isinstance(value, bool) else value for key, value in row.items()})
+        writer.writerow({key: _cell(value) for key, value in row.items()})
     return text.getvalue().encode()
+
+
+def _cell(value: object) -> object:
+    return str(value).lower() if isinstance(value, bool) else csv_cell(value)

@@ -226,6 +226,11 @@ class Run:
         """Where `export` writes the model, whether it is there yet or not."""
         return self.folder / f"{self.spec.name}.onnx"
 
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done and the model is written."""
+        return self.model.exists() and self.checkpoint.exists() and epochs_done(self.checkpoint) >= self.config.epochs
+
     def metrics(self) -> list[Row]:
         """Return the metrics of each finished epoch, as docs/guides/training.md lists them.
 

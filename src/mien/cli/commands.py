@@ -1,0 +1,100 @@
+"""The commands: each parses, calls the library, prints."""
+
+from __future__ import annotations
+
+import errno
+import re
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from mien.cli import Interrupted, data, explain, live, machine, measuring, models, predict, training
+from mien.cli.console import check_output, notice, say
+from mien.errors import ConfigError
+from mien.files import lost_output
+
+
+class _Commands(TyperGroup):
+    """Hands Ctrl-C to our `main`; Typer would end with its own words and exit code, which differ by its version."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            raise Interrupted(*stop.args) from stop
+
+
+app = typer.Typer(
+    cls=_Commands,
+    help="Facial expression recognition: see, train, evaluate and compare.\n\n"
+    "mien names what a face shows; it does not read what a person feels.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+COMMANDS: dict[str, Callable[..., None]] = {
+    "predict": predict.predict,
+    "explain": explain.explain,
+    "live": live.live,
+    "app": live.app_command,
+    "train": training.train,
+    "train-temporal": training.train_temporal_command,
+    "export": training.export,
+    "convert": models.convert_command,
+    "evaluate": measuring.evaluate,
+    "compare": measuring.compare,
+    "bench": machine.bench_command,
+    "doctor": machine.doctor_command,
+}
+for name, command in COMMANDS.items():
+    app.command(name)(command)
+app.add_typer(data.app, name="data")
+app.add_typer(models.app, name="models")
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        from mien import __version__
+
+        say(f"mien {__version__}")
+        raise typer.Exit
+
+
+def run(arguments: Sequence[str] | None) -> int:
+    """Run a command and return its exit code.
+
+    Raises:
+        MienError: What the user can mend.
+        Interrupted: Ctrl-C or a signal.
+    """
+    _check_arguments(sys.argv[1:] if arguments is None else arguments)
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: notice("[yellow]warning:[/]", message)
+        try:
+            app(args=None if arguments is None else list(arguments), prog_name="mien")
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 0
+        except OSError as error:  # of Typer, which prints the help
+            if error.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
+                raise
+            raise lost_output(error) from error
+    check_output()
+    return code
+
+
+def _check_arguments(arguments: Sequence[str]) -> None:
+    """Refuse an empty argument, such as a variable of the shell that is not set: as a path it is the current folder.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        if not argument or re.fullmatch("--[a-z-]+=", argument):
+            where = f" after '{before}'" if before and not argument else f" in '{argument}'" if argument else ""
+            raise ConfigError(f"an argument is empty{where}; leave it out, or give a value")
