@@ -83,8 +83,8 @@ class HaarDetector:
         self._classifiers = _Pool(partial(_open_cascade, self.cascade.file))
 
     def detect(self, image: ImageArray) -> list[Face]:
-        side = max(self.max_side, round(max(image.shape[:2]) / self.MAX_SHRINK))
-        small, factor = shrink(to_rgb(image), side)
+        image = to_rgb(image)
+        small, factor = shrink(image, max(self.max_side, round(max(image.shape[:2]) / self.MAX_SHRINK)))
         if min(small.shape[:2]) < self.MIN_FACE:
             return []
         with self._classifiers.lend() as classifier:
