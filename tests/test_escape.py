@@ -19,7 +19,7 @@ from mien.escape import code, csv_cell, literal, visible
         ("\x9b31m", r"\x9b31m"),
     ],
 )
-def test_what_a_screen_would_obey_is_shown_as_an_escape(text: str, expected: str) -> None:
+def test_control_characters_are_shown_as_escapes(text: str, expected: str) -> None:
     assert visible(text) == expected
 
 

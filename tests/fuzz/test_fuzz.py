@@ -48,7 +48,7 @@ def worker() -> Iterator[Worker]:
 
 
 @pytest.mark.parametrize("door", STRATEGIES)
-def test_whatever_is_in_a_file_only_an_error_of_ours_comes_out(door: str, worker: Worker) -> None:
+def test_a_door_raises_only_errors_of_ours(door: str, worker: Worker) -> None:
     found = fuzz(door, INPUTS, worker)
     assert found.inputs > INPUTS / 2
     assert not found.faults, found.first
