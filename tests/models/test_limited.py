@@ -27,13 +27,15 @@ def endless(path: Path) -> Path:
     """Write a graph that loops forever."""
     true = numpy_helper.from_array(np.array(True), "true")
     ones = numpy_helper.from_array(np.ones((1, 7), np.float32), "ones")
-    carried = [helper.make_tensor_value_info("i", TensorProto.INT64, [])]
+    number = helper.make_tensor_value_info("i", TensorProto.INT64, [])
     kept = [helper.make_tensor_value_info(name, TensorProto.BOOL, []) for name in ("go", "on")]
-    body = helper.make_graph([helper.make_node("Identity", ["go"], ["on"])], "body", [*carried, kept[0]], [kept[1]])
+    state = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("old", "new")]
+    steps = [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Add", ["old", "old"], ["new"])]
+    body = helper.make_graph(steps, "body", [number, kept[0], state[0]], [kept[1], state[1]])
     nodes = [
-        helper.make_node("Loop", ["", "true"], [], body=body),
         helper.make_node("ReduceMean", ["x"], ["mean"], axes=[2, 3], keepdims=0),
-        helper.make_node("Mul", ["mean", "ones"], ["y"]),
+        helper.make_node("Loop", ["", "true", "mean"], ["last"], body=body),
+        helper.make_node("Mul", ["last", "ones"], ["y"]),
     ]
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, 8, 8])
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 7])
