@@ -24,13 +24,14 @@ from mien.reports.audit import findings
 from mien.reports.audit_json import AuditFigures
 from mien.reports.card import CURVES_NOTE, released_card
 from mien.reports.metrics_json import Metrics, read_metrics
-from mien.reports.tables import split_name, table
+from mien.reports.tables import first_view, split_name, table
 from mien.structures import IntArray
 
 ROOT = Path(__file__).parent.parent
 AUDIT = "docs/reports/fer2013-audit.json"
 PROTOTYPE_PAGE, CROSS_PAGE = "docs/reports/prototype.md", "docs/reports/cross-dataset.md"
 SPLITS = {"PublicTest": "valid", "PrivateTest": "test"}
+PHOTOGRAPHS = ("happy", "neutral", "angry", "sad", "surprise")  # classes with 18 photographs or more
 OTHER_DATA = "Trained and evaluated on other data, described in the card; not comparable with the figures above:"
 NONE_YET = "None yet."
 
@@ -271,8 +272,9 @@ def models_table(models: list[Model], *, cards: str) -> str:
     others = [model for model in models if specs[model.name].trained_on.get("name") != "fer2013"]
     tables = []
     if on_fer2013 := [model for model in models if model not in others]:
-        header = ["model", "net", "size, MB", "labels", *(f"{split}, %" for split in SPLITS)]
-        tables.append(_rows(header, [_row(model, specs[model.name], cards) for model in on_fer2013]))
+        header = ["model", "net", "size, MB", "labels", *(f"{split}, %" for split in SPLITS), "photographs, %"]
+        rows = [[*_row(model, specs[model.name], cards), _on_photographs(model.name)] for model in on_fer2013]
+        tables.append(_rows(header, rows))
     if others:
         header = ["model", "net", "size, MB", "labels", *(f"{split}, %" for split in SPLITS.values()), "data"]
         data = [specs[model.name].trained_on.get("name", "unknown") for model in others]
@@ -297,6 +299,16 @@ def _row(model: Model, spec: ModelSpec, cards: str) -> list[str]:
     size = f"{model.path.stat().st_size / 1e6:.1f}"
     accuracies = [_accuracy(spec, split) for split in SPLITS.values()]
     return [f"[{model.name}]({cards}{model.name}.md)", spec.arch, size, labels, *accuracies]
+
+
+def _on_photographs(name: str) -> str:
+    """Return "neutral / mean recall of `PHOTOGRAPHS`" in percent; a dash if it was not measured."""
+    path = ROOT / "docs/models" / name / "photographs" / "metrics.json"
+    if not path.exists():
+        return "–"
+    classes = first_view(read_metrics(path))["classes"]
+    recalls = [classes[label]["recall"] for label in PHOTOGRAPHS]
+    return f"{100 * classes['neutral']['recall']:.1f} / {100 * np.mean(recalls):.1f}"
 
 
 def _accuracy(spec: ModelSpec, split: str) -> str:

@@ -1,3 +1,4 @@
+import copy
 from dataclasses import replace
 
 import pytest
@@ -5,7 +6,7 @@ import pytest
 from mien.evaluation.evaluate import evaluate
 from mien.labels import FER2013
 from mien.models.onnx_file import read_spec
-from mien.reports.card import MEASURED, model_card, released_card
+from mien.reports.card import FEW, MEASURED, model_card, released_card
 from mien.reports.metrics_json import to_metrics
 from mien.reports.report import NOTE, write_report
 from mien.reports.tables import classes_table, views_table
@@ -33,7 +34,8 @@ def test_all_results_of_a_card_come_from_the_metrics(evaluation, metrics):
     assert views_table([metrics]) in card
     assert "192 of 200 images" in card
     assert classes_table(metrics["views"]["single"], metrics["labels"]) in card
-    recalls = {label: scores["recall"] for label, scores in metrics["views"]["single"]["classes"].items()}
+    classes = metrics["views"]["single"]["classes"].items()
+    recalls = {label: scores["recall"] for label, scores in classes if scores["support"] >= FEW}
     weakest = min(recalls, key=recalls.__getitem__)
     assert f"The weakest class is *{weakest}*, with a recall of {100 * recalls[weakest]:.1f} %." in card
 
@@ -47,6 +49,14 @@ def test_a_card_shows_the_test_split_per_class_in_any_order(evaluation, metrics,
     assert "### Per class: pixel-reader on fer2013 PublicTest, single" in model_card(
         evaluation.spec, [valid], size_bytes=1
     )
+
+
+def test_a_card_shows_photographs_per_class_too(evaluation, metrics):
+    photographs = copy.deepcopy(metrics)
+    photographs["data"] |= {"name": "photos", "detector": "yunet"}
+    card = model_card(evaluation.spec, [metrics, photographs], size_bytes=1)
+    assert "### Per class: pixel-reader on fer2013 PrivateTest, single" in card
+    assert "### Per class: pixel-reader on photos test, head fer2013, single" in card
 
 
 def test_a_card_states_the_protocol_and_the_training_splits(evaluation, metrics):

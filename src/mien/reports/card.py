@@ -27,11 +27,16 @@ from mien.reports.tables import (
 )
 
 MEASURED: tuple[Split, ...] = ("test", "valid")  # splits reported for a released model
+FEW = 10  # images below which the recall of a class says little
 FURTHER = ("ferplus", "photographs")  # folders of further reports, where there are some
 _DATA_TERMS = {
     "fer2013": "FER2013 was published for the ICML 2013 challenge (Goodfellow et al. 2013, arXiv:1307.0414; on "
     "Kaggle) and is not part of this package. FER+ votes, where used: Barsoum et al. 2016, arXiv:1608.01041, MIT.",
 }
+_PHOTOGRAPHS_TERMS = (
+    "News photographs of Labeled Faces in the Wild (Huang et al. 2007), gathered for research, with labels of "
+    "github.com/muxspace/facial_expressions, Apache-2.0; not part of this package."
+)
 _DRAWN_WARNING = "It was trained only on cartoons drawn by mien: **it does not work on photographs.**"
 _USE = """\
 Naming the expression of a face in photos, video and live streams, for research, teaching, art, accessibility and play,
@@ -111,6 +116,8 @@ def model_card(
     data, drawn = spec.trained_on.get("name", ""), bool(spec.made_by)
     limits = _LIMITS.format(data=_DATA_LIMITS.get(data, "It knows faces like those it was trained on."))
     terms = "drawn by mien, and free to use and to pass on" if drawn else _DATA_TERMS.get(data, "terms unknown")
+    if "with news-photographs" in spec.trained_on:
+        terms = f"{terms} {_PHOTOGRAPHS_TERMS}"
     parts = [
         f"# {literal(spec.name)}",
         f"> {_DRAWN_NOTE if drawn else NOTE}",
@@ -202,12 +209,13 @@ def _results(spec: ModelSpec, metrics: Sequence[Metrics], confusion_plot: str) -
 def _classes(metrics: Metrics) -> list[str]:
     """Return the results per class of the first view, and the weakest class."""
     view, metrics_of_view = next(iter(metrics["views"].items()))
-    occurring = {label: scores for label, scores in metrics_of_view["classes"].items() if scores["support"]}
-    weakest = min(occurring, key=lambda label: occurring[label]["recall"])
+    classes = metrics_of_view["classes"]
+    frequent = [label for label, scores in classes.items() if scores["support"] >= FEW]
+    weakest = min(frequent or classes, key=lambda label: classes[label]["recall"])
     return [
         f"### Per class: {literal(report_title(metrics))}, {view}",
         classes_table(metrics_of_view, metrics["labels"]),
-        f"The weakest class is *{literal(weakest)}*, with a recall of {100 * occurring[weakest]['recall']:.1f} %.",
+        f"The weakest class is *{literal(weakest)}*, with a recall of {100 * classes[weakest]['recall']:.1f} %.",
     ]
 
 
