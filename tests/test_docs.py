@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from mien import cli
+from mien.cli.commands import app
 from mien.labels import FER2013, FERPLUS
 from mien.models.spec import Head, ModelSpec, Preprocess
 from mien.models.store import Model, list_models, shipped_dir
@@ -26,7 +26,7 @@ SCRIPT = runpy.run_path(str(ROOT / "scripts" / "update_docs.py"))
 PAGES = {p.relative_to(ROOT).as_posix(): p for p in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])}
 TEXTS = {page: path.read_text(encoding="utf-8") for page, path in PAGES.items()}
 SHIPPED = {model.name: model for model in list_models(shipped_dir())}
-COMMANDS: Any = typer.main.get_command(cli.app)  # click's, or the copy of it that newer Typers carry
+COMMANDS: Any = typer.main.get_command(app)  # click's, or the copy of it that newer Typers carry
 
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.M | re.S)
 SPAN = re.compile(r"`([^`\n]+)`")

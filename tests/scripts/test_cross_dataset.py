@@ -10,7 +10,6 @@ import pytest
 import typer.main
 from PIL import Image
 
-from mien import cli
 from mien.evaluation.evaluate import evaluate
 from mien.labels import FER2013
 from mien.models.spec import Head, ModelSpec, Preprocess
@@ -71,7 +70,7 @@ def test_the_script_that_draws_the_cartoons_uses_existing_commands():
     assert [command.split()[:3] for command in commands] == [
         ["mien", "data", "draw"], ["mien", "data", "draw"], ["mien", "data", "prepare"],
     ]  # fmt: skip
-    data = typer.main.get_command(cli.app).commands["data"]
+    data = typer.main.get_command(app).commands["data"]
     for command in commands:
         _, _, name, *rest = shlex.split(command)
         data.commands[name].make_context(name, rest)  # raises the error a user would see
