@@ -10,6 +10,7 @@ import pytest
 import typer.main
 from PIL import Image
 
+from mien.cli.commands import app
 from mien.evaluation.evaluate import evaluate
 from mien.labels import FER2013
 from mien.models.spec import Head, ModelSpec, Preprocess
