@@ -17,7 +17,6 @@ from mien.data.readers import read_dataset
 from mien.data.splits import draw_splits
 from mien.data.synthetic import draw_faces
 from mien.errors import ConfigError, DatasetError
-from mien.models.classifier import predict_heads
 from mien.recognizer import Recognizer
 from mien.sources.pictures import read_picture
 from mien.structures import Box, ImageArray
@@ -47,7 +46,7 @@ def test_a_dataset_of_photographs_holds_what_the_recognizer_sees(tmp_path: Path,
         (expression,) = recognizer.recognize(read_picture(root / name))
         expected.append(expression.prediction.probabilities)
     assert len(expected) == 4
-    seen = predict_heads(recognizer.classifier, list(dataset.images))[0]
+    seen = recognizer.classifier.predict_proba(list(dataset.images))
     np.testing.assert_array_equal(seen, expected)
 
 

@@ -78,14 +78,17 @@ def test_the_plate_stays_inside_at_the_corners(corner: tuple[int, int]) -> None:
 @given(
     width=st.integers(1, 400),
     height=st.integers(1, 400),
-    box=st.tuples(*[st.floats(-200, 600)] * 4),
+    corner=st.tuples(*[st.floats(-200, 600)] * 2),
+    sides=st.tuples(*[st.floats(0.1, 800)] * 2),
     top=st.integers(1, 9),
 )
 @settings(deadline=None, max_examples=60)
 def test_any_box_in_any_image_is_drawn(
-    width: int, height: int, box: tuple[float, float, float, float], top: int
+    width: int, height: int, corner: tuple[float, float], sides: tuple[float, float], top: int
 ) -> None:
-    assert draw(blank(height, width), [expression(Box(*box))], top=top).shape == (height, width, 3)
+    (x, y), (wide, high) = corner, sides
+    shown = [expression(Box(x, y, x + wide, y + high))]
+    assert draw(blank(height, width), shown, top=top).shape == (height, width, 3)
 
 
 @pytest.mark.parametrize("shape", [(40, 40), (100, 640), (640, 60), (300, 300)])
