@@ -174,7 +174,8 @@ def test_another_source_an_earlier_time_or_a_long_gap_starts_new_tracks(next_fra
 def test_a_temporal_smoother_sees_all_heads_and_is_replaced_with_the_recogniser(
     tiny_model: Path, tiny_temporal: Path
 ) -> None:
-    recognizer, model = Recognizer(Followed([10.0, 200.0]), str(tiny_model)), TemporalModel(tiny_temporal)
+    recognizer = Recognizer(Followed([10.0, 200.0]), str(tiny_model), labels="fer2013")
+    model = TemporalModel(tiny_temporal)
     live, smoother = Live(recognizer, smoother=TemporalSmoother(model)), TemporalSmoother(model)
     rng = np.random.default_rng(0)
     for index in range(8):
@@ -204,7 +205,7 @@ def test_a_temporal_model_of_another_classifier_is_refused(tiny_model: Path, tin
     for recognizer in (Recognizer(Followed(), Named()), Recognizer(Followed(), str(tiny_model), labels="ferplus")):
         with pytest.raises(ModelError, match=r"train one for it|train another one"):
             Live(recognizer, smoother=smoother)
-    live = Live(Recognizer(Followed(), str(tiny_model)), smoother=smoother)
+    live = Live(Recognizer(Followed(), str(tiny_model), labels="fer2013"), smoother=smoother)
     live.recognizer = Recognizer(Followed(), Named())
     with pytest.raises(ModelError, match="reads 15 probabilities of 'tiny', the expression has 7"):
         live.see(shot(0))
@@ -220,9 +221,9 @@ def test_faces_are_listed_from_left_to_right_whether_detected_or_predicted() -> 
 def test_a_bad_frame_is_an_error_and_the_next_one_continues() -> None:
     live = Live(Recognizer(Followed(), Named()))
     list(live.stream(clip(3)))
-    grey = replace(shot(3), image=np.zeros((120, 400), np.uint8))
+    transparent = replace(shot(3), image=np.zeros((120, 400, 4), np.uint8))
     timeless = replace(shot(3), time=float("nan"))
-    for frame in (grey, timeless):
+    for frame in (transparent, timeless):
         with pytest.raises(InputError):
             live.see(frame)
     assert live.see(shot(4)).expressions[0].face.track_id == 1
