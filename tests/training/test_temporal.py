@@ -213,8 +213,8 @@ def test_the_command_trains_and_live_uses_it(
     assert "raw_angry" in Path("faces.csv").read_text()
     assert run("models", "--models", models) == 0
     assert "probabilities of tiny" in capsys.readouterr().out
-    assert run(*live, "--model", "tiny", "--labels", "ferplus") == 2
-    assert "no temporal model fits this 'tiny' and the labels 'ferplus'" in capsys.readouterr().err
+    assert run(*live, "--model", "tiny", "--labels", "fer2013") == 2
+    assert "no temporal model fits this 'tiny' and the labels 'fer2013'" in capsys.readouterr().err
     assert run("predict", astronaut, "--model", "tiny-temporal", "--models", models) == 2
     error = capsys.readouterr().err.strip()
     assert "sees no faces itself" in error
