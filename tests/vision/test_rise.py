@@ -120,7 +120,9 @@ def test_another_model_has_another_map_of_the_same_face() -> None:
 @pytest.mark.parametrize("name", [model.name for model in list_models(Path("none")) if model.shipped])
 def test_a_net_with_random_weights_has_another_map_than_a_shipped_model(name: str, tiny_model: Path) -> None:
     crop = read_picture(ASTRONAUT)[60:180, 165:285]
-    trained, random = (explain(c, crop, head="fer2013", n_masks=200) for c in (load_classifier(name), OnnxClassifier(tiny_model)))
+    trained, random = (
+        explain(c, crop, head="fer2013", n_masks=200) for c in (load_classifier(name), OnnxClassifier(tiny_model))
+    )
     trained = cv2.resize(trained, random.shape[::-1], interpolation=cv2.INTER_AREA)
     assert abs(rank_correlation(trained, random)) < 0.5
 
