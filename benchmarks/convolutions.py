@@ -8,7 +8,6 @@ Example: python benchmarks/convolutions.py --out convolutions.json
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -17,6 +16,7 @@ import torch
 from torch import nn
 
 from _common import arguments, markdown, report
+from mien.cores import usable_cores
 from mien.nets.blocks import Convolution
 
 SHAPES = ((160, 320, 2), (320, 320, 1))  # channels, width, stride
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128, help="pictures (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=20, help="turns of each (default: %(default)s)")
     options = parser.parse_args()
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(usable_cores())
     cases = [case(size, *shape, batch=options.batch, repeats=options.repeats) for size in SIDES for shape in SHAPES]
     rows = [
         [

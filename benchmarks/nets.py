@@ -9,7 +9,6 @@ Example: python benchmarks/nets.py --nets base base-cbam --out nets.json
 
 from __future__ import annotations
 
-import os
 import statistics
 import tempfile
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +19,7 @@ import numpy as np
 import torch
 
 from _common import arguments, markdown, report
+from mien.cores import usable_cores
 from mien.labels import FER2013
 from mien.machine.bench import BATCH, threads, time_stage
 from mien.models.classifier import OnnxClassifier
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="turns of each net (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=32, help="pictures a step (default: %(default)s)")
     options = parser.parse_args()
-    torch.set_num_threads(os.cpu_count() or 1)  # as training does
+    torch.set_num_threads(usable_cores())  # as training does
     precision = fastest_precision()
     nets = [BASE, *(net for net in options.nets if net != BASE)]
     configs = {net: replace(recipe_of(net), batch_size=options.batch, precision=precision) for net in nets}

@@ -9,7 +9,6 @@ Example: python benchmarks/training.py --net base --size 32 --out training.json
 
 from __future__ import annotations
 
-import os
 import statistics
 import tempfile
 import time
@@ -23,6 +22,7 @@ import torch
 from torch.nn import functional as F
 
 from _common import Target, arguments, markdown, report, target_data, target_table
+from mien.cores import usable_cores
 from mien.data.dataset import Dataset
 from mien.labels import FER2013
 from mien.nets.nets import build_net
@@ -62,7 +62,7 @@ def main() -> None:
         help="auto takes the faster one; both compares the two, in the bare loop only",
     )
     options = parser.parse_args()
-    torch.set_num_threads(os.cpu_count() or 1)  # as `Trainer` does
+    torch.set_num_threads(usable_cores())  # as `Trainer` does
     config = replace(load_recipe(options.net), stages=(Stage(size=options.size, epochs=1),), batch_size=options.batch)
     if options.precision == "both":
         compare_precisions(config, steps=options.steps, rounds=options.rounds, out=options.out)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -92,7 +92,7 @@ class Printer(Silent):
 
 def fit_and_print(folder: str) -> None:
     """Train in another process, to be killed."""
-    os.cpu_count = lambda: 1  # as the fixture `one_thread` does
+    pytest.MonkeyPatch().setattr("mien.training.fit.usable_cores", lambda: 1)  # as the fixture `one_thread` does
     Run.start(small_config(), small_dataset(), Path(folder)).fit(Printer())
 
 

@@ -12,7 +12,7 @@ PACKAGE = Path(mien.__file__).parent
 # From the ground. Parts of one floor don't import each other.
 FLOORS = (
     ("errors", "escape", "_pyinstaller"),
-    ("labels", "files"),
+    ("labels", "files", "cores"),
     ("settings", "structures"),
     ("pixels", "sources"),
     ("targets", "images"),

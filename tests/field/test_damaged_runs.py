@@ -7,7 +7,6 @@ power cut, or a settings file changed between two sessions.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +26,7 @@ from runs import interrupted, small_config, small_dataset, small_selection
 def started(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on a selection, after its first epoch."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.cpu_count", lambda: 1)
+        patch.setattr("mien.training.fit.usable_cores", lambda: 1)
         folder = tmp_path_factory.mktemp("runs") / "run"
         interrupted(small_config(), small_dataset(), folder, (0, 0), selection=small_selection())
     return folder
@@ -110,7 +109,7 @@ def test_a_damaged_file_is_named_in_one_line(
 def test_a_run_whose_metrics_were_deleted_goes_on(
     started: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr("mien.training.fit.usable_cores", lambda: 1)
     folder = Path(shutil.copytree(started, tmp_path / "run"))
     (folder / METRICS).unlink()
     run = Run.open(folder, small_dataset())

@@ -15,7 +15,7 @@ from runs import finished, small_config, small_dataset, small_selection
 def one_thread() -> Iterator[None]:
     """Train on one thread: images this small are not worth a second one, least of all on a busy machine."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.cpu_count", lambda: 1)
+        patch.setattr("mien.training.fit.usable_cores", lambda: 1)
         yield
 
 

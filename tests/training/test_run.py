@@ -199,7 +199,9 @@ def test_a_net_too_deep_for_the_images_leaves_no_run_behind(tmp_path: Path) -> N
 
 
 def test_more_devices_than_there_are_leave_no_run_behind(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"1000 devices \(--devices\) are more than this machine has; expected 1 to"):
+    with pytest.raises(
+        ConfigError, match=r"1000 devices \(--devices\) are more than this process may use; expected 1 to"
+    ):
         Run.start(small_config(), small_dataset(), tmp_path / "run", devices=1000)
     assert not (tmp_path / "run").exists()
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import mien
+from mien.cores import usable_cores
 
 PACKAGES = {"numpy": "numpy", "opencv": "opencv-python-headless", "onnxruntime": "onnxruntime"}
 
@@ -21,7 +21,7 @@ def machine_facts() -> dict[str, object]:
         **{name: _version(package) for name, package in PACKAGES.items()},
         "platform": platform.platform(),
         "processor": processor(),
-        "cores": os.cpu_count(),
+        "cores": usable_cores(),
     }
 
 

@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 import numpy.typing as npt
 
+from mien.cores import usable_cores
 from mien.errors import ModelError
 
 # Since 1.31 it notes a device id and each use in a database of its own, with an address to send them to, unless this
@@ -41,7 +42,7 @@ class Session:
 
     Args:
         path: The file.
-        threads: Threads of ONNX Runtime; 0 for one per core.
+        threads: Threads of ONNX Runtime; 0 for one per core that this process may use.
 
     Raises:
         ModelError: ONNX Runtime cannot load the file.
@@ -73,7 +74,9 @@ class Session:
 
 def _load(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    # ONNX Runtime's own choice, one thread per physical core, heeds no limit of the process.
+    usable = usable_cores()
+    options.intra_op_num_threads = threads or (usable if usable < (os.cpu_count() or 1) else 0)
     # One call's peak is small; without the arena, memory does not stay at the largest batch ever seen.
     options.enable_cpu_mem_arena = False
     # Its threads would spin after each face and take the cores from the detector, which runs then.

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 import time
 from collections.abc import Iterator, Mapping
 from typing import Literal, Protocol
@@ -19,6 +18,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from mien.cores import usable_cores
 from mien.errors import ConfigError, RunError
 from mien.evaluation.metrics import accuracy, balanced_accuracy, confusion_matrix
 from mien.models.spec import ModelSpec
@@ -57,9 +57,11 @@ def new_fabric(precision: Literal["32-true", "bf16-mixed"], devices: int) -> Fab
     Raises:
         ConfigError: There are not as many graphics cards or, where there are none, cores.
     """
-    available = torch.cuda.device_count() or os.cpu_count() or 1
+    available = torch.cuda.device_count() or usable_cores()
     if devices > available:
-        raise ConfigError(f"{devices} devices (--devices) are more than this machine has; expected 1 to {available}")
+        raise ConfigError(
+            f"{devices} devices (--devices) are more than this process may use; expected 1 to {available}"
+        )
     if devices == 1:
         return Fabric(precision=precision, devices=1)
     return Fabric(precision=precision, devices=devices, strategy="ddp")
@@ -80,7 +82,7 @@ class Trainer:
     def __init__(
         self, config: TrainConfig, spec: ModelSpec, train: Tensors, valid: Mapping[str, Tensors], fabric: Fabric
     ) -> None:
-        torch.set_num_threads(max((os.cpu_count() or 1) // fabric.world_size, 1))
+        torch.set_num_threads(max(usable_cores() // fabric.world_size, 1))
         self._config, self._train, self._valid, self._fabric = config, train, valid, fabric
         self._steps = train.epoch_size // config.batch_size  # per epoch
         self._losses = head_losses(config, train, [head.labels for head in spec.heads])
