@@ -22,7 +22,7 @@ FLOORS = (
     ("live", "data"),
     ("sinks",),
     ("cartoons", "collection", "evaluation"),
-    ("reports", "machine", "app"),
+    ("reports", "machine", "app", "web"),
     ("training",),
     ("cli", "notebook"),
     ("__main__",),

@@ -1,0 +1,108 @@
+"""`mien serve`: the page and the service."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import threading
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mien.cli.arguments import Detector, Model, ModelsDir
+from mien.cli.console import extra, notice, say
+from mien.errors import ConfigError, InputError
+from mien.models.spec import DEFAULT_MODEL
+
+MEGABYTE = 1_000_000
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for all.", metavar="ADDRESS")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for a free one.")] = 8008,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="Serve the page, or only the service.")] = True,
+    model: Model = DEFAULT_MODEL,
+    detector: Detector = "auto",
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="Name that the service may be called by; may be given several times.", metavar="NAME"),
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(help="Other page that may call the service; may be given several times.", metavar="URL"),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(help="Secret that requests must carry.", metavar="TEXT", envvar="MIEN_TOKEN", show_envvar=True),
+    ] = None,
+    no_token: Annotated[bool, typer.Option("--no-token", help="Let anyone who reaches the address use it.")] = False,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Certificate for https (PEM); needs --tls-key.", metavar="FILE")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Private key of the certificate (PEM).", metavar="FILE")] = None,
+    workers: Annotated[
+        int, typer.Option(min=0, max=256, help="Threads that recognise; 0 for one per core.", metavar="N")
+    ] = 0,
+    sessions: Annotated[int, typer.Option(min=0, max=1000, help="Live sessions at once.", metavar="N")] = 8,
+    max_upload: Annotated[float, typer.Option(help="Largest picture in megabytes.", metavar="MB")] = 32,
+    models_dir: ModelsDir = None,
+) -> None:
+    """Serve a page for the browser, and the service for other programs.
+
+    Examples: `mien serve --open`, `mien serve --host 0.0.0.0 --allow-host faces.local --token SECRET`
+    """
+    with extra("the page and the service", "web"):
+        import uvicorn
+
+        from mien.web.server import create_app
+        from mien.web.settings import ServerSettings
+
+    if not _is_loopback(host):
+        _check_exposed(host, allow_host, token, no_token)
+    settings = ServerSettings(
+        model=model, detector=detector, models_dir=models_dir, hosts=tuple(allow_host or ()),
+        origins=tuple(allow_origin or ()), token=token or None, page=page, workers=workers, sessions=sessions,
+        max_upload=round(max_upload * MEGABYTE),
+    )  # fmt: skip
+    listening = _listen(host, port)
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app, ws="websockets-sansio", ws_max_size=settings.max_upload, ws_per_message_deflate=False, log_config=None,
+        access_log=False, server_header=False, date_header=False, timeout_graceful_shutdown=1,
+        ssl_certfile=tls_cert, ssl_keyfile=tls_key, lifespan="on",
+    )  # fmt: skip
+    name = f"[{host}]" if ":" in host else host
+    address = f"{'https' if tls_cert else 'http'}://{name}:{listening.getsockname()[1]}"
+    say(f"mien is at {address}; Ctrl+C ends it")
+    if open_page:
+        threading.Timer(1, webbrowser.open, [address]).start()
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_exposed(host: str, allow_host: list[str] | None, token: str | None, no_token: bool) -> None:
+    if not (token or no_token):
+        raise ConfigError(
+            f"at {host} other machines reach the service: give a secret with --token or $MIEN_TOKEN, or --no-token"
+        )
+    if not allow_host:
+        raise ConfigError(f"at {host} the service must know its name: give it with --allow-host NAME")
+    if no_token:
+        notice("[yellow]warning:[/]", "no token: anyone who reaches this address can use the service")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise InputError(f"cannot listen at {host} port {port}: {error.strerror}; choose another --port") from error
