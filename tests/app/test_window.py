@@ -287,7 +287,7 @@ class TestCamera:
         window.open(clip)
         until(window.root, lambda: status(window).startswith("live: "), "the video runs")
         recorder = window.worker.recorder
-        choose_from(window, "models", "tiny (photos)" if "tiny (photos)" in window.choices.titles else "tiny")
+        choose_from(window, "models", "tiny")
         until(window.root, lambda: status(window).startswith("tiny: neutral"), "the model is loaded")
         assert status(window).endswith("; the statistics start again")
         assert window.worker.recorder is not recorder
@@ -592,3 +592,34 @@ def test_the_window_fits_a_small_screen(window: Any) -> None:
         main = window.root.winfo_children()[0]
         assert main.winfo_reqwidth() <= 1024
         assert main.winfo_reqheight() <= 700
+
+
+def test_a_long_name_alone_is_cut_off_in_the_smallest_window(window: Any, tmp_path: Path, tiny_model: Path) -> None:
+    long_name = "a-name-that-nobody-reads-to-the-end"
+    (tmp_path / "models" / f"{long_name}.onnx").write_bytes(tiny_model.read_bytes())
+    press("F5")
+    until(window.root, lambda: long_name in widget(window, "models").cget("values"), "it is listed")
+    window.root.geometry("{}x{}".format(*window.root.minsize()))
+    until(window.root, lambda: window.root.winfo_width() == window.root.minsize()[0], "it has its size")
+    cut_off = []
+    for name in ("models", "label_sets", "detectors"):
+        box = widget(window, name)
+        for value in box.cget("values"):
+            box.set(value)
+            window.root.update()
+            cut_off += [] if box.xview() == (0, 1) else [value]
+    assert cut_off == [long_name]
+
+
+def test_the_smallest_window_is_no_larger_than_a_high_resolution_screen(
+    display: None, tidied: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mien.app.look import open_root
+    from mien.app.window import Window
+
+    monkeypatch.setattr("mien.app.window.scale_of", lambda _: 2.0)
+    window = Window(open_root("mien"), Settings(), saves=tmp_path, models_dir=tmp_path)
+    try:
+        assert window.root.minsize() == (window.root.winfo_screenwidth(), window.root.winfo_screenheight())
+    finally:
+        window.close()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from mien.app.layout import Layout, Tooltip, fit_list
+from mien.app.layout import Layout, Tooltip, fit_list, widen_field
 from mien.app.settings import Settings
 from mien.escape import visible
 from mien.labels import LabelSet
@@ -32,6 +32,7 @@ LABELS_TIP = (
     "The expressions to choose from. FER2013: angry, disgust, fear, happy, sad, surprise, neutral. "
     "FER+: these and contempt."
 )
+WIDEST = 30  # digits; in a small window the list of models shrinks
 DATA_TITLES = {"fer2013": "FER2013", "ferplus": "FER+"}
 
 
@@ -77,6 +78,8 @@ class Choices:
             self.model = (photos or self._names)[0]
         self._layout.widget("models").configure(values=self.titles)
         self._list_labels()
+        for name in ("models", "label_sets", "detectors"):
+            widen_field(self._layout.widget(name), most=WIDEST)
 
     def read(self) -> bool:
         """Take over the choices in the lists; return whether one is new."""
@@ -135,7 +138,7 @@ class Choices:
 
 def detector_title(name: str) -> str:
     """Return a detector's title in the list."""
-    return DETECTOR_TITLES.get(name, f"Haar, variant {name.removeprefix('haar-')}")
+    return DETECTOR_TITLES.get(name, f"Haar ({name.removeprefix('haar-')})")
 
 
 def label_title(labels: LabelSet) -> str:
@@ -144,13 +147,9 @@ def label_title(labels: LabelSet) -> str:
 
 
 def model_title(model: Model) -> str:
-    """Return a model's title in the list, with the kind of pictures that it is for, if known."""
+    """Return a model's title in the list: its name, with a mark if it is for drawn faces."""
     name = visible(model.name)
-    if model.spec is None:
-        return name
-    if is_for_cartoons(model.spec):
-        return f"{name} (cartoons)"
-    return f"{name} (photos)" if model.spec.trained_on.get("name") in DATA_TITLES else name
+    return f"{name} (cartoons)" if model.spec is not None and is_for_cartoons(model.spec) else name
 
 
 def is_for_cartoons(spec: ModelSpec) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tkinter as tk
 from collections.abc import Callable, Mapping
 from importlib import resources
+from math import ceil
 from tkinter import font, ttk
 from typing import Any
 
@@ -52,12 +53,25 @@ def fit_list(box: ttk.Combobox) -> None:
     """Make the drop-down list of a combobox as wide as its longest entry."""
 
     def widen() -> None:
-        measure = font.nametofont(str(box.cget("font")) or "TkTextFont", box).measure
-        longest = max((measure(value) for value in box.cget("values")), default=0)
-        extra = max(longest + LIST_MARGIN - box.winfo_width(), 0)
+        extra = max(_longest(box) + LIST_MARGIN - box.winfo_width(), 0)
         ttk.Style(box).configure("Fitted.TCombobox", postoffset=(0, 0, extra, 0))
 
     box.configure(style="Fitted.TCombobox", postcommand=widen)
+
+
+def widen_field(box: ttk.Combobox, *, most: int) -> None:
+    """Widen the field of a combobox to its longest entry, at most to so many digits."""
+    digits = ceil(_longest(box) / _font(box).measure("0"))
+    box.configure(width=max(int(str(box.cget("width"))), min(digits, most)))
+
+
+def _longest(box: ttk.Combobox) -> int:
+    """Return the width of a combobox's longest entry in pixels."""
+    return max(map(_font(box).measure, box.cget("values")), default=0)
+
+
+def _font(box: ttk.Combobox) -> font.Font:
+    return font.nametofont(str(box.cget("font")) or "TkTextFont", box)
 
 
 class Tooltip:

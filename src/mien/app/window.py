@@ -37,7 +37,7 @@ from mien.sources.paths import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from mien.vision.smooth import HalfLifeSmoother
 
 HALF_LIFE = 0.3  # seconds, of a camera's smoothed probabilities
-SIZE, SMALLEST = (1024, 700), (1000, 520)  # pixels of a standard screen
+SIZE, SMALLEST = (1024, 700), (1020, 520)  # pixels of a standard screen
 TOOLTIPS = {
     "menu": "More commands, help, and about mien",
     "previous": "Previous picture (←)",
@@ -243,9 +243,10 @@ class Window(StreamWindow):
         self.mode.recognizer_changed()
 
     def _arrange(self, geometry: str) -> None:
-        scale = self.charts.scale
-        self.root.geometry(geometry or "{}x{}".format(*(round(side * scale) for side in SIZE)))
-        self.root.minsize(*(round(side * scale) for side in SMALLEST))
+        scale, screen = self.charts.scale, (self.root.winfo_screenwidth(), self.root.winfo_screenheight())
+        size, smallest = ([min(round(a * scale), b) for a, b in zip(s, screen, strict=True)] for s in (SIZE, SMALLEST))
+        self.root.geometry(geometry or "{}x{}".format(*size))
+        self.root.minsize(*smallest)
         for name in ("picture_actions", "camera_actions", "offer"):
             self.layout.show(name, False)
         self.layout.widget("view_frame").grid_propagate(False)  # its size follows the window's, not the image's
