@@ -133,7 +133,8 @@ def test_the_image_does_not_start_without_a_token(image: Image) -> None:
     command = image.command(json.loads(last("CMD")), free_port())
     ended = subprocess.run(command, env=image.variables(), capture_output=True, text=True, timeout=60)
     assert ended.returncode == 2
-    assert "MIEN_TOKEN" in ended.stderr and len(ended.stderr.splitlines()) == 1
+    assert "MIEN_TOKEN" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
 
 
 def test_the_compose_file_passes_its_token(image: Image) -> None:
@@ -147,8 +148,7 @@ def test_the_compose_file_passes_its_token(image: Image) -> None:
 
 
 def test_the_image_runs_as_nobody_in_particular() -> None:
-    user, _, group = last("USER").partition(":")
-    assert int(user) > 0 and int(group) > 0
+    assert all(int(number) > 0 for number in last("USER").split(":"))
 
 
 def test_the_unit_of_systemd_is_valid(tmp_path: Path) -> None:
