@@ -23,7 +23,7 @@ from mien.errors import MienError
 from mien.pixels import WRITABLE_PICTURES, write_picture
 from mien.sinks.encoders import CODECS, OpenCvEncoder
 from mien.sinks.videos import VideoSink
-from mien.sources.content import KINDS
+from mien.sources.content import KINDS, TEXT_FILE
 from mien.sources.frames import frames, open_media
 from mien.sources.paths import MAX_PIXELS, PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from mien.sources.pictures import DECODER_BYTES, FULL_SIZE_PIXELS, MAX_DECODER_BYTES, read_picture
@@ -127,7 +127,7 @@ def page() -> str:
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         place = Path(folder)
-        kinds = dict.fromkeys(kind.partition(",")[0] for _, kind in KINDS)
+        kinds = dict.fromkeys([*(kind.partition(",")[0] for _, kind in KINDS), TEXT_FILE])
         return TEXT.format(
             pictures=_table(["format", "suffixes", "read", "animated", "megapixels", "needs"], _pictures(place)),
             videos=_table(["suffixes", "codecs read", "not read", "not tried here"], _videos(place)),

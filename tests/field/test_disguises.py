@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from mien.data.disguise import DATA, WAYS_OUT
 from mien.data.readers import read_dataset
 from mien.data.votes import read_votes
 from mien.errors import DatasetError
+from mien.sources.content import KINDS, TEXT_FILE
 
 CSV = "emotion,pixels,Usage\n0,1 2 3 4,Training\n"
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 301072766\n"
@@ -18,8 +20,8 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 30
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (POINTER, "is a Git LFS pointer, not the data; fetch the data: git lfs pull"),
-        (b"\n<!DOCTYPE html>\n<html lang=en><title>Sign in</title>", "is a web page, not the data; .*with a browser"),
+        (POINTER, "is a Git LFS pointer, which `git lfs pull` replaces by the file"),
+        (b"\n<!DOCTYPE html>\n<html lang=en><title>Sign in</title>", "is a web page; .*with a browser"),
         (b"\xef\xbb\xbf<HTML><body>Quota exceeded", "is a web page"),
         (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "is XML, often an error message"),
         (CSV.encode("utf-16"), "is text in UTF-16; save it as UTF-8"),
@@ -29,6 +31,7 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 30
         (b"7z\xbc\xaf\x27\x1c\0\4", "is a 7z archive; unpack it"),
         (b"PAR1\x15\x04", "is a Parquet table"),
         (b"\x80\x04\x95\x00", "is a pickle, which could run any program"),
+        (b"8BPS\0\1", "is a Photoshop document; pass the data itself"),
     ],
 )
 @pytest.mark.parametrize("name", ["fer2013.csv", "labels.tsv", "fer2013.zip", "data.npz", "data", "fer2013.csv.gz"])
@@ -53,3 +56,15 @@ def test_pictures_that_are_pointers_are_named(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(POINTER)
     with pytest.raises(DatasetError, match=r"cannot be decoded: happy/1\.png.*is a Git LFS pointer.*git lfs pull"):
         read_dataset(tmp_path)
+
+
+def test_ways_out_are_of_known_kinds() -> None:
+    assert WAYS_OUT.keys() <= {kind for _, kind in KINDS} - DATA
+    assert {kind for _, kind in KINDS} | {TEXT_FILE} > DATA
+
+
+def test_columns_that_begin_like_a_kind_of_file_are_data(tmp_path: Path) -> None:
+    for name in ("PAR1", "BZh", "Rar!", "ID3"):
+        path = tmp_path / f"{name}.csv"
+        path.write_text(f"{name},emotion,pixels,Usage\n" + "".join(f"x,{i},1 2 3 4,Training\n" for i in range(7)))
+        assert len(read_dataset(path)) == 7

@@ -316,7 +316,8 @@ class TestBadPictures:
             (b"%PDF-1.4\n%\xe2\xe3", "a PDF document"),
             (b"PK\x03\x04" + bytes(40), "a zip archive"),
             (b"8BPS" + bytes(40), "a Photoshop document"),
-            ("Notizen".encode("utf-16"), "a text file"),
+            ("Notizen".encode("utf-16"), "text in UTF-16"),
+            (b"notes.txt".ljust(257, b"\0") + b"ustar\x0000", "a tar archive"),
         ],
     )
     @pytest.mark.parametrize("name", ["a.jpg", "a.mp4"])

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TextIO
 
 from mien.data.dataset import MAX_IMAGES
-from mien.data.disguise import START_BYTES, refuse_disguise
+from mien.data.disguise import refuse_disguise
 from mien.errors import DatasetError
+from mien.sources.content import HEADER_BYTES
 
 LONGEST_LINE = 1 << 20  # characters
 
@@ -28,7 +29,7 @@ def table_rows(path: Path, *, kind: str) -> Iterator[tuple[int, list[str]]]:
     """
     try:
         with path.open("rb") as start:
-            refuse_disguise(path, start.read(START_BYTES))
+            refuse_disguise(path, start.read(HEADER_BYTES))
         with path.open(newline="", encoding="utf-8-sig") as file:
             first = file.readline(LONGEST_LINE)
             file.seek(0)

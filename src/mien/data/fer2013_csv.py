@@ -19,12 +19,13 @@ import numpy.typing as npt
 from mien.data.classes import name_classes, plain_number
 from mien.data.damage import check_expansion, damage_reported
 from mien.data.dataset import SPLITS, Dataset, Split, SplitArray, check_memory
-from mien.data.disguise import START_BYTES, first_bytes, is_tar, refuse_disguise
+from mien.data.disguise import first_bytes, refuse_disguise
 from mien.data.splits import hold_out, split_named
 from mien.data.votes import USAGES, VOTES_NAME, read_votes, votes_by_row
 from mien.errors import DatasetError
 from mien.labels import FER2013, LabelSet, label_set_for
 from mien.settings import shown
+from mien.sources.content import GZIP, HEADER_BYTES, TAR, ZIP, kind_of
 from mien.structures import FloatArray, ImageArray, IntArray
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".zip", ".tar", ".tar.gz", ".tgz")
@@ -294,7 +295,7 @@ def _numbered_lines(stream: ByteStream, path: Path) -> Iterator[tuple[int, bytes
     parts: list[bytes] = []  # of a line whose quotes are open
     while block := stream.read(BLOCK_BYTES):
         if number == 0 and not rest:
-            refuse_disguise(path, block[:START_BYTES])
+            refuse_disguise(path, block[:HEADER_BYTES])
         n_bytes += len(block)
         check_expansion(path, n_bytes)
         *lines, rest = (rest + block).splitlines(keepends=True)  # may end within a line or within \r\n
@@ -323,16 +324,16 @@ def _opened(path: Path) -> Iterator[ByteStream]:
     """Open the csv and decompress it; damage found while reading raises a DatasetError too."""
     start = first_bytes(path)
     with damage_reported(path), ExitStack() as stack:
-        if start.startswith(b"PK"):
+        if kind_of(start) == ZIP:
             archive = stack.enter_context(zipfile.ZipFile(path))
             yield stack.enter_context(archive.open(_csv_member(path, archive.namelist())))
             return
         stream: ByteStream = stack.enter_context(path.open("rb"))
-        if start.startswith(b"\x1f\x8b"):
+        if kind_of(start) == GZIP:
             stream = stack.enter_context(gzip.open(path))
-            start = stream.read(START_BYTES)
+            start = stream.read(HEADER_BYTES)
             stream.seek(0)
-        if is_tar(start):
+        if kind_of(start) == TAR:
             tar = stack.enter_context(tarfile.open(path))
             found = tar.extractfile(_csv_member(path, [member.name for member in tar if member.isfile()]))
             assert found is not None

@@ -18,7 +18,6 @@ from mien.data import splits
 from mien.data.classes import name_classes
 from mien.data.damage import damage_reported
 from mien.data.dataset import SPLITS, Dataset, FoundFaces, NameArray, PictureLabel, Split, check_memory
-from mien.data.disguise import START_BYTES, disguise_of
 from mien.data.photographs import SAMPLE, FaceCropper, crop_box, shows_small_face
 from mien.errors import DatasetError, UnreadablePicture
 from mien.labels import LabelSet, label_set_for
@@ -320,13 +319,10 @@ def _load(
     for i, picture in enumerate(pictures):
         if progress is not None:
             progress(i + 1, len(pictures))
-        content = b""
         try:
-            content = read(picture.name)
-            decoded = decode_picture(content, name=picture.name, keep_grey=True, drop_alpha=cropper is None)
+            decoded = decode_picture(read(picture.name), name=picture.name, keep_grey=True, drop_alpha=cropper is None)
         except UnreadablePicture as error:
-            disguise = disguise_of(content[:START_BYTES])
-            failures[picture.name] = UnreadablePicture(f"'{picture.name}' is {disguise}") if disguise else error
+            failures[picture.name] = error
             continue
         image = _image_of(picture, decoded, cropper, loaded)
         if image is None:
