@@ -3,7 +3,17 @@
 The names below and those of each folder are public. Each is imported on first use, so `import mien` is quick.
 """
 
-import lazy_loader
-
 __version__ = "0.1.0"
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> object:
+    """Find the public names when the first is needed: lazy_loader takes longer than all that starts the program."""
+    import lazy_loader
+
+    names = globals()
+    names["__getattr__"], names["__dir__"], names["__all__"] = lazy_loader.attach_stub(__name__, __file__)
+    return names["__all__"] if name == "__all__" else names["__getattr__"](name)
+
+
+def __dir__() -> list[str]:
+    return list(__getattr__("__all__"))  # type: ignore[call-overload]

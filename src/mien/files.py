@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import tempfile
@@ -140,7 +141,8 @@ def lost_output(error: OSError) -> OutputError:
     """Return the error about standard output; what is still to be written to it goes nowhere, as Python tries again."""
     with suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return OutputError(f"cannot write to standard output: {error.strerror or error}; make room, or name a file instead")
+    reason = "it is closed" if error.errno == errno.EBADF else error.strerror or error
+    return OutputError(f"cannot write to standard output: {reason}; make room, or name a file instead")
 
 
 def counted(n: int, noun: str) -> str:

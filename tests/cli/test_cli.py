@@ -94,6 +94,12 @@ BAD: list[tuple[Sequence[str], str]] = [
     (("models", "add", "MODEL", "--labels", "a,b,"), "no empty name"),
     (("models", "add", "MODEL", "--labels", "a,b", "--models", "x", "--name", "../evil"), "cannot be called '../evil'"),
     (("models", "add", "MODEL", "--labels", "a,b", "--graph-input", "uint8-nhwc"), "2 labels"),
+    (("predict", "a\x1b[31mx", "--nope\x1b]0;t\x07[/b]"), r"option: --nope\x1b]0;t\x07[/b]; see `mien predict --help`"),
+    (("predict",), "missing argument 'paths'; see `mien predict --help`"),
+    (("predict", "ASTRONAUT", "--csv"), "option '--csv' requires an argument"),
+    (("predict", "ASTRONAUT", "--top", "[red]many"), "invalid value for '--top'"),
+    (("mo\x9bdels", "add"), r"no such command 'mo\x9bdels'"),
+    (("data", "prepar"), "no such command 'prepar'"),
     (("data", "info", "ASTRONAUT"), "not a dataset that mien can read"),
     (("data", "prepare", "DRAWN", "out.txt"), "ends in .npz"),
 ]
@@ -208,6 +214,16 @@ def test_help_of_every_command_has_an_example(capsys: pytest.CaptureFixture[str]
     ):
         assert run(*command.split(), "--help") == 0
         assert f"mien {command}" in capsys.readouterr().out, command
+
+
+@pytest.mark.parametrize("words", [(), ("data",)])
+def test_a_group_of_commands_named_alone_prints_its_help(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(*words)
+    captured = capsys.readouterr()
+    assert f"Usage: {' '.join(['mien', *words])}" in captured.out
+    assert captured.err == ""
 
 
 def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

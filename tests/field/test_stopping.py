@@ -26,6 +26,15 @@ class Finder:
 sys.meta_path.insert(0, Finder())
 mien.cli.main()
 """
+STOPPED_BEFORE = STOPPED_AT.replace(", mien.cli\n", "\n").replace(
+    "mien.cli.main()", "import runpy; runpy.run_module('mien')"
+)
+STOPPED_AFTER = """
+import atexit, os, runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+atexit.register(os.kill, os.getpid(), signal.SIGINT)
+runpy.run_module("mien", run_name="__main__")
+"""
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -40,3 +49,11 @@ def test_a_stop_at_any_moment_is_one_line_and_leaves_no_half_file(
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", "stopped\n")
     assert [path.name for path in tmp_path.rglob(".mien-*")] == []
+
+
+def test_so_is_ctrl_c_while_the_program_starts_or_ends() -> None:
+    command = [sys.executable, "-c", STOPPED_BEFORE, "mien.cli", str(int(signal.SIGINT)), "--version"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped\n")
+    done = subprocess.run([sys.executable, "-c", STOPPED_AFTER, "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout[:5], done.stderr) == (130, "mien ", "stopped\n")

@@ -29,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command; what the user can mend is one line on stderr and exit code 2.
 
     Ctrl-C ends it with exit code 130, SIGTERM with 143, and a closed pipe, as of `mien models | head -1`, with 141.
+
+    Args:
+        arguments: Words of the command; those of the program, which ends with the command, when None.
     """
     received: list[int] = []
 
@@ -59,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             stopped(str(error) if isinstance(error, Interrupted) else "")
             code = 128 + (received or [signal.SIGINT])[0]
     finally:
-        _on_stop(before)
+        _on_stop(dict.fromkeys(before, _exit_at_once) if arguments is None else before)  # a program ends after this
     sys.exit(code)
 
 
@@ -80,15 +83,17 @@ def _exit_at_once(number: int, _: FrameType | None) -> NoReturn:
 def _open_missing_streams() -> None:
     """Take the numbers of closed standard streams, lest a file of ours gets one, and with it all that libraries print.
 
-    `sys.stdout` stays None, so that results for it are refused rather than lost.
+    Printing to a closed standard output fails, as on a full disk, so that no result is lost in silence.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+            os.open(os.devnull, os.O_RDONLY if number == 1 else os.O_RDWR)  # takes the lowest free number
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  # for the program's whole life
     if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # for the program's whole life
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # likewise
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # "?" for characters that the terminal's code page lacks

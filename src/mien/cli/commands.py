@@ -17,6 +17,9 @@ from mien.cli.console import check_output, notice, say
 from mien.errors import ConfigError
 from mien.files import lost_output
 
+# The base of usage errors, which may be Click's or that of the copy of Click that newer versions of Typer carry.
+ClickException: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
 
 class _Commands(TyperGroup):
     """Hands Ctrl-C to our `main`; Typer would end with its own words and exit code, which differ by its version."""
@@ -78,15 +81,31 @@ def run(arguments: Sequence[str] | None) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: notice("[yellow]warning:[/]", message)
         try:
-            app(args=None if arguments is None else list(arguments), prog_name="mien")
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 0
+            code = app(args=None if arguments is None else list(arguments), prog_name="mien", standalone_mode=False)
+        except ClickException as error:
+            code = _explain(error)
+        except SystemExit as end:  # of Typer, which completes words of a shell
+            code = end.code
         except OSError as error:  # of Typer, which prints the help
             if error.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
                 raise
             raise lost_output(error) from error
     check_output()
-    return code
+    return code if isinstance(code, int) else 0
+
+
+def _explain(error: Any) -> int:
+    """Return the exit code of a command that was named alone, whose help Typer has printed.
+
+    Raises:
+        ConfigError: Another wrong use of the command line.
+    """
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return int(error.exit_code)
+    command = getattr(getattr(error, "ctx", None), "command_path", "mien")
+    text = str(error.format_message()).removesuffix(".")
+    joint = " " if text.endswith("?") else "; "
+    raise ConfigError(f"{text[:1].lower()}{text[1:]}{joint}see `{command} --help`") from error
 
 
 def _check_arguments(arguments: Sequence[str]) -> None:
