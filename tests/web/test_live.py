@@ -1,0 +1,342 @@
+"""Live sessions: frames of a drawn or photographed face over a WebSocket."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import shutil
+import struct
+import time as clock
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient, WebSocketTestSession
+from starlette.websockets import WebSocketDisconnect
+
+from mien.drawing.colours import colour_of
+from mien.labels import FER2013, FERPLUS
+from mien.models.store import shipped_dir
+from mien.web import ServerSettings, create_app, live
+from mien.web.live import CREDIT, HEAD, MAX_BYTES, PROTOCOL
+
+ASTRONAUT = Path(__file__).parents[2] / "docs" / "images" / "astronaut.png"
+URL = "ws://localhost/v1/live"
+
+
+def jpeg(image: Image.Image, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, options.pop("format", "JPEG"), **options)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def face() -> bytes:
+    with Image.open(ASTRONAUT) as picture:
+        return jpeg(picture.convert("RGB").crop((100, 0, 420, 240)))
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    models = tmp_path_factory.mktemp("models")  # without those of the user
+    settings = ServerSettings(model="base", detector="haar", page=False, sessions=2, models_dir=models)
+    with TestClient(create_app(settings)) as client:
+        yield client
+
+
+@contextmanager
+def session(client: TestClient, **start: Any) -> Iterator[WebSocketTestSession]:
+    """A session that has started; its "ready" is read."""
+    with client.websocket_connect(URL, subprotocols=[PROTOCOL]) as socket:
+        socket.send_json({"type": "start", **start})
+        assert socket.receive_json()["type"] == "ready"
+        yield socket
+
+
+def ask(socket: WebSocketTestSession, message: dict[str, Any]) -> dict[str, Any]:
+    socket.send_json(message)
+    return dict(socket.receive_json())
+
+
+def see(socket: WebSocketTestSession, picture: bytes, number: int = 0, time: float | None = None) -> dict[str, Any]:
+    socket.send_bytes(HEAD.pack(number, number / 32 if time is None else time) + picture)
+    return dict(socket.receive_json())
+
+
+def closing(socket: WebSocketTestSession) -> WebSocketDisconnect:
+    """The close of a session; answers and errors before it are passed over."""
+    try:
+        while socket.receive_json()["type"] in ("error", "seen"):
+            pass
+    except WebSocketDisconnect as closed:
+        return closed
+    pytest.fail("a message came instead of the close")
+
+
+def test_a_start_is_answered_with_model_labels_colours_and_limits(client: TestClient) -> None:
+    with client.websocket_connect(URL, subprotocols=[PROTOCOL]) as socket:
+        assert socket.accepted_subprotocol == PROTOCOL
+        ready = ask(socket, {"type": "start", "model": "base", "labels": None, "detector": "haar", "half_life": 0.3,
+                             "rest": 0.2, "min_confidence": 0, "min_score": None, "temporal": False})  # fmt: skip
+    assert ready["type"] == "ready"
+    assert (ready["model"], ready["label_set"], ready["detector"]) == ("base", "ferplus", "haar")
+    assert ready["labels"] == list(FERPLUS)
+    assert ready["colours"] == {
+        name: "#{:02x}{:02x}{:02x}".format(*colour_of(name, FERPLUS)) for name in (*FERPLUS, "uncertain")
+    }
+    assert (ready["credit"], ready["max_bytes"]) == (2, 4 * 1024 * 1024)
+
+
+def test_frames_are_answered_in_order_with_tracks_and_durations(client: TestClient, face: bytes) -> None:
+    with session(client) as socket:
+        for first in (0, 2, 4):
+            for number in (first, first + 1):  # two under way
+                socket.send_bytes(HEAD.pack(number, number / 32) + face)
+            for number in (first, first + 1):
+                seen = socket.receive_json()
+                assert (seen["type"], seen["number"], seen["index"]) == ("seen", number, number)
+                assert (seen["time"], seen["width"], seen["height"]) == (number / 32, 320, 240)
+                (expression,) = seen["faces"]
+                assert expression["track"] == 1
+                assert math.isclose(sum(expression["probabilities"].values()), 1, abs_tol=1e-4)
+                assert "raw" in expression
+                assert list(seen["ms"]) == ["wait", "decode", "detect", "track", "classify", "all"]
+                assert seen["ms"]["all"] >= seen["ms"]["classify"] > 0
+
+
+def test_statistics_come_on_demand_and_at_the_end(client: TestClient, face: bytes) -> None:
+    with session(client) as socket:
+        for number in range(3):
+            see(socket, face, number)
+        between = ask(socket, {"type": "statistics"})
+        see(socket, face, 3)
+        end = ask(socket, {"type": "stop"})
+        assert closing(socket).code == 1000
+    assert (between["type"], between["frames"], between["faces"], between["tracks"]) == ("statistics", 3, 3, 1)
+    assert (end["type"], end["frames"], end["seconds"]) == ("statistics", 4, 0.094)
+    assert end["labels"] == list(FERPLUS)
+
+
+def test_a_change_keeps_the_tracks_and_starts_the_statistics_again(client: TestClient, face: bytes) -> None:
+    with session(client) as socket:
+        before = see(socket, face, 0)
+        changed = ask(socket, {"type": "change", "labels": "fer2013"})
+        assert (changed["type"], changed["restarted"]) == ("ready", True)
+        assert changed["labels"] == list(FER2013)
+        after = see(socket, face, 1)
+        assert after["faces"][0]["track"] == before["faces"][0]["track"]
+        assert list(after["faces"][0]["probabilities"]) == list(FER2013)
+        assert ask(socket, {"type": "statistics"})["frames"] == 1
+        other = ask(socket, {"type": "change", "model": "model2020"})  # whose label set is another one
+        assert (other["model"], other["restarted"]) == ("model2020", True)
+
+
+def test_a_change_of_the_threshold_alone_keeps_model_and_statistics(client: TestClient, face: bytes) -> None:
+    with session(client, labels="fer2013") as socket:
+        see(socket, face, 0)
+        changed = ask(socket, {"type": "change", "min_confidence": 1})
+        assert (changed["label_set"], changed["restarted"]) == ("fer2013", False)
+        assert see(socket, face, 1)["faces"][0]["label"] == "uncertain"
+        assert ask(socket, {"type": "statistics"})["frames"] == 2
+
+
+WRONG_SETTINGS = [
+    {"model": "no-such-model"},
+    {"model": "/etc/passwd.onnx"},
+    {"model": "../base"},
+    {"model": 3},
+    {"labels": "no-such-set"},
+    {"detector": "eye"},
+    {"half_life": -1},
+    {"half_life": None},
+    {"rest": 0.6},
+    {"rest": math.nan},
+    {"min_confidence": 1.5},
+    {"min_score": "high"},
+    {"temporal": 1},
+    {"colour": "red"},
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG_SETTINGS, ids=str)
+def test_a_wrong_setting_ends_a_start_but_not_a_running_session(
+    client: TestClient, face: bytes, wrong: dict[str, Any]
+) -> None:
+    with client.websocket_connect(URL) as socket:
+        error = ask(socket, {"type": "start", **wrong})
+        assert (error["type"], error["number"]) == ("error", None)
+        assert "\n" not in error["detail"]
+        closed = closing(socket)
+        assert closed.code == 1008
+        assert error["detail"].startswith(closed.reason)
+    with session(client) as socket:
+        assert ask(socket, {"type": "change", **wrong}) == error
+        assert see(socket, face)["model"] == "base"
+
+
+def test_a_temporal_model_smooths_where_there_is_one(client: TestClient, face: bytes) -> None:
+    with session(client, labels="fer2013", temporal=True) as socket:
+        assert "raw" in see(socket, face, 0)["faces"][0]
+        assert ask(socket, {"type": "change", "temporal": False})["restarted"] is False
+        see(socket, face, 1)
+        error = ask(socket, {"type": "change", "model": "ferg", "temporal": True})
+        assert "no temporal model fits" in error["detail"]
+        assert see(socket, face, 2)["model"] == "base"
+
+
+def test_a_model_that_vanished_is_an_error_and_the_session_goes_on(tmp_path: Path, face: bytes) -> None:
+    for name in ("mine", "other"):
+        shutil.copy(shipped_dir() / "model2020.onnx", tmp_path / f"{name}.onnx")
+    settings = ServerSettings(detector="haar", page=False, models_dir=tmp_path)
+    with TestClient(create_app(settings)) as client, session(client, model="mine") as socket:
+        for file in tmp_path.glob("*.onnx"):
+            file.unlink()
+        see(socket, face, 0)
+        error = ask(socket, {"type": "change", "model": "other"})
+        assert "no model 'other'" in error["detail"]
+        assert str(tmp_path) not in error["detail"]
+        assert see(socket, face, 1)["type"] == "seen"
+
+
+def big_picture() -> bytes:
+    return jpeg(Image.new("L", (5000, 4000)), format="PNG")
+
+
+UNREADABLE = {
+    "nothing": (b"", "empty"),
+    "text": (b"hello", "not a picture"),
+    "half a picture": (b"\xff\xd8\xff\xe0" + bytes(200), "frame"),
+    "GIF": (jpeg(Image.new("L", (8, 8)), format="GIF"), "expected JPEG, PNG, WEBP"),
+    "a picture of 20 million pixels": (big_picture(), "5000x4000 pixels"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_an_unreadable_picture_is_an_error_and_the_session_goes_on(client: TestClient, face: bytes, name: str) -> None:
+    data, words = UNREADABLE[name]
+    with session(client) as socket:
+        error = see(socket, data, 7)
+        assert (error["type"], error["number"]) == ("error", 7)
+        assert words in error["detail"]
+        assert see(socket, face, 8)["type"] == "seen"
+        assert ask(socket, {"type": "statistics"})["frames"] == 1
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP"])
+def test_png_and_webp_are_read_too(client: TestClient, format: str) -> None:
+    picture = jpeg(Image.new("RGB", (64, 48)), format=format)
+    with session(client) as socket:
+        seen = see(socket, picture)
+    assert (seen["width"], seen["height"], seen["note"]) == (64, 48, "no face found: nearly black")
+
+
+NO_FRAMES = [b"", bytes(11), *(struct.pack("<Id", 1, time) for time in (math.nan, math.inf, -math.inf, 1e300))]
+
+
+@pytest.mark.parametrize("data", NO_FRAMES, ids=repr)
+def test_binary_that_is_no_frame_ends_the_session(client: TestClient, data: bytes) -> None:
+    with session(client) as socket:
+        socket.send_bytes(data)
+        closed = closing(socket)
+    assert closed.code == 1007
+    assert "no frame" in closed.reason
+
+
+UNKNOWN = ["", "hello", "[1]", "null", "{}", '{"type": 1}', '{"type": "begin"}', '{"type": "start"}', "[" * 5000]
+
+
+@pytest.mark.parametrize("text", UNKNOWN, ids=lambda text: text[:20])
+def test_unknown_text_ends_the_session(client: TestClient, text: str) -> None:
+    with session(client) as socket:
+        socket.send_text(text)
+        assert closing(socket).code == 1003
+
+
+def test_the_first_message_must_be_a_start(client: TestClient, face: bytes) -> None:
+    for first in ({"bytes": HEAD.pack(0, 0) + face}, {"text": '{"type": "stop"}'}):
+        with client.websocket_connect(URL) as socket:
+            socket.send({"type": "websocket.receive", **first})
+            assert closing(socket).code == 1003
+
+
+@pytest.mark.parametrize("message", [{"bytes": bytes(HEAD.size + MAX_BYTES + 1)}, {"text": " " * 20_000}], ids=list)
+def test_a_message_that_is_too_large_ends_the_session(client: TestClient, message: dict[str, Any]) -> None:
+    with session(client) as socket:
+        socket.send({"type": "websocket.receive", **message})
+        assert closing(socket).code == 1009
+
+
+def test_more_frames_under_way_than_the_credit_end_the_session(client: TestClient, face: bytes) -> None:
+    with session(client) as socket:
+        for number in range(CREDIT + 6):
+            socket.send_bytes(HEAD.pack(number, number / 32) + face)
+        closed = closing(socket)
+    assert closed.code == 1008
+    assert "under way" in closed.reason
+
+
+def test_a_silent_session_ends(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "SILENCE", 0.1)
+    with session(client) as socket:
+        assert closing(socket).code == 1001
+
+
+def test_an_earlier_time_starts_the_tracks_again_and_the_statistics_go_on(client: TestClient, face: bytes) -> None:
+    with session(client) as socket:
+        times = [5.0, 5.1, 5.2, 0.0, 0.1, -3.0]
+        tracks = [see(socket, face, number, time)["faces"][0]["track"] for number, time in enumerate(times)]
+        assert tracks == [1, 1, 1, 2, 2, 3]
+        statistics = ask(socket, {"type": "statistics"})
+    assert (statistics["frames"], statistics["seconds"], statistics["tracks"]) == (6, 0.3, 3)
+
+
+def test_one_session_too_many_is_refused_until_another_ends(client: TestClient) -> None:
+    with session(client), session(client):
+        with client.websocket_connect(URL, subprotocols=[PROTOCOL]) as third:
+            closed = closing(third)
+        assert closed.code == 1013
+        assert "2 sessions" in closed.reason
+    with session(client), session(client):
+        pass
+
+
+def test_sessions_do_not_share_tracks_settings_or_statistics(client: TestClient, face: bytes) -> None:
+    empty = jpeg(Image.fromarray(np.full((240, 320, 3), 200, np.uint8)))
+    with session(client) as one, session(client, labels="fer2013") as other:
+        for number in range(4):
+            for socket, picture in ((one, face), (other, empty)):
+                socket.send_bytes(HEAD.pack(number, number / 32) + picture)
+            assert len(one.receive_json()["faces"]) == 1
+            assert other.receive_json()["faces"] == []
+        assert ask(one, {"type": "statistics"})["faces"] == 4
+        assert ask(other, {"type": "statistics"})["label_set"] == "fer2013"
+
+
+@pytest.mark.parametrize("moment", ["before the start", "while the model loads", "while a frame is seen"])
+def test_a_client_that_leaves_at_any_moment_frees_its_session(client: TestClient, face: bytes, moment: str) -> None:
+    for _ in range(5):
+        with client.websocket_connect(URL) as socket:
+            if moment != "before the start":
+                socket.send_json({"type": "start"})
+            if moment == "while a frame is seen":
+                socket.receive_json()
+                socket.send_bytes(HEAD.pack(0, 0) + face)
+    deadline = clock.monotonic() + 20
+    while clock.monotonic() < deadline:
+        with client.websocket_connect(URL) as one, client.websocket_connect(URL) as other:
+            if all(ask(socket, {"type": "start"})["type"] == "ready" for socket in (one, other)):
+                return
+    pytest.fail("a session is still counted")
+
+
+def test_messages_are_json_without_escapes(client: TestClient) -> None:
+    with client.websocket_connect(URL) as socket:
+        socket.send_json({"type": "start", "model": "größer"})
+        text = socket.receive_text()
+    assert "größer" in text
+    assert json.loads(text)["type"] == "error"
