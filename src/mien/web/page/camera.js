@@ -1,0 +1,146 @@
+/** The camera: consent, choice, start and stop, and words for all that may be in the way. */
+
+import { byId, element } from "./dom.js";
+import { announce, notify, withdraw } from "./notice.js";
+import { set, settings } from "./settings.js";
+import { say } from "./words.js";
+
+const WANTED = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
+const ERRORS = /** @type {Record<string, any>} */ ({
+  NotAllowedError: "cameraRefused", SecurityError: "cameraRefused",
+  NotFoundError: "cameraMissing", OverconstrainedError: "cameraMissing",
+  NotReadableError: "cameraBusy", AbortError: "cameraBusy",
+});
+const NOTICES = ["insecure", "cameraRefused", "cameraMissing", "cameraBusy", "cameraLost", "cameraOther"];
+
+export class Camera {
+  name = "camera";
+  /** @type {?MediaStream} */ #stream = null;
+  #starting = false;
+
+  /** @param {import("./live.js").Live} live @param {() => void} onchange  called when it starts or stops */
+  constructor(live, onchange) {
+    this.live = live;
+    this.onchange = onchange;
+    for (const id of ["start", "restart"]) byId(id).onclick = () => this.start();
+    byId("stop").onclick = () => this.stop();
+    byId("pause").onclick = () => this.pause();
+    byId("mirror").checked = settings.mirrored;
+    byId("mirror").onchange = () => set("mirrored", byId("mirror").checked);
+    byId("cameras").onchange = () => this.#choose(byId("cameras").value);
+    navigator.mediaDevices?.addEventListener("devicechange", () => this.#stream && this.#list());
+  }
+
+  get running() {
+    return this.#stream !== null;
+  }
+
+  /** Words for its shortcut; the camera begins at the user's wish only. */
+  enter() {
+    this.live.view.stage.mirrored = settings.mirrored;
+    if (!navigator.mediaDevices) notify("insecure", { host: location.hostname });
+  }
+
+  async leave() {
+    withdraw(...NOTICES);
+    await this.stop();
+  }
+
+  async start() {
+    if (this.#starting) return;
+    if (!navigator.mediaDevices) return notify("insecure", { host: location.hostname });
+    this.#starting = true;
+    try {
+      this.#stream = await this.#open();
+      const [track] = this.#stream.getVideoTracks();
+      track.onended = () => this.#lost();
+      const { video } = this.live;
+      video.srcObject = this.#stream;
+      await video.play();
+      withdraw(...NOTICES);
+      await this.#list();
+      this.live.start(track.label || say("camera"));
+      announce(say("started"));
+    } catch (error) {
+      this.#release();
+      const { name, message } = /** @type {DOMException} */ (error);
+      notify(ERRORS[name] ?? "cameraOther", { detail: message });
+    } finally {
+      this.#starting = false;
+      this.#showButtons();
+    }
+  }
+
+  /** Stop the camera; what was seen stays, for saving. */
+  async stop() {
+    if (!this.#stream) return;
+    this.#release();
+    await this.live.stop();
+    this.#showButtons();
+    announce(say("stopped"));
+  }
+
+  pause() {
+    if (!this.#stream) return;
+    this.live.pause(!this.live.paused);
+    announce(say(this.live.paused ? "paused" : "started"));
+    this.#showButtons();
+  }
+
+  /** Write the buttons in the language of the page. */
+  rewrite() {
+    this.#showButtons();
+  }
+
+  async #open() {
+    const by = settings.camera ? { deviceId: { exact: settings.camera } } : { facingMode: "user" };
+    try {
+      return await navigator.mediaDevices.getUserMedia({ video: { ...WANTED, ...by } });
+    } catch (error) {
+      if (!settings.camera || /** @type {DOMException} */ (error).name !== "OverconstrainedError") throw error;
+      set("camera", null); // the chosen one is gone
+      return navigator.mediaDevices.getUserMedia({ video: WANTED });
+    }
+  }
+
+  /** List the cameras; browsers name them once one was allowed. */
+  async #list() {
+    const devices = (await navigator.mediaDevices.enumerateDevices()).filter(({ kind }) => kind === "videoinput");
+    const used = this.#stream?.getVideoTracks()[0]?.getSettings().deviceId;
+    byId("cameras").replaceChildren(...devices.map(({ deviceId, label }, place) =>
+      element("option", { value: deviceId, selected: deviceId === used },
+        label || say("unnamedCamera", { number: place + 1 }))));
+    byId("cameras-field").hidden = devices.length < 2;
+  }
+
+  /** @param {string} device */
+  async #choose(device) {
+    set("camera", device);
+    await this.stop();
+    await this.start();
+  }
+
+  async #lost() {
+    await this.stop();
+    notify("cameraLost");
+  }
+
+  #release() {
+    for (const track of this.#stream?.getTracks() ?? []) {
+      track.onended = null;
+      track.stop();
+    }
+    this.#stream = null;
+    this.live.video.srcObject = null;
+  }
+
+  #showButtons() {
+    const { running } = this;
+    byId("stop").hidden = byId("pause").hidden = !running;
+    byId("restart").hidden = running || !this.live.view.current;
+    byId("pause").textContent = say(running && this.live.paused ? "resume" : "pause");
+    byId("pause").setAttribute("aria-pressed", String(running && this.live.paused));
+    this.onchange();
+    if (document.activeElement === document.body) byId(running ? "pause" : "restart").focus({ preventScroll: true });
+  }
+}

@@ -1,0 +1,210 @@
+/** A video element's frames through a session, and what was seen onto the page: for cameras and for played videos. */
+
+import { drawCourse, showShares } from "./charts.js";
+import { byId } from "./dom.js";
+import { Recorder } from "./downloads.js";
+import { EngineError } from "./engine.js";
+import { History } from "./history.js";
+import { announceSeen, notify, withdraw } from "./notice.js";
+import { settings } from "./settings.js";
+import { labelName, say } from "./words.js";
+
+const CHARTS_MS = 120; // between two drawings of course and shares
+const KEPT = 0.9; // weight of the past in the average time between two answers
+const STATE_WORDS = /** @type {const} */ ({ lost: "serverGone", busy: "serverBusy", refused: "sessionRefused" });
+
+/** @typedef {import("./engine.js").Session} Session */
+
+export class Live {
+  recorder = new Recorder();
+  history = new History([]);
+  /** The last statistics of the engine. @type {?object} */
+  statistics = null;
+  paused = false;
+
+  /** @type {?Session} */ #session = null;
+  #watching = 0; // counts starts, so that callbacks of an older one end
+  #origin = ""; // model, label set and detector of the history
+  #between = 0; // ms between two answers, averaged
+  #seenTime = 0;
+  #chartsTime = 0;
+
+  /**
+   * @param {HTMLVideoElement} video
+   * @param {import("./view.js").View} view
+   * @param {() => import("./engine.js").Engine} engine
+   * @param {() => import("./engine.js").Settings} chosen
+   * @param {{ontoken: () => void, onchange: () => void}} calls  where the engine wants a token; at the first frame
+   */
+  constructor(video, view, engine, chosen, { ontoken, onchange }) {
+    this.video = video;
+    this.view = view;
+    this.engine = engine;
+    this.chosen = chosen;
+    this.ontoken = ontoken;
+    this.onchange = onchange;
+    this.source = "";
+  }
+
+  get running() {
+    return this.#session !== null;
+  }
+
+  /** Begin with the frames of the element. @param {string} source  name in the records */
+  start(source) {
+    this.stop();
+    this.source = source;
+    this.recorder = new Recorder();
+    this.history = new History([]);
+    this.#origin = "";
+    this.statistics = null;
+    this.paused = false;
+    this.#between = this.#seenTime = 0;
+    this.reopen();
+    this.#watch(++this.#watching);
+  }
+
+  /** Open the session anew: another engine, or a token. */
+  reopen() {
+    this.#session?.close();
+    this.#session = this.engine().open(this.chosen(), (session, detail) => this.#moved(session, detail));
+  }
+
+  /** End the session, and keep what was seen. */
+  async stop() {
+    const session = this.#session;
+    if (!session) return;
+    this.#watching += 1;
+    this.#session = null;
+    withdraw("serverGone", "serverBusy", "sessionRefused", "frameRefused");
+    byId("speed").hidden = true;
+    await this.#ask(session);
+    session.close();
+  }
+
+  /** @param {boolean} paused */
+  pause(paused) {
+    this.paused = paused;
+    this.#seenTime = 0;
+    if (paused && this.#session) this.#ask(this.#session);
+    byId("speed").hidden = true;
+  }
+
+  /** Use other settings from the next frame on. */
+  change() {
+    this.#session?.change(this.chosen());
+  }
+
+  /** Return statistics so far as mien writes them, or null before there are any. */
+  async askStatistics() {
+    if (this.#session) await this.#ask(this.#session);
+    return this.statistics;
+  }
+
+  /** Draw course and shares. */
+  drawCharts() {
+    this.#chartsTime = performance.now();
+    const { history, view } = this;
+    const face = view.picked === null ? null : view.face;
+    const track = face && face.track;
+    const course = settings.whole_course ? history.whole(track) : history.recent(track);
+    drawCourse(byId("course"), history.labels, course, view.look.colours);
+    byId("course-which").textContent = track === null ? say("courseOfAll") : say("courseOfFace", { number: track });
+    const shares = history.shares();
+    byId("course").setAttribute("aria-label", say("courseLabel", { label: shares[0] ? labelName(shares[0][0]) : "–" }));
+    showShares(byId("strip"), byId("shares"), shares, view.look);
+    byId("shares-of").textContent = history.frames
+      ? say("streamSoFar", { frames: history.frames, seconds: Math.round(history.seconds), faces: history.tracks.size })
+      : "";
+  }
+
+  /** @param {Session} session */
+  async #ask(session) {
+    try {
+      this.statistics = await Promise.race([session.statistics(), later(1000)]) ?? this.statistics;
+    } catch (error) {
+      if (!(error instanceof EngineError)) throw error; // else the last ones are kept
+    }
+  }
+
+  /** @param {Session} session @param {string} detail */
+  #moved(session, detail) {
+    if (session !== this.#session && this.#session) return;
+    const { state, ready } = session;
+    if (state === "ready" && ready) {
+      withdraw("serverGone", "serverBusy", "sessionRefused");
+      this.view.paint(ready.colours ?? this.view.look.colours);
+      const origin = [ready.model, ready.label_set, ready.detector].join("\n");
+      if (origin !== this.#origin) this.history = new History(ready.labels); // as the engine begins new statistics
+      this.#origin = origin;
+      if (detail) notify("frameRefused", { detail });
+    } else if (state === "token") this.ontoken();
+    else if (state in STATE_WORDS) notify(STATE_WORDS[/** @type {keyof STATE_WORDS} */ (state)], { detail });
+  }
+
+  /** Take frames as the element shows them. @param {number} watching */
+  #watch(watching) {
+    const { video } = this;
+    const take = (/** @type {number} */ _, /** @type {any} */ metadata) => {
+      if (watching !== this.#watching) return;
+      this.#watch(watching);
+      if (!this.paused) this.#take(metadata.mediaTime);
+    };
+    if ("requestVideoFrameCallback" in video) video.requestVideoFrameCallback(take);
+    else requestAnimationFrame((now) => take(now, { mediaTime: /** @type {any} */ (video).currentTime }));
+  }
+
+  /** @param {number} time  of the frame that the element shows, in seconds */
+  async #take(time) {
+    const session = this.#session, watching = this.#watching;
+    if (!session || !this.video.videoWidth) return;
+    if (session.state !== "ready" && session.state !== "asleep") {
+      this.#showUnseen(watching);
+      return;
+    }
+    if (!session.free) return;
+    let bitmap = null;
+    try {
+      bitmap = await createImageBitmap(this.video);
+      const seen = { ...(await session.see(bitmap, time)), source: this.source };
+      if (watching === this.#watching) this.#show(bitmap, seen);
+      else bitmap.close();
+    } catch (error) {
+      bitmap?.close();
+      if (error instanceof DOMException) return; // the element has no frame now
+      if (!(error instanceof EngineError)) throw error;
+      if (error.kind !== "gone") notify("frameRefused", { detail: error.message });
+    }
+  }
+
+  /** Show the camera without boxes while nobody recognises. @param {number} watching */
+  async #showUnseen(watching) {
+    const bitmap = await createImageBitmap(this.video);
+    if (watching === this.#watching) this.view.show(bitmap, null);
+    else bitmap.close();
+  }
+
+  /** @param {ImageBitmap} bitmap @param {import("./engine.js").Seen} seen */
+  #show(bitmap, seen) {
+    this.recorder.add(seen);
+    this.history.add(seen);
+    this.view.show(bitmap, seen);
+    if (this.recorder.length === 1) this.onchange();
+    this.#showSpeed();
+    if (performance.now() - this.#chartsTime > CHARTS_MS) this.drawCharts();
+    const labels = seen.faces.map((face) => labelName(face.label)).join(", ");
+    announceSeen(say("seen", { n: seen.faces.length, labels }));
+  }
+
+  #showSpeed() {
+    const now = performance.now(), between = now - this.#seenTime;
+    if (this.#seenTime) this.#between = this.#between ? KEPT * this.#between + (1 - KEPT) * between : between;
+    this.#seenTime = now;
+    const ms = Math.round(this.#session?.roundTrip ?? 0);
+    byId("speed").hidden = this.paused || !this.#between;
+    byId("speed").textContent = say("speed", { fps: Math.round(1000 / this.#between), ms });
+  }
+}
+
+/** @param {number} ms @returns {Promise<null>} */
+const later = (ms) => new Promise((done) => setTimeout(() => done(null), ms));

@@ -1,0 +1,156 @@
+/** Shows what was seen: the picture on the stage, one face in bars, all faces in a table. */
+
+import { showBars, swatch } from "./charts.js";
+import { byId, element } from "./dom.js";
+import { areaOf, Stage } from "./stage.js";
+import { labelName, say } from "./words.js";
+
+/** @typedef {import("./engine.js").Seen} Seen @typedef {import("./engine.js").Face} Face */
+
+const TABLE_MS = 200; // between two changes of the table, which is for reading
+const THUMBNAIL_MARGIN = 0.15; // around the face, relative to its box
+
+export class View {
+  stage = new Stage(byId("canvas"));
+  look = { /** @type {Record<string, string>} */ colours: {}, name: labelName };
+  /** What is shown. @type {{picture: import("./stage.js").Picture, seen: ?Seen} | null} */
+  current = null;
+  /** Number of the picked face: its track, or its place on stills; null for the largest. @type {?number} */
+  picked = null;
+
+  #tableTime = 0;
+  #tableTimer = 0;
+
+  constructor() {
+    this.stage.look = this.look;
+    this.stage.onpick = (face) => this.pick(face);
+    byId("largest").onclick = () => this.pick(null);
+  }
+
+  /** Use the colours of a label set. @param {Record<string, string>} colours */
+  paint(colours) {
+    Object.assign(this.look, { colours });
+  }
+
+  /**
+   * Show a picture and what was seen in it; an ImageBitmap becomes the view's.
+   *
+   * @param {import("./stage.js").Picture} picture
+   * @param {?Seen} seen
+   */
+  show(picture, seen) {
+    this.current = { picture, seen };
+    this.#refresh();
+  }
+
+  clear() {
+    this.current = null;
+    this.picked = null;
+    this.stage.show(null, null, null);
+    this.#showFace(null);
+    this.#fillTable();
+  }
+
+  /** Follow a face; null for the largest one. @param {?Face} face */
+  pick(face) {
+    this.picked = face && numberOf(face);
+    this.#refresh();
+  }
+
+  /** Write all again, in another language. */
+  rewrite() {
+    byId("faces").replaceChildren();
+    this.#refresh();
+  }
+
+  /** Return the face that is shown in bars: the picked one, else the largest. @returns {?Face} */
+  get face() {
+    const faces = this.current?.seen?.faces ?? [];
+    const picked = faces.find((face) => numberOf(face) === this.picked);
+    return picked ?? [...faces].sort((a, b) => areaOf(b) - areaOf(a))[0] ?? null;
+  }
+
+  #refresh() {
+    if (!this.current) {
+      this.#showFace(null);
+      return;
+    }
+    const { face } = this;
+    const isPicked = face !== null && numberOf(face) === this.picked;
+    this.stage.show(this.current.picture, this.current.seen, isPicked ? face : null);
+    this.#showFace(face);
+    const wait = this.#tableTime + TABLE_MS - performance.now();
+    clearTimeout(this.#tableTimer);
+    if (wait <= 0) this.#fillTable();
+    else this.#tableTimer = setTimeout(() => this.#fillTable(), wait);
+  }
+
+  /** @param {?Face} face */
+  #showFace(face) {
+    const picked = face !== null && numberOf(face) === this.picked;
+    byId("largest").hidden = !picked;
+    byId("face-which").textContent = face ? `${numberOf(face)} · ${say(picked ? "chosen" : "largest")}` : "";
+    byId("face-label").textContent = face ? labelName(face.label) : say("noFace");
+    byId("face-confidence").textContent = face ? `${Math.round(100 * face.confidence)} %` : "";
+    byId("face-picture").hidden = !face;
+    byId("bars").hidden = !face;
+    if (!face || !this.current) return;
+    showBars(byId("bars"), face.probabilities, this.look);
+    drawThumbnail(byId("face-picture"), this.current.picture, /** @type {Seen} */ (this.current.seen), face, this.stage.mirrored);
+  }
+
+  #fillTable() {
+    this.#tableTime = performance.now();
+    const faces = this.current?.seen?.faces ?? [];
+    const table = byId("faces");
+    byId("faces-card").hidden = !faces.length;
+    while (table.children.length > faces.length) table.lastChild.remove();
+    faces.forEach((face, place) => {
+      const row = table.children[place] ?? table.appendChild(this.#row());
+      const [number, label, confidence, score, box] = row.children;
+      row.classList.toggle("picked", numberOf(face) === this.picked);
+      row.face = face;
+      write(number.firstChild, String(numberOf(face)));
+      number.firstChild.setAttribute("aria-label", say("showFace", { number: numberOf(face) }));
+      number.firstChild.setAttribute("aria-pressed", String(numberOf(face) === this.picked));
+      label.firstChild.style.backgroundColor = swatch(face.label, this.look).style.backgroundColor;
+      write(label.lastChild, labelName(face.label));
+      write(confidence, `${Math.round(100 * face.confidence)} %`);
+      write(score, face.score.toFixed(2));
+      write(box, face.box.map(Math.round).join(", "));
+    });
+  }
+
+  #row() {
+    const row = element("tr", {},
+      element("td", {}, element("button", { type: "button" })),
+      element("td", {}, swatch("", this.look), element("span")),
+      element("td", { className: "figures" }), element("td", { className: "figures" }),
+      element("td", { className: "figures" }));
+    /** @type {any} */ (row).onclick = () => this.pick(numberOf(/** @type {any} */ (row).face) === this.picked ? null :
+      /** @type {any} */ (row).face);
+    return row;
+  }
+}
+
+/** Return the number of a face that the user sees. @param {Face} face */
+export const numberOf = (face) => face.track ?? face.face;
+
+/** Write a text where it changed, so that a selection and a screen reader stay. @param {any} node @param {string} text */
+function write(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+/**
+ * @param {HTMLCanvasElement} canvas @param {any} picture @param {Seen} seen @param {Face} face @param {boolean} mirrored
+ */
+function drawThumbnail(canvas, picture, seen, { box: [x1, y1, x2, y2] }, mirrored) {
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  const wide = picture.videoWidth || picture.naturalWidth || picture.width;
+  const scale = wide / seen.width;
+  const side = scale * Math.max(x2 - x1, y2 - y1) * (1 + 2 * THUMBNAIL_MARGIN);
+  const left = (scale * (x1 + x2) - side) / 2, top = (scale * (y1 + y2) - side) / 2;
+  context.setTransform(mirrored ? -1 : 1, 0, 0, 1, mirrored ? canvas.width : 0, 0);
+  context.clearRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(picture, left, top, side, side, 0, 0, canvas.width, canvas.height);
+}

@@ -1,0 +1,388 @@
+/** All texts of the page, in English and German. A text is a string with {names}, or a function of the values. */
+
+import { settings } from "./settings.js";
+
+/** @typedef {string | ((values: any) => string)} Text */
+
+/** @param {number} n @param {string} one @param {string} many */
+const count = (n, one, many) => `${n.toLocaleString(language())} ${n === 1 ? one : many}`;
+
+const EN = {
+  title: "mien: expressions of faces",
+  motto: "mien names the expression a face shows, not what a person feels.",
+  often: "It is often wrong. Ask people before you film them.",
+  skip: "Skip to the picture",
+  modes: "What to look at",
+  camera: "Camera",
+  pictures: "Pictures",
+  videos: "Video",
+  otherLanguage: "Deutsch",
+  otherLanguageShort: "DE",
+  theme: "Light or dark",
+  help: "Help and keys",
+  close: "Close",
+  cancel: "Cancel",
+  dismiss: "Dismiss",
+
+  cameraTitle: "See what your face shows",
+  cameraText: "Start the camera: each face gets a box and the name of its expression, many times a second.",
+  picturesTitle: "Drop pictures here",
+  picturesText: "Or paste one, or choose files or a whole folder.",
+  videosTitle: "Drop a video here",
+  videosText: "It plays with its expressions; or mien goes through every frame and gives you the results.",
+  local: "Nothing leaves this computer.",
+  remote: "Frames are sent to {host}, and not stored there.",
+  start: "Start camera",
+  stop: "Stop",
+  pause: "Pause",
+  resume: "Resume",
+  play: "Play",
+  chooseCamera: "Camera",
+  unnamedCamera: "Camera {number}",
+  mirror: "Mirror",
+  choosePictures: "Choose pictures",
+  chooseFolder: "Folder",
+  example: "Try an example",
+  clear: "Clear",
+  chooseVideo: "Choose a video",
+  position: "Position",
+  wholeVideo: "Every frame",
+  wholeVideoText: "Playing leaves out frames where the machine is slow. This goes through all of them, on the server.",
+  recogniseAll: "Recognise every frame",
+  uploading: "Uploading: {percent} %",
+  queued: "Waiting for its turn",
+  running: ({ done, frames }) => `Frame ${done.toLocaleString("en")}${frames ? ` of ${frames.toLocaleString("en")}` : ""}`,
+  jobDone: "All frames are done.",
+  jobFailed: "The video could not be recognised: {detail}",
+  progress: "Progress",
+  remove: "Delete from the server",
+  annotatedVideo: "Video (MP4)",
+
+  save: "Save",
+  savePicture: "Picture",
+  saveFaces: "Faces",
+  saveCsv: "CSV",
+  saveJsonl: "JSONL",
+  saveStatistics: "Statistics",
+  savePictureTip: "The picture with its boxes (PNG)",
+  saveFacesTip: "Each face as a picture (PNG)",
+  saveCsvTip: "Table for spreadsheets: one row per face",
+  saveJsonlTip: "One line of JSON per frame",
+  saveStatisticsTip: "Shares and course (JSON)",
+
+  settings: "Settings",
+  model: "Model",
+  expressions: "Expressions",
+  expressionsOf: "{count} ({name})",
+  detector: "Faces",
+  auto: "best available",
+  yunet: "accurate (YuNet)",
+  haar: "standard (Haar)",
+  whole: "whole picture",
+  threshold: "Uncertain below",
+  smoothing: "Smoothing",
+  off: "off",
+  seconds: "{value} s",
+  where: "Where",
+  onServer: "on the server",
+  here: "in this browser",
+
+  face: "Face",
+  faces: "Faces",
+  largest: "the largest",
+  chosen: "chosen",
+  largestAgain: "Show the largest",
+  noFace: "No face yet",
+  course: "Over time",
+  courseOfAll: "All faces",
+  courseOfFace: "Face {number}",
+  tenSeconds: "10 s",
+  wholeCourse: "Whole",
+  courseLabel: "Probabilities over time, mostly {label}",
+  soFar: "So far",
+  number: "No.",
+  expression: "Expression",
+  confidence: "Confidence",
+  detectorScore: "Detector",
+  box: "Box",
+  showFace: "Show face {number}",
+  gallery: "Pictures",
+  stage: "Picture with the faces found",
+
+  nFaces: ({ n }) => (n ? count(n, "face", "faces") : "no face"),
+  nPictures: ({ n }) => count(n, "picture", "pictures"),
+  progressOfPictures: "{done} of {all}",
+  streamSoFar: ({ frames, seconds, faces }) =>
+    `${count(frames, "frame", "frames")}, ${seconds} s, ${count(faces, "face", "faces")}`,
+  speed: "{fps} frames/s · {ms} ms",
+  seen: ({ n, labels }) => (n ? `${count(n, "face", "faces")}: ${labels}` : "No face"),
+  picturesDone: ({ pictures, faces, failed }) =>
+    `${count(pictures, "picture", "pictures")}, ${count(faces, "face", "faces")}${failed ? `, ${failed} unreadable` : ""}`,
+  started: "Camera started",
+  stopped: "Stopped",
+  paused: "Paused",
+  saved: "Saved {name}",
+
+  insecureTitle: "No camera over plain http",
+  insecure: "Browsers give cameras to https and localhost only. Start the service with --tls-cert and --tls-key, or " +
+    "forward its port: ssh -L 8008:localhost:8008 {host}, then open http://localhost:8008.",
+  cameraRefused: "The browser was not allowed to use the camera. Allow it in the address bar, then start again.",
+  cameraMissing: "No camera was found. Connect one, then start again; pictures and videos work without.",
+  cameraBusy: "The camera is in use by another program. Close that one, then start again.",
+  cameraLost: "The camera was disconnected.",
+  cameraOther: "The camera did not start: {detail}",
+  serverGone: "The server does not answer. Trying again…",
+  serverBack: "The server is back.",
+  serverBusy: "The server has as many sessions as it takes. Trying again…",
+  requestBusy: "The server is busy. Trying again…",
+  sessionRefused: "The server refused: {detail}",
+  frameRefused: "A frame was not recognised: {detail}",
+  unreadable: "Unreadable picture: {detail}",
+  large: "Larger than {mb} MB",
+  noPreview: "The browser cannot show this format.",
+  notPlayable: "This browser cannot play the video. Every frame of it can still be recognised on the server.",
+  skipped: ({ n }) => `${count(n, "file is", "files are")} neither picture nor video, and left out.`,
+  nothingToSave: "There is nothing to save yet.",
+  tokenTitle: "This service needs its token",
+  tokenText: "It was set with --token or $MIEN_TOKEN where the service was started.",
+  tokenWrong: "That was not it.",
+  token: "Token",
+  connect: "Connect",
+
+  helpTitle: "Help",
+  helpText: "Start the camera, drop pictures or open a video. Click a face, or its row in the table, to follow it. " +
+    "The server keeps no picture; whole videos are deleted when you delete them, or after a while.",
+  keys: "Keys",
+  keysOn: "Use these keys",
+  keyStop: "Stop",
+  keySave: "Save the picture",
+  keyFaces: "Save the faces",
+  keyStatistics: "Save the statistics",
+  keyModel: "Next model",
+  keyPause: "Pause or resume",
+  keyHelp: "This help",
+  keyPrevious: "Previous, next picture",
+  space: "Space",
+  version: "mien {version}",
+  service: "Service for programs",
+  usingModel: "Model: {model}",
+
+  labels: { uncertain: "uncertain" },
+};
+
+/** @type {typeof EN} */
+const DE = {
+  title: "mien: Ausdruck von Gesichtern",
+  motto: "mien benennt den Ausdruck, den ein Gesicht zeigt, nicht was ein Mensch fühlt.",
+  often: "Es irrt sich oft. Fragen Sie Menschen, bevor Sie sie filmen.",
+  skip: "Zum Bild springen",
+  modes: "Was angesehen wird",
+  camera: "Kamera",
+  pictures: "Bilder",
+  videos: "Video",
+  otherLanguage: "English",
+  otherLanguageShort: "EN",
+  theme: "Hell oder dunkel",
+  help: "Hilfe und Tasten",
+  close: "Schließen",
+  cancel: "Abbrechen",
+  dismiss: "Ausblenden",
+
+  cameraTitle: "Was zeigt Ihr Gesicht?",
+  cameraText: "Starten Sie die Kamera: Jedes Gesicht bekommt einen Rahmen und den Namen seines Ausdrucks, viele Male " +
+    "pro Sekunde.",
+  picturesTitle: "Bilder hier ablegen",
+  picturesText: "Oder eines einfügen, oder Dateien oder einen ganzen Ordner wählen.",
+  videosTitle: "Video hier ablegen",
+  videosText: "Es läuft mit seinen Ausdrücken; oder mien geht jedes Einzelbild durch und gibt Ihnen die Ergebnisse.",
+  local: "Nichts verlässt diesen Computer.",
+  remote: "Die Bilder gehen an {host} und werden dort nicht gespeichert.",
+  start: "Kamera starten",
+  stop: "Stopp",
+  pause: "Pause",
+  resume: "Weiter",
+  play: "Abspielen",
+  chooseCamera: "Kamera",
+  unnamedCamera: "Kamera {number}",
+  mirror: "Spiegeln",
+  choosePictures: "Bilder wählen",
+  chooseFolder: "Ordner",
+  example: "Beispiel ansehen",
+  clear: "Leeren",
+  chooseVideo: "Video wählen",
+  position: "Position",
+  wholeVideo: "Jedes Einzelbild",
+  wholeVideoText: "Beim Abspielen fallen auf langsamen Rechnern Einzelbilder weg. Dies geht alle durch, auf dem Server.",
+  recogniseAll: "Jedes Einzelbild erkennen",
+  uploading: "Hochladen: {percent} %",
+  queued: "Wartet, bis es an der Reihe ist",
+  running: ({ done, frames }) =>
+    `Einzelbild ${done.toLocaleString("de")}${frames ? ` von ${frames.toLocaleString("de")}` : ""}`,
+  jobDone: "Alle Einzelbilder sind erkannt.",
+  jobFailed: "Das Video konnte nicht erkannt werden: {detail}",
+  progress: "Fortschritt",
+  remove: "Vom Server löschen",
+  annotatedVideo: "Video (MP4)",
+
+  save: "Speichern",
+  savePicture: "Bild",
+  saveFaces: "Gesichter",
+  saveCsv: "CSV",
+  saveJsonl: "JSONL",
+  saveStatistics: "Statistik",
+  savePictureTip: "Das Bild mit seinen Rahmen (PNG)",
+  saveFacesTip: "Jedes Gesicht als Bild (PNG)",
+  saveCsvTip: "Tabelle für die Tabellenkalkulation: eine Zeile pro Gesicht",
+  saveJsonlTip: "Eine Zeile JSON pro Einzelbild",
+  saveStatisticsTip: "Anteile und Verlauf (JSON)",
+
+  settings: "Einstellungen",
+  model: "Modell",
+  expressions: "Ausdrücke",
+  expressionsOf: "{count} ({name})",
+  detector: "Gesichter",
+  auto: "das beste vorhandene",
+  yunet: "genau (YuNet)",
+  haar: "einfach (Haar)",
+  whole: "ganzes Bild",
+  threshold: "Unsicher unter",
+  smoothing: "Glättung",
+  off: "aus",
+  seconds: "{value} s",
+  where: "Wo",
+  onServer: "auf dem Server",
+  here: "in diesem Browser",
+
+  face: "Gesicht",
+  faces: "Gesichter",
+  largest: "das größte",
+  chosen: "gewählt",
+  largestAgain: "Das größte zeigen",
+  noFace: "Noch kein Gesicht",
+  course: "Verlauf",
+  courseOfAll: "Alle Gesichter",
+  courseOfFace: "Gesicht {number}",
+  tenSeconds: "10 s",
+  wholeCourse: "Ganz",
+  courseLabel: "Wahrscheinlichkeiten im Verlauf, meist {label}",
+  soFar: "Bisher",
+  number: "Nr.",
+  expression: "Ausdruck",
+  confidence: "Konfidenz",
+  detectorScore: "Detektor",
+  box: "Rahmen",
+  showFace: "Gesicht {number} zeigen",
+  gallery: "Bilder",
+  stage: "Bild mit den gefundenen Gesichtern",
+
+  nFaces: ({ n }) => (n ? count(n, "Gesicht", "Gesichter") : "kein Gesicht"),
+  nPictures: ({ n }) => count(n, "Bild", "Bilder"),
+  progressOfPictures: "{done} von {all}",
+  streamSoFar: ({ frames, seconds, faces }) =>
+    `${count(frames, "Einzelbild", "Einzelbilder")}, ${seconds} s, ${count(faces, "Gesicht", "Gesichter")}`,
+  speed: "{fps} Bilder/s · {ms} ms",
+  seen: ({ n, labels }) => (n ? `${count(n, "Gesicht", "Gesichter")}: ${labels}` : "Kein Gesicht"),
+  picturesDone: ({ pictures, faces, failed }) =>
+    `${count(pictures, "Bild", "Bilder")}, ${count(faces, "Gesicht", "Gesichter")}${failed ? `, ${failed} unlesbar` : ""}`,
+  started: "Kamera läuft",
+  stopped: "Gestoppt",
+  paused: "Pause",
+  saved: "{name} gespeichert",
+
+  insecureTitle: "Keine Kamera über einfaches http",
+  insecure: "Browser geben Kameras nur an https und localhost. Starten Sie den Dienst mit --tls-cert und --tls-key, " +
+    "oder leiten Sie seinen Port weiter: ssh -L 8008:localhost:8008 {host}, und öffnen Sie http://localhost:8008.",
+  cameraRefused: "Der Browser durfte die Kamera nicht benutzen. Erlauben Sie es in der Adresszeile und starten Sie neu.",
+  cameraMissing: "Es wurde keine Kamera gefunden. Schließen Sie eine an; Bilder und Videos gehen auch ohne.",
+  cameraBusy: "Ein anderes Programm benutzt die Kamera. Schließen Sie es und starten Sie neu.",
+  cameraLost: "Die Kamera wurde getrennt.",
+  cameraOther: "Die Kamera startete nicht: {detail}",
+  serverGone: "Der Server antwortet nicht. Neuer Versuch …",
+  serverBack: "Der Server ist wieder da.",
+  serverBusy: "Der Server hat so viele Sitzungen, wie er annimmt. Neuer Versuch …",
+  requestBusy: "Der Server ist beschäftigt. Neuer Versuch …",
+  sessionRefused: "Der Server lehnte ab: {detail}",
+  frameRefused: "Ein Einzelbild wurde nicht erkannt: {detail}",
+  unreadable: "Unlesbares Bild: {detail}",
+  large: "Größer als {mb} MB",
+  noPreview: "Der Browser kann dieses Format nicht zeigen.",
+  notPlayable: "Dieser Browser kann das Video nicht abspielen. Auf dem Server lässt sich trotzdem jedes Einzelbild erkennen.",
+  skipped: ({ n }) => `${count(n, "Datei ist", "Dateien sind")} weder Bild noch Video und ausgelassen.`,
+  nothingToSave: "Es gibt noch nichts zu speichern.",
+  tokenTitle: "Dieser Dienst verlangt sein Token",
+  tokenText: "Es wurde mit --token oder $MIEN_TOKEN gesetzt, wo der Dienst gestartet wurde.",
+  tokenWrong: "Das war es nicht.",
+  token: "Token",
+  connect: "Verbinden",
+
+  helpTitle: "Hilfe",
+  helpText: "Starten Sie die Kamera, legen Sie Bilder ab oder öffnen Sie ein Video. Klicken Sie auf ein Gesicht oder " +
+    "seine Zeile in der Tabelle, um ihm zu folgen. Der Server behält kein Bild; ganze Videos löscht er, wenn Sie sie " +
+    "löschen, oder nach einer Weile.",
+  keys: "Tasten",
+  keysOn: "Diese Tasten benutzen",
+  keyStop: "Stopp",
+  keySave: "Bild speichern",
+  keyFaces: "Gesichter speichern",
+  keyStatistics: "Statistik speichern",
+  keyModel: "Nächstes Modell",
+  keyPause: "Pause oder weiter",
+  keyHelp: "Diese Hilfe",
+  keyPrevious: "Voriges, nächstes Bild",
+  space: "Leertaste",
+  version: "mien {version}",
+  service: "Dienst für Programme",
+  usingModel: "Modell: {model}",
+
+  labels: /** @type {any} */ ({
+    angry: "Ärger",
+    contempt: "Verachtung",
+    disgust: "Ekel",
+    fear: "Angst",
+    happy: "Freude",
+    neutral: "neutral",
+    sad: "Trauer",
+    surprise: "Überraschung",
+    uncertain: "unsicher",
+  }),
+};
+
+const LANGUAGES = /** @type {Record<string, typeof EN>} */ ({ en: EN, de: DE });
+
+/** Return the language of the page: the chosen one, else the browser's, else English. @returns {string} */
+export function language() {
+  const wanted = settings.language ?? navigator.language.slice(0, 2);
+  return wanted in LANGUAGES ? wanted : "en";
+}
+
+/**
+ * Return a text in the language of the page.
+ *
+ * @param {Exclude<keyof typeof EN, "labels">} key
+ * @param {Record<string, any>} [values]
+ */
+export function say(key, values = {}) {
+  const text = /** @type {Text} */ (LANGUAGES[language()][key]);
+  return typeof text === "function" ? text(values) : text.replaceAll(/\{(\w+)\}/g, (_, name) => String(values[name]));
+}
+
+/** Return the name of an expression; labels of other models are as they are. @param {string} label */
+export function labelName(label) {
+  const labels = /** @type {Record<string, string>} */ (LANGUAGES[language()].labels);
+  return Object.hasOwn(labels, label) ? labels[label] : label;
+}
+
+/** Write the texts of a part of the document: data-word becomes its text, data-label its name, data-tip its title. */
+export function writeWords(/** @type {ParentNode} */ root = document) {
+  document.documentElement.lang = language();
+  document.title = say("title");
+  for (const [attribute, write] of /** @type {[string, (found: HTMLElement, text: string) => void][]} */ ([
+    ["word", (found, text) => (found.textContent = text)],
+    ["label", (found, text) => found.setAttribute("aria-label", text)],
+    ["tip", (found, text) => (found.title = text)],
+  ])) {
+    for (const found of /** @type {NodeListOf<HTMLElement>} */ (root.querySelectorAll(`[data-${attribute}]`))) {
+      write(found, say(/** @type {any} */ (found.dataset[attribute])));
+    }
+  }
+}
