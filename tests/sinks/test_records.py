@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -34,6 +35,13 @@ def test_a_record_names_its_model_labels_detector_version_and_schema() -> None:
     assert origin.items() <= plain.items()
     assert SCHEMA == 1
     assert plain["faces"] == [{"face": 1, **HAPPY.to_dict()}, {"face": 2, **HAPPY.to_dict()}]
+
+
+@pytest.mark.parametrize(("scale", "size"), [(1.0, (64, 48)), (2.0, (128, 96))])
+def test_width_and_height_are_in_pixels_of_the_source_as_boxes_are(scale: float, size: tuple[int, int]) -> None:
+    plain = record(replace(SHOT, scale=scale), [HAPPY], Provenance("base", FER2013, "yunet"))
+    assert (plain["width"], plain["height"]) == size
+    assert plain["faces"][0]["box"] == ([1.3, 2, 31, 42] if scale == 1 else [2.6, 4, 62, 84])
 
 
 def test_a_data_frame_has_a_row_per_face_of_any_results(monkeypatch: pytest.MonkeyPatch) -> None:

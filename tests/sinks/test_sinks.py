@@ -79,8 +79,9 @@ class TestTables:
         assert lines[0]["faces"][0]["probabilities"]["happy"] == pytest.approx(0.6)
         assert lines[0]["faces"][0]["box"] == [1.3, 2, 31, 42]
         assert lines[1] == {
-            "source": "a.mp4", "index": 1, "time": 0.04, "note": "no face found", "model": "tiny",
-            "label_set": "fer2013", "detector": "haar", "mien": mien.__version__, "schema": 1, "faces": [],
+            "source": "a.mp4", "index": 1, "time": 0.04, "note": "no face found", "width": 64, "height": 48,
+            "model": "tiny", "label_set": "fer2013", "detector": "haar", "mien": mien.__version__, "schema": 1,
+            "faces": [],
         }  # fmt: skip
 
     def test_smoothed_and_raw_probabilities_are_both_written(self, tmp_path: Path) -> None:

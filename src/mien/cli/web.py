@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import socket
-import threading
-import webbrowser
 from pathlib import Path
 from typing import Annotated
 
@@ -13,8 +10,9 @@ import typer
 
 from mien.cli.arguments import Detector, Model, ModelsDir
 from mien.cli.console import extra, notice, say
-from mien.errors import ConfigError, InputError
+from mien.errors import ConfigError
 from mien.models.spec import DEFAULT_MODEL
+from mien.settings import Range
 
 MEGABYTE = 1_000_000
 
@@ -44,10 +42,13 @@ def serve(
     ] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Private key of the certificate (PEM).", metavar="FILE")] = None,
     workers: Annotated[
-        int, typer.Option(min=0, max=256, help="Threads that recognise; 0 for one per core.", metavar="N")
+        int, typer.Option(min=0, max=256, help="Threads that compute; 0 for one per core.", metavar="N")
     ] = 0,
     sessions: Annotated[int, typer.Option(min=0, max=1000, help="Live sessions at once.", metavar="N")] = 8,
-    max_upload: Annotated[float, typer.Option(help="Largest picture in megabytes.", metavar="MB")] = 32,
+    max_upload: Annotated[
+        float, typer.Option(help="Largest upload in megabytes, except for videos.", metavar="MB")
+    ] = 32,
+    log: Annotated[bool, typer.Option("--log", help="Print a line of JSON per request on stderr.")] = False,
     models_dir: ModelsDir = None,
 ) -> None:
     """Serve a page for the browser, and the service for other programs.
@@ -55,31 +56,34 @@ def serve(
     Examples: `mien serve --open`, `mien serve --host 0.0.0.0 --allow-host faces.local --token SECRET`
     """
     with extra("the page and the service", "web"):
-        import uvicorn
-
-        from mien.web.server import create_app
+        from mien.web.serving import check_certificate, listen
+        from mien.web.serving import serve as run
         from mien.web.settings import ServerSettings
 
+    if (tls_cert is None) != (tls_key is None):
+        raise ConfigError("https needs both --tls-cert and --tls-key")
+    if tls_cert is not None:
+        check_certificate(tls_cert, tls_key)
     if not _is_loopback(host):
         _check_exposed(host, allow_host, token, no_token)
+    own = [] if _is_any(host) else [host]
     settings = ServerSettings(
-        model=model, detector=detector, models_dir=models_dir, hosts=tuple(allow_host or ()),
-        origins=tuple(allow_origin or ()), token=token or None, page=page, workers=workers, sessions=sessions,
-        max_upload=round(max_upload * MEGABYTE),
+        model=model, detector=detector, models_dir=models_dir, hosts=(*(allow_host or ()), *own),
+        origins=tuple(allow_origin or ()), token=token, page=page, workers=workers, sessions=sessions,
+        max_upload=round(Range(0, 10_000, above=True).check("--max-upload", max_upload) * MEGABYTE),
     )  # fmt: skip
-    listening = _listen(host, port)
-    app = create_app(settings)
-    config = uvicorn.Config(
-        app, ws="websockets-sansio", ws_max_size=settings.max_upload, ws_per_message_deflate=False, log_config=None,
-        access_log=False, server_header=False, date_header=False, timeout_graceful_shutdown=1,
-        ssl_certfile=tls_cert, ssl_keyfile=tls_key, lifespan="on",
-    )  # fmt: skip
-    name = f"[{host}]" if ":" in host else host
+    listening = listen(host, port)
+    name = (allow_host or ["localhost"])[0] if _is_any(host) else f"[{host}]" if ":" in host else host
     address = f"{'https' if tls_cert else 'http'}://{name}:{listening.getsockname()[1]}"
-    say(f"mien is at {address}; Ctrl+C ends it")
-    if open_page:
-        threading.Timer(1, webbrowser.open, [address]).start()
-    uvicorn.Server(config).run(sockets=[listening])
+
+    def started() -> None:
+        say(f"mien is at {address}; Ctrl+C ends it")
+        if open_page:
+            import webbrowser
+
+            webbrowser.open(address)
+
+    run(settings, listening, certificate=tls_cert, key=tls_key, log=log, on_start=started)
 
 
 def _is_loopback(host: str) -> bool:
@@ -89,20 +93,19 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _is_any(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
 def _check_exposed(host: str, allow_host: list[str] | None, token: str | None, no_token: bool) -> None:
-    if not (token or no_token):
+    if token is None and not no_token:
         raise ConfigError(
             f"at {host} other machines reach the service: give a secret with --token or $MIEN_TOKEN, or --no-token"
         )
     if not allow_host:
         raise ConfigError(f"at {host} the service must know its name: give it with --allow-host NAME")
-    if no_token:
+    if no_token and token is None:
         notice("[yellow]warning:[/]", "no token: anyone who reaches this address can use the service")
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise InputError(f"cannot listen at {host} port {port}: {error.strerror}; choose another --port") from error

@@ -199,9 +199,10 @@ def load_classifier(name: str = DEFAULT_MODEL, *, models_dir: Path | None = None
 
 
 def predict_heads(classifier: ExpressionClassifier, crops: Sequence[ImageArray]) -> list[FloatArray]:
-    """Return the probabilities, float32 (n, k), of each head; in one pass where the classifier is an ONNX file."""
-    if isinstance(classifier, OnnxClassifier):
-        return classifier.predict_heads(crops)
+    """Return the probabilities, float32 (n, k), of each head; in one pass where the classifier has `predict_heads`."""
+    at_once = getattr(classifier, "predict_heads", None)
+    if at_once is not None:
+        return list(at_once(crops))
     return [classifier.predict_proba(crops, head=name) for name in classifier.spec.names]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from mien.errors import ModelError, UnknownModel
 from mien.labels import LabelSet
-from mien.models.classifier import ExpressionClassifier, OnnxClassifier
+from mien.models.classifier import ExpressionClassifier
 from mien.models.limited import try_model
 from mien.models.onnx_file import graph_fingerprint, read_spec
 from mien.models.runtime import Session
@@ -40,8 +40,8 @@ class TemporalModel:
         Raises:
             ModelError: It was trained for another classifier, or predicts other labels.
         """
-        name = classifier.spec.name
-        if not isinstance(classifier, OnnxClassifier) or graph_fingerprint(classifier.path) != self.belongs.fingerprint:
+        name, path = classifier.spec.name, getattr(classifier, "path", None)
+        if path is None or graph_fingerprint(path) != self.belongs.fingerprint:
             raise ModelError(
                 f"{self.path} was trained for another classifier ('{self.belongs.classifier}'), not for this '{name}'; "
                 f"train one for it: mien train-temporal --model {name}"

@@ -32,12 +32,21 @@ def record(frame: Frame, expressions: Sequence[Expression], provenance: Provenan
     """Return the expressions of a frame as plain data, for JSON.
 
     Keys: source, index, time (seconds), note ("no face found", with ": nearly
-    black" where the image is, or empty), model, label_set, detector, mien (its
-    version), schema (of these keys), faces. Keys of a face: face (number in the frame, from 1, left to right), then
-    those of `Expression.to_dict`, with the box in pixels of the source.
+    black" where the image is, or empty), width and height (in pixels of the
+    source), model, label_set, detector, mien (its version), schema (of these
+    keys), faces. Keys of a face: face (number in the frame, from 1, left to right), then those of
+    `Expression.to_dict`, with the box in pixels of the source.
     """
+    height, width = (round(frame.scale * side) for side in frame.image.shape[:2])
     faces = [{"face": number, **_nested(e, frame.scale)} for number, e in enumerate(expressions, start=1)]
-    return {**_frame_keys(frame, expressions), **origin_keys(provenance), "schema": SCHEMA, "faces": faces}
+    return {
+        **_frame_keys(frame, expressions),
+        "width": width,
+        "height": height,
+        **origin_keys(provenance),
+        "schema": SCHEMA,
+        "faces": faces,
+    }
 
 
 def rows(frame: Frame, expressions: Sequence[Expression]) -> list[dict[str, Any]]:

@@ -115,14 +115,30 @@ def open_picture(file: IO[bytes], name: str) -> ImageFile.ImageFile:
     return picture
 
 
+def first_frame(picture: ImageFile.ImageFile, name: str) -> Frame:
+    """Decode a picture, or the first frame of an animation, as a frame of the source `name`.
+
+    Raises:
+        UnreadablePicture: See `read_picture`.
+    """
+    scale = _scale(picture)
+    return Frame(to_rgb(picture, name), time=0.0, index=0, source=name, scale=scale)
+
+
+def decoder_memory(picture: ImageFile.ImageFile) -> int:
+    """Return the bytes that decoding a picture takes, besides the array that it becomes."""
+    width, height = picture.size
+    return width * height * DECODER_BYTES.get(picture.format or "", PLAIN_BYTES)
+
+
 def _check_decoder(picture: ImageFile.ImageFile, name: str) -> None:
     """Refuse a picture that takes too much memory to decode, or whose first page is a preview."""
-    width, height = picture.size
-    needed = width * height * DECODER_BYTES.get(picture.format or "", PLAIN_BYTES)
+    needed = decoder_memory(picture)
     if needed > MAX_DECODER_BYTES:
         raise UnreadablePicture(
-            f"'{name}' has {width}x{height} pixels; decoding this {picture.format} takes {needed / 1e9:.1f} GB of "
-            f"memory, at most {MAX_DECODER_BYTES / 1e9:.1f} GB are used: make it smaller, or save it as JPEG"
+            f"'{name}' has {picture.width}x{picture.height} pixels; decoding this {picture.format} takes "
+            f"{needed / 1e9:.1f} GB of memory, at most {MAX_DECODER_BYTES / 1e9:.1f} GB are used: make it smaller, or "
+            "save it as JPEG"
         )
     if isinstance(picture, TiffImagePlugin.TiffImageFile) and int(picture.tag_v2.get(SUBFILE_TYPE, 0)) & REDUCED:
         raise UnreadablePicture(

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
-from typing import Any, ParamSpec, TypeVar
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Generic, ParamSpec, TypeVar
 
-from mien import __version__
-from mien.errors import UnknownModel
-from mien.models.classifier import OnnxClassifier, load_classifier
-from mien.models.store import list_models
+from mien.cores import usable_cores
+from mien.errors import ModelError, UnknownModel
+from mien.models.classifier import ExpressionClassifier, OnnxClassifier, load_classifier
+from mien.models.store import Model, list_models, shipped_dir, user_dir
 from mien.recognizer import Recognizer
-from mien.sources.paths import MAX_PIXELS
 from mien.vision.detect import DETECTORS, FaceDetector, load_detector
-from mien.web.problems import Problem
+from mien.web.batching import BatchingClassifier
+from mien.web.limits import Budget, Slots
+from mien.web.metrics import Metrics
+from mien.web.problems import Problem, of_error
 from mien.web.settings import Choice, ServerSettings
 
 P = ParamSpec("P")
@@ -24,10 +30,12 @@ T = TypeVar("T")
 
 MAX_FILES = 32  # pictures of one request
 KEPT_MODELS, KEPT_DETECTORS = 8, 16  # loaded at once; the least recently used one makes room
+DECODING_BYTES = 2_000_000_000  # of pictures that are decoded at once; the largest one takes 1.8 GB, and is then alone
+BODIES = 16  # bodies of the largest size that are in memory at once
 
 
 class Engine:
-    """Loads models once, and recognises in a bounded number of threads. Threads may share it.
+    """Loads models once, and computes in a bounded number of threads. Threads may share it.
 
     Args:
         settings: Of the service.
@@ -35,79 +43,187 @@ class Engine:
 
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
-        self._pool = ThreadPoolExecutor(settings.workers or os.cpu_count() or 1, thread_name_prefix="mien")
-        self._waiting = 0
-        self._classifier = lru_cache(KEPT_MODELS)(self._load_classifier)
-        self._detector = lru_cache(KEPT_DETECTORS)(self._load_detector)
+        self.slots = Slots(settings.workers or usable_cores())
+        self.metrics = Metrics(lambda: self._admitted)
+        self.bodies = Budget(BODIES * settings.max_upload)
+        self._admitted = 0  # requests
+        self._under_way = 0  # functions in threads
+        self._lock = threading.Lock()
+        self._memory = Budget(DECODING_BYTES)
+        self._pool = ThreadPoolExecutor(self.slots.n + settings.waiting, thread_name_prefix="mien")
+        self._default: tuple[Model, ExpressionClassifier] | None = None
+        self._classifiers: Kept[ExpressionClassifier] = Kept(KEPT_MODELS)
+        self._detectors: Kept[FaceDetector] = Kept(KEPT_DETECTORS)
+        self._listing: tuple[Hashable, list[Model]] = (None, [])
 
-    def close(self) -> None:
-        """Let running recognitions end; those that wait are dropped."""
+    def load(self) -> None:
+        """Load the default model and detector; until then requests are answered 503.
+
+        Raises:
+            MienError: One cannot be loaded.
+        """
+        settings = self.settings
+        self._detector(settings.detector, None)
+        loaded = load_classifier(settings.model, models_dir=settings.models_dir, threads=1)
+        name = Path(settings.model).stem if settings.model.endswith(".onnx") else settings.model
+        self._default = Model(name, loaded.path, False, loaded.spec), self._batching(loaded)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the default model is loaded."""
+        return self._default is not None
+
+    def close(self, *, seconds: float = 0.0) -> bool:
+        """Drop the functions that wait, and let those that run end; return whether all did within some seconds."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        deadline = time.monotonic() + seconds
+        while self._under_way and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return not self._under_way
 
     def recognizer(self, choice: Choice) -> Recognizer:
         """Return the recogniser of a request.
 
         Raises:
-            UnknownModel: No model of that name; paths are refused.
-            ConfigError: Unknown detector.
-            ModelError: The model is unusable, or has no such label set.
+            Problem: 422, no such model, label set or detector, where a path is no name of a model; 503, not loaded yet.
+            ModelError: The model's file is unusable.
         """
-        settings = self.settings
-        return Recognizer(
-            self._detector(choice.detector or settings.detector, choice.min_score),
-            self._classifier(choice.model or settings.model),
-            labels=choice.labels,
-            min_confidence=choice.min_confidence,
-        )
+        classifier = self._classifier(choice.model)
+        if choice.labels is not None and choice.labels not in classifier.spec.names:
+            known = ", ".join(classifier.spec.names)
+            raise Problem(422, f"model '{classifier.spec.name}' has no labels '{choice.labels}'; choose from {known}")
+        detector = self._detector(choice.detector or self.settings.detector, choice.min_score)
+        return Recognizer(detector, classifier, labels=choice.labels, min_confidence=choice.min_confidence)
 
-    async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return the result of a function, called in one of the threads.
+    @asynccontextmanager
+    async def admitted(self) -> AsyncIterator[None]:
+        """Let a request in; it may then `compute`.
 
         Raises:
-            Problem: 503, too many wait already.
+            Problem: 503, too many are waiting already.
         """
-        if self._waiting >= self.settings.waiting:
-            raise Problem(503, f"busy: {self._waiting} requests are waiting; try again in a moment")
-        self._waiting += 1
+        if self._admitted >= self.slots.n + self.settings.waiting:
+            raise Problem(503, f"busy: {self._admitted} requests are waiting; try again in a moment")
+        self._admitted += 1
         try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._pool, lambda: function(*args, **kwargs))
+            yield
         finally:
-            self._waiting -= 1
+            self._admitted -= 1
 
-    def about(self) -> dict[str, Any]:
-        """Return version, models with their label sets, detectors and limits, for JSON."""
+    async def compute(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return the result of a function, called in a thread once it has a slot."""
+
+        def call() -> T:
+            with self._counted(), self.slots.taken():
+                return function(*args, **kwargs)
+
+        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+
+    async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return the result of a function: `admitted` and `compute` in one.
+
+        Raises:
+            Problem: 503, too many requests are waiting already.
+        """
+        async with self.admitted():
+            return await self.compute(function, *args, **kwargs)
+
+    @contextmanager
+    def memory(self, amount: int) -> Iterator[None]:
+        """Reserve memory for decoding a picture in a thread of `compute`, which lends its slot while it waits for it.
+
+        Args:
+            amount: Bytes.
+        """
+        if not self._memory.try_take(amount):
+            with self.slots.lent():
+                amount = self._memory.take(amount)
+        try:
+            yield
+        finally:
+            self._memory.give(amount)
+
+    def models(self) -> list[Model]:
+        """Return the usable models, those that were added or removed since the start too; the default one stays."""
+        assert self._default is not None
+        state = _state(shipped_dir()), _state(self.settings.models_dir or user_dir())
+        if self._listing[0] != state:
+            self._listing = state, list_models(self.settings.models_dir)
+        default, _ = self._default
+        others = [model for model in self._listing[1] if model.spec is not None and model.name != default.name]
+        return [default, *others]
+
+    def _classifier(self, name: str | None) -> ExpressionClassifier:
+        if self._default is None:
+            raise Problem(503, "the model is loading; try again in a moment")
+        default, classifier = self._default
+        if name in (None, default.name):
+            return classifier
+        found = {model.name: model.path for model in self.models()}
+        try:
+            path = found[name or ""]
+            return self._classifiers.get(
+                (path, path.stat().st_mtime_ns), lambda: self._batching(load_classifier(str(path), threads=1))
+            )
+        except (KeyError, OSError, UnknownModel):  # also one that vanishes in this moment
+            known = ", ".join(other for other in found if other != name)
+            raise Problem(422, f"no model '{name}'; choose from {known}") from None
+
+    def _batching(self, classifier: OnnxClassifier) -> ExpressionClassifier:
         settings = self.settings
-        models = [
-            {
-                "name": model.name,
-                "labels": {head.labels.name: list(head.labels) for head in model.spec.heads},
-                "default_labels": model.spec.head().labels.name,
-                "size": model.path.stat().st_size,
-            }
-            for model in list_models(settings.models_dir)
-            if model.spec is not None
-        ]
-        return {
-            "version": __version__,
-            "model": settings.model,
-            "models": models,
-            "detector": settings.detector,
-            "detectors": list(DETECTORS),
-            "limits": {
-                "bytes": settings.max_upload,
-                "video_bytes": settings.max_video,
-                "pixels": MAX_PIXELS,
-                "files": MAX_FILES,
-                "sessions": settings.sessions,
-            },
-        }
+        if settings.batch_ms == 0:
+            return classifier
+        return BatchingClassifier(
+            classifier, batch_ms=settings.batch_ms, max_batch=settings.max_batch, slots=self.slots,
+            under_way=lambda: self._under_way, observe=self.metrics.batch.observe,
+        )  # fmt: skip
 
-    def _load_classifier(self, name: str) -> OnnxClassifier:
-        listed = [model.name for model in list_models(self.settings.models_dir) if model.spec is not None]
-        if name not in listed and name != self.settings.model:
-            raise UnknownModel(f"no model '{name}'; choose from {', '.join(listed)}")
-        return load_classifier(name, models_dir=self.settings.models_dir, threads=1)
+    def _detector(self, name: str, min_score: float | None) -> FaceDetector:
+        if name not in DETECTORS:
+            raise Problem(422, f"unknown detector '{name}'; choose from {', '.join(DETECTORS)}")
+        try:
+            return self._detectors.get((name, min_score), lambda: load_detector(name, min_score=min_score))
+        except ModelError as error:
+            if not self.is_ready:  # at the start
+                raise
+            of_error(error)  # into the log
+            raise Problem(422, f"the detector '{name}' is not installed here; choose another one") from error
 
-    def _load_detector(self, name: str, min_score: float | None) -> FaceDetector:
-        return load_detector(name, min_score=min_score)
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._lock:
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way -= 1
+
+
+def _state(folder: Path) -> list[tuple[str, int]]:
+    """Return the files of a folder with the times of their changes; none where there is no such folder."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        return sorted((entry.name, entry.stat().st_mtime_ns) for entry in entries)
+    return []
+
+
+class Kept(Generic[T]):
+    """Loads things once, and keeps the most recently used ones.
+
+    Args:
+        n: Number of those kept.
+    """
+
+    def __init__(self, n: int) -> None:
+        self._n, self._lock = n, threading.Lock()
+        self._things: OrderedDict[Hashable, T] = OrderedDict()
+
+    def get(self, key: Hashable, load: Callable[[], T]) -> T:
+        """Return the thing of a key; threads that ask for it at once wait for one load."""
+        with self._lock:
+            if key not in self._things:
+                self._things[key] = load()
+            self._things.move_to_end(key)
+            while len(self._things) > self._n:
+                self._things.popitem(last=False)
+            return self._things[key]

@@ -1,57 +1,144 @@
-"""Pictures: faces and their expressions as JSON."""
+"""Pictures: faces and their expressions as JSON, or drawn into the picture."""
 
 from __future__ import annotations
 
+import asyncio
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
 
+from mien.drawing.faces import draw
+from mien.errors import InputError, UnreadablePicture
+from mien.pixels import encode
 from mien.recognizer import Recognizer
-from mien.sinks.records import record
-from mien.sources.pictures import decode
-from mien.structures import Frame
-from mien.web.engine import Engine
+from mien.sinks.records import SCHEMA, origin_keys, record
+from mien.sources.content import HEADER_BYTES, decoder_of
+from mien.sources.pictures import decoder_memory, first_frame, open_picture
+from mien.structures import Expression, Frame
+from mien.web.answers import PredictAnswer
+from mien.web.bodies import PART, RAW, ImageBody, Upload, pictures_of
+from mien.web.engine import MAX_FILES, Engine
+from mien.web.problems import of_error, one_line
 from mien.web.settings import Choice
 
+RGB_BYTES = 6  # per pixel: the array of a picture, and a copy that is turned or drawn into
+PICTURES = ("image/jpeg", "image/png", "image/webp", RAW)  # of the OpenAPI document; image/* is taken
 
-def choice(
-    model: str | None = None,
-    labels: str | None = None,
-    detector: str | None = None,
-    min_score: Annotated[float | None, Query(ge=0, le=1)] = None,
-    min_confidence: Annotated[float, Query(ge=0, le=1)] = 0.0,
-) -> Choice:
-    """Return the settings that a query names."""
-    return Choice(
-        model=model, labels=labels, detector=detector, min_score=min_score, min_confidence=min_confidence
-    )  # fmt: skip
+
+class ChoiceQuery(BaseModel):
+    """The settings of a request."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    model: str | None = Field(None, description="Name of a model of /v1/about.")
+    labels: str | None = Field(None, description="Label set of the model.")
+    detector: str | None = Field(None, description="Name of a detector of /v1/about.")
+    min_score: float | None = Field(None, ge=0, le=1, description="Minimum detector score of a face.")
+    min_confidence: float = Field(0.0, ge=0, le=1, description='Confidence below which a label is "uncertain".')
+
+    def choice(self) -> Choice:
+        """Return the settings as the engine takes them."""
+        return Choice(**{name: getattr(self, name) for name in ChoiceQuery.model_fields})
+
+
+class DrawQuery(ChoiceQuery):
+    """The settings of a drawing."""
+
+    top: int = Field(1, ge=1, le=100, description="Number of labels per face.")
 
 
 def routes(engine: Engine) -> APIRouter:
     """Return the routes of pictures."""
     router = APIRouter(prefix="/v1")
 
-    @router.post("/predict")
-    async def predict(request: Request, chosen: Annotated[Choice, Depends(choice)]) -> dict[str, Any]:
-        recognizer = await engine.run(engine.recognizer, chosen)
-        data = await request.body()
-        picture = await engine.run(see, recognizer, data, "picture")
-        return {"model": recognizer.provenance.model, "pictures": [picture]}
+    @router.post("/predict", response_model=PredictAnswer, openapi_extra=_pictures_body(MAX_FILES))
+    async def predict(request: Request, query: Annotated[ChoiceQuery, Query()]) -> Response:
+        """Recognise the expressions in up to 32 pictures.
+
+        One that cannot be read is an error in its own entry; alone it is a problem, 422.
+        """
+        async with pictures_of(request, engine) as uploads, engine.admitted():
+            recognizer = await engine.compute(engine.recognizer, query.choice())
+            turns = asyncio.Semaphore(engine.slots.n)  # a request of many pictures leaves room for others
+
+            async def entry(upload: Upload) -> dict[str, Any]:
+                async with turns:
+                    return await engine.compute(_entry, engine, recognizer, upload, alone=len(uploads) == 1)
+
+            pictures = await asyncio.gather(*map(entry, uploads))
+        origin = recognizer.provenance
+        return JSONResponse({
+            "model": origin.model, "label_set": origin.labels.name, "labels": list(origin.labels),
+            "detector": origin.detector, "pictures": pictures,
+        })  # fmt: skip
+
+    @router.post(
+        "/draw", response_class=Response, openapi_extra=_pictures_body(1),
+        responses={200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}},
+    )  # fmt: skip
+    async def drawing(request: Request, query: Annotated[DrawQuery, Query()]) -> Response:
+        """Draw the faces of a picture and their expressions into it."""
+        async with pictures_of(request, engine, most=1) as (upload,), engine.admitted():
+            recognizer = await engine.compute(engine.recognizer, query.choice())
+            return Response(await engine.compute(_drawn, engine, recognizer, upload, query.top), media_type="image/png")
 
     return router
 
 
-def see(recognizer: Recognizer, data: bytes, name: str) -> dict[str, Any]:
-    """Return the record of a picture.
-
-    Args:
-        recognizer: Detects and classifies.
-        data: The whole file.
-        name: Of the picture.
+@contextmanager
+def see(engine: Engine, recognizer: Recognizer, upload: Upload) -> Iterator[tuple[Frame, list[Expression]]]:
+    """Decode a picture, and recognise the expressions in it; its memory is reserved meanwhile.
 
     Raises:
         UnreadablePicture: It cannot be decoded.
     """
-    image = decode(data, name=name)
-    frame = Frame(image, time=0.0, index=0, source=name)
-    return record(frame, recognizer.recognize(image), recognizer.provenance)
+    if decoder_of(upload.data[:HEADER_BYTES]) == "HEIF" and find_spec("pillow_heif") is None:
+        raise UnreadablePicture(f"'{upload.name}' is HEIC, which this service cannot read; save it as JPEG")
+    picture = open_picture(io.BytesIO(upload.data), upload.name)
+    with engine.memory(decoder_memory(picture) + RGB_BYTES * picture.width * picture.height):
+        frame = first_frame(picture, upload.name)
+        expressions = recognizer.recognize(frame.image)
+        engine.metrics.faces.inc(len(expressions))
+        yield frame, expressions
+
+
+def _entry(engine: Engine, recognizer: Recognizer, upload: Upload, *, alone: bool) -> dict[str, Any]:
+    """Return the record of a picture, or its error unless it is alone."""
+    origin = recognizer.provenance
+    try:
+        with see(engine, recognizer, upload) as (frame, expressions):
+            return {**record(frame, expressions, origin), "error": None}
+    except InputError as error:
+        if alone:
+            raise
+        return {
+            "source": upload.name, "index": 0, "time": 0.0, "note": "", "width": None, "height": None,
+            **origin_keys(origin), "schema": SCHEMA, "faces": [], "error": one_line(of_error(error).detail),
+        }  # fmt: skip
+
+
+def _drawn(engine: Engine, recognizer: Recognizer, upload: Upload, top: int) -> bytes:
+    with see(engine, recognizer, upload) as (frame, expressions):
+        return encode(Path("drawing.png"), ".png", draw(frame.image, expressions, top=top))
+
+
+def _pictures_body(most: int) -> dict[str, Any]:
+    """Return the description of a body that `bodies.pictures_of` reads."""
+    binary = {"type": "string", "format": "binary"}
+    form = {
+        "type": "object", "required": [PART], "additionalProperties": False,
+        "properties": {PART: {"type": "array", "items": binary, "minItems": 1, "maxItems": most}},
+    }  # fmt: skip
+    content = {
+        **{kind: {"schema": binary} for kind in PICTURES},
+        "multipart/form-data": {"schema": form},
+        "application/json": {"schema": ImageBody.model_json_schema()},
+    }
+    return {"requestBody": {"required": True, "content": content}}

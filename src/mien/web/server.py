@@ -1,4 +1,4 @@
-"""The app: routes for programs under /v1, the page at /."""
+"""The app: routes for programs under /v1, the page at /, the documentation of the routes at /docs."""
 
 from __future__ import annotations
 
@@ -7,17 +7,26 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import FileResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from mien import __version__
-from mien.web.engine import Engine
+from mien.sources.paths import MAX_PIXELS
+from mien.vision.detect import DETECTORS
+from mien.web import live, predict
+from mien.web.answers import AboutAnswer, HealthAnswer, LimitsAnswer, ModelAnswer, document
+from mien.web.engine import MAX_FILES, Engine
 from mien.web.guard import Guard
-from mien.web.problems import add_handlers
-from mien.web.settings import Choice, ServerSettings
+from mien.web.metrics import Observer
+from mien.web.problems import Problem, add_handlers
+from mien.web.settings import ServerSettings
 
-PAGE = Path(__file__).parent / "page"
+PAGE, DOCS = Path(__file__).parent / "page", Path(__file__).parent / "docs"
+SUMMARY = "Expressions of faces in pictures. It is the expression that a face shows, not what the person feels."
 
 
 def create_app(settings: ServerSettings | None = None) -> ASGIApp:
@@ -29,35 +38,105 @@ def create_app(settings: ServerSettings | None = None) -> ASGIApp:
     Raises:
         MienError: The default model or detector cannot be loaded.
     """
-    settings = settings or ServerSettings()
-    engine = Engine(settings)
-    engine.recognizer(Choice())  # fails now rather than at the first request
+    engine = Engine(settings or ServerSettings())
+    engine.load()  # fails now rather than at the first request
+    return app_of(engine)
+
+
+def app_of(engine: Engine) -> ASGIApp:
+    """Return the app of an engine, which may be loading still."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         engine.close()
 
-    app = FastAPI(title="mien", version=__version__, docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json",
-                  lifespan=lifespan)  # fmt: skip
+    app = FastAPI(
+        title="mien", version=__version__, description=SUMMARY, docs_url=None, redoc_url=None,
+        openapi_url="/v1/openapi.json", redirect_slashes=False, lifespan=lifespan,
+    )  # fmt: skip
     app.state.engine = engine
     add_handlers(app)
     _add_routes(app, engine)
-    if settings.page:
-        app.mount("/", StaticFiles(directory=PAGE, html=True))
-    return Guard(app, settings)
+    app.include_router(predict.routes(engine))
+    app.include_router(live.routes(engine))
+    _describe(app)
+    app.mount("/docs", StaticFiles(directory=DOCS))
+    if engine.settings.page:
+        app.router.default = _page(app.router.default)
+    return Observer(Guard(app, engine.settings), engine.metrics)
 
 
 def _add_routes(app: FastAPI, engine: Engine) -> None:
-    from mien.web import live, predict
-
     @app.get("/v1/health")
-    async def health() -> dict[str, str]:
-        return {"status": "ok"}
+    async def health() -> HealthAnswer:
+        """Return whether the service is ready: a problem, 503, while it loads."""
+        if not engine.is_ready:
+            raise Problem(503, "the model is loading; try again in a moment")
+        return HealthAnswer(status="ok")
 
     @app.get("/v1/about")
-    async def about() -> dict[str, Any]:
-        return engine.about()
+    async def about() -> AboutAnswer:
+        """Return models with their label sets, detectors and limits."""
+        return await engine.run(_about, engine)
 
-    app.include_router(predict.routes(engine))
-    app.include_router(live.routes(engine))
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(generate_latest(engine.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> FileResponse:
+        return FileResponse(DOCS / "index.html")
+
+
+def _about(engine: Engine) -> AboutAnswer:
+    settings = engine.settings
+    if not engine.is_ready:
+        raise Problem(503, "the model is loading; try again in a moment")
+    models = [
+        ModelAnswer(
+            name=model.name,
+            labels={head.labels.name: list(head.labels) for head in model.spec.heads},
+            default_labels=model.spec.head().labels.name,
+            size=_size(model.path),
+        )
+        for model in engine.models()
+        if model.spec is not None
+    ]
+    limits = LimitsAnswer(
+        bytes=settings.max_upload, video_bytes=settings.max_video, pixels=MAX_PIXELS, files=MAX_FILES,
+        sessions=settings.sessions,
+    )  # fmt: skip
+    return AboutAnswer(
+        version=__version__, model=models[0].name, models=models, detector=settings.detector,
+        detectors=list(DETECTORS), limits=limits,
+    )  # fmt: skip
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # the default model's file may be gone, which is loaded
+        return 0
+
+
+def _page(otherwise: ASGIApp) -> ASGIApp:
+    """Return an app that serves the page's files; below /v1 the router's own 404 stays."""
+    files = StaticFiles(directory=PAGE, html=True)
+
+    async def serve(scope: Any, receive: Any, send: Any) -> None:
+        is_file = scope["type"] == "http" and not scope["path"].startswith("/v1/")
+        await (files if is_file else otherwise)(scope, receive, send)
+
+    return serve
+
+
+def _describe(app: FastAPI) -> None:
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = document(
+                get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+            )
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,106 @@
+"""The service in tests: behind a client without a socket, or in a thread with one.
+
+Starlette's own test client is not used: it warns unless a package is installed that nothing else needs.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("fastapi", reason="needs the extra: pip install '.[web]'")
+
+pytest.importorskip("httpx", reason="needs the extra: pip install '.[client]'")
+
+import httpx
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from starlette.types import ASGIApp
+
+from mien.web.engine import Engine
+from mien.web.server import app_of
+from mien.web.serving import Server, listen
+from mien.web.settings import ServerSettings
+
+ASTRONAUT = Path(__file__).parents[1] / "docs" / "images" / "astronaut.png"
+PNG = {"content-type": "image/png"}
+
+
+def settings(**changes: Any) -> ServerSettings:
+    """Return settings of a small model that comes with mien, without those of the user."""
+    return ServerSettings(**{"model": "ferg", "detector": "haar", "models_dir": Path("no-models"), **changes})
+
+
+class Caller:
+    """Calls an app from a thread without an event loop.
+
+    Args:
+        app: The app.
+        portal: Runs it.
+    """
+
+    def __init__(self, app: ASGIApp, portal: BlockingPortal) -> None:
+        self._portal = portal
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        self._client = httpx.AsyncClient(transport=transport, base_url="http://localhost")
+
+    def request(self, method: str, url: str, **options: Any) -> httpx.Response:
+        return self._portal.call(lambda: self._client.request(method, url, **options))
+
+    def get(self, url: str, **options: Any) -> httpx.Response:
+        return self.request("GET", url, **options)
+
+    def post(self, url: str, **options: Any) -> httpx.Response:
+        return self.request("POST", url, **options)
+
+
+@contextmanager
+def calling(engine: Engine) -> Iterator[Caller]:
+    """Call an engine's app, at http://localhost."""
+    with start_blocking_portal() as portal:
+        yield Caller(app_of(engine), portal)
+    engine.close()
+
+
+def loaded(**changes: Any) -> Engine:
+    """Return an engine that is ready."""
+    engine = Engine(settings(**changes))
+    engine.load()
+    return engine
+
+
+@contextmanager
+def serving(engine: Engine, **options: Any) -> Iterator[int]:
+    """Serve an engine in a thread; yield the port once it is ready."""
+    listening, server = listen("127.0.0.1", 0), Server(engine, **options)
+    port = int(listening.getsockname()[1])
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        while not (engine.is_ready and server.started):
+            assert server.failure is None
+            time.sleep(0.01)
+        yield port
+    finally:
+        server.should_exit = True
+        thread.join(20)
+    assert not thread.is_alive()
+
+
+def connect(port: int) -> socket.socket:
+    """Return a raw connection to a service in a thread."""
+    return socket.create_connection(("127.0.0.1", port), timeout=20)
+
+
+def received(connection: socket.socket) -> bytes:
+    """Return all that a connection sends until its end."""
+    parts = []
+    while part := connection.recv(65536):
+        parts.append(part)
+    return b"".join(parts)
