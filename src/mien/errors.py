@@ -6,6 +6,7 @@
     │   └── CameraError        a camera or stream that is missing, busy or forbidden
     ├── DatasetError           a dataset with unexpected layout, pixels or labels
     ├── ModelError             a model file that is not ONNX, or without a readable spec
+    │   ├── FetchError         a file that cannot be fetched from the network
     │   ├── UnknownModel       no model of that name
     │   └── MissingSpec        an ONNX file of another origin, not added yet
     ├── ConfigError            a recipe or flag with an unknown key or a value out of range
@@ -47,6 +48,12 @@ class DatasetError(MienError):
 
 class ModelError(MienError):
     """A model file that is not ONNX, or without a readable spec."""
+
+
+class FetchError(ModelError):
+    """A file that cannot be fetched from the network; `reason` is the cause in a few words."""
+
+    reason = ""
 
 
 class UnknownModel(ModelError):

@@ -33,11 +33,12 @@ def viewer(display: None, tidied: None, tmp_path: Path, clip: Path, tiny_model: 
     viewer = Viewer(
         partial(Camera, clip, as_camera=True),
         ["base", str(tiny_model)],
-        partial(Recognizer, WholeImage()),
+        partial(Recognizer, WholeImage(), labels="fer2013"),
         partial(Recorder, csv=tmp_path / "faces.csv"),
         saves=tmp_path / "saves",
         smoother_for=lambda _: HalfLifeSmoother(),
         top=2,
+        detector="whole",
     )
     until(viewer.root, lambda: viewer.shown is not None, "the stream is seen")
     hover(viewer.view.label)  # keys go to the window below the pointer
@@ -72,4 +73,5 @@ def test_a_stream_that_does_not_open_is_an_error(display: None, tidied: None, tm
         watch(
             partial(Camera, "nothing.mp4", as_camera=True), ["base"], partial(Recognizer, WholeImage()), Recorder,
             saves=tmp_path, smoother_for=lambda _: HalfLifeSmoother(), top=1,
+            detector="whole",
         )  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from detectors import yunet_file
-from mien.errors import ModelError
+from mien.errors import FetchError, ModelError
 from mien.vision import fetch
 from mien.vision.fetch import YUNET_FILE, fetch_yunet, local_yunet, yunet_path
 
@@ -78,9 +78,9 @@ def test_progress_reaches_the_end_and_replaces_the_line(
     [
         (requests.ConnectionError("HTTPSConnectionPool(…): …"), "no connection"),
         (requests.ConnectTimeout(), "no answer in time"),
-        (requests.exceptions.ProxyError(), "ProxyError"),
+        (requests.exceptions.ProxyError(), "no answer of the proxy"),
         (requests.HTTPError("404 Client Error: Not Found for url: https://…"), "404 Client Error: Not Found"),
-        (OSError(28, "No space left on device"), "OSError"),
+        (OSError(28, "No space left on device"), "No space left on device"),
     ],
 )
 def test_a_failure_is_one_line_and_remembered_for_hours(
@@ -91,6 +91,8 @@ def test_a_failure_is_one_line_and_remembered_for_hours(
         with pytest.raises(ModelError) as caught:
             yunet_path(retry=retry)
         assert str(caught.value).startswith(f"YuNet could not be fetched ({reason}); run `mien doctor --fetch`")
+        assert isinstance(caught.value, FetchError)
+        assert caught.value.reason == reason
         assert len(asked) == n_asked
     [mark] = cache.glob("*.failed")
     old = time.time() - 3600 * (fetch.RETRY_HOURS + 1)

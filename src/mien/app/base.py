@@ -65,6 +65,10 @@ class StreamWindow(ABC):
             return
         self._next_poll = self.root.after(POLL_MS, self.poll)
 
+    def wrap_status(self) -> None:
+        """Wrap the status line where the room beside it ends."""
+        self.status_label.bind("<Configure>", lambda event: self.status_label.configure(wraplength=event.width))
+
     def say(self, sentence: str) -> None:
         """Write a sentence into the status line."""
         self.status_label.configure(text=visible(sentence), foreground=COLOURS[self.dark].text)

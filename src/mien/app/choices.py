@@ -8,12 +8,13 @@ from pathlib import Path
 
 from mien.app.layout import Layout, Tooltip, fit_list, widen_field
 from mien.app.settings import Settings
+from mien.app.yunet import window_detector
 from mien.escape import visible
 from mien.labels import LabelSet
 from mien.models.spec import ModelSpec
 from mien.models.store import Model
 from mien.recognizer import Recognizer
-from mien.vision.detect import DETECTORS, load_detector
+from mien.vision.detect import DETECTORS
 
 DETECTOR_TITLES = {
     "auto": "best available",
@@ -23,7 +24,7 @@ DETECTOR_TITLES = {
 }
 DETECTOR_TIP = (
     "How faces are found.\n"
-    "best available: YuNet where it could be downloaded, else Haar.\n"
+    "best available: YuNet; until it is downloaded, Haar.\n"
     "standard (Haar): comes with mien; upright faces seen from the front.\n"
     "accurate (YuNet): finds more faces, and small or turned ones; downloaded once (0.2 MB).\n"
     "whole picture: the picture is one face, cropped already."
@@ -78,8 +79,6 @@ class Choices:
             self.model = (photos or self._names)[0]
         self._layout.widget("models").configure(values=self.titles)
         self._list_labels()
-        for name in ("models", "label_sets", "detectors"):
-            widen_field(self._layout.widget(name), most=WIDEST)
 
     def read(self) -> bool:
         """Take over the choices in the lists; return whether one is new."""
@@ -134,6 +133,8 @@ class Choices:
         self._layout.widget("label_sets").configure(values=list(self._labels))
         self._layout.set("labels", next(title for title, name in self._labels.items() if name == self.labels))
         self._layout.set("model", next(title for title, m in self._models.items() if m.name == self.model))
+        for name in ("models", "label_sets", "detectors"):
+            widen_field(self._layout.widget(name), most=WIDEST)
 
 
 def detector_title(name: str) -> str:
@@ -170,7 +171,7 @@ def describe(spec: ModelSpec) -> str:
 
 
 def _load(detector: str, model: str, labels: str, models_dir: Path | None) -> Recognizer:
-    return Recognizer(load_detector(detector), model, labels=labels or None, models_dir=models_dir)
+    return Recognizer(window_detector(detector), model, labels=labels or None, models_dir=models_dir)
 
 
 def _everyday_first(name: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tkinter as tk
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,12 +11,14 @@ from mien.app.base import StreamWindow
 from mien.app.look import open_root, scale_of, set_theme
 from mien.app.viewport import ImageView
 from mien.app.worker import Shown
+from mien.app.yunet import Missing, YunetDownload, detector_used, failure_sentence, missing_yunet
 from mien.errors import MienError
 from mien.escape import visible
 from mien.recognizer import Recognizer
 from mien.sinks.recorder import Recorder
 from mien.sources.camera import Camera
 from mien.structures import Provenance
+from mien.vision.detect import detector_name
 from mien.vision.smooth import Smoother
 
 SIZE, SMALLEST = (800, 660), (320, 280)  # pixels of a standard screen
@@ -35,6 +36,7 @@ class Viewer(StreamWindow):
         saves: Folder for frames, faces and statistics.
         smoother_for: Returns a new smoother for a recogniser, in the worker's thread.
         top: Number of labels per face.
+        detector: Name of the chosen detector.
     """
 
     dark = True
@@ -49,20 +51,23 @@ class Viewer(StreamWindow):
         saves: Path,
         smoother_for: Callable[[Recognizer], Smoother],
         top: int,
+        detector: str,
     ) -> None:
         super().__init__(open_root("mien live"), saves=saves, smoother_for=smoother_for)
         self.models, self.make = list(models), make
         self.failure: str | None = None  # why the stream did not open
+        self.download = YunetDownload(self.root, show=self._show_download, ended=self._downloaded)
+        self._chosen_detector = detector
         self.worker.top = top
         self._lay_out()
-        self.worker.choose(partial(make, self.models[0]), lambda _: self.say(KEYS))
+        self.worker.choose(partial(make, self.models[0]), lambda _: self.say(self._keys()))
         self.worker.start(open_camera, open_recorder)
         self.poll()
 
     def show(self, shown: Shown) -> None:
         self.view.show(shown.drawn)
-        model = self.models[0]
-        self.speed.configure(text=f"{visible(model)} · {shown.rate:.0f} frames/s · {1000 * shown.latency:.0f} ms")
+        names = f"{visible(self.models[0])} · {detector_used(self._used_detector())}"
+        self.speed.configure(text=f"{names} · {shown.rate:.0f} frames/s · {1000 * shown.latency:.0f} ms")
 
     def ended(self) -> None:
         if self.failure is not None:
@@ -81,11 +86,35 @@ class Viewer(StreamWindow):
     def pause(self) -> None:
         """Pause, or resume."""
         self.worker.paused = not self.worker.paused
-        self.say("paused; press space to resume" if self.worker.paused else KEYS)
+        self.say("paused; press space to resume" if self.worker.paused else self._keys())
+
+    def download_yunet(self) -> None:
+        """Download YuNet where it is missing; it then finds the faces."""
+        if self._misses_yunet():
+            self.download.start()
+
+    def _used_detector(self) -> str:
+        live = self.worker.live
+        return "" if live is None else detector_name(live.recognizer.detector)
+
+    def _misses_yunet(self) -> bool:
+        return missing_yunet(self._chosen_detector, self._used_detector()) == Missing()
+
+    def _keys(self) -> str:
+        return f"{KEYS} · d download YuNet, a better detector" if self._misses_yunet() else KEYS
 
     def _turn_to(self, model: str) -> None:
         self.models = [model, *(other for other in self.models if other != model)]
         self.say(f"{model}; the statistics start again")
+
+    def _show_download(self, share: float | None) -> None:
+        self.say("downloading YuNet …" if share is None else f"downloading YuNet … {share:.0%}")
+
+    def _downloaded(self, failure: str) -> None:
+        if failure:
+            super().complain(failure_sentence(failure))  # the stream goes on
+        else:
+            self.worker.choose(partial(self.make, self.models[0]), lambda _: self.say(self._keys()))
 
     def _lay_out(self) -> None:
         root, scale = self.root, scale_of(self.root)
@@ -97,24 +126,21 @@ class Viewer(StreamWindow):
         frame.grid_propagate(False)
         frame.columnconfigure(0, weight=1)
         frame.rowconfigure(0, weight=1)
-        frame.bind("<Configure>", self._resized)
         label = ttk.Label(frame, anchor="center", text="Opening …")
         label.grid(row=0, column=0, columnspan=2, sticky="nsew")
         self.view = ImageView(label)
-        self.status_label = ttk.Label(frame, padding="6p 3p")
-        self.status_label.grid(row=1, column=0, sticky="ew")
+        self.status_label = ttk.Label(frame)
+        self.status_label.grid(row=1, column=0, sticky="ew", padx="6p", pady="3p")
+        self.wrap_status()
         self.speed = ttk.Label(frame, padding="6p 3p")
         self.speed.grid(row=1, column=1)
         acts = {
             "q": self.close, "c": self.save_snapshot, "f": self.save_stream_faces, "s": self.save_statistics,
-            "m": self.next_model, "space": self.pause, "Escape": self.close, "0": self.view.show_whole,
-            "plus": partial(self.view.zoom, 1), "minus": partial(self.view.zoom, -1),
+            "m": self.next_model, "d": self.download_yunet, "space": self.pause, "Escape": self.close,
+            "0": self.view.show_whole, "plus": partial(self.view.zoom, 1), "minus": partial(self.view.zoom, -1),
         }  # fmt: skip
         for key, act in acts.items():
             root.bind(f"<Key-{key}>", lambda _, act=act: act())  # type: ignore[misc]
-
-    def _resized(self, event: tk.Event[tk.Misc]) -> None:
-        self.status_label.configure(wraplength=max(event.width - self.speed.winfo_reqwidth(), 100))
 
 
 def watch(
@@ -126,13 +152,16 @@ def watch(
     saves: Path,
     smoother_for: Callable[[Recognizer], Smoother],
     top: int,
+    detector: str,
 ) -> None:
     """Show a stream in a window until the window is closed; see `Viewer`.
 
     Raises:
         InputError: There is no display, or the stream could not be opened.
     """
-    viewer = Viewer(open_camera, models, make, open_recorder, saves=saves, smoother_for=smoother_for, top=top)
+    viewer = Viewer(
+        open_camera, models, make, open_recorder, saves=saves, smoother_for=smoother_for, top=top, detector=detector
+    )
     viewer.root.mainloop()
     viewer.worker.close(wait=None)  # a video may still be converted
     if viewer.failure is not None:

@@ -27,6 +27,7 @@ from mien.app.picture_mode import PictureMode
 from mien.app.settings import Settings, load_settings, save_settings, settings_path
 from mien.app.viewport import ImageView
 from mien.app.worker import Shown
+from mien.app.yunet import DetectorBar
 from mien.errors import InputError, OutputError
 from mien.files import user_folder
 from mien.models.store import Model, list_models
@@ -83,6 +84,7 @@ class Window(StreamWindow):
         self.layout.set("mode", "picture" if self.mode is self.pictures else "camera")
         self.choices = Choices(self.layout, settings)
         self.keras = KerasModels(self, self._use)
+        self.detector_bar = DetectorBar(self, self._load)
         self.charts = Charts(scale_of(root))
         self._arrange(settings.geometry)
         self.set_dark(settings.dark)
@@ -174,6 +176,7 @@ class Window(StreamWindow):
             "change_probabilities": lambda: self.mode.show(),
             "close": self.close,
             "convert": lambda: self.keras.convert(),
+            "download": lambda: self.detector_bar.start(),
             "next_picture": lambda: self._turn(1),
             "open_file": self.open_file,
             "open_folder": self.open_folder,
@@ -238,8 +241,9 @@ class Window(StreamWindow):
         self.say(f"loading {self.choices.model} …")
         self.worker.choose(self.choices.recognizer(self.models_dir), then=self._loaded)
 
-    def _loaded(self, _recognizer: Recognizer) -> None:
+    def _loaded(self, recognizer: Recognizer) -> None:
         self.say(self.choices.sentence)
+        self.detector_bar.update(recognizer)
         self.mode.recognizer_changed()
 
     def _arrange(self, geometry: str) -> None:
@@ -251,17 +255,13 @@ class Window(StreamWindow):
             self.layout.show(name, False)
         self.layout.widget("view_frame").grid_propagate(False)  # its size follows the window's, not the image's
         self.layout.widget("panel").configure(width=round(WIDTH * scale))
-        self.layout.widget("main").bind("<Configure>", self._resized)
+        self.wrap_status()
         self.layout.widget("cameras").bind("<Return>", lambda _: self.camera.start_or_stop())
         build_menu(self.layout.widget("menu"), self.commands)
         bind_keys(self.root, self.commands, self.layout.widget("cameras"))
         accept_files(self.layout.widget("main"), lambda paths: self.open(*paths))
         for name, text in TOOLTIPS.items():
             Tooltip(self.layout.widget(name), text)
-
-    def _resized(self, event: tk.Event[tk.Misc]) -> None:
-        room = event.width - self.layout.widget("speed").winfo_reqwidth()
-        self.status_label.configure(wraplength=max(room - round(40 * self.charts.scale), 200))
 
 
 def _is_video(paths: Sequence[Path]) -> bool:

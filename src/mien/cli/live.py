@@ -67,7 +67,7 @@ def live(
 ) -> None:
     """Recognise the expressions of a camera, stream or file live, and record them.
 
-    Keys: q quit, c save frame, f save faces, s save statistics, m next model, space pause.
+    Keys: q quit, c save frame, f save faces, s save statistics, m next model, d download YuNet, space pause.
 
     Examples: `mien live 0 --csv faces.csv`, `mien live clip.mp4`, `mien live 0 --no-window --out recorded`
     """
@@ -89,7 +89,8 @@ def live(
     open_recorder = partial(Recorder, video=video, csv=csv, jsonl=jsonl, top=top, excel=excel)
     if window:
         models = [model, *_other_models(model, models_dir)]
-        _watch(parsed, models, make, open_recorder, smoother_for, saves=to or Path("mien-live"), top=top)
+        saves = to or Path("mien-live")
+        _watch(parsed, models, make, open_recorder, smoother_for, saves=saves, top=top, detector=detector)
         return
     if not (to or video or csv or jsonl):
         raise ConfigError("without a window there is nothing to do; add --video, --csv, --jsonl or --out")
@@ -150,6 +151,7 @@ def _watch(
     *,
     saves: Path,
     top: int,
+    detector: str,
 ) -> None:
     """Show a stream in a window until it is closed."""
     from mien.sources.camera import Camera
@@ -157,7 +159,7 @@ def _watch(
     with extra("the window", "app"):
         from mien.app.viewer import watch
     camera = partial(Camera, source, as_camera=True)
-    watch(camera, models, make, open_recorder, saves=saves, smoother_for=smoother_for, top=top)
+    watch(camera, models, make, open_recorder, saves=saves, smoother_for=smoother_for, top=top, detector=detector)
 
 
 def _record(

@@ -12,7 +12,7 @@ from math import inf
 from pathlib import Path
 from threading import Thread
 
-from mien.errors import MienError, ModelError
+from mien.errors import FetchError, MienError, ModelError
 from mien.files import make_folder, user_folder
 from mien.structures import Progress
 
@@ -22,6 +22,12 @@ YUNET_HASH = "ebafce4e3c118d6554634be5c27ab333b4c047a9a8c3faf1d7cf93101c22f0f0" 
 CONNECT_SECONDS = 2  # to reach the server; a machine without network pays this once per RETRY_HOURS
 FETCH_SECONDS = 8  # in all
 NEWS_HOURS = 24  # a warning is not repeated for this long
+REASONS = {  # by exceptions of requests
+    "ChunkedEncodingError": "the connection broke",
+    "ConnectionError": "no connection",
+    "ProxyError": "no answer of the proxy",
+    "SSLError": "no secure connection",
+}
 RETRY_HOURS = 12  # `--detector auto` takes Haar for this long after a failed fetch
 
 
@@ -56,25 +62,27 @@ def yunet_path(*, retry: bool = True) -> Path:
         retry: Whether to try to fetch it although that failed in the last `RETRY_HOURS`.
 
     Raises:
-        ModelError: $MIEN_YUNET is not this file, or it cannot be fetched: no network, or $MIEN_OFFLINE is set.
+        ModelError: $MIEN_YUNET is not this file.
+        FetchError: It cannot be fetched: no network, or $MIEN_OFFLINE is set.
     """
     if (file := local_yunet()) is not None:
         return file
     if is_offline():
         raise _not_fetched("MIEN_OFFLINE is set")
-    if not retry and (reason := _recent_failure()):
+    if not retry and (reason := recent_failure()):
         raise _not_fetched(reason)
     return fetch_yunet()
 
 
-def fetch_yunet(progress: Progress | None = None) -> Path:
+def fetch_yunet(progress: Progress | None = None, *, seconds: float | None = None) -> Path:
     """Fetch YuNet's file (230 kB) into the user's cache, through the proxy that the environment names, if any.
 
     Args:
         progress: Called with the bytes fetched and their number; when None, one line on stderr announces the fetch.
+        seconds: Time limit; `FETCH_SECONDS` when None. A connection that is silent for `FETCH_SECONDS` always fails.
 
     Raises:
-        ModelError: It cannot be fetched in `FETCH_SECONDS`, has another hash, or cannot be written.
+        FetchError: It cannot be fetched in this time, has another hash, or cannot be written.
     """
     try:
         folder = make_folder(cache_dir())
@@ -84,7 +92,7 @@ def fetch_yunet(progress: Progress | None = None) -> Path:
         print("fetching YuNet (230 kB)…", file=sys.stderr)
     failure = folder / _FAILURE
     try:
-        path = _within(FETCH_SECONDS, lambda: _download(folder, progress))
+        path = _within(FETCH_SECONDS if seconds is None else seconds, lambda: _download(folder, progress))
     except Exception as error:  # of the network, of the disk, of a hash that differs
         reason = _reason(error)
         with suppress(OSError):
@@ -97,6 +105,15 @@ def fetch_yunet(progress: Progress | None = None) -> Path:
 def is_offline() -> bool:
     """Return whether $MIEN_OFFLINE forbids to fetch anything."""
     return os.environ.get("MIEN_OFFLINE", "0") not in ("", "0")
+
+
+def recent_failure() -> str:
+    """Return the reason of a fetch that failed in the last `RETRY_HOURS`; empty if none did."""
+    file = cache_dir() / _FAILURE
+    try:
+        return file.read_text(encoding="utf-8") if _hours_since(file) < RETRY_HOURS else ""
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def is_news(message: str) -> bool:
@@ -122,20 +139,13 @@ def _is_yunet(file: Path) -> bool:
         return False
 
 
-def _not_fetched(reason: str) -> ModelError:
-    return ModelError(
+def _not_fetched(reason: str) -> FetchError:
+    error = FetchError(
         f"YuNet could not be fetched ({reason}); run `mien doctor --fetch` with a network, or set MIEN_YUNET to the "
         f"path of {YUNET_FILE}"
     )
-
-
-def _recent_failure() -> str:
-    """Return the reason of a fetch that failed in the last hours; empty if none did."""
-    file = cache_dir() / _FAILURE
-    try:
-        return file.read_text(encoding="utf-8") if _hours_since(file) < RETRY_HOURS else ""
-    except (OSError, UnicodeDecodeError):
-        return ""
+    error.reason = reason
+    return error
 
 
 def _hours_since(file: Path) -> float:
@@ -201,4 +211,6 @@ def _reason(error: Exception) -> str:
         return "its hash differs from the expected one"
     if type(error).__name__ == "HTTPError":
         return " ".join(str(error).split(" for url")[0].split())
-    return {"ConnectionError": "no connection"}.get(type(error).__name__, type(error).__name__)
+    if isinstance(error, OSError) and error.strerror:  # of the disk
+        return error.strerror
+    return REASONS.get(type(error).__name__, type(error).__name__)
