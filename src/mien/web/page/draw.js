@@ -2,7 +2,9 @@
 
 const EDGE = "rgba(0, 0, 0, 0.6)"; // around lines, so that they show on any ground
 const OTHER = "#696969"; // of a label without a colour
-const FACE_WEIGHT = 2, PLATE_WEIGHT = 4, OWN_WEIGHT = 1, SHIFT_WEIGHT = 3; // cost of what a plate covers, or was moved
+const FACE_WEIGHT = 2, PLATE_WEIGHT = 4, OWN_WEIGHT = 1; // cost of a plate that is wholly over one
+const SMALL_WEIGHT = 0.05; // cost of a plate without its percentage
+const PADDING = 0.45; // of plates, in letters
 
 /**
  * @typedef {object} Look
@@ -11,6 +13,7 @@ const FACE_WEIGHT = 2, PLATE_WEIGHT = 4, OWN_WEIGHT = 1, SHIFT_WEIGHT = 3; // co
  * @property {number} unit  pixels of the canvas per pixel of a standard screen
  *
  * @typedef {{x1: number, y1: number, x2: number, y2: number}} Area
+ * @typedef {Area & {text: string, letter: number, cost: number}} Plate
  */
 
 /** @param {Look["colours"]} colours @param {string} label */
@@ -40,7 +43,8 @@ export function drawFaces(context, faces, boxes, limits, look, picked = null) {
   const { unit } = look;
   faces.forEach((face, place) => {
     const { x1, y1, x2, y2 } = boxes[place];
-    const line = (face === picked ? 4 : 2.5) * unit;
+    const thin = Math.min(Math.max((y2 - y1) / 40, 1.5 * unit), 2.5 * unit);
+    const line = face === picked ? 2 * thin : thin;
     const radius = Math.min(8 * unit, (x2 - x1) / 4, (y2 - y1) / 4);
     for (const [colour, width] of /** @type {[string, number][]} */ ([
       [EDGE, line + 2 * unit],
@@ -53,61 +57,66 @@ export function drawFaces(context, faces, boxes, limits, look, picked = null) {
       context.stroke();
     }
   });
-  const plates = /** @type {Area[]} */ ([]);
-  faces.forEach((face, place) => {
-    const letter = letterHeight(boxes[place], unit);
-    const text = plateText(face, look);
-    context.font = `600 ${letter}px system-ui, sans-serif`;
-    const width = context.measureText(text).width + 0.9 * letter;
-    const plate = bestPlate(boxes, place, { width, height: 1.55 * letter }, limits, plates, 3 * unit);
-    plates.push(plate);
-    const colour = colourOf(look.colours, face.label);
-    context.beginPath();
-    context.roundRect(plate.x1, plate.y1, plate.x2 - plate.x1, plate.y2 - plate.y1, 0.35 * letter);
-    context.fillStyle = colour;
-    context.strokeStyle = EDGE;
-    context.lineWidth = unit;
-    context.stroke();
-    context.fill();
-    context.fillStyle = inkOn(colour);
-    context.textBaseline = "middle";
-    context.fillText(text, plate.x1 + 0.45 * letter, (plate.y1 + plate.y2) / 2 + 0.04 * letter);
+  const plates = /** @type {Plate[]} */ ([]);
+  faces.forEach((face, place) => plates.push(bestPlate(candidates(context, face, boxes[place], limits, look), boxes, place, plates)));
+  plates.forEach((plate, place) => drawPlate(context, plate, colourOf(look.colours, faces[place].label), unit));
+}
+
+/** @param {CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D} context @param {Plate} plate @param {string} colour @param {number} unit */
+function drawPlate(context, { x1, y1, x2, y2, text, letter }, colour, unit) {
+  context.beginPath();
+  context.roundRect(x1, y1, x2 - x1, y2 - y1, 0.35 * letter);
+  context.strokeStyle = EDGE;
+  context.lineWidth = 2 * unit;
+  context.stroke();
+  context.fillStyle = colour;
+  context.fill();
+  context.fillStyle = inkOn(colour);
+  context.font = font(letter);
+  context.textBaseline = "middle";
+  context.fillText(text, x1 + PADDING * letter, (y1 + y2) / 2 + 0.04 * letter);
+}
+
+/** @param {number} letter */
+const font = (letter) => `600 ${letter}px system-ui, sans-serif`;
+
+/**
+ * Return the plates that a face may have, the preferred first: with the percentage, or small and without it; above,
+ * below or inside its box.
+ *
+ * @param {CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D} context @param {import("./engine.js").Face} face
+ * @param {Area} box @param {Area} limits @param {Look} look @returns {Plate[]}
+ */
+function candidates(context, face, box, limits, { name, unit }) {
+  const label = name(face.label), gap = 3 * unit;
+  const letter = Math.min(Math.max(0.13 * (box.y2 - box.y1), 11 * unit), 19 * unit);
+  const sizes = /** @type {[string, number, number][]} */ ([
+    [face.certain ? `${label} ${Math.round(100 * face.confidence)} %` : label, letter, 0],
+    [label, Math.max(0.8 * letter, 9.5 * unit), SMALL_WEIGHT],
+  ]);
+  return sizes.flatMap(([text, size, cost]) => {
+    context.font = font(size);
+    const width = context.measureText(text).width + 2 * PADDING * size, height = 1.55 * size;
+    const columns = [box.x1 - gap / 2, box.x2 + gap / 2 - width, (box.x1 + box.x2 - width) / 2];
+    const rows = [box.y1 - gap - height, box.y2 + gap, box.y2 - gap - height, box.y1 + gap];
+    return rows.flatMap((y) => columns.map((x) => {
+      const x1 = Math.max(limits.x1, Math.min(x, limits.x2 - width));
+      const y1 = Math.max(limits.y1, Math.min(y, limits.y2 - height));
+      return { x1, y1, x2: x1 + width, y2: y1 + height, text, letter: size, cost };
+    }));
   });
 }
 
-/** @param {import("./engine.js").Face} face @param {Look} look */
-function plateText(face, look) {
-  return face.certain ? `${look.name(face.label)} ${Math.round(100 * face.confidence)} %` : look.name(face.label);
-}
-
-/** @param {Area} box @param {number} unit */
-function letterHeight({ y1, y2 }, unit) {
-  return Math.min(Math.max(0.13 * (y2 - y1), 11 * unit), 19 * unit);
-}
-
-/**
- * Return the place of a plate that covers least: above, below or inside its box.
- *
- * @param {Area[]} boxes @param {number} own @param {{width: number, height: number}} size @param {Area} limits
- * @param {Area[]} plates @param {number} gap
- */
-function bestPlate(boxes, own, { width, height }, limits, plates, gap) {
-  const box = boxes[own];
-  const columns = [box.x1 - gap / 2, box.x2 + gap / 2 - width];
-  const rows = [box.y1 - gap - height, box.y2 + gap, box.y2 - gap - height, box.y1 + gap];
-  let best = null, least = Infinity;
-  for (const y of rows) {
-    for (const x of columns) {
-      const left = Math.max(limits.x1, Math.min(x, limits.x2 - width));
-      const top = Math.max(limits.y1, Math.min(y, limits.y2 - height));
-      const plate = { x1: left, y1: top, x2: left + width, y2: top + height };
-      let cost = (SHIFT_WEIGHT * Math.abs(top - y)) / height / 10;
-      boxes.forEach((other, at) => (cost += (at === own ? OWN_WEIGHT : FACE_WEIGHT) * covered(plate, other)));
-      for (const other of plates) cost += PLATE_WEIGHT * covered(plate, other);
-      if (cost < least - 1e-6) [best, least] = [plate, cost];
-    }
+/** Return the plate that covers least. @param {Plate[]} plates @param {Area[]} boxes @param {number} own @param {Area[]} placed */
+function bestPlate(plates, boxes, own, placed) {
+  let best = plates[0], least = Infinity;
+  for (const plate of plates) {
+    let cost = plate.cost;
+    boxes.forEach((other, at) => (cost += (at === own ? OWN_WEIGHT : FACE_WEIGHT) * covered(plate, other)));
+    for (const other of placed) cost += PLATE_WEIGHT * covered(plate, other);
+    if (cost < least - 1e-6) [best, least] = [plate, cost];
   }
-  return /** @type {Area} */ (best);
+  return best;
 }
 
 /** Return the part of a plate that another area covers. @param {Area} plate @param {Area} other */
