@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.drawing import faces
-from mien.drawing.colours import BLACK, COLOURS, UNCERTAIN_COLOUR, WHITE, colour_of, ink_on
+from mien.drawing.colours import BLACK, COLOURS, UNCERTAIN_COLOUR, WHITE, colour_of, css_colours, ink_on
 from mien.drawing.faces import draw
 from mien.labels import FER2013, FERPLUS, LabelSet
 from mien.structures import Box, Expression, Face, ImageArray, Prediction
@@ -224,6 +224,10 @@ def test_other_labels_have_colours_of_their_own_within_their_set() -> None:
     own = LabelSet("own", ("ekel", "φόβος", "wütend", "страх"))
     boxes = [draw(blank(), [expression(Box(200, 200, 300, 300), label, labels=own)])[250, 200] for label in own]
     assert len({tuple(box) for box in boxes}) == 4
+
+
+def test_colours_in_css_are_those_of_the_boxes() -> None:
+    assert css_colours(["happy", "sad"]) == {"happy": "#f0e442", "sad": "#0072b2", "uncertain": "#696969"}
 
 
 def test_every_known_label_has_a_colour_of_its_own_with_legible_ink() -> None:

@@ -42,6 +42,12 @@ def colour_of(label: str, labels: Iterable[str] = ()) -> Colour:
     return COLOURS.get(label) or _assigned((*labels, label))[label]
 
 
+def css_colours(labels: Iterable[str]) -> dict[str, str]:
+    """Return the colour of each label of a set, and of "uncertain", as CSS and JSON write it: "#f0e442"."""
+    labels = list(labels)
+    return {label: "#{:02x}{:02x}{:02x}".format(*colour_of(label, labels)) for label in (*labels, UNCERTAIN)}
+
+
 @lru_cache(maxsize=64)
 def _assigned(labels: tuple[str, ...]) -> dict[str, Colour]:
     """Return the colours of a label set, each as far as possible used once."""

@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
-from mien.drawing.colours import colour_of
+from mien.drawing.colours import css_colours
 from mien.errors import MienError, UnreadablePicture
 from mien.live import Live
 from mien.models.temporal import find_temporal
@@ -26,7 +26,7 @@ from mien.sinks.records import record
 from mien.sinks.statistics import Statistics
 from mien.sources.content import HEADER_BYTES, decoder_of
 from mien.sources.pictures import open_picture, to_rgb
-from mien.structures import UNCERTAIN, Frame, ImageArray
+from mien.structures import Frame, ImageArray
 from mien.vision.smooth import HalfLifeSmoother, Smoother, TemporalSmoother
 from mien.web.engine import Engine
 from mien.web.problems import Problem, of_error, problem
@@ -156,14 +156,12 @@ class _Seer:
     def ready(self) -> dict[str, Any]:
         """Return what the session answers with: model, labels and their colours, detector."""
         origin = self._live.recognizer.provenance
-        colours = {label: "#{:02x}{:02x}{:02x}".format(*colour_of(label, origin.labels))
-                   for label in (*origin.labels, UNCERTAIN)}  # fmt: skip
         return {
             "model": origin.model,
             "label_set": origin.labels.name,
             "labels": list(origin.labels),
             "detector": origin.detector,
-            "colours": colours,
+            "colours": css_colours(origin.labels),
         }
 
     def see(self, picture: _Picture) -> dict[str, Any]:

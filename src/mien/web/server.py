@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from mien import __version__
+from mien.drawing.colours import css_colours
 from mien.sources.paths import MAX_PIXELS
 from mien.vision.detect import DETECTORS
 from mien.web import live, predict
@@ -97,6 +98,7 @@ def _about(engine: Engine) -> AboutAnswer:
         ModelAnswer(
             name=model.name,
             labels={head.labels.name: list(head.labels) for head in model.spec.heads},
+            colours={head.labels.name: css_colours(head.labels) for head in model.spec.heads},
             default_labels=model.spec.head().labels.name,
             size=_size(model.path),
         )
