@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mien.errors import InputError
-from mien.files import counted
+from mien.files import as_path, counted
 from mien.recognizer import Recognizer
 from mien.sinks.sink import Sink
 from mien.sources.frames import open_media
@@ -94,7 +94,7 @@ def see(
     glob: str | None = None,
     selection: Selection = ALL_FRAMES,
     sinks: Sequence[Sink] = (),
-    out: Path | None = None,
+    out: str | Path | None = None,
     top: int = 1,
     summary: bool = False,
     progress: Progress | None = None,
@@ -116,13 +116,16 @@ def see(
         `Seen` for each frame, and `Failure` for each path that cannot be read; the other paths are still read.
 
     Raises:
+        InputError: An object among the paths is none.
         OutputError: A sink or an annotated copy cannot be written, or a copy would overwrite one of the files.
 
     Example:
         >>> for result in see(["party.jpg", "holiday"], Recognizer()):
         ...     print(result.path, result.error if isinstance(result, Failure) else result.expressions)
     """
-    files, failures = _expand([paths] if isinstance(paths, (str, Path)) else paths, glob, out)
+    out = None if out is None else as_path(out)
+    given = paths if isinstance(paths, Iterable) and not isinstance(paths, (str, bytes, os.PathLike)) else [paths]
+    files, failures = _expand(list(map(as_path, given)), glob, out)
     folders = {} if out is None else _copy_folders(files, out)
     yield from failures
     for done, path in enumerate(files, start=1):
@@ -134,14 +137,14 @@ def see(
             progress(done, len(files))
 
 
-def _expand(paths: Sequence[str | Path], glob: str | None, out: Path | None) -> tuple[dict[Path, Path], list[Failure]]:
+def _expand(paths: Sequence[Path], glob: str | None, out: Path | None) -> tuple[dict[Path, Path], list[Failure]]:
     """Return the files that paths name, each with its path in the folder it was found in, and the paths that fail.
 
     Annotated copies of an earlier run, in a folder `out` inside one of the folders, are left out with a warning.
     """
     files: dict[Path, Path] = {}
     failures = []
-    for path in map(Path, paths):
+    for path in paths:
         try:
             for file in _without_copies(list_files(path, glob=glob), path, out):
                 files.setdefault(file, file.relative_to(path) if file != path else Path(file.name))

@@ -1,7 +1,7 @@
 """The exception hierarchy; callers catch it at the level they need.
 
     MienError                  base class; the command line and the window catch it
-    ├── InputError             a picture, video or folder that cannot be read
+    ├── InputError             a picture, video or folder that cannot be read, or an object in place of one
     │   ├── UnreadablePicture  not a picture, truncated, or too large to decode
     │   └── CameraError        a camera or stream that is missing, busy or forbidden
     ├── DatasetError           a dataset with unexpected layout, pixels or labels
@@ -31,7 +31,7 @@ class MienError(Exception):
 
 
 class InputError(MienError):
-    """A picture, video or folder that cannot be read."""
+    """A picture, video or folder that cannot be read; also an object in place of a path or image."""
 
 
 class UnreadablePicture(InputError):

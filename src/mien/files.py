@@ -14,8 +14,22 @@ from typing import Literal, TextIO
 
 import platformdirs
 
-from mien.errors import OutputError
+from mien.errors import InputError, OutputError
 from mien.escape import visible
+
+
+def as_path(path: object) -> Path:
+    """Return a path that a caller handed over.
+
+    Raises:
+        InputError: It is neither a text nor a path, such as None or the bytes of a file, or has a null byte.
+    """
+    if isinstance(path, (str, os.PathLike)) and isinstance(text := os.fspath(path), str):
+        if "\0" in text:
+            raise InputError(f"the path '{printable(Path(text))}' has a null byte, which no file's name has")
+        return Path(text)
+    hint = "; decode the bytes of a picture file with mien.sources.decode" if isinstance(path, bytes) else ""
+    raise InputError(f"the path is of type {type(path).__name__}; expected a text or a pathlib.Path{hint}")
 
 
 @contextmanager
@@ -26,9 +40,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     fails, it is removed, and a file already at `path` stays as it was.
 
     Raises:
+        InputError: It is no path.
         OutputError: The file cannot be written: no such folder, no permission, disk full.
     """
-    path = Path(path)
+    path = as_path(path)
     try:
         temporary = _new_file_beside(path)
     except OSError as error:
@@ -87,9 +102,10 @@ def make_folder(path: str | Path) -> Path:
     """Make a folder and its missing parents; return its path.
 
     Raises:
+        InputError: It is no path.
         OutputError: It cannot be made.
     """
-    folder = Path(path)
+    folder = as_path(path)
     if folder.parts[:1] == ("~",):
         raise OutputError(f"cannot make folder '{folder}': the home folder is unknown; set HOME, or name it in full")
     try:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from mien.errors import OutputError
-from mien.files import atomic_path
+from mien.files import as_path, atomic_path
 from mien.structures import ImageArray
 
 DARK = 40  # of 255; a portrait at 6 % of its brightness, which no detector finds, has 15
@@ -56,9 +56,10 @@ def write_picture(path: str | Path, image: ImageArray) -> None:
         image: uint8 (H, W, 3) RGB or (H, W) grey.
 
     Raises:
+        InputError: The path is none.
         OutputError: Another suffix, or the file cannot be written.
     """
-    path = Path(path)
+    path = as_path(path)
     suffix = path.suffix.lower()
     if suffix not in WRITABLE_PICTURES:
         raise OutputError(f"cannot write '{path}': unknown suffix; choose from {', '.join(WRITABLE_PICTURES)}")

@@ -65,9 +65,7 @@ class Recognizer:
         self.min_confidence = Range(0, 1).check("min_confidence", min_confidence)
         self.detector = load_detector(detector) if isinstance(detector, str) else detector
         self.classifier: ExpressionClassifier = (
-            load_classifier(str(classifier), models_dir=models_dir)
-            if isinstance(classifier, (str, Path))
-            else classifier
+            load_classifier(classifier, models_dir=models_dir) if isinstance(classifier, (str, Path)) else classifier
         )
         _check_part("detector", self.detector, "detect")
         _check_part("classifier", self.classifier, "predict_proba")

@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 
 from mien import Live, MienError, Recognizer, draw, frames, read_picture, write_picture
-from mien.vision import HaarDetector, WholeImage
+from mien.models import preprocess
+from mien.sinks import save_faces
+from mien.sources import decode
+from mien.vision import HaarDetector, WholeImage, crop_faces, detect_turned, explain, explain_faces
 
 IMAGE = np.zeros((48, 48, 3), np.uint8)
 
@@ -41,6 +44,14 @@ def test_any_object_is_refused_in_one_line_everywhere(recognizer: Recognizer, th
         lambda: WholeImage().detect(thing),  # type: ignore[arg-type]
         lambda: write_picture(tmp_path / "a.png", thing),  # type: ignore[arg-type]
         lambda: read_picture(thing),  # type: ignore[arg-type]
+        lambda: explain(classifier, thing, n_masks=2),  # type: ignore[arg-type]
+        lambda: explain_faces(classifier, [thing], n_masks=2),  # type: ignore[list-item]
+        lambda: crop_faces(thing, []),  # type: ignore[arg-type]
+        lambda: crop_faces(IMAGE, [thing]),  # type: ignore[list-item]
+        lambda: detect_turned(WholeImage(), thing),  # type: ignore[arg-type]
+        lambda: preprocess([thing], classifier.spec.preprocess),  # type: ignore[list-item]
+        lambda: save_faces(thing, [], tmp_path / "faces"),  # type: ignore[arg-type]
+        lambda: decode(thing),  # type: ignore[arg-type]
     ]
     if not isinstance(thing, int):
         uses.append(lambda: list(frames(thing)))  # type: ignore[arg-type]

@@ -181,9 +181,8 @@ def write_cartoons(
         ConfigError: An argument is out of range.
         OutputError: The folder holds files already, or cannot be written to.
     """
-    folder = Path(folder)
     cartoons = draw_cartoons(n, seed=seed, size=size, characters=characters)
-    make_empty_folder(folder)
+    folder = make_empty_folder(folder)
     for i, (image, label, name) in enumerate(cartoons):
         expression = f"{name}_{EXPRESSION_NAMES.get(label, label)}"
         make_folder(folder / name / expression)

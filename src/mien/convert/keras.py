@@ -20,7 +20,7 @@ from onnx import TensorProto, helper
 from mien.convert.keras_file import MODELS, Json, KerasModel, Names, layers_of, name_of, open_keras
 from mien.convert.keras_layers import ADVICE, LAYERS, MERGES, MOST_NUMBERS, PICTURES, Builder, Layer, Value
 from mien.errors import ConfigError, ModelError
-from mien.files import make_folder
+from mien.files import as_path, make_folder
 from mien.labels import LABEL_SETS, LabelSet, named_label_set
 from mien.models.classifier import OnnxClassifier
 from mien.models.onnx_file import check_target, write_with_spec
@@ -68,13 +68,13 @@ class Findings:
     normalize: str | None
 
 
-def examine(source: Path) -> Findings:
+def examine(source: str | Path) -> Findings:
     """Return the number of outputs, the channels and the default normalisation of a Keras model.
 
     Raises:
         ModelError: As for `convert`.
     """
-    with open_keras(source) as model:
+    with open_keras(as_path(source)) as model:
         try:
             graph, preprocess, _, normalize = _to_onnx(model, None)
         except ConfigError:  # the normalisation can't be derived
@@ -88,8 +88,8 @@ def normalizations_for(channels: int) -> list[str]:
 
 
 def convert(
-    source: Path,
-    target: Path | None = None,
+    source: str | Path,
+    target: str | Path | None = None,
     *,
     labels: str | None,
     name: str | None = None,
@@ -120,6 +120,7 @@ def convert(
         DatasetError: The labels are not two or more different names.
         OutputError: The file cannot be written.
     """
+    source, target = as_path(source), None if target is None else as_path(target)
     name = source.stem if name is None else name
     check_name(name)
     if target is not None:

@@ -18,7 +18,7 @@ from mien.data.dataset import SPLITS, Dataset, Split, SplitArray
 from mien.data.near import Pairs, near_pairs
 from mien.data.votes import VOTE_COLUMNS
 from mien.errors import ConfigError, DatasetError
-from mien.files import atomic_path
+from mien.files import as_path, atomic_path
 from mien.settings import Range, shown
 from mien.structures import FloatArray, ImageArray, IntArray, Progress
 
@@ -295,7 +295,7 @@ def read_audit(path: str | Path, dataset: Dataset) -> Audit:
     Raises:
         DatasetError: The file cannot be read, or is an audit of another dataset.
     """
-    path = Path(path)
+    path = as_path(path)
     path = path / "audit.npz" if path.is_dir() else path
     kind, way_out = "an audit", "write one with mien data audit"
     about, arrays = read_npz(path, SCHEMA, About, kind=kind, way_out=way_out)

@@ -13,7 +13,7 @@ import numpy as np
 from mien.data.arrays import Field, read_npz
 from mien.data.dataset import SPLITS, Dataset, FoundFaces, PictureLabel, Several
 from mien.errors import DatasetError, OutputError
-from mien.files import atomic_path
+from mien.files import as_path, atomic_path
 from mien.labels import LabelSet
 from mien.settings import Range
 
@@ -61,7 +61,7 @@ def prepare(dataset: Dataset, path: str | Path) -> None:
     Raises:
         OutputError: The path has another suffix, or the file cannot be written.
     """
-    path = Path(path)
+    path = as_path(path)
     check_target(path)
     about: dict[str, object] = {
         "format": FORMAT, "name": dataset.name, "label_set": dataset.labels.name, "labels": [*dataset.labels],

@@ -15,6 +15,7 @@ from mien.data.disguise import refuse_disguise
 from mien.data.photographs import FaceCropper
 from mien.data.reading import Reading
 from mien.errors import DatasetError
+from mien.files import as_path
 from mien.structures import Progress
 
 DATA_VARIABLE = "MIEN_DATA"
@@ -114,7 +115,7 @@ def read_dataset(
         DatasetError: There is nothing at the path, no reader knows its format, its content is wrong, the size is
             not in `SIZES`, or the format doesn't take an argument.
     """
-    path = Path(path)
+    path = as_path(path)
     if not path.exists():
         raise DatasetError(f"no dataset at '{path}'; expected {_forms()}")
     if size is not None and size not in SIZES:
@@ -161,7 +162,12 @@ def _reader_of(path: Path, reader: str | None) -> tuple[str, Path]:
 
 
 def read_characters(
-    path: Path, *, hold_out: Sequence[str], valid: Sequence[str], size: int | None = None, votes: Path | None = None
+    path: str | Path,
+    *,
+    hold_out: Sequence[str],
+    valid: Sequence[str],
+    size: int | None = None,
+    votes: Path | None = None,
 ) -> Dataset:
     """Read FERG-DB or drawn faces, split by character.
 
@@ -175,6 +181,7 @@ def read_characters(
     Raises:
         DatasetError: The data has no characters, or as `mien.data.ferg.read`.
     """
+    path = as_path(path)
     if not ferg.can_read(path):
         raise DatasetError(f"'{path}' has no characters; --hold-out and --valid are for FERG-DB and drawn faces")
     return ferg.read(path, size=size, votes=votes, hold_out=hold_out, valid=valid)
@@ -195,7 +202,7 @@ def data_path(argument: str | None) -> Path:
     home = os.environ.get(DATA_VARIABLE)
     if argument is None and not home:
         raise DatasetError(f"no dataset given; pass --data PATH or set {DATA_VARIABLE} to a file or folder")
-    tried = [Path(argument or home or "")]
+    tried = [as_path(argument or home or "")]
     if argument and home:
         folder = Path(home) if Path(home).is_dir() else Path(home).parent
         tried += [folder / part / (argument + suffix) for part in ("", "fer2013") for suffix in SUFFIXES]

@@ -21,6 +21,7 @@ from mien.data.dataset import Dataset, Split
 from mien.data.pictures import Picture, hold_out
 from mien.data.splits import split_within
 from mien.errors import DatasetError, InputError
+from mien.files import as_path
 from mien.labels import LabelSet
 from mien.pixels import resize
 from mien.sources.frames import frames
@@ -77,7 +78,7 @@ def moving_stills(dataset: Dataset, n: int, *, seed: int = 0, rate: float | None
 
 
 def read_clips(
-    root: Path, detector: FaceDetector, labels: LabelSet, *, size: int, rate: float = 25.0
+    root: str | Path, detector: FaceDetector, labels: LabelSet, *, size: int, rate: float = 25.0
 ) -> Iterator[tuple[Split, FaceSequence]]:
     """Yield the split and the largest face of each clip; all its frames have the label of its class folder.
 
@@ -96,6 +97,7 @@ def read_clips(
     Raises:
         DatasetError: There are no clips, or one is not in the class folder of such a label.
     """
+    root = as_path(root)
     clips = _list_clips(root)
     targets = [labels.index(clip.label) for clip in clips]  # an unknown label fails before hours of reading
     for clip, target in zip(clips, targets, strict=True):

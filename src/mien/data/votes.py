@@ -12,6 +12,7 @@ import numpy as np
 from mien.data.dataset import SPLITS, Dataset, Split, SplitArray
 from mien.data.delimited import table_rows
 from mien.errors import DatasetError
+from mien.files import as_path
 from mien.labels import FERPLUS, LabelSet, canonical
 from mien.settings import shown
 from mien.structures import FloatArray, IntArray
@@ -38,12 +39,13 @@ class Votes(NamedTuple):
     names: list[str]
 
 
-def read_votes(path: Path) -> Votes:
+def read_votes(path: str | Path) -> Votes:
     """Read a FER+ file (fer2013new.csv).
 
     Raises:
         DatasetError: The file cannot be read, lacks a column, or has a value that is not a count.
     """
+    path = as_path(path)
     rows = table_rows(path, kind=f"a FER+ votes file ({VOTES_NAME})")
     _, first = next(rows, (1, []))
     header = list(map(canonical, first))

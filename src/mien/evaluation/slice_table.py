@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from mien.errors import InputError
+from mien.files import as_path
 
 NAME_COLUMNS = ("file", "name", "picture", "image", "path", "filename", "file_name")  # in order of preference
 MAX_VALUES = 20  # of a column of words; more, such as names of persons, are no groups
@@ -44,7 +45,7 @@ def read_slices(path: str | Path) -> SliceTable:
     Raises:
         InputError: It cannot be read, is empty, has rows of another length, or has no column of files or of groups.
     """
-    path = Path(path)
+    path = as_path(path)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = [[cell.strip() for cell in row] for row in csv.reader(file) if any(map(str.strip, row))]

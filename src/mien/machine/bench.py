@@ -13,13 +13,13 @@ import numpy as np
 
 from mien.data.synthetic import draw_faces
 from mien.errors import ConfigError
+from mien.images import to_rgb
 from mien.machine.facts import machine_facts
 from mien.models.classifier import OnnxClassifier
 from mien.models.limited import try_model
 from mien.models.preprocess import preprocess
 from mien.models.spec import DEFAULT_MODEL
 from mien.models.store import find_model
-from mien.pixels import to_rgb
 from mien.recognizer import Recognizer
 from mien.structures import Box, Face, ImageArray
 from mien.vision.crop import crop_faces
@@ -113,7 +113,7 @@ def bench(
         raise ConfigError(f"repeats is {repeats}; expected at least 1")
     path = find_model(model, models_dir=models_dir)
     try_model(path)
-    image = fit_image(_drawn() if photo is None else photo, width=WIDTH, height=HEIGHT)
+    image = fit_image(_drawn() if photo is None else to_rgb(photo), width=WIDTH, height=HEIGHT)
     # Detectors are timed before ONNX Runtime starts its threads, which busy-wait after each run.
     detectors, skipped = _detectors(photo)
     timings = [

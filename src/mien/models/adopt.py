@@ -13,6 +13,7 @@ from typing import cast, get_args
 import numpy as np
 
 from mien.errors import ConfigError, MissingSpec, ModelError
+from mien.files import as_path
 from mien.labels import LabelSet, named_label_set
 from mien.models.classifier import OnnxClassifier, are_probabilities
 from mien.models.limited import call_limited, try_model
@@ -81,6 +82,7 @@ def adopt_model(
         DatasetError: The labels are not two or more different names.
         OutputError: The copy cannot be written.
     """
+    source, target = as_path(source), None if target is None else as_path(target)
     if source.suffix.lower() in KERAS_SUFFIXES:
         raise ModelError(how_to_convert(source, models_dir))
     if target is not None:

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from mien.errors import ModelError
+from mien.files import as_path
 from mien.images import ImageLike
 from mien.models.limited import try_model
 from mien.models.onnx_file import read_spec
@@ -45,8 +46,8 @@ class OnnxClassifier:
         MissingSpec: No spec inside.
     """
 
-    def __init__(self, path: Path, *, threads: int = 0, spec: ModelSpec | None = None) -> None:
-        self.path = path
+    def __init__(self, path: str | Path, *, threads: int = 0, spec: ModelSpec | None = None) -> None:
+        self.path = path = as_path(path)
         self.spec = read_spec(path) if spec is None else spec
         _check_kind(path, self.spec)
         self._session = Session(path, threads=threads)
@@ -181,7 +182,9 @@ def _check_kind(path: Path, spec: ModelSpec) -> None:
         raise ModelError(f"{path}: this mien cannot use models of kind '{spec.kind}'; upgrade mien")
 
 
-def load_classifier(name: str = DEFAULT_MODEL, *, models_dir: Path | None = None, threads: int = 0) -> OnnxClassifier:
+def load_classifier(
+    name: str | Path = DEFAULT_MODEL, *, models_dir: Path | None = None, threads: int = 0
+) -> OnnxClassifier:
     """Load a model by its name or by the path of an ONNX file; a user's file is tried once, see `limited.try_model`.
 
     Args:

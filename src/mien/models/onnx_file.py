@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.errors import ConfigError, MissingSpec, ModelError
-from mien.files import atomic_path
+from mien.files import as_path, atomic_path
 from mien.models.spec import SPEC_KEY, ModelSpec
 
 MOST_BYTES = 2**31 - 1  # of a Protocol Buffers message, which an ONNX file is
@@ -25,13 +25,14 @@ EXPORTS = {  # what to do with models of other kinds, by suffix
 }
 
 
-def read_spec(path: Path) -> ModelSpec:
+def read_spec(path: str | Path) -> ModelSpec:
     """Read the spec of an ONNX file without loading the network.
 
     Raises:
         ModelError: Not readable, not ONNX, or with a spec that this version cannot read.
         MissingSpec: ONNX, but without a spec.
     """
+    path = as_path(path)
     entries = {entry.key: entry.value for entry in _read(path).metadata_props}
     if SPEC_KEY not in entries:
         raise MissingSpec(
@@ -53,14 +54,14 @@ def graph_fingerprint(path: Path) -> str:
     return hashlib.sha256(b"".join(_read(path).graph)).hexdigest()
 
 
-def write_with_spec(source: Path, target: Path, spec: ModelSpec) -> None:
+def write_with_spec(source: str | Path, target: str | Path, spec: ModelSpec) -> None:
     """Copy an ONNX file and put a spec inside, replacing the one it has; weights in a second file are put inside too.
 
     Raises:
         ModelError: The source, or the file of its weights, is not readable, or not ONNX.
         OutputError: The target cannot be written.
     """
-    model = _read_whole(source)
+    model = _read_whole(as_path(source))
     kept = [entry for entry in model.metadata_props if entry.key != SPEC_KEY]
     del model.metadata_props[:]
     model.metadata_props.extend(kept)

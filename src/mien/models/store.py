@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 
 from mien.errors import ConfigError, MissingSpec, ModelError, UnknownModel
-from mien.files import make_folder, user_folder
+from mien.files import as_path, make_folder, user_folder
 from mien.models.onnx_file import read_spec, write_with_spec
 from mien.models.spec import Kind, ModelSpec
 
@@ -49,6 +49,11 @@ class Model:
         return "face" if self.spec is None else self.spec.kind
 
 
+def models_folder(models_dir: Path | None) -> Path:
+    """Return the user's models directory: the given one, or the default one for None."""
+    return user_dir() if models_dir is None else as_path(models_dir)
+
+
 def shipped_dir() -> Path:
     """Return the folder of the models that come with mien."""
     return Path(str(resources.files("mien.models") / "weights"))
@@ -68,7 +73,7 @@ def list_models(models_dir: Path | None = None, *, kind: Kind | None = "face") -
         models_dir: The user's models directory; the default one when None.
         kind: Kind of the models, see `ModelSpec`; all kinds when None. Files without a readable spec count as "face".
     """
-    folder = models_dir or user_dir()
+    folder = models_folder(models_dir)
     users = {path.stem: path for path in folder.glob("*.onnx")}
     unconverted = _keras_files(folder)
     hidden = {*users, *(path.stem for path in unconverted)}
@@ -81,7 +86,7 @@ def list_models(models_dir: Path | None = None, *, kind: Kind | None = "face") -
     return [model for model in found if kind in (None, model.kind)]
 
 
-def find_model(name: str, *, models_dir: Path | None = None) -> Path:
+def find_model(name: str | Path, *, models_dir: Path | None = None) -> Path:
     """Return the file of a model: the user's .onnx of that name, or else a shipped one.
 
     Args:
@@ -92,11 +97,13 @@ def find_model(name: str, *, models_dir: Path | None = None) -> Path:
         UnknownModel: No such name or file.
         ModelError: A Keras file, which must be converted first.
     """
+    as_path(name)  # or InputError
+    name = os.fspath(name)
     if name.endswith(".onnx"):
         if Path(name).is_file():
             return Path(name)
         raise UnknownModel(f"no model file {name}; `mien models` lists the installed models")
-    folder = models_dir or user_dir()
+    folder = models_folder(models_dir)
     if (path := folder / f"{name}.onnx").is_file():
         return path
     named = [path for path in _keras_files(folder) if name in (path.stem, path.name)]
@@ -122,7 +129,7 @@ def check_name(name: str) -> None:
         )
 
 
-def add_model(source: Path, spec: ModelSpec, *, models_dir: Path | None = None) -> Path:
+def add_model(source: str | Path, spec: ModelSpec, *, models_dir: Path | None = None) -> Path:
     """Store a copy of an ONNX file with a spec in the user's models directory, under the spec's name.
 
     Raises:
@@ -131,9 +138,10 @@ def add_model(source: Path, spec: ModelSpec, *, models_dir: Path | None = None) 
         OutputError: The directory cannot be written.
     """
     check_name(spec.name)
+    source = as_path(source)
     with suppress(MissingSpec):
         read_spec(source)
-    folder = models_dir or user_dir()
+    folder = models_folder(models_dir)
     make_folder(folder)
     target = folder / f"{spec.name}.onnx"
     write_with_spec(source, target, spec)

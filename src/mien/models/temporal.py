@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mien.errors import ModelError, UnknownModel
+from mien.files import as_path
 from mien.labels import LabelSet
 from mien.models.classifier import ExpressionClassifier
 from mien.models.limited import try_model
@@ -26,7 +27,8 @@ class TemporalModel:
         ModelError: Not ONNX, or not a temporal model.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | Path) -> None:
+        path = as_path(path)
         self.path, self.spec = path, read_spec(path)
         if self.spec.temporal is None:
             kind = self.spec.kind

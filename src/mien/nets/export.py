@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from mien.errors import ModelError
+from mien.files import as_path
 from mien.models.classifier import OnnxClassifier
 from mien.models.onnx_file import write_with_spec
 from mien.models.preprocess import preprocess
@@ -66,7 +67,7 @@ class WithPixels(nn.Module):
         return tuple((z / t).softmax(1) for z, t in zip(logits, self.temperatures, strict=True))
 
 
-def export(net: Net, spec: ModelSpec, path: Path, *, storage: Storage = "float16") -> None:
+def export(net: Net, spec: ModelSpec, path: str | Path, *, storage: Storage = "float16") -> None:
     """Write a net as ONNX; normalisation, temperature and softmax are inside the graph.
 
     Args:
@@ -79,6 +80,7 @@ def export(net: Net, spec: ModelSpec, path: Path, *, storage: Storage = "float16
     Raises:
         OutputError: The file cannot be written.
     """
+    path = as_path(path)
     wrapped = WithPixels(net, spec.preprocess.normalize, [head.temperature for head in spec.heads]).eval()
     example = torch.zeros(2, spec.preprocess.size, spec.preprocess.size, spec.preprocess.channels, dtype=torch.uint8)
     with tempfile.TemporaryDirectory() as folder:

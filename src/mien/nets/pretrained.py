@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mien.errors import ModelError, UnknownModel
+from mien.files import as_path
 from mien.labels import LabelSet
 from mien.models.spec import Preprocess
 from mien.models.store import find_model
@@ -26,7 +27,7 @@ from mien.nets.weights import HEAD, KINDS, Convolution, Weights, read_model
 READERS: dict[str, Callable[[Path], Weights]] = {".onnx": read_model, ".dat": read_dlib, ".h5": read_vggface}
 
 
-def read_weights(source: str) -> Weights:
+def read_weights(source: str | Path) -> Weights:
     """Read pretrained weights.
 
     Args:
@@ -37,7 +38,7 @@ def read_weights(source: str) -> Weights:
         ModelError: No such file, a damaged one, or one of another kind.
         MissingExtra: "dlib" without that package, VGGFace's file without h5py.
     """
-    path = dlib_path() if source == "dlib" else Path(source)
+    path = dlib_path() if source == "dlib" else as_path(source)
     reader = READERS.get(path.suffix.lower())
     if reader is not None:
         return reader(path)

@@ -11,13 +11,13 @@ import numpy as np
 
 from mien.drawing.faces import draw
 from mien.errors import OutputError
-from mien.files import make_folder, unused
+from mien.files import as_path, make_folder, unused
 from mien.pixels import WRITABLE_PICTURES, write_picture
 from mien.sinks.encoders import CODECS
 from mien.sinks.videos import VideoSink
 from mien.sources.frames import inspect
 from mien.sources.media import ALL_FRAMES, Media, Selection
-from mien.structures import Box, Expression, Frame, ImageArray
+from mien.structures import Box, Expression, Frame, ImageArray, check_frame
 
 
 def save_faces(
@@ -38,8 +38,8 @@ def save_faces(
     Raises:
         OutputError: The folder cannot be made, or a file not be written.
     """
-    folder = Path(folder)
-    make_folder(folder)
+    check_frame(frame)
+    folder = make_folder(folder)
     paths = []
     for number, expression in enumerate(expressions, start=1):
         if not (crop := _box_with_margin(frame.image, expression.face.box, margin_ratio)).size:
@@ -82,7 +82,7 @@ class AnnotatedSink:
         top: int = 1,
         summary: bool = False,
     ) -> None:
-        file, folder = Path(file), Path(folder)
+        file, folder = as_path(file), as_path(folder)
         self.top, self.summary = top, summary
         media = media or inspect(file)
         moves = media.kind == "video"

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from mien.errors import OutputError
+from mien.files import as_path
 
 
 class GrowingFile:
@@ -20,7 +21,7 @@ class GrowingFile:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = as_path(path)
         self._file: BinaryIO | None = None
 
     def __exit__(

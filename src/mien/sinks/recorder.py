@@ -9,7 +9,7 @@ from types import TracebackType
 
 from mien.drawing.faces import draw
 from mien.errors import ConfigError, MienError, OutputError
-from mien.files import unused
+from mien.files import as_path, unused
 from mien.labels import LabelSet
 from mien.sinks.live_video import LIVE_SUFFIX, LiveVideoSink
 from mien.sinks.sink import Sink, many
@@ -38,8 +38,8 @@ class AnnotatedVideoSink:
         OutputError: Another suffix, or the file cannot be written.
     """
 
-    def __init__(self, path: Path, *, top: int = 1) -> None:
-        self.top = top
+    def __init__(self, path: str | Path, *, top: int = 1) -> None:
+        self.top, path = top, as_path(path)
         self._final = None if path.suffix.lower() == LIVE_SUFFIX else VideoSink(path, fps=FPS)
         self._live = LiveVideoSink(path if self._final is None else unused(path.with_suffix(LIVE_SUFFIX)))
 

@@ -216,8 +216,7 @@ class Statistics:
         areas = timeline_chart(line.times, line.probabilities, self.labels, size=CHART_SIZE, dark=dark, title=title)
         title = "Each face" if len(tracks) == n_tracks else f"The {len(tracks)} faces seen longest, of {n_tracks:,}"
         rows = track_chart(line.times, tracks, self.labels, size=CHART_SIZE, dark=dark, title=title)
-        folder = Path(folder)
-        make_folder(folder)
+        folder = make_folder(folder)
         paths = [folder / name for name in FILES]
         with atomic_path(paths[0]) as temporary:
             text = json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 
 from mien.errors import ConfigError, OutputError
-from mien.files import atomic_path
+from mien.files import as_path, atomic_path
 from mien.pixels import fit_exactly
 from mien.sinks.encoders import CODECS, Encoder, open_encoder
 from mien.structures import ImageArray
@@ -50,7 +50,7 @@ class VideoSink:
         sound: str | Path | None = None,
         sound_start: float = 0.0,
     ) -> None:
-        self.path = Path(path)
+        self.path = as_path(path)
         if self.path.suffix.lower() not in CODECS:
             raise OutputError(f"cannot write '{path}': unknown video suffix; choose from {', '.join(CODECS)}")
         if not 0 < fps <= 1000:

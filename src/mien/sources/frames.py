@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mien.errors import InputError
-from mien.files import printable
+from mien.files import as_path, printable
 from mien.sources.address import parse_source
 from mien.sources.content import HEADER_BYTES, decoder_of, is_video, kind_of
 from mien.sources.media import ALL_FRAMES, Media, Selection
-from mien.sources.paths import FORMATS, PICTURE_SUFFIXES, as_path, list_files, opened_file
+from mien.sources.paths import FORMATS, PICTURE_SUFFIXES, list_files, opened_file
 from mien.sources.pictures import picture_and_frames
 from mien.sources.videos import opened_video
 from mien.structures import Frame

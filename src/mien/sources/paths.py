@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from mien.errors import InputError, UnreadablePicture
-from mien.files import printable
+from mien.files import as_path, printable
 from mien.sources.address import without_credentials
 
 PICTURE_SUFFIXES = frozenset({
@@ -110,18 +110,6 @@ def kind_passed_over(name: PurePath) -> str | None:
     if name.name.lower() in LITTER or name.name.startswith("._") or "__MACOSX" in name.parts:
         return None
     return "hidden" if _is_hidden(name) else printable(Path(name.suffix.lower())) if name.suffix else "without suffix"
-
-
-def as_path(path: object) -> Path:
-    """Return a path that a caller handed over.
-
-    Raises:
-        InputError: It is neither a text nor a path, such as None or the bytes of a file.
-    """
-    if isinstance(path, (str, os.PathLike)) and isinstance(text := os.fspath(path), str):
-        return Path(text)
-    hint = "; decode the bytes of a picture file with mien.sources.decode" if path is not None else ""
-    raise InputError(f"the path is of type {type(path).__name__}; expected a text or a pathlib.Path{hint}")
 
 
 def status_of(path: Path) -> os.stat_result:

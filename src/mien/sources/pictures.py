@@ -12,11 +12,11 @@ from typing import IO, cast
 import numpy as np
 from PIL import Image, ImageChops, ImageFile, TiffImagePlugin
 
-from mien.errors import MienError, UnreadablePicture, install_command
-from mien.files import printable
+from mien.errors import InputError, MienError, UnreadablePicture, install_command
+from mien.files import as_path, printable
 from mien.sources.content import HEADER_BYTES, decoder_of, kind_of
 from mien.sources.media import ALL_FRAMES, Media, Selection
-from mien.sources.paths import FORMATS, MAX_PIXELS, as_path, check_size, opened_file
+from mien.sources.paths import FORMATS, MAX_PIXELS, check_size, opened_file
 from mien.sources.videos import no_frame_chosen
 from mien.structures import Frame, ImageArray
 
@@ -87,8 +87,11 @@ def decode(data: bytes, *, name: str = "picture", keep_grey: bool = False, drop_
         RGB uint8 (H, W, 3), or grey uint8 (H, W).
 
     Raises:
+        InputError: It is no bytes.
         UnreadablePicture: See `read_picture`.
     """
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise InputError(f"the picture is of type {type(data).__name__}; expected the bytes of a file")
     return to_rgb(open_picture(io.BytesIO(data), name), name, keep_grey=keep_grey, drop_alpha=drop_alpha)
 
 

@@ -140,7 +140,7 @@ def initial_weights(source: str | Path, *, arch: str) -> Weights:
         net, spec = load_average(Path(source))
         weights = of_spec(spec, net.state_dict())
     else:
-        weights = read_weights(str(source))
+        weights = read_weights(source)
     if weights.arch != arch:
         raise ConfigError(
             f"{source} has weights of net '{weights.arch}', the recipe trains '{arch}'; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from mien.errors import ConfigError
+from mien.files import as_path
 from mien.models.spec import Preprocess, current_name
 from mien.models.store import check_name
 from mien.settings import NotNegative, Positive, Range, Seed, Share, check_fields, from_dict, read_toml
@@ -185,7 +187,7 @@ def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return renamed
 
 
-def load_recipe(name: str, overrides: Mapping[str, object] | None = None) -> TrainConfig:
+def load_recipe(name: str | Path, overrides: Mapping[str, object] | None = None) -> TrainConfig:
     """Read a recipe and override some of its settings.
 
     Args:
@@ -195,6 +197,8 @@ def load_recipe(name: str, overrides: Mapping[str, object] | None = None) -> Tra
     Raises:
         ConfigError: No such recipe, not TOML, an unknown key, or a value of the wrong type.
     """
+    as_path(name)  # or InputError
+    name = os.fspath(name)
     if name.endswith(".toml"):
         data = read_toml(Path(name), name=f"recipe {name}")
     elif name in recipe_names():

@@ -18,7 +18,7 @@ from mien.data.audit import Selection
 from mien.data.dataset import SPLITS, Dataset
 from mien.data.reading import Reading
 from mien.errors import ConfigError, DatasetError, MienError, RunError
-from mien.files import atomic_path, make_folder, write_text
+from mien.files import as_path, atomic_path, make_folder, write_text
 from mien.labels import LabelSet
 from mien.machine.facts import git_commit
 from mien.models.onnx_file import check_target, write_with_spec
@@ -113,7 +113,7 @@ class Run:
                 of another net, or there are fewer devices.
             ModelError: The initial weights cannot be read, or don't fit.
         """
-        folder, datasets = Path(folder), _several(datasets)
+        folder, datasets = as_path(folder), _several(datasets)
         _check_unused(folder)
         check_datasets(config, datasets)
         weights = _initial_weights(config)
@@ -155,7 +155,7 @@ class Run:
         Raises:
             RunError: The folder is no run, a file in it is missing or was changed, or it is of a newer version.
         """
-        folder = Path(folder)
+        folder = as_path(folder)
         try:
             run = cls(folder, _read_config(folder / CONFIG), read_environment(folder / ENVIRONMENT), datasets)
         except MienError as error:

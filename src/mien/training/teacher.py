@@ -87,7 +87,7 @@ def save_teacher(teacher: Teacher, path: str | Path) -> None:
     """
     about = {"format": FORMAT, "fingerprint": teacher.fingerprint, "labels": teacher.labels, "members": teacher.members}
     arrays = {f"head {name}": rows.astype(np.float16) for name, rows in teacher.probabilities.items()}
-    with atomic_path(Path(path)) as temporary, temporary.open("wb") as file:
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
 
 

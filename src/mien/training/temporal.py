@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from mien.data.dataset import Dataset
 from mien.errors import ConfigError, DatasetError, OutputError
 from mien.evaluation.temporal import PredictedSequence, TemporalScores, compare_smoothing, head_columns, run_temporal
-from mien.files import make_folder, write_text
+from mien.files import as_path, make_folder, write_text
 from mien.labels import LabelSet
 from mien.models.classifier import OnnxClassifier
 from mien.models.onnx_file import check_target, graph_fingerprint, write_with_spec
@@ -71,7 +71,7 @@ def check_place(path: Path, *, install: Path | None = None) -> None:
 
 def train_temporal(
     classifier: OnnxClassifier,
-    path: Path,
+    path: str | Path,
     config: TemporalConfig,
     *,
     labels: LabelSet,
@@ -99,6 +99,7 @@ def train_temporal(
         ConfigError: There is nothing to train on, or the path is no .onnx file.
         OutputError: A file cannot be written.
     """
+    path = as_path(path)
     check_place(path, install=install)  # now, not after the training
     if clips is not None and not clips.is_dir():
         raise DatasetError(f"no folder '{clips}' of clips; check the path")

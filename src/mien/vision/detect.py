@@ -94,7 +94,7 @@ def load_detector(name: str = "auto", *, min_score: float | None = None) -> Face
         ConfigError: Unknown detector, or min_score is out of range.
         ModelError: "yunet" was asked for, and its file cannot be fetched or read.
     """
-    if name not in DETECTORS:
+    if not isinstance(name, str) or name not in DETECTORS:
         raise ConfigError(f"unknown detector '{name}'; choose from {', '.join(DETECTORS)}")
     return _create(DETECTORS[name], min_score)
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.errors import ModelError
+from mien.files import as_path
 from mien.images import to_rgb
 from mien.models.runtime import Session
 from mien.structures import Box, Face, FloatArray, ImageArray
@@ -52,7 +53,7 @@ class YuNetDetector:
     def __init__(self, path: str | Path | None = None, *, min_score: float = 0.6, max_side: int = 1280) -> None:
         self.min_score = checked_score(min_score)
         self.max_side = checked_side(max_side)
-        file = yunet_path() if path is None else Path(path)
+        file = yunet_path() if path is None else as_path(path)
         try:
             self._session = Session(file, threads=1)
             self.search(np.zeros((64, 96, 3), np.uint8), 96)
