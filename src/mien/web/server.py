@@ -18,7 +18,7 @@ from mien import __version__
 from mien.drawing.colours import css_colours
 from mien.sources.paths import MAX_PIXELS
 from mien.vision.detect import DETECTORS
-from mien.web import live, predict
+from mien.web import jobs, live, predict
 from mien.web.answers import AboutAnswer, HealthAnswer, LimitsAnswer, ModelAnswer, document
 from mien.web.engine import MAX_FILES, Engine
 from mien.web.guard import Guard
@@ -60,6 +60,7 @@ def app_of(engine: Engine) -> ASGIApp:
     add_handlers(app)
     _add_routes(app, engine)
     app.include_router(predict.routes(engine))
+    app.include_router(jobs.routes(engine))
     app.include_router(live.routes(engine))
     _describe(app)
     app.mount("/docs", StaticFiles(directory=DOCS))
