@@ -46,12 +46,12 @@ class Caller:
     """
 
     def __init__(self, app: ASGIApp, portal: BlockingPortal) -> None:
-        self._portal = portal
+        self.portal = portal
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         self._client = httpx.AsyncClient(transport=transport, base_url="http://localhost")
 
     def request(self, method: str, url: str, **options: Any) -> httpx.Response:
-        return self._portal.call(lambda: self._client.request(method, url, **options))
+        return self.portal.call(lambda: self._client.request(method, url, **options))
 
     def get(self, url: str, **options: Any) -> httpx.Response:
         return self.request("GET", url, **options)

@@ -63,7 +63,7 @@ class Engine:
             MienError: One cannot be loaded.
         """
         settings = self.settings
-        self._detector(settings.detector, None)
+        self._detectors.get((settings.detector, None), lambda: load_detector(settings.detector))
         loaded = load_classifier(settings.model, models_dir=settings.models_dir, threads=1)
         name = Path(settings.model).stem if settings.model.endswith(".onnx") else settings.model
         self._default = Model(name, loaded.path, False, loaded.spec), self._batching(loaded)
@@ -184,8 +184,6 @@ class Engine:
         try:
             return self._detectors.get((name, min_score), lambda: load_detector(name, min_score=min_score))
         except ModelError as error:
-            if not self.is_ready:  # at the start
-                raise
             of_error(error)  # into the log
             raise Problem(422, f"the detector '{name}' is not installed here; choose another one") from error
 

@@ -110,6 +110,10 @@ def add_handlers(app: FastAPI) -> None:
     async def on_leaving(_: Request, __: Exception) -> Response:
         return Response(status_code=400)  # for the log alone
 
+    async def on_fault(_: Request, __: Exception) -> Response:
+        return response(Problem(500, INTERNAL))
+
+    app.add_exception_handler(Exception, on_fault)
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(MienError, on_error)
     app.add_exception_handler(HTTPException, on_http)

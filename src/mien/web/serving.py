@@ -20,7 +20,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from mien.errors import ConfigError, InputError, MienError
+from mien.errors import ConfigError, InputError
 from mien.files import printable
 from mien.web.engine import Engine
 from mien.web.metrics import JsonLines
@@ -139,7 +139,7 @@ class Server(uvicorn.Server):
         )  # fmt: skip
         super().__init__(config)
         self.engine = engine
-        self.failure: MienError | None = None
+        self.failure: Exception | None = None
         self._on_start = on_start
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -151,7 +151,7 @@ class Server(uvicorn.Server):
             self.engine.load()
             warnings.simplefilter("ignore", UserWarning)  # of pictures, which name files of clients
             self._on_start()
-        except MienError as error:
+        except Exception as error:  # whatever it is, a service without a model is of no use
             self.failure, self.should_exit = error, True
 
     @contextmanager

@@ -7,7 +7,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from mien.errors import ConfigError
 from mien.models.spec import DEFAULT_MODEL
@@ -16,6 +15,7 @@ from mien.settings import Range, Share, check_fields, shown
 MEGABYTE = 1_000_000
 DEFAULT_PORTS = {"http": 80, "https": 443}
 _NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
+_FOREIGN_LABEL = re.compile(r"[^./:]*[^\x00-\x7f./:][^./:]*")
 _AUTHORITY = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^\[\]:]+)(:(?P<port>\d{0,5}))?")
 
 
@@ -127,7 +127,7 @@ def parse_origin(text: str) -> tuple[str, str, int | None] | None:
 
 def _checked_host(text: str) -> str:
     """Return a host's name as `parse_host` does; IPv6 addresses may lack brackets."""
-    name = text if text.isascii() else _punycode(text)
+    name = _punycode(text)
     host = parse_host(f"[{name}]" if name.count(":") > 1 and not name.startswith("[") else name)
     if host is None or host[1] is not None:
         raise ConfigError(f"{shown(text)} is no name of a host; expected it without scheme and port: faces.example.org")
@@ -135,10 +135,8 @@ def _checked_host(text: str) -> str:
 
 
 def _checked_origin(text: str) -> str:
-    """Return an origin as browsers write it."""
-    parts = urlsplit(text)
-    plain = text.removesuffix("/") if parts.path == "/" else text
-    origin = parse_origin(plain if plain.isascii() else _punycode(plain))
+    """Return an origin as browsers write it; a slash at its end is dropped."""
+    origin = parse_origin(_punycode(text).removesuffix("/"))
     if origin is None:
         raise ConfigError(f"{shown(text)} is no origin of a page; expected scheme and host: https://example.org")
     scheme, name, port = origin
@@ -146,7 +144,8 @@ def _checked_origin(text: str) -> str:
 
 
 def _punycode(text: str) -> str:
+    """Return a name with its parts outside ASCII as browsers send them."""
     try:
-        return text.encode("idna").decode()
+        return _FOREIGN_LABEL.sub(lambda label: label[0].encode("idna").decode(), text)
     except UnicodeError:
         return text
