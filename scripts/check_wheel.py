@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 SOURCE = Path(__file__).parent.parent / "src"
-SUFFIXES = {".py", ".pyi", ".typed", ".toml", ".onnx", ".ui", ".ttf", ".txt"}
+SUFFIXES = {".py", ".pyi", ".typed", ".toml", ".onnx", ".ui", ".ttf", ".txt", ".html", ".css", ".js", ".svg", ".jpg"}
 MAX_WEIGHTS = 12 * 2**20  # a wheel should stay quick to install
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from mien.cli import Interrupted, data, explain, live, machine, measuring, models, predict, training, web
+from mien.cli import Interrupted, data, explain, live, machine, measuring, models, page, predict, training, web
 from mien.cli.console import check_output, notice, say
 from mien.errors import ConfigError
 from mien.files import lost_output
@@ -46,6 +46,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "live": live.live,
     "app": live.app_command,
     "serve": web.serve,
+    "page": page.page,
     "train": training.train,
     "train-temporal": training.train_temporal_command,
     "export": training.export,

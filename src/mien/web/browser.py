@@ -1,0 +1,245 @@
+"""Recognition in the browser itself: the files that the page needs, as a static site or from the service.
+
+The page runs the same ONNX files on ONNX Runtime's WebAssembly build. See docs/guides/web.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mien import __version__
+from mien.drawing.colours import css_colours
+from mien.errors import ConfigError, MienError, ModelError, OutputError
+from mien.files import make_folder, user_folder
+from mien.models.spec import DEFAULT_MODEL, ModelSpec
+from mien.models.store import Model, list_models
+from mien.structures import Progress
+from mien.vision.fetch import is_offline, yunet_path
+
+PAGE = Path(__file__).parent / "page"
+RUNTIME_VERSION = "1.30.0"
+RUNTIME_URL = f"https://cdn.jsdelivr.net/npm/onnxruntime-web@{RUNTIME_VERSION}/dist/"
+RUNTIME_FILES = {  # SHA-256; 14.3 MB, 3.7 MB compressed
+    "ort.wasm.min.mjs": "219e6a1fc8a9938268d18efca3c91d310bd2f4a59bbd13744df5b2b7fc6cee3b",
+    "ort-wasm-simd-threaded.mjs": "e13f7f94fc51b4ca72b12faeb1ee95f4ace6dfbc8939bc718aabdc0a27c4299b",
+    "ort-wasm-simd-threaded.wasm": "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
+}
+FETCH_SECONDS = 60  # without a byte
+SITE_MARK = "mien-site.json"  # in a folder that `write_site` made, which it may replace
+HEADERS = """\
+/*
+  Cross-Origin-Opener-Policy: same-origin
+  Cross-Origin-Embedder-Policy: require-corp
+  X-Content-Type-Options: nosniff
+  Referrer-Policy: no-referrer
+"""  # read by Netlify, Cloudflare Pages and others; the page works without them too
+LICENSES = f"""\
+mien: Apache-2.0; the models' licences are in here/site.json.
+here/yunet.onnx: YuNet, of OpenCV's model zoo, MIT, Copyright (c) 2020 Shiqi Yu.
+here/ort: ONNX Runtime Web {RUNTIME_VERSION}, MIT, Copyright (c) Microsoft Corporation.
+"""
+
+
+def runtime_folder(*, fetch: bool = True, progress: Progress | None = None) -> Path:
+    """Return the folder with ONNX Runtime for browsers: $MIEN_ORT_WEB, or the cache, fetched if it is not there.
+
+    Args:
+        fetch: Whether to fetch missing files (14.3 MB).
+        progress: Called with the files fetched and their number.
+
+    Raises:
+        MienError: A file of $MIEN_ORT_WEB is missing or another one, or one cannot be fetched.
+    """
+    if given := os.environ.get("MIEN_ORT_WEB"):
+        folder = Path(given)
+        for name in RUNTIME_FILES:
+            if not _is_runtime(folder / name):
+                raise MienError(
+                    f"MIEN_ORT_WEB is '{given}', where {name} is missing or another one; expected the folder dist of "
+                    f"the npm package onnxruntime-web {RUNTIME_VERSION}"
+                )
+        return folder
+    folder = user_folder("cache") / f"onnxruntime-web-{RUNTIME_VERSION}"
+    missing = [name for name in RUNTIME_FILES if not _is_runtime(folder / name)]
+    if missing and not fetch:
+        raise _no_runtime("it was not fetched yet")
+    for done, name in enumerate(missing, start=1):
+        _fetch(name, folder)
+        if progress is not None:
+            progress(done, len(missing))
+    return folder
+
+
+def runs_in_browsers(spec: ModelSpec) -> bool:
+    """Return whether the page can run a model itself: it takes raw pixels and gives probabilities, as mien's do."""
+    return spec.kind == "face" and spec.crop == "fer2013" and spec.graph == type(spec.graph)()
+
+
+def site(models: Sequence[Model], *, default: str) -> dict[str, Any]:
+    """Return the description of the models for the page, its here/site.json.
+
+    Keys: about (version, model, models, detector, detectors), specs (by model: heads, preprocess, license), detector.
+
+    Args:
+        models: Models that `runs_in_browsers`.
+        default: Name of the one used first.
+    """
+    specs = {model.name: model.spec for model in models if model.spec is not None}
+    about = {
+        "version": __version__,
+        "model": default,
+        "models": [
+            {
+                "name": model.name,
+                "labels": {head.labels.name: list(head.labels) for head in specs[model.name].heads},
+                "default_labels": specs[model.name].labels.name,
+                "colours": {head.labels.name: css_colours(head.labels) for head in specs[model.name].heads},
+                "size": model.path.stat().st_size,
+            }
+            for model in models
+        ],
+        "detector": "yunet",
+        "detectors": ["yunet"],
+    }
+    plain = {
+        name: {
+            "name": name,
+            "heads": [{"name": head.labels.name, "labels": list(head.labels)} for head in spec.heads],
+            "preprocess": asdict(spec.preprocess),
+            "license": spec.license,
+        }
+        for name, spec in specs.items()
+    }
+    return {"about": about, "specs": plain, "detector": "yunet"}
+
+
+def write_site(
+    out: str | Path,
+    *,
+    models: Sequence[str] = (DEFAULT_MODEL,),
+    models_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Write the page as a static site, which recognises in the browser and works without a network after one visit.
+
+    Args:
+        out: Folder; made where missing. One that holds an earlier site is replaced, any other must be empty.
+        models: Names of the models; the first one is used unless another is chosen.
+        models_dir: Directory of user models; the default one when None.
+        progress: Called with the files fetched and their number, where ONNX Runtime is not on this machine yet.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: No model, or one twice.
+        UnknownModel: No such model.
+        ModelError: A model does not run in browsers, or YuNet cannot be fetched.
+        MienError: ONNX Runtime cannot be fetched.
+        OutputError: The folder holds something else, or cannot be written.
+    """
+    chosen = _models(models, models_dir)
+    runtime, yunet = runtime_folder(progress=progress), yunet_path()
+    target = Path(out)
+    _check_replaceable(target)
+    make_folder(target.parent)
+    try:
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".mien-") as temporary:
+            made = Path(temporary) / "site"
+            shutil.copytree(PAGE, made)
+            _fill(made, chosen, runtime, yunet)
+            if target.exists():
+                target.rename(Path(temporary) / "before")
+            made.rename(target)
+    except OSError as error:
+        raise OutputError(f"cannot write '{target}': {error.strerror}; make room, or choose another folder") from error
+    return target
+
+
+def _fill(folder: Path, models: Sequence[Model], runtime: Path, yunet: Path) -> None:
+    """Write what the page needs besides its own files, and the list of all for the service worker."""
+    here = folder / "here"
+    (here / "ort").mkdir()
+    (here / "models").mkdir()
+    for name in RUNTIME_FILES:
+        shutil.copyfile(runtime / name, here / "ort" / name)
+    for model in models:
+        shutil.copyfile(model.path, here / "models" / f"{model.name}.onnx")
+    shutil.copyfile(yunet, here / "yunet.onnx")
+    described = site(models, default=models[0].name)
+    (here / "site.json").write_text(json.dumps(described, ensure_ascii=False, indent=1), encoding="utf-8")
+    (folder / "LICENSES.txt").write_text(LICENSES, encoding="utf-8")
+    (folder / "_headers").write_text(HEADERS, encoding="utf-8")
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "_headers")
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    names = ["./", *(path.relative_to(folder).as_posix() for path in files)]
+    mark = {"version": digest[:16], "files": names}
+    (folder / SITE_MARK).write_text(json.dumps(mark, indent=1), encoding="utf-8")
+
+
+def _models(names: Sequence[str], models_dir: Path | None) -> list[Model]:
+    from mien.models.store import find_model
+
+    if not names:
+        raise ConfigError("no model for the page; name one")
+    if len(set(names)) < len(names):
+        raise ConfigError("a model is named twice; leave one out")
+    installed = {model.name: model for model in list_models(models_dir)}
+    for name in names:
+        if name not in installed:
+            find_model(name, models_dir=models_dir)  # says which there are
+            raise ConfigError(f"'{name}' is a file; add it first: `mien models add {name}`, then give its name")
+        spec = installed[name].spec
+        if spec is None:
+            raise ModelError(installed[name].problem)
+        if not runs_in_browsers(spec):
+            raise ModelError(f"'{name}' cannot run in the browser: its graph takes no raw pixels; choose another model")
+    return [installed[name] for name in names]
+
+
+def _check_replaceable(target: Path) -> None:
+    if target.exists() and not target.is_dir():
+        raise OutputError(f"'{target}' is a file; name a folder")
+    if target.is_dir() and any(target.iterdir()) and not (target / SITE_MARK).is_file():
+        raise OutputError(f"'{target}' holds other files; choose a new or an empty folder")
+
+
+def _is_runtime(file: Path) -> bool:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest() == RUNTIME_FILES[file.name]
+    except OSError:
+        return False
+
+
+def _fetch(name: str, folder: Path) -> None:
+    if is_offline():
+        raise _no_runtime("MIEN_OFFLINE is set")
+    import pooch  # slow to import, rarely needed
+
+    pooch.get_logger().setLevel("WARNING")
+    downloader = pooch.HTTPDownloader(timeout=(5, FETCH_SECONDS))
+    try:
+        make_folder(folder)
+        pooch.retrieve(RUNTIME_URL + name, f"sha256:{RUNTIME_FILES[name]}", name, folder, downloader=downloader)
+    except (OSError, ValueError) as error:  # of the network, of the disk, of a hash that differs
+        raise _no_runtime(f"{type(error).__name__} with {name}") from error
+
+
+def _no_runtime(reason: str) -> MienError:
+    return MienError(
+        f"ONNX Runtime for browsers could not be fetched ({reason}); run `mien page` with a network, or set "
+        f"MIEN_ORT_WEB to the folder dist of the npm package onnxruntime-web {RUNTIME_VERSION}"
+    )
+
+
+def browser_models(models: Iterable[Model]) -> Iterator[Model]:
+    """Yield those models that the page can run itself."""
+    return (model for model in models if model.spec is not None and runs_in_browsers(model.spec))
