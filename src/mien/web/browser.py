@@ -33,7 +33,13 @@ RUNTIME_FILES = {  # SHA-256; 14.3 MB, 3.7 MB compressed
     "ort-wasm-simd-threaded.wasm": "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
 }
 FETCH_SECONDS = 60  # without a byte
-SITE_MARK = "mien-site.json"  # in a folder that `write_site` made, which it may replace
+SITE_MARK = "here/site.json"  # in a folder that `write_site` made, which it may replace
+STATIC = '<meta name="mien-site" content="static">'  # by which the page knows that there is no service
+POLICY = (  # the service sends it as a header, see guard.py
+    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; script-src 'self' "
+    "'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'; "
+    "worker-src 'self'; base-uri 'none'; form-action 'none'\">"
+)
 HEADERS = """\
 /*
   Cross-Origin-Opener-Policy: same-origin
@@ -178,11 +184,18 @@ def _fill(folder: Path, models: Sequence[Model], runtime: Path, yunet: Path) -> 
     (here / "site.json").write_text(json.dumps(described, ensure_ascii=False, indent=1), encoding="utf-8")
     (folder / "LICENSES.txt").write_text(LICENSES, encoding="utf-8")
     (folder / "_headers").write_text(HEADERS, encoding="utf-8")
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "_headers")
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    _replace(folder / "index.html", '<meta charset="utf-8">', f'<meta charset="utf-8">\n  {STATIC}\n  {POLICY}')
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in ("_headers", "sw.js"))
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
     names = ["./", *(path.relative_to(folder).as_posix() for path in files)]
-    mark = {"version": digest[:16], "files": names}
-    (folder / SITE_MARK).write_text(json.dumps(mark, indent=1), encoding="utf-8")
+    _replace(folder / "sw.js", '"none"', json.dumps(digest))
+    _replace(folder / "sw.js", "FILES = []", f"FILES = {json.dumps(names)}")
+
+
+def _replace(file: Path, old: str, new: str) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert text.count(old) == 1, f"{file.name} holds {old} {text.count(old)} times"
+    file.write_text(text.replace(old, new), encoding="utf-8")
 
 
 def _models(names: Sequence[str], models_dir: Path | None) -> list[Model]:

@@ -18,7 +18,7 @@ from mien import __version__
 from mien.drawing.colours import css_colours
 from mien.sources.paths import MAX_PIXELS
 from mien.vision.detect import DETECTORS
-from mien.web import jobs, live, predict
+from mien.web import here, jobs, live, predict
 from mien.web.answers import AboutAnswer, HealthAnswer, LimitsAnswer, ModelAnswer, document
 from mien.web.engine import MAX_FILES, Engine
 from mien.web.guard import Guard
@@ -59,6 +59,8 @@ def app_of(engine: Engine) -> ASGIApp:
     app.state.engine = engine
     add_handlers(app)
     _add_routes(app, engine)
+    if engine.settings.page:
+        here.add_routes(app, engine)
     app.include_router(predict.routes(engine))
     app.include_router(jobs.routes(engine))
     app.include_router(live.routes(engine))

@@ -98,7 +98,18 @@
 /** @type {Record<string, () => Promise<Engine>>} */
 export const ENGINES = {
   server: async () => (await import("./server.js")).engine(),
+  here: async () => (await import("./here.js")).engine(),
 };
+
+/** Whether this is a static site, without a service. */
+export const isStatic = document.querySelector('meta[name="mien-site"]') !== null;
+
+/** Return the names of the engines that this page comes with. */
+export async function available() {
+  if (isStatic) return ["here"];
+  const { isThere } = await import("./here.js");
+  return (await isThere()) ? ["server", "here"] : ["server"];
+}
 
 /**
  * An error of an engine, in one line for the user.

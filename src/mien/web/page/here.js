@@ -29,8 +29,9 @@ async function about() {
   } catch {
     throw new EngineError("gone");
   }
-  if (!answer.ok) throw new EngineError("refused", "this page has no models for the browser");
-  return { ...(await answer.json()).about, limits: { bytes: MAX_BYTES } };
+  const { about: found } = answer.ok ? await answer.json() : { about: null };
+  if (!found) throw new EngineError("refused", "this page has no models for the browser");
+  return { ...found, limits: { bytes: MAX_BYTES } };
 }
 
 /** @param {string} question @param {object} [asked] @returns {Promise<any>} */

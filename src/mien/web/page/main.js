@@ -4,7 +4,7 @@ import { Camera } from "./camera.js";
 import { byId, element } from "./dom.js";
 import { annotated, crops, named, save } from "./downloads.js";
 import { dropped, isPicture, isVideo } from "./files.js";
-import { ENGINES, EngineError } from "./engine.js";
+import { available, ENGINES, EngineError, isStatic } from "./engine.js";
 import { Live } from "./live.js";
 import { announce, notify, rewriteNotice, withdraw } from "./notice.js";
 import { Pictures } from "./pictures.js";
@@ -18,6 +18,8 @@ const DATA_NAMES = /** @type {Record<string, string>} */ ({ fer2013: "FER2013", 
 const DETECTOR_WORDS = ["auto", "yunet", "haar", "whole"];
 const LOCAL = ["localhost", "127.0.0.1", "[::1]"];
 
+/** @type {string[]} */
+let engines = [];
 /** @type {import("./engine.js").Engine} */
 let engine;
 /** @type {?import("./engine.js").About} */
@@ -239,13 +241,12 @@ function flipTheme() {
 
 function listEngines() {
   const words = /** @type {Record<string, any>} */ ({ server: "onServer", here: "here" });
-  const names = Object.keys(ENGINES);
-  byId("engine-field").hidden = names.length < 2;
-  fill("engine", names.map((name) => [name, say(words[name] ?? name)]), settings.engine);
+  byId("engine-field").hidden = engines.length < 2;
+  fill("engine", engines.map((name) => [name, say(words[name] ?? name)]), settings.engine);
 }
 
 async function useEngine() {
-  if (!Object.hasOwn(ENGINES, settings.engine)) set("engine", Object.keys(ENGINES)[0]);
+  if (!engines.includes(settings.engine)) return set("engine", engines[0]); // which comes back here
   engine = await ENGINES[settings.engine]();
   await askAbout();
   for (const live of [cameraLive, videoLive]) if (live.running) live.reopen();
@@ -380,4 +381,7 @@ listen();
 rewrite();
 showState();
 camera.enter();
+if (isStatic) navigator.serviceWorker?.register("sw.js");
+engines = await available();
+listEngines();
 await useEngine();

@@ -1,34 +1,29 @@
 /** The service worker of a static site: keeps its files, so that the page works without a network after one visit. */
 
-const MARK = "mien-site.json"; // the version and the list of files
+const VERSION = "none"; // of the files; filled in when the site is written
+/** @type {string[]} */ const FILES = [];
 
-addEventListener("install", (event) => event.waitUntil(keep().then(() => self.skipWaiting())));
-addEventListener("activate", (event) => event.waitUntil(forget().then(() => self.clients.claim())));
+addEventListener("install", (event) => event.waitUntil(keep()));
+addEventListener("activate", (event) => event.waitUntil(forget()));
 addEventListener("fetch", (event) => {
   const { request } = event;
   if (request.method === "GET" && new URL(request.url).origin === location.origin) event.respondWith(answer(request));
 });
 
-async function mark() {
-  return (await fetch(new URL(MARK, location.href), { cache: "no-store" })).json();
-}
-
-/** Load all files into a cache of this version. */
 async function keep() {
-  const { version, files } = await mark();
-  const cache = await caches.open(version);
-  await cache.addAll(files.map((/** @type {string} */ file) => new Request(new URL(file, location.href), { cache: "no-cache" })));
+  const cache = await caches.open(VERSION);
+  await cache.addAll(FILES.map((file) => new Request(new URL(file, location.href), { cache: "no-cache" })));
+  await self.skipWaiting();
 }
 
-/** Delete the files of older versions. */
+/** Delete the files of other versions. */
 async function forget() {
-  const { version } = await mark().catch(() => ({ version: null }));
-  if (version === null) return;
-  for (const name of await caches.keys()) if (name !== version) await caches.delete(name);
+  for (const name of await caches.keys()) if (name !== VERSION) await caches.delete(name);
+  await self.clients.claim();
 }
 
 /** Answer from the cache; from the network what is not there. @param {Request} request */
 async function answer(request) {
-  const kept = await caches.match(request, { ignoreSearch: true });
-  return kept ?? fetch(request);
+  const cache = await caches.open(VERSION);
+  return (await cache.match(request, { ignoreSearch: true })) ?? fetch(request);
 }

@@ -180,7 +180,7 @@ export function equalize(image) {
   const table = new Uint8ClampedArray(256);
   for (let value = lowest + 1, sum = 0; value < 256; value += 1) {
     sum += counts[value];
-    table[value] = rint(sum * scale);
+    table[value] = rint(Math.fround(sum * scale));
   }
   return { ...image, data: image.data.map((value) => table[value]) };
 }

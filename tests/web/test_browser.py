@@ -1,0 +1,301 @@
+"""Recognition in the browser gives Python's results, and its site works without a network."""
+
+import base64
+import functools
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+import pytest
+
+from commands import error_of
+from detectors import yunet_file
+from mien import Live, Recognizer, read_picture
+from mien.errors import MienError, OutputError
+from mien.models.classifier import load_classifier
+from mien.models.store import list_models
+from mien.sinks.records import record
+from mien.sinks.statistics import Statistics
+from mien.structures import Frame, ImageArray
+from mien.vision.yunet import YuNetDetector
+from mien.web.browser import RUNTIME_FILES, runs_in_browsers, runtime_folder, write_site
+
+ROOT = Path(__file__).parents[2]
+PICTURE = ROOT / "docs" / "images" / "astronaut.png"
+CHROMIUM = next((path for path in ("/usr/bin/chromium", "/usr/bin/google-chrome") if Path(path).exists()), None)
+NAMES = [model.name for model in list_models(Path("/nowhere")) if model.spec and runs_in_browsers(model.spec)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def runtime() -> Iterator[None]:
+    """ONNX Runtime as `make` puts it into the virtual environment, unless another place is named."""
+    with pytest.MonkeyPatch.context() as patch:
+        installed = Path(sys.prefix) / "onnxruntime-web"
+        if "MIEN_ORT_WEB" not in os.environ and installed.is_dir():
+            patch.setenv("MIEN_ORT_WEB", str(installed))
+        yield
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, runtime: None) -> Path:
+    try:
+        runtime_folder(fetch=False)
+    except MienError:
+        pytest.skip("needs ONNX Runtime for browsers: scripts/browser-runtime .venv/onnxruntime-web")
+    target = tmp_path_factory.mktemp("static") / "site"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MIEN_YUNET", str(yunet_file()))
+        return write_site(target, models=["base-photos", *set(NAMES) - {"base-photos"}])
+
+
+@pytest.fixture(scope="module")
+def address(site: Path) -> Iterator[str]:
+    with serving(site) as root:
+        yield root
+
+
+class Handler(SimpleHTTPRequestHandler):
+    extensions_map: ClassVar = {**SimpleHTTPRequestHandler.extensions_map, ".mjs": "text/javascript"}
+
+    def log_message(self, *_: Any) -> None: ...
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """Serve a folder, and yield its address; afterwards nothing answers there."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium: apt install chromium")
+    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *camera])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def modules(chromium: Any, address: str) -> Iterator[Any]:
+    """A page with the modules of the site in `mien`: use(model) sets `mien.origin`, image(url) decodes a picture."""
+    page = chromium.new_page()
+    page.goto(f"{address}LICENSES.txt")
+    page.evaluate(
+        """async () => {
+            const load = async (name) => import(`/here/${name}.js`);
+            const [faces, classifier, recognizer, runtime, crop] = await Promise.all(
+                ["faces", "classifier", "recognizer", "runtime", "crop"].map(load));
+            const bytes = async (url) => new Uint8Array(await (await fetch(url)).arrayBuffer());
+            const { specs } = await (await fetch("/here/site.json")).json();
+            const yunet = new faces.YuNet(await runtime.openModel(await bytes("/here/yunet.onnx")));
+            const image = async (url) => {
+                const blob = await (await fetch(url)).blob();
+                const bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none" });
+                const { width, height } = bitmap;
+                const context = new OffscreenCanvas(width, height).getContext("2d");
+                context.drawImage(bitmap, 0, 0);
+                return { data: context.getImageData(0, 0, width, height).data, width, height, channels: 4 };
+            };
+            const use = async (model, head, halfLife) => {
+                const session = await runtime.openModel(await bytes(`/here/models/${model}.onnx`));
+                const { labels } = specs[model].heads.find(({ name }) => name === head);
+                mien.origin = {
+                    model, label_set: head, labels, detector: "yunet", mien: "", faces: yunet,
+                    classifier: new classifier.Classifier(session, specs[model]), minConfidence: 0, halfLife,
+                };
+            };
+            window.mien = { ...recognizer, ...crop, image, use };
+        }"""
+    )
+    yield page
+    page.close()
+
+
+def as_url(image: ImageArray) -> str:
+    png = cv2.imencode(".png", image[:, :, ::-1])[1].tobytes()
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def crops(*sides: int) -> list[ImageArray]:
+    """The astronaut's face as crops of several sizes, in colour."""
+    image = read_picture(PICTURE)[60:180, 165:285]
+    return [cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA) for side in sides]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_probabilities_of_crops_are_those_of_python(modules: Any, name: str) -> None:
+    classifier = load_classifier(name)
+    head = classifier.spec.labels.name
+    given = crops(classifier.spec.preprocess.size, 61, 96, 120)
+    found = modules.evaluate(
+        """async ([model, head, urls]) => {
+            await mien.use(model, head, 0);
+            return mien.origin.classifier.predict(await Promise.all(urls.map(mien.image)), head);
+        }""",
+        [name, head, [as_url(crop) for crop in given]],
+    )
+    expected = classifier.predict_proba(given)
+    np.testing.assert_allclose(found[0], expected[0], atol=1e-4 if name == "ferg" else 1e-5)
+    np.testing.assert_allclose(found, expected, atol=0.01)  # resized: pixels may differ by a level of 255
+
+
+def test_faces_of_a_picture_are_those_of_python(modules: Any) -> None:
+    image = read_picture(PICTURE)
+    recognizer = Recognizer(YuNetDetector(yunet_file()))
+    for turned in (image, np.ascontiguousarray(np.rot90(image)), image[40:200, 150:300]):
+        expected = record(Frame(turned, 0.0, 0, "x"), recognizer.recognize(turned), recognizer.provenance)
+        found = modules.evaluate(
+            """async (url) => {
+                await mien.use("base-photos", "ferplus", 0);
+                return mien.recognize(await mien.image(url), "x", 1, mien.origin);
+            }""",
+            as_url(turned),
+        )
+        assert found.keys() == expected.keys()
+        assert [face["label"] for face in found["faces"]] == [face["label"] for face in expected["faces"]] == ["happy"]
+        for mine, theirs in zip(found["faces"], expected["faces"], strict=True):
+            assert mine.keys() == theirs.keys()
+            np.testing.assert_allclose(mine["box"], theirs["box"], atol=0.3)
+            assert mine["confidence"] == pytest.approx(theirs["confidence"], abs=0.005)
+
+
+def stream() -> list[tuple[ImageArray, float]]:
+    """The astronaut swaying in front of the camera, with a pause in which she is hidden, and the next take."""
+    image = read_picture(PICTURE)[:300, 60:380]
+    frames = [np.roll(image, round(12 * np.sin(i / 3)), axis=1) for i in range(24)]
+    hidden = np.zeros_like(image)
+    return [(frame if not 12 <= i < 15 else hidden, i / 12) for i, frame in enumerate(frames)] + [(image, 0.5)]
+
+
+def test_a_stream_has_the_tracks_and_statistics_of_python(modules: Any) -> None:
+    live = Live(Recognizer(YuNetDetector(yunet_file())))
+    statistics = Statistics(live.recognizer.provenance)
+    expected = []
+    for index, (image, time) in enumerate(stream()):
+        result = live.see(Frame(image, time, index, "live"))
+        statistics.write(result.frame, result.expressions)
+        expected.append(record(result.frame, result.expressions, live.recognizer.provenance))
+    found, counted = modules.evaluate(
+        """async (frames) => {
+            await mien.use("base-photos", "ferplus", 0.3);
+            const live = new mien.Live(mien.origin);
+            const seen = [];
+            for (const [url, time] of frames) seen.push(await live.see(await mien.image(url), time));
+            return [seen, live.statistics()];
+        }""",
+        [[as_url(image), time] for image, time in stream()],
+    )
+    for mine, theirs in zip(found, expected, strict=True):
+        assert [face["track"] for face in mine["faces"]] == [face["track"] for face in theirs["faces"]]
+        assert mine["note"] == theirs["note"]
+        for one, other in zip(mine["faces"], theirs["faces"], strict=True):
+            np.testing.assert_allclose(one["box"], other["box"], atol=0.5)
+            for key in ("probabilities", "raw"):
+                assert one[key] == pytest.approx(other[key], abs=0.01)
+    plain = statistics.as_dict()
+    assert {**counted, "mien": plain["mien"], "timeline": 0} == {
+        **plain, "timeline": 0, "expressions": pytest_approx(plain["expressions"]), "by_track": counted["by_track"],
+    }  # fmt: skip
+    assert [track["faces"] for track in counted["by_track"]] == [track["faces"] for track in plain["by_track"]]  # type: ignore[attr-defined]
+    assert counted["timeline"]["faces"] == plain["timeline"]["faces"]  # type: ignore[index]
+
+
+def pytest_approx(nested: Any) -> Any:
+    """Return what equals a dict of dicts of numbers, but for the third digit."""
+
+    class Near(dict[str, Any]):
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, dict) and all(
+                other[key] == pytest.approx(value, abs=2e-3) for key, value in self.items()
+            )
+
+        __hash__ = None  # type: ignore[assignment]
+
+    return Near(nested)
+
+
+def test_the_site_works_without_a_network_after_one_visit(chromium: Any, site: Path) -> None:
+    context = chromium.new_context(permissions=["camera"])
+    page = context.new_page()
+    problems: list[str] = []
+    outside: list[str] = []
+    page.on("console", lambda message: message.type == "error" and problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    with serving(site) as root:
+        page.on(
+            "request", lambda request: request.url.startswith((root, "blob:", "data:")) or outside.append(request.url)
+        )
+        page.goto(root)
+        page.evaluate("async () => { await navigator.serviceWorker.ready; }")
+        page.wait_for_function("() => navigator.serviceWorker.controller !== null", timeout=60_000)
+    page.reload()  # the server is gone
+    page.locator("#picture-files").set_input_files(str(PICTURE))
+    page.wait_for_function("() => document.body.innerText.includes('%')", timeout=90_000)
+    assert "happy" in page.locator("body").inner_text().lower()
+    assert (problems, outside) == ([], [])
+    context.close()
+
+
+def test_a_site_replaces_only_a_site(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIEN_YUNET", str(yunet_file()))
+    assert write_site(tmp_path / "site", models=["model2020"]) == write_site(tmp_path / "site", models=["base"])
+    assert [path.name for path in (tmp_path / "site" / "here" / "models").iterdir()] == ["base.onnx"]
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "dear.txt").write_text("…", encoding="utf-8")
+    with pytest.raises(OutputError, match="holds other files"):
+        write_site(tmp_path / "letters")
+
+
+def test_the_service_worker_keeps_every_file(site: Path) -> None:
+    listed = json.loads((site / "sw.js").read_text(encoding="utf-8").split("FILES = ")[1].split(";")[0])
+    there = {path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file()}
+    assert set(listed) == {"./", *there} - {"sw.js", "_headers"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "nosuch"], "no model 'nosuch'"),
+        (["--model", "base", "--model", "base"], "named twice"),
+        (["--model", "x.onnx"], "no model file x.onnx"),
+    ],
+)
+def test_a_bad_model_is_one_line(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in error_of(capsys, "page", "--out", tmp_path / "site", *arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_runtime_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in RUNTIME_FILES:
+        (tmp_path / name).write_bytes(b"other")
+    monkeypatch.setenv("MIEN_ORT_WEB", str(tmp_path))
+    with pytest.raises(MienError, match="missing or another one"):
+        runtime_folder()
+
+
+def test_nothing_is_fetched_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MIEN_ORT_WEB", raising=False)
+    monkeypatch.setenv("MIEN_OFFLINE", "1")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(MienError, match="MIEN_OFFLINE is set"):
+        runtime_folder()
