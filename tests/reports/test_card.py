@@ -77,6 +77,17 @@ def test_a_card_names_data_excluded_from_the_fit(evaluation):
     assert "Fitted on Training, dropped 12 leaks, fold 2 of 5 left out. All decisions" in card
 
 
+def test_a_card_names_the_splits_of_further_training_data(evaluation):
+    spec = replace(
+        evaluation.spec, trained_on={"name": "fer2013", "with photos": "(weight 1)", "with own": "(weight 1)"}
+    )
+    card = model_card(spec, [to_metrics(replace(evaluation, spec=spec))], size_bytes=1)
+    assert (
+        "Fitted on Training and train of photos and train of own. All decisions were made on PublicTest and valid of "
+        "photos and valid of own, temperature included, none on PrivateTest." in card
+    )
+
+
 def test_the_card_of_a_released_model_is_made_from_its_file_and_reports(evaluation, tiny_model, tmp_path):
     folder = tmp_path / "tiny"
     for split in MEASURED:

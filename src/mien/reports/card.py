@@ -225,10 +225,12 @@ def _protocol(metrics: Metrics) -> str:
     valid, test = (split_name(data["name"], split) for split in ("valid", "test"))
     trained_on = metrics["model"]["trained_on"]
     excluded = "".join(f", {key} {trained_on[key]}" for key in ("dropped", "fold") if key in trained_on)
+    further = [literal(key.removeprefix("with ")) for key in trained_on if key.startswith("with ")]
+    fitted_too, valid_too = ("".join(f" and {split} of {name}" for name in further) for split in ("train", "valid"))
     joined = " before it was added to the training data" if "valid" in data["fitted_on"] else ", temperature included"
     return (
-        f"Fitted on {fitted_on}{excluded}. All decisions were made on {valid}{joined}, none on {test}. No epoch was "
-        "selected: the model is the averaged weights after a fixed number of epochs."
+        f"Fitted on {fitted_on}{excluded}{fitted_too}. All decisions were made on {valid}{valid_too}{joined}, none on "
+        f"{test}. No epoch was selected: the model is the averaged weights after a fixed number of epochs."
     )
 
 
