@@ -101,8 +101,8 @@ def test_accuracies_of_each_dataset_are_drawn_plain_and_balanced(tmp_path, monke
     more = {"valid_balanced_accuracy": 0.2, "valid_accuracy_faces": 0.4, "valid_balanced_accuracy_faces": 0.3}
     curves([row | more for row in EPOCHS], tmp_path / "curves.png")
     assert drawn[2:] == [
-        ("valid_accuracy", "valid"),
-        ("valid_balanced_accuracy", "valid, balanced"),
+        ("valid_accuracy", "first dataset"),
+        ("valid_balanced_accuracy", "first dataset, balanced"),
         ("valid_accuracy_faces", "faces"),
         ("valid_balanced_accuracy_faces", "faces, balanced"),
     ]

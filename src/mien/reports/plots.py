@@ -178,7 +178,8 @@ def draw_risk_coverage(
         _draw_risk(axes, after, label="model output", color=BLUE)
         if operating_point is not None:
             x, y = 100 * operating_point.coverage, 100 * (1 - operating_point.accuracy)
-            axes.plot([x], [y], "o", color="black", label=f"confidence {operating_point.threshold:.2f} or more")
+            label = f"confidence {operating_point.threshold:.2f} or more"
+            axes.plot([x], [y], "o", color="black", label=label, clip_on=False)  # often at the right edge
         axes.set_xlabel("coverage: answered faces, %")
         axes.set_ylabel("risk: errors among them, %")
         axes.set_xlim(0, 100)
@@ -264,7 +265,9 @@ def _draw_accuracies(axes: Axes, epochs: Sequence[Epoch]) -> None:
     keys = dict.fromkeys(key for epoch in epochs for key in epoch if key.startswith("valid_accuracy"))
     for i, suffix in enumerate(key.removeprefix("valid_accuracy") for key in keys):
         colour = (ORANGE, BLUE, "C2", "C4", "C5")[i % 5]
-        name = plot_text(suffix.removeprefix("_"), longest=LONGEST_LABEL) or "valid"
+        name = plot_text(suffix.removeprefix("_"), longest=LONGEST_LABEL) or (
+            "valid" if len(keys) == 1 else "first dataset"
+        )
         _draw_line(axes, epochs, f"valid_accuracy{suffix}", label=name, colour=colour, scale=100)
         balanced = f"valid_balanced_accuracy{suffix}"
         if any(balanced in epoch for epoch in epochs):
