@@ -36,18 +36,19 @@ class SheetRow(NamedTuple):
     captions: Sequence[str] = ()
 
 
-def contact_sheet(rows: Sequence[SheetRow], *, title: str, columns: int) -> ImageArray:
+def contact_sheet(rows: Sequence[SheetRow], *, title: str, columns: int, cell: int = CELL) -> ImageArray:
     """Return a sheet with named rows of images below a title.
 
     Args:
         rows: From top to bottom.
         title: Written above the rows; the sheet is at least as wide.
         columns: Images per row, at least 1; further ones are left out.
+        cell: Side of an image in pixels.
 
     Returns:
         RGB uint8 (H, W, 3).
     """
-    pitch, name_width = CELL + GAP, NAME_WIDTH - GAP
+    pitch, name_width = cell + GAP, NAME_WIDTH - GAP
     row_height = pitch + (CAPTION_HEIGHT if any(row.captions for row in rows) else 0)
     height = MARGIN + HEADER_HEIGHT + row_height * len(rows) - GAP + MARGIN
     width = max(MARGIN + NAME_WIDTH + pitch * columns - GAP, MARGIN + text_width(title, TITLE_LETTER)) + MARGIN
@@ -56,20 +57,20 @@ def contact_sheet(rows: Sequence[SheetRow], *, title: str, columns: int) -> Imag
     for number, row in enumerate(rows):
         y = MARGIN + HEADER_HEIGHT + row_height * number
         for text, letter, base, ink in (
-            (row.name, NAME_LETTER, y + CELL // 2, INK),
-            (row.note, NOTE_LETTER, y + CELL // 2 + 18, FAINT),
+            (row.name, NAME_LETTER, y + cell // 2, INK),
+            (row.note, NOTE_LETTER, y + cell // 2 + 18, FAINT),
         ):
             draw_text(sheet, shorten(text, letter, name_width), letter, x=MARGIN, base=base, ink=ink)
         for column, image in enumerate(row.images[:columns]):
             x = MARGIN + NAME_WIDTH + pitch * column
-            sheet[y : y + CELL, x : x + CELL] = to_rgb(resize(image, CELL))
+            sheet[y : y + cell, x : x + cell] = to_rgb(resize(image, cell))
         for column, caption in enumerate(row.captions[:columns]):
             x = MARGIN + NAME_WIDTH + pitch * column
-            draw_caption(sheet, caption, x, y)
+            draw_caption(sheet, caption, x, y, cell=cell)
     return sheet
 
 
-def draw_caption(sheet: ImageArray, caption: str, x: int, y: int, *, ink: Colour = INK) -> None:
-    """Write a caption below the image at (x, y), shortened to the width of the image."""
-    text = shorten(caption, CAPTION_LETTER, CELL)
-    draw_text(sheet, text, CAPTION_LETTER, x=x, base=y + CELL + CAPTION_HEIGHT - 5, ink=ink)
+def draw_caption(sheet: ImageArray, caption: str, x: int, y: int, *, ink: Colour = INK, cell: int = CELL) -> None:
+    """Write a caption below the image of side `cell` at (x, y), shortened to its width."""
+    text = shorten(caption, CAPTION_LETTER, cell)
+    draw_text(sheet, text, CAPTION_LETTER, x=x, base=y + cell + CAPTION_HEIGHT - 5, ink=ink)
