@@ -122,8 +122,9 @@ def test_a_video_is_queued_recognised_and_fetched_as_the_command_line_writes_it(
 def test_a_raw_body_is_taken_too(caller: Caller, clip: bytes) -> None:
     unnamed = finished(caller, caller.post("/v1/videos", content=clip, headers=VIDEO))
     assert (unnamed["source"], unnamed["state"]) == ("video", "done")
-    named = {**VIDEO, "content-disposition": 'attachment; filename="holiday.mp4"'}
-    assert finished(caller, caller.post("/v1/videos", content=clip, headers=named))["source"] == "holiday.mp4"
+    for given, name in (('filename="holiday.mp4"', "holiday.mp4"), ("filename*=UTF-8''f%c3%aate.mp4", "fête.mp4")):
+        named = {**VIDEO, "content-disposition": f"attachment; {given}"}
+        assert finished(caller, caller.post("/v1/videos", content=clip, headers=named))["source"] == name
 
 
 def test_an_animation_is_a_video_too(caller: Caller) -> None:
@@ -144,6 +145,8 @@ def test_an_animation_is_a_video_too(caller: Caller) -> None:
         ("=1+1.mp4", "=1+1.mp4"),
         ("x" * 300, "x" * 200),
         ("/", "video"),
+        (r"a\"b.mp4", 'a"b.mp4'),
+        ("a;b=c.mp4", "a;b=c.mp4"),
     ],
 )
 def test_results_name_the_clients_file_and_no_folder(caller: Caller, clip: bytes, name: str, source: str) -> None:

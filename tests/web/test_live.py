@@ -4,28 +4,38 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import math
 import shutil
 import struct
+import threading
 import time as clock
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from socket import SO_LINGER, SOL_SOCKET
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
+
+pytest.importorskip("fastapi", reason="needs the extra: pip install '.[web]'")
+
 from PIL import Image
 from starlette.testclient import TestClient, WebSocketTestSession
 from starlette.websockets import WebSocketDisconnect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin, Subprotocol
 
 from mien.drawing.colours import colour_of
 from mien.labels import FER2013, FERPLUS
 from mien.models.store import shipped_dir
 from mien.web import ServerSettings, create_app, live
 from mien.web.live import CREDIT, HEAD, MAX_BYTES, PROTOCOL
+from services import ASTRONAUT, loaded, serving
 
-ASTRONAUT = Path(__file__).parents[2] / "docs" / "images" / "astronaut.png"
 URL = "ws://localhost/v1/live"
 
 
@@ -340,3 +350,136 @@ def test_messages_are_json_without_escapes(client: TestClient) -> None:
         text = socket.receive_text()
     assert "größer" in text
     assert json.loads(text)["type"] == "error"
+
+
+# From here on a server with sockets.
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with serving(loaded(sessions=3)) as port:
+        yield port
+
+
+@contextmanager
+def opened(port: int, **options: Any) -> Iterator[ClientConnection]:
+    url = f"ws://127.0.0.1:{port}/v1/live"
+    with connect(url, **{"subprotocols": [Subprotocol(PROTOCOL)], "compression": None, **options}) as socket:
+        yield socket
+
+
+@contextmanager
+def started(port: int, **options: Any) -> Iterator[ClientConnection]:
+    """A session that has started."""
+    with opened(port, **options) as socket:
+        socket.send('{"type": "start"}')
+        assert json.loads(socket.recv())["type"] == "ready"
+        yield socket
+
+
+def code(socket: ClientConnection) -> int | None:
+    """Return the code that a connection is closed with, after any number of messages."""
+    try:
+        while True:
+            socket.recv(timeout=20)
+    except ConnectionClosed as closed:
+        return None if closed.rcvd is None else closed.rcvd.code
+
+
+def status(port: int, **options: Any) -> int:
+    """Return the status of a handshake that is refused."""
+    with pytest.raises(InvalidStatus) as refused, opened(port, **options):
+        pass
+    return int(refused.value.response.status_code)
+
+
+FOREIGN = [
+    "http://evil.example",
+    "null",
+    "https://127.0.0.1",
+    "http://127.0.0.1",
+    "http://localhost.evil.example",
+    "file://",
+]
+
+
+@pytest.mark.parametrize("origin", FOREIGN)
+def test_pages_of_other_origins_are_refused_at_the_handshake(port: int, origin: str) -> None:
+    assert status(port, origin=Origin(origin)) == 403
+
+
+def test_the_own_page_and_allowed_ones_are_let_in(face: bytes) -> None:
+    with serving(loaded(origins=("https://faces.example",))) as port:
+        for origin in (f"http://127.0.0.1:{port}", "https://faces.example"):
+            with started(port, origin=Origin(origin)) as socket:
+                socket.send(HEAD.pack(0, 0) + face)
+                assert json.loads(socket.recv())["type"] == "seen"
+        assert status(port, origin=Origin("https://other.example")) == 403
+
+
+def test_a_token_comes_as_a_second_subprotocol_which_is_not_answered(face: bytes) -> None:
+    token = "se cret/ü"
+    with serving(loaded(token=token)) as port:
+        assert status(port) == 403
+        for wrong in ("", "secret", "mien.live.1"):
+            assert status(port, subprotocols=[Subprotocol(PROTOCOL), Subprotocol(f"mien.token.{wrong}")]) == 403
+        carried = Subprotocol(f"mien.token.{quote(token, safe='')}")
+        with started(port, subprotocols=[Subprotocol(PROTOCOL), carried]) as socket:
+            assert socket.subprotocol == PROTOCOL
+            socket.send(HEAD.pack(0, 0) + face)
+            assert json.loads(socket.recv())["type"] == "seen"
+
+
+@pytest.mark.parametrize("n_bytes", [HEAD.size + MAX_BYTES + 1, 40_000_000])
+def test_a_large_message_is_refused_by_a_server_too(port: int, n_bytes: int) -> None:
+    with started(port) as socket:
+        with suppress(ConnectionClosed):  # before all of it is sent
+            socket.send(bytes(n_bytes))
+        assert code(socket) == 1009
+
+
+def test_frames_beyond_the_credit_are_refused_by_a_server_too(port: int, face: bytes) -> None:
+    with started(port) as socket:
+        with suppress(ConnectionClosed):
+            for number in range(20):
+                socket.send(HEAD.pack(number, number) + face)
+        assert code(socket) == 1008
+
+
+def test_clients_that_vanish_leave_no_session_no_thread_and_no_line_in_the_log(
+    port: int, face: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    def can_start_all() -> bool:
+        with ExitStack() as stack:
+            sockets = [stack.enter_context(opened(port)) for _ in range(3)]
+            for socket in sockets:
+                socket.send('{"type": "start"}')
+            try:
+                return all(json.loads(socket.recv())["type"] == "ready" for socket in sockets)
+            except ConnectionClosed:
+                return False
+
+    assert can_start_all()
+    threads = {thread.name for thread in threading.enumerate()}
+    for i in range(12):
+        with started(port) if i % 3 else opened(port) as socket:
+            for number in range(i % 3):
+                socket.send(HEAD.pack(number, number) + face)
+            socket.socket.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))  # a reset instead of an end
+            socket.socket.close()
+    deadline = clock.monotonic() + 20
+    while not can_start_all():
+        assert clock.monotonic() < deadline
+    ours = {thread.name for thread in threading.enumerate() if thread.name.startswith(("mien", "Thread"))}
+    assert len(ours - threads) <= 1  # of the pool, which grows to its size
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_the_end_of_the_service_closes_open_sessions(face: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    with ExitStack() as stack:
+        with serving(loaded()) as port:
+            sockets = [stack.enter_context(start(port)) for start in (opened, started, started)]
+            for number in range(2):
+                sockets[-1].send(HEAD.pack(number, number) + face)
+        assert [code(socket) for socket in sockets] == [1012] * 3  # service restart, of IANA's registry
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []

@@ -15,6 +15,8 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from email.message import Message
+from email.utils import collapse_rfc2231_value
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal, cast
 
@@ -294,6 +296,7 @@ class Videos:
                         return statistics.as_dict()
                     if isinstance(result, Failure):
                         raise result.error
+                    self._engine.metrics.faces.inc(len(result.expressions))
                     _check_limits(job, deadline)
 
 
@@ -567,7 +570,7 @@ class _FormBody:
         self._header, self._value = b"", b""
 
     def _end_headers(self) -> None:
-        part = _parameter(self._disposition, b"name")
+        part = _parameter(self._disposition, "name")
         if part != "file":
             raise Problem(422, f"unknown part '{visible(part or '')}'; expected a video as the part named 'file', and "
                                "settings in the address: ?model=NAME")  # fmt: skip
@@ -589,14 +592,19 @@ def _unreadable(error: FormParserError) -> Problem:
     return Problem(422, f"the form cannot be read: {error}")
 
 
-def _parameter(header: str | None, name: bytes) -> str | None:
-    value = parse_options_header(header)[1].get(name)
-    return None if value is None else value.decode(errors="replace")
+def _parameter(disposition: str | None, name: str) -> str | None:
+    """Return a parameter of a header Content-Disposition (RFC 6266), of which ASGI decodes the bytes as Latin-1."""
+    header = Message()
+    header["Content-Disposition"] = disposition or ""
+    value = header.get_param(name, header="content-disposition")
+    if isinstance(value, tuple):  # name*=UTF-8''percent-encoded
+        return collapse_rfc2231_value(value)
+    return value.encode("latin-1", "replace").decode(errors="replace") if isinstance(value, str) else None
 
 
 def _file_name(disposition: str | None) -> str | None:
     """Return the file name in a header, without folders and invisible characters; None where there is none."""
-    name = _parameter(disposition, b"filename")
+    name = _parameter(disposition, "filename")
     return None if name is None else visible(re.split(r"[/\\]", name)[-1])[:LONGEST_NAME]
 
 

@@ -175,6 +175,7 @@ class _Seer:
         decoded = perf_counter()
         result = self._live.see(Frame(image, picture.time, picture.number, "live"))
         self.statistics.write(result.frame, result.expressions)
+        self._engine.metrics.faces.inc(len(result.expressions))
         height, width = image.shape[:2]
         seen = record(result.frame, result.expressions, self._live.recognizer.provenance)
         seconds = {"wait": began - picture.received, "decode": decoded - began, **result.seconds,
@@ -305,6 +306,7 @@ def routes(engine: Engine) -> APIRouter:
     """Return the route of live sessions."""
     router = APIRouter(prefix="/v1")
     n_open = 0
+    engine.metrics.sessions.set_function(lambda: n_open)
 
     @router.websocket("/live")
     async def live(socket: WebSocket) -> None:

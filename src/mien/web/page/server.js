@@ -48,6 +48,7 @@ function submit(file, settings, progress, signal) {
     request.open("POST", new URL(`videos?${query(settings)}`, ROOT));
     if (token) request.setRequestHeader("Authorization", `Bearer ${token}`);
     request.setRequestHeader("Content-Type", file.type.startsWith("video/") ? file.type : "video/mp4");
+    request.setRequestHeader("Content-Disposition", `attachment; filename*=UTF-8''${encodeURIComponent(file.name)}`);
     request.upload.onprogress = (event) => progress(event.total ? event.loaded / event.total : 0);
     request.onload = () => {
       const answer = parsed(request.responseText);
