@@ -430,11 +430,9 @@ def test_a_token_comes_as_a_second_subprotocol_which_is_not_answered(face: bytes
             assert json.loads(socket.recv())["type"] == "seen"
 
 
-@pytest.mark.parametrize("n_bytes", [HEAD.size + MAX_BYTES + 1, 40_000_000])
-def test_a_large_message_is_refused_by_a_server_too(port: int, n_bytes: int) -> None:
+def test_a_large_message_is_refused_by_a_server_too(port: int) -> None:
     with started(port) as socket:
-        with suppress(ConnectionClosed):  # before all of it is sent
-            socket.send(bytes(n_bytes))
+        socket.send(bytes(HEAD.size + MAX_BYTES + 1))
         assert code(socket) == 1009
 
 
