@@ -12,6 +12,7 @@ import pytest
 
 from commands import run
 from mien.data.audit import FOLD_SEED, audit, folds, read_audit, save_audit
+from mien.data.prepared import prepare
 from mien.data.readers import read_dataset
 from mien.data.synthetic import draw_faces
 from mien.models.onnx_file import read_spec
@@ -59,6 +60,20 @@ def test_train_leaves_out_leaks_and_says_so(drawn: Path, audited: Path, capsys: 
     assert len(said.splitlines()) == 1
     assert run("export", "run") == 0
     assert Path("run/tiny.onnx").read_bytes() == before
+
+
+def test_resuming_a_finished_run_checks_the_data_that_is_given(drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", "tiny", "--data", drawn, *SETTINGS) == 0
+    assert run("train", "--resume", "run", "--data", drawn) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("run is finished: ")
+    prepare(draw_faces(40, seed=1), "other.npz")
+    for option, value, message in (
+        ("--data", "other.npz", "run was started on data with fingerprint"),
+        ("--data", "nowhere", "no dataset at 'nowhere'"),
+        ("--votes", "votes.csv", "cannot take the votes 'votes.csv'"),
+    ):
+        assert run("train", "--resume", "run", option, value) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_train_leaves_out_a_fold(drawn: Path, audited: Path, capsys: pytest.CaptureFixture[str]) -> None:

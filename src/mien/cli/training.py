@@ -91,6 +91,8 @@ def train(
         if setting or weight or seed is not None or run is not None:
             raise ConfigError("a resumed run keeps folder and settings; leave out --run, --set, --weight and --seed")
         if (finished := _run(resume)).finished:
+            if data or votes is not None or reading != AS_CROPS:
+                _opened(resume, data, votes, reading).check_data()
             epochs = finished.config.epochs
             say(f"{resume} is finished: {epochs} of {epochs} epochs are done, and its model is {finished.model}")
             return

@@ -239,6 +239,21 @@ class Run:
         """
         return read_metrics(self.folder / METRICS)
 
+    def check_data(self) -> None:
+        """Check that the data is that of the start.
+
+        Raises:
+            RunError: It differs, or as for `datasets`.
+            DatasetError: It cannot be read.
+        """
+        known = [facts["fingerprint"] for facts in self.environment["data"]]
+        given = [dataset.fingerprint for dataset in self.datasets]
+        if given != known:
+            before, now = (", ".join(each[:12] for each in all_) for all_ in (known, given))
+            raise RunError(
+                f"{self.folder} was started on data with fingerprint {before}, this has {now}; give the same --data"
+            )
+
     def fitted(self) -> tuple[Dataset, ...]:
         """Return the images of each dataset that the run is fitted on: "train", or a selection of it.
 
@@ -250,7 +265,7 @@ class Run:
         further = [dataset.split("train") for dataset in others]
         if n is None:
             return (first.split("train"), *further)
-        self._check_data()
+        self.check_data()
         return (first.select(self.fitted_rows(first)), *further)
 
     def fitted_rows(self, dataset: Dataset) -> npt.NDArray[np.bool_]:
@@ -285,7 +300,7 @@ class Run:
             RunError: The data differs from that of the start, the checkpoint is damaged, or the loss diverged.
         """
         report = report or Silent()
-        self._check_data()
+        self.check_data()
         fabric = self._launched()
         heads = [head.labels for head in self.spec.heads]
         trained = trained_heads(self.config, self.datasets, heads)
@@ -362,16 +377,6 @@ class Run:
             self._fabric = new_fabric(self.environment["precision"], self.environment.get("devices", 1))
             self._fabric.launch()
         return self._fabric
-
-    def _check_data(self) -> None:
-        """Raise RunError if the data differs from that of the start."""
-        known = [facts["fingerprint"] for facts in self.environment["data"]]
-        given = [dataset.fingerprint for dataset in self.datasets]
-        if given != known:
-            before, now = (", ".join(each[:12] for each in all_) for all_ in (known, given))
-            raise RunError(
-                f"{self.folder} was started on data with fingerprint {before}, this has {now}; give the same --data"
-            )
 
     def _teacher(self, heads: Sequence[LabelSet]) -> Teacher | None:
         """Return the soft labels of the images fitted on, if the recipe names a teacher."""
