@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import sys
 import tempfile
@@ -159,6 +160,15 @@ def lost_output(error: OSError) -> OutputError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     reason = "it is closed" if error.errno == errno.EBADF else error.strerror or error
     return OutputError(f"cannot write to standard output: {reason}; make room, or name a file instead")
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file of any size, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def counted(n: int, noun: str) -> str:

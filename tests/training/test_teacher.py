@@ -122,11 +122,45 @@ def test_soft_labels_of_blank_images_are_dropped_with_them() -> None:
 def test_a_file_that_has_no_soft_labels_raises(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "t.npz").write_bytes(content)
-    with pytest.raises(DatasetError, match="cannot read the soft labels"):
+    with pytest.raises(DatasetError, match="is not a file of soft labels"):
         read_teacher(tmp_path / "t.npz", FACES, HEADS)
-    with pytest.raises(DatasetError, match="cannot read the soft labels"):
+    with pytest.raises(DatasetError, match=r"soft labels.*t\.npz|t\.npz.*soft labels"):
         Run.start(replace(small_config(), teacher=str(tmp_path / "t.npz")), FACES, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "reason"),
+    [
+        ("about", np.array("{}"), "'about.fingerprint' is missing"),
+        ("head fer2013", None, "no array 'head fer2013'"),
+        ("head fer2013", np.array([{}]), "an array of objects"),
+        ("head fer2013", np.zeros((5, 7), np.float64), "expected float16 with 2 dimensions"),
+        ("head fer2013", np.zeros((5, 8), np.float16), "expected a column per label"),
+        ("head fer2013", np.full((5, 7), -1, np.float16), "are not probabilities"),
+    ],
+)
+def test_a_damaged_file_of_soft_labels_is_refused_in_one_line(
+    tmp_path: Path, name: str, array: np.ndarray | None, reason: str
+) -> None:
+    path = tmp_path / "t.npz"
+    save_teacher(teacher_of(), path)
+    with np.load(path) as file:
+        arrays = {key: file[key] for key in file.files if key != name}
+    np.savez(path, **arrays, **({} if array is None else {name: array}))
+    with pytest.raises(DatasetError, match=f"is not a file of soft labels .*{reason}.*save_teacher") as caught:
+        read_teacher(path, FACES, HEADS)
+    assert "\n" not in str(caught.value)
+
+
+def test_soft_labels_that_expand_beyond_measure_are_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = np.full((100_000, 7), np.nan, np.float32)
+    save_teacher(Teacher("", {"fer2013": FER2013.labels}, {"fer2013": rows}), tmp_path / "t.npz")
+    monkeypatch.setattr("mien.data.damage.SMALL_BYTES", 1000)
+    with pytest.raises(DatasetError, match="expands to more than 100 times its size"):
+        read_teacher(tmp_path / "t.npz", FACES, HEADS)
 
 
 def test_soft_labels_of_other_data_or_heads_are_refused(tmp_path: Path) -> None:

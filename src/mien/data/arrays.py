@@ -8,9 +8,9 @@ import math
 import re
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +48,9 @@ class Field(NamedTuple):
     required: bool = True
 
 
+Schema: TypeAlias = Mapping[str, Field]
+
+
 class Stream(Protocol):
     """A file or a member of a zip."""
 
@@ -55,13 +58,13 @@ class Stream(Protocol):
 
 
 def read_npz(
-    path: Path, schema: Mapping[str, Field], about: type[T], *, kind: str, way_out: str
+    path: Path, schema: Schema | Callable[[T], Schema], about: type[T], *, kind: str, way_out: str
 ) -> tuple[T, dict[str, npt.NDArray[Any]]]:
     """Read arrays and the JSON text beside them; sizes are checked before anything is unpacked.
 
     Args:
         path: An .npz.
-        schema: Of the arrays by name; others are not read.
+        schema: Of the arrays by name, or a function that returns it from the JSON text; others are not read.
         about: A TypedDict: schema of the JSON text.
         kind: The kind of file that is expected, for messages.
         way_out: The next step, for messages.
@@ -75,17 +78,34 @@ def read_npz(
             raise ValueError("no .npz archive, or a truncated one")
         with damage_reported(path), zipfile.ZipFile(path) as archive:
             sizes = {member.filename: member.file_size for member in archive.infolist()}
-            wanted = {f"{name}.npy" for name in schema}
-            n_bytes = sum(size for name, size in sizes.items() if name in wanted)
-            if n_bytes > MAX_BYTES or sizes.get(f"{ABOUT}.npy", 0) > LONGEST_ABOUT:
-                raise ValueError(f"its arrays have {n_bytes / 2**30:.1f} GB; expected at most {MAX_BYTES >> 30} GB")
-            check_expansion(path, n_bytes)
+            if (length := sizes.get(f"{ABOUT}.npy", 0)) > LONGEST_ABOUT:
+                raise ValueError(f"'{ABOUT}' has {length:,} bytes; expected at most {LONGEST_ABOUT:,}")
+            check_expansion(path, length)
             text = _member(archive, sizes, ABOUT, Field(np.str_, 0))
             data = checked(about, json.loads(str(text)), ABOUT)
+            schema = schema(data) if callable(schema) else schema
+            n_bytes = sum(sizes.get(f"{name}.npy", 0) for name in schema)
+            if n_bytes > MAX_BYTES:
+                raise ValueError(f"its arrays have {n_bytes / 2**30:.1f} GB; expected at most {MAX_BYTES >> 30} GB")
+            check_expansion(path, n_bytes)
             present = {name: field for name, field in schema.items() if field.required or f"{name}.npy" in sizes}
             return data, {name: _member(archive, sizes, name, field) for name, field in present.items()}
     except (OSError, ValueError, RecursionError, ConfigError, DatasetError) as error:
         raise DatasetError(f"'{path}' is not {kind} ({error}); {way_out}") from error
+
+
+def read_npy(path: Path, field: Field) -> npt.NDArray[Any]:
+    """Read an .npy file.
+
+    Raises:
+        ValueError: It is none, is truncated, has another type or number of dimensions, or exceeds `MAX_BYTES`.
+        OSError: It cannot be read.
+    """
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise ValueError(f"{size / 2**30:.1f} GB; expected at most {MAX_BYTES >> 30} GB")
+    with path.open("rb") as file:
+        return _read(file, size, field)
 
 
 def read_array(content: bytes) -> npt.NDArray[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
@@ -17,7 +16,7 @@ import platformdirs
 
 from mien import errors
 from mien.errors import MienError, ModelError
-from mien.files import make_folder
+from mien.files import make_folder, sha256_of
 from mien.models.runtime import onnxruntime
 from mien.models.store import shipped_dir
 
@@ -40,24 +39,16 @@ def try_model(path: Path) -> None:
     """
     if path.resolve().parent == shipped_dir().resolve():
         return
-    name = f"{_hash(path)}-{onnxruntime.__version__}"
+    try:
+        name = f"{sha256_of(path)}-{onnxruntime.__version__}"
+    except OSError as error:
+        raise ModelError(f"cannot read model {path}: {error.strerror}") from error
     with suppress(OSError, RuntimeError):  # no home
         if (tried_dir() / name).is_file():
             return
     call_limited("mien.models.trial:predict_noise", path)
     with suppress(OSError, RuntimeError, MienError):  # nor room: then it is tried each time
         (make_folder(tried_dir()) / name).touch()
-
-
-def _hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
-    except OSError as error:
-        raise ModelError(f"cannot read model {path}: {error.strerror}") from error
-    return digest.hexdigest()
 
 
 def call_limited(task: str, file: Path, **arguments: object) -> Any:

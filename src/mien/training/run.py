@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from lightning_fabric import Fabric
 
+from mien.data.arrays import Field, read_npy
 from mien.data.audit import Selection
 from mien.data.dataset import SPLITS, Dataset
 from mien.data.reading import Reading
@@ -278,15 +279,12 @@ class Run:
         if n is None:
             return np.asarray(dataset.splits == SPLITS.index("train"))
         try:
-            rows = np.lib.format.open_memmap(path, mode="r")  # checks the size before it allocates anything
-            if rows.dtype != np.bool_ or rows.shape != (len(dataset),) or rows.sum() != n:
+            rows: npt.NDArray[np.bool_] = read_npy(path, Field(np.bool_, 1))
+            if rows.shape != (len(dataset),) or rows.sum() != n:
                 raise ValueError(f"expected it to select {n} of {len(dataset)} images")
-        except Exception as error:  # NumPy's reader of headers raises many kinds
-            reason = " ".join(str(error).split())
-            raise RunError(
-                f"'{path}' is damaged ({reason}), so the images to fit on are unknown; start anew"
-            ) from error
-        return np.array(rows)
+        except (OSError, ValueError) as error:
+            raise RunError(f"'{path}' is damaged ({error}), so the images to fit on are unknown; start anew") from error
+        return rows
 
     def fit(self, report: Reporter | None = None) -> None:
         """Train to the last epoch, from the last checkpoint if there is one, with a checkpoint after each epoch.

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypedDict
-from zipfile import ZipFile
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from mien.data.arrays import Field, Schema, read_npz
 from mien.data.dataset import Dataset
 from mien.errors import DatasetError
-from mien.files import atomic_path
+from mien.files import as_path, atomic_path, sha256_of
 from mien.labels import LabelSet
-from mien.settings import checked, shown
 from mien.structures import FloatArray
 from mien.training.targets import Distributions
 
 FORMAT = "mien teacher 1"
-MAX_BYTES = 4_000_000_000  # of soft labels unpacked; 250 million images of eight classes
 
 
 class About(TypedDict):
@@ -86,7 +83,7 @@ def save_teacher(teacher: Teacher, path: str | Path) -> None:
         OutputError: The file cannot be written.
     """
     about = {"format": FORMAT, "fingerprint": teacher.fingerprint, "labels": teacher.labels, "members": teacher.members}
-    arrays = {f"head {name}": rows.astype(np.float16) for name, rows in teacher.probabilities.items()}
+    arrays = {_array_of(name): rows.astype(np.float16) for name, rows in teacher.probabilities.items()}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
 
@@ -102,29 +99,32 @@ def read_teacher(path: str | Path, dataset: Dataset, heads: Sequence[LabelSet]) 
     Raises:
         DatasetError: The file cannot be read, is for another dataset, or has none of the heads.
     """
+    path, kind, way_out = as_path(path), "a file of soft labels", "write one with mien.training.save_teacher"
+    about, arrays = read_npz(path, _schema, About, kind=kind, way_out=way_out)
+    rows = {name: arrays[_array_of(name)].astype(np.float32) for name in about["labels"]}
     try:
-        with ZipFile(path) as archive:
-            if (size := sum(entry.file_size for entry in archive.infolist())) > MAX_BYTES:
-                raise ValueError(f"it unpacks to {size / 1e9:.1f} GB")
-        with np.load(path, allow_pickle=False) as arrays:
-            about = checked(About, json.loads(str(arrays["about"])), "about")
-            labels = about["labels"]
-            rows = {name: arrays[f"head {name}"].astype(np.float32) for name in labels}
-        teacher = Teacher(about["fingerprint"], labels, rows, about["members"])
-    except Exception as error:  # NumPy, zipfile and zlib raise many kinds
-        raise DatasetError(
-            f"cannot read the soft labels '{path}' ({shown(str(error))}); expected a file of save_teacher"
-        ) from error
+        teacher = Teacher(about["fingerprint"], about["labels"], rows, about["members"])
+    except DatasetError as error:
+        raise DatasetError(f"'{path}' is not {kind} ({error}); {way_out}") from error
     if teacher.fingerprint != dataset.fingerprint or any(len(each) != len(dataset) for each in rows.values()):
         raise DatasetError(
             f"the soft labels '{path}' are for data with fingerprint {teacher.fingerprint[:12]}, "
             f"'{dataset.name}' has {dataset.fingerprint[:12]}; give the same --data first"
         )
-    if not any(labels.get(head.name) == head.labels for head in heads):
+    if not any(teacher.labels.get(head.name) == head.labels for head in heads):
         raise DatasetError(
-            f"the soft labels '{path}' are of {', '.join(labels)}; the net has {', '.join(h.name for h in heads)}"
+            f"the soft labels '{path}' are of {', '.join(teacher.labels)}; "
+            f"the net has {', '.join(head.name for head in heads)}"
         )
     return teacher
+
+
+def _array_of(head: str) -> str:
+    return f"head {head}"
+
+
+def _schema(about: About) -> Schema:
+    return {_array_of(name): Field(np.float16, 2) for name in about["labels"]}
 
 
 def teacher_digest(path: str | Path) -> str:
@@ -134,7 +134,7 @@ def teacher_digest(path: str | Path) -> str:
         DatasetError: It cannot be read.
     """
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        return sha256_of(Path(path))
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         reason = error.strerror if isinstance(error, OSError) else error
         raise DatasetError(f"cannot read the soft labels '{path}': {reason or error}") from error
