@@ -128,6 +128,19 @@ def test_a_damaged_file_in_the_cache_is_replaced(cache: Path, monkeypatch: pytes
     assert yunet_path().read_bytes() == content
 
 
+def test_parts_of_a_fetch_that_was_killed_are_deleted_by_a_later_one(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.mkdir()
+    killed, running = cache / "tmpabcdefgh", cache / "tmpijklmnop"
+    for part in (killed, running):
+        part.write_bytes(b"half")
+    os.utime(killed, (time.time() - 3600, time.time() - 3600))
+    answer(monkeypatch, yunet_file().read_bytes())
+    fetch_yunet()
+    assert sorted(path.name for path in cache.iterdir()) == [YUNET_FILE, running.name]
+
+
 def test_a_silent_name_server_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "FETCH_SECONDS", 0.05)
     monkeypatch.setattr(fetch, "_download", lambda *_: time.sleep(1))
