@@ -22,7 +22,7 @@ FLOORS = (
     ("live", "data"),
     ("sinks",),
     ("cartoons", "collection", "evaluation"),
-    ("reports", "machine", "app", "web"),
+    ("reports", "machine", "app", "web", "client"),
     ("training",),
     ("cli", "notebook"),
     ("__main__",),

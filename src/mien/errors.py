@@ -12,6 +12,7 @@
     ├── ConfigError            a recipe or flag with an unknown key or a value out of range
     ├── RunError               a run folder that cannot be started, resumed or exported
     ├── OutputError            a result that cannot be written
+    ├── ServiceError           a service that refuses a request, or cannot be reached
     └── MissingExtra           an optional part that is not installed
 
 Every message names the problem, the expected input, and the next step.
@@ -74,6 +75,20 @@ class RunError(MienError):
 
 class OutputError(MienError):
     """A result that cannot be written."""
+
+
+class ServiceError(MienError):
+    """A service that refuses a request, or cannot be reached.
+
+    Args:
+        detail: The message.
+        status: HTTP status; None where there was no answer.
+        title: Kind of problem: "unreadable picture".
+    """
+
+    def __init__(self, detail: str, *, status: int | None = None, title: str = "") -> None:
+        super().__init__(detail)
+        self.status, self.title = status, title
 
 
 class MissingExtra(MienError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -73,13 +72,9 @@ class Engine:
         """Whether the default model is loaded."""
         return self._default is not None
 
-    def close(self, *, seconds: float = 0.0) -> bool:
-        """Drop the functions that wait, and let those that run end; return whether all did within some seconds."""
+    def close(self) -> None:
+        """Drop the functions that wait for a thread; those that run end by themselves."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-        deadline = time.monotonic() + seconds
-        while self._under_way and time.monotonic() < deadline:
-            time.sleep(0.01)
-        return not self._under_way
 
     def recognizer(self, choice: Choice) -> Recognizer:
         """Return the recogniser of a request.

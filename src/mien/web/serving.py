@@ -41,7 +41,7 @@ def serve(
     log: bool = False,
     on_start: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve until Ctrl+C or SIGTERM. The model loads while the service answers already; see `/v1/health`.
+    """Serve until Ctrl+C or SIGTERM, and then end this process. The model loads while the service answers already.
 
     Args:
         settings: Of the service.
@@ -57,11 +57,10 @@ def serve(
     _set_up_log(logging.INFO if log else logging.WARNING)
     server = Server(Engine(settings), certificate=certificate, key=key, on_start=on_start)
     server.run(sockets=[listening])
-    if not server.engine.close(seconds=0.3):  # a thread may compute for seconds, and Python would wait for it
-        sys.stdout.flush()
-        os._exit(0 if server.failure is None else 2)
     if server.failure is not None:
         raise server.failure
+    sys.stdout.flush()
+    os._exit(0)  # Python would wait for threads that compute, and take half a second to free all modules
 
 
 def listen(host: str, port: int) -> socket.socket:
