@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -95,8 +96,13 @@ class ProblemAnswer(BaseModel):
     detail: str = Field(description="One line: what was wrong, what was expected, what to do.")
 
 
-def document(openapi: dict[str, Any]) -> dict[str, Any]:
-    """Add the problems that any request may be answered with, and the token, to an OpenAPI document."""
+def document(openapi: dict[str, Any], names: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Add the problems that any request may be answered with, and the token, to an OpenAPI document.
+
+    Args:
+        openapi: The document.
+        names: The values that a parameter may have, by its name.
+    """
     schemas = openapi.setdefault("components", {}).setdefault("schemas", {})
     schemas["ProblemAnswer"] = ProblemAnswer.model_json_schema()
     for unused in ("HTTPValidationError", "ValidationError"):
@@ -105,6 +111,9 @@ def document(openapi: dict[str, Any]) -> dict[str, Any]:
     openapi["security"] = [{}, {"token": []}]  # where the service has one
     for operations in openapi["paths"].values():
         for operation in operations.values():
+            for parameter in operation.get("parameters", ()):
+                if parameter["name"] in names:
+                    parameter["schema"] = {"type": "string", "enum": list(names[parameter["name"]])}
             own = (404,) if "parameters" in operation and _has_path(operation) else ()
             body = (408, 413, 415) if "requestBody" in operation else ()
             for status in (401, 403, 421, 422, 500, 503, *own, *body):

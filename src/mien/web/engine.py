@@ -18,6 +18,8 @@ from mien.models.classifier import ExpressionClassifier, OnnxClassifier, load_cl
 from mien.models.store import Model, list_models, shipped_dir, user_dir
 from mien.recognizer import Recognizer
 from mien.vision.detect import DETECTORS, FaceDetector, load_detector
+from mien.vision.fetch import is_offline, local_yunet
+from mien.vision.yunet import YuNetDetector
 from mien.web.batching import BatchingClassifier
 from mien.web.limits import Budget, Slots
 from mien.web.metrics import Metrics
@@ -147,6 +149,16 @@ class Engine:
         default, _ = self._default
         others = [model for model in self._listing[1] if model.spec is not None and model.name != default.name]
         return [default, *others]
+
+    def names(self) -> dict[str, list[str]]:
+        """Return the values that requests may have for model, labels and detector, at this moment."""
+        models = self.models() if self.is_ready else []
+        labels = {name for model in models if model.spec is not None for name in model.spec.names}
+        has_yunet = not is_offline() or local_yunet() is not None
+        return {
+            **({"model": [model.name for model in models], "labels": sorted(labels)} if models else {}),
+            "detector": [name for name in DETECTORS if name != YuNetDetector.name or has_yunet],
+        }
 
     def _classifier(self, name: str | None) -> ExpressionClassifier:
         if self._default is None:

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import compile_path
 
 from mien.errors import MienError, ModelError, OutputError, UnknownModel, UnreadablePicture
 from mien.escape import visible
@@ -87,6 +88,13 @@ def of_faults(error: RequestValidationError | ValidationError) -> Problem:
     return Problem(422, "; ".join(faults))
 
 
+def _methods(app: FastAPI, path: str) -> str | None:
+    """Return the methods of an address, of all its routes: Starlette names those of the first. None if unknown."""
+    paths = app.openapi()["paths"]
+    named = {method for template in paths if compile_path(template)[0].match(path) for method in paths[template]}
+    return ", ".join(sorted(method.upper() for method in named)) or None
+
+
 def add_handlers(app: FastAPI) -> None:
     """Answer every exception of a request with a problem."""
 
@@ -98,10 +106,12 @@ def add_handlers(app: FastAPI) -> None:
         assert isinstance(error, MienError)
         return response(of_error(error))
 
-    async def on_http(_: Request, error: Exception) -> Response:
+    async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        detail = HINTS.get(error.status_code, str(error.detail))
-        return response(Problem(error.status_code, detail), error.headers)
+        status, headers = error.status_code, error.headers
+        if status == 405 and (methods := _methods(app, request.scope["path"])):
+            headers = {"Allow": methods}
+        return response(Problem(status, HINTS.get(status, str(error.detail))), headers)
 
     async def on_faults(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)

@@ -17,7 +17,6 @@ from starlette.types import ASGIApp
 from mien import __version__
 from mien.drawing.colours import css_colours
 from mien.sources.paths import MAX_PIXELS
-from mien.vision.detect import DETECTORS
 from mien.web import here, jobs, live, predict
 from mien.web.answers import AboutAnswer, HealthAnswer, LimitsAnswer, ModelAnswer, document
 from mien.web.engine import MAX_FILES, Engine
@@ -64,7 +63,7 @@ def app_of(engine: Engine) -> ASGIApp:
     app.include_router(predict.routes(engine))
     app.include_router(jobs.routes(engine))
     app.include_router(live.routes(engine))
-    _describe(app)
+    _describe(app, engine)
     app.mount("/docs", StaticFiles(directory=DOCS))
     if engine.settings.page:
         app.router.default = _page(app.router.default)
@@ -114,7 +113,7 @@ def _about(engine: Engine) -> AboutAnswer:
     )  # fmt: skip
     return AboutAnswer(
         version=__version__, model=models[0].name, models=models, detector=settings.detector,
-        detectors=list(DETECTORS), limits=limits,
+        detectors=engine.names()["detector"], limits=limits,
     )  # fmt: skip
 
 
@@ -136,12 +135,12 @@ def _page(otherwise: ASGIApp) -> ASGIApp:
     return serve
 
 
-def _describe(app: FastAPI) -> None:
+def _describe(app: FastAPI, engine: Engine) -> None:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = document(
-                get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+            app.openapi_schema = get_openapi(
+                title=app.title, version=app.version, description=app.description, routes=app.routes
             )
-        return app.openapi_schema
+        return document(app.openapi_schema, engine.names())  # models come and go
 
     app.openapi = openapi  # type: ignore[method-assign]
