@@ -1,10 +1,12 @@
 import errno
+import re
+import sys
 from pathlib import Path
 
 import pytest
 
 from mien.errors import OutputError
-from mien.files import atomic_path
+from mien.files import atomic_folder, atomic_path, locked, make_empty_folder, write_text
 
 
 def write_half(path: Path) -> None:
@@ -52,9 +54,55 @@ def test_a_folder_in_the_way_is_an_error(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_others_may_read_a_file_as_far_as_the_umask_allows(tmp_path: Path) -> None:
+@pytest.mark.parametrize("replaced", [False, True], ids=["written", "replaced by a library"])
+def test_others_may_read_a_file_as_far_as_the_umask_allows(replaced: bool, tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     plain.touch()
     with atomic_path(tmp_path / "atomic") as temporary:
         temporary.touch()
+        if replaced:
+            temporary.unlink()
+            temporary.touch(0o600)
     assert (tmp_path / "atomic").stat().st_mode == plain.stat().st_mode
+
+
+def test_a_folder_is_filled_at_once_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "report"
+    (target / "kept").mkdir(parents=True)
+    (target / "kept" / "other.txt").write_text("other")
+    (target / "a.md").write_text("old")
+
+    def write(*, well: bool) -> None:
+        with atomic_folder(target) as temporary:
+            write_text(temporary / "a.md", "new")
+            (temporary / "kept").mkdir()
+            write_text(temporary / "kept" / "b.md", "new")
+            if not well:
+                write_text(temporary / "nowhere" / "c.md", "new")
+
+    with pytest.raises(OutputError, match=re.escape(str(target / "nowhere" / "c.md"))):
+        write(well=False)
+    assert texts_in(target) == {"kept/other.txt": "other", "a.md": "old"}
+    write(well=True)
+    assert texts_in(target) == {"kept/other.txt": "other", "a.md": "new", "kept/b.md": "new"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot lock folders")
+def test_temporary_folders_of_killed_processes_are_removed_and_those_in_use_are_not(tmp_path: Path) -> None:
+    abandoned, used = tmp_path / ".mien-abandoned", tmp_path / ".mien-used"
+    for folder in (abandoned, used):
+        folder.mkdir()
+        (folder / "half.npz").write_text("half")
+    with locked(used):
+        write_text(tmp_path / "a.md", "new")
+    assert sorted(tmp_path.iterdir()) == [used, tmp_path / "a.md"]
+    assert texts_in(used) == {"half.npz": "half"}
+
+
+def test_a_folder_into_which_another_process_writes_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    with atomic_folder(tmp_path), pytest.raises(OutputError, match="another process is writing"):
+        make_empty_folder(tmp_path)
+
+
+def texts_in(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from itertools import chain, count
 from pathlib import Path
 from typing import Literal, TextIO
@@ -17,6 +19,8 @@ import platformdirs
 
 from mien.errors import InputError, OutputError
 from mien.escape import visible
+
+TEMPORARY = ".mien-"  # begins the names of the folders that files are written in before they take their places
 
 
 def as_path(path: object) -> Path:
@@ -35,10 +39,11 @@ def as_path(path: object) -> Path:
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a path to write to, which takes the place of `path` once the block has ended well.
+    """Yield a path to write to, whose file takes the place of `path` once the block has ended well.
 
-    The temporary file is in the same folder and has the same suffix, by which writers choose a format. When the block
-    fails, it is removed, and a file already at `path` stays as it was.
+    The temporary file has the same name, by which writers choose a format, in a hidden folder beside `path`. When the
+    block fails, both are removed, and a file already at `path` stays as it was. A killed process leaves them behind,
+    and the next one that writes there removes them, where folders can be locked, as on Unix.
 
     Raises:
         InputError: It is no path.
@@ -46,33 +51,110 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = as_path(path)
     try:
-        temporary = _new_file_beside(path)
+        with _temporary_folder(path.parent) as folder:
+            temporary = folder / path.name
+            temporary.touch()
+            mode = temporary.stat().st_mode
+            yield temporary
+            with suppress(OSError):
+                temporary.chmod(mode)  # as the umask says, since some libraries put a file of their own in its place
+            os.replace(temporary, path)
     except OSError as error:
         raise _output_error(path, error) from error
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a folder to write to, whose files take their places in `path` together once the block has ended well.
+
+    `path` is made if missing. Its other files stay, and so do all when the block fails; see `atomic_path`.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    folder = make_folder(path)
     try:
-        yield temporary
-        _allow_as_umask_says(temporary)  # again, since some libraries put a file of their own in its place
-        os.replace(temporary, path)
+        with _temporary_folder(folder) as temporary:
+            try:
+                yield temporary
+            except OutputError as error:
+                raise OutputError(str(error).replace(str(temporary), str(folder))) from error
+            with locked(folder):  # two processes at a time would mix their files
+                _move_all(temporary, folder)
     except OSError as error:
-        raise _output_error(path, error) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        raise _output_error(folder, error) from error
 
 
-def _new_file_beside(path: Path) -> Path:
-    handle, name = tempfile.mkstemp(prefix=".mien-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    _allow_as_umask_says(Path(name))
-    return Path(name)
+@contextmanager
+def _temporary_folder(parent: Path) -> Iterator[Path]:
+    """Make a hidden folder, which is locked during the block and removed after it."""
+    _remove_abandoned(parent.absolute())
+    with ExitStack() as stack:
+        folder = parent
+        while folder == parent or not folder.exists():
+            folder = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=parent))
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            with suppress(FileNotFoundError):  # another process took it for an abandoned one before it was locked
+                stack.enter_context(locked(folder))
+        yield folder
 
 
-def _allow_as_umask_says(path: Path) -> None:
-    """Let others read a file that mkstemp made for its owner alone."""
+@cache  # once per folder, which may hold many results
+def _remove_abandoned(parent: Path) -> None:
+    """Remove the temporary folders of processes that have ended."""
     with suppress(OSError):
-        umask = os.umask(0)
-        os.umask(umask)
-        path.chmod(0o666 & ~umask)
+        for folder in filter(Path.is_dir, parent.glob(f"{TEMPORARY}*")):
+            with suppress(BlockingIOError), locked(folder, wait=False) as is_locked:
+                if is_locked:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _move_all(source: Path, target: Path) -> None:
+    for entry in sorted(source.iterdir()):
+        if entry.is_dir() and (target / entry.name).is_dir():
+            _move_all(entry, target / entry.name)
+        else:
+            os.replace(entry, target / entry.name)
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Lock a file or folder during a block, see `lock`; yield whether that was possible.
+
+    Raises:
+        BlockingIOError: Another process holds the lock, and `wait` is false.
+        OSError: It cannot be opened.
+    """
+    if sys.platform == "win32":  # it cannot open folders
+        yield False
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield lock(descriptor, wait=wait)
+    finally:
+        os.close(descriptor)
+
+
+def lock(descriptor: int, *, wait: bool = False) -> bool:
+    """Lock an open file or folder until it is closed or the process ends, however it ends.
+
+    Returns:
+        Whether it could be locked: not on Windows, nor on some network file systems.
+
+    Raises:
+        BlockingIOError: Another process holds the lock, and `wait` is false.
+    """
+    if sys.platform == "win32":
+        return False
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return False
+    return True
 
 
 def _output_error(path: Path, error: OSError) -> OutputError:
@@ -123,10 +205,13 @@ def make_empty_folder(path: str | Path) -> Path:
         OutputError: It holds something already, or cannot be made or read.
     """
     folder = make_folder(path)
+    _remove_abandoned(folder.absolute())
     try:
         found = next(folder.iterdir(), None)
     except OSError as error:
         raise OutputError(f"cannot read folder '{folder}': {error.strerror}; choose another place") from error
+    if found is not None and found.name.startswith(TEMPORARY):
+        raise OutputError(f"another process is writing to '{folder}'; choose another folder")
     if found is not None:
         raise OutputError(f"'{folder}' holds '{found.name}' already; choose a new or an empty folder")
     return folder

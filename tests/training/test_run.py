@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 import runs
 from mien.data import Selection, prepare
 from mien.errors import ConfigError, DatasetError, OutputError, RunError
+from mien.files import locked
 from mien.models.classifier import OnnxClassifier
 from mien.training import Run, Stage
 from mien.training.checkpoint import load_average
@@ -144,6 +145,23 @@ def test_a_run_without_a_recorded_path_asks_for_its_data(undisturbed: Run) -> No
 def test_a_run_cannot_be_started_twice(undisturbed: Run) -> None:
     with pytest.raises(RunError, match=r"already holds a run; resume it \(mien train --resume"):
         Run.start(small_config(), small_dataset(), undisturbed.folder)
+
+
+def test_of_two_starts_at_a_time_the_second_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start_another(_: object) -> None:
+        monkeypatch.undo()
+        Run.start(small_config(), small_dataset(), tmp_path / "run")
+
+    monkeypatch.setattr("mien.training.run._warn_of_size", start_another)  # the last step before the folder is written
+    with pytest.raises(RunError, match="already holds a run"):
+        Run.start(small_config(), small_dataset(), tmp_path / "run")
+    assert Run.open(tmp_path / "run").metrics() == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs locks of Unix")
+def test_one_process_at_a_time_trains_a_run(undisturbed: Run) -> None:
+    with locked(undisturbed.folder / CONFIG), pytest.raises(RunError, match="another process is training"):
+        undisturbed.fit()
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", '"text"', '{"data": {}}', "[" * 200_000], ids=range(6))

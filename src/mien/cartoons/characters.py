@@ -18,9 +18,9 @@ from mien.cartoons.faces import BLACK, HAIR, NOSES, Character, Moves, draw_face
 from mien.cartoons.pen import Colour, Pose
 from mien.drawing.text import draw_text, text_width
 from mien.errors import ConfigError
-from mien.files import make_empty_folder, make_folder
+from mien.files import atomic_folder, make_empty_folder, make_folder
 from mien.labels import FER2013
-from mien.pixels import write_picture
+from mien.pixels import encode
 from mien.structures import ImageArray, Progress
 
 UNITS: dict[str, dict[int, float]] = {  # action unit -> intensity, 1 is full
@@ -182,13 +182,13 @@ def write_cartoons(
         OutputError: The folder holds files already, or cannot be written to.
     """
     cartoons = draw_cartoons(n, seed=seed, size=size, characters=characters)
-    folder = make_empty_folder(folder)
-    for i, (image, label, name) in enumerate(cartoons):
-        expression = f"{name}_{EXPRESSION_NAMES.get(label, label)}"
-        make_folder(folder / name / expression)
-        write_picture(folder / name / expression / f"{expression}_{i}.png", image)
-        if progress is not None:
-            progress(i + 1, n)
+    with atomic_folder(make_empty_folder(folder)) as temporary:
+        for i, (image, label, name) in enumerate(cartoons):
+            expression = f"{name}_{EXPRESSION_NAMES.get(label, label)}"
+            place = make_folder(temporary / name / expression)
+            (place / f"{expression}_{i}.png").write_bytes(encode(place, ".png", image))
+            if progress is not None:
+                progress(i + 1, n)
 
 
 def cartoon_sheet(*, seed: int = 0, characters: Sequence[str] = tuple(CHARACTERS)) -> ImageArray:

@@ -9,8 +9,8 @@ import numpy as np
 
 from mien.data.dataset import SPLITS, Dataset
 from mien.errors import DatasetError
-from mien.files import make_empty_folder, make_folder
-from mien.pixels import write_picture
+from mien.files import atomic_folder, make_empty_folder, make_folder
+from mien.pixels import encode
 from mien.structures import Progress
 
 
@@ -30,15 +30,16 @@ def export_folders(dataset: Dataset, folder: str | Path, *, progress: Progress |
         OutputError: The folder holds files already, or cannot be written to.
     """
     _check_labels(dataset)
-    folder = make_empty_folder(folder)
-    for split, label in np.argwhere(dataset.counts()).tolist():
-        make_folder(folder / SPLITS[split] / dataset.labels.labels[label])
-    digits = len(str(max(len(dataset) - 1, 0)))
-    for i, image in enumerate(dataset.images):
-        place = folder / SPLITS[dataset.splits[i]] / dataset.labels.labels[dataset.targets[i]]
-        write_picture(place / f"{i:0{digits}}.png", image[..., 0] if image.shape[2] == 1 else image)
-        if progress is not None:
-            progress(i + 1, len(dataset))
+    with atomic_folder(make_empty_folder(folder)) as temporary:
+        for split, label in np.argwhere(dataset.counts()).tolist():
+            make_folder(temporary / SPLITS[split] / dataset.labels.labels[label])
+        digits = len(str(max(len(dataset) - 1, 0)))
+        for i, image in enumerate(dataset.images):
+            place = temporary / SPLITS[dataset.splits[i]] / dataset.labels.labels[dataset.targets[i]]
+            data = encode(place, ".png", image[..., 0] if image.shape[2] == 1 else image)
+            (place / f"{i:0{digits}}.png").write_bytes(data)
+            if progress is not None:
+                progress(i + 1, len(dataset))
     _warn_of_losses(dataset)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from mien.data.audit import KINDS, Audit, check_same_data, duplicate_kinds, save_audit
 from mien.data.dataset import SPLITS, Dataset
 from mien.escape import code, csv_cell, literal
-from mien.files import atomic_path, make_folder, write_text
+from mien.files import atomic_folder, atomic_path, write_text
 from mien.pixels import write_picture
 from mien.reports.audit_json import AuditFigures, audit_figures
 from mien.reports.sheets import example_sheet
@@ -24,7 +24,7 @@ def write_audit(audit: Audit, dataset: Dataset, folder: str | Path) -> Path:
     Args:
         audit: The audit.
         dataset: Its data; some of its images are drawn, so mind its terms before you pass the folder on.
-        folder: Created if missing; files of an earlier audit are replaced.
+        folder: Created if missing; files of an earlier audit are replaced, all at once.
 
     Returns:
         The path of audit.md.
@@ -34,14 +34,14 @@ def write_audit(audit: Audit, dataset: Dataset, folder: str | Path) -> Path:
         OutputError: A file cannot be written.
     """
     check_same_data(audit, dataset)
-    folder = make_folder(folder)
     found = audit_figures(audit, has_votes=dataset.votes is not None)
-    save_audit(audit, folder / "audit.npz")
-    _write_csv(audit, folder / "audit.csv")
-    write_text(folder / "audit.json", json.dumps(found, indent=2) + "\n")
-    write_picture(folder / "examples.png", example_sheet(audit, dataset))
-    write_text(folder / "audit.md", audit_markdown(found))
-    return folder / "audit.md"
+    with atomic_folder(folder) as temporary:
+        save_audit(audit, temporary / "audit.npz")
+        _write_csv(audit, temporary / "audit.csv")
+        write_text(temporary / "audit.json", json.dumps(found, indent=2) + "\n")
+        write_picture(temporary / "examples.png", example_sheet(audit, dataset))
+        write_text(temporary / "audit.md", audit_markdown(found))
+    return Path(folder) / "audit.md"
 
 
 def findings(found: AuditFigures) -> str:

@@ -11,7 +11,7 @@ from mien.data.dataset import Dataset, Split
 from mien.escape import code, literal
 from mien.evaluation.compare import Comparison, compare
 from mien.evaluation.evaluate import NamedProgress, evaluate_models, no_progress
-from mien.files import make_folder, write_text
+from mien.files import atomic_folder, write_text
 from mien.models.classifier import ExpressionClassifier
 from mien.pixels import write_picture
 from mien.reports.page import page
@@ -61,7 +61,7 @@ def write_comparison(comparison: Comparison, folder: str | Path, *, sheet: Image
 
     Args:
         comparison: The comparison.
-        folder: Created if missing; files of an earlier comparison are replaced.
+        folder: Created if missing; files of an earlier comparison are replaced, all at once.
         sheet: From `sheets.differences_sheet`: images that only one model classifies correctly.
 
     Returns:
@@ -70,13 +70,13 @@ def write_comparison(comparison: Comparison, folder: str | Path, *, sheet: Image
     Raises:
         OutputError: A file cannot be written.
     """
-    folder = make_folder(folder)
-    write_text(folder / "comparison.json", json.dumps(to_plain(comparison), indent=2, allow_nan=False) + "\n")
-    write_picture(folder / "differences.png", sheet)
     text = comparison_markdown(comparison)
-    write_text(folder / "comparison.md", text)
-    write_text(folder / "comparison.html", page(text, folder=folder))
-    return folder / "comparison.md"
+    with atomic_folder(folder) as temporary:
+        write_text(temporary / "comparison.json", json.dumps(to_plain(comparison), indent=2, allow_nan=False) + "\n")
+        write_picture(temporary / "differences.png", sheet)
+        write_text(temporary / "comparison.md", text)
+        write_text(temporary / "comparison.html", page(text, folder=temporary))
+    return Path(folder) / "comparison.md"
 
 
 def to_plain(comparison: Comparison) -> dict[str, object]:

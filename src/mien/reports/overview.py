@@ -16,7 +16,7 @@ from mien.evaluation.results import Evaluation
 from mien.evaluation.robustness import degrade_evaluation
 from mien.evaluation.slice_table import SliceTable
 from mien.evaluation.slices import slice_evaluation
-from mien.files import make_folder, write_text
+from mien.files import atomic_folder, write_text
 from mien.models.classifier import ExpressionClassifier
 from mien.reports.metrics_json import Metrics, to_metrics
 from mien.reports.page import page
@@ -109,7 +109,7 @@ def write_reports(
 
     Args:
         evaluations: In the order to show; no two of the same model, dataset and split.
-        folder: Created if missing; files of an earlier report are replaced.
+        folder: Created if missing; files of an earlier report are replaced, all at once.
         sheets: The `sheet` of each for `write_report`; None for none.
         surest: The `surest` of each for `write_report`; None for none.
 
@@ -125,21 +125,21 @@ def write_reports(
     if len(set(titles)) < len(titles):
         twice = next(title for title in titles if titles.count(title) > 1)
         raise ConfigError(f"'{twice}' was evaluated twice; name each model and each dataset once")
-    folder = make_folder(folder)
     subfolders = [f"{number:02}-{file_name(title)}" for number, title in enumerate(titles, start=1)]
-    for i, (evaluation, subfolder) in enumerate(zip(evaluations, subfolders, strict=True)):
-        write_report(
-            evaluation,
-            folder / subfolder,
-            sheet=sheets[i] if sheets else None,
-            surest=surest[i] if surest else None,
-        )
-    several = _several_data(all_metrics)
-    plots = several and drawn_or_warned(lambda: draw_matrix(all_metrics, folder / MATRIX))
-    text, linked = (overview_markdown(all_metrics, subfolders, suffix=s, plots=plots) for s in ("md", "html"))
-    write_text(folder / "report.md", text)
-    write_text(folder / "report.html", page(linked, folder=folder))
-    return folder / "report.md"
+    with atomic_folder(folder) as temporary:
+        for i, (evaluation, subfolder) in enumerate(zip(evaluations, subfolders, strict=True)):
+            write_report(
+                evaluation,
+                temporary / subfolder,
+                sheet=sheets[i] if sheets else None,
+                surest=surest[i] if surest else None,
+            )
+        several = _several_data(all_metrics)
+        plots = several and drawn_or_warned(lambda: draw_matrix(all_metrics, temporary / MATRIX))
+        text, linked = (overview_markdown(all_metrics, subfolders, suffix=s, plots=plots) for s in ("md", "html"))
+        write_text(temporary / "report.md", text)
+        write_text(temporary / "report.html", page(linked, folder=temporary))
+    return Path(folder) / "report.md"
 
 
 def overview_markdown(

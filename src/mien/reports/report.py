@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mien.escape import code, csv_cell, literal
 from mien.evaluation.results import Evaluation, ViewResult
-from mien.files import atomic_path, make_folder, write_text
+from mien.files import atomic_folder, atomic_path, write_text
 from mien.pixels import write_picture
 from mien.reports.breakdown import robustness_section, slices_sections
 from mien.reports.metrics_json import Metrics, ViewMetrics, to_metrics
@@ -61,7 +61,7 @@ def write_report(
 
     Args:
         evaluation: The evaluation.
-        folder: Created if missing; files of an earlier report are replaced.
+        folder: Created if missing; files of an earlier report are replaced, all at once.
         sheet: From `sheets.mistakes_sheet`. Leave it out of a report that will be published if the terms of the data
             forbid showing its images.
         surest: From `sheets.surest_mistakes`, likewise.
@@ -72,8 +72,15 @@ def write_report(
     Raises:
         OutputError: A file cannot be written.
     """
-    folder = make_folder(folder)
     metrics = to_metrics(evaluation)
+    with atomic_folder(folder) as temporary:
+        _write_files(evaluation, metrics, temporary, sheet=sheet, surest=surest)
+    return Path(folder) / "report.md"
+
+
+def _write_files(
+    evaluation: Evaluation, metrics: Metrics, folder: Path, *, sheet: ImageArray | None, surest: SurestMistakes | None
+) -> None:
     write_text(folder / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n")
     for view, result in evaluation.views.items():
         _write_confusion_csv(result.confusion, evaluation.labels, folder / f"confusion_{view}.csv")
@@ -91,7 +98,6 @@ def write_report(
     )
     write_text(folder / "report.md", text)
     write_text(folder / "report.html", page(text, folder=folder))
-    return folder / "report.md"
 
 
 def report_markdown(metrics: Metrics, *, mistakes: bool = False, surest: int = 0, plots: bool = True) -> str:

@@ -6,23 +6,25 @@ import io
 import os
 import stat
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
 
 from mien.errors import OutputError
-from mien.files import as_path
+from mien.files import as_path, lock
 
 
 class GrowingFile:
     """A file that holds all that was written at any moment, so that it can be read during a long run.
 
-    One process writes it at a time, where files can be locked, as on Unix.
+    One process writes it at a time, where files can be locked, as on Unix. On a full disk it ends with the last part
+    that was written whole, such as a row.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = as_path(path)
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
+        self._length = 0
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -39,13 +41,17 @@ class GrowingFile:
         try:
             if self._file is None:
                 self._file = _open_alone(self.path)
-            if at is not None:
+            if at is None:
+                _write(self._file, data)
+                self._length += len(data)
+            else:
                 self._file.seek(at)
-            self._file.write(data)
-            self._file.flush()
-            if at is not None:
+                _write(self._file, data)
                 self._file.seek(0, io.SEEK_END)
         except OSError as error:
+            if self._file is not None:
+                with suppress(OSError):  # of a device
+                    self._file.truncate(self._length)
             self._close()
             taken = isinstance(error, BlockingIOError)
             reason = "another process is writing it" if taken else error.strerror or error
@@ -53,36 +59,29 @@ class GrowingFile:
 
     def _close(self) -> None:
         if self._file is not None:
-            with suppress(OSError):  # all was flushed; failures were raised then
+            with suppress(OSError):  # nothing is buffered
                 self._file.close()
 
 
-def _open_alone(path: Path) -> BinaryIO:
+def _write(file: FileIO, data: bytes) -> None:
+    """Write all data: a disk that is nearly full takes a part first."""
+    while data:
+        data = data[file.write(data) :]
+
+
+def _open_alone(path: Path) -> FileIO:
     """Open a file and empty it, once it is locked: two processes would write into each other's lines.
 
     Raises:
         BlockingIOError: Another process writes it.
         OSError: It cannot be opened.
     """
-    file = open(path, "wb", opener=lambda name, flags: os.open(name, flags & ~os.O_TRUNC, 0o666))  # noqa: SIM115
+    file = FileIO(path, "wb", opener=lambda name, flags: os.open(name, flags & ~os.O_TRUNC, 0o666))
     try:
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            _lock(file)
+            lock(file.fileno())
             file.truncate(0)
     except OSError:
         file.close()
         raise
     return file
-
-
-def _lock(file: BinaryIO) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:
-        pass  # a file system without locks

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.drawing.charts import TrackRow, bar_chart, timeline_chart, track_chart
-from mien.files import atomic_path, counted, make_folder
+from mien.files import atomic_folder, counted, write_text
 from mien.pixels import write_picture
 from mien.sinks.records import origin_keys
 from mien.structures import UNCERTAIN, Expression, Frame, Provenance
@@ -216,14 +216,12 @@ class Statistics:
         areas = timeline_chart(line.times, line.probabilities, self.labels, size=CHART_SIZE, dark=dark, title=title)
         title = "Each face" if len(tracks) == n_tracks else f"The {len(tracks)} faces seen longest, of {n_tracks:,}"
         rows = track_chart(line.times, tracks, self.labels, size=CHART_SIZE, dark=dark, title=title)
-        folder = make_folder(folder)
-        paths = [folder / name for name in FILES]
-        with atomic_path(paths[0]) as temporary:
-            text = json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False)
-            temporary.write_text(text + "\n", encoding="utf-8", newline="\n")
-        for path, chart in zip(paths[1:], (bars, areas, rows), strict=True):
-            write_picture(path, chart)
-        return paths
+        text = json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False)
+        with atomic_folder(folder) as temporary:
+            write_text(temporary / FILES[0], text + "\n")
+            for name, chart in zip(FILES[1:], (bars, areas, rows), strict=True):
+                write_picture(temporary / name, chart)
+        return [Path(folder) / name for name in FILES]
 
     def _track_rows(self) -> list[TrackRow]:
         """Return the rows of the chart of tracks, the longest ones."""

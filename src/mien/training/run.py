@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +20,7 @@ from mien.data.audit import Selection
 from mien.data.dataset import SPLITS, Dataset
 from mien.data.reading import Reading
 from mien.errors import ConfigError, DatasetError, MienError, RunError
-from mien.files import as_path, atomic_path, make_folder, write_text
+from mien.files import as_path, atomic_path, locked, make_folder, write_text
 from mien.labels import LabelSet
 from mien.machine.facts import git_commit
 from mien.models.onnx_file import check_target, write_with_spec
@@ -295,11 +296,15 @@ class Run:
             report: Receives each step and epoch, finished ones first.
 
         Raises:
-            RunError: The data differs from that of the start, the checkpoint is damaged, or the loss diverged.
+            RunError: The data differs from that of the start, the checkpoint is damaged, another process trains the
+                run, or the loss diverged.
         """
-        report = report or Silent()
         self.check_data()
         fabric = self._launched()
+        with self._alone() if fabric.is_global_zero else nullcontext():
+            self._train_on(fabric, report or Silent())
+
+    def _train_on(self, fabric: Fabric, report: Reporter) -> None:
         heads = [head.labels for head in self.spec.heads]
         trained = trained_heads(self.config, self.datasets, heads)
         train = self._train or training_tensors(
@@ -369,6 +374,20 @@ class Run:
         curves(self.metrics(), path)
         return path
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes from training the run during the block, where files can be locked, as on Unix.
+
+        Raises:
+            RunError: One trains it already.
+        """
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(self.folder / CONFIG, wait=False))
+            except BlockingIOError as error:
+                raise RunError(f"another process is training {self.folder}; wait for it, or stop it") from error
+            yield
+
     def _launched(self) -> Fabric:
         """Return Fabric after its launch, which must happen once per process."""
         if self._fabric is None:
@@ -398,16 +417,17 @@ class Run:
 
     def _write(self, selection: Selection | None, net: Net | None) -> None:
         """Write the folder; a net with initial weights becomes the first checkpoint, from which `fit` reads them."""
-        make_folder(self.folder)
-        if selection is not None:
-            with atomic_path(self.folder / ROWS) as temporary, temporary.open("wb") as file:
-                np.save(file, selection.rows, allow_pickle=False)
-        write_text(self.folder / ENVIRONMENT, json.dumps(self.environment, indent=2, default=str) + "\n")
-        if net is not None:
-            state = Checkpoint(net=net, average=copy.deepcopy(net), optimizer=new_optimizer(net, self.config))
-            save_checkpoint(self.checkpoint, state, spec=self.spec, epochs_done=0)
-        config = json.dumps(asdict(self.config), indent=2) + "\n"
-        write_text(self.folder / CONFIG, config)  # last, since it makes the folder a run
+        with locked(make_folder(self.folder)):
+            _check_unused(self.folder)  # again, since two may be started at a time
+            if selection is not None:
+                with atomic_path(self.folder / ROWS) as temporary, temporary.open("wb") as file:
+                    np.save(file, selection.rows, allow_pickle=False)
+            write_text(self.folder / ENVIRONMENT, json.dumps(self.environment, indent=2, default=str) + "\n")
+            if net is not None:
+                state = Checkpoint(net=net, average=copy.deepcopy(net), optimizer=new_optimizer(net, self.config))
+                save_checkpoint(self.checkpoint, state, spec=self.spec, epochs_done=0)
+            config = json.dumps(asdict(self.config), indent=2) + "\n"
+            write_text(self.folder / CONFIG, config)  # last, since it makes the folder a run
 
 
 def _read_config(path: Path) -> TrainConfig:
