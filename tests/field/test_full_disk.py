@@ -33,8 +33,8 @@ def test_a_recording_keeps_the_video_up_to_then(
     clip = write_video(Path("clip.avi"), n=12)
     with no_room_for(6_000):
         line = error_of(capsys, "live", clip, "--no-window", "--model", tiny_model, "--video", name)
-    assert "error: cannot write 'a." in line
+    assert line.startswith("error: cannot write ")
     kept = {path.name for path in Path().iterdir()} - {clip.name}
     assert kept <= {name, "a.mkv"}
     for video in kept:
-        assert 0 < sum(1 for _ in frames(video)) < 12
+        assert 0 < [frame.time for frame in frames(video)][-1] < 1  # of 1.2 seconds

@@ -179,13 +179,13 @@ def test_an_annotated_video_is_opened_once_and_its_copy_at_most_once_to_check_it
 ) -> None:
     path, opened = write(tmp_path / "a.webm", [0, 0.1, 0.2]), []
     capture = cv2.VideoCapture
-    monkeypatch.setattr(cv2, "VideoCapture", lambda name: opened.append(Path(name).parent.name) or capture(name))
+    monkeypatch.setattr(cv2, "VideoCapture", lambda name: opened.append(name) or capture(name))
     if not extra:
         monkeypatch.setattr(encoders, "find_spec", lambda name: None)
     with open_media(path) as (media, stream), AnnotatedSink(path, tmp_path / "seen", media=media) as sink:
         for frame in stream:
             sink.write(frame, [])
-    assert opened == ([tmp_path.name] if extra else [tmp_path.name, "seen"])
+    assert len(opened) == (1 if extra else 2)
 
 
 def test_the_copy_of_a_stretch_has_its_sound(tmp_path: Path) -> None:

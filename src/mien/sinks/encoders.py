@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,9 +11,8 @@ from typing import Protocol
 
 import cv2
 
-from mien.errors import InputError, OutputError, install_command
+from mien.errors import OutputError, install_command
 from mien.pixels import to_bgr
-from mien.sources.frames import inspect
 from mien.sources.quiet import quiet
 from mien.sources.videos import plain_name
 from mien.structures import ImageArray
@@ -108,10 +107,7 @@ class OpenCvEncoder:
             self._write(self._last)
         self._writer.release()
         self._stack.close()
-        written = None
-        with suppress(InputError):
-            written = inspect(self._path).frames
-        if written != self._n_written:
+        if _count_frames(self._path) != self._n_written:  # its header may announce those that are missing
             raise OSError("the file is incomplete")
         if self._n_left_out:
             warnings.warn(
@@ -119,3 +115,12 @@ class OpenCvEncoder:
                 f"extra keeps all: {install_command('video')}",
                 stacklevel=2,
             )
+
+
+def _count_frames(path: Path) -> int:
+    with quiet(), plain_name(path) as name:
+        video, n = cv2.VideoCapture(name), 0
+        while video.grab():
+            n += 1
+        video.release()
+    return n
