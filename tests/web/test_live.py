@@ -481,3 +481,27 @@ def test_the_end_of_the_service_closes_open_sessions(face: bytes, caplog: pytest
                 sockets[-1].send(HEAD.pack(number, number) + face)
         assert [code(socket) for socket in sockets] == [1012] * 3  # service restart, of IANA's registry
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_sessions_have_their_turns_one_after_the_other(face: bytes) -> None:
+    n_frames, order = 30, []
+
+    def see_all(port: int, name: str, together: threading.Barrier) -> None:
+        with started(port) as socket:
+            together.wait(20)
+            for number in range(n_frames + CREDIT):
+                if number >= CREDIT:
+                    assert json.loads(socket.recv())["type"] == "seen"
+                    order.append(name)
+                if number < n_frames:
+                    socket.send(HEAD.pack(number, number / 32) + face)
+
+    with serving(loaded(workers=1)) as port:
+        together = threading.Barrier(3)
+        threads = [threading.Thread(target=see_all, args=(port, name, together)) for name in "abc"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    first = next(i for i, name in enumerate(order, start=1) if order[:i].count(name) == n_frames)
+    assert min(order[:first].count(name) for name in "abc") > n_frames / 2

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Generic, ParamSpec, TypeVar
 
@@ -109,12 +110,13 @@ class Engine:
 
     async def compute(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Return the result of a function, called in a thread once it has a slot."""
-
-        def call() -> T:
-            with self._counted(), self.slots.taken():
-                return function(*args, **kwargs)
-
+        call = partial(self.call, function, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+
+    def call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return the result of a function, called in this thread once it has a slot."""
+        with self._counted(), self.slots.taken():
+            return function(*args, **kwargs)
 
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Return the result of a function: `admitted` and `compute` in one.

@@ -290,8 +290,8 @@ class Videos:
                           progress=progress)  # fmt: skip
             with closing(cast("Generator[Seen | Failure]", results)):
                 while True:
-                    with self._engine.slots.taken():  # frame by frame, so that requests and sessions have their turns
-                        result = next(results, None)
+                    # frame by frame, so that requests and sessions have their turns
+                    result = self._engine.call(next, results, None)
                     if result is None:
                         return statistics.as_dict()
                     if isinstance(result, Failure):

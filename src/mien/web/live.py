@@ -176,12 +176,11 @@ class _Seer:
         result = self._live.see(Frame(image, picture.time, picture.number, "live"))
         self.statistics.write(result.frame, result.expressions)
         self._engine.metrics.faces.inc(len(result.expressions))
-        height, width = image.shape[:2]
         seen = record(result.frame, result.expressions, self._live.recognizer.provenance)
         seconds = {"wait": began - picture.received, "decode": decoded - began, **result.seconds,
                    "all": perf_counter() - picture.received}  # fmt: skip
         ms = {stage: round(1000 * duration, 2) for stage, duration in seconds.items()}
-        return {"type": "seen", "number": picture.number, "width": width, "height": height, **seen, "ms": ms}
+        return {"type": "seen", "number": picture.number, **seen, "ms": ms}
 
     def _smoother(self, settings: SessionSettings, recognizer: Recognizer) -> Smoother:
         if not settings.temporal:
