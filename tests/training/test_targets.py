@@ -60,6 +60,19 @@ def test_votes_train_the_ferplus_head_without_the_labels_of_the_same_images() ->
     assert heads_of(only, replace(FACES, votes=None)) == (["ferplus"], ["ferplus"])
 
 
+def test_votes_go_before_labels_of_their_majority() -> None:
+    """FER+ in its own folders has both."""
+    assert FACES.votes is not None
+    voted = replace(FACES, name="ferplus", labels=FERPLUS)
+    for heads in ((), (HeadConfig(labels="ferplus", data=("ferplus",)),)):
+        config = replace(small_config(), heads=heads)
+        assert heads_of(config, voted) == (["ferplus"], [None])
+        targets = tensors_of(config, voted).targets["ferplus"]
+        assert isinstance(targets, Distributions)
+        faces = FACES.votes[:, :8]
+        assert targets.probabilities[0].tolist() == pytest.approx((faces[0] / faces[0].sum()).tolist())
+
+
 BORED = labelled("mine", "bored", "happy")
 
 

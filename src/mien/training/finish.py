@@ -23,7 +23,7 @@ from mien.nets.nets import Net, freeze, normalize
 from mien.structures import ImageArray, IntArray
 from mien.training.recipe import TrainConfig, current_settings
 from mien.training.sampling import epoch_rows, expected_draws
-from mien.training.targets import NONE, dataset_targets, has_votes_to_train, trained_heads
+from mien.training.targets import NONE, dataset_targets, trained_heads
 
 N_STATISTICS = 8192  # images that batch statistics are computed from
 CHUNK = 256  # images per batch of them
@@ -136,7 +136,7 @@ def calibration_targets(images: Dataset, labels: LabelSet, trained: str | None) 
     if labels.name == trained:
         ids = np.array([NONE if i is None else i for i in images.labels.mapping_to(labels)], np.int64)
         return ids[images.targets]
-    if labels.name == FERPLUS.name and has_votes_to_train(images):
+    if labels.name == FERPLUS.name and images.votes is not None:
         ids = majority(images).targets
         return np.where(ids < len(FERPLUS), ids, NONE)  # "unknown" and "not a face" come after the expressions
     return np.full(len(images), NONE, np.int64)

@@ -182,7 +182,8 @@ def head_labels(config: TrainConfig, datasets: Sequence[Dataset]) -> list[LabelS
 def trained_heads(config: TrainConfig, datasets: Sequence[Dataset], heads: Sequence[LabelSet]) -> list[str | None]:
     """Return the head that each dataset's labels train: the one that the recipe names, or the first that has them all.
 
-    FER+ votes train the head "ferplus". Labels of the same images train another head, or none (None).
+    FER+ votes train the head "ferplus", before labels of that set. Labels of the same images train another head, or
+    none (None).
 
     Raises:
         DatasetError: No head has all labels of a dataset.
@@ -194,16 +195,11 @@ def trained_heads(config: TrainConfig, datasets: Sequence[Dataset], heads: Seque
             f"a head is for the data '{min(unknown)}'; choose from {', '.join(dataset.name for dataset in datasets)}"
         )
     trained = [_trained_head(dataset, heads, named.get(dataset.name)) for dataset in datasets]
-    by_votes = {FERPLUS.name} if any(map(has_votes_to_train, datasets)) else set()
+    by_votes = {FERPLUS.name} if any(dataset.votes is not None for dataset in datasets) else set()
     for head in heads:
         if head.name not in by_votes | set(trained):
             raise ConfigError(f"no dataset trains the head '{head.name}'; give one with its labels, or drop the head")
     return trained
-
-
-def has_votes_to_train(dataset: Dataset) -> bool:
-    """Return whether votes of a dataset are targets of the head "ferplus"; labels of that set go before."""
-    return dataset.votes is not None and dataset.labels.name != FERPLUS.name
 
 
 def dataset_targets(dataset: Dataset, heads: Sequence[LabelSet], trained: str | None) -> dict[str, HeadTargets]:
@@ -219,7 +215,7 @@ def dataset_targets(dataset: Dataset, heads: Sequence[LabelSet], trained: str | 
         if labels.name == trained:
             ids = [NONE if i is None else i for i in dataset.labels.mapping_to(labels)]
             targets[labels.name] = Classes(torch.tensor(ids)[torch.from_numpy(dataset.targets)])
-        elif labels.name == FERPLUS.name and dataset.votes is not None and has_votes_to_train(dataset):
+        elif labels.name == FERPLUS.name and dataset.votes is not None:
             targets[labels.name] = vote_distributions(torch.from_numpy(dataset.votes))
     return targets
 
@@ -261,12 +257,12 @@ def joined(
 
 
 def _trained_head(dataset: Dataset, heads: Sequence[LabelSet], named: str | None) -> str | None:
-    voted = has_votes_to_train(dataset)
+    voted = dataset.votes is not None
     for labels in heads:
         free = not (voted and labels.name == FERPLUS.name)
         if free and named in (None, labels.name) and set(dataset.labels) <= set(labels):
             return labels.name
-    if voted and named is None and FERPLUS.name in [labels.name for labels in heads]:
+    if voted and named in (None, FERPLUS.name) and FERPLUS.name in [labels.name for labels in heads]:
         return None
     sets = "; ".join(f"'{labels.name}' has {', '.join(labels)}" for labels in heads)
     raise DatasetError(
