@@ -12,9 +12,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mien.errors import MissingSpec, ModelError
 from mien.models import limited
-from mien.models.classifier import load_classifier
+from mien.models.classifier import OnnxClassifier, load_classifier
 from mien.models.limited import call_limited, try_model
+from mien.models.onnx_file import read_spec
 from mien.models.store import find_model
+from mien.models.temporal import TemporalModel
 
 
 @pytest.fixture
@@ -53,6 +55,20 @@ def test_a_users_model_is_tried_once_and_a_shipped_one_never(tmp_path: Path, mon
     for name in ("base", str(tmp_path / "mine.onnx"), str(tmp_path / "mine.onnx"), str(tmp_path / "same.onnx")):
         load_classifier(name)
     assert calls == [("mien.models.trial:predict_noise", tmp_path / "mine.onnx")]
+
+
+@pytest.mark.usefixtures("processes")
+def test_a_model_that_is_made_directly_is_tried_too(
+    tiny_model: Path, tiny_temporal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    monkeypatch.setattr(limited, "call_limited", lambda _, path: calls.append(path))
+    for path, make in ((tiny_model, OnnxClassifier), (tiny_temporal, TemporalModel)):
+        make(path, spec=read_spec(path))
+        assert path not in calls
+        make(path)
+        make(str(path))
+    assert calls == [tiny_model, tiny_temporal]
 
 
 @pytest.mark.usefixtures("processes")

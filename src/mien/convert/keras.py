@@ -23,7 +23,7 @@ from mien.errors import ConfigError, ModelError
 from mien.files import as_path, make_folder
 from mien.labels import LABEL_SETS, LabelSet, named_label_set
 from mien.models.classifier import OnnxClassifier
-from mien.models.onnx_file import check_target, write_with_spec
+from mien.models.onnx_file import check_target, read_spec, write_with_spec
 from mien.models.preprocess import NORMALIZATIONS
 from mien.models.spec import Graph, Head, ModelSpec, Normalize, Output, Preprocess
 from mien.models.store import add_model, check_name
@@ -177,7 +177,7 @@ def _label_set(labels: str | None, n_outputs: int, name: str) -> LabelSet:
 @QUIET
 def _try(path: Path) -> None:
     """Predict noise, so that a model that does not run, or whose weights are not finite, is not written."""
-    classifier = OnnxClassifier(path, threads=1)
+    classifier = OnnxClassifier(path, threads=1, spec=read_spec(path))
     size = classifier.spec.preprocess.size
     pictures = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8)
     if not np.allclose(classifier.predict_proba(list(pictures)).sum(1), 1, atol=1e-3):

@@ -16,7 +16,6 @@ from mien.errors import ConfigError
 from mien.images import to_rgb
 from mien.machine.facts import machine_facts
 from mien.models.classifier import OnnxClassifier
-from mien.models.limited import try_model
 from mien.models.preprocess import preprocess
 from mien.models.spec import DEFAULT_MODEL
 from mien.models.store import find_model
@@ -112,7 +111,6 @@ def bench(
     if repeats < 1:
         raise ConfigError(f"repeats is {repeats}; expected at least 1")
     path = find_model(model, models_dir=models_dir)
-    try_model(path)
     image = fit_image(_drawn() if photo is None else to_rgb(photo), width=WIDTH, height=HEIGHT)
     # Detectors are timed before ONNX Runtime starts its threads, which busy-wait after each run.
     detectors, skipped = _detectors(photo)

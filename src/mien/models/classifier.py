@@ -36,13 +36,16 @@ class ExpressionClassifier(Protocol):
 class OnnxClassifier:
     """A classifier in an ONNX file with a spec inside; threads may share it, and it survives pickling and forks.
 
+    A file that did not come with mien is tried once in a process with limits of time and memory, see
+    `limited.try_model`.
+
     Args:
         path: The file.
         threads: Threads of ONNX Runtime; 0 for one per core.
-        spec: The spec to use in place of the one inside.
+        spec: The spec to use in place of the one inside; the file is then trusted, not tried.
 
     Raises:
-        ModelError: Not ONNX, not a classifier of faces, or without an output of its spec.
+        ModelError: Not ONNX, not a classifier of faces, without an output of its spec, or it did not pass its trial.
         MissingSpec: No spec inside.
     """
 
@@ -50,6 +53,8 @@ class OnnxClassifier:
         self.path = path = as_path(path)
         self.spec = read_spec(path) if spec is None else spec
         _check_kind(path, self.spec)
+        if spec is None:
+            try_model(path)
         self._session = Session(path, threads=threads)
         self._input, self._outputs = self._session.inputs[0].name, [output.name for output in self._session.outputs]
         if self.spec.graph.scores and self.spec.graph.scores not in self._outputs:
@@ -185,7 +190,7 @@ def _check_kind(path: Path, spec: ModelSpec) -> None:
 def load_classifier(
     name: str | Path = DEFAULT_MODEL, *, models_dir: Path | None = None, threads: int = 0
 ) -> OnnxClassifier:
-    """Load a model by its name or by the path of an ONNX file; a user's file is tried once, see `limited.try_model`.
+    """Load a model by its name or by the path of an ONNX file.
 
     Args:
         name: Name of an installed model, see `mien models`, or a path ending in .onnx.
@@ -196,9 +201,7 @@ def load_classifier(
         UnknownModel: No such model.
         ModelError: The file is not a classifier with a spec, or did not pass its trial.
     """
-    path = find_model(name, models_dir=models_dir)
-    try_model(path)
-    return OnnxClassifier(path, threads=threads)
+    return OnnxClassifier(find_model(name, models_dir=models_dir), threads=threads)
 
 
 def predict_heads(classifier: ExpressionClassifier, crops: Sequence[ImageArray]) -> list[FloatArray]:

@@ -13,6 +13,7 @@ from mien.models.classifier import ExpressionClassifier
 from mien.models.limited import try_model
 from mien.models.onnx_file import graph_fingerprint, read_spec
 from mien.models.runtime import Session
+from mien.models.spec import ModelSpec
 from mien.models.store import list_models
 from mien.structures import FloatArray
 
@@ -20,20 +21,26 @@ from mien.structures import FloatArray
 class TemporalModel:
     """An ONNX file that updates the state of each track by one frame: a GRU (Cho et al. 2014, arXiv:1406.1078).
 
+    A file that did not come with mien is tried once in a process with limits of time and memory, see
+    `limited.try_model`.
+
     Args:
         path: The file, written by `training.temporal`.
+        spec: The spec inside, where the file is trusted and need not be tried.
 
     Raises:
-        ModelError: Not ONNX, or not a temporal model.
+        ModelError: Not ONNX, not a temporal model, or it did not pass its trial.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        path = as_path(path)
-        self.path, self.spec = path, read_spec(path)
+    def __init__(self, path: str | Path, *, spec: ModelSpec | None = None) -> None:
+        self.path = path = as_path(path)
+        self.spec = read_spec(path) if spec is None else spec
         if self.spec.temporal is None:
             kind = self.spec.kind
             raise ModelError(f"{path} is a {kind} model, not a temporal model; train one for it: mien train-temporal")
         self.labels, self.belongs = self.spec.labels, self.spec.temporal
+        if spec is None:
+            try_model(path)
         self._session = Session(path, threads=1)  # a step takes microseconds
 
     def check(self, classifier: ExpressionClassifier, labels: LabelSet) -> None:
@@ -93,7 +100,6 @@ def find_temporal(
     installed = []
     for found in reversed(list_models(models_dir, kind="temporal")):
         try:
-            try_model(found.path)
             model = TemporalModel(found.path)
             installed.append(f"{found.name} (for {model.belongs.classifier}, {model.labels.name})")
             model.check(classifier, labels)

@@ -21,7 +21,7 @@ def predict_noise(path: Path) -> None:
     if spec.temporal is not None:
         width, state = spec.temporal.width, spec.temporal.state
         heads = np.full((1, width), 1 / width, np.float32)
-        TemporalModel(path).step(heads, np.zeros((1, 1), np.float32), np.zeros((1, state), np.float32))
+        TemporalModel(path, spec=spec).step(heads, np.zeros((1, 1), np.float32), np.zeros((1, state), np.float32))
     elif spec.kind == "face":
         size = spec.preprocess.size
-        OnnxClassifier(path, threads=1).predict_heads([random.integers(0, 256, (size, size, 3), np.uint8)])
+        OnnxClassifier(path, threads=1, spec=spec).predict_heads([random.integers(0, 256, (size, size, 3), np.uint8)])

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from mien.errors import ModelError
 from mien.files import as_path
 from mien.models.classifier import OnnxClassifier
-from mien.models.onnx_file import write_with_spec
+from mien.models.onnx_file import read_spec, write_with_spec
 from mien.models.preprocess import preprocess
 from mien.models.spec import ModelSpec, Normalize
 from mien.nets.nets import Net, normalize
@@ -163,7 +163,7 @@ def check_parity(net: Net, path: Path, images: ImageArray) -> Parity:
         path: The ONNX file.
         images: uint8 (n, H, W, C) crops.
     """
-    classifier = OnnxClassifier(path)
+    classifier = OnnxClassifier(path, spec=read_spec(path))
     worst, same = 0.0, []
     for name, logits in torch_logits(net, images, classifier.spec).items():
         temperature = classifier.spec.head(name).temperature

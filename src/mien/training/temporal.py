@@ -110,7 +110,7 @@ def train_temporal(
     if images is not None and config.stills:
         counts[PICTURES + images.name] += f", fingerprint {images.fingerprint}"
     spec = export_temporal(net, path, classifier=classifier, labels=labels, config=config, trained_on=counts)
-    model = TemporalModel(path)
+    model = TemporalModel(path, spec=spec)
     model.check(classifier, labels)
     difference = step_difference(net, model, [s for part in train.values() for s in part[:2]])
     results = _measured(model, classifier, held_out)
