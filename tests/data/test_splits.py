@@ -53,6 +53,11 @@ def test_a_large_class_has_about_the_share_of_each_split() -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["happy/1.png", "train/happy/1.png", "./happy/1.png", "happy//1.png", "happy/./1.png"])
+def test_the_hash_of_a_name_is_that_of_earlier_versions(name: str) -> None:
+    assert name_hash(name) == 0.9699175543295028
+
+
 def test_a_large_class_is_split_by_the_hash_of_each_name() -> None:
     names, classes = files(SMALL_CLASS)
     expected = {0: "valid", 1: "test"}

@@ -10,6 +10,7 @@ import zipfile
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -279,6 +280,7 @@ def _listed_pixels(field: bytes) -> npt.NDArray[np.float64]:
     return values
 
 
+@lru_cache(64)  # a few spellings, in every row
 def _split(field: bytes) -> int:
     text = _text(field)
     if (split := split_named(text)) is None:
