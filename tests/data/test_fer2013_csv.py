@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from mien.data.dataset import SPLITS, Dataset
 from mien.data.fer2013_csv import read
+from mien.data.reading import Reading
 from mien.data.votes import USAGES
 from mien.errors import DatasetError
 from mien.labels import FER2013, FERPLUS
@@ -102,7 +103,7 @@ def test_an_eighth_class_needs_names_for_all(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"line 5 has emotion '7'; expected 0 angry.*--classes 0=angry,1=…"):
         read(path)
     names = {"0": "neutral", "3": "sad", "6": "fear", "7": "contempt"}
-    dataset = read(path, classes=names)
+    dataset = read(path, Reading(classes=names))
     assert [dataset.labels.labels[i] for i in dataset.targets] == list(names.values())
 
 
@@ -137,7 +138,7 @@ def test_lines_that_span_blocks_are_read_whole(tmp_path: Path, monkeypatch: pyte
 
 
 def test_images_are_resized_on_demand(tmp_path: Path) -> None:
-    dataset = read(write_csv(tmp_path / "a.csv", ["0,7 7 7 7,Training"]), size=5)
+    dataset = read(write_csv(tmp_path / "a.csv", ["0,7 7 7 7,Training"]), Reading(size=5))
     assert dataset.images.shape == (1, 5, 5, 1)
     assert (dataset.images == 7).all()
 

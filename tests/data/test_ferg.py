@@ -16,6 +16,7 @@ from mien.data import ferg, folders
 from mien.data.dataset import SPLITS, Dataset
 from mien.data.prepared import prepare
 from mien.data.readers import read_dataset
+from mien.data.reading import Reading
 from mien.data.synthetic import draw_faces
 from mien.errors import DatasetError
 from mien.labels import FER2013
@@ -127,7 +128,7 @@ def test_transparency_is_dropped_and_sizes_are_made_equal(tmp_path: Path) -> Non
     images = ferg.read(root).images
     assert images.shape == (15, 112, 112, 3)
     assert [9, 8, 7] in images[:, 0, 0].tolist()
-    assert ferg.read(root, size=20).images.shape == (15, 20, 20, 3)
+    assert ferg.read(root, Reading(size=20)).images.shape == (15, 20, 20, 3)
 
 
 def test_images_beyond_the_memory_limit_are_reduced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from mien.data.dataset import SPLITS
 from mien.data.folders import can_read, read
+from mien.data.reading import Reading
 from mien.errors import DatasetError
 from mien.labels import FER2013
 from mien.structures import ImageArray
@@ -161,7 +162,7 @@ def test_pnm_images_are_read(tmp_path: Path) -> None:
 def test_mixed_sizes_become_112_pixels_or_the_requested_size(tmp_path: Path) -> None:
     root = write_folder(tmp_path, {"a/1.png": GREY, "b/2.png": GREY[:4], "b/3.png": GREY})
     assert read(root).images.shape == (3, 112, 112, 1)
-    assert read(root, size=20).images.shape == (3, 20, 20, 1)
+    assert read(root, Reading(size=20)).images.shape == (3, 20, 20, 1)
 
 
 def test_grey_among_colour_becomes_rgb(tmp_path: Path) -> None:
@@ -227,9 +228,9 @@ def test_images_beyond_the_memory_limit_are_an_error(tmp_path: Path, monkeypatch
     monkeypatch.setattr("mien.data.dataset.MAX_BYTES", 127)
     with pytest.raises(DatasetError, match=r"8×8 pixels.*reduce them"):
         read(root)
-    assert read(root, size=7).images.shape == (2, 7, 7, 1)
+    assert read(root, Reading(size=7)).images.shape == (2, 7, 7, 1)
     with pytest.raises(DatasetError, match=r"9×9 pixels"):
-        read(root, size=9)
+        read(root, Reading(size=9))
 
 
 def test_votes_are_matched_by_ferplus_names(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from mien.cli.console import bar, notice, waiting
-from mien.data.reading import Reading, parse_classes
+from mien.data.reading import AS_CROPS, Reading, parse_classes
 from mien.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -104,7 +104,6 @@ READING = {  # the options that `reads_data` adds to a command
         str | None, typer.Option("--split-column", help="Label table: column of the splits.", metavar="COLUMN")
     ],
 }  # fmt: skip
-AS_CROPS = Reading()
 
 
 def model_file(model: str) -> Path | None:

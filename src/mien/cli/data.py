@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.arguments import AS_CROPS, Json, Votes, read_data, reads_data
+from mien.cli.arguments import Json, Votes, read_data, reads_data
 from mien.cli.console import bar, new_table, print_json, print_table, say, waiting
-from mien.data.reading import Reading
+from mien.data.reading import AS_CROPS, Reading
 from mien.errors import ConfigError
 
 if TYPE_CHECKING:

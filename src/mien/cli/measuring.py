@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.arguments import (
-    AS_CROPS,
     Data,
     Json,
     Labels,
@@ -23,7 +22,7 @@ from mien.cli.arguments import (
     reads_data,
 )  # fmt: skip
 from mien.cli.console import bar, fail, new_table, notice, percent, print_json, print_table, say
-from mien.data.reading import Reading
+from mien.data.reading import AS_CROPS, Reading
 from mien.errors import ConfigError
 
 if TYPE_CHECKING:

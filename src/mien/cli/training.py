@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from mien.cli.arguments import AS_CROPS, NewModelsDir, Votes, model_file, read_data, readings_for, reads_data
+from mien.cli.arguments import NewModelsDir, Votes, model_file, read_data, readings_for, reads_data
 from mien.cli.console import bar, err, extra, out, percent, say
-from mien.data.reading import Reading
+from mien.data.reading import AS_CROPS, Reading
 from mien.errors import ConfigError
 from mien.models.spec import DEFAULT_MODEL
 

@@ -21,6 +21,7 @@ from mien.data.classes import name_classes, plain_number
 from mien.data.damage import check_expansion, damage_reported
 from mien.data.dataset import SPLITS, Dataset, Split, SplitArray, check_memory
 from mien.data.disguise import first_bytes, refuse_disguise
+from mien.data.reading import AS_CROPS, Reading
 from mien.data.splits import hold_out, split_named
 from mien.data.votes import USAGES, VOTES_NAME, read_votes, votes_by_row
 from mien.errors import DatasetError
@@ -101,9 +102,7 @@ def holds_pixels(path: Path) -> bool:
     return True
 
 
-def read(
-    path: Path, *, size: int | None = None, votes: Path | None = None, classes: Mapping[str, str] | None = None
-) -> Dataset:
+def read(path: Path, reading: Reading = AS_CROPS, *, votes: Path | None = None) -> Dataset:
     """Read FER2013, or faces in its form, from a csv.
 
     The columns emotion, pixels and Usage may be in any order, others are ignored; line ends may be mixed; commas,
@@ -114,16 +113,15 @@ def read(
 
     Args:
         path: A .csv, packed or not, or a .zip or tar that contains one; the content decides, not the suffix.
-        size: Resize the images to squares of this side in pixels; None keeps them.
+        reading: `size`, and `classes`: names of emotions that are numbered in another way, {"7": "contempt"}.
         votes: Another FER+ file, which must match row by row.
-        classes: Names of emotions that are numbered in another way: {"7": "contempt"}.
 
     Raises:
         DatasetError: The file is damaged or of another kind, a row is malformed, the images exceed 4 GB, or the votes
             don't match.
     """
     rows = _read_rows(path)
-    labels, names = _label_set(path, rows, classes)
+    labels, names = _label_set(path, rows, reading.classes or None)
     targets = np.array([labels.index(name) for name in names], np.int64)[rows.codes]
     splits, held_out = _complete(rows.splits, targets)
     side = int(np.sqrt(rows.pixels.shape[1]))
@@ -136,7 +134,7 @@ def read(
         votes=_votes_for(rows.splits, path, votes),
         held_out=held_out,
     )
-    return dataset if size is None else dataset.resized(size)
+    return dataset if reading.size is None else dataset.resized(reading.size)
 
 
 def _label_set(path: Path, rows: Rows, classes: Mapping[str, str] | None) -> tuple[LabelSet, list[str]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from mien.data.dataset import MAX_BYTES, Dataset, Split
@@ -24,6 +25,7 @@ from mien.data.pictures import (
     read_pictures,
     zip_names,
 )
+from mien.data.reading import AS_CROPS, Reading
 from mien.data.splits import name_hash
 from mien.errors import DatasetError, UnreadablePicture
 from mien.labels import FER2013
@@ -53,8 +55,8 @@ def can_read(path: Path) -> bool:
 
 def read(
     path: Path,
+    reading: Reading = AS_CROPS,
     *,
-    size: int | None = None,
     votes: Path | None = None,
     hold_out: Sequence[str] = (),
     valid: Sequence[str] = (),
@@ -69,7 +71,7 @@ def read(
 
     Args:
         path: A folder or a zip; the zip is not unpacked to disk.
-        size: Resize the images to squares of this side in pixels. None keeps the common size; mixed sizes become 112
+        reading: Only `size` counts: squares of this side in pixels. None keeps the common size; mixed sizes become 112
             pixels, and images that would exceed 4 GB, like the whole of FERG-DB, 100.
         votes: Must be None: FER+ has no votes on these images.
         hold_out: Characters of the test split.
@@ -85,11 +87,11 @@ def read(
         raise DatasetError(f"'{path}' holds drawn faces and cannot take the votes '{votes}'; leave them out")
     with open_files(path) as files:
         pictures, characters = _list_pictures(path, files, hold_out, valid)
-        if size is None and _exceeds_memory(pictures, files):
-            size = REDUCED_SIZE
+        if reading.size is None and _exceeds_memory(pictures, files):
+            reading = replace(reading, size=REDUCED_SIZE)
         name = "-".join(["ferg" if characters <= CHARACTERS else dataset_name(path), *hold_out])
         return read_pictures(
-            path, files, pictures, name=name, labels=FER2013, has_splits=True, framed=True, size=size, cropper=cropper,
+            path, files, pictures, reading, name=name, labels=FER2013, has_splits=True, framed=True, cropper=cropper,
             progress=progress,
         )  # fmt: skip
 

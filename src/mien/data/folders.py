@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -20,6 +20,7 @@ from mien.data.pictures import (
     warn_of_passed_over,
     zip_names,
 )
+from mien.data.reading import AS_CROPS, Reading
 from mien.data.splits import split_within
 from mien.data.votes import USAGES, read_votes, votes_by_name
 from mien.errors import DatasetError
@@ -47,12 +48,10 @@ def can_read(path: Path) -> bool:
 
 def read(
     path: Path,
+    reading: Reading = AS_CROPS,
     *,
-    size: int | None = None,
     votes: Path | None = None,
     cropper: FaceCropper | None = None,
-    group_by: str | None = None,
-    classes: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
     """Read images from class folders, sorted by name.
@@ -62,12 +61,10 @@ def read(
 
     Args:
         path: A folder or a zip; the zip is not unpacked to disk.
-        size: As in `read_pictures`, like all that is not named here.
+        reading: As in `read_pictures`.
         votes: A FER+ file; the images must then have its names (fer0000012.png).
-        cropper: See `read_pictures`.
-        group_by: See `read_pictures`.
-        classes: See `read_pictures`.
-        progress: See `read_pictures`.
+        cropper: As in `read_pictures`.
+        progress: As in `read_pictures`.
 
     Raises:
         DatasetError: There are no images, some are outside the class folders, or as `read_pictures`.
@@ -76,8 +73,8 @@ def read(
         pictures = _labelled_by_folders(path, files.names)
         is_fer2013 = all(_kaggle_split(picture.name) for picture in pictures)
         dataset = read_pictures(
-            path, files, pictures, name="fer2013" if is_fer2013 else dataset_name(path), size=size, cropper=cropper,
-            group_by=group_by, classes=classes, progress=progress,
+            path, files, pictures, reading, name="fer2013" if is_fer2013 else dataset_name(path), cropper=cropper,
+            progress=progress,
         )  # fmt: skip
         warn_of_passed_over(path, files)
     if votes is None or dataset.names is None:

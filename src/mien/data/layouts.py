@@ -22,6 +22,7 @@ from mien.data.arrays import read_array
 from mien.data.dataset import Dataset, Split
 from mien.data.photographs import FaceCropper
 from mien.data.pictures import Files, Picture, dataset_name, is_picture, open_files, read_pictures, zip_names
+from mien.data.reading import AS_CROPS, Reading
 from mien.data.splits import split_named
 from mien.data.votes import VOTE_COLUMNS, majority_ids, vote_count
 from mien.errors import DatasetError
@@ -112,11 +113,10 @@ def _starts_with(file: Path, head: str) -> bool:
 def read(
     layout: Layout,
     path: Path,
+    reading: Reading = AS_CROPS,
     *,
-    size: int | None = None,
     votes: Path | None = None,
     cropper: FaceCropper | None = None,
-    group_by: str | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
     """Read a dataset in a layout; a warning counts listed pictures that are missing.
@@ -124,11 +124,10 @@ def read(
     Args:
         layout: A value of `LAYOUTS`.
         path: Folder or zip.
-        size: As in `read_pictures`, like all that is not named here.
+        reading: As in `read_pictures`.
         votes: Must be None.
-        cropper: See `read_pictures`; without it faces are cropped by the boxes that the data gives, if it does.
-        group_by: See `read_pictures`.
-        progress: See `read_pictures`.
+        cropper: As in `read_pictures`; without it faces are cropped by the boxes that the data gives, if it does.
+        progress: As in `read_pictures`.
 
     Raises:
         DatasetError: A list is malformed, all pictures are missing, or as `read_pictures`.
@@ -139,9 +138,8 @@ def read(
         listing = layout.list_pictures(path, files, cropper is not None)
         pictures = _present(path, files, listing.pictures)
         dataset = read_pictures(
-            path, files, pictures, name=listing.labels.name if listing.labels else dataset_name(path),
-            labels=listing.labels, framed=listing.framed, size=size, cropper=cropper, group_by=group_by,
-            progress=progress,
+            path, files, pictures, reading, name=listing.labels.name if listing.labels else dataset_name(path),
+            labels=listing.labels, framed=listing.framed, cropper=cropper, progress=progress,
         )  # fmt: skip
     if not listing.votes or dataset.names is None:
         return dataset

@@ -19,6 +19,7 @@ from mien.data.classes import name_classes
 from mien.data.damage import damage_reported
 from mien.data.dataset import SPLITS, Dataset, FoundFaces, NameArray, PictureLabel, Split, check_memory
 from mien.data.photographs import SAMPLE, FaceCropper, crop_box, shows_small_face
+from mien.data.reading import Reading
 from mien.errors import DatasetError, UnreadablePicture
 from mien.labels import LabelSet, label_set_for
 from mien.pixels import resize, to_rgb
@@ -170,15 +171,13 @@ def read_pictures(
     root: Path,
     files: Files,
     pictures: Sequence[Picture],
+    reading: Reading,
     *,
     name: str,
     labels: LabelSet | None = None,
     has_splits: bool = False,
     framed: bool = False,
-    size: int | None = None,
     cropper: FaceCropper | None = None,
-    group_by: str | None = None,
-    classes: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
     """Decode labelled pictures, crop them, and fill missing splits.
@@ -193,25 +192,24 @@ def read_pictures(
         root: Folder or zip, for messages.
         files: Its files.
         pictures: In the order of the dataset.
+        reading: `size`; `group_by`, which is "name" for the person in file names like Ada_Lovelace_0001.jpg, or None
+            to keep the pictures' groups; and `classes`.
         name: Of the dataset, and of its label set unless that is a known one.
         labels: Label set; that of the classes when None.
         has_splits: Whether the splits are complete, so that none is held out.
         framed: Whether the pictures are known to be crops; else a warning says if faces are much smaller than pictures.
-        size: Resize the images to squares of this side in pixels.
         cropper: Finds the faces; the pictures are crops, or have boxes, when None.
-        group_by: "name" for the person in file names like Ada_Lovelace_0001.jpg; None keeps the pictures' groups.
-        classes: Names of classes: {"1": "surprise"}.
         progress: Called with (number, all) for each picture.
 
     Raises:
         DatasetError: No picture can be decoded, none has a face, classes are only numbered, a file name has no person,
             or the images exceed 4 GB.
     """
-    names = name_classes(root, dict.fromkeys(picture.label for picture in pictures), classes)
+    names = name_classes(root, dict.fromkeys(picture.label for picture in pictures), reading.classes or None)
     named = [picture._replace(label=names[picture.label]) for picture in pictures]
-    pictures = _grouped(root, named, group_by)
+    pictures = _grouped(root, named, reading.group_by)
     sample = set() if framed or cropper is not None else set(np.linspace(0, len(pictures) - 1, SAMPLE).astype(int))
-    loaded = _load(root, pictures, files.read, size, cropper, sample, progress)
+    loaded = _load(root, pictures, files.read, reading.size, cropper, sample, progress)
     if cropper is not None and not loaded.kept:
         raise DatasetError(
             f"the detector '{cropper.name}' found {'no face' if cropper.several == 'largest' else 'no single face'} in "

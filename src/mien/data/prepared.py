@@ -12,6 +12,7 @@ import numpy as np
 
 from mien.data.arrays import Field, read_npz
 from mien.data.dataset import SPLITS, Dataset, FoundFaces, PictureLabel, Several
+from mien.data.reading import AS_CROPS, Reading
 from mien.errors import DatasetError, OutputError
 from mien.files import as_path, atomic_path
 from mien.labels import LabelSet
@@ -88,12 +89,12 @@ def can_read(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() == SUFFIX
 
 
-def read(path: Path, *, size: int | None = None, votes: Path | None = None) -> Dataset:
+def read(path: Path, reading: Reading = AS_CROPS, *, votes: Path | None = None) -> Dataset:
     """Read a file written by `prepare`.
 
     Args:
         path: A prepared dataset.
-        size: Resize the images to squares of this side in pixels.
+        reading: Only `size` counts: squares of this side in pixels.
         votes: Must be None, since the file contains its votes.
 
     Raises:
@@ -118,7 +119,7 @@ def read(path: Path, *, size: int | None = None, votes: Path | None = None) -> D
         )
     except DatasetError as error:
         raise DatasetError(f"'{path}' is not {kind} ({error}); {way_out}") from error
-    return dataset if size is None else dataset.resized(size)
+    return dataset if reading.size is None else dataset.resized(reading.size)
 
 
 def _found_faces(about: FoundAbout) -> FoundFaces:

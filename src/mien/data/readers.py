@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -41,8 +41,8 @@ class Reader(NamedTuple):
     Args:
         form: Description of the format, for messages.
         can_read: Returns quickly whether a path has this format.
-        read: Reads the dataset at a path; takes `size` and `votes` as `read_dataset` does, and what `takes` names.
-        takes: Further arguments of `read_dataset` that it takes.
+        read: Reads the dataset at a path; takes a `Reading`, votes, and cropper and progress if `takes` names them.
+        takes: Arguments of `read_dataset` that count, beside size and votes.
     """
 
     form: str
@@ -120,20 +120,20 @@ def read_dataset(
         raise DatasetError(f"no dataset at '{path}'; expected {_forms()}")
     if size is not None and size not in SIZES:
         raise DatasetError(f"size is {size}; expected {SIZES[0]} to {SIZES[-1]} pixels a side")
-    options = {
-        "cropper": cropper, "group_by": group_by, "classes": classes, "image_column": image_column,
-        "label_column": label_column, "split_column": split_column, "progress": progress,
-    }  # fmt: skip
-    given = {option: value for option, value in options.items() if value is not None}
-    if reader is None and path.is_dir() and COLUMNS & given.keys():
+    reading = Reading(
+        size=size, group_by=group_by, classes=classes or {}, image_column=image_column, label_column=label_column,
+        split_column=split_column,
+    )  # fmt: skip
+    further = {"cropper": cropper, "progress": progress}
+    given = {option for option, value in (asdict(reading) | further).items() if value not in (None, {})}
+    if reader is None and path.is_dir() and COLUMNS & given:
         reader = "table"  # whose columns have names that aren't recognised
     name, path = _reader_of(path, reader)
     chosen = READERS[name]
     for option, (flag, data) in NEEDS.items():
         if option in given and option not in chosen.takes:
             raise DatasetError(f"{flag} is for {data}, but '{path}' is read as {chosen.form} ({name}); leave it out")
-    taken = {option: value for option, value in given.items() if option in chosen.takes}
-    return chosen.read(path, size=size, votes=votes, **taken)
+    return chosen.read(path, reading, votes=votes, **{key: further[key] for key in further.keys() & chosen.takes})
 
 
 def without_refused(reading: Reading, path: Path) -> Reading:
@@ -184,7 +184,7 @@ def read_characters(
     path = as_path(path)
     if not ferg.can_read(path):
         raise DatasetError(f"'{path}' has no characters; --hold-out and --valid are for FERG-DB and drawn faces")
-    return ferg.read(path, size=size, votes=votes, hold_out=hold_out, valid=valid)
+    return ferg.read(path, Reading(size=size), votes=votes, hold_out=hold_out, valid=valid)
 
 
 def data_path(argument: str | None) -> Path:

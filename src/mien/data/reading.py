@@ -65,6 +65,9 @@ class Reading:
         return given | used
 
 
+AS_CROPS = Reading()  # images as they are, each of one face
+
+
 def parse_classes(text: str) -> dict[str, str]:
     """Parse names of classes: "1=surprise,2=fear"; an empty text gives none.
 

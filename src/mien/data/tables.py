@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from mien.data.dataset import Dataset, Split
 from mien.data.delimited import table_rows
 from mien.data.photographs import FaceCropper
 from mien.data.pictures import Picture, dataset_name, is_picture, open_files, read_pictures, some, warn_of_passed_over
+from mien.data.reading import AS_CROPS, Reading
 from mien.data.splits import split_named, split_within
 from mien.errors import DatasetError
 from mien.labels import canonical
@@ -66,15 +68,10 @@ def can_read(path: Path) -> bool:
 
 def read(
     path: Path,
+    reading: Reading = AS_CROPS,
     *,
-    size: int | None = None,
     votes: Path | None = None,
     cropper: FaceCropper | None = None,
-    group_by: str | None = None,
-    classes: Mapping[str, str] | None = None,
-    image_column: str | None = None,
-    label_column: str | None = None,
-    split_column: str | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
     """Read pictures with the labels of a table.
@@ -85,15 +82,10 @@ def read(
 
     Args:
         path: A .csv or .tsv, or the folder that holds it, at the top or one folder below.
-        size: As in `read_pictures`, like all that is not named here.
+        reading: As in `read_pictures`; `group_by` may be a column too.
         votes: Must be None: tables give no FER+ votes.
-        cropper: See `read_pictures`.
-        group_by: A column, or "name" as in `read_pictures`.
-        classes: See `read_pictures`.
-        image_column: Column of the pictures' names; None finds it by its name.
-        label_column: Column of the labels; None finds it by its name.
-        split_column: Column of the splits; None finds it by its name, if there is one.
-        progress: See `read_pictures`.
+        cropper: As in `read_pictures`.
+        progress: As in `read_pictures`.
 
     Raises:
         DatasetError: The table lacks a column, names a missing picture, a picture with two labels, an empty label or an
@@ -101,10 +93,10 @@ def read(
     """
     if votes is not None:
         raise DatasetError(f"'{path}' is a label table and cannot take the votes '{votes}'; leave them out")
-    columns = Columns(image_column, label_column, split_column)
+    columns = Columns(reading.image_column, reading.label_column, reading.split_column)
     tables = _chosen_tables(path, columns) if path.is_dir() else {path: None}
     root = path if path.is_dir() else path.parent
-    column = None if group_by == "name" else group_by
+    column = None if reading.group_by == "name" else reading.group_by
     rows_of = {file: list(_rows(file, columns, column)) for file in tables}
     with open_files(root) as files:
         files.used.update(file.relative_to(root).as_posix() for file in tables)
@@ -120,8 +112,8 @@ def read(
                     )
                 pictures[picture.name] = picture
         dataset = read_pictures(
-            root, files, sorted(pictures.values()), name=dataset_name(root), size=size, cropper=cropper,
-            group_by=group_by if column is None else None, classes=classes, progress=progress,
+            root, files, sorted(pictures.values()), reading if column is None else replace(reading, group_by=None),
+            name=dataset_name(root), cropper=cropper, progress=progress,
         )  # fmt: skip
         warn_of_passed_over(root, files)
         return dataset
