@@ -25,8 +25,6 @@ export class Camera {
     for (const id of ["start", "restart"]) byId(id).onclick = () => this.start();
     byId("stop").onclick = () => this.stop();
     byId("pause").onclick = () => this.pause();
-    byId("mirror").checked = settings.mirrored;
-    byId("mirror").onchange = () => set("mirrored", byId("mirror").checked);
     byId("cameras").onchange = () => this.#choose(byId("cameras").value);
     navigator.mediaDevices?.addEventListener("devicechange", () => this.#stream && this.#list());
   }
@@ -37,8 +35,14 @@ export class Camera {
 
   /** Words for its shortcut; the camera begins at the user's wish only. */
   enter() {
-    this.live.view.stage.mirrored = settings.mirrored;
+    this.mirror();
     if (!navigator.mediaDevices) notify("insecure", { host: location.hostname });
+  }
+
+  /** Show the camera as a mirror does, or as others see it. */
+  mirror() {
+    this.live.view.stage.mirrored = settings.mirrored;
+    this.live.view.stage.draw();
   }
 
   async leave() {

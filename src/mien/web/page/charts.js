@@ -16,8 +16,9 @@ const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14
  */
 export function showBars(list, probabilities, look) {
   const entries = Object.entries(probabilities);
-  if (list.dataset.labels !== entries.map(([label]) => label).join()) {
-    list.dataset.labels = entries.map(([label]) => label).join();
+  const key = entries.map(([label]) => label + colourOf(look.colours, label)).join();
+  if (list.dataset.shown !== key) {
+    list.dataset.shown = key;
     list.replaceChildren(...entries.map(([label]) => bar(label, look)));
   }
   const largest = Math.max(...entries.map(([, value]) => value));
@@ -27,7 +28,7 @@ export function showBars(list, probabilities, look) {
     name.textContent = look.name(label);
     percent.textContent = `${Math.round(100 * value)} %`;
     trough.firstChild.style.width = `${100 * value}%`;
-    row.classList.toggle("largest", value === largest);
+    row.classList.toggle("largest", value > 0 && value === largest);
   });
 }
 
@@ -72,10 +73,10 @@ export function swatch(label, look) {
  *
  * @param {HTMLCanvasElement} canvas  its colour is that of the text
  * @param {string[]} labels
- * @param {import("./history.js").Course & {start: number, end: number}} course
+ * @param {import("./history.js").Course} course
  * @param {Look["colours"]} colours
  */
-export function drawCourse(canvas, labels, { times, rows, seconds, start, end }, colours) {
+export function drawCourse(canvas, labels, { times, rows, step, half, start, end }, colours) {
   const ratio = devicePixelRatio || 1;
   const width = Math.round(canvas.clientWidth * ratio), height = Math.round(canvas.clientHeight * ratio);
   if (!width || !height) return;
@@ -87,12 +88,10 @@ export function drawCourse(canvas, labels, { times, rows, seconds, start, end },
   context.beginPath();
   context.rect(0, 0, width, bottom);
   context.clip();
-  for (const run of runs(times, rows, seconds)) {
-    const half = run.length > 1 ? 0 : seconds / 4; // a lone frame is still seen
-    const xs = run.map((place) => at(times[place]));
-    xs[0] -= (half / (end - start)) * width;
-    xs.push(xs[xs.length - 1] + (half / (end - start)) * width);
-    const stacked = [...run, run[run.length - 1]].map((place) => sums(/** @type {number[]} */ (rows[place])));
+  for (const run of runs(times, rows, step)) {
+    const first = run[0], last = run[run.length - 1];
+    const xs = [at(times[first] - half), ...run.map((place) => at(times[place])), at(times[last] + half)];
+    const stacked = [first, ...run, last].map((place) => sums(/** @type {number[]} */ (rows[place])));
     labels.forEach((_, reversed) => {
       const label = labels.length - 1 - reversed;
       context.beginPath();

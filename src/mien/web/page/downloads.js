@@ -125,9 +125,9 @@ export function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // once it was read
 }
 
-/** Return a file's name with the time: "mien-20261129-194512.csv". @param {string} kind @param {string} suffix */
-export function named(kind, suffix) {
+/** Return a file's name with the time: "mien-20261129-194512.csv". @param {string} kind @param {string} rest  ".csv", or a name */
+export function named(kind, rest) {
   const now = new Date();
   const local = new Date(now.getTime() - 60_000 * now.getTimezoneOffset()).toISOString();
-  return `${kind}-${local.slice(0, 10).replaceAll("-", "")}-${local.slice(11, 19).replaceAll(":", "")}.${suffix}`;
+  return `${kind}-${local.slice(0, 10).replaceAll("-", "")}-${local.slice(11, 19).replaceAll(":", "")}${rest}`;
 }

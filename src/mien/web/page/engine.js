@@ -64,6 +64,8 @@
  * @property {?number} frames
  * @property {number} done  frames
  * @property {?string} error
+ * @property {string} note  that the video is cut off, or empty
+ * @property {?object} statistics  as in mien's statistics.json, once it is done
  *
  * @typedef {object} Videos
  * @property {(file: File, settings: Settings, progress: (share: number) => void, signal: AbortSignal) => Promise<Job>}

@@ -5,8 +5,13 @@ const MAX_BINS = 600; // of the whole course; pairs are merged above, as in mien
 const MAX_GAP = 1; // seconds counted for one frame at most; a longer gap is a pause
 
 /**
- * @typedef {{times: number[], rows: (?number[])[], seconds: number}} Course  probabilities at each time, null without a
- *   face; seconds is the longest step that is no gap
+ * @typedef {object} Course
+ * @property {number[]} times  in seconds
+ * @property {(?number[])[]} rows  probabilities at each time; null without a face
+ * @property {number} step  in seconds; a longer one is a gap
+ * @property {number} half  seconds that the first and the last time of a run stand for, before and after
+ * @property {number} start
+ * @property {number} end
  */
 
 export class History {
@@ -14,6 +19,7 @@ export class History {
   seconds = 0; // since the first frame
   /** @type {Set<number>} */ tracks = new Set();
   /** @type {Record<string, number>} */ #seconds = {}; // of each label
+  /** @type {Record<string, number>} */ #faces = {}; // of each label, each counted once per frame
   /** @type {{time: number, faces: import("./engine.js").Face[]}[]} */ #recent = [];
   /** @type {Map<?number, {sum: number[], faces: number}>[]} */ #bins = []; // track → sum; null: all faces
   #binSeconds = 1;
@@ -35,6 +41,7 @@ export class History {
     const bin = (this.#bins[Math.floor(this.seconds / this.#binSeconds)] ??= new Map());
     for (const face of faces) {
       this.#seconds[face.label] = (this.#seconds[face.label] ?? 0) + weight;
+      this.#faces[face.label] = (this.#faces[face.label] ?? 0) + 1;
       if (face.track !== null) this.tracks.add(face.track);
       const row = this.labels.map((label) => face.probabilities[label] ?? 0);
       addTo(bin, null, row, 1);
@@ -44,10 +51,11 @@ export class History {
     while (this.#recent[0].time < this.seconds - RECENT) this.#recent.shift();
   }
 
-  /** Return each label's share of the time of all faces, the largest first. @returns {[string, number][]} */
+  /** Return each label's share of the time, the largest first; before any has passed, of the faces. @returns {[string, number][]} */
   shares() {
-    const all = Object.values(this.#seconds).reduce((sum, value) => sum + value, 0);
-    const shares = Object.entries(this.#seconds).map(([label, value]) => [label, all ? value / all : 0]);
+    const amounts = this.seconds ? this.#seconds : this.#faces;
+    const all = Object.values(amounts).reduce((sum, value) => sum + value, 0);
+    const shares = Object.entries(amounts).map(([label, value]) => [label, all ? value / all : 0]);
     return /** @type {any} */ (shares).sort((/** @type {any} */ a, /** @type {any} */ b) => b[1] - a[1]);
   }
 
@@ -55,7 +63,7 @@ export class History {
    * Return the last ten seconds.
    *
    * @param {?number} track  of one face; null for the mean of all
-   * @returns {Course & {start: number, end: number}}
+   * @returns {Course}
    */
   recent(track) {
     const rows = this.#recent.map(({ faces }) => {
@@ -64,14 +72,14 @@ export class History {
       return this.labels.map((label) => mean(chosen.map((face) => face.probabilities[label] ?? 0)));
     });
     const end = Math.max(this.seconds, RECENT);
-    return { times: this.#recent.map(({ time }) => time), rows, seconds: MAX_GAP, start: end - RECENT, end };
+    return { times: this.#recent.map(({ time }) => time), rows, step: MAX_GAP, half: 0.02, start: end - RECENT, end };
   }
 
   /**
    * Return the whole course, in bins.
    *
    * @param {?number} track  of one face; null for the mean of all
-   * @returns {Course & {start: number, end: number}}
+   * @returns {Course}
    */
   whole(track) {
     const rows = Array.from(this.#bins, (bin) => {
@@ -79,7 +87,8 @@ export class History {
       return found ? found.sum.map((value) => value / found.faces) : null;
     });
     const times = rows.map((_, place) => (place + 0.5) * this.#binSeconds);
-    return { times, rows, seconds: 1.5 * this.#binSeconds, start: 0, end: Math.max(rows.length, 1) * this.#binSeconds };
+    const end = Math.max(rows.length, 1) * this.#binSeconds;
+    return { times, rows, step: 1.5 * this.#binSeconds, half: this.#binSeconds / 2, start: 0, end };
   }
 
   #merge() {

@@ -28,6 +28,7 @@ export class Live {
   #between = 0; // ms between two answers, averaged
   #seenTime = 0;
   #chartsTime = 0;
+  #chartsTimer = 0;
 
   /**
    * @param {HTMLVideoElement} video
@@ -191,9 +192,17 @@ export class Live {
     this.view.show(bitmap, seen);
     if (this.recorder.length === 1) this.onchange();
     this.#showSpeed();
-    if (performance.now() - this.#chartsTime > CHARTS_MS) this.drawCharts();
+    this.#drawSoon();
     const labels = seen.faces.map((face) => labelName(face.label)).join(", ");
     announceSeen(say("seen", { n: seen.faces.length, labels }));
+  }
+
+  /** Draw the charts now, or after a moment if they just were. */
+  #drawSoon() {
+    clearTimeout(this.#chartsTimer);
+    const wait = this.#chartsTime + CHARTS_MS - performance.now(), watching = this.#watching;
+    if (wait <= 0) this.drawCharts();
+    else this.#chartsTimer = setTimeout(() => watching === this.#watching && this.drawCharts(), wait);
   }
 
   #showSpeed() {

@@ -26,12 +26,12 @@ export class Pictures {
   name = "pictures";
   /** @type {Item[]} */ items = [];
   /** @type {?Item} */ chosen = null;
-  /** @type {?object} */ statistics = null;
 
   /** @type {Item[]} */ #queue = [];
   #working = 0;
   #round = 0; // counts changes of the model, so that older answers are left
   #held = false; // until there is a token
+  #entered = false; // whether the page shows pictures, rather than a camera or video
 
   /**
    * @param {import("./view.js").View} view
@@ -58,12 +58,17 @@ export class Pictures {
   }
 
   enter() {
+    this.#entered = true;
     this.view.stage.mirrored = false;
     if (this.chosen) this.choose(this.chosen);
     this.#showShares();
   }
 
-  leave() {}
+  /** Leave the page to another mode; recognition goes on. */
+  leave() {
+    this.#entered = false;
+    withdraw("unreadable", "noPreview");
+  }
 
   stop() {
     this.#queue = [];
@@ -110,6 +115,7 @@ export class Pictures {
   /** Write all texts again. */
   rewrite() {
     for (const item of this.items) this.#describe(item);
+    if (!this.#entered) return;
     if (this.chosen && this.view.current) this.view.show(this.view.current.picture, this.chosen.seen);
     this.#showShares();
   }
@@ -139,7 +145,7 @@ export class Pictures {
     for (const { button } of this.items) button.setAttribute("aria-current", String(button === item.button));
     this.onchange();
     const picture = await opened(item.file);
-    if (this.chosen !== item) return picture?.close();
+    if (this.chosen !== item || !this.#entered) return picture?.close();
     this.view.picked = null;
     if (picture) this.view.show(picture, item.seen);
     else this.view.clear();
@@ -171,6 +177,7 @@ export class Pictures {
     if (!answer || round !== this.#round || !this.items.includes(item)) return;
     Object.assign(item, answer);
     this.#describe(item);
+    if (!this.#entered) return;
     this.#tell(item);
     if (item === this.chosen) {
       if (this.view.current) this.view.show(this.view.current.picture, item.seen);

@@ -9,7 +9,7 @@ import { EngineError } from "./engine.js";
 const QUALITY = 0.8; // of the JPEGs: 20 kB and 5 ms to encode at 640x480
 const LONGEST_SIDE = 1280; // in pixels; larger frames are shrunk
 const HEAD = 12; // bytes before the JPEG: number (uint32) and time (float64), little-endian
-const LONGEST_WAIT = 10; // seconds between two tries
+const LONGEST_WAIT = 5; // seconds between two tries
 const SLOW = 2; // round trips per time of the server, above which one frame is under way at a time
 const KEPT = 0.9; // weight of the past in averages
 const CLOSES = /** @type {Record<number, import("./engine.js").SessionState>} */ ({
@@ -79,7 +79,7 @@ class SocketSession {
       const encoding = this.#encoded.then(() => this.#encode(bitmap)); // in turn, so that frames keep their order
       this.#encoded = encoding.catch(() => {});
       const jpeg = await encoding;
-      if (jpeg.size > this.#largest) throw new EngineError("large");
+      if (jpeg.size > this.#largest) throw new EngineError("large", `${jpeg.size} bytes, at most ${this.#largest}`);
       const message = new Uint8Array(HEAD + jpeg.size);
       const head = new DataView(message.buffer);
       head.setUint32(0, number, true);

@@ -12,7 +12,7 @@ const POLL_SECONDS = 0.7;
 export class Videos {
   name = "videos";
   /** @type {?File} */ file = null;
-  /** @type {?{id: string, statistics?: object}} */ #job = null;
+  /** @type {?import("./engine.js").Job} */ #job = null;
   /** @type {?AbortController} */ #aborting = null;
   #text = { key: /** @type {any} */ ("wholeVideoText"), values: {} };
 
@@ -95,7 +95,8 @@ export class Videos {
       byId("position").setAttribute("aria-valuetext", clock(video.currentTime));
     }
     byId("clock").textContent = isPlayable ? `${clock(video.currentTime)} / ${clock(video.duration)}` : "";
-    byId("job").hidden = !this.file || !this.engine()?.videos;
+    const offersJob = this.file !== null && this.engine()?.videos;
+    byId("job").classList.toggle("none", !offersJob);
     byId("job-text").textContent = say(this.#text.key, this.#text.values);
     this.onchange();
   }
@@ -108,7 +109,7 @@ export class Videos {
 
   #close() {
     this.#aborting?.abort();
-    this.#job = null;
+    if (this.#job) this.#remove();
     this.#write("wholeVideoText");
     this.#showJob("none");
     if (this.live.video.src) URL.revokeObjectURL(this.live.video.src);
@@ -119,24 +120,24 @@ export class Videos {
     const { file } = this;
     if (!videos || !file) return;
     const aborting = (this.#aborting = new AbortController());
+    let id = ""; // of the job, once there is one
     this.#showJob("running");
     try {
       const progress = (/** @type {number} */ share) => this.#progress("uploading", share, { percent: Math.round(100 * share) });
       progress(0);
       let job = await videos.submit(file, this.settingsOf(), progress, aborting.signal);
-      this.#job = job;
+      id = job.id;
       while (job.state === "queued" || job.state === "running") {
         this.#progress(job.state, job.frames ? job.done / job.frames : 0, job);
         await pause(POLL_SECONDS);
         aborting.signal.throwIfAborted();
-        job = await again(() => videos.job(job.id));
+        job = await again(() => videos.job(id));
       }
       this.#job = job;
-      this.#write(job.state === "done" ? "jobDone" : "jobFailed", { detail: job.error });
+      this.#write(job.state === "done" ? "jobDone" : "jobFailed", { detail: job.error, note: job.note });
       this.#showJob(job.state === "done" ? "done" : "none");
     } catch (error) {
-      if (this.#job) videos.remove(this.#job.id).catch(() => {}); // it may be gone already
-      this.#job = null;
+      if (id) videos.remove(id).catch(() => {}); // it may be gone already
       if (this.#aborting !== aborting) return;
       this.#showJob("none");
       this.#failed(error);
@@ -168,11 +169,11 @@ export class Videos {
   }
 
   async #remove() {
-    const { videos } = this.engine();
-    if (videos && this.#job) await videos.remove(this.#job.id).catch((error) => this.#failed(error));
+    const { videos } = this.engine(), job = this.#job;
     this.#job = null;
     this.#write("wholeVideoText");
     this.#showJob("none");
+    if (videos && job) await videos.remove(job.id).catch((error) => this.#failed(error));
   }
 
   /** @param {any} key @param {number} share @param {object} values */

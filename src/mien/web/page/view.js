@@ -30,6 +30,7 @@ export class View {
   /** Use the colours of a label set. @param {Record<string, string>} colours */
   paint(colours) {
     Object.assign(this.look, { colours });
+    this.#refresh();
   }
 
   /**
@@ -93,10 +94,16 @@ export class View {
     byId("face-label").textContent = face ? labelName(face.label) : say("noFace");
     byId("face-confidence").textContent = face ? `${Math.round(100 * face.confidence)} %` : "";
     byId("face-picture").hidden = !face;
-    byId("bars").hidden = !face;
+    byId("bars").classList.toggle("idle", !face);
+    showBars(byId("bars"), face ? face.probabilities : this.#nothing(), this.look);
     if (!face || !this.current) return;
-    showBars(byId("bars"), face.probabilities, this.look);
     drawThumbnail(byId("face-picture"), this.current.picture, /** @type {Seen} */ (this.current.seen), face, this.stage.mirrored);
+  }
+
+  /** Return no probability for each label that can be seen. @returns {Record<string, number>} */
+  #nothing() {
+    const labels = Object.keys(this.look.colours).filter((label) => label !== "uncertain");
+    return Object.fromEntries(labels.map((label) => [label, 0]));
   }
 
   #fillTable() {

@@ -7,6 +7,7 @@ import { settings } from "./settings.js";
 /** @param {number} n @param {string} one @param {string} many */
 const count = (n, one, many) => `${n.toLocaleString(language())} ${n === 1 ? one : many}`;
 
+/** @satisfies {Record<string, Text | Record<string, string>>} */
 const EN = {
   title: "mien: expressions of faces",
   motto: "mien names the expression a face shows, not what a person feels.",
@@ -42,7 +43,8 @@ const EN = {
   mirror: "Mirror",
   choosePictures: "Choose pictures",
   chooseFolder: "Folder",
-  example: "Try an example",
+  example: "Example",
+  tryExample: "Try an example",
   clear: "Clear",
   chooseVideo: "Choose a video",
   position: "Position",
@@ -52,7 +54,7 @@ const EN = {
   uploading: "Uploading: {percent} %",
   queued: "Waiting for its turn",
   running: ({ done, frames }) => `Frame ${done.toLocaleString("en")}${frames ? ` of ${frames.toLocaleString("en")}` : ""}`,
-  jobDone: "All frames are done.",
+  jobDone: ({ note }) => note || "All frames are done.",
   jobFailed: "The video could not be recognised: {detail}",
   progress: "Progress",
   remove: "Delete from the server",
@@ -151,7 +153,7 @@ const EN = {
 
   helpTitle: "Help",
   helpText: "Start the camera, drop pictures or open a video. Click a face, or its row in the table, to follow it. " +
-    "The server keeps no picture; whole videos are deleted when you delete them, or after a while.",
+    "The server keeps no picture; whole videos are deleted when you delete them, or after an hour.",
   keys: "Keys",
   keysOn: "Use these keys",
   keyStop: "Stop",
@@ -207,7 +209,8 @@ const DE = {
   mirror: "Spiegeln",
   choosePictures: "Bilder wählen",
   chooseFolder: "Ordner",
-  example: "Beispiel ansehen",
+  example: "Beispiel",
+  tryExample: "Beispiel ansehen",
   clear: "Leeren",
   chooseVideo: "Video wählen",
   position: "Position",
@@ -218,7 +221,7 @@ const DE = {
   queued: "Wartet, bis es an der Reihe ist",
   running: ({ done, frames }) =>
     `Einzelbild ${done.toLocaleString("de")}${frames ? ` von ${frames.toLocaleString("de")}` : ""}`,
-  jobDone: "Alle Einzelbilder sind erkannt.",
+  jobDone: ({ note }) => note || "Alle Einzelbilder sind erkannt.",
   jobFailed: "Das Video konnte nicht erkannt werden: {detail}",
   progress: "Fortschritt",
   remove: "Vom Server löschen",
@@ -318,7 +321,7 @@ const DE = {
   helpTitle: "Hilfe",
   helpText: "Starten Sie die Kamera, legen Sie Bilder ab oder öffnen Sie ein Video. Klicken Sie auf ein Gesicht oder " +
     "seine Zeile in der Tabelle, um ihm zu folgen. Der Server behält kein Bild; ganze Videos löscht er, wenn Sie sie " +
-    "löschen, oder nach einer Weile.",
+    "löschen, oder nach einer Stunde.",
   keys: "Tasten",
   keysOn: "Diese Tasten benutzen",
   keyStop: "Stopp",
@@ -347,7 +350,7 @@ const DE = {
   }),
 };
 
-const LANGUAGES = /** @type {Record<string, typeof EN>} */ ({ en: EN, de: DE });
+export const LANGUAGES = /** @type {Record<string, typeof EN>} */ ({ en: EN, de: DE });
 
 /** Return the language of the page: the chosen one, else the browser's, else English. @returns {string} */
 export function language() {
