@@ -6,9 +6,10 @@ import base64
 import binascii
 import re
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import anyio
 from fastapi import Request
@@ -18,6 +19,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from mien.web.engine import MAX_FILES, Engine
 from mien.web.problems import Problem, of_faults
+
+T = TypeVar("T")
 
 RAW = "application/octet-stream"
 PART = "file"  # name of the parts that hold pictures
@@ -66,11 +69,11 @@ async def pictures_of(request: Request, engine: Engine, *, most: int = MAX_FILES
     body = Body(request, engine, limit=engine.settings.max_upload)
     try:
         if kind == "multipart/form-data":
-            yield await _parts(request, body, most)
+            yield await body.in_time(_parts(request, body, most))
         elif kind.startswith("image/") or kind == RAW:
-            yield [Upload("picture", await body.read())]
+            yield [Upload("picture", await body.in_time(body.read()))]
         elif kind == "application/json":
-            yield [await engine.run(_from_json, await body.read())]
+            yield [await engine.run(_from_json, await body.in_time(body.read()))]
         else:
             raise Problem(
                 415, f"the content type is '{kind}'; expected image/*, {RAW}, multipart/form-data or application/json"
@@ -92,25 +95,29 @@ class Body:
         self.size = 0
         self._request, self._engine, self._limit = request, engine, limit
 
+    async def in_time(self, reading: Awaitable[T]) -> T:
+        """Return the result of something that reads the body.
+
+        Raises:
+            Problem: 408, the body does not arrive in time.
+        """
+        seconds = self._engine.settings.read_seconds
+        try:
+            with anyio.fail_after(seconds):
+                return await reading
+        except TimeoutError:
+            raise Problem(408, f"the body did not arrive within {seconds:g} s; send a smaller one") from None
+
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """Yield the body as it arrives.
 
         Raises:
-            Problem: 408, 413 or 503.
+            Problem: 413 or 503.
         """
-        seconds = self._engine.settings.read_seconds
         announced = self._request.headers.get("content-length", "")
         if announced.isdecimal() and int(announced[:20]) > self._limit:
             raise self._too_large()
-        deadline, stream = anyio.current_time() + seconds, self._request.stream()
-        while True:
-            try:
-                with anyio.fail_after(deadline - anyio.current_time()):
-                    chunk = await anext(stream, None)
-            except TimeoutError:
-                raise Problem(408, f"the body did not arrive within {seconds:g} s; send a smaller one") from None
-            if chunk is None:
-                return
+        async for chunk in self._request.stream():
             self._count(len(chunk))
             yield chunk
 

@@ -156,10 +156,9 @@ class Engine:
         """Return the values that requests may have for model, labels and detector, at this moment."""
         models = self.models() if self.is_ready else []
         labels = {name for model in models if model.spec is not None for name in model.spec.names}
-        has_yunet = not is_offline() or local_yunet() is not None
         return {
             **({"model": [model.name for model in models], "labels": sorted(labels)} if models else {}),
-            "detector": [name for name in DETECTORS if name != YuNetDetector.name or has_yunet],
+            "detector": [name for name in DETECTORS if name != YuNetDetector.name or _has_yunet()],
         }
 
     def _classifier(self, name: str | None) -> ExpressionClassifier:
@@ -205,6 +204,14 @@ class Engine:
         finally:
             with self._lock:
                 self._under_way -= 1
+
+
+def _has_yunet() -> bool:
+    """Return whether YuNet is at hand, or may be fetched."""
+    try:
+        return not is_offline() or local_yunet() is not None
+    except ModelError:  # $MIEN_YUNET names something else
+        return False
 
 
 def _state(folder: Path) -> list[tuple[str, int]]:

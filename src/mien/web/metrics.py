@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mien.web.problems import INTERNAL, Problem, response
@@ -29,6 +29,7 @@ class Metrics:
 
     def __init__(self, queue: Callable[[], int]) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)  # CPU and memory, on Linux
         self.requests = Counter(
             "mien_requests", "Requests by route and status.", ["method", "route", "status"], registry=self.registry
         )

@@ -65,14 +65,18 @@ def routes(engine: Engine) -> APIRouter:
         One that cannot be read is an error in its own entry; alone it is a problem, 422.
         """
         async with pictures_of(request, engine) as uploads, engine.admitted():
-            recognizer = await engine.compute(engine.recognizer, query.choice())
-            turns = asyncio.Semaphore(engine.slots.n)  # a request of many pictures leaves room for others
+            if len(uploads) == 1:  # in one go: changing threads costs as much as a small picture
+                recognizer, picture = await engine.compute(_alone, engine, query.choice(), uploads[0])
+                pictures = [picture]
+            else:
+                recognizer = await engine.compute(engine.recognizer, query.choice())
+                turns = asyncio.Semaphore(engine.slots.n)  # a request of many pictures leaves room for others
 
-            async def entry(upload: Upload) -> dict[str, Any]:
-                async with turns:
-                    return await engine.compute(_entry, engine, recognizer, upload, alone=len(uploads) == 1)
+                async def entry(upload: Upload) -> dict[str, Any]:
+                    async with turns:
+                        return await engine.compute(_entry, engine, recognizer, upload)
 
-            pictures = await asyncio.gather(*map(entry, uploads))
+                pictures = await asyncio.gather(*map(entry, uploads))
         origin = recognizer.provenance
         return JSONResponse({
             "model": origin.model, "label_set": origin.labels.name, "labels": list(origin.labels),
@@ -86,8 +90,8 @@ def routes(engine: Engine) -> APIRouter:
     async def drawing(request: Request, query: Annotated[DrawQuery, Query()]) -> Response:
         """Draw the faces of a picture and their expressions into it."""
         async with pictures_of(request, engine, most=1) as (upload,), engine.admitted():
-            recognizer = await engine.compute(engine.recognizer, query.choice())
-            return Response(await engine.compute(_drawn, engine, recognizer, upload, query.top), media_type="image/png")
+            drawn = await engine.compute(_drawn, engine, query.choice(), upload, query.top)
+            return Response(drawn, media_type="image/png")
 
     return router
 
@@ -109,23 +113,32 @@ def see(engine: Engine, recognizer: Recognizer, upload: Upload) -> Iterator[tupl
         yield frame, expressions
 
 
-def _entry(engine: Engine, recognizer: Recognizer, upload: Upload, *, alone: bool) -> dict[str, Any]:
-    """Return the record of a picture, or its error unless it is alone."""
+def _alone(engine: Engine, choice: Choice, upload: Upload) -> tuple[Recognizer, dict[str, Any]]:
+    """Return the recogniser of a request, and the record of its only picture.
+
+    Raises:
+        UnreadablePicture: It cannot be decoded.
+    """
+    recognizer = engine.recognizer(choice)
+    with see(engine, recognizer, upload) as (frame, expressions):
+        return recognizer, {**record(frame, expressions, recognizer.provenance), "error": None}
+
+
+def _entry(engine: Engine, recognizer: Recognizer, upload: Upload) -> dict[str, Any]:
+    """Return the record of one picture of several, or its error."""
     origin = recognizer.provenance
     try:
         with see(engine, recognizer, upload) as (frame, expressions):
             return {**record(frame, expressions, origin), "error": None}
     except InputError as error:
-        if alone:
-            raise
         return {
             "source": upload.name, "index": 0, "time": 0.0, "note": "", "width": None, "height": None,
             **origin_keys(origin), "schema": SCHEMA, "faces": [], "error": one_line(of_error(error).detail),
         }  # fmt: skip
 
 
-def _drawn(engine: Engine, recognizer: Recognizer, upload: Upload, top: int) -> bytes:
-    with see(engine, recognizer, upload) as (frame, expressions):
+def _drawn(engine: Engine, choice: Choice, upload: Upload, top: int) -> bytes:
+    with see(engine, engine.recognizer(choice), upload) as (frame, expressions):
         return encode(Path("drawing.png"), ".png", draw(frame.image, expressions, top=top))
 
 
