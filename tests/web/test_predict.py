@@ -132,6 +132,8 @@ def bomb() -> bytes:
     )
 
 
+PART = b'--a\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\nx\r\n'
+HALF_FORM = PART + PART + b"--"
 PLAYLIST = b"#EXTM3U\n#EXT-X-VERSION:3\n#EXTINF:1,\nfile:///etc/passwd\n"
 
 
@@ -153,6 +155,15 @@ def test_bytes_that_are_no_picture_are_one_line(client: Caller, data: bytes, det
     assert answer.json()["title"] == "unreadable picture"
 
 
+def test_without_its_extra_heic_is_refused_without_a_word_about_this_machine(
+    client: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.web.predict.find_spec", lambda _: None)
+    data = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
+    answer = client.post("/v1/predict", content=data, headers=PNG)
+    assert problem_of(answer, 422) == "'picture' is HEIC, which this service cannot read; save it as JPEG"
+
+
 def test_a_video_that_poses_as_a_picture_is_refused(client: Caller, tmp_path: Path) -> None:
     data = write_video(tmp_path / "a.mp4").read_bytes()
     assert "'picture' is " in problem_of(client.post("/v1/predict", content=data, headers=PNG), 422)
@@ -171,6 +182,10 @@ def test_a_video_that_poses_as_a_picture_is_refused(client: Caller, tmp_path: Pa
         ({"content": b"--a--\r\n", "headers": {"content-type": "multipart/form-data; boundary=a"}}, 422, "no parts"),
         ({"content": b"", "headers": {"content-type": "multipart/form-data; boundary=a"}}, 422, "no parts"),
         ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 422, "Missing boundary"),
+        (
+            {"content": HALF_FORM, "headers": {"content-type": "multipart/form-data; boundary=a"}},
+            422, "it ends before its last boundary",
+        ),
         ({"content": b"junk", "headers": {"content-type": "multipart/form-data; boundary=a"}}, 422, "the form "),
         ({"json": {}}, 422, "image: Field required"),
         ({"json": []}, 422, "Input should be an object"),

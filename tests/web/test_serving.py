@@ -113,6 +113,13 @@ class TestClients:
                 time.sleep(0.01)
             assert client.post("/v1/predict", content=ASTRONAUT.read_bytes(), headers=PNG).status_code == 200
 
+    def test_a_service_that_ends_says_so(self) -> None:
+        engine = loaded()
+        with calling(engine) as client:
+            engine.close()
+            refused = client.post("/v1/predict", content=ASTRONAUT.read_bytes(), headers=PNG)
+        assert (refused.status_code, refused.json()["detail"]) == (503, "the service ends; try again later")
+
     def test_uploads_that_would_take_all_memory_are_asked_to_come_again(self) -> None:
         engine = loaded()
         with calling(engine) as client:

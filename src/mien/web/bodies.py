@@ -14,7 +14,7 @@ from typing import TypeVar
 import anyio
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from mien.web.engine import MAX_FILES, Engine
@@ -142,28 +142,34 @@ class Body:
 
 
 class _MemoryParser(MultiPartParser):
+    """A parser that keeps pictures in memory, and knows whether it has read a whole form."""
+
     spool_max_size = sys.maxsize  # faces never go into temporary files
+    has_ended = False
+
+    def on_end(self) -> None:
+        self.has_ended = True
 
 
 async def _parts(request: Request, body: Body, most: int) -> list[Upload]:
-    parser = _MemoryParser(
-        request.headers, body.chunks(), max_files=most, max_fields=most, max_part_size=HEAD_BYTES
-    )  # fmt: skip
+    async def chunks() -> AsyncGenerator[bytes, None]:
+        async for chunk in body.chunks():
+            yield chunk
+        if body.size and not parser.has_ended:
+            raise Problem(422, "the form cannot be read: it ends before its last boundary; send it again")
+
+    parser = _MemoryParser(request.headers, chunks(), max_files=most, max_fields=most, max_part_size=HEAD_BYTES)
     try:
         form = await parser.parse()
     except MultiPartException as error:
         raise Problem(422, f"the form cannot be read: {error.message}") from error
     try:
-        return [await _upload(name, part, i) for i, (name, part) in enumerate(_items(form), start=1)]
+        items = form.multi_items()
+        if not items:
+            raise Problem(422, f"the form has no parts; expected pictures as parts named '{PART}'")
+        return [await _upload(name, part, i) for i, (name, part) in enumerate(items, start=1)]
     finally:
         await form.close()
-
-
-def _items(form: FormData) -> list[tuple[str, UploadFile | str]]:
-    items = form.multi_items()
-    if not items:
-        raise Problem(422, f"the form has no parts; expected pictures as parts named '{PART}'")
-    return items
 
 
 async def _upload(field: str, part: UploadFile | str, number: int) -> Upload:

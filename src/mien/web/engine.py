@@ -49,6 +49,7 @@ class Engine:
         self.metrics = Metrics(lambda: self._admitted)
         self.bodies = Budget(BODIES * settings.max_upload)
         self._admitted = 0  # requests
+        self._is_closed = False
         self._under_way = 0  # functions in threads
         self._lock = threading.Lock()
         self._memory = Budget(DECODING_BYTES)
@@ -77,6 +78,7 @@ class Engine:
 
     def close(self) -> None:
         """Drop the functions that wait for a thread; those that run end by themselves."""
+        self._is_closed = True
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def recognizer(self, choice: Choice) -> Recognizer:
@@ -98,8 +100,10 @@ class Engine:
         """Let a request in; it may then `compute`.
 
         Raises:
-            Problem: 503, too many are waiting already.
+            Problem: 503, too many are waiting already, or the service ends.
         """
+        if self._is_closed:
+            raise Problem(503, "the service ends; try again later")
         if self._admitted >= self.slots.n + self.settings.waiting:
             raise Problem(503, f"busy: {self._admitted} requests are waiting; try again in a moment")
         self._admitted += 1

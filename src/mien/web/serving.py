@@ -189,7 +189,8 @@ class _Protocol(H11Protocol):
 def _set_up_log(level: int) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
-    for name, least in (("mien.web", level), ("uvicorn.error", logging.WARNING)):
+    levels = {"mien.web": level, "uvicorn.error": logging.WARNING, "python_multipart": logging.CRITICAL}
+    for name, least in levels.items():  # the last one has a line for every form that is none
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(least)
