@@ -177,7 +177,7 @@ def test_a_picture_of_a_zip_is_unpacked_only_up_to_the_limit(
             archive.write(file, file.relative_to(root))
         archive.writestr("sad/bomb.png", bytes(1 << 20))
     (root / "sad/bomb.png").write_bytes(bytes(1 << 20))
-    monkeypatch.setattr("mien.data.pictures.MAX_FILE_BYTES", 1 << 19)
+    monkeypatch.setattr("mien.data.tars.MAX_FILE_BYTES", 1 << 19)
     for path in (root, tmp_path / "d.zip"):
         with pytest.warns(UserWarning, match=r"1 of 3 files .*bomb\.png' has 1 MB; expected at most 0 MB"):
             assert len(read_dataset(path)) == 2

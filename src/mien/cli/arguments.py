@@ -44,7 +44,8 @@ NewModelsDir = Annotated[
     Path | None, typer.Option("--models", help="Directory of your own models; made where missing.", metavar="DIR")
 ]
 Data = Annotated[
-    str | None, typer.Option("--data", help="Dataset: file, folder or zip; $MIEN_DATA if not given.", metavar="PATH")
+    str | None,
+    typer.Option("--data", help="Dataset: file, folder or archive; $MIEN_DATA if not given.", metavar="PATH"),
 ]
 Model = Annotated[str, typer.Option(help="Name from `mien models`, or an .onnx file.", metavar="MODEL")]
 Labels = Annotated[

@@ -60,7 +60,7 @@ def evaluate(
     model: Annotated[list[str] | None, typer.Argument(help="Names from `mien models`, or .onnx files.")] = None,
     data: Annotated[
         list[str] | None,
-        typer.Option(help="Dataset: file, folder or zip; repeatable; $MIEN_DATA if not given.", metavar="PATH"),
+        typer.Option(help="Dataset: file, folder or archive; repeatable; $MIEN_DATA if not given.", metavar="PATH"),
     ] = None,
     votes: Votes = None,
     reading: Reading = AS_CROPS,

@@ -32,7 +32,7 @@ Settings = Annotated[
 DataList = Annotated[
     list[str] | None,
     typer.Option(
-        "--data", help="Dataset: file, folder or zip; may be repeated; $MIEN_DATA if not given.", metavar="PATH"
+        "--data", help="Dataset: file, folder or archive; may be repeated; $MIEN_DATA if not given.", metavar="PATH"
     ),
 ]
 Seed = Annotated[int | None, typer.Option(help="Seed of all randomness; another seed gives another model.")]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import re
-import tarfile
 import warnings
 import zipfile
 from array import array
@@ -12,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +22,7 @@ from mien.data.dataset import SPLITS, Dataset, Split, SplitArray, check_memory
 from mien.data.disguise import first_bytes, refuse_disguise
 from mien.data.reading import AS_CROPS, Reading
 from mien.data.splits import hold_out, split_named
+from mien.data.tars import bounded_tar, members
 from mien.data.votes import USAGES, VOTES_NAME, read_votes, votes_by_row
 from mien.errors import DatasetError
 from mien.labels import FER2013, LabelSet, label_set_for
@@ -334,8 +334,9 @@ def _opened(path: Path) -> Iterator[ByteStream]:
             start = stream.read(HEADER_BYTES)
             stream.seek(0)
         if kind_of(start) == TAR:
-            tar = stack.enter_context(tarfile.open(path))
-            found = tar.extractfile(_csv_member(path, [member.name for member in tar if member.isfile()]))
+            tar = bounded_tar(cast(BinaryIO, stream))
+            files = {member.name: member for member in members(tar) if member.isfile()}
+            found = tar.extractfile(files[_csv_member(path, list(files))])
             assert found is not None
             stream = found
         yield stream

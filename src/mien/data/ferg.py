@@ -18,12 +18,12 @@ from mien.data.photographs import FaceCropper
 from mien.data.pictures import (
     Files,
     Picture,
+    archive_names,
     dataset_name,
     decode,
     is_picture,
     open_files,
     read_pictures,
-    zip_names,
 )
 from mien.data.reading import AS_CROPS, Reading
 from mien.data.splits import name_hash
@@ -33,16 +33,16 @@ from mien.structures import Progress
 
 CHARACTERS = frozenset({"aia", "bonnie", "jules", "malcolm", "mery", "ray"})
 FOLDER = re.compile(r"([a-z0-9]+)_(anger|disgust|fear|joy|neutral|sadness|surprise)")
-LAYOUT = "expected a folder or zip with <character>/<character>_<emotion>/<character>_<emotion>_<number>.png"
+LAYOUT = "expected a folder, zip or tar with <character>/<character>_<emotion>/<character>_<emotion>_<number>.png"
 TEST_SHARE = 0.25  # of the random split; 75:25 is the usual one of FERG-DB
 VALID_SHARE = 0.1  # of the images that are not test
 REDUCED_SIZE = 100  # side in pixels where the original size would exceed the memory limit
 
 
 def can_read(path: Path) -> bool:
-    """Return whether the path is a folder or zip with an image in the folder of one character's emotion."""
+    """Return whether the path is a folder, zip or tar with an image in the folder of one character's emotion."""
     if not path.is_dir():
-        return any(_character_and_emotion(path, name) for name in zip_names(path))
+        return any(_character_and_emotion(path, name) for name in archive_names(path))
     folders = (folder for depth in ("", "*/", "*/*/") for folder in path.glob(f"{depth}*_*"))
     files = (
         file.relative_to(path).as_posix()
@@ -70,7 +70,7 @@ def read(
     warning names images that cannot be decoded or are outside the layout.
 
     Args:
-        path: A folder or a zip; the zip is not unpacked to disk.
+        path: A folder, zip or tar; an archive is not unpacked to disk.
         reading: Only `size` counts: squares of this side in pixels. None keeps the common size; mixed sizes become 112
             pixels, and images that would exceed 4 GB, like the whole of FERG-DB, 100.
         votes: Must be None: FER+ has no votes on these images.

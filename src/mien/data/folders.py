@@ -1,4 +1,4 @@
-"""Class folders: images in one folder per class, on disk or in a zip."""
+"""Class folders: images in one folder per class, on disk or in a zip or tar."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from mien.data.dataset import Dataset, Split
 from mien.data.photographs import FaceCropper
 from mien.data.pictures import (
     Picture,
+    archive_names,
     dataset_name,
     is_picture,
     open_files,
     read_pictures,
     some,
     warn_of_passed_over,
-    zip_names,
 )
 from mien.data.reading import AS_CROPS, Reading
 from mien.data.splits import split_within
@@ -40,10 +40,8 @@ KAGGLE_NAME = re.compile(rf"({'|'.join(USAGES)})_\d+\.")  # Training_3908.jpg
 
 
 def can_read(path: Path) -> bool:
-    """Return whether the path is a folder, or a zip with an image in it."""
-    if path.is_dir():
-        return True
-    return path.suffix.lower() == ".zip" and any(map(is_picture, zip_names(path)))
+    """Return whether the path is a folder, or a zip or tar with an image in it."""
+    return path.is_dir() or any(map(is_picture, archive_names(path)))
 
 
 def read(
@@ -60,7 +58,7 @@ def read(
     of FER2013, where the file name (`PublicTest_1.jpg`) gives the split. Hidden and empty files are ignored.
 
     Args:
-        path: A folder or a zip; the zip is not unpacked to disk.
+        path: A folder, zip or tar; an archive is not unpacked to disk.
         reading: As in `read_pictures`.
         votes: A FER+ file; the images must then have its names (fer0000012.png).
         cropper: As in `read_pictures`.

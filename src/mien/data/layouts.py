@@ -21,7 +21,7 @@ import numpy as np
 from mien.data.arrays import read_array
 from mien.data.dataset import Dataset, Split
 from mien.data.photographs import FaceCropper
-from mien.data.pictures import Files, Picture, dataset_name, is_picture, open_files, read_pictures, zip_names
+from mien.data.pictures import Files, Picture, archive_names, dataset_name, is_picture, open_files, read_pictures
 from mien.data.reading import AS_CROPS, Reading
 from mien.data.splits import split_named
 from mien.data.votes import VOTE_COLUMNS, majority_ids, vote_count
@@ -92,14 +92,12 @@ class Layout(NamedTuple):
 
 
 def can_read(layout: Layout, path: Path) -> bool:
-    """Return whether a folder or zip has the marks of a layout."""
+    """Return whether a folder, zip or tar has the marks of a layout."""
     if path.is_dir():
         found = (path.glob(f"{depth}{mark}") for mark in layout.marks for depth in ("", "*/"))
         return any(file.suffix != ".csv" or _starts_with(file, layout.head) for file in chain.from_iterable(found))
-    if path.suffix.lower() != ".zip":
-        return False
     marks = [mark for mark in layout.marks if not (layout.head and mark.endswith(".csv"))]
-    return any(PurePosixPath(name).match(mark) for name in zip_names(path) for mark in marks)
+    return any(PurePosixPath(name).match(mark) for name in archive_names(path) for mark in marks)
 
 
 def _starts_with(file: Path, head: str) -> bool:
@@ -123,7 +121,7 @@ def read(
 
     Args:
         layout: A value of `LAYOUTS`.
-        path: Folder or zip.
+        path: Folder, zip or tar.
         reading: As in `read_pictures`.
         votes: Must be None.
         cropper: As in `read_pictures`; without it faces are cropped by the boxes that the data gives, if it does.
@@ -266,7 +264,7 @@ def list_ferplus(root: Path, files: Files, photographs: bool) -> Listing:
 
 
 def _csv_rows(root: Path, files: Files, name: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield number and fields of each line of a csv in a folder or zip."""
+    """Yield number and fields of each line of a csv in a folder, zip or tar."""
     rows = csv.reader(io.StringIO(files.read(name).decode("utf-8-sig", "replace")))
     try:
         yield from ((rows.line_num, row) for row in rows if row)

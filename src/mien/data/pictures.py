@@ -1,4 +1,4 @@
-"""Picture files with labels, from a folder or a zip, as a dataset: decoded, or cropped to the face in them."""
+"""Picture files with labels, from a folder, zip or tar, as a dataset: decoded, or cropped to the face in them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from mien.data.damage import damage_reported
 from mien.data.dataset import SPLITS, Dataset, FoundFaces, NameArray, PictureLabel, Split, check_memory
 from mien.data.photographs import SAMPLE, FaceCropper, crop_box, shows_small_face
 from mien.data.reading import Reading
+from mien.data.tars import TARS, check_file_size, open_tar
 from mien.errors import DatasetError, UnreadablePicture
 from mien.labels import LabelSet, label_set_for
 from mien.pixels import resize, to_rgb
@@ -30,13 +32,12 @@ from mien.vision.haar import HaarDetector
 
 MIXED_SIZE = 112  # side in pixels where the images differ in size; the input of face recognition networks
 PERSON = re.compile(r"(.+)_\d+")  # file names of Labeled Faces in the Wild: Ada_Lovelace_0001
-MAX_FILE_BYTES = 1 << 29  # of a picture, or of a list of labels
 N_NAMED = 3  # files named in a message
 
 
 @dataclass(slots=True)
 class Files:
-    """The files of a folder or zip.
+    """The files of a folder, zip or tar.
 
     Args:
         names: Paths below it, with "/", of all files that are not empty.
@@ -105,12 +106,16 @@ class _Loaded:
 
 @contextmanager
 def open_files(path: Path) -> Iterator[Files]:
-    """List a folder or zip, sorted; damage found while reading raises a DatasetError too."""
+    """List a folder, zip or tar, sorted; damage found while reading raises a DatasetError too."""
     with damage_reported(path):
         if path.is_dir():
             files = [file for file in path.rglob("*") if file.is_file()]
             names = sorted(file.relative_to(path).as_posix() for file in files if file.stat().st_size)
             yield Files(names, lambda name: _read_file(path / name), n_empty=len(files) - len(names))
+        elif path.name.lower().endswith(TARS):
+            with open_tar(path) as tar:
+                names = sorted(name for name, member in tar.members.items() if not member.isreg() or member.size)
+                yield Files(names, tar.read, n_empty=len(tar.members) - len(names))
         else:
             with zipfile.ZipFile(path) as archive:
                 entries = [entry for entry in archive.infolist() if not entry.is_dir()]
@@ -120,40 +125,43 @@ def open_files(path: Path) -> Iterator[Files]:
 
 
 def _read_file(path: Path) -> bytes:
-    _check_file_size(str(path), path.stat().st_size)
+    check_file_size(str(path), path.stat().st_size)
     return path.read_bytes()
 
 
 def _read_member(archive: zipfile.ZipFile, name: str, size: int) -> bytes:
     """Read as many bytes as the directory of the zip announces; `ZipFile.read` unpacks all that there are."""
-    _check_file_size(name, size)
+    check_file_size(name, size)
     with archive.open(name) as stream:
         return stream.read(size)
 
 
-def _check_file_size(name: str, size: int) -> None:
-    if size > MAX_FILE_BYTES:
-        raise UnreadablePicture(f"'{name}' has {size >> 20:,} MB; expected at most {MAX_FILE_BYTES >> 20:,} MB")
-
-
 def warn_of_passed_over(root: Path, files: Files) -> None:
-    """Warn of the files in a folder or zip of a user's own layout that were not read, if there are any."""
+    """Warn of the files in a folder, zip or tar of a user's own layout that were not read, if there are any."""
     if passed_over := files.passed_over():
         warnings.warn(passed_over_message(root, passed_over), stacklevel=3)
 
 
-def zip_names(path: Path) -> list[str]:
-    """Return the names in a zip; none if it is no zip, or a damaged one."""
+def archive_names(path: Path) -> tuple[str, ...]:
+    """Return the names in a zip or tar; none if it is neither by its suffix, or damaged."""
+    if not path.name.lower().endswith((".zip", *TARS)):
+        return ()
     try:
-        with damage_reported(path), zipfile.ZipFile(path) as archive:
-            return archive.namelist()
+        with damage_reported(path):
+            return _archive_names(path, path.stat().st_mtime_ns)
     except DatasetError:
-        return []
+        return ()
+
+
+@lru_cache(1)  # every reader asks, and a packed tar is unpacked for its names
+def _archive_names(path: Path, _changed: int) -> tuple[str, ...]:
+    with open_files(path) as files:
+        return tuple(files.names)
 
 
 def dataset_name(path: Path) -> str:
-    """Return the name of a folder, or of a zip without its suffix."""
-    return path.resolve().name if path.is_dir() else path.stem
+    """Return the name of a folder, or of a zip or tar without its suffix."""
+    return path.resolve().name if path.is_dir() else path.stem.removesuffix(".tar")
 
 
 def is_picture(name: str) -> bool:
@@ -189,7 +197,7 @@ def read_pictures(
     are, else RGB. A warning names files that cannot be decoded.
 
     Args:
-        root: Folder or zip, for messages.
+        root: Folder, zip or tar, for messages.
         files: Its files.
         pictures: In the order of the dataset.
         reading: `size`; `group_by`, which is "name" for the person in file names like Ada_Lovelace_0001.jpg, or None

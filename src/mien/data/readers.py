@@ -65,7 +65,7 @@ READERS: dict[str, Reader] = {  # in order of precedence
     "table": Reader(
         "a label table (.csv, .tsv) beside pictures, or its folder", tables.can_read, tables.read, FOLDERS | COLUMNS
     ),
-    "folders": Reader("a folder or zip with a folder per class", folders.can_read, folders.read, FOLDERS),
+    "folders": Reader("a folder, zip or tar with a folder per class", folders.can_read, folders.read, FOLDERS),
     "fer2013-csv": Reader(
         "fer2013.csv, also as .gz, .zip or .tar.gz", fer2013_csv.can_read, fer2013_csv.read, frozenset({"classes"})
     ),
