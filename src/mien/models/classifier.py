@@ -190,7 +190,7 @@ def _check_kind(path: Path, spec: ModelSpec) -> None:
 def load_classifier(
     name: str | Path = DEFAULT_MODEL, *, models_dir: Path | None = None, threads: int = 0
 ) -> OnnxClassifier:
-    """Load a model by its name or by the path of an ONNX file.
+    """Load a model by its name or by the path of an ONNX file; a user's file is tried once, see `limited.try_model`.
 
     Args:
         name: Name of an installed model, see `mien models`, or a path ending in .onnx.
