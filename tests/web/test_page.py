@@ -612,6 +612,12 @@ def test_the_theme_is_the_systems_until_it_is_flipped(visit: Visit) -> None:
     assert page.evaluate(ground) == light
 
 
+def test_no_file_of_an_older_version_is_taken_from_the_cache(visit: Visit) -> None:
+    with visit.page.expect_response(lambda response: response.url.endswith("/words.js")) as reload:
+        visit.page.reload()
+    assert reload.value.headers["cache-control"] == "no-cache"
+
+
 def test_tables_quote_cells_and_disarm_formulas(visit: Visit) -> None:
     face = {
         "face": 1, "track": None, "box": [1, 2, 3, 4.5], "score": 0.9, "label": 'a,"b"', "confidence": 0.75,

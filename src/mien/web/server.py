@@ -124,9 +124,18 @@ def _size(path: Path) -> int:
         return 0
 
 
+class _PageFiles(StaticFiles):
+    """Files that the browser asks for each time, and gets where they changed: never modules of two versions."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
 def _page(otherwise: ASGIApp) -> ASGIApp:
     """Return an app that serves the page's files; below /v1 the router's own 404 stays."""
-    files = StaticFiles(directory=PAGE, html=True)
+    files = _PageFiles(directory=PAGE, html=True)
 
     async def serve(scope: Any, receive: Any, send: Any) -> None:
         is_file = scope["type"] == "http" and not scope["path"].startswith("/v1/")

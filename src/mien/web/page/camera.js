@@ -11,12 +11,13 @@ const ERRORS = /** @type {Record<string, any>} */ ({
   NotFoundError: "cameraMissing", OverconstrainedError: "cameraMissing",
   NotReadableError: "cameraBusy", AbortError: "cameraBusy",
 });
+const HERE = { host: location.hostname, port: location.port || 80 };
 const NOTICES = ["insecure", "cameraRefused", "cameraMissing", "cameraBusy", "cameraLost", "cameraOther"];
 
 export class Camera {
   name = "camera";
   /** @type {?MediaStream} */ #stream = null;
-  #starting = false;
+  #turn = 0; // counts starts and stops
 
   /** @param {import("./live.js").Live} live @param {() => void} onchange  called when it starts or stops */
   constructor(live, onchange) {
@@ -36,7 +37,8 @@ export class Camera {
   /** Words for its shortcut; the camera begins at the user's wish only. */
   enter() {
     this.mirror();
-    if (!navigator.mediaDevices) notify("insecure", { host: location.hostname });
+    this.#showButtons();
+    if (!navigator.mediaDevices) notify("insecure", HERE);
   }
 
   /** Show the camera as a mirror does, or as others see it. */
@@ -51,32 +53,34 @@ export class Camera {
   }
 
   async start() {
-    if (this.#starting) return;
-    if (!navigator.mediaDevices) return notify("insecure", { host: location.hostname });
-    this.#starting = true;
+    if (!navigator.mediaDevices) return notify("insecure", HERE);
+    const turn = (this.#turn += 1);
     try {
-      this.#stream = await this.#open();
+      const stream = await this.#open();
+      if (turn !== this.#turn) return stop(stream); // the user went on while the browser asked
+      this.#stream = stream;
       const [track] = this.#stream.getVideoTracks();
       track.onended = () => this.#lost();
       const { video } = this.live;
       video.srcObject = this.#stream;
       await video.play();
+      if (turn !== this.#turn) return;
       withdraw(...NOTICES);
       await this.#list();
       this.live.start(track.label || say("camera"));
       announce(say("started"));
     } catch (error) {
+      if (turn !== this.#turn) return;
       this.#release();
       const { name, message } = /** @type {DOMException} */ (error);
       notify(ERRORS[name] ?? "cameraOther", { detail: message });
-    } finally {
-      this.#starting = false;
-      this.#showButtons();
     }
+    this.#showButtons();
   }
 
   /** Stop the camera; what was seen stays, for saving. */
   async stop() {
+    this.#turn += 1;
     if (!this.#stream) return;
     this.#release();
     await this.live.stop();
@@ -130,10 +134,7 @@ export class Camera {
   }
 
   #release() {
-    for (const track of this.#stream?.getTracks() ?? []) {
-      track.onended = null;
-      track.stop();
-    }
+    if (this.#stream) stop(this.#stream);
     this.#stream = null;
     this.live.video.srcObject = null;
   }
@@ -146,5 +147,13 @@ export class Camera {
     byId("pause").setAttribute("aria-pressed", String(running && this.live.paused));
     this.onchange();
     if (document.activeElement === document.body) byId(running ? "pause" : "restart").focus({ preventScroll: true });
+  }
+}
+
+/** @param {MediaStream} stream */
+function stop(stream) {
+  for (const track of stream.getTracks()) {
+    track.onended = null;
+    track.stop();
   }
 }

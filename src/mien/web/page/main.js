@@ -60,11 +60,10 @@ const commands = {
 // modes
 
 /** @param {Mode} next */
-async function changeMode(next) {
+function changeMode(next) {
   if (next === mode) return;
-  const old = modes[mode];
+  modes[mode].leave();
   mode = next;
-  await old.leave();
   view.clear();
   showMode();
   modes[mode].enter();
@@ -105,14 +104,14 @@ function showState() {
 }
 
 /** Recognise files, in the mode that is theirs. @param {File[]} files */
-async function take(files) {
+function take(files) {
   const found = files.filter(isPicture), films = files.filter(isVideo);
   const skipped = files.length - found.length - films.length;
   if (found.length) {
-    await changeMode("pictures");
+    changeMode("pictures");
     pictures.add(found);
   } else if (films.length) {
-    await changeMode("videos");
+    changeMode("videos");
     videos.open(films[0]);
   }
   if (skipped) notify("skipped", { n: skipped });

@@ -59,7 +59,7 @@ export class Stage {
     if (!place || !this.#picture) return;
     context.save();
     if (this.mirrored) context.setTransform(-1, 0, 0, 1, width, 0);
-    context.imageSmoothingQuality = "high";
+    context.imageSmoothingQuality = place.shrinks ? "high" : "low"; // the latter is faster, and as good
     context.drawImage(this.#picture, place.x1, place.y1, place.x2 - place.x1, place.y2 - place.y1);
     context.restore();
     const faces = this.#seen?.faces ?? [];
@@ -75,7 +75,7 @@ export class Stage {
     if (!wide || !high) return null;
     const scale = Math.min(width / wide, height / high);
     const x1 = (width - scale * wide) / 2, y1 = (height - scale * high) / 2;
-    return { x1, y1, x2: x1 + scale * wide, y2: y1 + scale * high };
+    return { x1, y1, x2: x1 + scale * wide, y2: y1 + scale * high, shrinks: scale < 1 };
   }
 
   /** @param {import("./engine.js").Face} face @param {import("./draw.js").Area} place */

@@ -127,7 +127,7 @@ const EN = {
 
   insecureTitle: "No camera over plain http",
   insecure: "Browsers give cameras to https and localhost only. Start the service with --tls-cert and --tls-key, or " +
-    "forward its port: ssh -L 8008:localhost:8008 {host}, then open http://localhost:8008.",
+    "forward its port: ssh -L {port}:localhost:{port} {host}, then open http://localhost:{port}.",
   cameraRefused: "The browser was not allowed to use the camera. Allow it in the address bar, then start again.",
   cameraMissing: "No camera was found. Connect one, then start again; pictures and videos work without.",
   cameraBusy: "The camera is in use by another program. Close that one, then start again.",
@@ -294,7 +294,7 @@ const DE = {
 
   insecureTitle: "Keine Kamera über einfaches http",
   insecure: "Browser geben Kameras nur an https und localhost. Starten Sie den Dienst mit --tls-cert und --tls-key, " +
-    "oder leiten Sie seinen Port weiter: ssh -L 8008:localhost:8008 {host}, und öffnen Sie http://localhost:8008.",
+    "oder leiten Sie seinen Port weiter: ssh -L {port}:localhost:{port} {host}, und öffnen Sie http://localhost:{port}.",
   cameraRefused: "Der Browser durfte die Kamera nicht benutzen. Erlauben Sie es in der Adresszeile und starten Sie neu.",
   cameraMissing: "Es wurde keine Kamera gefunden. Schließen Sie eine an; Bilder und Videos gehen auch ohne.",
   cameraBusy: "Ein anderes Programm benutzt die Kamera. Schließen Sie es und starten Sie neu.",
