@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
+from mien.drawing.colours import COLOURS
 from mien.sources.pictures import read_picture
 from mien.web.engine import Engine
 from mien.web.serving import Server, listen
@@ -28,10 +29,10 @@ from mien.web.settings import ServerSettings
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 CHROMIUM = os.environ.get("MIEN_CHROMIUM", "/usr/bin/chromium")
-SIZE = (1180, 800)
+SIZE = (1160, 780)
 CAMERA = (640, 480)
-COLOURS = 255  # of the files, which are then a third as large
-LIVE_FRAMES = 60
+OWN_COLOURS = 64  # of the page; most of them cover large areas
+LIVE_FRAMES = 80
 
 
 def main() -> None:
@@ -86,9 +87,20 @@ def opened(url: str, clip: Path, theme: str) -> Iterator[Page]:
 
 def photograph(page: Page, name: str) -> None:
     page.wait_for_timeout(500)
+    page.evaluate("() => document.getElementById('speed').style.opacity = 0")  # of a machine that does all at once
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    picture.quantize(COLOURS, Image.Quantize.MEDIANCUT).save(IMAGES / name, optimize=True)
+    with_palette(picture).save(IMAGES / name, optimize=True)
     print(IMAGES / name)
+
+
+def with_palette(picture: Image.Image) -> Image.Image:
+    """Return a picture of 256 colours: those of the expressions and the page, and the best ones for the photo."""
+    counts = sorted(picture.getcolors(SIZE[0] * SIZE[1]) or [], reverse=True)[:OWN_COLOURS]
+    own = [channel for colour in (*COLOURS.values(), *(colour for _, colour in counts)) for channel in colour]
+    others = picture.quantize(256 - len(own) // 3, Image.Quantize.MEDIANCUT).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette((own + others)[: 3 * 256])
+    return picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
 
 
 def sway(picture: Path, clip: Path) -> None:

@@ -24,7 +24,7 @@ export function showBars(list, probabilities, look) {
   const largest = Math.max(...entries.map(([, value]) => value));
   entries.forEach(([label, value], place) => {
     const row = /** @type {HTMLElement} */ (list.children[place]);
-    const [name, trough, percent] = /** @type {any} */ (row.children);
+    const [, name, trough, percent] = /** @type {any} */ (row.children);
     name.textContent = look.name(label);
     percent.textContent = `${Math.round(100 * value)} %`;
     trough.firstChild.style.width = `${100 * value}%`;
@@ -36,7 +36,7 @@ export function showBars(list, probabilities, look) {
 function bar(label, look) {
   const fill = element("span", { className: "fill" });
   fill.style.backgroundColor = colourOf(look.colours, label);
-  return element("li", {}, element("span", { className: "name" }),
+  return element("li", {}, swatch(label, look), element("span", { className: "name" }),
     element("span", { className: "trough", "aria-hidden": "true" }, fill), element("span", { className: "percent" }));
 }
 

@@ -263,6 +263,7 @@ listen();
 rewrite();
 showState();
 camera.enter();
+byId("docs").hidden = isStatic;
 if (isStatic) navigator.serviceWorker?.register("sw.js");
 engines = await available();
 await useEngine();
