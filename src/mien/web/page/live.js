@@ -10,6 +10,7 @@ import { settings } from "./settings.js";
 import { labelName, say } from "./words.js";
 
 const CHARTS_MS = 120; // between two drawings of course and shares
+const LOADING_MS = 1500; // until it is said that a session takes long to open
 const KEPT = 0.9; // weight of the past in the average time between two answers
 const STATE_WORDS = /** @type {const} */ ({ lost: "serverGone", busy: "serverBusy", refused: "sessionRefused" });
 
@@ -69,6 +70,8 @@ export class Live {
   reopen() {
     this.#session?.close();
     this.#session = this.engine().open(this.chosen(), (session, detail) => this.#moved(session, detail));
+    const session = this.#session;
+    setTimeout(() => session === this.#session && session.state === "connecting" && notify("loading"), LOADING_MS);
   }
 
   /** End the session, and keep what was seen. */
@@ -77,7 +80,7 @@ export class Live {
     if (!session) return;
     this.#watching += 1;
     this.#session = null;
-    withdraw("serverGone", "serverBusy", "sessionRefused", "frameRefused");
+    withdraw("loading", "serverGone", "serverBusy", "sessionRefused", "frameRefused");
     byId("speed").hidden = true;
     await this.#ask(session);
     session.close();
@@ -133,7 +136,7 @@ export class Live {
     if (session !== this.#session && this.#session) return;
     const { state, ready } = session;
     if (state === "ready" && ready) {
-      withdraw("serverGone", "serverBusy", "sessionRefused");
+      withdraw("loading", "serverGone", "serverBusy", "sessionRefused");
       this.view.paint(ready.colours ?? this.view.look.colours);
       const origin = [ready.model, ready.label_set, ready.detector].join("\n");
       if (origin !== this.#origin) this.history = new History(ready.labels); // as the engine begins new statistics
