@@ -505,3 +505,17 @@ def test_sessions_have_their_turns_one_after_the_other(face: bytes) -> None:
             thread.join()
     first = next(i for i, name in enumerate(order, start=1) if order[:i].count(name) == n_frames)
     assert min(order[:first].count(name) for name in "abc") > n_frames / 2
+
+
+def test_a_session_ends_at_once_though_messages_follow_the_wrong_one(port: int, face: bytes) -> None:
+    with opened(port) as socket:
+        socket.send('{"type": "start", "colour": "red"}')
+        for _ in range(3):
+            with suppress(ConnectionClosed):
+                socket.send('{"type": "change"}')
+        assert code(socket) == 1008
+    with started(port) as socket:
+        for message in (HEAD.pack(0, 0) + face, '{"type": "stop"}', HEAD.pack(1, 1) + face, '{"type": "change"}'):
+            with suppress(ConnectionClosed):
+                socket.send(message)
+        assert code(socket) == 1000

@@ -20,6 +20,7 @@ from email.utils import collapse_rfc2231_value
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal, cast
 
+import anyio
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
@@ -470,8 +471,9 @@ async def _chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
     while True:
         left = began + PATIENCE_SECONDS + size / SLOWEST - time.monotonic()
         try:
-            chunk = await asyncio.wait_for(anext(stream, None), min(left, IDLE_SECONDS))
-        except asyncio.TimeoutError:
+            with anyio.fail_after(min(left, IDLE_SECONDS)):
+                chunk = await anext(stream, None)
+        except TimeoutError:
             seconds = time.monotonic() - began
             raise Problem(408, f"the video comes too slowly: {size:,} bytes in {seconds:.0f} s") from None
         if chunk is None:

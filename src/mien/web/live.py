@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import Annotated, Any, NoReturn
 
+import anyio
 from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
@@ -216,15 +217,14 @@ class _Session:
             for task in tasks:
                 task.cancel()
             ends = await asyncio.gather(*tasks, return_exceptions=True)
-        raise next(
-            end for end in ends if isinstance(end, BaseException) and not isinstance(end, asyncio.CancelledError)
-        )
+        raise next(end for end in ends if isinstance(end, Exception))
 
     async def _read(self) -> NoReturn:
         while True:
             try:
-                message = await asyncio.wait_for(self._socket.receive(), SILENCE)
-            except asyncio.TimeoutError:
+                with anyio.fail_after(SILENCE):  # asyncio.wait_for may lose a cancellation before Python 3.12
+                    message = await self._socket.receive()
+            except TimeoutError:
                 raise _Close(GOING_AWAY, f"no message for {SILENCE:g} s") from None
             if message["type"] == "websocket.disconnect":
                 raise WebSocketDisconnect(message.get("code", DONE))
@@ -341,8 +341,8 @@ async def _refuse(socket: WebSocket, n_open: int) -> None:
 async def _close(socket: WebSocket, end: _Close) -> None:
     """Close a connection, whose client may have gone or reads nothing."""
     reason = end.reason.encode()[:MAX_REASON].decode(errors="ignore")
-    with suppress(WebSocketDisconnect, RuntimeError, OSError, asyncio.TimeoutError):
-        await asyncio.wait_for(socket.close(end.code, reason), CLOSING)
+    with suppress(WebSocketDisconnect, RuntimeError, OSError), anyio.move_on_after(CLOSING):
+        await socket.close(end.code, reason)
 
 
 def _parsed(text: str) -> dict[str, Any]:
