@@ -300,9 +300,18 @@ class TestBadPictures:
     def test_a_picture_whose_decoder_takes_too_much_memory_is_refused(self, tmp_path: Path) -> None:
         Image.fromarray(quarters()).save(tmp_path / "a.gif")
         data = bytearray((tmp_path / "a.gif").read_bytes())
-        data[6:10] = struct.pack("<HH", 12000, 12000)
+        data[6:10] = struct.pack("<HH", 13000, 13000)
         (tmp_path / "a.gif").write_bytes(data)
-        self.fails(tmp_path / "a.gif", "12000x12000", "1.7 GB of memory, at most 1.6 GB")
+        self.fails(tmp_path / "a.gif", "13000x13000", "1.7 GB of memory, at most 1.6 GB")
+
+    def test_so_is_an_animated_png_whose_still_one_would_be_read(self, tmp_path: Path) -> None:
+        first, second = (Image.fromarray(np.full((8, 8), grey, np.uint8)) for grey in (0, 255))
+        first.save(tmp_path / "a.png", save_all=True, append_images=[second])
+        data = bytearray((tmp_path / "a.png").read_bytes())
+        data[16:24] = struct.pack(">II", 14000, 14000)
+        data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+        (tmp_path / "a.png").write_bytes(data)
+        self.fails(tmp_path / "a.png", "14000x14000", "1.8 GB of memory, at most 1.6 GB")
 
     def test_the_preview_of_a_camera_s_raw_file_is_no_picture(self, tmp_path: Path) -> None:
         Image.fromarray(quarters()).save(tmp_path / "a.dng", format="TIFF", tiffinfo={254: 1})
