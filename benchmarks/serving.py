@@ -41,7 +41,7 @@ from mien.vision.detect import load_detector
 SCENE = (640, 480)
 CROP_SIDE = 96
 N_CROPS = 32  # different ones
-ROUNDS = 3
+ROUNDS = 3  # of the overhead
 WARM_UP = 20  # requests
 
 Answer = tuple[int, object]  # status, body
@@ -78,6 +78,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=2000, help="of each round (default: %(default)s)")
     parser.add_argument("--concurrency", type=int, default=16, help="connections (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=0, help="threads of the service; 0 for one per core")
+    parser.add_argument("--rounds", type=int, default=3, help="of each service, in turns (default: %(default)s)")
     parser.add_argument("--batch-ms", type=float, default=2.0, help="window of batches (default: %(default)s)")
     options = parser.parse_args()
     if not Path("/proc/self/stat").exists():
@@ -85,7 +86,9 @@ def main() -> None:
     photo = read_picture(PHOTO)
     overhead = _overhead(options.model, encode(Path("scene"), ".jpg", cv2.resize(photo, SCENE)))
     crops = [encode(Path("crop"), ".png", crop) for crop in _crops(photo)]
-    loads = _loads(options.model, crops, options.requests, options.concurrency, options.workers, options.batch_ms)
+    loads = _loads(
+        options.model, crops, options.requests, options.concurrency, options.workers, options.batch_ms, options.rounds
+    )
     ratio = _mean(loads, True, "per_second") / _mean(loads, False, "per_second")
     targets = [
         Target(what="CPU per request, service / in this process", value=overhead["ratio"], limit=1.15),
@@ -151,7 +154,9 @@ def _overhead(model: str, picture: bytes, n: int = 40) -> dict[str, float]:
     }  # fmt: skip
 
 
-def _loads(model: str, crops: Sequence[bytes], n: int, concurrency: int, workers: int, batch_ms: float) -> list[Load]:
+def _loads(
+    model: str, crops: Sequence[bytes], *, n: int, concurrency: int, workers: int, batch_ms: float, rounds: int
+) -> list[Load]:
     requests = [_request(crop, "image/png", "detector=whole") for crop in crops]
     jobs = [i % len(crops) for i in range(n)]
     with (
@@ -162,7 +167,7 @@ def _loads(model: str, crops: Sequence[bytes], n: int, concurrency: int, workers
         for port, _ in (plain, batched):
             asyncio.run(_ask_all(port, requests * 2, concurrency))
         loads = []
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             for batching, (port, pid) in ((False, plain), (True, batched)):
                 start, cpu, batches = time.perf_counter(), _cpu_seconds(pid), _batches(port)
                 answers = asyncio.run(_ask_all(port, [requests[job] for job in jobs], concurrency))

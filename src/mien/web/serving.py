@@ -170,6 +170,8 @@ class Server(uvicorn.Server):
 class _Protocol(H11Protocol):
     """HTTP/1.1 that closes connections whose next request does not begin in time."""
 
+    _expiry: asyncio.TimerHandle | None = None
+
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._expect_request()
@@ -179,7 +181,9 @@ class _Protocol(H11Protocol):
         self._expect_request()
 
     def _expect_request(self) -> None:
-        self.loop.call_later(HEAD_SECONDS, self._close_unless_begun, self.cycle)
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._expiry = self.loop.call_later(HEAD_SECONDS, self._close_unless_begun, self.cycle)
 
     def _close_unless_begun(self, last: object) -> None:
         if self.cycle is last and self in self.connections:  # a WebSocket has left them
