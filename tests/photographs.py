@@ -28,7 +28,7 @@ class SquareDetector:
         return [Face(Box(x, y, x + w, y + h), score=0.5 + w / 1000) for x, y, w, h in boxes]
 
 
-def square_photo(*faces: tuple[int, int, int], size: tuple[int, int] = (160, 120), colour: bool = False) -> ImageArray:
+def square_photo(*faces: tuple[int, int, int], size: tuple[int, int] = (140, 140), colour: bool = False) -> ImageArray:
     """Draw a dark photograph with a bright square for each face: x, y and side."""
     image = np.full((size[1], size[0]), 40, np.uint8)
     for x, y, side in faces:

@@ -149,12 +149,40 @@ def test_a_prepared_file_keeps_the_record_of_faces_and_persons(tmp_path: Path) -
 
 
 def test_photographs_read_as_crops_are_noticed(tmp_path: Path) -> None:
-    root = write_pictures(tmp_path / "d", {f"{'ab'[i % 2]}/{i}.png": scene(i) for i in range(8)})
-    with pytest.warns(UserWarning, match=r"'.*d' seems to hold photographs, not crops: [5-8] of 8 .*--detector auto"):
+    root = write_pictures(tmp_path / "d", {f"{'ab'[i % 2]}/{i}.png": scene(i, size=(260, 260)) for i in range(8)})
+    noticed = (
+        r"'.*d' seems to hold photographs, not crops: of 8 images looked at, [5-8] with a face below.*--detector auto"
+    )
+    with pytest.warns(UserWarning, match=noticed):
         read_dataset(root)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         read_dataset(root, cropper=FaceCropper("haar"))
+
+
+@pytest.mark.parametrize(
+    ("shape", "seen"),
+    [((96, 128), "8 not square"), ((130, 100), "8 not square"), ((100, 115), ""), ((300, 400), "8 not square")],
+)
+def test_images_that_would_be_squeezed_are_noticed_however_large_the_face(
+    tmp_path: Path, shape: tuple[int, int], seen: str
+) -> None:
+    faces = draw_faces(8, seed=3, size=min(shape)).images[..., 0]
+    pad = [(0, side - min(shape)) for side in shape]
+    root = write_pictures(
+        tmp_path, {f"{'ab'[i % 2]}/{i}.png": np.pad(face, pad, mode="edge") for i, face in enumerate(faces)}
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        read_dataset(root)
+    assert [f"of 8 images looked at, {seen}" in str(each.message) for each in caught] == ([True] if seen else [])
+
+
+def test_a_class_that_loses_all_pictures_to_the_detector_is_named(tmp_path: Path) -> None:
+    pictures = {f"{label}/{i}.png": square_photo((30, 20, 60)) for label in "ab" for i in range(3)}
+    pictures |= {f"c/{i}.png": square_photo() for i in range(3)} | {"b/9.png": square_photo()}
+    with pytest.warns(UserWarning, match=r"'square' leaves no picture of c \(of 3 pictures\); try another --detector"):
+        read_dataset(write_pictures(tmp_path, pictures), cropper=SQUARES)
 
 
 def test_crops_and_cartoons_are_no_photographs(tmp_path: Path) -> None:
@@ -216,6 +244,26 @@ def test_a_rare_class_has_a_person_in_each_split(tmp_path: Path) -> None:
     pictures = persons(30, 4) | {f"disgust/Rare_{who}_1.png": square_photo((30, 20, 60)) for who in "abcd"}
     counts = read_dataset(write_pictures(tmp_path / "d", pictures), group_by="name").counts()
     assert counts[:, 0].tolist() == [2, 1, 1]
+
+
+@pytest.mark.parametrize(("n", "expected"), [(12, [1, 1, 1]), (3, [1, 1, 1]), (2, [1, 1, 0]), (1, [1, 0, 0])])
+def test_every_split_has_a_person_where_there_are_enough(tmp_path: Path, n: int, expected: list[int]) -> None:
+    """Twelve subjects of CK+, with three frames of each of two expressions, were all in train."""
+    pictures = {
+        f"{label}/S{person}_{i}.png": square_photo((30, 20, 60))
+        for person in range(n) for label in ("happy", "sad") for i in range(3)
+    }  # fmt: skip
+    root = write_pictures(tmp_path, pictures)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        dataset = read_dataset(root, group_by="name")
+        drawn = draw_splits(dataset, (0.5, 0.25, 0.25))
+    for split in (dataset, drawn):
+        assert [min(len(persons_by_split(split)[i]), 1) for i in range(3)] == expected
+        assert len(persons_by_split(split)[0]) >= n // 3
+    texts = [str(each.message) for each in caught]
+    assert len(texts) == (0 if n > 2 else 2)
+    assert all(text.startswith(f"{n} persons or groups are too few for 3 splits") for text in texts)
 
 
 def test_persons_in_several_splits_of_the_data_are_counted(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import io
 import re
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -21,7 +21,7 @@ import numpy as np
 from mien.data.arrays import read_array
 from mien.data.dataset import Dataset, Split
 from mien.data.photographs import FaceCropper
-from mien.data.pictures import Files, Picture, archive_names, dataset_name, is_picture, open_files, read_pictures
+from mien.data.pictures import Files, Picture, archive_names, dataset_name, is_picture, open_files, read_pictures, some
 from mien.data.reading import AS_CROPS, Reading
 from mien.data.splits import split_named
 from mien.data.votes import VOTE_COLUMNS, majority_ids, vote_count
@@ -43,8 +43,8 @@ EXPW = dict(enumerate(("angry", "disgust", "fear", "happy", "sad", "surprise", "
 CKPLUS = dict(enumerate(("neutral", "angry", "contempt", "disgust", "fear", "happy", "sad", "surprise")))
 
 RAFDB_LIST = "EmoLabel/list_patition_label.txt"  # sic
-RAFDB_FOLDERS = re.compile(r"(?:^|/)(train|test)/([1-7])/(?:train_\d{5}|test_\d{4})(?:_aligned)?\.(?:jpg|png)$")
-RAFDB_NAME = f"train_{'[0-9]' * 5}*.jpg"
+RAFDB_FOLDERS = re.compile(r"(?:^|/)(train|test)/([1-7])/(?:train|test)_\d+(?:_aligned)?\.\w+$")
+RAFDB_NAME = f"train_{'[0-9]' * 5}*.[jp][pn]g"
 AFFECTNET_FIELDS = ("subDirectory_filePath", "face_x", "face_y", "face_width", "face_height", "facial_landmarks",
                     "expression", "valence", "arousal")  # fmt: skip
 AFFECTNET_LISTS: dict[str, Split] = {"training": "train", "automatically_annotated": "train", "validation": "valid"}
@@ -67,12 +67,14 @@ class Listing(NamedTuple):
         framed: Whether they are known to be crops.
         votes: Raters' votes on each picture, by its name, in the order of `VOTE_COLUMNS`; empty if there are none.
         labels: Label set, which names the dataset too; None for that of the classes.
+        left_out: Pictures that the layout leaves out on purpose; a warning counts all others that it doesn't list.
     """
 
     pictures: list[Picture]
     framed: bool = False
     votes: Mapping[str, list[int]] = {}
     labels: LabelSet | None = None
+    left_out: Collection[str] = ()
 
 
 class Layout(NamedTuple):
@@ -117,7 +119,7 @@ def read(
     cropper: FaceCropper | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
-    """Read a dataset in a layout; a warning counts listed pictures that are missing.
+    """Read a dataset in a layout; warnings count listed pictures that are missing, and pictures that aren't listed.
 
     Args:
         layout: A value of `LAYOUTS`.
@@ -135,6 +137,7 @@ def read(
     with open_files(path) as files:
         listing = layout.list_pictures(path, files, cropper is not None)
         pictures = _present(path, files, listing.pictures)
+        _warn_of_unlisted(layout, path, files, listing)
         dataset = read_pictures(
             path, files, pictures, reading, name=listing.labels.name if listing.labels else dataset_name(path),
             labels=listing.labels, framed=listing.framed, cropper=cropper, progress=progress,
@@ -166,7 +169,8 @@ def list_rafdb(root: Path, files: Files, photographs: bool) -> Listing:
         Picture(forms[original].format(PurePosixPath(name).stem), _split(name), _label(root, found, line, label, RAFDB))
         for line, (name, label) in rows
     ]
-    return Listing(pictures, framed=not original)
+    other = str(PurePosixPath(forms[not original]).parent)
+    return Listing(pictures, framed=not original, left_out=[name for name in names if name.startswith(f"{other}/")])
 
 
 def list_affectnet(root: Path, files: Files, photographs: bool) -> Listing:
@@ -178,13 +182,14 @@ def list_affectnet(root: Path, files: Files, photographs: bool) -> Listing:
     """
     others: Counter[int] = Counter()
     lists = [name for name in files.names if _affectnet_split(name) is not None]
-    pictures = list(_affectnet_arrays(root, files, others))
+    left_out: set[str] = set()
+    pictures = list(_affectnet_arrays(root, files, others, left_out))
     framed = bool(pictures)
     by_end = {"/".join(PurePosixPath(name).parts[-2:]): name for name in files.names if is_picture(name)}
     for name in [] if pictures else lists:
-        pictures += _affectnet_list(root, files, name, by_end, others)
+        pictures += _affectnet_list(root, files, name, by_end, others, left_out)
     _warn_of_others(root, {AFFECTNET_OTHERS[number]: n for number, n in sorted(others.items())})
-    return Listing(pictures, framed=framed)
+    return Listing(pictures, framed=framed, left_out=left_out)
 
 
 def list_expw(root: Path, files: Files, photographs: bool) -> Listing:
@@ -226,7 +231,7 @@ def list_ckplus(root: Path, files: Files, photographs: bool) -> Listing:
             peak = [frame for _, frame in sorted(frames[match[1], match[2]])[-CKPLUS_PEAK:]]
             missing = name.replace("_emotion.txt", ".png")
             pictures += [Picture(frame, "train", label, match[1]) for frame in peak or [missing]]
-    return Listing(pictures)
+    return Listing(pictures, left_out={name for sequence in frames.values() for _, name in sequence})
 
 
 def list_ferplus(root: Path, files: Files, photographs: bool) -> Listing:
@@ -260,7 +265,7 @@ def list_ferplus(root: Path, files: Files, photographs: bool) -> Listing:
         elif name in there:
             others[VOTE_COLUMNS[answer]] += 1
     _warn_of_others(root, others)
-    return Listing(pictures, framed=True, votes=votes, labels=FERPLUS)
+    return Listing(pictures, framed=True, votes=votes, labels=FERPLUS, left_out=votes.keys())
 
 
 def _csv_rows(root: Path, files: Files, name: str) -> Iterator[tuple[int, list[str]]]:
@@ -293,6 +298,17 @@ def _present(root: Path, files: Files, pictures: Sequence[Picture]) -> list[Pict
         )
     there = {picture.key: picture for picture in pictures if picture.name in names}
     return [there[key] for key in sorted(there)]
+
+
+def _warn_of_unlisted(layout: Layout, root: Path, files: Files, listing: Listing) -> None:
+    """Warn of pictures that the layout neither lists nor leaves out on purpose."""
+    known = {*listing.left_out, *(picture.name for picture in listing.pictures)}
+    if unlisted := [name for name in files.names if is_picture(name) and name not in known]:
+        warnings.warn(
+            f"passed over {len(unlisted):,} pictures in '{root}', read as {layout.form}, that its lists or names of "
+            f"files don't cover: {some(unlisted)}",
+            stacklevel=3,
+        )
 
 
 def _lines(root: Path, files: Files, name: str, n_fields: int) -> Iterator[tuple[int, list[str]]]:
@@ -334,9 +350,9 @@ def _affectnet_split(name: str) -> Split | None:
 
 
 def _affectnet_list(
-    root: Path, files: Files, name: str, by_end: Mapping[str, str], others: Counter[int]
+    root: Path, files: Files, name: str, by_end: Mapping[str, str], others: Counter[int], left_out: set[str]
 ) -> Iterator[Picture]:
-    """Yield the pictures of a csv list, with or without header; count those without an expression."""
+    """Yield the pictures of a csv list, with or without header; count and note those without an expression."""
     split = _affectnet_split(name)
     assert split is not None
     for line, row in _csv_rows(root, files, name):
@@ -344,11 +360,12 @@ def _affectnet_list(
             continue
         cells = dict(zip(AFFECTNET_FIELDS, row, strict=False))
         number = _number(cells.get("expression", ""))
+        file = cells["subDirectory_filePath"].replace("\\", "/")
         if number in AFFECTNET_OTHERS:
             others[number] += 1
+            left_out.add(by_end.get(file, file))
             continue
         label = _label(root, name, line, cells.get("expression", ""), AFFECTNET)
-        file = cells["subDirectory_filePath"].replace("\\", "/")
         yield Picture(by_end.get(file, file), split, label, box=_affectnet_box(cells))
 
 
@@ -361,8 +378,8 @@ def _affectnet_box(cells: Mapping[str, str]) -> Box | None:
     return Box(x, y, x + width, y + height) if width > 0 and height > 0 else None
 
 
-def _affectnet_arrays(root: Path, files: Files, others: Counter[int]) -> Iterator[Picture]:
-    """Yield the pictures whose label is in an .npy file; count those without an expression."""
+def _affectnet_arrays(root: Path, files: Files, others: Counter[int], left_out: set[str]) -> Iterator[Picture]:
+    """Yield the pictures whose label is in an .npy file; count and note those without an expression."""
     by_stem = {str(PurePosixPath(name).with_suffix("")): name for name in files.names if is_picture(name)}
     for name in files.names:
         match = AFFECTNET_LABEL.search(name)
@@ -373,12 +390,14 @@ def _affectnet_arrays(root: Path, files: Files, others: Counter[int]) -> Iterato
         except ValueError as error:
             raise DatasetError(f"'{name}' in '{root}' is not a label of AffectNet ({error}); get it again") from error
         number = _number(text)
+        stem = str(PurePosixPath(name).parent.parent / "images" / match[2])
+        picture = by_stem.get(stem, f"{stem}.jpg")
         if number in AFFECTNET_OTHERS:
             others[number] += 1
+            left_out.add(picture)
             continue
         label = _label(root, name, 1, text, AFFECTNET)
-        stem = str(PurePosixPath(name).parent.parent / "images" / match[2])
-        yield Picture(by_stem.get(stem, f"{stem}.jpg"), AFFECTNET_SETS[match[1]], label)
+        yield Picture(picture, AFFECTNET_SETS[match[1]], label)
 
 
 LAYOUTS: dict[str, Layout] = {

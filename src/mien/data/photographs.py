@@ -16,6 +16,9 @@ from mien.vision.turned import detect_turned
 # mien's drawn faces, .63 in its cartoons (2 % below .5). Labeled Faces in the Wild has .45: its photographs are
 # Haar's boxes "scaled by 2.2" (Huang et al. 2007).
 SMALL_FACE = 0.5
+# Longer side by the shorter one: squeezing by 1.2 costs base 2.5 of 72.8 % on 600 images of FER2013's valid split, by
+# 1.33 6.5, by 1.1 at most 1.2.
+OBLONG = 1.2
 SAMPLE = 16  # images that are searched for small faces
 MIN_OVERLAP = 0.3  # IoU of a detected face with the box that a dataset gives
 
@@ -83,12 +86,15 @@ def _cropped(rgb: ImageArray, face: Face, geometry: str, *, grey: bool) -> Image
     return crop[..., 0] if grey else crop
 
 
-def shows_small_face(image: ImageArray, detector: FaceDetector) -> bool:
-    """Return whether faces are found in an image, and none is above half of its shorter side.
+def sign_of_photograph(image: ImageArray, detector: FaceDetector) -> str:
+    """Return why an image seems to be a photograph and no crop; "" if it may be a crop.
 
     Args:
         image: RGB uint8 (H, W, 3) or grey (H, W).
         detector: The Haar detector, which `SMALL_FACE` was measured with.
     """
+    short, long = sorted(image.shape[:2])
+    if long > OBLONG * short:
+        return "not square, and would be squeezed"
     sides = [face.box.width for face in detector.detect(to_rgb(image))]
-    return bool(sides) and max(sides) < SMALL_FACE * min(image.shape[:2])
+    return "with a face below half of the width" if sides and max(sides) < SMALL_FACE * short else ""

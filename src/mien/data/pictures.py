@@ -19,7 +19,7 @@ from mien.data import splits
 from mien.data.classes import name_classes
 from mien.data.damage import damage_reported
 from mien.data.dataset import SPLITS, Dataset, FoundFaces, NameArray, PictureLabel, Split, check_memory
-from mien.data.photographs import SAMPLE, FaceCropper, crop_box, shows_small_face
+from mien.data.photographs import SAMPLE, FaceCropper, crop_box, sign_of_photograph
 from mien.data.reading import Reading
 from mien.data.tars import TARS, check_file_size, open_tar
 from mien.errors import DatasetError, UnreadablePicture
@@ -205,7 +205,7 @@ def read_pictures(
         name: Of the dataset, and of its label set unless that is a known one.
         labels: Label set; that of the classes when None.
         has_splits: Whether the splits are complete, so that none is held out.
-        framed: Whether the pictures are known to be crops; else a warning says if faces are much smaller than pictures.
+        framed: Whether the pictures are known to be crops; else a warning says if they seem to be photographs.
         cropper: Finds the faces; the pictures are crops, or have boxes, when None.
         progress: Called with (number, all) for each picture.
 
@@ -224,6 +224,8 @@ def read_pictures(
             f"any of {len(loaded.left_out):,} pictures of '{root}'; choose another --detector, or leave it out if the "
             "images are crops"
         )
+    if cropper is not None:
+        _warn_of_lost_classes(cropper, loaded)
     everything = [*loaded.kept, *loaded.left_out]
     splits_of, held_out = _splits(everything, has_splits=has_splits)
     kept = [picture._replace(split=splits_of[picture.key]) for picture in loaded.kept]
@@ -321,7 +323,7 @@ def _load(
     """
     loaded = _Loaded()
     failures: dict[str, UnreadablePicture] = {}
-    haar, looked, small = HaarDetector() if sample else None, 0, 0
+    haar, looked, signs = HaarDetector() if sample else None, 0, Counter[str]()
     for i, picture in enumerate(pictures):
         if progress is not None:
             progress(i + 1, len(pictures))
@@ -333,9 +335,9 @@ def _load(
         image = _image_of(picture, decoded, cropper, loaded)
         if image is None:
             continue
-        if haar is not None and i in sample and picture.box is None:
+        if haar is not None and i in sample:
             looked += 1
-            small += shows_small_face(decoded, haar)
+            signs[sign_of_photograph(decoded, haar) if picture.box is None else ""] += 1
         if size is None and loaded.images and image.shape[:2] != loaded.images[0].shape[:2]:
             size = MIXED_SIZE
             loaded.images = [resize(other, size) for other in loaded.images]
@@ -346,8 +348,9 @@ def _load(
         loaded.images.append(image)
     if failures:
         _report_failures(root, failures, n_read=len(loaded.kept) + len(loaded.left_out))
-    if small and small >= looked / 2:
-        _warn_of_photographs(root, small, looked)
+    del signs[""]
+    if signs and signs.total() >= looked / 2:
+        _warn_of_photographs(root, signs, looked)
     return loaded
 
 
@@ -383,9 +386,22 @@ def _report_failures(root: Path, failures: dict[str, UnreadablePicture], *, n_re
     warnings.warn(f"{found}; they are skipped: {reason}", stacklevel=4)
 
 
-def _warn_of_photographs(root: Path, small: int, looked: int) -> None:
+def _warn_of_photographs(root: Path, signs: Counter[str], looked: int) -> None:
+    seen = ", ".join(f"{n} {sign}" for sign, n in sorted(signs.items()))
     warnings.warn(
-        f"'{root}' seems to hold photographs, not crops: {small} of {looked} images looked at show a face much smaller "
-        "than the image; find and crop the faces with --detector auto, or in Python with FaceCropper('auto')",
+        f"'{root}' seems to hold photographs, not crops: of {looked} images looked at, {seen}; find and crop the faces "
+        "with --detector auto, or in Python with FaceCropper('auto')",
         stacklevel=5,
     )
+
+
+def _warn_of_lost_classes(cropper: FaceCropper, loaded: _Loaded) -> None:
+    """Warn of classes that lose all their pictures to the detector."""
+    left = {picture.label for picture in loaded.kept}
+    lost = Counter(picture.label for picture in loaded.left_out if picture.label not in left)
+    if lost:
+        counts = ", ".join(f"{label} (of {n:,} pictures)" for label, n in sorted(lost.items()))
+        warnings.warn(
+            f"the detector '{cropper.name}' leaves no picture of {counts}; try another --detector, or add pictures",
+            stacklevel=4,
+        )

@@ -6,11 +6,13 @@ import hashlib
 import math
 import os
 import re
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from mien.data.dataset import SPLITS, Dataset, NameArray, Split
 from mien.errors import ConfigError, DatasetError
@@ -92,6 +94,8 @@ def draw_groups(
     """Draw splits of whole groups, so that every class comes close to its share of each split.
 
     Greedy: groups are placed in decreasing order of size, each where it overfills its classes least; ties go to train.
+    A split that is left empty then gets the smallest group of the split with the most groups; a warning says if there
+    are too few groups for that.
 
     Args:
         groups: Group of each image, str (n,).
@@ -115,7 +119,32 @@ def draw_groups(
         fill = (filled[:, own] + counts[i, own]) / wanted[:, own]
         places[i] = (fill @ (counts[i, own] / totals[own])).argmin()
         filled[places[i]] += counts[i]
+    _fill_empty(places, counts.sum(axis=1) + keys, [place for place, share in enumerate([1, *shares]) if share])
     return places[group]
+
+
+def _fill_empty(places: IntArray, sizes: npt.NDArray[np.float64], wanted: Sequence[int]) -> None:
+    """Give each wanted split that has no group one of the others', in place.
+
+    Args:
+        places: Split of each group, int64 (m,).
+        sizes: By which the smallest group is found, (m,).
+        wanted: Splits, train first.
+    """
+    for place in wanted:
+        if (places == place).any():
+            continue
+        n_groups = np.bincount(places)
+        donors = np.flatnonzero(places == n_groups.argmax())
+        if len(donors) > 1:
+            places[donors[sizes[donors].argmin()]] = place
+        else:
+            warnings.warn(
+                f"{len(places)} persons or groups are too few for {len(wanted)} splits, of which each person is in "
+                "one, so a split stays empty; expected a person per split: add persons, or split without persons",
+                stacklevel=4,
+            )
+            return
 
 
 def draw_splits(dataset: Dataset, shares: Sequence[float], *, seed: int = 0) -> Dataset:
