@@ -144,7 +144,6 @@ export class Camera {
     byId("stop").hidden = byId("pause").hidden = !running;
     byId("restart").hidden = running || !this.live.view.current;
     byId("pause").textContent = say(running && this.live.paused ? "resume" : "pause");
-    byId("pause").setAttribute("aria-pressed", String(running && this.live.paused));
     this.onchange();
     if (document.activeElement === document.body) byId(running ? "pause" : "restart").focus({ preventScroll: true });
   }

@@ -113,7 +113,6 @@ const EN = {
   stage: "Picture with the faces found",
 
   nFaces: ({ n }) => (n ? count(n, "face", "faces") : "no face"),
-  nPictures: ({ n }) => count(n, "picture", "pictures"),
   progressOfPictures: "{done} of {all}",
   streamSoFar: ({ frames, seconds, faces }) =>
     `${count(frames, "frame", "frames")}, ${seconds} s, ${count(faces, "face", "faces")}`,
@@ -126,7 +125,6 @@ const EN = {
   paused: "Paused",
   saved: "Saved {name}",
 
-  insecureTitle: "No camera over plain http",
   insecure: "Browsers give cameras to https and localhost only. Start the service with --tls-cert and --tls-key, or " +
     "forward its port: ssh -L {port}:localhost:{port} {host}, then open http://localhost:{port}.",
   cameraRefused: "The browser was not allowed to use the camera. Allow it in the address bar, then start again.",
@@ -136,7 +134,6 @@ const EN = {
   cameraOther: "The camera did not start: {detail}",
   loading: "Loading the model…",
   serverGone: "The server does not answer. Trying again…",
-  serverBack: "The server is back.",
   serverBusy: "The server has as many sessions as it takes. Trying again…",
   requestBusy: "The server is busy. Trying again…",
   sessionRefused: "The server refused: {detail}",
@@ -282,7 +279,6 @@ const DE = {
   stage: "Bild mit den gefundenen Gesichtern",
 
   nFaces: ({ n }) => (n ? count(n, "Gesicht", "Gesichter") : "kein Gesicht"),
-  nPictures: ({ n }) => count(n, "Bild", "Bilder"),
   progressOfPictures: "{done} von {all}",
   streamSoFar: ({ frames, seconds, faces }) =>
     `${count(frames, "Einzelbild", "Einzelbilder")}, ${seconds} s, ${count(faces, "Gesicht", "Gesichter")}`,
@@ -295,7 +291,6 @@ const DE = {
   paused: "Pause",
   saved: "{name} gespeichert",
 
-  insecureTitle: "Keine Kamera über einfaches http",
   insecure: "Browser geben Kameras nur an https und localhost. Starten Sie den Dienst mit --tls-cert und --tls-key, " +
     "oder leiten Sie seinen Port weiter: ssh -L {port}:localhost:{port} {host}, und öffnen Sie http://localhost:{port}.",
   cameraRefused: "Der Browser durfte die Kamera nicht benutzen. Erlauben Sie es in der Adresszeile und starten Sie neu.",
@@ -305,7 +300,6 @@ const DE = {
   cameraOther: "Die Kamera startete nicht: {detail}",
   loading: "Das Modell wird geladen …",
   serverGone: "Der Server antwortet nicht. Neuer Versuch …",
-  serverBack: "Der Server ist wieder da.",
   serverBusy: "Der Server hat so viele Sitzungen, wie er annimmt. Neuer Versuch …",
   requestBusy: "Der Server ist beschäftigt. Neuer Versuch …",
   sessionRefused: "Der Server lehnte ab: {detail}",
