@@ -30,6 +30,8 @@ export class Live {
   #seenTime = 0;
   #chartsTime = 0;
   #chartsTimer = 0;
+  #copying = false; // a frame, which the session does not know of yet
+  /** Time of the newest frame where it was left out: of a paused video, it is seen after all. @type {?number} */ #missed = null;
 
   /**
    * @param {HTMLVideoElement} video
@@ -166,10 +168,12 @@ export class Live {
       this.#showUnseen(watching);
       return;
     }
-    if (!session.free) return;
+    this.#missed = session.free && !this.#copying ? null : time;
+    if (this.#missed !== null) return;
     let bitmap = null;
     try {
-      bitmap = await createImageBitmap(this.video);
+      this.#copying = true;
+      bitmap = await createImageBitmap(this.video).finally(() => (this.#copying = false));
       const seen = { ...(await session.see(bitmap, time)), source: this.source };
       if (watching === this.#watching) this.#show(bitmap, seen);
       else bitmap.close();
@@ -179,6 +183,7 @@ export class Live {
       if (!(error instanceof EngineError)) throw error;
       if (error.kind !== "gone") notify("frameRefused", { detail: error.message });
     }
+    if (this.#missed !== null && this.video.paused && watching === this.#watching) this.#take(this.#missed);
   }
 
   /** Show the camera without boxes while nobody recognises. @param {number} watching */
