@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
 from itertools import groupby
 
 import pytest
 from markdown_it import MarkdownIt
 
-from mien.escape import code, csv_cell, literal, visible
+from mien.escape import INVISIBLE, code, csv_cell, json_line, literal, visible
+
+NASTY = "\x1b[31m\n\u202e\x9b2J 表情 \udcff"
 
 
 @pytest.mark.parametrize(
@@ -58,7 +61,18 @@ def test_code_holds_any_text(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
 def test_a_formula_in_a_cell_is_text(text: str) -> None:
-    assert csv_cell(text) == f"'{text}"
+    assert csv_cell(text) == f"'{visible(text)}"
+
+
+@pytest.mark.parametrize("text", ["\x1b[31mred.jpg", "a\nb", "\u202egpj.exe", "\x9b2J", "=\x1b[2J"])
+def test_no_character_of_a_cell_acts_on_a_terminal(text: str) -> None:
+    assert str(csv_cell(text)).removeprefix("'") == visible(text)
+
+
+def test_json_on_a_terminal_shows_what_it_is_read_as() -> None:
+    text = json_line({"source": NASTY})
+    assert not INVISIBLE.search(text)
+    assert json.loads(text) == {"source": NASTY}
 
 
 def test_numbers_and_other_texts_stay_as_they_are_in_cells() -> None:

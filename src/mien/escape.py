@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 
@@ -46,11 +47,18 @@ def code_block(lines: Iterable[str], *, language: str) -> str:
 
 
 def csv_cell(value: object) -> object:
-    """Return a cell that no spreadsheet takes for a formula: an apostrophe precedes texts that begin like one."""
+    """Return a cell that no spreadsheet takes for a formula, nor a terminal for a command.
+
+    An apostrophe precedes texts that begin like a formula, and `visible` escapes what cannot be seen.
+    """
     if not isinstance(value, str):
         return value
-    text = value.encode("utf-8", "backslashreplace").decode()  # undecodable bytes of file names
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return f"'{visible(value)}" if value.startswith(_FORMULA) else visible(value)
+
+
+def json_line(value: object) -> str:
+    """Return JSON on one line; what cannot be seen is escaped in it, and back again once it is read."""
+    return INVISIBLE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False))
 
 
 def plot_text(text: str, *, longest: int = 100) -> str:

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -35,6 +36,18 @@ def as_path(path: object) -> Path:
         return Path(text)
     hint = "; decode the bytes of a picture file with mien.sources.decode" if isinstance(path, bytes) else ""
     raise InputError(f"the path is of type {type(path).__name__}; expected a text or a pathlib.Path{hint}")
+
+
+def refuse_pipe(path: Path) -> None:
+    """Refuse to read a pipe, socket or device, which may wait forever; files, folders and missing paths pass.
+
+    Raises:
+        OSError: It is one.
+    """
+    mode = path.stat().st_mode if path.exists() else stat.S_IFREG
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        kind = "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
+        raise OSError(errno.EINVAL, f"it is {kind}, neither a file nor a folder; save its content as a file")
 
 
 @contextmanager
@@ -249,6 +262,7 @@ def lost_output(error: OSError) -> OutputError:
 
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file of any size, in hexadecimal digits."""
+    refuse_pipe(path)
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

@@ -8,6 +8,7 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from math import inf, isfinite
 from numbers import Integral, Real
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import (
     TYPE_CHECKING,
@@ -25,6 +26,7 @@ from typing import (
 )
 
 from mien.errors import ConfigError, MienError
+from mien.files import refuse_pipe
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -112,9 +114,11 @@ def read_toml(path: Traversable, *, name: str) -> dict[str, Any]:
         ConfigError: The file cannot be read, or is not TOML.
     """
     try:
+        if isinstance(path, Path):
+            refuse_pipe(path)
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {name}: {error}") from error
+        raise ConfigError(f"cannot read {name}: {getattr(error, 'strerror', None) or error}") from error
     except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:  # a long number; tables nested deep
         raise ConfigError(f"{name} is not valid TOML: {error}") from error
 

@@ -23,6 +23,7 @@ import h5py
 import numpy as np
 
 from mien.errors import ModelError
+from mien.files import refuse_pipe
 from mien.structures import FloatArray
 
 Json: TypeAlias = dict[str, Any]
@@ -82,6 +83,7 @@ def open_keras(path: Path, architecture: Path | None = None) -> Iterator[KerasMo
         ModelError: Not such a file, damaged, or one part whose other is missing; also for errors raised in the block.
     """
     try:
+        refuse_pipe(path)
         if path.suffix.lower() == ".json":
             path, architecture = _weights_beside(path), path
         if path.is_dir():
@@ -137,6 +139,7 @@ def _by_name(model: Json, facts: Json, weights: Any) -> KerasModel:
 
 def _read_json(path: Path) -> Json:
     """Read the JSON file of an architecture."""
+    refuse_pipe(path)
     with suppress(ValueError, LookupError, TypeError, AttributeError, RecursionError):
         model = json.loads(path.read_bytes() if path.stat().st_size <= MOST_JSON else b"", object_hook=_plain)
         if isinstance(model, dict) and isinstance(model.get("class_name"), str) and "config" in model:
@@ -165,7 +168,7 @@ def _weights_beside(path: Path) -> Path:
     _read_json(path)
     found = []
     for beside in sorted(path.parent.iterdir()):
-        if beside.suffix.lower() in (".h5", ".hdf5") and h5py.is_hdf5(beside):
+        if beside.suffix.lower() in (".h5", ".hdf5") and beside.is_file() and h5py.is_hdf5(beside):
             with suppress(OSError), h5py.File(beside, "r") as file:
                 if "model_config" not in file.attrs:
                     found.append(beside)

@@ -19,6 +19,7 @@ from mien.data.damage import check_expansion, damage_reported
 from mien.data.dataset import MAX_BYTES
 from mien.data.disguise import refuse_disguise
 from mien.errors import ConfigError, DatasetError
+from mien.files import refuse_pipe
 from mien.settings import checked
 
 T = TypeVar("T")
@@ -101,6 +102,7 @@ def read_npy(path: Path, field: Field) -> npt.NDArray[Any]:
         ValueError: It is none, is truncated, has another type or number of dimensions, or exceeds `MAX_BYTES`.
         OSError: It cannot be read.
     """
+    refuse_pipe(path)
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise ValueError(f"{size / 2**30:.1f} GB; expected at most {MAX_BYTES >> 30} GB")

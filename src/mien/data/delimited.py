@@ -10,6 +10,7 @@ from typing import TextIO
 from mien.data.dataset import MAX_IMAGES
 from mien.data.disguise import refuse_disguise
 from mien.errors import DatasetError
+from mien.files import refuse_pipe
 from mien.sources.content import HEADER_BYTES
 
 LONGEST_LINE = 1 << 20  # characters
@@ -28,6 +29,7 @@ def table_rows(path: Path, *, kind: str) -> Iterator[tuple[int, list[str]]]:
         DatasetError: The file cannot be read, is of another kind, or has more rows than `MAX_IMAGES`.
     """
     try:
+        refuse_pipe(path)
         with path.open("rb") as start:
             refuse_disguise(path, start.read(HEADER_BYTES))
         with path.open(newline="", encoding="utf-8-sig") as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mien.errors import DatasetError
+from mien.files import refuse_pipe
 from mien.sources.content import GZIP, HEADER_BYTES, TAR, TEXT_FILE, UTF_16, ZIP, kind_of
 
 DATA = frozenset({TAR, GZIP, ZIP, TEXT_FILE})  # kinds that can hold a dataset
@@ -55,6 +56,7 @@ def first_bytes(path: Path) -> bytes:
         DatasetError: It cannot be read.
     """
     try:
+        refuse_pipe(path)
         with path.open("rb") as file:
             return file.read(HEADER_BYTES)
     except OSError as error:

@@ -26,6 +26,7 @@ from mien.data.reading import AS_CROPS, Reading
 from mien.data.splits import split_named
 from mien.data.votes import VOTE_COLUMNS, majority_ids, vote_count
 from mien.errors import DatasetError
+from mien.files import refuse_pipe
 from mien.labels import FERPLUS, LabelSet
 from mien.settings import shown
 from mien.structures import Box, Progress
@@ -104,6 +105,7 @@ def can_read(layout: Layout, path: Path) -> bool:
 
 def _starts_with(file: Path, head: str) -> bool:
     try:
+        refuse_pipe(file)
         with file.open(encoding="utf-8-sig", errors="replace") as opened:
             return opened.read(len(head)) == head
     except OSError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 import zipfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,9 +23,10 @@ from mien.data.photographs import SAMPLE, FaceCropper, crop_box, sign_of_photogr
 from mien.data.reading import Reading
 from mien.data.tars import TARS, check_file_size, open_tar
 from mien.errors import DatasetError, UnreadablePicture
+from mien.files import counted, refuse_pipe
 from mien.labels import LabelSet, label_set_for
 from mien.pixels import resize, to_rgb
-from mien.sources.paths import PICTURE_SUFFIXES, kind_passed_over, passed_over_message
+from mien.sources.paths import PICTURE_SUFFIXES, is_hidden, kind_passed_over, passed_over_message, walk
 from mien.sources.pictures import decode as decode_picture
 from mien.structures import Box, ImageArray, Progress
 from mien.vision.haar import HaarDetector
@@ -43,13 +44,13 @@ class Files:
         names: Paths below it, with "/", of all files that are not empty.
         read_bytes: Returns the bytes of one.
         used: Names of the files that were read.
-        n_empty: Number of empty files.
+        others: Number of empty files and folders, and of whatever is not a file, by kind.
     """
 
     names: list[str]
     read_bytes: Callable[[str], bytes]
     used: set[str] = field(default_factory=set)
-    n_empty: int = 0
+    others: Counter[str] = field(default_factory=Counter)
 
     def read(self, name: str) -> bytes:
         """Return the bytes of a file."""
@@ -59,7 +60,7 @@ class Files:
     def passed_over(self) -> Counter[str]:
         """Return the number of files that were not read, by kind; see `sources.paths.kind_passed_over`."""
         kinds = (kind_passed_over(PurePosixPath(name)) for name in self.names if name not in self.used)
-        return +Counter({**Counter(filter(None, kinds)), "empty": self.n_empty})
+        return Counter(filter(None, kinds)) + self.others
 
 
 class Picture(NamedTuple):
@@ -106,22 +107,55 @@ class _Loaded:
 
 @contextmanager
 def open_files(path: Path) -> Iterator[Files]:
-    """List a folder, zip or tar, sorted; damage found while reading raises a DatasetError too."""
+    """List a folder, zip or tar, sorted.
+
+    Raises:
+        DatasetError: Pictures are in a folder that is a link or cannot be read; or damage is found, also while reading.
+    """
     with damage_reported(path):
+        refuse_pipe(path)
         if path.is_dir():
-            files = [file for file in path.rglob("*") if file.is_file()]
-            names = sorted(file.relative_to(path).as_posix() for file in files if file.stat().st_size)
-            yield Files(names, lambda name: _read_file(path / name), n_empty=len(files) - len(names))
+            yield _list_folder(path)
         elif path.name.lower().endswith(TARS):
             with open_tar(path) as tar:
                 names = sorted(name for name, member in tar.members.items() if not member.isreg() or member.size)
-                yield Files(names, tar.read, n_empty=len(tar.members) - len(names))
+                yield Files(names, tar.read, others=+Counter({"empty": len(tar.members) - len(names)}))
         else:
             with zipfile.ZipFile(path) as archive:
                 entries = [entry for entry in archive.infolist() if not entry.is_dir()]
                 sizes = {entry.filename: entry.file_size for entry in entries if entry.file_size}
-                n_empty = len(entries) - len(sizes)
-                yield Files(sorted(sizes), lambda name: _read_member(archive, name, sizes[name]), n_empty=n_empty)
+                others = +Counter({"empty": len(entries) - len(sizes)})
+                yield Files(sorted(sizes), lambda name: _read_member(archive, name, sizes[name]), others=others)
+
+
+def _list_folder(root: Path) -> Files:
+    names, others, lost = [], Counter[str](), defaultdict[str, list[str]](list)
+    for path, kind in walk(root):
+        name = path.relative_to(root)
+        is_folder = kind is not None and kind.endswith("folder")
+        if kind is None and path.stat().st_size:
+            names.append(name.as_posix())
+        elif not (is_hidden(name) if is_folder else kind_passed_over(name) is None):
+            others[kind or "empty"] += 1
+            if kind == "unreadable folder" or (kind == "linked folder" and _leads_to_pictures(path)):
+                lost[kind].append(name.as_posix())
+    for kind, folders in lost.items():  # classes, splits or pictures would be missing
+        way_out = (
+            "put the folders themselves there" if kind == "linked folder" else "make them readable, or remove them"
+        )
+        raise DatasetError(
+            f"'{root}' holds {counted(len(folders), kind)}, which {'is' if len(folders) == 1 else 'are'} not searched: "
+            f"{some(sorted(folders))}; {way_out}"
+        )
+    return Files(sorted(names), lambda name: _read_file(root / name), others=others)
+
+
+def _leads_to_pictures(link: Path) -> bool:
+    """Return whether a linked folder holds pictures, unless it leads back to a folder around it."""
+    target = link.resolve()
+    if target in link.parent.resolve().parents or target == link.parent.resolve():
+        return False
+    return any(kind is None and is_picture(path.relative_to(target).as_posix()) for path, kind in walk(target))
 
 
 def _read_file(path: Path) -> bytes:
@@ -166,8 +200,7 @@ def dataset_name(path: Path) -> str:
 
 def is_picture(name: str) -> bool:
     path = PurePosixPath(name)
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return path.suffix.lower() in PICTURE_SUFFIXES and not hidden
+    return path.suffix.lower() in PICTURE_SUFFIXES and not is_hidden(path)
 
 
 def some(names: Sequence[str]) -> str:

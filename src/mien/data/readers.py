@@ -153,7 +153,7 @@ def _reader_of(path: Path, reader: str | None) -> tuple[str, Path]:
             raise DatasetError(f"no reader '{reader}'; choose from {', '.join(READERS)}")
         return reader, path
     path = _known_file_in(path)
-    if path.is_file():
+    if not path.is_dir():
         refuse_disguise(path)
     for name, candidate in READERS.items():
         if candidate.can_read(path):

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from mien.errors import InputError
-from mien.files import as_path
+from mien.files import as_path, refuse_pipe
 
 NAME_COLUMNS = ("file", "name", "picture", "image", "path", "filename", "file_name")  # in order of preference
 MAX_VALUES = 20  # of a column of words; more, such as names of persons, are no groups
@@ -47,6 +47,7 @@ def read_slices(path: str | Path) -> SliceTable:
     """
     path = as_path(path)
     try:
+        refuse_pipe(path)
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = [[cell.strip() for cell in row] for row in csv.reader(file) if any(map(str.strip, row))]
     except (OSError, ValueError, csv.Error) as error:

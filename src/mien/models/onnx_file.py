@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.errors import ConfigError, MissingSpec, ModelError
-from mien.files import as_path, atomic_path
+from mien.files import as_path, atomic_path, refuse_pipe
 from mien.models.spec import SPEC_KEY, ModelSpec
 
 MOST_BYTES = 2**31 - 1  # of a Protocol Buffers message, which an ONNX file is
@@ -111,6 +111,7 @@ def _read_inside(tensor: Any, source: Path, *, most: int) -> int:
     if not name or not file.resolve().is_relative_to(folder):
         raise ModelError(f"{source} has weights in {name!r}, outside its folder; save it with all weights in one file")
     try:
+        refuse_pipe(file)
         with file.open("rb") as weights:
             offset = int(place.get("offset", 0))
             length = int(place.get("length", file.stat().st_size - offset))
@@ -155,8 +156,9 @@ def _read(path: Path) -> Any:
     from google.protobuf.message import DecodeError
 
     try:
-        if path.exists() and not path.is_file():  # a named pipe would wait forever
-            raise ModelError(f"{path} is not a file; expected an .onnx file")
+        refuse_pipe(path)
+        if path.is_dir():
+            raise ModelError(f"{path} is a folder; expected an .onnx file")
         if path.stat().st_size > MOST_BYTES:
             raise ModelError(f"{path} has {path.stat().st_size:,} bytes; an ONNX file has at most {MOST_BYTES:,}")
         model = _message("ModelProto").FromString(path.read_bytes())

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mien.errors import MissingExtra, ModelError
+from mien.files import refuse_pipe
 from mien.nets.weights import PIXELS, Convolution, Weights
 from mien.structures import FloatArray
 
@@ -40,6 +41,7 @@ def read_dlib(path: Path) -> Weights:
         ModelError: Not such a file, or damaged.
     """
     try:
+        refuse_pipe(path)
         with path.open("rb") as file:
             data = file.read(DLIB_MOST_BYTES)
         convolutions = tuple(_affine_convolutions(_dlib_layers(_DlibFile(data))))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mien.errors import MissingExtra, ModelError
+from mien.files import refuse_pipe
 from mien.nets.weights import PIXELS, Convolution, Weights
 
 VGGFACE_ORIGIN = "VGGFace of Parkhi et al. 2015, for non-commercial research only"
@@ -27,6 +28,7 @@ def read_vggface(path: Path) -> Weights:
     widths = (64, 64, 128, 128, *[256] * 3, *[512] * 6)
     names = [f"conv{block}_{number}" for block, n in enumerate((2, 2, 3, 3, 3), start=1) for number in range(1, n + 1)]
     try:
+        refuse_pipe(path)
         with h5py.File(path, "r") as file:
             layers = file.get("model_weights", file)
             shapes = zip(names, (3, *widths), widths, strict=False)

@@ -23,6 +23,7 @@ from mien.evaluation.results import (
     SliceColumn,
     ViewResult,
 )
+from mien.files import refuse_pipe
 from mien.settings import Range, checked, shown
 
 METRICS_VERSION = 4  # 2: intervals, calibration, raters; 3: leak criterion; 4: keys renamed, see _RENAMED
@@ -285,6 +286,7 @@ def read_metrics(path: str | Path) -> Metrics:
         InputError: It cannot be read, is not JSON, has another version, or values of another type or out of range.
     """
     try:
+        refuse_pipe(Path(path))
         metrics = json.loads(Path(path).read_text(encoding="utf-8"))
         version = metrics["version"]
         if version in (2, 3):

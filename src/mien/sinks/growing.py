@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -12,6 +13,11 @@ from types import TracebackType
 
 from mien.errors import OutputError
 from mien.files import as_path, lock
+
+_REASONS: dict[int | None, str] = {
+    errno.EAGAIN: "another process is writing it",
+    errno.ENXIO: "it is a pipe that no program reads",
+}
 
 
 class GrowingFile:
@@ -53,8 +59,7 @@ class GrowingFile:
                 with suppress(OSError):  # of a device
                     self._file.truncate(self._length)
             self._close()
-            taken = isinstance(error, BlockingIOError)
-            reason = "another process is writing it" if taken else error.strerror or error
+            reason = _REASONS.get(error.errno, error.strerror or error)
             raise OutputError(f"cannot write '{self.path}': {reason}; choose another place") from error
 
     def _close(self) -> None:
@@ -72,12 +77,17 @@ def _write(file: FileIO, data: bytes) -> None:
 def _open_alone(path: Path) -> FileIO:
     """Open a file and empty it, once it is locked: two processes would write into each other's lines.
 
+    A pipe needs a reader; opening one without would wait for it.
+
     Raises:
         BlockingIOError: Another process writes it.
         OSError: It cannot be opened.
     """
-    file = FileIO(path, "wb", opener=lambda name, flags: os.open(name, flags & ~os.O_TRUNC, 0o666))
+    no_wait = getattr(os, "O_NONBLOCK", 0)  # not on Windows
+    file = FileIO(path, "wb", opener=lambda name, flags: os.open(name, flags & ~os.O_TRUNC | no_wait, 0o666))
     try:
+        if no_wait:
+            os.set_blocking(file.fileno(), True)
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             lock(file.fileno())
             file.truncate(0)

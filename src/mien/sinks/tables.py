@@ -5,11 +5,10 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from mien.escape import csv_cell
+from mien.escape import csv_cell, json_line
 from mien.files import standard_output
 from mien.sinks.growing import GrowingFile
 from mien.sinks.records import origin_keys, record, rows
@@ -47,7 +46,8 @@ class CsvSink(_TableSink):
     right), track, x1, y1, x2, y2 (pixels), score (of the detector), label ("uncertain" too), confidence (the largest
     probability), certain (true or false), note, p_<label> for each label of the set, raw_<label> likewise if smoothed,
     model, label_set, detector, mien (its version). Each row is on disk once written. An apostrophe precedes texts that
-    a spreadsheet would take for formulas, such as a file's name that begins with "=".
+    a spreadsheet would take for formulas, such as a file's name that begins with "=", and control characters are
+    escaped: "\\n".
 
     Args:
         path: File to write, "-" for standard output; an old file is overwritten.
@@ -102,7 +102,7 @@ class JsonlSink(_TableSink):
 
     def write(self, frame: Frame, expressions: list[Expression]) -> None:
         """Append the line of a frame."""
-        line = json.dumps(record(frame, expressions, self.provenance), ensure_ascii=False)
+        line = json_line(record(frame, expressions, self.provenance))
         self._append(line.encode() + b"\n")
 
 

@@ -109,7 +109,7 @@ def kind_passed_over(name: PurePath) -> str | None:
     """
     if name.name.lower() in LITTER or name.name.startswith("._") or "__MACOSX" in name.parts:
         return None
-    return "hidden" if _is_hidden(name) else printable(Path(name.suffix.lower())) if name.suffix else "without suffix"
+    return "hidden" if is_hidden(name) else printable(Path(name.suffix.lower())) if name.suffix else "without suffix"
 
 
 def status_of(path: Path) -> os.stat_result:
@@ -174,34 +174,58 @@ def _not_found(path: str) -> InputError:
     return InputError(f"no file or folder '{path}'; check the path")
 
 
-def _walk(folder: Path) -> FoundFiles:
-    passed_over: Counter[str] = Counter()
+def walk(folder: Path) -> Iterator[tuple[Path, str | None]]:
+    """Yield the files below a folder, unsorted, with None, and with its kind whatever cannot be read or is not entered.
 
-    def unreadable(error: OSError) -> None:
-        if error.filename == str(folder):
-            raise error
-        passed_over["unreadable folder"] += 1
+    The kinds: "linked folder", "unreadable folder", "empty folder", "broken link or device".
 
-    files = []
-    for place, folders, names in os.walk(folder, onerror=unreadable):
-        passed_over["linked folder"] += sum(os.path.islink(os.path.join(place, name)) for name in folders)
+    Raises:
+        OSError: The folder itself cannot be searched.
+    """
+    unreadable: list[OSError] = []
+    for place, folders, names in os.walk(folder, onerror=unreadable.append):
+        for name in folders:
+            if os.path.islink(os.path.join(place, name)):
+                yield Path(place, name), "linked folder"
         for name in names:
             path = Path(place, name)
-            if _is_read(path, folder):
-                files.append(path)
-            elif kind := kind_passed_over(path.relative_to(folder)):
-                passed_over[kind if path.is_file() else "broken link or device"] += 1
-    return FoundFiles(sorted(files), +passed_over)
+            yield path, None if _is_file(path) else "broken link or device"
+        if not folders and not names and place != str(folder):
+            yield Path(place), "empty folder"
+    for error in unreadable:
+        if error.filename == str(folder):
+            raise error
+        yield Path(error.filename), "unreadable folder"
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # names in a folder that may be listed but not entered
+        return False
+
+
+def _walk(folder: Path) -> FoundFiles:
+    passed_over: Counter[str] = Counter()
+    files = []
+    for path, kind in walk(folder):
+        if kind is None and _is_read(path, folder):
+            files.append(path)
+        elif kind in ("linked folder", "unreadable folder"):
+            passed_over[kind] += 1
+        elif kind != "empty folder" and (by_name := kind_passed_over(path.relative_to(folder))):
+            passed_over[kind or by_name] += 1
+    return FoundFiles(sorted(files), passed_over)
 
 
 def _matches(folder: Path, glob: str) -> list[Path]:
-    return sorted(path for path in folder.rglob(glob) if path.is_file() and not _is_hidden(path.relative_to(folder)))
+    return sorted(path for path in folder.rglob(glob) if path.is_file() and not is_hidden(path.relative_to(folder)))
 
 
 def _is_read(path: Path, folder: Path) -> bool:
     """Return whether a folder's file is a picture or video, by its suffix; without suffix, a picture by its content."""
     suffix = path.suffix.lower()
-    if (suffix and suffix not in _SUFFIXES) or _is_hidden(path.relative_to(folder)) or not path.is_file():
+    if (suffix and suffix not in _SUFFIXES) or is_hidden(path.relative_to(folder)):
         return False
     if suffix and suffix not in TYPESCRIPT:
         return True
@@ -224,5 +248,6 @@ def _counts(passed_over: Mapping[str, int]) -> str:
     return ", ".join([*named, f"{rest:,} of other kinds"] if rest else named)
 
 
-def _is_hidden(path: PurePath) -> bool:
+def is_hidden(path: PurePath) -> bool:
+    """Return whether a path below the folder that is searched is hidden: it, or a folder around it."""
     return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mien.errors import MienError, RunError
-from mien.files import atomic_path
+from mien.files import atomic_path, refuse_pipe
 from mien.models.spec import SPEC_KEY, ModelSpec, current_name
 from mien.nets.nets import Net, build_net
 from mien.settings import Range, checked
@@ -103,6 +103,7 @@ def load_average(path: Path) -> tuple[Net, ModelSpec]:
 def _reading(path: Path) -> Iterator[None]:
     """Turn any exception of reading a checkpoint into a RunError of one line."""
     try:
+        refuse_pipe(path)
         yield
     except MienError:
         raise

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict, cast
 
 from mien.errors import ConfigError, RunError
+from mien.files import refuse_pipe
 from mien.settings import NotNegative, Positive, Range, checked, shown
 
 Row = dict[str, float]  # metrics of one epoch
@@ -62,6 +63,7 @@ def read_json(path: Path) -> Any:
         RunError: It cannot be read, or is no JSON.
     """
     try:
+        refuse_pipe(path)
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RunError(f"cannot read '{path}': {error.strerror or error}") from error
@@ -96,6 +98,7 @@ def read_metrics(path: Path) -> list[Row]:
     if not path.exists():
         return []
     try:
+        refuse_pipe(path)
         lines = path.read_text(encoding="utf-8").splitlines()
         rows = [_row(line, number) for number, line in enumerate(lines, start=1)]
         for number, (row, after) in enumerate(pairwise(rows), start=2):
