@@ -87,8 +87,9 @@ def main() -> None:
     overhead = _overhead(options.model, encode(Path("scene"), ".jpg", cv2.resize(photo, SCENE)))
     crops = [encode(Path("crop"), ".png", crop) for crop in _crops(photo)]
     loads = _loads(
-        options.model, crops, options.requests, options.concurrency, options.workers, options.batch_ms, options.rounds
-    )
+        options.model, crops, n=options.requests, concurrency=options.concurrency, workers=options.workers,
+        batch_ms=options.batch_ms, rounds=options.rounds,
+    )  # fmt: skip
     ratio = _mean(loads, True, "per_second") / _mean(loads, False, "per_second")
     targets = [
         Target(what="CPU per request, service / in this process", value=overhead["ratio"], limit=1.15),
