@@ -31,6 +31,7 @@ def test_compare_takes_the_valid_split_and_writes_a_sheet(
     assert run("compare", tiny_model, "other.onnx", "--data", drawn) == 0
     printed = capsys.readouterr().out
     assert "The difference is not significant" in printed
+    assert " points, 95 % interval " in printed
     (folder,) = Path("reports").iterdir()
     assert folder.name.endswith("-other.onnx-drawn-valid")
     assert (folder / "differences.png").is_file()
@@ -234,7 +235,7 @@ def test_evaluate_reports_by_the_columns_of_a_table(
     assert "column 'source' of 'slices.csv' has only the value 'web'; it is left out" in captured.err
     assert "by light" in captured.out
     assert "a (few)" in captured.out
-    assert "Too few pictures to compare the values" in captured.out
+    assert "Not compared: fewer than two values have 30 pictures" in captured.out
     metrics = json.loads(Path("report/metrics.json").read_text())
     assert [column["name"] for column in metrics["slices"]] == ["light"]
     assert "### light" in Path("report/report.md").read_text()

@@ -25,7 +25,7 @@ from mien.data.audit import (
     save_audit,
     select_training,
 )
-from mien.data.dataset import Dataset
+from mien.data.dataset import Dataset, FoundFaces
 from mien.data.near import Pairs, near_pairs
 from mien.data.prepared import prepare
 from mien.data.readers import read_dataset
@@ -300,6 +300,11 @@ def test_an_audit_of_another_dataset_is_refused(dataset: Dataset, audited: Audit
         drop_leaks(other, audited)
     with pytest.raises(DatasetError, match="audit the same dataset"):
         write_audit(audited, other, tmp_path)
+    crops = replace(other, found=FoundFaces(detector="yunet", n_pictures=len(other)))
+    with pytest.raises(
+        DatasetError, match=rf"FILE\.npz --detector yunet --size {other.images.shape[1]}; mien data audit"
+    ):
+        drop_leaks(crops, audited)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no archive", b"PK\x05\x06" + bytes(18)])

@@ -122,6 +122,14 @@ def test_a_difference_by_chance_is_not_significant(pair):
     assert "**The difference is not significant" in comparison_markdown(comparison)
 
 
+@pytest.mark.parametrize("n", [0, 5])
+def test_an_interval_without_0_beside_a_difference_that_is_not_significant_is_explained(pair, n):
+    first, second, _ = pair([(SAD, SAD, HAPPY)] * n + [(HAPPY, HAPPY, HAPPY)] * 59)
+    comparison = compare(first, second)
+    assert not comparison.significant
+    assert (comparison.high < 0) == ("leaves 0 out, but the exact test decides" in verdict(comparison)) == (n == 5)
+
+
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_clear_difference_names_the_better_model(pair, turned):
     rows = [(SAD, HAPPY, SAD) if turned else (SAD, SAD, HAPPY)] * 20 + [(HAPPY, HAPPY, HAPPY)] * 9
@@ -163,7 +171,7 @@ def test_a_comparison_is_written_as_numbers_text_and_a_sheet(pair, tmp_path):
     text = path.read_text(encoding="utf-8")
     assert text.startswith("# a and b on fer2013 PublicTest, single\n")
     assert "Difference B − A: +0.00 points, 95 % interval −" in text
-    assert "| happy | 1 | 100.0 | 0.0 | −100.0 | 1 | 0 | = 1.000 |" in text
+    assert "| happy | 1 | 100.0 | 0.0 | −100.0 | 1 | 0 | 1.000 |" in text
     assert np.array_equal(read_picture(path.parent / "differences.png"), sheet)
 
 

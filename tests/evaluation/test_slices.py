@@ -12,6 +12,8 @@ from mien.evaluation.score import score
 from mien.evaluation.slice_table import SliceTable
 from mien.evaluation.slices import gap_p_value, slice_evaluation
 from mien.labels import FER2013
+from mien.reports.breakdown import gap_text
+from mien.reports.metrics_json import column_metrics
 
 HAPPY, NEUTRAL = 3, 6
 NOWHERE = Path("slices.csv")
@@ -71,6 +73,19 @@ def test_the_gap_is_in_mean_recall_of_classes_that_each_value_has(photos):
     assert (gap.best, gap.worst, gap.labels) == ("f", "m", ("happy", "neutral"))  # 9 surprised women are too few
     assert gap.difference == pytest.approx((1 + 0.5) / 2 - (0.5 + 0) / 2)
     assert gap.p_value == 1 / 10000
+
+
+@pytest.mark.parametrize(
+    ("n_men", "reason"),
+    [
+        (30, "Not compared: no class has 10 pictures or more in each of 2 values."),
+        (9, "Not compared: fewer than two values have 30 pictures or more."),
+    ],
+)
+def test_values_that_are_not_compared_have_a_reason(photos, n_men, reason):
+    made = photos((30, HAPPY, HAPPY, "f"), (9, NEUTRAL, NEUTRAL, "f"), (n_men, NEUTRAL, NEUTRAL, "m"))
+    (column,) = sliced(*made)
+    assert gap_text(column_metrics(column, made[0].labels)) == reason
 
 
 def test_other_shares_of_classes_are_no_gap(photos):

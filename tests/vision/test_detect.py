@@ -175,6 +175,16 @@ class TestAuto:
         with pytest.raises(ModelError, match=r"MIEN_YUNET is '.*', which is damaged or another file"):
             load_detector("yunet")
 
+    @pytest.mark.parametrize("offline", ["0", "1"])
+    def test_a_wrong_path_of_yunet_is_named_with_a_remedy_that_helps(
+        self, monkeypatch: pytest.MonkeyPatch, offline: str
+    ) -> None:
+        monkeypatch.setenv("MIEN_YUNET", "/nowhere.onnx")
+        monkeypatch.setenv("MIEN_OFFLINE", offline)
+        with pytest.warns(UserWarning, match=r"'/nowhere\.onnx', which is not a file.*; correct or unset it") as caught:
+            load_detector("auto")
+        assert "MIEN_OFFLINE" not in str(caught[0].message)
+
     def test_other_detectors_fetch_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(detect, "yunet_path", None)
         assert isinstance(load_detector("haar"), HaarDetector)

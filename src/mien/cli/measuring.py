@@ -249,7 +249,7 @@ def _auc(auc: PairAuc | None) -> str:
 
 def _print_slices(column: SliceColumn, evaluation: Evaluation) -> None:
     from mien.reports.breakdown import gap_text
-    from mien.reports.metrics_json import gap_metrics
+    from mien.reports.metrics_json import column_metrics
 
     table = new_table(
         column.name, "pictures", *(["missed faces"] if evaluation.detector else []), "accuracy", "95 % interval",
@@ -269,17 +269,19 @@ def _print_slices(column: SliceColumn, evaluation: Evaluation) -> None:
             _auc(result.happy_neutral), f"{result.calibration.ece:.3f}",
         )  # fmt: skip
     print_table(table)
-    say(gap_text(gap_metrics(column.gap) if column.gap else None))
+    say(gap_text(column_metrics(column, evaluation.labels)))
 
 
 def _print_robustness(evaluation: Evaluation) -> None:
+    from mien.reports.tables import points
+
     shown = [i for i, label in enumerate(evaluation.labels) if label in ("happy", "neutral")]
     table = new_table(
-        "images", "accuracy", "difference", "95 % interval", *(f"recall {evaluation.labels[i]}" for i in shown),
+        "images", "accuracy", "difference, points", "95 % interval", *(f"recall {evaluation.labels[i]}" for i in shown),
         "AUC happy/neutral", title=f"{evaluation.name} on degraded images of {evaluation.dataset}",
     )  # fmt: skip
     for number, result in enumerate(evaluation.robustness):
-        change, low, high = (percent(value, 1, sign=True) for value in (result.difference, result.low, result.high))
+        change, low, high = (points(value, 1) for value in (result.difference, result.low, result.high))
         difference = [change, f"{low} to {high}"] if number else ["–", "–"]
         table.add_row(
             result.name, percent(result.accuracy.value, 1), *difference,
@@ -291,7 +293,7 @@ def _print_robustness(evaluation: Evaluation) -> None:
 
 def _print_comparison(comparison: Comparison, report: Path, *, as_json: bool) -> None:
     from mien.reports.comparison import to_plain, verdict
-    from mien.reports.tables import p_text
+    from mien.reports.tables import p_cell, points
 
     if as_json:
         print_json(to_plain(comparison))
@@ -300,15 +302,13 @@ def _print_comparison(comparison: Comparison, report: Path, *, as_json: bool) ->
     for c in comparison.classes:
         table.add_row(
             c.label, f"{c.support:,}", percent(c.recall_a, 1), percent(c.recall_b, 1), f"{c.only_a:,}",
-            f"{c.only_b:,}", p_text(c.p_value),
+            f"{c.only_b:,}", p_cell(c.p_value),
         )  # fmt: skip
     print_table(table)
     for letter, name, accuracy in zip("AB", comparison.names, comparison.accuracies, strict=True):
         say(f"{letter}: {name}, accuracy {percent(accuracy, 2)}")
-    difference, low, high = (
-        percent(value, 2, sign=True) for value in (comparison.difference, comparison.low, comparison.high)
-    )
-    say(f"B − A: {difference}, 95 % interval {low} to {high}")
+    difference, low, high = map(points, (comparison.difference, comparison.low, comparison.high))
+    say(f"B − A: {difference} points, 95 % interval {low} to {high}")
     say(verdict(comparison))
     say(f"report: {report}")
 

@@ -341,10 +341,16 @@ def check_same_data(audit: Audit, dataset: Dataset) -> None:
         DatasetError: The fingerprints differ.
     """
     if audit.fingerprint != dataset.fingerprint:
+        way_out = "audit the same dataset, with the same votes and size: mien data audit"
+        if dataset.found is not None:
+            way_out = (
+                "crops of photographs depend on their size, so prepare them once, then audit the same dataset and use "
+                f"it: mien data prepare PHOTOGRAPHS FILE.npz --detector {dataset.found.detector} --size "
+                f"{dataset.images.shape[1]}; mien data audit FILE.npz"
+            )
         raise DatasetError(
             f"the audit is of {shown(audit.dataset)} with fingerprint {audit.fingerprint[:12]}, but "
-            f"'{dataset.name}' has {dataset.fingerprint[:12]}; audit the same dataset, with the same "
-            "votes and size: mien data audit"
+            f"'{dataset.name}' has {dataset.fingerprint[:12]}; {way_out}"
         )
 
 

@@ -8,16 +8,16 @@ from mien.escape import literal
 from mien.evaluation.compare import SIGNIFICANT
 from mien.evaluation.results import MIN_SLICE
 from mien.evaluation.slices import MIN_CLASS, PERMUTATIONS
-from mien.reports.metrics_json import ColumnMetrics, DegradedMetrics, GapMetrics, Metrics, SliceMetrics
-from mien.reports.tables import auc_cell, balanced_cell, p_text, table, with_interval
+from mien.reports.metrics_json import ColumnMetrics, DegradedMetrics, Metrics, SliceMetrics
+from mien.reports.tables import auc_cell, balanced_cell, p_text, points, table, with_interval
 
 FEW = "\\*"  # marks a group that is too small to be compared
 _SLICES_NOTE = (
     f"{FEW} fewer than {MIN_SLICE} pictures, not compared. In brackets: 95 % intervals, Wilson's for accuracies, by "
     "bootstrap for balanced accuracy. The gap of a column is that in mean recall between its best and its worst value, "
     f"over the classes with at least {MIN_CLASS} pictures in each compared value{{missed}}. Its test permutes the "
-    f"values among the pictures of each class ({PERMUTATIONS:,} times), adjusted for {{n}} columns by Holm's method; "
-    "it treats pictures as independent, so with several pictures per person p is too small."
+    f"values among the pictures of each class ({PERMUTATIONS:,} times){{adjusted}}; it "
+    "treats pictures as independent, so with several pictures per person p is too small."
 )
 _ROBUSTNESS_NOTE = (
     "One prediction per image. The face crops are degraded, each by the same amount; a larger box and a rotation show "
@@ -33,17 +33,23 @@ def slices_sections(metrics: Metrics) -> list[str]:
     if not columns:
         return []
     missed = "; missed faces count as wrong" if "detector" in metrics["data"] else ""
-    note = _SLICES_NOTE.format(n=sum(column["gap"] is not None for column in columns), missed=missed)
+    n_tests = sum(column["gap"] is not None for column in columns)
+    adjusted = f", adjusted for {n_tests} columns by Holm's method" if n_tests > 1 else ""
+    note = _SLICES_NOTE.format(adjusted=adjusted, missed=missed)
     parts = [f"## By group of pictures, {next(iter(metrics['views']))}", note]
     for column in columns:
-        parts += [f"### {literal(column['name'])}", _slices_table(column, metrics), gap_text(column["gap"])]
+        parts += [f"### {literal(column['name'])}", _slices_table(column, metrics), gap_text(column)]
     return parts
 
 
-def gap_text(gap: GapMetrics | None) -> str:
-    """Return a sentence about the largest gap of a column."""
+def gap_text(column: ColumnMetrics) -> str:
+    """Return a sentence about the largest gap of a column, or why its values are not compared."""
+    gap = column["gap"]
     if gap is None:
-        return "Too few pictures to compare the values."
+        n_values = sum(not part["is_small"] for part in column["slices"])
+        if n_values < 2:
+            return f"Not compared: fewer than two values have {MIN_SLICE} pictures or more."
+        return f"Not compared: no class has {MIN_CLASS} pictures or more in each of {n_values} values."
     significant = "significant" if gap["p_value"] < SIGNIFICANT else "not significant"
     return (
         f"Largest gap: {100 * gap['difference']:.1f} points between {literal(gap['best'])} and {literal(gap['worst'])} "
@@ -67,8 +73,8 @@ def robustness_section(metrics: Metrics, *, picture: str | None = None) -> list[
 
 def difference_text(result: DegradedMetrics) -> str:
     """Return a difference of accuracies in points, with its interval."""
-    values = (100 * result[key] for key in ("difference", "low", "high"))
-    return "{:+.1f} ({:+.1f} to {:+.1f})".format(*values).replace("-", "−")
+    change, low, high = (points(result[key], 1) for key in ("difference", "low", "high"))
+    return f"{change} ({low} to {high})"
 
 
 def _slices_table(column: ColumnMetrics, metrics: Metrics) -> str:

@@ -17,7 +17,7 @@ from mien.pixels import write_picture
 from mien.reports.page import page
 from mien.reports.report import NOTE, file_name
 from mien.reports.sheets import differences_sheet
-from mien.reports.tables import p_text, split_name, table
+from mien.reports.tables import p_cell, p_text, points, split_name, table
 from mien.structures import ImageArray
 
 
@@ -96,9 +96,11 @@ def verdict(comparison: Comparison) -> str:
     if comparison.significant:
         better, worse = (b, a) if comparison.difference > 0 else (a, b)
         return f"{better} is better than {worse}: {counts}."
+    excludes_0 = comparison.low > 0 or comparison.high < 0
+    why = " The 95 % interval, an approximation, leaves 0 out, but the exact test decides." if excludes_0 else ""
     return (
-        f"The difference is not significant: {counts}. These images don't show which model is better; more images or "
-        "several seeds may."
+        f"The difference is not significant: {counts}.{why} These images don't show which model is better; more images "
+        "or several seeds may."
     )
 
 
@@ -113,8 +115,8 @@ def comparison_markdown(comparison: Comparison) -> str:
         f"**{literal(verdict(comparison))}**",
         f"- A: {a}, accuracy {100 * accuracy_a:.2f} %\n"
         f"- B: {b}, accuracy {100 * accuracy_b:.2f} %\n"
-        f"- Difference B − A: {_points(comparison.difference)} points, 95 % interval "
-        f"{_points(comparison.low)} to {_points(comparison.high)} (paired: Newcombe 1998, method 10)\n"
+        f"- Difference B − A: {points(comparison.difference)} points, 95 % interval "
+        f"{points(comparison.low)} to {points(comparison.high)} (paired: Newcombe 1998, method 10)\n"
         f"- Images: {comparison.n:,}; correct for both {comparison.both:,}, only A {comparison.only_a:,}, "
         f"only B {comparison.only_b:,}, neither {comparison.neither:,}\n"
         f"- Fingerprint of the data: {code(comparison.fingerprint)}",
@@ -130,11 +132,6 @@ def comparison_markdown(comparison: Comparison) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _points(share: float, *, digits: int = 2) -> str:
-    """Return a difference of shares in percentage points, with its sign."""
-    return f"{100 * share:+.{digits}f}".replace("-", "−")
-
-
 def classes_differences(comparison: Comparison) -> str:
     """Return a Markdown table with one row per class; one without images has no recall."""
     rows = [
@@ -142,13 +139,13 @@ def classes_differences(comparison: Comparison) -> str:
             literal(c.label),
             f"{c.support:,}",
             *(
-                [f"{100 * c.recall_a:.1f}", f"{100 * c.recall_b:.1f}", _points(c.recall_b - c.recall_a, digits=1)]
+                [f"{100 * c.recall_a:.1f}", f"{100 * c.recall_b:.1f}", points(c.recall_b - c.recall_a, 1)]
                 if c.support
                 else ["–"] * 3
             ),
             f"{c.only_a:,}",
             f"{c.only_b:,}",
-            p_text(c.p_value) if c.support else "–",
+            p_cell(c.p_value) if c.support else "–",
         ]
         for c in comparison.classes
     ]

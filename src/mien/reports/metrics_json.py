@@ -273,7 +273,7 @@ def to_metrics(evaluation: Evaluation) -> Metrics:
     if evaluation.detector is not None:
         metrics["data"]["detector"] = evaluation.detector
     if evaluation.slices:
-        metrics["slices"] = [_column_metrics(column, evaluation.labels) for column in evaluation.slices]
+        metrics["slices"] = [column_metrics(column, evaluation.labels) for column in evaluation.slices]
     if evaluation.robustness:
         metrics["robustness"] = [_degraded_metrics(result, evaluation.labels) for result in evaluation.robustness]
     return metrics
@@ -389,16 +389,17 @@ def _auc_metrics(auc: PairAuc) -> AucMetrics:
     }
 
 
-def _column_metrics(column: SliceColumn, labels: Sequence[str]) -> ColumnMetrics:
+def column_metrics(column: SliceColumn, labels: Sequence[str]) -> ColumnMetrics:
+    """Return the results by value of a column as plain data."""
     return {
         "name": column.name,
         "slices": [_slice_metrics(each, labels) for each in column.slices],
         "n_unknown": column.n_unknown,
-        "gap": None if column.gap is None else gap_metrics(column.gap),
+        "gap": None if column.gap is None else _gap_metrics(column.gap),
     }
 
 
-def gap_metrics(gap: Gap) -> GapMetrics:
+def _gap_metrics(gap: Gap) -> GapMetrics:
     """Return a gap as plain data, rounded to five digits after the point."""
     return {
         "best": gap.best,

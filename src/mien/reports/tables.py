@@ -279,7 +279,17 @@ def auc_cell(auc: AucMetrics | None) -> str:
 
 def p_text(value: float) -> str:
     """Return a p-value with its relation sign: "= 0.012" or "< 0.001"."""
-    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
+    return f"{'' if value < 0.001 else '= '}{p_cell(value)}"
+
+
+def p_cell(value: float) -> str:
+    """Return a p-value in a column named p: "0.012" or "< 0.001"."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def points(share: float, digits: int = 2) -> str:
+    """Return a difference of shares in percentage points, without the unit: "+1.20" or "−1.20"."""
+    return f"{100 * share:+.{digits}f}".replace("-", "−")
 
 
 def _most_frequent_confusion(row: Sequence[int], target: int, labels: Sequence[str]) -> str:

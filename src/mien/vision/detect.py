@@ -67,7 +67,9 @@ def auto_detector(*, min_score: float | None = None) -> FaceDetector:
     try:
         return _create(partial(YuNetDetector, yunet_path(retry=False)), min_score)
     except ModelError as error:
-        if os.environ.get("MIEN_YUNET") or (not is_offline() and is_news(str(error))):
+        if os.environ.get("MIEN_YUNET"):
+            _warn_once(f"using the Haar detector: {error}; correct or unset it; --detector haar silences this")
+        elif not is_offline() and is_news(str(error)):
             _warn_once(f"using the Haar detector: {error}; --detector haar or MIEN_OFFLINE=1 silences this")
         return _create(HaarDetector, min_score)
 
