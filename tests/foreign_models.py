@@ -29,7 +29,8 @@ def write_foreign(
         path: The file.
         shape: Of the input, as the file declares it.
         dtype: Of the input and the weights; "uint8" is converted to float32.
-        end: A last node: "Softmax", "Sigmoid"; none when empty.
+        end: A last node: "Softmax", "Sigmoid"; none when empty; "Percent" for a softmax times 100, "Noise" for random
+            scores, "Zero" for zeros, "ArgMax" for the number of a class.
         k: Number of scores.
         merged: Whether the graph makes one row of all images, as a fixed Reshape does.
         extra: Columns of a second output, which comes first; none when 0.
@@ -49,10 +50,21 @@ def write_foreign(
         helper.make_node("Mul", ["column", "weights"], ["y" if not end else "z"]),
     ]
     numbers.append(numpy_helper.from_array(np.array([1, 1] if merged else [-1, 1]), "rows"))
-    if end:
+    if end == "Percent":
+        numbers.append(numpy_helper.from_array(np.float32(100), "hundred"))
+        nodes += [helper.make_node("Softmax", ["z"], ["p"]), helper.make_node("Mul", ["p", "hundred"], ["y"])]
+    elif end == "Noise":
+        nodes.append(helper.make_node("RandomNormalLike", ["z"], ["y"]))
+    elif end == "Zero":
+        nodes.append(helper.make_node("Sub", ["z", "z"], ["y"]))
+    elif end == "ArgMax":
+        nodes.append(helper.make_node("ArgMax", ["z"], ["y"], axis=1, keepdims=0))
+    elif end:
         nodes.append(helper.make_node(end, ["z"], ["y"]))
     output = TensorProto.FLOAT16 if dtype == "float16" else TensorProto.FLOAT
     outputs = [helper.make_tensor_value_info("y", output, [shape[0], k])]
+    if end == "ArgMax":
+        outputs = [helper.make_tensor_value_info("y", TensorProto.INT64, [shape[0]])]
     if extra:
         numbers.append(numpy_helper.from_array(np.ones((1, extra), weights.dtype), "ones"))
         nodes.append(helper.make_node("Mul", ["column", "ones"], ["valence"]))

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from mien.errors import ConfigError, DatasetError
@@ -64,6 +66,29 @@ def test_an_unknown_set_is_alphabetical() -> None:
 @pytest.mark.parametrize("text", ["fer2013", "FER2013", "anger, disgust,fear,happy,sad,surprise,Neutral"])
 def test_a_text_names_a_known_set_or_its_classes(text: str) -> None:
     assert named_label_set(text, name="mine") is FER2013
+
+
+@pytest.mark.parametrize("text", ["['sad', 'joy']", '("sad","joy")', "[sad,joy]", " 'sad', 'joy' "])
+def test_a_pasted_list_is_read(text: str) -> None:
+    assert named_label_set(text, name="mine").labels == ("sad", "happy")
+
+
+@pytest.mark.parametrize("content", ["sad\njoy\n", "0 Sad\n1 Joy\n", "\ufeff1: joy\r\n0: sad\r\n\r\n"])
+def test_a_file_of_labels_is_read_in_the_order_of_its_numbers(content: str, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text(content, encoding="utf-8")
+    assert named_label_set(str(tmp_path / "labels.txt"), name="mine").labels == ("sad", "happy")
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_bytes(b"\xff\xfe\x80")
+    with pytest.raises(ConfigError, match="expected a text with one per line"):
+        named_label_set(str(tmp_path / "labels.txt"), name="mine")
+
+
+@pytest.mark.parametrize("text", ["0,1,2", "[1, 2]", "1.0,2.0"])
+def test_numbers_are_no_labels(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"the labels are numbers, .*; give the names of the classes"):
+        named_label_set(text, name="mine")
 
 
 def test_a_text_of_other_classes_is_a_new_set_that_takes_no_known_name() -> None:

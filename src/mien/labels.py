@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from mien.errors import ConfigError, DatasetError
+
+NUMBER = re.compile(r"[-+]?\d+(?:\.\d*)?")
+NUMBERED = re.compile(r"(\d+)[\s:,;]+(\S.*)")  # a line of a list
+MOST_CHARACTERS = 1 << 16  # of a file of labels
 
 # Names in other datasets and papers -> canonical name.
 SYNONYMS = {
@@ -99,20 +105,41 @@ def named_label_set(text: str, *, name: str) -> LabelSet:
     """Parse a label set.
 
     Args:
-        text: Name of a known set, or class names in the order of their ids, separated by commas; synonyms are accepted.
+        text: Name of a known set, or class names in the order of their ids, separated by commas, also as a list of
+            Python, or the path of a text file with one per line, also after its number; synonyms are accepted.
         name: Name of a new set.
 
     Raises:
-        ConfigError: The text is a single word, but not the name of a known set.
+        ConfigError: The text is a single word, but not the name of a known set; the names are numbers; or the file
+            cannot be read.
         DatasetError: See `LabelSet`.
     """
-    names = tuple(canonical(label) for label in text.split(","))
+    names = tuple(canonical(label.strip(" \t'\"")) for label in _listed(text).split(","))
     for known in LABEL_SETS.values():
         if names in (known.labels, (known.name,)):
             return known
+    if all(map(NUMBER.fullmatch, names)):
+        raise ConfigError(f"the labels are numbers, {text[:40]}; give the names of the classes: angry,disgust,…")
     if len(names) == 1:
         raise ConfigError(
             f"unknown label set '{text}'; choose from {', '.join(LABEL_SETS)}, or list the classes in the order of the "
             "outputs, separated by commas: angry,disgust,…"
         )
     return LabelSet(f"{name}-labels" if name in LABEL_SETS else name, names)
+
+
+def _listed(text: str) -> str:
+    """Return the labels in a text or in the file that it names, separated by commas."""
+    path = Path(text)
+    if "," in text or not path.suffix or not path.is_file():
+        return text.strip().strip("[](){}")
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            lines = file.read(MOST_CHARACTERS).splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the labels in '{path}': {error}; expected a text with one per line") from error
+    lines = [line.strip() for line in lines if line.strip()]
+    numbered = [found for line in lines if (found := NUMBERED.fullmatch(line))]
+    if len(numbered) == len(lines):
+        lines = [found[2] for found in sorted(numbered, key=lambda found: int(found[1]))]
+    return ",".join(lines)

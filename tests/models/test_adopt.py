@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from foreign_models import write_foreign
@@ -114,13 +117,18 @@ def test_columns_are_left_out_and_reordered(end: str, tmp_path: Path) -> None:
         ({"dtype": "uint8"}, {"normalize": "unit"}, "normalises pixels itself; omit --normalize"),
         ({"shape": ("n", 3, "h", "w")}, {}, "any number of pixels a side; give that of its training: --size 48"),
         ({"shape": ("n", 1, 64, 48)}, {}, "64×48 pixels .* crops are square"),
-        ({"k": 10}, {}, "'y' with 10 columns; but 7 labels were given; .* --columns 0-6"),
+        ({"k": 10}, {}, "'y' with 10 columns; but 7 labels were given; .* in their order, with --columns"),
+        ({"end": "Percent"}, {}, "has scores that sum to 100 for every image, as percentages do"),
+        ({"end": "Noise"}, {}, "gives other scores for the same image each time; export it for inference"),
+        ({"end": "Zero"}, {}, "gives the same scores for noise, black, white and a gradient; check --normalize"),
+        ({"end": "ArgMax"}, {}, r"'y' of tensor\(int64\); expected a score per label, .* such as ArgMax"),
+        ({"shape": (0, 1, 8, 8)}, {}, r"shape \[0, 1, 8, 8\]; expected no axis of 0"),
+        ({"shape": ("n", 2, 8, 8)}, {}, r"net\.onnx: 2 channels; expected 1 \(grey\) or 3"),
         ({"extra": 7}, {}, "choose one with --output: 'valence' with 7 columns, 'y' with 7 columns"),
         ({"extra": 2}, {"scores": "x"}, "has no output 'x'; choose from 'valence' with 2 columns"),
         ({}, {"columns": [0, 1, 2, 3, 4, 5, 12]}, "column 12, counted from 0, is beyond"),
         ({}, {"columns": [0, 1]}, "2 columns of the output were chosen; expected one per label"),
         ({}, {"mean": [1, 2, 3]}, "is for RGB input, but this one is grey"),
-        ({}, {"deviation": [0]}, "no deviation of 0"),
         ({}, {"labels": "a,b,c"}, "'y' with 7 columns; but 3 labels"),
     ],
 )
@@ -139,6 +147,9 @@ def test_a_wrong_description_is_refused_with_its_numbers_and_nothing_is_written(
     [
         ({"labels": "fer13"}, ConfigError, "unknown label set 'fer13'"),
         ({}, ConfigError, r"net\.onnx has no mien spec; give its labels .* --labels"),
+        ({"labels": "fer2013", "mean": [float("nan")]}, ConfigError, "--mean is nan; expected numbers such as 0.5"),
+        ({"labels": "fer2013", "deviation": [0.5, 0]}, ConfigError, "--std is 0.5, 0; expected positive numbers"),
+        ({"labels": "0,1,2"}, ConfigError, "the labels are numbers, 0,1,2; give the names"),
         ({"labels": "fer2013", "normalize": "magic"}, ConfigError, "'magic'; choose from unit, signed, .*, caffe"),
         ({"labels": "fer2013", "normalize": "torch"}, ConfigError, "is for RGB, but the model takes grey"),
     ],
@@ -177,8 +188,59 @@ def test_a_keras_model_and_a_checkpoint_get_advice(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"`mien convert .*net\.h5"):
         adopt_model(tmp_path / "net.h5", labels="fer2013")
     (tmp_path / "net.pth").write_bytes(b"PK")
-    with pytest.raises(ModelError, match=r"not an ONNX file; export it in PyTorch: torch\.onnx\.export"):
+    with pytest.raises(ModelError, match=r"not an ONNX file .*; export it in PyTorch: torch\.onnx\.export"):
         adopt_model(tmp_path / "net.pth")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("net.onnx", b"<!DOCTYPE html><html>", "a web page; download the model with a browser"),
+        ("net.onnx", b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+        ("net.onnx", b"", "an empty file"),
+        ("net.onnx", gzip.compress(b"x"), "a file packed by gzip; unpack it"),
+        ("net.onnx", b"\x89HDF\r\n\x1a\n", "an HDF5 file; .*mien convert"),
+        ("net", b"\x1c\0\0\0TFL3", "a TensorFlow Lite model; convert it by tf2onnx"),
+        ("net", b"\x80\2\x8a\n", r"a pickle, .*torch\.onnx\.export"),
+        ("net.onnx", b"\x08\x07\x12", "or a damaged or cut one; copy or export it again"),
+    ],
+)
+def test_a_file_of_another_kind_is_named_by_its_content(name: str, content: bytes, kind: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelError, match=f"{name} is not an ONNX file.* {kind}"):
+        adopt_model(tmp_path / name, labels="fer2013")
+
+
+def test_a_renamed_checkpoint_and_a_saved_model_are_named(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "renamed.onnx", "w") as archive:
+        archive.writestr("archive/data.pkl", b"")
+    with pytest.raises(ModelError, match=r"a PyTorch file; export it in PyTorch: torch\.onnx\.export"):
+        adopt_model(tmp_path / "renamed.onnx", labels="fer2013")
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved/saved_model.pb").touch()
+    with pytest.raises(ModelError, match="TensorFlow's SavedModel; convert it by tf2onnx"):
+        adopt_model(tmp_path / "saved", labels="fer2013")
+
+
+@pytest.mark.parametrize(
+    ("domain", "version", "message"),
+    [
+        ("", 99, "uses version 99 of ONNX's operators, which is too new; export it with opset_version=17$"),
+        ("com.own", 1, "uses the operator com.own:Magic, which is not in ONNX; export it with ONNX's own operators$"),
+    ],
+)
+def test_a_graph_that_cannot_be_loaded_is_refused_in_one_plain_line(
+    domain: str, version: int, message: str, tmp_path: Path
+) -> None:
+    model = onnx.load(write_foreign(tmp_path / "net.onnx"))
+    if domain:
+        model.graph.node[0].domain, model.graph.node[0].op_type = domain, "Magic"
+        model.opset_import.append(onnx.helper.make_opsetid(domain, version))
+    else:
+        model.opset_import[0].version = version
+    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match=message):
+        adopt_model(tmp_path / "net.onnx", labels="fer2013")
 
 
 def test_columns_are_parsed() -> None:

@@ -24,6 +24,7 @@ import numpy as np
 
 from mien.errors import ModelError
 from mien.files import refuse_pipe
+from mien.models.other_files import SAVED_MODEL, is_torch, other_kind
 from mien.structures import FloatArray
 
 Json: TypeAlias = dict[str, Any]
@@ -87,8 +88,10 @@ def open_keras(path: Path, architecture: Path | None = None) -> Iterator[KerasMo
         if path.suffix.lower() == ".json":
             path, architecture = _weights_beside(path), path
         if path.is_dir():
+            if (path / SAVED_MODEL).exists():
+                raise ModelError(f"not a Keras model but {other_kind(path)}")
             raise ModelError("a folder, not a file; save the model as one file, in Keras: model.save('net.h5')")
-        if zipfile.is_zipfile(path):
+        if zipfile.is_zipfile(path) and not is_torch(path):
             with zipfile.ZipFile(path) as archive:
                 config, facts, weights = (
                     _member(archive, name) for name in ("config.json", "metadata.json", "model.weights.h5")
@@ -101,6 +104,10 @@ def open_keras(path: Path, architecture: Path | None = None) -> Iterator[KerasMo
         elif path.stat().st_size and h5py.is_hdf5(path):
             with h5py.File(path, "r") as file:
                 yield _hdf5(file, path, architecture)
+        elif kind := other_kind(path):
+            raise ModelError(f"not a Keras model but {kind}")
+        elif path.suffix.lower() == ".onnx":
+            raise ModelError("not a Keras model but an ONNX file, by its name; add it: `mien models add`")
         else:
             raise ModelError(
                 "not a Keras model, or only part of one; expected an .h5 or .keras file written by model.save()"

@@ -6,6 +6,7 @@ import shlex
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast, get_args
@@ -24,6 +25,7 @@ from mien.models.spec import Graph, Head, Layout, ModelSpec, Normalize, Output, 
 from mien.models.store import KERAS_SUFFIXES, add_model, check_name, how_to_convert
 from mien.structures import FloatArray, ImageArray
 
+SCORES = frozenset({"tensor(float)", "tensor(float16)", "tensor(double)", "tensor(uint8)", "tensor(int8)"})
 DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}  # of ONNX Runtime
 GREY_OR_RGB = (1, 3)
 
@@ -85,6 +87,10 @@ def adopt_model(
     source, target = as_path(source), None if target is None else as_path(target)
     if source.suffix.lower() in KERAS_SUFFIXES:
         raise ModelError(how_to_convert(source, models_dir))
+    if not all(map(isfinite, mean)):
+        raise ConfigError(f"--mean is {', '.join(map(str, mean))}; expected numbers such as 0.5")
+    if not all(isfinite(number) and number > 0 for number in deviation):
+        raise ConfigError(f"--std is {', '.join(map(str, deviation))}; expected positive numbers such as 0.25")
     if target is not None:
         check_target(target)
     if name is not None:
@@ -159,22 +165,27 @@ def describe(
         label_set = named_label_set(labels, name=name)
         layout, size, channels = _input(session.inputs, layout, size, channels)
         mode, bgr, mean, deviation = _normalization(normalize, layout, channels, bgr, mean, deviation)
-        spec = ModelSpec(
-            name=name,
-            arch="foreign",
-            heads=(Head(label_set),),
-            preprocess=Preprocess(size=size, channels=channels, equalize=equalize, normalize=mode),
-            graph=Graph(
-                input=layout,
-                bgr=bgr,
-                mean=tuple(mean),
-                deviation=tuple(deviation),
-                scores=_scores(session.outputs, label_set, scores, columns),
-                columns=tuple(columns),
-                batch=session.inputs[0].shape[0] if isinstance(session.inputs[0].shape[0], int) else 0,
-            ),
-            license=license,
-        )
+        scores = _scores(session.outputs, label_set, scores, columns)
+        batch = session.inputs[0].shape[0]
+        try:
+            spec = ModelSpec(
+                name=name,
+                arch="foreign",
+                heads=(Head(label_set),),
+                preprocess=Preprocess(size=size, channels=channels, equalize=equalize, normalize=mode),
+                graph=Graph(
+                    input=layout,
+                    bgr=bgr,
+                    mean=tuple(mean),
+                    deviation=tuple(deviation),
+                    scores=scores,
+                    columns=tuple(columns),
+                    batch=batch if isinstance(batch, int) else 0,
+                ),
+                license=license,
+            )
+        except ModelError as error:
+            raise ModelError(f"{source}: {error}") from error
         spec, found = _trial(source, spec)
         kind = _output_kind(found, columns, len(label_set), output)
         return replace(spec, graph=replace(spec.graph, output=kind)).to_json()
@@ -195,6 +206,8 @@ def _input(
             f"takes {kind} of shape {_dims(shape)}; expected float32, float16 or uint8 images: [n, channels, height, "
             "width] or [n, height, width, channels]"
         )
+    if any(isinstance(axis, int) and axis < 1 for axis in shape):
+        raise ModelError(f"takes images of shape {_dims(shape)}; expected no axis of 0: export it with a free batch")
     dtype, ends = DTYPES[kind], [shape[axis] in GREY_OR_RGB for axis in (1, 3)]
     found = {(True, False): "nchw", (False, True): "nhwc"}.get((ends[0], ends[1]))
     axes = found or (layout or "nchw").partition("-")[2] or "nchw"
@@ -246,6 +259,14 @@ def _normalization(
 
 def _scores(outputs: Sequence[Tensor], labels: LabelSet, name: str, columns: Sequence[int]) -> str:
     """Return the name of the output with the scores: the given one, or the only one that fits."""
+    kinds = {tensor.name: tensor.type for tensor in outputs}
+    outputs = [tensor for tensor in outputs if tensor.type in SCORES]
+    if not outputs or (name in kinds and kinds[name] not in SCORES):
+        listed = ", ".join(f"'{key}' of {kind}" for key, kind in kinds.items())
+        raise ModelError(
+            f"has as outputs: {listed}; expected a score per label, as float32: export it without what follows the "
+            "scores, such as ArgMax"
+        )
     widths = {tensor.name: _width(tensor) for tensor in outputs}
     listed = ", ".join(f"'{key}' with {'any number of' if n is None else n} columns" for key, n in widths.items())
     if name and name not in widths:
@@ -260,8 +281,8 @@ def _scores(outputs: Sequence[Tensor], labels: LabelSet, name: str, columns: Seq
     if columns:
         raise ModelError(f"has as outputs: {listed}; column {max(columns)}, counted from 0, is beyond them")
     raise ModelError(
-        f"has as outputs: {listed}; but {len(labels)} labels were given; give as many labels, or choose the columns "
-        f"that are labels: --columns 0-{len(labels) - 1}"
+        f"has as outputs: {listed}; but {len(labels)} labels were given; give a label per column, or name the columns "
+        "that belong to the labels, in their order, with --columns"
     )
 
 
@@ -277,17 +298,28 @@ def _trial(source: Path, spec: ModelSpec) -> tuple[ModelSpec, FloatArray]:
     """Return the scores of a few images, and the spec; with a batch of one if the graph mixes up the images of one."""
     images = _trial_images(spec.preprocess.size)
     single = replace(spec, graph=replace(spec.graph, batch=spec.graph.batch or 1))
-    expected = OnnxClassifier(source, threads=1, spec=single).scores(images)
+    alone = OnnxClassifier(source, threads=1, spec=single)
+    expected = alone.scores(images)
     if not np.isfinite(expected).all():
         raise ModelError("gives scores that are not finite; export it again, as float32")
+    if not _alike(alone.scores(images), expected):
+        raise ModelError("gives other scores for the same image each time; export it for inference: model.eval()")
+    if (expected == expected[0]).all():
+        raise ModelError(
+            "gives the same scores for noise, black, white and a gradient; check --normalize, --mean and --std, or "
+            "export a trained model"
+        )
     if spec.graph.batch:
         return spec, expected
     try:
         together = OnnxClassifier(source, threads=1, spec=spec).scores(images)
     except ModelError:
         return single, expected
-    alike = together.shape == expected.shape and np.allclose(together, expected, rtol=1e-2, atol=1e-2)
-    return (spec if alike else single), expected
+    return (spec if _alike(together, expected) else single), expected
+
+
+def _alike(one: FloatArray, other: FloatArray) -> bool:
+    return one.shape == other.shape and np.allclose(one, other, rtol=1e-2, atol=1e-2)
 
 
 def _trial_images(size: int) -> list[ImageArray]:
@@ -305,8 +337,8 @@ def _output_kind(found: FloatArray, columns: Sequence[int], n_labels: int, decla
     chosen = found[:, list(columns)] if columns else found
     if chosen.shape[1] != n_labels:
         raise ModelError(
-            f"returns {chosen.shape[1]} scores per image, but {n_labels} labels were given; give as many labels, or "
-            f"choose the columns that are labels: --columns 0-{n_labels - 1}"
+            f"returns {chosen.shape[1]} scores per image, but {n_labels} labels were given; give a label per score, or "
+            "name the columns that belong to the labels, in their order, with --columns"
         )
     likely = are_probabilities(found) or are_probabilities(chosen)
     if declared == "probabilities" and not likely:
@@ -320,6 +352,11 @@ def _output_kind(found: FloatArray, columns: Sequence[int], n_labels: int, decla
             "the model's outputs look like probabilities, which a second softmax would flatten; add it again with "
             "--graph-output probabilities",
             stacklevel=2,
+        )
+    total = found.sum(1).mean()
+    if declared is None and total > 2 and are_probabilities(found / np.float32(total)):
+        raise ModelError(
+            f"has scores that sum to {total:.3g} for every image, as percentages do; export it so that they sum to 1"
         )
     if declared is None and not likely and (found >= 0).all() and (found <= 1).all():
         raise ModelError(

@@ -14,7 +14,7 @@ from mien.images import ImageLike
 from mien.models.limited import try_model
 from mien.models.onnx_file import read_spec
 from mien.models.preprocess import preprocess
-from mien.models.runtime import Session
+from mien.models.runtime import Session, reason_of
 from mien.models.spec import DEFAULT_MODEL, Head, ModelSpec, Normalize
 from mien.models.store import find_model
 from mien.structures import FloatArray, ImageArray
@@ -115,10 +115,9 @@ class OnnxClassifier:
         try:
             found = self._session.run(outputs, {self._input: self._graph_input(pixels)})
         except Exception as error:  # ONNX Runtime's exceptions have no common base
-            reason = str(error).splitlines()[0]
-            if "bad_alloc" in reason or "allocate memory" in reason:
-                raise ModelError(f"{self.path} needs more memory than there is: {reason}") from error
-            raise ModelError(f"{self.path} rejects the input that its spec describes: {reason}") from error
+            if "bad_alloc" in str(error) or "allocate memory" in str(error):
+                raise ModelError(f"{self.path} needs more memory than there is; use a smaller model") from error
+            raise ModelError(f"{self.path} rejects the input that its spec describes: {reason_of(error)}") from error
         return [self._rows(scores, size)[:n] for scores in found]
 
     def _rows(self, scores: FloatArray, n: int) -> FloatArray:

@@ -11,18 +11,10 @@ from typing import Any
 
 from mien.errors import ConfigError, MissingSpec, ModelError
 from mien.files import as_path, atomic_path, refuse_pipe
+from mien.models.other_files import other_kind
 from mien.models.spec import SPEC_KEY, ModelSpec
 
 MOST_BYTES = 2**31 - 1  # of a Protocol Buffers message, which an ONNX file is
-EXPORTS = {  # what to do with models of other kinds, by suffix
-    **dict.fromkeys(
-        (".pt", ".pth", ".ckpt"),
-        'export it in PyTorch: torch.onnx.export(model.eval(), torch.zeros(1, 1, 48, 48), "net.onnx")',
-    ),
-    **dict.fromkeys((".tflite", ".pb"), "convert it by tf2onnx: https://github.com/onnx/tensorflow-onnx"),
-    **dict.fromkeys((".h5", ".hdf5", ".keras"), "convert it: `mien convert`"),
-    ".safetensors": "it has weights only; export the model from its program: torch.onnx.export",
-}
 
 
 def read_spec(path: str | Path) -> ModelSpec:
@@ -158,7 +150,7 @@ def _read(path: Path) -> Any:
     try:
         refuse_pipe(path)
         if path.is_dir():
-            raise ModelError(f"{path} is a folder; expected an .onnx file")
+            raise _not_onnx(path)
         if path.stat().st_size > MOST_BYTES:
             raise ModelError(f"{path} has {path.stat().st_size:,} bytes; an ONNX file has at most {MOST_BYTES:,}")
         model = _message("ModelProto").FromString(path.read_bytes())
@@ -172,8 +164,9 @@ def _read(path: Path) -> Any:
 
 
 def _not_onnx(path: Path) -> ModelError:
-    advice = EXPORTS.get(path.suffix.lower(), "expected one that `mien export` wrote")
-    return ModelError(f"{path} is not an ONNX file; {advice}")
+    if kind := other_kind(path):
+        return ModelError(f"{path} is not an ONNX file but {kind}")
+    return ModelError(f"{path} is not an ONNX file, or a damaged or cut one; copy or export it again")
 
 
 # The parts of onnx.proto that mien needs: message -> field -> (number, type, repeated); other fields are kept as they

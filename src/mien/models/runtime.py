@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -23,9 +24,16 @@ import onnxruntime
 
 onnxruntime.set_default_logger_severity(3)  # errors only
 
-__all__ = ["Session", "Tensor", "onnxruntime"]
+__all__ = ["Session", "Tensor", "onnxruntime", "reason_of"]
 
 _SESSIONS: WeakSet[Session] = WeakSet()  # of this process
+
+
+LONGEST_REASON = 200  # characters
+_FRAMING = re.compile(  # status, file, place in the source code with its signature, and advice to programmers
+    r"\[ONNXRuntimeError\] : \d+ : \w+ : |Load model from .*? failed: ?|/\S+\.(?:h|cc):\d+ .*?\) (?=[A-Z])"
+    r"|(?:This is an invalid model\. )|Please fix either .*"
+)
 
 
 class Tensor(NamedTuple):
@@ -72,6 +80,18 @@ class Session:
             self._session = None
 
 
+def reason_of(error: Exception) -> str:
+    """Return an error of ONNX Runtime as a short line, with the next step where its cause is known."""
+    text = " ".join(str(error).split())
+    if found := re.search(r"Opset (\d+) is under development", text):
+        return f"it uses version {found[1]} of ONNX's operators, which is too new; export it with opset_version=17"
+    if found := re.search(r"(\S+?)\(-?\d+\) is not a registered function/op", text):
+        return f"it uses the operator {found[1]}, which is not in ONNX; export it with ONNX's own operators"
+    text = _FRAMING.sub("", text)
+    reason = text if len(text) <= LONGEST_REASON else f"{text[: LONGEST_REASON - 1]}…"
+    return f"{reason.rstrip('. ')}; export it again"
+
+
 def _load(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     # ONNX Runtime's own choice, one thread per physical core, heeds no limit of the process.
@@ -84,7 +104,7 @@ def _load(path: Path, threads: int) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions have no common base
-        raise ModelError(f"ONNX Runtime cannot load {path}: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"ONNX Runtime cannot load {path}: {reason_of(error)}") from error
 
 
 def _abandon_sessions() -> None:
