@@ -10,14 +10,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mien.errors import InputError
+from mien.errors import ConfigError, InputError
 from mien.files import as_path, counted
-from mien.recognizer import Recognizer
+from mien.recognizer import Recognizer, check_part
 from mien.sinks.sink import Sink
 from mien.sources.frames import open_media
 from mien.sources.media import ALL_FRAMES, Media, Selection
 from mien.sources.paths import list_files
-from mien.structures import Expression, Frame, Progress
+from mien.structures import Expression, Frame, Progress, check_count
 from mien.targets import check_targets, folded
 
 
@@ -117,12 +117,19 @@ def see(
 
     Raises:
         InputError: An object among the paths is none.
+        ConfigError: The recognizer or a sink is none.
         OutputError: A sink or an annotated copy cannot be written, or a copy would overwrite one of the files.
 
     Example:
         >>> for result in see(["party.jpg", "holiday"], Recognizer()):
         ...     print(result.path, result.error if isinstance(result, Failure) else result.expressions)
     """
+    check_part("recognizer", recognizer, "stream", expected="a Recognizer")
+    if not isinstance(sinks, Iterable) or isinstance(sinks, str):
+        raise ConfigError(f"sinks is of type {type(sinks).__name__}; expected a list of opened sinks")
+    for sink in sinks:
+        check_part("a sink", sink, "write", expected="an opened one, such as CsvSink,")
+    check_count("top", top)
     out = None if out is None else as_path(out)
     given = paths if isinstance(paths, Iterable) and not isinstance(paths, (str, bytes, os.PathLike)) else [paths]
     files, failures = _expand(list(map(as_path, given)), glob, out)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from mien.errors import ConfigError
-from mien.recognizer import Recognizer
-from mien.structures import Expression, Face, Frame, check_frame, left_to_right
+from mien.recognizer import Recognizer, check_part
+from mien.structures import Expression, Face, Frame, check_frame, each_frame, left_to_right
 from mien.vision.smooth import HalfLifeSmoother, Smoother, TemporalSmoother
 from mien.vision.track import Tracker
 
@@ -67,6 +67,7 @@ class Live:
         max_detection_gap: float = 0.2,
         tracker: Tracker | None = None,
     ) -> None:
+        check_part("recognizer", recognizer, "classify", expected="a Recognizer")
         self.recognizer = recognizer
         self.smoother = HalfLifeSmoother(half_life) if smoother is None else smoother
         if isinstance(self.smoother, TemporalSmoother):
@@ -99,8 +100,12 @@ class Live:
         return FrameResult(frame, expressions, seconds)
 
     def stream(self, frames: Iterable[Frame]) -> Iterator[FrameResult]:
-        """Recognise each frame in order, one at a time."""
-        return map(self.see, frames)
+        """Recognise each frame in order, one at a time.
+
+        Raises:
+            InputError: See `see`; or the frames are no iterable.
+        """
+        return map(self.see, each_frame(frames))
 
     def _find_faces(self, frame: Frame, seconds: dict[str, float]) -> list[Face]:
         """Return the faces of a frame with their tracks, left to right: detected, or predicted by the tracker."""

@@ -18,8 +18,8 @@ from mien.structures import (
     ImageArray,
     Prediction,
     Provenance,
-    check_frame,
     checked_faces,
+    each_frame,
     left_to_right,
 )
 from mien.vision.crop import crop_faces
@@ -67,8 +67,8 @@ class Recognizer:
         self.classifier: ExpressionClassifier = (
             load_classifier(classifier, models_dir=models_dir) if isinstance(classifier, (str, Path)) else classifier
         )
-        _check_part("detector", self.detector, "detect")
-        _check_part("classifier", self.classifier, "predict_proba")
+        check_part("detector", self.detector, "detect")
+        check_part("classifier", self.classifier, "predict_proba")
         self.head = self.classifier.spec.head(labels)
 
     def __repr__(self) -> str:
@@ -153,8 +153,7 @@ class Recognizer:
         Raises:
             InputError: One is no frame, or its image is none.
         """
-        for frame in frames:
-            check_frame(frame)
+        for frame in each_frame(frames):
             yield frame, self.recognize(frame.image, any_angle=any_angle)
 
     def _crop(self, image: ImageArray, faces: Sequence[Face]) -> list[ImageArray]:
@@ -171,6 +170,8 @@ class Recognizer:
         return expressions
 
 
-def _check_part(name: str, part: object, method: str) -> None:
-    if not hasattr(part, method):
-        raise ConfigError(f"{name} is of type {type(part).__name__}; expected a name, or an object with {method}")
+def check_part(name: str, part: object, method: str, *, expected: str = "a name, or an object") -> None:
+    """Raise ConfigError unless an object has a method, and is no class."""
+    if isinstance(part, type) or not hasattr(part, method):
+        kind = f"the class {part.__name__}" if isinstance(part, type) else f"of type {type(part).__name__}"
+        raise ConfigError(f"{name} is {kind}; expected {expected} with {method}")

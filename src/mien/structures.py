@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -101,7 +102,12 @@ class Prediction:
         return float(self.probabilities.max())
 
     def top(self, n: int) -> list[tuple[str, float]]:
-        """Return the n most probable labels with their probabilities, best first."""
+        """Return the n most probable labels with their probabilities, best first.
+
+        Raises:
+            InputError: n is no whole number.
+        """
+        check_count("n", n)
         order = np.argsort(-self.probabilities, kind="stable")[:n]
         return [(self.labels.labels[i], float(self.probabilities[i])) for i in order]
 
@@ -217,7 +223,9 @@ def checked_faces(faces: Iterable[Face], image: ImageArray | None = None) -> lis
         if not isinstance(face, Face):
             raise InputError(f"faces[{number}] is of type {type(face).__name__}; expected mien.Face")
         box = face.box
-        corners = (box.x1, box.y1, box.x2, box.y2)
+        corners = (box.x1, box.y1, box.x2, box.y2) if isinstance(box, Box) else (None,)
+        if not all(isinstance(corner, Real) for corner in corners):
+            raise InputError(f"the box of faces[{number}] is {box!r}; expected mien.Box of four numbers")
         if not (all(map(math.isfinite, corners)) and box.x1 < box.x2 and box.y1 < box.y2):
             raise InputError(f"the box of faces[{number}] is {corners}; expected x1, y1, x2, y2, x1 < x2 and y1 < y2")
         if image is not None and box.is_outside(image):
@@ -232,6 +240,44 @@ def checked_faces(faces: Iterable[Face], image: ImageArray | None = None) -> lis
                 f"the landmarks of faces[{number}] are of shape {np.shape(points)}; expected five finite points, (5, 2)"
             )
     return faces
+
+
+def checked_expressions(expressions: Iterable[Expression]) -> list[Expression]:
+    """Return expressions that a caller handed over.
+
+    Raises:
+        InputError: They are no list, one is no expression, or its face is impossible; see `checked_faces`.
+    """
+    if not isinstance(expressions, Iterable):
+        raise InputError(f"the expressions are of type {type(expressions).__name__}; expected a list of them")
+    expressions = list(expressions)
+    for number, expression in enumerate(expressions):
+        if not isinstance(expression, Expression):
+            raise InputError(
+                f"expressions[{number}] is of type {type(expression).__name__}; expected mien.Expression, as "
+                "Recognizer.recognize returns"
+            )
+    checked_faces(expression.face for expression in expressions)
+    return expressions
+
+
+def check_count(name: str, count: int) -> None:
+    """Raise InputError unless a number of things is a whole number."""
+    if not isinstance(count, Integral) or isinstance(count, bool):
+        raise InputError(f"{name} is {count!r}; expected a whole number")
+
+
+def each_frame(frames: Iterable[Frame]) -> Iterator[Frame]:
+    """Yield frames that a caller handed over.
+
+    Raises:
+        InputError: They are no iterable, or one is no frame.
+    """
+    if not isinstance(frames, Iterable):
+        raise InputError(f"the frames are of type {type(frames).__name__}; expected those of mien.frames")
+    for frame in frames:
+        check_frame(frame)
+        yield frame
 
 
 def check_frame(frame: Frame) -> None:

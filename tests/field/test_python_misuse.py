@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
-from mien import Live, MienError, Recognizer, draw, frames, read_picture, write_picture
+from mien import Live, MienError, Recognizer, draw, frames, read_picture, see, write_picture
+from mien.errors import ConfigError, InputError, OutputError
 from mien.models import preprocess
-from mien.sinks import save_faces
+from mien.sinks import CsvSink, JsonlSink, VideoSink, save_faces
 from mien.sources import decode
+from mien.structures import Box, Face, Frame
 from mien.vision import HaarDetector, WholeImage, crop_faces, detect_turned, explain, explain_faces
 
 IMAGE = np.zeros((48, 48, 3), np.uint8)
@@ -60,3 +64,62 @@ def test_any_object_is_refused_in_one_line_everywhere(recognizer: Recognizer, th
             use()
         assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "found", [None, 3, "x", [(1, 2, 3, 4)], np.zeros((1, 4)), [Face(None, 1.0)], [Face(Box(None, 0, 1, 1), 1.0)]]
+)
+@pytest.mark.parametrize("any_angle", [True, False])
+def test_a_detector_that_returns_no_faces_is_named(recognizer: Recognizer, found: object, any_angle: bool) -> None:
+    class Detector:
+        def detect(self, image: object) -> object:
+            return found
+
+    with pytest.raises(InputError, match=r"^the faces are of type|^faces\[0\] is of type|^the box of faces\[0\] is"):
+        Recognizer(Detector(), recognizer.classifier).recognize(IMAGE, any_angle=any_angle)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("thing", [None, 3, "x", ["x"], object()])
+def test_any_object_in_place_of_a_part_is_refused_in_one_line(
+    recognizer: Recognizer, thing: Any, tmp_path: Path
+) -> None:
+    expression, frame = recognizer.recognize(IMAGE)[0], Frame(IMAGE, 0.0, 0, "a.png")
+    cv2.imwrite(str(tmp_path / "a.png"), IMAGE)
+    sink = CsvSink(tmp_path / "a.csv", recognizer.provenance)
+    uses = [
+        lambda: list(see([tmp_path / "a.png"], thing)),
+        lambda: list(see([tmp_path / "a.png"], recognizer, sinks=thing)),
+        lambda: list(recognizer.stream(thing)),
+        lambda: list(Live(recognizer).stream(thing)),
+        lambda: Live(thing),
+        lambda: draw(IMAGE, thing),
+        lambda: CsvSink(tmp_path / "b.csv", thing),
+        lambda: sink.write(thing, [expression]),
+        lambda: sink.write(frame, thing),
+        lambda: JsonlSink(tmp_path / "a.jsonl", recognizer.provenance).write(frame, thing),
+        lambda: VideoSink(tmp_path / "a.mp4", fps=25).write(thing),
+    ]
+    if thing != 3:
+        uses += [
+            lambda: Live(recognizer, half_life=thing),
+            lambda: draw(IMAGE, [expression], top=thing),
+            lambda: expression.prediction.top(thing),
+            lambda: VideoSink(tmp_path / "a.mp4", fps=thing),
+        ]
+    for use in uses:
+        with pytest.raises(MienError) as caught:
+            use()
+        assert "\n" not in str(caught.value)
+
+
+def test_a_class_in_place_of_a_detector_is_named(recognizer: Recognizer) -> None:
+    with pytest.raises(ConfigError, match="is the class WholeImage; expected a name, or an object with detect"):
+        Recognizer(WholeImage, recognizer.classifier)  # type: ignore[arg-type]
+
+
+def test_a_picture_too_wide_for_its_format_is_refused_quietly(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(OutputError, match=r"\.jpg has at most 65,500 pixels a side; choose \.png"):
+        write_picture(tmp_path / "wide.jpg", np.zeros((1, 70_000, 3), np.uint8))
+    assert capfd.readouterr().err == ""

@@ -118,5 +118,5 @@ def test_a_time_before_the_last_one_starts_anew() -> None:
 
 @pytest.mark.parametrize("half_life", [-0.1, float("nan"), float("inf")])
 def test_a_half_life_out_of_range_is_refused(half_life: float) -> None:
-    with pytest.raises(ConfigError, match="expected seconds, 0 or more"):
+    with pytest.raises(ConfigError, match="expected 0 or more; in seconds"):
         HalfLifeSmoother(half_life)

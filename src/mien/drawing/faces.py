@@ -11,9 +11,8 @@ import numpy as np
 
 from mien.drawing.colours import BLACK, WHITE, Colour, colour_of, ink_on
 from mien.drawing.text import SMALLEST_LETTER, draw_text, shorten, text_width
-from mien.errors import InputError
 from mien.images import ImageLike, to_rgb
-from mien.structures import Box, Expression, FloatArray, ImageArray, checked_faces
+from mien.structures import Box, Expression, FloatArray, ImageArray, check_count, checked_expressions
 
 PADDING, LINE_HEIGHT, COLUMN_GAP = 0.55, 1.75, 0.6  # of a plate, in heights of a capital letter
 LONGEST_LABEL = 16  # heights of a capital letter, about 20 characters; longer labels are shortened
@@ -55,10 +54,8 @@ def draw(image: ImageLike, expressions: Iterable[Expression], *, top: int = 1, s
     Raises:
         InputError: It is no such image, or the box of a face is reversed, empty or not finite.
     """
-    if not isinstance(expressions, Iterable):
-        raise InputError(f"the expressions are of type {type(expressions).__name__}; expected a list")
-    shown = list(expressions)
-    checked_faces(expression.face for expression in shown)
+    shown = checked_expressions(expressions)
+    check_count("top", top)
     canvas = to_rgb(image).copy()
     for expression in shown:
         _draw_box(canvas, expression.face.box, _colour(expression))

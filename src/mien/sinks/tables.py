@@ -8,11 +8,12 @@ import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from mien.errors import InputError
 from mien.escape import csv_cell, json_line
 from mien.files import standard_output
 from mien.sinks.growing import GrowingFile
 from mien.sinks.records import origin_keys, record, rows
-from mien.structures import Expression, Frame, Provenance
+from mien.structures import Expression, Frame, Provenance, check_frame, checked_expressions
 from mien.targets import STANDARD_OUTPUT
 
 COLUMNS = (
@@ -29,6 +30,8 @@ class _TableSink(GrowingFile):
 
     def __init__(self, path: str | Path, provenance: Provenance) -> None:
         super().__init__(path)
+        if not isinstance(provenance, Provenance):
+            raise InputError(f"the provenance is of type {type(provenance).__name__}; expected Recognizer.provenance")
         self.provenance = provenance
 
     def _append(self, data: bytes, *, at: int | None = None) -> None:
@@ -81,6 +84,8 @@ class CsvSink(_TableSink):
 
     def write(self, frame: Frame, expressions: list[Expression]) -> None:
         """Append the rows of a frame."""
+        check_frame(frame)
+        expressions = checked_expressions(expressions)
         origin = origin_keys(self.provenance)
         self._append(_csv_lines(self._columns, [{**row, **origin} for row in rows(frame, expressions)]))
 
@@ -102,6 +107,8 @@ class JsonlSink(_TableSink):
 
     def write(self, frame: Frame, expressions: list[Expression]) -> None:
         """Append the line of a frame."""
+        check_frame(frame)
+        expressions = checked_expressions(expressions)
         line = json_line(record(frame, expressions, self.provenance))
         self._append(line.encode() + b"\n")
 

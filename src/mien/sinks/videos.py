@@ -8,9 +8,10 @@ from types import TracebackType
 
 from mien.errors import ConfigError, OutputError
 from mien.files import as_path, atomic_path
+from mien.images import ImageLike, to_rgb
 from mien.pixels import fit_exactly
+from mien.settings import Range
 from mien.sinks.encoders import CODECS, Encoder, open_encoder
-from mien.structures import ImageArray
 
 
 class VideoSink:
@@ -53,11 +54,9 @@ class VideoSink:
         self.path = as_path(path)
         if self.path.suffix.lower() not in CODECS:
             raise OutputError(f"cannot write '{path}': unknown video suffix; choose from {', '.join(CODECS)}")
-        if not 0 < fps <= 1000:
-            raise ConfigError(f"fps is {fps}; expected more than 0, at most 1000")
         if size is not None and min(size) < 1:
             raise ConfigError(f"video size is {size}; expected positive width and height")
-        self.fps = fps
+        self.fps: float = Range(0, 1000, above=True).check("fps", fps)
         self.size = size
         self._sound, self._sound_start = None if sound is None else Path(sound), sound_start
         self._stack = ExitStack()
@@ -75,16 +74,18 @@ class VideoSink:
         else:
             self._stack.__exit__(kind, error, trace)
 
-    def write(self, image: ImageArray, *, time: float | None = None) -> None:
+    def write(self, image: ImageLike, *, time: float | None = None) -> None:
         """Append an image.
 
         Args:
-            image: RGB uint8 (H, W, 3).
+            image: As for `mien.to_rgb`, usually RGB uint8 (H, W, 3).
             time: Seconds from the video's start, later than the last image's; by the frame rate when None.
 
         Raises:
+            InputError: It is no such image.
             OutputError: The file cannot be written.
         """
+        image = to_rgb(image)
         width, height = self.size or (image.shape[1], image.shape[0])
         size = (width + width % 2, height + height % 2)
         try:

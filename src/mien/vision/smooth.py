@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 
-from mien.errors import ConfigError, ModelError
+from mien.errors import ModelError
 from mien.models.temporal import TemporalModel
+from mien.settings import Range
 from mien.structures import Expression, FloatArray, Prediction
 
 FORGET_AFTER = 2.0  # seconds; no gap over 1 s occurs in training, and a track mostly ends after one
@@ -49,9 +49,7 @@ class HalfLifeSmoother:
     """
 
     def __init__(self, half_life: float = 0.3) -> None:
-        if not 0 <= half_life < math.inf:
-            raise ConfigError(f"half_life is {half_life}; expected seconds, 0 or more")
-        self.half_life = half_life
+        self.half_life: float = Range(0, hint="in seconds").check("half_life", half_life)
         self._last: dict[int, tuple[Prediction, float]] = {}  # track -> smoothed prediction, time
 
     def update(self, expressions: Sequence[Expression], time: float) -> list[Expression]:

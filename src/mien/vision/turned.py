@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.images import ImageLike, to_rgb
-from mien.structures import Box, Face, ImageArray
+from mien.structures import Box, Face, ImageArray, checked_faces
 from mien.vision.candidates import shrink
 from mien.vision.detect import FaceDetector
 
@@ -36,9 +36,12 @@ def detect_turned(detector: FaceDetector, image: ImageLike) -> list[Face]:
     Returns:
         Faces in pixels of the image, with the angle as their `roll`. A box stays parallel to the image, around the
         centre of the face.
+
+    Raises:
+        InputError: It is no such image, or the detector returns something else than faces.
     """
     image = to_rgb(image)
-    faces = detector.detect(image)
+    faces = checked_faces(detector.detect(image))  # a detector may be anyone's
     best = _best(faces)
     if image.size == 0 or (faces and best >= getattr(detector, "upright_score", 0.0)):
         return faces
@@ -53,7 +56,7 @@ def detect_turned(detector: FaceDetector, image: ImageLike) -> list[Face]:
 def _detect_at(detector: FaceDetector, image: ImageArray, factor: npt.NDArray[np.float64], angle: float) -> list[Face]:
     """Return the faces of a rotated image, in pixels of the image before `shrink`, which gave the factor."""
     turned, back = _turn(image, angle)
-    return [_turn_back(face, angle, back * factor[:2, None]) for face in detector.detect(turned)]
+    return [_turn_back(face, angle, back * factor[:2, None]) for face in checked_faces(detector.detect(turned))]
 
 
 def _best(faces: list[Face]) -> float:
