@@ -34,8 +34,8 @@ notebooks: $(VENV)/.dev  ## run the notebooks and write their pages into docs/no
 speed: $(VENV)/.dev  ## measure the speed of mien on this machine, into docs/reports/speed.md; takes minutes
 	$(BIN)/python scripts/speed.py
 
-test: $(VENV)/.dev  ## run the tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.dev  ## run the tests, a file at a time on each core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 fuzz: $(VENV)/.dev  ## open 10,000 damaged and odd files of every kind; takes minutes (INPUTS=…, DOOR=…)
 	$(BIN)/python -W ignore tests/fuzz/fuzzing.py --inputs $(INPUTS) $(DOOR)
