@@ -29,6 +29,7 @@ from mien.vision.yunet import YuNetDetector
 from mien.web.browser import RUNTIME_FILES, runs_in_browsers, runtime_folder, write_site
 
 ROOT = Path(__file__).parents[2]
+HARNESS = Path(__file__).parent / "harness.js"
 PICTURE = ROOT / "docs" / "images" / "astronaut.png"
 CHROMIUM = next((path for path in ("/usr/bin/chromium", "/usr/bin/google-chrome") if Path(path).exists()), None)
 NAMES = [model.name for model in list_models(Path("/nowhere")) if model.spec and runs_in_browsers(model.spec)]
@@ -97,33 +98,7 @@ def modules(chromium: Any, address: str) -> Iterator[Any]:
     """A page with the modules of the site in `mien`: use(model) sets `mien.origin`, image(url) decodes a picture."""
     page = chromium.new_page()
     page.goto(f"{address}LICENSES.txt")
-    page.evaluate(
-        """async () => {
-            const load = async (name) => import(`/here/${name}.js`);
-            const [faces, classifier, recognizer, runtime, crop] = await Promise.all(
-                ["faces", "classifier", "recognizer", "runtime", "crop"].map(load));
-            const bytes = async (url) => new Uint8Array(await (await fetch(url)).arrayBuffer());
-            const { specs } = await (await fetch("/here/site.json")).json();
-            const yunet = new faces.YuNet(await runtime.openModel(await bytes("/here/yunet.onnx")));
-            const image = async (url) => {
-                const blob = await (await fetch(url)).blob();
-                const bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none" });
-                const { width, height } = bitmap;
-                const context = new OffscreenCanvas(width, height).getContext("2d");
-                context.drawImage(bitmap, 0, 0);
-                return { data: context.getImageData(0, 0, width, height).data, width, height, channels: 4 };
-            };
-            const use = async (model, head, halfLife) => {
-                const session = await runtime.openModel(await bytes(`/here/models/${model}.onnx`));
-                const { labels } = specs[model].heads.find(({ name }) => name === head);
-                mien.origin = {
-                    model, label_set: head, labels, detector: "yunet", mien: "", faces: yunet,
-                    classifier: new classifier.Classifier(session, specs[model]), minConfidence: 0, halfLife,
-                };
-            };
-            window.mien = { ...recognizer, ...crop, image, use };
-        }"""
-    )
+    page.evaluate(HARNESS.read_text(encoding="utf-8"))
     yield page
     page.close()
 
