@@ -37,7 +37,7 @@ from mien.web.browser import runs_in_browsers, runtime_folder, write_site
 
 HARNESS = ROOT / "tests" / "web" / "harness.js"
 CHROMIUM = "/usr/bin/chromium"
-FACES, ROUNDS, FRAMES = 64, 5, 60
+FACES, ROUNDS, FRAMES = 64, 3, 60
 EXACT = {"ferg": 1e-4}  # largest difference of a probability that is wanted; 1e-5 for other models
 SAME_FACES = 37 / 38  # least share of faces in photos with the same label
 
