@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from mien.data.dataset import SPLITS, Dataset
 from mien.data.fer2013_csv import read
+from mien.data.readers import read_dataset
 from mien.data.reading import Reading
 from mien.data.votes import USAGES
 from mien.errors import DatasetError
@@ -325,3 +326,41 @@ def test_the_raters_agree_with_the_real_labels_on_64_percent_of_the_test_split(f
     column_of = np.array([FERPLUS.index(label) for label in FER2013])
     for_label = votes[np.arange(len(test)), column_of[test.targets]]
     assert round(float((for_label == votes.max(axis=1)).mean()), 2) == 0.64
+
+
+def test_classes_that_numbers_leave_out_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("emotion,pixels\n" + "".join(f"{i % 5},1 2 3 4\n" for i in range(50)))
+    with pytest.warns(UserWarning, match=r"no image of surprise, neutral: .*FER2013's numbers; .*--classes 0=angry"):
+        read(path)
+
+
+def test_a_first_line_for_excel_is_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("sep=;\nemotion;pixels\n" + "".join(f"{i};1 2 3 4\n" for i in range(7)))
+    assert len(read_dataset(path)) == 7
+
+
+def test_a_csv_without_header_is_named_in_a_short_line(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("".join(f"{i},{'0 255 ' * 1152},Training\n" for i in range(7)))
+    with pytest.raises(DatasetError, match="no names of columns in its first line") as caught:
+        read_dataset(path)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ((), "holds nothing; expected pictures in a folder per class, or a csv"),
+        (("happy/", "sad/"), "holds folders only"),
+        (("clip.mp4",), r"holds 1 \.mp4"),
+        (("../happy/1.png",), r"holds 1 \.png with names such as '\.\./happy/1\.png', which are not read"),
+    ],
+)
+def test_an_archive_without_data_is_described(names: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "mine.zip", "w") as archive:
+        for name in names:
+            archive.writestr(name, b"" if name.endswith("/") else b"x")
+    with pytest.raises(DatasetError, match=message):
+        read_dataset(tmp_path / "mine.zip")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -13,6 +14,7 @@ from mien.errors import DatasetError
 from mien.files import refuse_pipe
 from mien.sources.content import HEADER_BYTES
 
+EXCEL_SEPARATOR = re.compile(r"sep=[,;\t]?\s*")  # a first line that Excel reads
 LONGEST_LINE = 1 << 20  # characters
 
 
@@ -34,14 +36,17 @@ def table_rows(path: Path, *, kind: str) -> Iterator[tuple[int, list[str]]]:
             refuse_disguise(path, start.read(HEADER_BYTES))
         with path.open(newline="", encoding="utf-8-sig") as file:
             first = file.readline(LONGEST_LINE)
-            file.seek(0)
+            skipped = EXCEL_SEPARATOR.fullmatch(first) is not None
+            begin = file.tell() if skipped else 0
+            first = file.readline(LONGEST_LINE) if skipped else first
+            file.seek(begin)
             delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
             rows = csv.reader(_bounded_lines(file), delimiter=delimiter)
             for n, row in enumerate(rows):
                 if n > MAX_IMAGES:
                     raise csv.Error(f"more than {MAX_IMAGES:,} rows")
                 if any(map(str.strip, row)):
-                    yield rows.line_num, row
+                    yield rows.line_num + skipped, row
     except OSError as error:
         raise DatasetError(f"cannot read '{path}': {error.strerror or error}") from error
     except (csv.Error, UnicodeDecodeError) as error:

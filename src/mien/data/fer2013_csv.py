@@ -7,10 +7,11 @@ import re
 import warnings
 import zipfile
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -25,6 +26,7 @@ from mien.data.splits import hold_out, split_named
 from mien.data.tars import bounded_tar, members
 from mien.data.votes import USAGES, VOTES_NAME, read_votes, votes_by_row
 from mien.errors import DatasetError
+from mien.escape import visible
 from mien.labels import FER2013, LabelSet, label_set_for
 from mien.settings import shown
 from mien.sources.content import GZIP, HEADER_BYTES, TAR, ZIP, kind_of
@@ -42,8 +44,12 @@ QUOTED = {
     for delimiter in DELIMITERS
 }
 MEMBER_NAMES = ("fer2013.csv", "icml_face_data.csv")  # in Kaggle's archives, among other csv files
+N_KINDS = 3  # of files, in a message
+ENOUGH_ROWS = 50  # in which every class may be expected
 BLOCK_BYTES = 1 << 22
 LONGEST_LINE_BYTES = 1 << 24  # a 48×48 row has 9 kB
+LONGEST_NAME = 200  # characters of a column's name; pixels are longer
+EXCEL_SEPARATOR = re.compile(rb"(?:\xef\xbb\xbf)?sep=[,;\t]?")  # a first line that Excel reads
 LIST_PUNCTUATION = bytes.maketrans(b"[](),;\t\n", b" " * 8)
 
 
@@ -150,6 +156,13 @@ def _label_set(path: Path, rows: Rows, classes: Mapping[str, str] | None) -> tup
                 f"'{path}', line {line} has emotion {shown(label)}; expected {known}; correct the row or remove it, or "
                 "name classes that are numbered in another way: --classes 0=angry,1=…"
             )
+    missing = [name for number, name in numbers.items() if number not in map(plain_number, rows.labels)]
+    if missing and len(rows.codes) >= ENOUGH_ROWS:
+        warnings.warn(
+            f"'{path}' has no image of {', '.join(missing)}: its emotions are read as FER2013's numbers; if they are "
+            "others, name them: --classes 0=angry,1=…",
+            stacklevel=4,
+        )
     return FER2013, [numbers[plain_number(label) or ""] for label in rows.labels]
 
 
@@ -222,6 +235,8 @@ def _read_rows(path: Path) -> Rows:
 
 def _header(lines: Iterator[tuple[int, bytes]], path: Path) -> Header:
     _, line = next(lines, (1, b""))
+    if EXCEL_SEPARATOR.fullmatch(line):
+        _, line = next(lines, (1, b""))
     if not line:
         raise DatasetError(f"'{path}' is empty; {EXPECTED}; download it again")
     delimiter = max(DELIMITERS, key=line.count)
@@ -231,6 +246,8 @@ def _header(lines: Iterator[tuple[int, bytes]], path: Path) -> Header:
     )
     pixels = [i for i, name in enumerate(names) if PIXEL.fullmatch(name)] if pixel is None else [pixel]
     if emotion is None or not pixels:
+        if any(len(name) > LONGEST_NAME for name in names):
+            raise DatasetError(f"'{path}' has no names of columns in its first line; {EXPECTED}: add them")
         missing = [of[0] for of, found in ((EMOTIONS, emotion is not None), (PIXELS, pixels)) if not found]
         raise DatasetError(
             f"'{path}' is not FER2013's csv: no column {', '.join(missing)} in its first line; {EXPECTED}"
@@ -349,9 +366,21 @@ def _csv_member(path: Path, members: Sequence[str]) -> str:
     for member in found:
         if file_names[member] in MEMBER_NAMES:
             return member
+    if not found:
+        raise DatasetError(f"'{path}' holds {_contents(members)}; expected pictures in a folder per class, or a csv")
     if len(found) != 1:
         raise DatasetError(
             f"'{path}' holds {len(found)} csv files; expected one named fer2013.csv; unpack it, and pass the csv or "
             "the folder of pictures"
         )
     return found[0]
+
+
+def _contents(members: Sequence[str]) -> str:
+    """Return the kinds of an archive's files for a message: "2 .mp4, 1 .txt"."""
+    kinds = Counter(PurePosixPath(name).suffix.lower() or "without suffix" for name in members if name[-1:] != "/")
+    if not kinds:
+        return "folders only" if members else "nothing"
+    named = ", ".join(f"{n:,} {visible(kind)}" for kind, n in kinds.most_common(N_KINDS))
+    odd = next((name for name in members if "\\" in name or {"..", "/"} & {*PurePosixPath(name).parts}), None)
+    return named if odd is None else f"{named} with names such as {shown(odd)}, which are not read: pack them again"

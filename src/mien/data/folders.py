@@ -137,7 +137,8 @@ def parse_layout(root: Path, names: list[str], *, layout: str = LAYOUT) -> list[
     for path in paths:
         split = split_of.get(path.parts[depth]) if split_of else "train"
         if split is None or len(path.parts) != depth + 2 + bool(split_of):
-            raise DatasetError(f"'{path}' in '{root}' is not in a class folder; {layout}; move or remove it")
+            way_out = "pack it again with / in its names" if "\\" in str(path) else "move or remove it"
+            raise DatasetError(f"'{path}' in '{root}' is not in a class folder; {layout}; {way_out}")
         if reason := _no_class(path.parent.name):
             raise DatasetError(
                 f"'{path.parent}' in '{root}' {reason}, so its images have no label; {layout}, or a label table"

@@ -124,7 +124,8 @@ def open_files(path: Path) -> Iterator[Files]:
             with zipfile.ZipFile(path) as archive:
                 entries = [entry for entry in archive.infolist() if not entry.is_dir()]
                 sizes = {entry.filename: entry.file_size for entry in entries if entry.file_size}
-                others = +Counter({"empty": len(entries) - len(sizes)})
+                n_empty = sum(not entry.file_size for entry in entries)
+                others = +Counter({"empty": n_empty, "repeated": len(entries) - n_empty - len(sizes)})
                 yield Files(sorted(sizes), lambda name: _read_member(archive, name, sizes[name]), others=others)
 
 

@@ -37,7 +37,7 @@ KINDS = (  # that people give in place of pictures, videos and datasets; the fir
     (MARKUP % rb"<(?:!doctype|html|head)", "a web page"),
     (MARKUP % rb"<\?xml", "XML, often an error message of a web server"),
     (rb"%PDF", "a PDF document"),
-    (rb"PK\x03\x04", ZIP),
+    (rb"PK(?:\x03\x04|\x05\x06)", ZIP),
     (rb"\x1f\x8b", GZIP),
     (rb"BZh[1-9]", "a file packed by bzip2"),
     (rb"\xfd7zXZ", "a file packed by xz"),
