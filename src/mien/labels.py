@@ -50,7 +50,9 @@ class LabelSet:
 
     def __post_init__(self) -> None:
         if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
-            raise DatasetError(f"label set '{self.name}' is {list(self.labels)}; expected two or more different names")
+            raise DatasetError(
+                f"label set '{self.name}' is {', '.join(self.labels) or 'empty'}; expected two or more different names"
+            )
         if not all(map(str.strip, self.labels)):
             raise DatasetError(
                 f"label set '{self.name}' is {list(self.labels)}; expected no empty name: remove its comma"

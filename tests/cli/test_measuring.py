@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from commands import run
+from commands import error_of, run
 from mien.data.audit import audit, save_audit
 from mien.data.prepared import prepare
 from mien.data.readers import read_dataset
@@ -193,6 +193,30 @@ def test_bad_arguments_of_evaluate_are_one_clear_line(
     assert run("evaluate", *model, "--data", drawn, *(drawn if a == "DRAWN" else a for a in arguments)) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert expected in line
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "value"),
+    [
+        ("evaluate", "--labels", "quark"),
+        ("evaluate", "--views", "foo"),
+        ("evaluate", "--answer-accuracy", "3"),
+        ("evaluate", "--audit", "nope"),
+        ("compare", "--labels", "quark"),
+        ("compare", "--view", "foo"),
+    ],
+)
+def test_wrong_options_are_noticed_before_the_data_is_read(
+    command: str, option: str, value: str, tiny_model: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def read(*_: object, **__: object) -> None:
+        raise AssertionError("the data was read")
+
+    monkeypatch.setattr("mien.cli.measuring.read_data", read)
+    shutil.copy(tiny_model, "other.onnx")
+    models = [tiny_model] if command == "evaluate" else [tiny_model, "other.onnx"]
+    assert value in error_of(capsys, command, *models, "--data", drawn, option, value)
 
 
 @pytest.fixture

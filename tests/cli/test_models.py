@@ -14,7 +14,20 @@ from mien.models.spec import Kind
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
-FACTS = {"name", "path", "format", "kind", "shipped", "problem", "labels", "input", "accuracy", "data", "license"}
+FACTS = {
+    "name",
+    "path",
+    "format",
+    "kind",
+    "shipped",
+    "hides_shipped",
+    "problem",
+    "labels",
+    "input",
+    "accuracy",
+    "data",
+    "license",
+}
 
 
 def test_json_has_the_same_keys_for_every_model(capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,6 +41,15 @@ def test_json_has_the_same_keys_for_every_model(capsys: pytest.CaptureFixture[st
     assert (listed["base-temporal"]["kind"], listed["base-temporal"]["input"]) == ("temporal", "probabilities of base")
     assert [listed[name]["format"] for name in ("net", "damaged")] == ["keras", "onnx"]
     assert [bool(listed[name]["problem"]) for name in ("base", "net", "damaged")] == [False, True, True]
+
+
+def test_a_model_that_hides_a_shipped_one_is_marked(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, hides in (("base", True), ("mine", False)):
+        assert run("models", "add", tiny_model, "--name", name) == 0
+        assert ("'base' hides the shipped model" in capsys.readouterr().err) == hides
+    assert run("models") == 0
+    listed = capsys.readouterr().out
+    assert listed.count("hides the shipped ") == listed.count("hides the shipped base") == 1
 
 
 @pytest.mark.parametrize("kind", ["voice", "ensemble"])

@@ -130,6 +130,10 @@ def test_a_picture_listed_twice_with_one_label_counts_once(tmp_path: Path) -> No
             "image,label\n1.png,happy\n9.png,sad\n8.png,sad\n",
             r"2 of 3 pictures in .* are missing .*'9\.png' in line 3; add them",
         ),
+        (
+            "image,label\n1.png,happy\nempty.png,sad\n",
+            r"1 of 2 pictures in .* are missing or empty .*'empty\.png' in line 3",
+        ),
         ("image,label\n1.png,happy\n1.png,sad\n", r"gives '1\.png' two labels: 'happy' in line 2 and 'sad' in line 3"),
         ("image,label\n1.png,happy\n2.png,\n", "line 3 has no label; add it, or remove the row"),
         ("image,label\n1.png,happy\n2.png\n", "line 3 has no label"),
@@ -146,6 +150,7 @@ def test_a_picture_listed_twice_with_one_label_counts_once(tmp_path: Path) -> No
 )
 def test_a_bad_table_is_one_clear_line(tmp_path: Path, text: str, expected: str) -> None:
     path = write_table(tmp_path / "d", text)
+    (tmp_path / "d/images/empty.png").touch()
     with pytest.raises(DatasetError, match=expected) as caught:
         read_dataset(path)
     assert "labels.csv" in str(caught.value) or "name them" in str(caught.value)

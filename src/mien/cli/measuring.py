@@ -145,11 +145,13 @@ def compare(
     Example: `mien compare base runs/mine/mine.onnx --data fer2013.csv`
     """
     from mien.data.readers import data_path
+    from mien.evaluation.evaluate import check_options
     from mien.reports.comparison import compare_models
     from mien.targets import check_targets
 
     check_targets([data_path(data), votes, model_file(a), model_file(b)], folders=[to or REPORTS])
     classifiers = _load([a, b], models_dir)
+    check_options((classifier.spec for classifier in classifiers.values()), views=[view], head=labels)
     dataset, _ = read_data(data, votes, _for_models(reading, classifiers))
     comparison, report = compare_models(
         classifiers, dataset, to, split=_split(split), view=view, head=labels, progress=bar

@@ -83,6 +83,7 @@ def models_add(
     from mien.models.adopt import adopt_model, parse_columns, parse_numbers
     from mien.models.onnx_file import read_spec
     from mien.models.spec import Layout, Output
+    from mien.models.store import is_shipped
     from mien.targets import check_targets
 
     outer = context.parent.params["models_dir"] if context.parent else None  # mien models --models DIR add …
@@ -108,6 +109,8 @@ def models_add(
     )
     spec = read_spec(path)
     say(f"model: {path} ({_input(spec)}, {spec.graph.output}: {', '.join(spec.labels)})")
+    if to is None and is_shipped(path.stem):
+        notice("note:", f"'{path.stem}' hides the shipped model of that name; add it under another --name to keep both")
     usable = quote(path.stem if to is None and not (models_dir or outer) else str(path))
     say(f"use it: mien predict PHOTO --model {usable}")
 
@@ -170,6 +173,7 @@ def _json_row(model: Model) -> dict[str, object]:
         "format": model.format,
         "kind": model.kind,
         "shipped": model.shipped,
+        "hides_shipped": model.hides_shipped,
         "problem": model.problem,
         "labels": "" if spec is None else _labels(spec),
         "input": "" if spec is None else _input(spec),
@@ -184,6 +188,8 @@ def _print_table(found: Sequence[Model]) -> None:
     table.columns[0].no_wrap = all(len(model.name) <= 20 for model in found)  # names are typed, so they stay whole
     for model in found:
         size, origin = _megabytes(model.path), "mien" if model.shipped else "you"
+        if model.hides_shipped:
+            origin = f"you; hides the shipped {model.name}"
         if model.spec is None:
             labels = "Keras, not converted yet" if model.format == "keras" else ""
             table.add_row(model.name, labels, "", size, "", "", origin)

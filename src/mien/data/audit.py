@@ -22,6 +22,7 @@ from mien.files import as_path, atomic_path
 from mien.settings import Range, shown
 from mien.structures import FloatArray, ImageArray, IntArray, Progress
 
+AUDIT, WAY_OUT = "an audit", "write one with mien data audit"  # for messages
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
 THRESHOLD = 0.9  # of the correlation, at the minimum between the two modes of FER2013: docs/guides/auditing.md
@@ -285,6 +286,18 @@ def save_audit(audit: Audit, path: str | Path) -> None:
         np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)
 
 
+def audit_file(path: str | Path) -> Path:
+    """Return the file of an audit, which may be named by its folder.
+
+    Raises:
+        DatasetError: The file cannot be read, or is no audit.
+    """
+    path = as_path(path)
+    path = path / "audit.npz" if path.is_dir() else path
+    read_npz(path, SCHEMA, About, kind=AUDIT, way_out=WAY_OUT)
+    return path
+
+
 def read_audit(path: str | Path, dataset: Dataset) -> Audit:
     """Read an audit written by `save_audit` or `mien data audit`.
 
@@ -295,10 +308,8 @@ def read_audit(path: str | Path, dataset: Dataset) -> Audit:
     Raises:
         DatasetError: The file cannot be read, or is an audit of another dataset.
     """
-    path = as_path(path)
-    path = path / "audit.npz" if path.is_dir() else path
-    kind, way_out = "an audit", "write one with mien data audit"
-    about, arrays = read_npz(path, SCHEMA, About, kind=kind, way_out=way_out)
+    path = audit_file(path)
+    about, arrays = read_npz(path, SCHEMA, About, kind=AUDIT, way_out=WAY_OUT)
     audit = Audit(
         dataset=about["dataset"],
         fingerprint=about["fingerprint"],
@@ -310,10 +321,10 @@ def read_audit(path: str | Path, dataset: Dataset) -> Audit:
         **arrays,
     )
     if not re.fullmatch(r"[0-9a-f]{64}", audit.fingerprint):
-        raise DatasetError(f"'{path}' is not {kind} (its fingerprint is {shown(audit.fingerprint)}); {way_out}")
+        raise DatasetError(f"'{path}' is not {AUDIT} (its fingerprint is {shown(audit.fingerprint)}); {WAY_OUT}")
     check_same_data(audit, dataset)
     if problem := _inconsistency(audit, len(dataset)):
-        raise DatasetError(f"'{path}' is not {kind} ({problem}); {way_out}")
+        raise DatasetError(f"'{path}' is not {AUDIT} ({problem}); {WAY_OUT}")
     return audit
 
 

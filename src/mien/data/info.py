@@ -93,6 +93,9 @@ def describe_held_out(dataset: Dataset) -> str:
     """Return a sentence with the number of images per class in the splits held out of train; "" if there are none."""
     if not dataset.held_out:
         return ""
+    missing = " and no ".join(dataset.held_out)
+    if not (dataset.splits == SPLITS.index("train")).any():
+        return f"'{dataset.name}' has no {missing} split, and no train split to hold it out of"
     parts = []
     for split in dataset.held_out:
         row = dataset.counts()[SPLITS.index(split)]
@@ -100,7 +103,7 @@ def describe_held_out(dataset: Dataset) -> str:
         if len(row) > MAX_LISTED:
             counts = f"{row.min():,} to {row.max():,} per class"
         parts.append(f"{split} {row.sum():,} ({counts})")
-    return f"'{dataset.name}' has no {' and no '.join(dataset.held_out)} split; held out of train: {'; '.join(parts)}"
+    return f"'{dataset.name}' has no {missing} split; held out of train: {'; '.join(parts)}"
 
 
 def sample_sheet(dataset: Dataset, *, per_class: int = 8, seed: int = 0) -> ImageArray:

@@ -262,9 +262,12 @@ def _pictures(table: Path, rows: Sequence[Row], finder: _Finder, root: Path, spl
                 f"and {shown(row.label)} in line {row.line}; keep one"
             )
     if missing:
+        first = missing[0]
+        name = PurePosixPath(first.name.replace("\\", "/")).name
+        state = "missing or empty" if any(file.name == name for file in root.rglob("*")) else "missing"
         raise DatasetError(
-            f"{len(missing):,} of {len(rows):,} pictures in '{table}' are missing below '{root}', such as "
-            f"{shown(missing[0].name)} in line {missing[0].line}; add them, or remove their rows"
+            f"{len(missing):,} of {len(rows):,} pictures in '{table}' are {state} below '{root}', such as "
+            f"{shown(first.name)} in line {first.line}; add them, or remove their rows"
         )
     return [picture for _, picture in found.values()]
 

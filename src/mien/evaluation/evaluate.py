@@ -14,7 +14,7 @@ from mien.data.votes import majority
 from mien.errors import ConfigError, DatasetError
 from mien.evaluation.results import BoolArray, Evaluation
 from mien.evaluation.score import score
-from mien.evaluation.views import predict_views
+from mien.evaluation.views import predict_views, transforms_of
 from mien.labels import FERPLUS
 from mien.models.classifier import ExpressionClassifier
 from mien.models.spec import Head, ModelSpec
@@ -229,9 +229,28 @@ def relabel_for(dataset: Dataset, heads: Iterable[Head]) -> Dataset:
     return majority(dataset)
 
 
-def _check_settings(dataset: Dataset, clusters: IntArray | None, answer_accuracy: float) -> None:
+def check_options(
+    specs: Iterable[ModelSpec], *, views: Sequence[str], head: str | None = None, answer_accuracy: float = 0.8
+) -> None:
+    """Check what an evaluation needs before its data is read, which can take minutes where faces are detected.
+
+    Raises:
+        ConfigError: No view, or an unknown one; or `answer_accuracy` is out of range.
+        ModelError: A model has no such head.
+    """
+    transforms_of(views)
+    _check_accuracy(answer_accuracy)
+    for spec in specs if head is not None else ():
+        spec.head(head)
+
+
+def _check_accuracy(answer_accuracy: float) -> None:
     if not 0 < answer_accuracy <= 1:
         raise ConfigError(f"answer accuracy is {answer_accuracy}; expected more than 0 and at most 1")
+
+
+def _check_settings(dataset: Dataset, clusters: IntArray | None, answer_accuracy: float) -> None:
+    _check_accuracy(answer_accuracy)
     if clusters is not None and clusters.shape != (len(dataset),):
         raise ConfigError(f"clusters have shape {clusters.shape}; expected one for each of {len(dataset)} images")
 

@@ -51,7 +51,8 @@ def read_slices(path: str | Path) -> SliceTable:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = [[cell.strip() for cell in row] for row in csv.reader(file) if any(map(str.strip, row))]
     except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"cannot read '{path}' ({error}); expected a CSV file with a header") from error
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot read '{path}': {reason}; expected a CSV file with a header") from error
     if len(lines) < 2:
         raise InputError(f"'{path}' is empty; expected a header and one row per picture")
     header, *rows = lines

@@ -44,6 +44,11 @@ class Model:
         return "keras" if _is_keras(self.path) else "onnx"
 
     @property
+    def hides_shipped(self) -> bool:
+        """Whether it is a user's model that is taken for a shipped one, since it has its name."""
+        return not self.shipped and is_shipped(self.name)
+
+    @property
     def kind(self) -> Kind:
         """Return the kind of the model; "face" without a spec."""
         return "face" if self.spec is None else self.spec.kind
@@ -57,6 +62,11 @@ def models_folder(models_dir: Path | None) -> Path:
 def shipped_dir() -> Path:
     """Return the folder of the models that come with mien."""
     return Path(str(resources.files("mien.models") / "weights"))
+
+
+def is_shipped(name: str) -> bool:
+    """Return whether a model of this name came with mien."""
+    return (shipped_dir() / f"{name}.onnx").is_file()
 
 
 def user_dir() -> Path:

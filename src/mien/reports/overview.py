@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.data.audit import read_audit
+from mien.data.audit import audit_file, read_audit
 from mien.data.dataset import Dataset, Split
 from mien.errors import ConfigError
 from mien.escape import literal
-from mien.evaluation.evaluate import NamedProgress, evaluate_models, no_progress
+from mien.evaluation.evaluate import NamedProgress, check_options, evaluate_models, no_progress
 from mien.evaluation.results import Evaluation
 from mien.evaluation.robustness import degrade_evaluation
 from mien.evaluation.slice_table import SliceTable
@@ -73,6 +73,9 @@ def report_models(
     Returns:
         The evaluations, one dataset after another, and the path of report.md.
     """
+    check_options((each.spec for each in classifiers.values()), views=views, head=head, answer_accuracy=answer_accuracy)
+    if audit is not None:
+        audit_file(audit)
     evaluations, sheets, surest = [], [], []
     for dataset in datasets:
         clusters = None if audit is None else read_audit(audit, dataset).clusters

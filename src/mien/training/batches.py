@@ -95,7 +95,8 @@ def training_tensors(
     train = to_tensors(datasets, heads, trained, config, teacher=teacher, drop_blanks=True)
     if train.epoch_size < config.batch_size:
         raise DatasetError(
-            f"{train.epoch_size} training images don't fill one batch of {config.batch_size}; set a smaller batch_size"
+            f"{train.epoch_size} training images don't fill one batch of {config.batch_size}; set a smaller one: --set "
+            f"batch_size={max(train.epoch_size // 2, 2)}"
         )
     if config.batch_size < 2 * world:
         raise RunError(f"a batch of {config.batch_size} is too small for {world} processes; set a larger batch_size")
