@@ -165,6 +165,17 @@ def test_faces_in_affectnet_are_found_near_their_boxes(tmp_path: Path) -> None:
     assert (dataset.found.crowded, dataset.found.missed) == ((), ())
 
 
+def test_faces_apart_from_the_given_boxes_are_counted_apart_from_pictures_without_a_face(tmp_path: Path) -> None:
+    root = write_affectnet(tmp_path / "AffectNet")
+    pictures = {"1/a1.jpg": square_photo((100, 100, 30)), "2/a2.jpg": square_photo()}
+    write_pictures(root, {f"Manually_Annotated_Images/{name}": image for name, image in pictures.items()})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        read_dataset(root, cropper=SQUARES)
+    (text,) = [str(each.message) for each in caught if "overlaps" in str(each.message)]
+    assert text.startswith("in 1 of 2 pictures of")
+
+
 def test_affectnets_arrays_give_labels_and_splits(tmp_path: Path) -> None:
     root = tmp_path / "AffectNet"
     for part, stem, label in (

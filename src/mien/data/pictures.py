@@ -19,7 +19,7 @@ from mien.data import splits
 from mien.data.classes import name_classes
 from mien.data.damage import damage_reported
 from mien.data.dataset import SPLITS, Dataset, FoundFaces, NameArray, PictureLabel, Split, check_memory
-from mien.data.photographs import SAMPLE, FaceCropper, crop_box, sign_of_photograph
+from mien.data.photographs import MIN_OVERLAP, SAMPLE, FaceCropper, crop_box, sign_of_photograph
 from mien.data.reading import Reading
 from mien.data.tars import TARS, check_file_size, open_tar
 from mien.errors import DatasetError, UnreadablePicture
@@ -97,12 +97,14 @@ class _Loaded:
         images: uint8 (H, W) or (H, W, 3), of one size.
         left_out: Pictures without a face, or with several that are skipped.
         crowded: Pictures with several faces.
+        n_elsewhere: Number of pictures left out though faces were found, all apart from the box that the data gives.
     """
 
     kept: list[Picture] = field(default_factory=list)
     images: list[ImageArray] = field(default_factory=list)
     left_out: list[Picture] = field(default_factory=list)
     crowded: list[Picture] = field(default_factory=list)
+    n_elsewhere: int = 0
 
 
 @contextmanager
@@ -260,6 +262,13 @@ def read_pictures(
         )
     if cropper is not None:
         _warn_of_lost_classes(cropper, loaded)
+        if loaded.n_elsewhere:
+            warnings.warn(
+                f"in {loaded.n_elsewhere:,} of {len(loaded.left_out):,} pictures of '{root}' without a face, the "
+                f"detector '{cropper.name}' found faces, but none that overlaps the given box by {MIN_OVERLAP} or more "
+                "(intersection over union)",
+                stacklevel=3,
+            )
     everything = [*loaded.kept, *loaded.left_out]
     splits_of, held_out = _splits(everything, has_splits=has_splits)
     kept = [picture._replace(split=splits_of[picture.key]) for picture in loaded.kept]
@@ -397,6 +406,7 @@ def _image_of(picture: Picture, decoded: ImageArray, cropper: FaceCropper | None
         loaded.crowded.append(picture)
     if crop is None:
         loaded.left_out.append(picture)
+        loaded.n_elsewhere += picture.box is not None and cropper.crop(decoded)[1] > 0
     return crop
 
 
