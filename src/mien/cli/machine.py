@@ -62,7 +62,7 @@ def doctor_command(
 
 def _print_bench(result: BenchResult) -> None:
     width, height = result.size
-    table = new_table("stage", "median", "90th percentile", title=f"{result.model}, {width}×{height}")
+    table = new_table("stage", "median", "90th percentile", title=f"{result.model}, fitted into {width}×{height}")
     for t in result.timings:
         table.add_row(t.stage, f"{t.median_ms:.2f} ms", f"{t.p90_ms:.2f} ms")
     print_table(table)
