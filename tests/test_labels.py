@@ -7,7 +7,14 @@ from mien.labels import FER2013, FERPLUS, LABEL_SETS, SYNONYMS, LabelSet, canoni
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("Joy", "happy"), (" ANGER ", "angry"), ("neutral", "neutral"), ("Contempt", "contempt")]
+    ("name", "expected"),
+    [
+        ("Joy", "happy"),
+        (" ANGER ", "angry"),
+        ("neutral", "neutral"),
+        ("Contempt", "contempt"),
+        ("glu\u0308cklich", "gl\u00fccklich"),
+    ],
 )
 def test_canonical_gives_our_word(name: str, expected: str) -> None:
     assert canonical(name) == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ SYNONYMS = {
 
 def canonical(name: str) -> str:
     """Return the canonical name of an expression: lower case, synonyms replaced ("Joy" -> "happy")."""
-    name = name.strip().lower()
+    name = unicodedata.normalize("NFC", name.strip().lower())  # macOS decomposes the names of files
     return SYNONYMS.get(name, name)
 
 

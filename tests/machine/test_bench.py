@@ -102,8 +102,9 @@ print(json.dumps(asdict(bench(model={str(tiny_model)!r}, repeats=1)) | {{"torch"
 def test_bench_refuses_an_unknown_model_and_no_repeats(tmp_path: Path) -> None:
     with pytest.raises(UnknownModel):
         bench(model="no-such-model", models_dir=tmp_path)
-    with pytest.raises(ConfigError, match="repeats is 0"):
-        bench(repeats=0)
+    for repeats in (0, 999_999_999):
+        with pytest.raises(ConfigError, match=f"repeats is {repeats}; expected 1 to 10000"):
+            bench(repeats=repeats)
 
 
 def test_a_stage_runs_the_given_number_of_times_after_its_warm_up() -> None:

@@ -402,6 +402,8 @@ class TestFolders:
             frames(tmp_path)
         with pytest.raises(InputError, match=r"match '\*\.heic'"):
             list_files(tmp_path, glob="*.heic")
+        with pytest.raises(InputError, match="'/etc/\\*' is a path in full; expected one below the folder"):
+            list_files(tmp_path, glob="/etc/*")
 
     @pytest.mark.parametrize("glob", ["/etc/*", "**x/../"])
     def test_a_glob_that_python_refuses_is_an_input_error(self, tmp_path: Path, glob: str) -> None:

@@ -21,7 +21,7 @@ def bench_command(
         Path | None, typer.Argument(help="An image with a face; without one, detectors are not measured.")
     ] = None,
     model: Model = DEFAULT_MODEL,
-    repeats: Annotated[int, typer.Option(min=1, help="Runs of each stage.")] = 50,
+    repeats: Annotated[int, typer.Option(min=1, max=10_000, help="Runs of each stage.")] = 50,
     as_json: Json = False,
     models_dir: ModelsDir = None,
 ) -> None:

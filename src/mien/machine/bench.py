@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 
 from mien.data.synthetic import draw_faces
-from mien.errors import ConfigError
 from mien.images import to_rgb
 from mien.machine.facts import machine_facts
 from mien.models.classifier import OnnxClassifier
@@ -20,6 +19,7 @@ from mien.models.preprocess import preprocess
 from mien.models.spec import DEFAULT_MODEL
 from mien.models.store import find_model
 from mien.recognizer import Recognizer
+from mien.settings import Range
 from mien.structures import Box, Face, ImageArray
 from mien.vision.crop import crop_faces
 from mien.vision.detect import FaceDetector
@@ -28,6 +28,7 @@ from mien.vision.haar import HaarDetector
 from mien.vision.yunet import YuNetDetector
 
 WIDTH, HEIGHT = 640, 480  # the default of most cameras
+MOST_REPEATS = 10_000  # a model of 100 ms takes half an hour for them
 BATCH = 8  # faces, as in a group photo
 CROP, PREPROCESS = "crop", "preprocess"
 ONE_THREAD = "classify, 1 face, 1 thread"
@@ -106,10 +107,9 @@ def bench(
     Raises:
         UnknownModel: No such model.
         ModelError: The model file, or the local YuNet file, cannot be used.
-        ConfigError: `repeats` is less than 1.
+        ConfigError: `repeats` is out of range.
     """
-    if repeats < 1:
-        raise ConfigError(f"repeats is {repeats}; expected at least 1")
+    Range(1, MOST_REPEATS).check("repeats", repeats)
     path = find_model(model, models_dir=models_dir)
     image = fit_image(_drawn() if photo is None else to_rgb(photo), width=WIDTH, height=HEIGHT)
     # Detectors are timed before ONNX Runtime starts its threads, which busy-wait after each run.

@@ -76,6 +76,8 @@ def find_files(source: str | Path, *, glob: str | None = None) -> FoundFiles:
     path = as_path(source)
     if not stat.S_ISDIR(status_of(path).st_mode):
         return FoundFiles([path])
+    if glob is not None and PurePath(glob).is_absolute():
+        raise InputError(f"the pattern '{glob}' is a path in full; expected one below the folder, such as *.jpg")
     try:
         found = _walk(path) if glob is None else FoundFiles(_matches(path, glob))
     except (OSError, ValueError, NotImplementedError) as error:
