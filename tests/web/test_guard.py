@@ -156,15 +156,15 @@ def test_requests_that_a_browser_marks_as_foreign(site: str, mode: str, method: 
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ("Bearer geheim-ß", 200), ("bearer  geheim-ß ", 200), ("Bearer geheim", 401), ("Bearer geheim-ßx", 401),
-        ("Bearer", 401), ("Bearer ", 401), ("", 401), ("Basic geheim-ß", 401), ("geheim-ß", 401),
+        ("Bearer geheim-ss", 200), ("bearer  geheim-ss ", 200), ("Bearer geheim", 401), ("Bearer geheim-ssx", 401),
+        ("Bearer", 401), ("Bearer ", 401), ("", 401), ("Basic geheim-ss", 401), ("geheim-ss", 401),
         ("Bearer \xff\xfe", 401), (None, 401),
     ],
 )  # fmt: skip
 def test_the_token_opens_the_service(given: str | None, expected: int) -> None:
     value = None if given is None else given.encode().decode("latin-1")
     headers = LOCAL if value is None else [*LOCAL, ("authorization", value)]
-    sent = ask(headers, token="geheim-ß")
+    sent = ask(headers, token="geheim-ss")
     assert sent[0]["status"] == expected
     assert (headers_of(sent).get("www-authenticate") == "Bearer") == (expected == 401)
 
@@ -232,7 +232,8 @@ def test_every_answer_has_the_headers_of_a_strict_page(headers: Headers) -> None
         ({"origins": ("null",)}, "no origin of a page"),
         ({"origins": ("*",)}, "no origin of a page"),
         ({"token": ""}, "the token is empty"),
-        ({"token": " a"}, "the token is empty, or has spaces around it"),
+        ({"token": " a"}, "the token is empty, or has spaces"),
+        ({"token": "geheim-ß"}, "the token is empty, or has spaces"),
     ],
 )
 def test_names_that_are_none_are_refused_at_the_start(settings: dict[str, Any], message: str) -> None:

@@ -24,6 +24,7 @@ import services
 from clips import write_video
 from disks import no_room_for
 from mien.cli.commands import app as command_line
+from mien.files import locked
 from mien.sources.frames import inspect
 from mien.web import jobs
 from mien.web.jobs import PREFIX
@@ -415,16 +416,15 @@ def test_the_oldest_results_make_room(caller: Caller, clip: bytes, monkeypatch: 
 
 
 def test_the_end_of_the_service_deletes_everything_at_once(clip: bytes, long_clip: bytes, folder: Path) -> None:
-    old, recent = folder / f"{PREFIX}old", folder / f"{PREFIX}recent"
-    for left in (old, recent):
-        left.mkdir()
-    os.utime(old, (0, 0))
-    with serving(loaded()) as port:
-        assert not old.exists()  # of a process that was killed
+    left, living = folder / f"{PREFIX}left", folder / f"{PREFIX}living"
+    for home in (left, living):
+        home.mkdir()
+    with locked(living), serving(loaded()) as port:
+        assert not left.exists()  # of a service that was killed
         url = f"http://localhost:{port}/v1/videos"
         running = [httpx.post(url, content=long_clip, headers=VIDEO).json()["id"] for _ in range(2)]
         eventually(lambda: httpx.get(f"{url}/{running[0]}").json()["done"])
-    eventually(lambda: list(folder.iterdir()) == [recent])
+    eventually(lambda: list(folder.iterdir()) == [living])
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])

@@ -487,14 +487,14 @@ def test_more_sessions_than_the_server_takes_wait_for_their_turn(browser: Browse
 
 
 def test_the_token_is_asked_for_until_it_is_right(browser: Browser) -> None:
-    with serving(token="open-sesame") as service:
+    with serving(token="open/sesame(%1)=") as service:
         visit = Visit(browser, service.url)
         page = visit.page
         page.goto(service.url)
         page.fill("#token", "wrong")
         page.keyboard.press("Enter")
         page.wait_for_function("() => document.getElementById('token-wrong').textContent !== ''")
-        page.fill("#token", "open-sesame")
+        page.fill("#token", "open/sesame(%1)=")
         page.keyboard.press("Enter")
         page.wait_for_function("() => document.getElementById('model').options.length > 0")
         page.click("#start")

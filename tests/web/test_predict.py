@@ -110,6 +110,7 @@ def test_settings_of_a_request(client: Caller) -> None:
         ("detector=nix", "unknown detector 'nix'; choose from auto, "),
         ("detector=yunet", "the detector 'yunet' is not installed here"),
         ("min_score=nan", "query.min_score: "),
+        ("min_score=0", "query.min_score: Input should be greater than or equal to 0.1"),  # thousands of candidates
         ("min_score=2", "query.min_score: Input should be less than or equal to 1"),
         ("min_confidence=-1", "query.min_confidence: "),
         ("min_confidence=a", "query.min_confidence: "),

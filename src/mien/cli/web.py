@@ -62,6 +62,8 @@ def serve(
 
     if (tls_cert is None) != (tls_key is None):
         raise ConfigError("https needs both --tls-cert and --tls-key")
+    if token is not None and no_token:
+        raise ConfigError("--no-token beside a token, by --token or $MIEN_TOKEN; leave one out")
     if tls_cert is not None:
         check_certificate(tls_cert, tls_key)
     if not _is_loopback(host):
@@ -107,5 +109,5 @@ def _check_exposed(host: str, allow_host: list[str] | None, token: str | None, n
         )
     if not allow_host:
         raise ConfigError(f"at {host} the service must know its name: give it with --allow-host NAME")
-    if no_token and token is None:
+    if no_token:
         notice("[yellow]warning:[/]", "no token: anyone who reaches this address can use the service")

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from email.message import Message
 from email.utils import collapse_rfc2231_value
@@ -30,6 +30,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from mien.collection import Failure, Seen, see
 from mien.errors import InputError, MienError, OutputError
 from mien.escape import visible
+from mien.files import locked
 from mien.recognizer import Recognizer
 from mien.sinks.sink import Sink, many
 from mien.sinks.statistics import Statistics
@@ -51,7 +52,7 @@ MAX_UPLOADS = 8  # at once
 MAX_KEPT = 32  # finished jobs; the oldest one makes room
 KEPT_SECONDS = 3600.0  # from the end of a job until its files are deleted
 SWEPT_SECONDS = 60.0  # between two searches for these
-LEFT_SECONDS = 86_400.0  # age of folders that a killed process left behind
+LEFT_SECONDS = 86_400.0  # age of folders that a killed process left behind, where there are no locks
 MAX_FRAMES = 200_000  # of a video: more than two hours at 25 frames per second
 MAX_JOB_SECONDS = 3600.0
 MAX_PIXELS = 36_000_000  # of a frame; 8K has 33 million
@@ -106,6 +107,7 @@ class Job:
     statistics: dict[str, Any] | None = None
     ended: float | None = None  # by time.monotonic
     cancelled: threading.Event = field(default_factory=threading.Event)
+    lock: ExitStack = field(default_factory=ExitStack)  # of the folder, see `_delete_left_behind`
 
     @property
     def upload(self) -> Path:
@@ -127,6 +129,7 @@ class Job:
         """Delete its files; a thread that works on it stops at the next frame, and deletes what it wrote since."""
         self.cancelled.set()
         shutil.rmtree(self.folder, ignore_errors=True)
+        self.lock.close()
 
     def without_paths(self, text: str) -> str:
         """Return a message in which the client's name stands for the video, and results have no folder."""
@@ -146,6 +149,10 @@ class Videos:
         self._running: set[Future[None]] = set()
         self._pool = ThreadPoolExecutor(JOBS, thread_name_prefix="mien-video")
         self._n_uploads = 0
+        self._home: Path | None = (
+            None  # of the jobs' folders; locked, so that no other service takes it for a dead one's
+        )
+        self._lock = ExitStack()
 
     @asynccontextmanager
     async def lifespan(self, _: object) -> AsyncIterator[None]:
@@ -173,6 +180,7 @@ class Videos:
         try:
             with _disk_full_reported():
                 job = Job("video", Path(tempfile.mkdtemp(prefix=PREFIX)))  # for its owner alone, 0700
+                job.lock.enter_context(locked(job.folder, wait=False))
                 job.upload.parent.mkdir()
                 with job.upload.open("wb") as file:
                     job.source = await _receive(request, file, self._engine.settings.max_video)
@@ -621,8 +629,11 @@ def _disk_full_reported() -> Iterator[None]:
 
 
 def _delete_left_behind() -> None:
-    """Delete the folders of processes that were killed: no living one keeps a folder for a day."""
-    with suppress(OSError):
-        for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-            if time.time() - folder.lstat().st_mtime > LEFT_SECONDS:
-                shutil.rmtree(folder, ignore_errors=True)  # those of other users stay
+    """Delete the folders of services that were killed: no living one holds their lock.
+
+    Where folders cannot be locked, those of yesterday are deleted. Those of other users stay.
+    """
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with suppress(OSError), locked(folder, wait=False) as is_locked:
+            if is_locked or time.time() - folder.lstat().st_mtime > LEFT_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)

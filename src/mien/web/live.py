@@ -31,7 +31,7 @@ from mien.structures import Frame, ImageArray
 from mien.vision.smooth import HalfLifeSmoother, Smoother, TemporalSmoother
 from mien.web.engine import Engine
 from mien.web.problems import Problem, of_error, problem
-from mien.web.settings import Choice
+from mien.web.settings import Choice, MinScore
 
 PROTOCOL = "mien.live.1"
 HEAD = struct.Struct("<Id")  # number and time in seconds, before the picture
@@ -70,7 +70,7 @@ class SessionSettings:
     half_life: NotNegative = 0.3
     rest: Annotated[float, Range(0, 0.5)] = 0.2
     min_confidence: Share = 0.0
-    min_score: Share | None = None
+    min_score: MinScore | None = None
     temporal: bool = False
 
     @property

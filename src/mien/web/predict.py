@@ -26,7 +26,7 @@ from mien.web.answers import PredictAnswer
 from mien.web.bodies import PART, RAW, ImageBody, Upload, pictures_of
 from mien.web.engine import MAX_FILES, Engine
 from mien.web.problems import of_error, one_line
-from mien.web.settings import Choice
+from mien.web.settings import LEAST_SCORE, Choice
 
 RGB_BYTES = 6  # per pixel: the array of a picture, and a copy that is turned or drawn into
 PICTURES = ("image/jpeg", "image/png", "image/webp", RAW)  # of the OpenAPI document; image/* is taken
@@ -40,7 +40,7 @@ class ChoiceQuery(BaseModel):
     model: str | None = Field(None, description="Name of a model of /v1/about.")
     labels: str | None = Field(None, description="Label set of the model.")
     detector: str | None = Field(None, description="Name of a detector of /v1/about.")
-    min_score: float | None = Field(None, ge=0, le=1, description="Minimum detector score of a face.")
+    min_score: float | None = Field(None, ge=LEAST_SCORE, le=1, description="Minimum detector score of a face.")
     min_confidence: float = Field(0.0, ge=0, le=1, description='Confidence below which a label is "uncertain".')
 
     def choice(self) -> Choice:

@@ -84,7 +84,7 @@ def of_error(error: MienError) -> Problem:
 
 def of_faults(error: RequestValidationError | ValidationError) -> Problem:
     """Return the problem of a query or a body that is not as described in the OpenAPI document."""
-    faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+    faults = [f"{'.'.join(map(str, fault['loc'])) or 'the body'}: {fault['msg']}" for fault in error.errors()]
     return Problem(422, "; ".join(faults))
 
 

@@ -239,7 +239,7 @@ export class Pictures {
         element("span", {}, swatch(label, this.view.look), n === 1 ? labelName(label) : `${n} ${labelName(label)}`)));
     }
     button.title = name;
-    button.setAttribute("aria-label", `${name}: ${found.textContent}`);
+    button.setAttribute("aria-label", `${name}: ${[...found.childNodes].map(({ textContent }) => textContent).join(", ")}`);
   }
 
   #showShares() {

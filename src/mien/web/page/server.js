@@ -13,7 +13,7 @@ let token = "";
 
 /** @param {string} text */
 export function setToken(text) {
-  token = text.trim();
+  token = /^[!-~]+$/.test(text.trim()) ? text.trim() : ""; // no service has another one
 }
 
 /** @returns {import("./engine.js").Engine} */
@@ -34,8 +34,9 @@ export function engine() {
 
 /** @type {import("./engine.js").Engine["predict"]} */
 async function predict(picture, name, settings) {
-  const type = picture.type.startsWith("image/") ? picture.type : "application/octet-stream";
-  const answer = await json(`predict?${query(settings)}`, { method: "POST", body: picture, type });
+  const body = new FormData();
+  body.append("file", picture, name); // messages name it
+  const answer = await json(`predict?${query(settings)}`, { method: "POST", body });
   const { error, ...seen } = answer.pictures[0];
   if (error) throw new EngineError("unreadable", detailOf(error));
   return { ...seen, source: name };
@@ -111,7 +112,8 @@ function parsed(text) {
 function address() {
   const url = new URL("live", ROOT);
   url.protocol = url.protocol.replace("http", "ws");
-  return { url, protocols: ["mien.live.1", ...(token ? [`mien.token.${token}`] : [])] };
+  const encoded = encodeURIComponent(token).replace(/[()]/g, (sign) => `%${sign.charCodeAt(0).toString(16)}`);
+  return { url, protocols: ["mien.live.1", ...(token ? [`mien.token.${encoded}`] : [])] };
 }
 
 /** Throw the reason why a session was refused, where a request has one; a WebSocket gives none to pages. */

@@ -116,7 +116,7 @@ const EN = {
   progressOfPictures: "{done} of {all}",
   streamSoFar: ({ frames, seconds, faces }) =>
     `${count(frames, "frame", "frames")}, ${seconds} s, ${count(faces, "face", "faces")}`,
-  speed: "{fps} frames/s · {ms} ms",
+  speed: "{fps} fps · {ms} ms",
   seen: ({ n, labels }) => (n ? `${count(n, "face", "faces")}: ${labels}` : "No face"),
   picturesDone: ({ pictures, faces, failed }) =>
     `${count(pictures, "picture", "pictures")}, ${count(faces, "face", "faces")}${failed ? `, ${failed} unreadable` : ""}`,
