@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import detectors  # noqa: F401  # takes $MIEN_YUNET
 from evaluations import evaluation, pixel_reader, written  # noqa: F401  # fixtures
@@ -17,6 +18,8 @@ from mien.errors import DatasetError
 from mien.labels import FER2013, FERPLUS
 from mien.models.spec import Head, ModelSpec, Preprocess
 
+settings.register_profile("busy", deadline=None)  # times vary on a busy machine
+settings.load_profile("busy")
 os.environ["MIEN_OFFLINE"] = "1"  # no test needs a network; the detector "auto" is Haar
 
 

@@ -619,11 +619,9 @@ def test_a_zip_with_a_missing_part_names_it(tmp_path: Path, missing: str) -> Non
 def test_files_that_keras_did_not_write_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "net.h5"
     path.write_bytes(content)
-    with pytest.raises(
-        ModelError,
-        match=r"not a Keras model, or only part of one; expected an .h5 or .keras file written by model\.save",
-    ):
+    with pytest.raises(ModelError, match=r"not a Keras model but an? [\w ,]+; ") as refused:
         convert(path, labels="a,b,c")
+    assert "mien convert" not in str(refused.value)
 
 
 def test_a_folder_and_a_missing_file_have_their_own_messages(tmp_path: Path) -> None:

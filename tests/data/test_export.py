@@ -16,7 +16,7 @@ def noise(channels: int, *, n: int = 12, votes: bool = False) -> Dataset:
     rng = np.random.default_rng(0)
     return Dataset(
         name="noise",
-        images=rng.integers(0, 256, (n, 6, 9, channels)).astype(np.uint8),
+        images=rng.integers(0, 256, (n, 8, 9, channels)).astype(np.uint8),
         targets=np.arange(n) % 2,
         labels=LabelSet("moods", ("wild", "calm")),
         splits=(np.arange(n) // 2 % 3).astype(np.int8),

@@ -197,7 +197,7 @@ def test_other_layouts_are_left_to_other_readers(tmp_path: Path, name: str) -> N
     assert not ferg.can_read(tmp_path / "fer2013.csv")
     assert folders.can_read(tmp_path)
     with pytest.raises(
-        DatasetError, match=r"holds no images of characters; expected a folder or zip with <character>/"
+        DatasetError, match=r"holds no images of characters; expected a folder, zip or tar with <character>/"
     ):
         ferg.read(tmp_path)
 

@@ -62,5 +62,5 @@ def test_a_valid_file_is_accepted(door: str, worker: Worker) -> None:
 
 
 def test_faults_are_noticed(worker: Worker) -> None:
-    assert "AttributeError" in worker.open("recipe", Case({}, (None,))).fault
+    assert "TypeError" in worker.open("recipe", Case({}, ())).fault  # an argument is missing
     assert worker.open("picture", Case({"a.png": b""}, ("a.png",))) == Outcome()

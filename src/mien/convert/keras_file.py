@@ -25,6 +25,7 @@ import numpy as np
 from mien.errors import ModelError
 from mien.files import refuse_pipe
 from mien.models.other_files import SAVED_MODEL, is_torch, other_kind
+from mien.sources.content import ZIP
 from mien.structures import FloatArray
 
 Json: TypeAlias = dict[str, Any]
@@ -104,7 +105,9 @@ def open_keras(path: Path, architecture: Path | None = None) -> Iterator[KerasMo
         elif path.stat().st_size and h5py.is_hdf5(path):
             with h5py.File(path, "r") as file:
                 yield _hdf5(file, path, architecture)
-        elif kind := other_kind(path):
+        elif kind := other_kind(path, by_name=False):
+            if path.suffix.lower() == ".keras" and kind.startswith(ZIP):
+                raise zipfile.BadZipFile  # cut off: the list of its files is at its end
             raise ModelError(f"not a Keras model but {kind}")
         elif path.suffix.lower() == ".onnx":
             raise ModelError("not a Keras model but an ONNX file, by its name; add it: `mien models add`")

@@ -30,8 +30,12 @@ WAYS_OUT = {  # by the kind of file, see `sources.content.KINDS`
 OTHERWISE = "get the model itself"
 
 
-def other_kind(path: Path) -> str:
+def other_kind(path: Path, *, by_name: bool = True) -> str:
     """Return the kind of a file or folder that is no ONNX file, and the way out: "a PyTorch file; export it …".
+
+    Args:
+        path: The file or folder.
+        by_name: Whether its suffix counts where its content is of another kind.
 
     Returns:
         "" for a file that can be anything.
@@ -53,7 +57,7 @@ def other_kind(path: Path) -> str:
     kind = kind_of(start)
     if kind == ZIP and is_torch(path):
         return f"a PyTorch file; {TORCH}"
-    if advice := BY_SUFFIX.get(path.suffix.lower()):
+    if by_name and (advice := BY_SUFFIX.get(path.suffix.lower())):
         return f"{kind or 'of another kind'}; {advice}"
     return "" if kind is None else f"{kind}; {WAYS_OUT.get(kind, OTHERWISE)}"
 

@@ -11,7 +11,7 @@ from mien.data.dataset import Dataset, Split
 from mien.escape import code, literal
 from mien.evaluation.compare import Comparison, compare
 from mien.evaluation.evaluate import NamedProgress, evaluate_models, no_progress
-from mien.files import atomic_folder, write_text
+from mien.files import as_path, atomic_folder, write_text
 from mien.models.classifier import ExpressionClassifier
 from mien.pixels import write_picture
 from mien.reports.page import page
@@ -70,6 +70,7 @@ def write_comparison(comparison: Comparison, folder: str | Path, *, sheet: Image
     Raises:
         OutputError: A file cannot be written.
     """
+    folder = as_path(folder)
     text = comparison_markdown(comparison)
     with atomic_folder(folder) as temporary:
         write_text(temporary / "comparison.json", json.dumps(to_plain(comparison), indent=2, allow_nan=False) + "\n")

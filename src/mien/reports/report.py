@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mien.escape import code, csv_cell, literal
 from mien.evaluation.results import Evaluation, ViewResult
-from mien.files import atomic_folder, atomic_path, write_text
+from mien.files import as_path, atomic_folder, atomic_path, write_text
 from mien.pixels import write_picture
 from mien.reports.breakdown import robustness_section, slices_sections
 from mien.reports.metrics_json import Metrics, ViewMetrics, to_metrics
@@ -72,10 +72,11 @@ def write_report(
     Raises:
         OutputError: A file cannot be written.
     """
+    folder = as_path(folder)
     metrics = to_metrics(evaluation)
     with atomic_folder(folder) as temporary:
         _write_files(evaluation, metrics, temporary, sheet=sheet, surest=surest)
-    return Path(folder) / "report.md"
+    return folder / "report.md"
 
 
 def _write_files(
