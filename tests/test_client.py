@@ -27,8 +27,8 @@ from services import ASTRONAUT, loaded, serving
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    engine = loaded(token="geheim-ß", max_upload=1_000_000)
-    with serving(engine) as port, Client(f"http://localhost:{port}", token="geheim-ß") as client:
+    engine = loaded(token="geheim-(ss)", max_upload=1_000_000)
+    with serving(engine) as port, Client(f"http://localhost:{port}", token="geheim-(ss)") as client:
         yield client
 
 
