@@ -303,7 +303,8 @@ def test_ctrl_c_ends_the_recording_with_complete_files(
     rows, lines = rows_of(Path("a.csv")), lines_of(Path("a.jsonl"))
     first, last = float(rows[0]["time"]), float(rows[-1]["time"])
     assert lines[-1]["time"] == pytest.approx(last, abs=1 / FPS)  # it may have come between the two
-    assert duration(Path("a.mp4")) == pytest.approx(last - first, abs=2 / FPS)
+    before_last = float(rows[-2]["time"])  # the video may lack the last frame, likewise
+    assert before_last - first - 2 / FPS <= duration(Path("a.mp4")) <= last - first + 2 / FPS
     assert json.loads(Path("out/statistics.json").read_text())["frames"] == pytest.approx(len(lines), abs=1)
     assert {path.name for path in Path().iterdir()} == {"a.csv", "a.jsonl", "a.mp4", "out"}
 
