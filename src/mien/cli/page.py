@@ -11,8 +11,6 @@ from mien.cli.arguments import ModelsDir
 from mien.cli.console import bar, say
 from mien.models.spec import DEFAULT_MODEL
 
-MEGABYTE = 1_000_000
-
 
 def page(
     to: Annotated[Path, typer.Option("--out", help="Folder for the site.", metavar="DIR")],
@@ -27,6 +25,7 @@ def page(
     Put the folder on any web server. Example: `mien page --out site && python -m http.server -d site`
     """
     from mien.web.browser import write_site
+    from mien.web.settings import MEGABYTE
 
     with bar("fetching ONNX Runtime for browsers") as progress:
         written = write_site(to, models=model or (DEFAULT_MODEL,), models_dir=models_dir, progress=progress)

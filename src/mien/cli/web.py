@@ -14,8 +14,6 @@ from mien.errors import ConfigError
 from mien.models.spec import DEFAULT_MODEL
 from mien.settings import Range
 
-MEGABYTE = 1_000_000
-
 
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for all.", metavar="ADDRESS")] = "127.0.0.1",
@@ -58,7 +56,7 @@ def serve(
     with extra("the page and the service", "web"):
         from mien.web.serving import check_certificate, listen
         from mien.web.serving import serve as run
-        from mien.web.settings import ServerSettings
+        from mien.web.settings import MEGABYTE, ServerSettings
 
     if (tls_cert is None) != (tls_key is None):
         raise ConfigError("https needs both --tls-cert and --tls-key")

@@ -20,7 +20,7 @@ from mien.drawing.colours import css_colours
 from mien.errors import ConfigError, MienError, ModelError, OutputError
 from mien.files import make_folder, user_folder
 from mien.models.spec import DEFAULT_MODEL, ModelSpec
-from mien.models.store import Model, list_models
+from mien.models.store import Model, find_model, list_models
 from mien.structures import Progress
 from mien.vision.fetch import is_offline, yunet_path
 
@@ -35,11 +35,11 @@ RUNTIME_FILES = {  # SHA-256; 14.3 MB, 3.7 MB compressed
 FETCH_SECONDS = 60  # without a byte
 SITE_MARK = "here/site.json"  # in a folder that `write_site` made, which it may replace
 STATIC = '<meta name="mien-site" content="static">'  # by which the page knows that there is no service
-POLICY = (  # the service sends it as a header, see guard.py
-    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; script-src 'self' "
-    "'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'; "
-    "worker-src 'self'; base-uri 'none'; form-action 'none'\">"
+POLICY = (  # what the page may load and send; the service adds to it in guard.py
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob: data:; "
+    "media-src 'self' blob:; connect-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'"
 )
+POLICY_TAG = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
 HEADERS = """\
 /*
   Cross-Origin-Opener-Policy: same-origin
@@ -89,6 +89,21 @@ def runs_in_browsers(spec: ModelSpec) -> bool:
     return spec.kind == "face" and spec.crop == "fer2013" and spec.graph == type(spec.graph)()
 
 
+def described(name: str, spec: ModelSpec, path: Path) -> dict[str, Any]:
+    """Return what the page shows of a model: name, labels and their colours by label set, default_labels, size."""
+    try:
+        size = path.stat().st_size
+    except OSError:  # a model that is loaded works on when its file is gone
+        size = 0
+    return {
+        "name": name,
+        "labels": {head.labels.name: list(head.labels) for head in spec.heads},
+        "colours": {head.labels.name: css_colours(head.labels) for head in spec.heads},
+        "default_labels": spec.labels.name,
+        "size": size,
+    }
+
+
 def site(models: Sequence[Model], *, default: str) -> dict[str, Any]:
     """Return the description of the models for the page, its here/site.json.
 
@@ -102,16 +117,7 @@ def site(models: Sequence[Model], *, default: str) -> dict[str, Any]:
     about = {
         "version": __version__,
         "model": default,
-        "models": [
-            {
-                "name": model.name,
-                "labels": {head.labels.name: list(head.labels) for head in specs[model.name].heads},
-                "default_labels": specs[model.name].labels.name,
-                "colours": {head.labels.name: css_colours(head.labels) for head in specs[model.name].heads},
-                "size": model.path.stat().st_size,
-            }
-            for model in models
-        ],
+        "models": [described(model.name, spec, model.path) for model in models if (spec := model.spec) is not None],
         "detector": "yunet",
         "detectors": ["yunet"],
     }
@@ -184,7 +190,7 @@ def _fill(folder: Path, models: Sequence[Model], runtime: Path, yunet: Path) -> 
     (here / "site.json").write_text(json.dumps(described, ensure_ascii=False, indent=1), encoding="utf-8")
     (folder / "LICENSES.txt").write_text(LICENSES, encoding="utf-8")
     (folder / "_headers").write_text(HEADERS, encoding="utf-8")
-    _replace(folder / "index.html", '<meta charset="utf-8">', f'<meta charset="utf-8">\n  {STATIC}\n  {POLICY}')
+    _replace(folder / "index.html", '<meta charset="utf-8">', f'<meta charset="utf-8">\n  {STATIC}\n  {POLICY_TAG}')
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in ("_headers", "sw.js"))
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
     names = ["./", *(path.relative_to(folder).as_posix() for path in files)]
@@ -199,8 +205,6 @@ def _replace(file: Path, old: str, new: str) -> None:
 
 
 def _models(names: Sequence[str], models_dir: Path | None) -> list[Model]:
-    from mien.models.store import find_model
-
     if not names:
         raise ConfigError("no model for the page; name one")
     if len(set(names)) < len(names):

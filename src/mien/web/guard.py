@@ -11,6 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mien.web.browser import POLICY
 from mien.web.problems import Problem, response
 from mien.web.settings import DEFAULT_PORTS, ServerSettings, parse_host, parse_origin
 
@@ -18,9 +19,7 @@ LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 TOKEN_PROTOCOL = "mien.token."  # a WebSocket's subprotocol that carries the token: pages cannot set headers
 OPEN = ("/v1/health", "/v1/openapi.json")  # of the routes below /v1, those that need no token
 SECURITY_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; "
-    "img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'; worker-src 'self'; manifest-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": f"{POLICY}; manifest-src 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",

@@ -15,17 +15,17 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from mien import __version__
-from mien.drawing.colours import css_colours
 from mien.sources.paths import MAX_PIXELS
 from mien.web import here, jobs, live, predict
 from mien.web.answers import AboutAnswer, HealthAnswer, LimitsAnswer, ModelAnswer, document
+from mien.web.browser import PAGE, described
 from mien.web.engine import MAX_FILES, Engine
 from mien.web.guard import Guard
 from mien.web.metrics import Observer
 from mien.web.problems import Problem, add_handlers
 from mien.web.settings import ServerSettings
 
-PAGE, DOCS = Path(__file__).parent / "page", Path(__file__).parent / "docs"
+DOCS = Path(__file__).parent / "docs"
 SUMMARY = "Expressions of faces in pictures. It is the expression that a face shows, not what the person feels."
 
 
@@ -97,13 +97,7 @@ def _about(engine: Engine) -> AboutAnswer:
     if not engine.is_ready:
         raise Problem(503, "the model is loading; try again in a moment")
     models = [
-        ModelAnswer(
-            name=model.name,
-            labels={head.labels.name: list(head.labels) for head in model.spec.heads},
-            colours={head.labels.name: css_colours(head.labels) for head in model.spec.heads},
-            default_labels=model.spec.head().labels.name,
-            size=_size(model.path),
-        )
+        ModelAnswer(**described(model.name, model.spec, model.path))
         for model in engine.models()
         if model.spec is not None
     ]
@@ -115,13 +109,6 @@ def _about(engine: Engine) -> AboutAnswer:
         version=__version__, model=models[0].name, models=models, detector=settings.detector,
         detectors=engine.names()["detector"], limits=limits,
     )  # fmt: skip
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:  # the default model's file may be gone, which is loaded
-        return 0
 
 
 class _PageFiles(StaticFiles):
