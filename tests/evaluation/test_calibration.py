@@ -1,11 +1,23 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.evaluation.calibration import COLDEST, HOTTEST, fit_temperature
+from mien.data.synthetic import draw_faces
+from mien.errors import DatasetError
+from mien.evaluation.calibration import (
+    COLDEST,
+    HOTTEST,
+    NONE,
+    calibration_targets,
+    fit_temperature,
+    fit_temperatures,
+)
 from mien.evaluation.metrics import ece, nll
-from mien.models.classifier import softmax
+from mien.labels import FER2013, FERPLUS, LabelSet
+from mien.models.classifier import OnnxClassifier, softmax
 
 
 def drawn(seed: int, *, n: int, temperature: float = 1.0):
@@ -83,3 +95,31 @@ def test_uniform_logits_keep_temperature_one():
 def test_non_finite_logits_are_refused():
     with pytest.raises(ValueError, match="finite"):
         fit_temperature(np.array([[np.nan, 0]], np.float32), np.array([0]))
+
+
+def test_the_ferplus_head_is_calibrated_on_the_majority_of_its_raters() -> None:
+    """A single vote doesn't count, and neither does a lead without a majority."""
+    votes = np.zeros((4, 10), np.float32)
+    votes[0, [0, 1, 2]] = 6, 3, 1  # neutral; without the single vote 6 of 9
+    votes[1, [1, 0]] = 5, 5  # a tie
+    votes[2, [3, 4, 5]] = 4, 3, 3  # sad leads, but has no majority
+    votes[3, [2, 9]] = 8, 2  # surprise
+    images = replace(draw_faces(4, seed=0, size=24), votes=votes)
+    assert calibration_targets(images, FERPLUS, "fer2013").tolist() == [0, NONE, NONE, 2]
+    assert (calibration_targets(images, FER2013, "fer2013") == images.targets).all()
+
+
+def test_heads_are_calibrated_on_the_valid_split_where_it_has_targets(tiny_model):
+    dataset = draw_faces(60, seed=0, size=24)
+    classifier = OnnxClassifier(tiny_model)
+    found = fit_temperatures(classifier, dataset, batch_size=7)
+    valid = dataset.split("valid")
+    logs = np.log(classifier.predict_proba(list(valid.images), head="fer2013"))
+    assert found == {"fer2013": pytest.approx(fit_temperature(logs, valid.targets))}
+
+
+def test_a_dataset_of_other_labels_cannot_calibrate_a_model(tiny_model):
+    dataset = draw_faces(60, seed=0, size=24)
+    other = replace(dataset, labels=LabelSet("other", tuple(f"{label}!" for label in dataset.labels)))
+    with pytest.raises(DatasetError, match="has no targets for the labels"):
+        fit_temperatures(OnnxClassifier(tiny_model), other)

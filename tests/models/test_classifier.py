@@ -61,7 +61,7 @@ def test_a_damaged_graph_is_one_clear_error(tiny_model: Path, tmp_path: Path) ->
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["voice", "ensemble"])
+@pytest.mark.parametrize("kind", ["voice"])
 def test_a_model_of_a_kind_that_is_not_supported_yet_is_refused(kind: Kind, tiny_model: Path, tmp_path: Path) -> None:
     write_with_spec(tiny_model, tmp_path / "net.onnx", replace(read_spec(tiny_model), kind=kind, version=3))
     assert "net" not in [model.name for model in list_models(tmp_path)]

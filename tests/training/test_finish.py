@@ -12,14 +12,13 @@ import torch
 from mien.data.audit import Selection
 from mien.data.synthetic import draw_faces
 from mien.errors import ConfigError, OutputError
-from mien.labels import FER2013, FERPLUS
+from mien.labels import FER2013
 from mien.models.onnx_file import read_spec
 from mien.models.spec import Head, ModelSpec, Preprocess
 from mien.nets.nets import build_net, normalize
 from mien.training import Run, Stage, TrainConfig
 from mien.training.checkpoint import load_average
-from mien.training.finish import calibration_targets, recompute_batch_norm
-from mien.training.targets import NONE
+from mien.training.finish import recompute_batch_norm
 from runs import finished
 
 FACES = draw_faces(300, seed=0, size=24)
@@ -91,18 +90,6 @@ def test_batch_statistics_are_computed_on_fitted_images_only(tmp_path: Path, mon
     recompute_batch_norm(expected, FACES.images[rows], spec)
     torch.testing.assert_close(nets[0].state_dict(), expected.state_dict())
     assert spec.trained_on["fold"] == "0 of 3 left out"
-
-
-def test_the_ferplus_head_is_calibrated_on_the_majority_of_its_raters() -> None:
-    """A single vote doesn't count, and neither does a lead without a majority."""
-    votes = np.zeros((4, 10), np.float32)
-    votes[0, [0, 1, 2]] = 6, 3, 1  # neutral; without the single vote 6 of 9
-    votes[1, [1, 0]] = 5, 5  # a tie
-    votes[2, [3, 4, 5]] = 4, 3, 3  # sad leads, but has no majority
-    votes[3, [2, 9]] = 8, 2  # surprise
-    images = replace(FACES.select(np.arange(4)), votes=votes)
-    assert calibration_targets(images, FERPLUS, "fer2013").tolist() == [0, NONE, NONE, 2]
-    assert (calibration_targets(images, FER2013, "fer2013") == images.targets).all()
 
 
 def test_a_head_whose_raters_never_agree_stays_uncalibrated(run: Run, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from mien.data import draw_faces
 from mien.data.dataset import Dataset
 from mien.errors import ConfigError, DatasetError, RunError
-from mien.evaluation.calibration import fit_temperature
+from mien.evaluation.calibration import calibration_targets, fit_temperature
 from mien.labels import FERPLUS, LabelSet
 from mien.models.onnx_file import read_spec
 from mien.models.spec import Preprocess
@@ -20,7 +20,7 @@ from mien.nets.export import torch_logits
 from mien.training import HeadConfig, Run, Stage, TrainConfig
 from mien.training.batches import batches
 from mien.training.checkpoint import load_average
-from mien.training.finish import calibration_targets, recompute_batch_norm, statistics_images
+from mien.training.finish import recompute_batch_norm, statistics_images
 from runs import assert_same_weights, finished, small_config, small_dataset, stopped, tensors_of
 
 FACES = small_dataset()

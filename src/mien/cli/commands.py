@@ -12,7 +12,20 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from mien.cli import Interrupted, data, explain, live, machine, measuring, models, page, predict, training, web
+from mien.cli import (
+    Interrupted,
+    data,
+    ensemble,
+    explain,
+    live,
+    machine,
+    measuring,
+    models,
+    page,
+    predict,
+    training,
+    web,
+)
 from mien.cli.console import check_output, notice, say
 from mien.errors import ConfigError
 from mien.files import lost_output
@@ -50,6 +63,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": training.train,
     "train-temporal": training.train_temporal_command,
     "export": training.export,
+    "ensemble": ensemble.ensemble,
     "convert": models.convert_command,
     "evaluate": measuring.evaluate,
     "compare": measuring.compare,

@@ -8,9 +8,16 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from mien.data.dataset import Dataset
+from mien.data.votes import majority
+from mien.errors import DatasetError
 from mien.evaluation.metrics import check_rows
-from mien.structures import FloatArray, IntArray
+from mien.evaluation.ranking import SMALLEST
+from mien.labels import FERPLUS, LabelSet
+from mien.models.classifier import ExpressionClassifier, predict_heads
+from mien.structures import FloatArray, IntArray, Progress
 
+NONE = -100  # class of an image without a target; PyTorch's cross entropy leaves it out
 COLDEST, HOTTEST = 0.05, 20.0  # beyond these, the model is broken rather than miscalibrated, or the data too few
 
 
@@ -45,6 +52,64 @@ def fit_temperature(logits: FloatArray, targets: IntArray) -> float:
         else:
             high = middle
     return float(np.exp((low + high) / 2))
+
+
+def fit_temperatures(
+    classifier: ExpressionClassifier, dataset: Dataset, *, batch_size: int = 256, progress: Progress | None = None
+) -> dict[str, float]:
+    """Fit the temperature of each head on the valid split of a dataset.
+
+    Args:
+        classifier: A model whose own temperatures are 1.
+        dataset: The data; its votes, if any, are the targets of a FER+ head.
+        batch_size: Images per call of the classifier.
+        progress: Called with (done, total) after each batch.
+
+    Returns:
+        Temperatures by label set; heads for whose labels the split has no target are left out.
+
+    Raises:
+        DatasetError: The dataset has no valid split, or no targets for any head.
+    """
+    valid = dataset.split("valid")
+    heads = [head.labels for head in classifier.spec.heads]
+    targets = [calibration_targets(valid, labels, dataset.labels.name) for labels in heads]
+    if all((ids == NONE).all() for ids in targets):
+        raise DatasetError(
+            f"'{dataset.name}' ({', '.join(dataset.labels)}) has no targets for the labels of '{classifier.spec.name}' "
+            f"({', '.join(classifier.spec.names)}); give the data that its members were calibrated on"
+        )
+    parts = []
+    for start in range(0, len(valid), batch_size):
+        parts.append(predict_heads(classifier, list(valid.images[start : start + batch_size])))
+        if progress is not None:
+            progress(min(start + batch_size, len(valid)), len(valid))
+    logs = [np.log(np.maximum(np.concatenate(of_head), SMALLEST)) for of_head in zip(*parts, strict=True)]
+    return {
+        labels.name: fit_temperature(rows[ids != NONE], ids[ids != NONE])
+        for labels, rows, ids in zip(heads, logs, targets, strict=True)
+        if (ids != NONE).any()
+    }
+
+
+def calibration_targets(images: Dataset, labels: LabelSet, trained: str | None) -> IntArray:
+    """Return the classes that calibrate a head: the dataset's labels or, for its votes, the raters' majority.
+
+    Args:
+        images: The images.
+        labels: Label set of the head.
+        trained: The head that the dataset's labels train, if any.
+
+    Returns:
+        int64 (n,), NONE where there is no label, or no expression on which the raters agree.
+    """
+    if labels.name == trained:
+        ids = np.array([NONE if i is None else i for i in images.labels.mapping_to(labels)], np.int64)
+        return ids[images.targets]
+    if labels.name == FERPLUS.name and images.votes is not None:
+        ids = majority(images).targets
+        return np.where(ids < len(FERPLUS), ids, NONE)  # "unknown" and "not a face" come after the expressions
+    return np.full(len(images), NONE, np.int64)
 
 
 def _slope(logits: npt.NDArray[np.float64], targets: IntArray, *, beta: float) -> float:

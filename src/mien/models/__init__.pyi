@@ -3,11 +3,13 @@ from .classifier import ExpressionClassifier as ExpressionClassifier
 from .classifier import OnnxClassifier as OnnxClassifier
 from .classifier import load_classifier as load_classifier
 from .classifier import softmax as softmax
+from .ensemble import write_ensemble as write_ensemble
 from .onnx_file import read_spec as read_spec
 from .onnx_file import write_with_spec as write_with_spec
 from .preprocess import preprocess as preprocess
 from .spec import Graph as Graph
 from .spec import Head as Head
+from .spec import Member as Member
 from .spec import ModelSpec as ModelSpec
 from .spec import Preprocess as Preprocess
 from .spec import Temporal as Temporal

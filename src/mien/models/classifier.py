@@ -10,12 +10,12 @@ import numpy as np
 
 from mien.errors import ModelError
 from mien.files import as_path
-from mien.images import ImageLike
+from mien.images import ImageLike, each_image
 from mien.models.limited import try_model
 from mien.models.onnx_file import read_spec
 from mien.models.preprocess import preprocess
 from mien.models.runtime import Session, reason_of
-from mien.models.spec import DEFAULT_MODEL, Head, ModelSpec, Normalize
+from mien.models.spec import DEFAULT_MODEL, FACE_KINDS, Head, ModelSpec, Normalize
 from mien.models.store import find_model
 from mien.structures import FloatArray, ImageArray
 
@@ -56,11 +56,17 @@ class OnnxClassifier:
         if spec is None:
             try_model(path)
         self._session = Session(path, threads=threads)
-        self._input, self._outputs = self._session.inputs[0].name, [output.name for output in self._session.outputs]
+        self._inputs, self._outputs = (
+            [value.name for value in values] for values in (self._session.inputs, self._session.outputs)
+        )
         if self.spec.graph.scores and self.spec.graph.scores not in self._outputs:
             raise ModelError(
                 f"{path} has no output '{self.spec.graph.scores}', as its spec says; its outputs: "
                 f"{', '.join(self._outputs)}; add it again"
+            )
+        if len(self._inputs) < len(self.spec.inputs):
+            raise ModelError(
+                f"{path} has {len(self._inputs)} inputs, but its spec has {len(self.spec.inputs)}; make it again"
             )
         if len(self._outputs) < len(self.spec.heads):
             raise ModelError(
@@ -91,29 +97,39 @@ class OnnxClassifier:
 
     def scores(self, crops: Iterable[ImageLike]) -> FloatArray:
         """Return the numbers that the graph gives for the default head, float32 (n, columns), before anything else."""
-        return self._run_graph(preprocess(crops, self.spec.preprocess), [self.spec.head()])[0]
+        return self._run_graph(self._pixels(crops), [self.spec.head()])[0]
 
     def _run(self, crops: Iterable[ImageLike], heads: Sequence[Head]) -> list[FloatArray]:
-        pixels = preprocess(crops, self.spec.preprocess)
-        if not len(pixels):
+        pixels = self._pixels(crops)
+        if not len(pixels[0]):
             return [np.empty((0, len(head.labels)), np.float32) for head in heads]
         found = self._run_graph(pixels, heads)
         return [self._probabilities(scores, head) for scores, head in zip(found, heads, strict=True)]
 
-    def _run_graph(self, pixels: ImageArray, heads: Sequence[Head]) -> list[FloatArray]:
+    def _pixels(self, crops: Iterable[ImageLike]) -> list[ImageArray]:
+        """Return the pixels of crops for each input of the graph, uint8 (n, size, size, channels)."""
+        crops = list(each_image(crops, name="crops"))
+        return [preprocess(crops, config) for config in self.spec.inputs]
+
+    def _run_graph(self, pixels: Sequence[ImageArray], heads: Sequence[Head]) -> list[FloatArray]:
         """Return the scores of some heads, float32 (n, columns) each."""
         outputs = [self._output_of(head.labels.name) for head in heads]
-        size = self.spec.graph.batch or len(pixels)
-        parts = [self._run_batch(pixels[start : start + size], outputs) for start in range(0, len(pixels), size)]
+        n = len(pixels[0])
+        size = self.spec.graph.batch or n
+        parts = [
+            self._run_batch([each[start : start + size] for each in pixels], outputs) for start in range(0, n, size)
+        ]
         return [np.concatenate(scores) for scores in zip(*parts, strict=True)] if len(parts) > 1 else parts[0]
 
-    def _run_batch(self, pixels: ImageArray, outputs: list[str]) -> list[FloatArray]:
+    def _run_batch(self, pixels: Sequence[ImageArray], outputs: list[str]) -> list[FloatArray]:
         """Return the outputs for some images, at most the size of a fixed batch, which is filled up by repetition."""
-        n, size = len(pixels), self.spec.graph.batch or len(pixels)
+        n = len(pixels[0])
+        size = self.spec.graph.batch or n
         if n < size:
-            pixels = np.concatenate([pixels, np.repeat(pixels[-1:], size - n, axis=0)])
+            pixels = [np.concatenate([each, np.repeat(each[-1:], size - n, axis=0)]) for each in pixels]
         try:
-            found = self._session.run(outputs, {self._input: self._graph_input(pixels)})
+            inputs = {name: self._graph_input(each) for name, each in zip(self._inputs, pixels, strict=False)}
+            found = self._session.run(outputs, inputs)
         except Exception as error:  # ONNX Runtime's exceptions have no common base
             if "bad_alloc" in str(error) or "allocate memory" in str(error):
                 raise ModelError(f"{self.path} needs more memory than there is; use a smaller model") from error
@@ -182,7 +198,7 @@ def _check_kind(path: Path, spec: ModelSpec) -> None:
             f"{path} is a temporal model, which smooths the probabilities of '{classifier}' and sees no faces itself; "
             f"use it like this: mien live --model {classifier} --temporal"
         )
-    if spec.kind != "face":
+    if spec.kind not in FACE_KINDS:
         raise ModelError(f"{path}: this mien cannot use models of kind '{spec.kind}'; upgrade mien")
 
 

@@ -17,9 +17,10 @@ DEFAULT_MODEL = "base-photos"  # the model used unless another is named; see doc
 SPEC_VERSION = 3
 SPEC_KEY = "mien_spec"  # key of the JSON in ONNX metadata_props and in a checkpoint's header
 # Limits that no real model reaches; a spec beyond them is damaged or hostile.
-MOST_CHARACTERS, MOST_HEADS, MOST_LABELS = 2**20, 16, 1000
+MOST_CHARACTERS, MOST_HEADS, MOST_LABELS, MOST_MEMBERS = 2**20, 16, 1000, 16
 
-Kind = Literal["face", "temporal", "voice", "ensemble"]  # the last two are reserved
+Kind = Literal["face", "temporal", "voice", "ensemble"]  # "voice" is reserved
+FACE_KINDS: tuple[Kind, ...] = ("face", "ensemble")  # those that classify face crops
 Input = Literal["image", "sound"]
 Normalize = Literal["unit", "signed", "standardize", "none"]
 Layout = Literal["uint8-nhwc", "uint8-nchw", "float16-nhwc", "float16-nchw", "float32-nhwc", "float32-nchw"]
@@ -139,17 +140,36 @@ class Temporal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A classifier inside an ensemble; see `models.ensemble`.
+
+    Args:
+        name: Its name, for messages and cards.
+        fingerprint: `graph_fingerprint` of the file it was taken from.
+        preprocess: How a crop becomes its input.
+    """
+
+    name: str
+    fingerprint: str
+    preprocess: Preprocess
+
+    def __post_init__(self) -> None:
+        _check_text("the name of a member", self.name, 200)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """The contract between training and use.
 
     Args:
         name: Name of the model on the command line.
-        arch: Name of the network in `NETS`, or "foreign".
+        arch: Name of the network in `NETS`, "foreign" or "ensemble".
         heads: Outputs; see `default_head`. The ONNX output of a head has the name of its label set.
-        preprocess: How a crop becomes the input. A temporal model has that of its classifier, like `crop`.
+        preprocess: How a crop becomes the input. A temporal model has that of its classifier, like `crop`; an ensemble
+            that of its member with the largest input.
         graph: Input and output format of the ONNX graph.
         kind: "face" for a classifier of face crops, "temporal" for one that smooths a classifier's probabilities over
-            time; "voice" and "ensemble" are reserved.
+            time, "ensemble" for several classifiers of face crops in one graph; "voice" is reserved.
         input: "image" or "sound".
         crop: Geometry of the face crops it was trained on; "fer2013" is the only one so far.
         trained_on: Name and fingerprint of the data; "detector" names the one that found the faces in photographs,
@@ -161,6 +181,7 @@ class ModelSpec:
         metrics: Published figures, e.g. {"test/flip/accuracy": 0.704}.
         recipe: Training settings as plain data; empty when unknown.
         temporal: Input and state of a temporal model; None for other kinds.
+        members: The classifiers in an ensemble; empty for other kinds.
         version: Version of this format.
     """
 
@@ -177,6 +198,7 @@ class ModelSpec:
     metrics: dict[str, float] = field(default_factory=dict)
     recipe: dict[str, object] = field(default_factory=dict)
     temporal: Temporal | None = None
+    members: tuple[Member, ...] = ()
     version: int = 1
 
     def __post_init__(self) -> None:
@@ -194,6 +216,16 @@ class ModelSpec:
         _check("input", self.input, get_args(Input))
         if (self.temporal is None) == (self.kind == "temporal"):
             raise ModelError(f"the spec of a model of kind '{self.kind}' has temporal = {self.temporal}")
+        if len(self.members) > MOST_MEMBERS or bool(self.members) != (self.kind == "ensemble"):
+            raise ModelError(
+                f"the spec of a model of kind '{self.kind}' has {len(self.members)} members; expected 2 to "
+                f"{MOST_MEMBERS} in an ensemble, none otherwise"
+            )
+
+    @property
+    def inputs(self) -> tuple[Preprocess, ...]:
+        """Preprocessing of each input of the graph; members of an ensemble with the same one share an input."""
+        return tuple(dict.fromkeys(member.preprocess for member in self.members)) or (self.preprocess,)
 
     @property
     def made_by(self) -> list[str]:
@@ -242,6 +274,8 @@ class ModelSpec:
         # Releases that don't know these keys refuse them; where they are absent, `from_json` derives them.
         if self.temporal is None:
             del plain["temporal"]
+        if not self.members:
+            del plain["members"]
         if self.kind in ("face", "temporal"):
             del plain["kind"]
         if self.input == "image":

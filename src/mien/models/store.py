@@ -15,7 +15,7 @@ from pathlib import Path
 from mien.errors import ConfigError, MissingSpec, ModelError, UnknownModel
 from mien.files import as_path, make_folder, user_folder
 from mien.models.onnx_file import read_spec, write_with_spec
-from mien.models.spec import Kind, ModelSpec
+from mien.models.spec import FACE_KINDS, Kind, ModelSpec
 
 KERAS_SUFFIXES = (".h5", ".hdf5", ".keras")  # in lower case
 
@@ -81,7 +81,8 @@ def list_models(models_dir: Path | None = None, *, kind: Kind | None = "face") -
 
     Args:
         models_dir: The user's models directory; the default one when None.
-        kind: Kind of the models, see `ModelSpec`; all kinds when None. Files without a readable spec count as "face".
+        kind: Kind of the models, see `ModelSpec`; all kinds when None. Ensembles, and files without a readable spec,
+            count as "face" too.
     """
     folder = models_folder(models_dir)
     users = {path.stem: path for path in folder.glob("*.onnx")}
@@ -93,7 +94,7 @@ def list_models(models_dir: Path | None = None, *, kind: Kind | None = "face") -
         *(_describe(path, shipped=False) for _, path in sorted(users.items())),
         *(Model(path.stem, path, False, None, how_to_convert(path, models_dir)) for path in unconverted),
     ]
-    return [model for model in found if kind in (None, model.kind)]
+    return [model for model in found if kind in (None, model.kind, "face" if model.kind in FACE_KINDS else None)]
 
 
 def find_model(name: str | Path, *, models_dir: Path | None = None) -> Path:
@@ -134,8 +135,7 @@ def check_name(name: str) -> None:
     """
     if not name.strip() or name.startswith(".") or "\\" in name or Path(name).name != name:
         raise ConfigError(
-            f"a model cannot be called '{name}'; expected a name without / and \\ that does not begin with a dot: "
-            "--name mine"
+            f"a model cannot be called '{name}'; expected a name without / and \\ that does not begin with a dot"
         )
 
 

@@ -13,17 +13,16 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mien.data.dataset import SPLITS, Dataset
-from mien.data.votes import majority
-from mien.evaluation.calibration import fit_temperature
-from mien.labels import FERPLUS, LabelSet
+from mien.evaluation.calibration import NONE, calibration_targets, fit_temperature
+from mien.labels import LabelSet
 from mien.models.preprocess import preprocess
 from mien.models.spec import ModelSpec
 from mien.nets.export import Parity, Storage, check_parity, export, torch_logits
 from mien.nets.nets import Net, freeze, normalize
-from mien.structures import ImageArray, IntArray
+from mien.structures import ImageArray
 from mien.training.recipe import TrainConfig, current_settings
 from mien.training.sampling import epoch_rows, expected_draws
-from mien.training.targets import NONE, dataset_targets, trained_heads
+from mien.training.targets import dataset_targets, trained_heads
 
 N_STATISTICS = 8192  # images that batch statistics are computed from
 CHUNK = 256  # images per batch of them
@@ -120,23 +119,3 @@ def _temperatures(net: Net, spec: ModelSpec, valid: Sequence[tuple[Dataset, str 
         ids = np.concatenate([each[kept] for each, kept in zip(targets, counted, strict=True)])
         temperatures[name] = fit_temperature(rows, ids) if len(ids) else 1.0
     return temperatures
-
-
-def calibration_targets(images: Dataset, labels: LabelSet, trained: str | None) -> IntArray:
-    """Return the classes that calibrate a head: the dataset's labels or, for its votes, the raters' majority.
-
-    Args:
-        images: The images.
-        labels: Label set of the head.
-        trained: The head that the dataset's labels train, if any.
-
-    Returns:
-        int64 (n,), NONE where there is no label, or no expression on which the raters agree.
-    """
-    if labels.name == trained:
-        ids = np.array([NONE if i is None else i for i in images.labels.mapping_to(labels)], np.int64)
-        return ids[images.targets]
-    if labels.name == FERPLUS.name and images.votes is not None:
-        ids = majority(images).targets
-        return np.where(ids < len(FERPLUS), ids, NONE)  # "unknown" and "not a face" come after the expressions
-    return np.full(len(images), NONE, np.int64)

@@ -11,10 +11,9 @@ from torch.nn import functional as F
 
 from mien.data.dataset import Dataset
 from mien.errors import ConfigError, DatasetError
+from mien.evaluation.calibration import NONE
 from mien.labels import FERPLUS, LABEL_SETS, LabelSet
 from mien.training.recipe import TrainConfig
-
-NONE = -100  # class of an image without a target; `F.cross_entropy` leaves it out
 
 
 @dataclass(frozen=True)
