@@ -52,7 +52,7 @@ def test_a_model_that_hides_a_shipped_one_is_marked(tiny_model: Path, capsys: py
     assert listed.count("hides the shipped ") == listed.count("hides the shipped base") == 1
 
 
-@pytest.mark.parametrize("kind", ["voice", "ensemble"])
+@pytest.mark.parametrize("kind", ["voice"])
 def test_models_of_later_kinds_are_listed_but_cannot_be_used(
     kind: Kind, tiny_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
