@@ -17,6 +17,7 @@ from mien.data.synthetic import draw_faces
 from mien.errors import DatasetError
 from mien.labels import FER2013, FERPLUS
 from mien.models.spec import Head, ModelSpec, Preprocess
+from speech import spoken  # noqa: F401  # fixture
 
 settings.register_profile("busy", deadline=None)  # times vary on a busy machine
 settings.load_profile("busy")

@@ -17,7 +17,7 @@ FLOORS = (
     ("pixels", "sources"),
     ("targets", "images"),
     ("models",),
-    ("vision", "nets", "convert"),
+    ("vision", "voice", "nets", "convert"),
     ("drawing", "recognizer"),
     ("live", "data"),
     ("sinks",),

@@ -14,11 +14,16 @@ from .recognizer import Recognizer as Recognizer
 from .sinks.records import to_dataframe as to_dataframe
 from .sources.camera import Camera as Camera
 from .sources.frames import frames as frames
+from .sources.microphone import Microphone as Microphone
 from .sources.pictures import read_picture as read_picture
+from .sources.sounds import sounds as sounds
+from .structures import Block as Block
 from .structures import Box as Box
 from .structures import Expression as Expression
 from .structures import Face as Face
 from .structures import Frame as Frame
 from .structures import Prediction as Prediction
+from .structures import Utterance as Utterance
+from .voice.listener import Listener as Listener
 
 __version__: str

@@ -1,9 +1,11 @@
 """The exception hierarchy; callers catch it at the level they need.
 
     MienError                  base class; the command line and the window catch it
-    ├── InputError             a picture, video or folder that cannot be read, or an object in place of one
+    ├── InputError             a picture, video, sound or folder that cannot be read, or an object in place of one
     │   ├── UnreadablePicture  not a picture, truncated, or too large to decode
-    │   └── CameraError        a camera or stream that is missing, busy or forbidden
+    │   ├── NoSound            a video or picture without sound
+    │   ├── CameraError        a camera or stream that is missing, busy or forbidden
+    │   └── MicrophoneError    a microphone that is missing, busy or forbidden
     ├── DatasetError           a dataset with unexpected layout, pixels or labels
     ├── ModelError             a model file that is not ONNX, or without a readable spec
     │   ├── FetchError         a file that cannot be fetched from the network
@@ -32,15 +34,23 @@ class MienError(Exception):
 
 
 class InputError(MienError):
-    """A picture, video or folder that cannot be read; also an object in place of a path or image."""
+    """A picture, video, sound or folder that cannot be read; also an object in place of a path or image."""
 
 
 class UnreadablePicture(InputError):
     """A file that is not a picture, is truncated, or is too large to decode."""
 
 
+class NoSound(InputError):
+    """A video or picture without sound."""
+
+
 class CameraError(InputError):
     """A camera or stream that is missing, busy or forbidden."""
+
+
+class MicrophoneError(InputError):
+    """A microphone that is missing, busy or forbidden."""
 
 
 class DatasetError(MienError):

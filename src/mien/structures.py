@@ -1,4 +1,4 @@
-"""Data that flows between the stages: boxes, faces, predictions, expressions, frames."""
+"""Data that flows between the stages: boxes, faces, predictions, expressions, frames, sound, utterances."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ FloatArray: TypeAlias = npt.NDArray[np.float32]
 IntArray: TypeAlias = npt.NDArray[np.int64]
 Progress: TypeAlias = Callable[[int, int | None], None]  # called with (done, total); total is None while unknown
 
-UNCERTAIN = "uncertain"  # the label of an expression whose confidence is below `min_confidence`
+UNCERTAIN = "uncertain"  # the label of an expression or utterance whose confidence is below `min_confidence`
+SAMPLE_RATE = 16_000  # samples per second of all sound inside mien, which is mono
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,13 +187,79 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class Block:
+    """A piece of sound.
+
+    Args:
+        time: Seconds from the start of the source to the first sample; of a video, from its first frame, so the sound
+            may begin before 0.
+        samples: float32 (n,) in [-1, 1]: mono, `SAMPLE_RATE` per second.
+    """
+
+    time: float
+    samples: FloatArray = field(compare=False)
+
+    @property
+    def end(self) -> float:
+        """The time after the last sample, in seconds."""
+        return self.time + len(self.samples) / SAMPLE_RATE
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """A stretch of speech between two pauses, and how its voice sounds.
+
+    Args:
+        start: Time at which the speech begins, in seconds of its source; see `Block.time`.
+        end: Time at which it ends, or so far.
+        prediction: Probabilities of the expressions of the voice.
+        speech_seconds: Duration of the speech, short pauses left out.
+        final: Whether the utterance is over, and all its speech was judged. Provisional answers are about its last
+            seconds.
+        min_confidence: Confidence below which the label is "uncertain", in [0, 1]; 0 accepts all.
+    """
+
+    start: float
+    end: float
+    prediction: Prediction
+    speech_seconds: float
+    final: bool = True
+    min_confidence: float = 0.0
+
+    @property
+    def certain(self) -> bool:
+        """Whether the confidence is at least `min_confidence`."""
+        return self.prediction.confidence >= self.min_confidence
+
+    @property
+    def label(self) -> str:
+        """The most probable label, or "uncertain"."""
+        return self.prediction.label if self.certain else UNCERTAIN
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the utterance as plain data, as in mien's JSON.
+
+        Keys: start, end, speech_seconds (in seconds), label, confidence, certain, probabilities (by label).
+        """
+        return {
+            "start": round(self.start, 3),
+            "end": round(self.end, 3),
+            "speech_seconds": round(self.speech_seconds, 3),
+            "label": self.label,
+            "confidence": round(self.prediction.confidence, 6),
+            "certain": self.certain,
+            "probabilities": _rounded(self.prediction),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Provenance:
     """The origin of expressions, stored in every file of results.
 
     Args:
         model: Name of the model.
         labels: Label set of the predictions.
-        detector: Name of the detector.
+        detector: Name of the detector: of faces, or of speech.
     """
 
     model: str

@@ -3,6 +3,7 @@ from .annotated import save_faces as save_faces
 from .live_video import LiveVideoSink as LiveVideoSink
 from .recorder import AnnotatedVideoSink as AnnotatedVideoSink
 from .recorder import Recorder as Recorder
+from .recording import WavSink as WavSink
 from .records import record as record
 from .records import to_dataframe as to_dataframe
 from .sink import Sink as Sink
@@ -10,4 +11,7 @@ from .sink import many as many
 from .statistics import Statistics as Statistics
 from .tables import CsvSink as CsvSink
 from .tables import JsonlSink as JsonlSink
+from .utterances import UtteranceCsvSink as UtteranceCsvSink
+from .utterances import UtteranceJsonlSink as UtteranceJsonlSink
+from .utterances import utterance_records as utterance_records
 from .videos import VideoSink as VideoSink

@@ -22,7 +22,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-class _TableSink(GrowingFile):
+class TableSink(GrowingFile):
     """A growing text file, or standard output for the path "-".
 
     `provenance` may be replaced by another one with the same label set between frames.
@@ -42,7 +42,7 @@ class _TableSink(GrowingFile):
             super()._append(data, at=at)
 
 
-class CsvSink(_TableSink):
+class CsvSink(TableSink):
     """Writes one row per face, and one with empty fields and a note per frame without a face.
 
     Columns, in this order: source, index (of the frame, from 0), time (s), face (number in the frame, from 1, left to
@@ -78,7 +78,7 @@ class CsvSink(_TableSink):
         self._columns = [*COLUMNS, *probabilities, *origin_keys(provenance)]
 
     def __enter__(self) -> CsvSink:
-        header = _csv_lines(self._columns, [dict(zip(self._columns, self._columns, strict=True))])
+        header = csv_lines(self._columns, [dict(zip(self._columns, self._columns, strict=True))])
         self._append(codecs.BOM_UTF8 * self._excel + header)
         return self
 
@@ -87,10 +87,10 @@ class CsvSink(_TableSink):
         check_frame(frame)
         expressions = checked_expressions(expressions)
         origin = origin_keys(self.provenance)
-        self._append(_csv_lines(self._columns, [{**row, **origin} for row in rows(frame, expressions)]))
+        self._append(csv_lines(self._columns, [{**row, **origin} for row in rows(frame, expressions)]))
 
 
-class JsonlSink(_TableSink):
+class JsonlSink(TableSink):
     """Writes one line of JSON per frame, with or without faces; see `record` for the keys.
 
     Args:
@@ -113,7 +113,7 @@ class JsonlSink(_TableSink):
         self._append(line.encode() + b"\n")
 
 
-def _csv_lines(columns: list[str], table: Iterable[Mapping[str, object]]) -> bytes:
+def csv_lines(columns: list[str], table: Iterable[Mapping[str, object]]) -> bytes:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     for row in table:

@@ -8,8 +8,14 @@ from .frames import inspect as inspect
 from .frames import open_media as open_media
 from .media import Media as Media
 from .media import Selection as Selection
+from .microphone import Microphone as Microphone
+from .microphone import MicrophoneInfo as MicrophoneInfo
+from .microphone import MicrophoneStatus as MicrophoneStatus
+from .microphone import list_microphones as list_microphones
 from .paths import PICTURE_SUFFIXES as PICTURE_SUFFIXES
 from .paths import VIDEO_SUFFIXES as VIDEO_SUFFIXES
 from .paths import list_files as list_files
 from .pictures import decode as decode
 from .pictures import read_picture as read_picture
+from .sounds import SOUND_SUFFIXES as SOUND_SUFFIXES
+from .sounds import sounds as sounds

@@ -28,6 +28,7 @@ MARKUP = rb"(?i:(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?%b)"  # after a byte ord
 TAR = "a tar archive"
 GZIP = "a file packed by gzip"
 ZIP = "a zip archive or office document"
+SOUND = "sound"
 TEXT_FILE = "a text file"
 UTF_16 = "text in UTF-16"
 KINDS = (  # that people give in place of pictures, videos and datasets; the first that matches counts
@@ -47,7 +48,7 @@ KINDS = (  # that people give in place of pictures, videos and datasets; the fir
     (rb"8BPS", "a Photoshop document"),
     (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "JPEG 2000"),
     (rb"\0\0\0\x0cJXL |\xff\x0a", "JPEG XL"),
-    (rb"ID3[\2-\4]|fLaC|RIFF.{4}WAVE|\xff[\xf2\xf3\xfb]", "sound"),
+    (rb"ID3[\2-\4]|fLaC|RIFF.{4}WAVE|\xff[\xf2\xf3\xfb]", SOUND),
     (rb"II\*\0.{4}CR|.{4}ftypcrx |FUJIFILMCCD-RAW|II(?:R[OS]|U\0)\x08\0", "a camera's raw file"),
     (rb"\x93NUMPY", "a NumPy array"),
     (rb"\x89HDF", "an HDF5 file"),

@@ -1,0 +1,5 @@
+"""Speech: detect it, cut it into utterances, name how each sounds."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

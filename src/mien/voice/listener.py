@@ -1,0 +1,167 @@
+"""Listener: from blocks of sound to utterances, and how each sounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+import numpy as np
+
+from mien.errors import ConfigError, InputError
+from mien.labels import LabelSet
+from mien.models.spec import ModelSpec
+from mien.settings import Range
+from mien.structures import SAMPLE_RATE, Block, FloatArray, Prediction, Provenance, Utterance
+from mien.voice.segments import PAUSE_SECONDS, Segment, Segmenter
+from mien.voice.speech import STEP, SileroDetector, SpeechDetector
+
+NOTHING = Block(0.0, np.empty(0, np.float32))
+QUIETEST = -60.0  # dBFS, where the level meter begins
+
+
+class VoiceModel(Protocol):
+    """Names the expression of a voice: `models.voice.VoiceClassifier`, or a test's stand-in."""
+
+    @property
+    def spec(self) -> ModelSpec: ...
+    @property
+    def labels(self) -> LabelSet: ...
+    def predict_proba(self, samples: FloatArray) -> FloatArray:
+        """Return the probabilities, float32 (k,), for speech: float32 (n,) in [-1, 1], mono, 16 kHz."""
+        ...
+
+
+class Listener:
+    """Hears speech in a stream of sound, cuts it into utterances at pauses, and names how each sounds.
+
+    An utterance gets a first, provisional answer once it has 1.5 s of speech, another one after each further 0.5 s,
+    about its last 3 s, and the final one about all its speech at a pause of 0.5 s, or after 10 s of speech. Only what
+    is speech is judged, without the silence around it. An utterance of less than 1.5 s gets no answer: too little of a
+    voice is in it. It belongs to one stream and one thread at a time.
+
+    Args:
+        classifier: A voice model.
+        min_confidence: Confidence below which an utterance's label is "uncertain", in [0, 1]; its probabilities are
+            kept.
+        detector: Detector of speech; Silero's net when None.
+
+    Raises:
+        ConfigError: An argument of another type, or min_confidence is out of range.
+        MissingExtra: No detector is given, and Silero's net is not installed.
+
+    Example:
+        >>> for utterance in Listener(classifier).stream(sounds("speech.wav")):
+        ...     print(utterance.start, utterance.end, "sounds", utterance.label)
+    """
+
+    def __init__(
+        self, classifier: VoiceModel, *, min_confidence: float = 0.0, detector: SpeechDetector | None = None
+    ) -> None:
+        self.min_confidence = Range(0, 1).check("min_confidence", min_confidence)
+        if isinstance(classifier, type) or not hasattr(classifier, "predict_proba"):
+            raise ConfigError(f"classifier is of type {type(classifier).__name__}; expected a voice model")
+        self.classifier = classifier
+        self.detector = SileroDetector() if detector is None else detector
+        self._segmenter = Segmenter()
+        self._rest = NOTHING  # less than a step, for the next block
+        self._level = 0.0
+
+    @property
+    def provenance(self) -> Provenance:
+        """Model, label set and detector, for the files of results."""
+        return Provenance(self.classifier.spec.name, self.classifier.labels, self.detector.name)
+
+    @property
+    def level(self) -> float:
+        """Loudness of the last block, from 0 (-60 dBFS or less) to 1 (a square wave at full scale)."""
+        return self._level
+
+    @property
+    def speaking(self) -> bool:
+        """Whether the last sound was speech."""
+        return self._segmenter.speaking
+
+    @property
+    def speech_seconds(self) -> float:
+        """Seconds of speech of the utterance so far; 0 between utterances."""
+        return self._segmenter.speech_seconds
+
+    @property
+    def n_short(self) -> int:
+        """Number of utterances so far that were too short to be judged."""
+        return self._segmenter.n_short
+
+    def hear(self, block: Block) -> list[Utterance]:
+        """Take the next block of a stream; return the answers that are due, provisional ones too, in their order.
+
+        A gap of 0.5 s between blocks, by their times, is a pause.
+
+        Raises:
+            InputError: It is no block, its samples are not finite, or of another type or shape.
+        """
+        return [self._utterance(segment) for segment in self._segments(block)]
+
+    def finish(self) -> list[Utterance]:
+        """End the stream; return the utterance that was going on, if it is long enough. Another stream may follow."""
+        self._level = 0.0
+        return [self._utterance(segment) for segment in self._end()]
+
+    def stream(self, blocks: Iterable[Block], *, provisional: bool = False) -> Iterator[Utterance]:
+        """Yield the utterances of a stream, each once it is over.
+
+        Args:
+            blocks: Its sound: `sounds` of a file, or a `Microphone`.
+            provisional: Yield provisional answers too.
+        """
+        for block in blocks:
+            yield from (self._utterance(s) for s in self._segments(block) if s.final or provisional)
+        yield from self.finish()
+
+    def _segments(self, block: Block) -> list[Segment]:
+        """Return the speech of a stream to be judged after its next block."""
+        check_block(block)
+        self._level = _level(block.samples)
+        jump = abs(block.time - self._rest.end) >= PAUSE_SECONDS
+        over = self._end() if jump else []
+        return over + [segment for step in self._steps(block) for segment in self._judged(step)]
+
+    def _end(self) -> list[Segment]:
+        self.detector.reset()
+        self._rest = NOTHING
+        return self._segmenter.finish()
+
+    def _steps(self, block: Block) -> Iterator[Block]:
+        """Yield whole steps; keep the rest for the next block."""
+        samples = np.concatenate([self._rest.samples, block.samples])
+        start = block.time - len(self._rest.samples) / SAMPLE_RATE
+        n_used = len(samples) // STEP * STEP
+        self._rest = Block(start + n_used / SAMPLE_RATE, samples[n_used:])
+        for begin in range(0, n_used, STEP):
+            yield Block(start + begin / SAMPLE_RATE, samples[begin : begin + STEP])
+
+    def _judged(self, step: Block) -> list[Segment]:
+        return self._segmenter.feed(step, self.detector.probability(step.samples))
+
+    def _utterance(self, segment: Segment) -> Utterance:
+        prediction = Prediction(self.classifier.predict_proba(segment.samples), self.classifier.labels)
+        return Utterance(
+            segment.start, segment.end, prediction, segment.speech_seconds, segment.final, self.min_confidence
+        )
+
+
+def check_block(block: Block) -> None:
+    """Raise InputError unless it is a block of finite samples."""
+    if not isinstance(block, Block):
+        raise InputError(f"a block is of type {type(block).__name__}; expected mien.Block, as mien.sounds yields")
+    samples = block.samples
+    if not isinstance(samples, np.ndarray) or samples.dtype != np.float32 or samples.ndim != 1:
+        kind = getattr(samples, "dtype", type(samples).__name__)
+        raise InputError(f"the samples of a block are {kind} {np.shape(samples)}; expected float32 (n,)")
+    if not np.isfinite(samples).all():
+        raise InputError("a block has samples that are no numbers; expected finite ones in [-1, 1]")
+
+
+def _level(samples: FloatArray) -> float:
+    power = float(np.square(samples, dtype=np.float64).mean()) if len(samples) else 0.0
+    decibels = 10 * np.log10(power) if power > 0 else QUIETEST
+    return float(np.clip(1 - decibels / QUIETEST, 0, 1))

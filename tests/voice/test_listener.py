@@ -1,0 +1,126 @@
+"""A listener names how utterances sound, whatever blocks the sound comes in."""
+
+import numpy as np
+import pytest
+
+import mien
+from mien.errors import ConfigError, InputError
+from mien.structures import SAMPLE_RATE, Block
+from mien.voice.listener import Listener
+from speech import LoudDetector, PitchModel, in_blocks, join, silence, tone
+
+HIGH, LOW = 1500.0, 200.0
+
+
+def listener(**options: float) -> Listener:
+    return Listener(PitchModel(), detector=LoudDetector(), **options)
+
+
+def test_utterances_are_found_and_named_by_their_voice() -> None:
+    sound = join(silence(1), tone(2, hertz=HIGH), silence(1), tone(3, hertz=LOW), silence(1))
+    first, second = listener().stream(in_blocks(sound))
+    assert (first.label, second.label) == ("happy", "sad")
+    assert (first.start, first.end, second.start, second.end) == pytest.approx((1, 3, 4, 7), abs=0.07)
+    assert first.final
+    assert second.final
+
+
+@pytest.mark.parametrize("size", [1, 511, 512, 513, 16_000, 200_000])
+def test_the_size_of_blocks_does_not_matter(size: int) -> None:
+    sound = join(silence(0.3), tone(1.7), silence(0.6), tone(2), silence(0.1))[: 60_000 if size > 1 else 40_000]
+    expected = [u.to_dict() for u in listener().stream(in_blocks(sound, size=700), provisional=True)]
+    found = [u.to_dict() for u in listener().stream(in_blocks(sound, size=size), provisional=True)]
+    assert found == expected
+    assert expected
+
+
+def test_the_first_answer_is_provisional_and_comes_before_the_pause() -> None:
+    live = listener()
+    answers = [u for block in in_blocks(tone(2.2)) for u in live.hear(block)]
+    assert [u.final for u in answers] == [False, False]
+    assert live.speaking
+    (last,) = live.finish()
+    assert last.final
+    assert not live.speaking
+
+
+def test_a_stream_ends_with_the_utterance_that_was_going_on_and_gives_final_ones_alone() -> None:
+    (only,) = listener().stream(in_blocks(tone(4)))
+    assert only.final
+    assert only.speech_seconds == pytest.approx(4, abs=0.05)
+
+
+def test_only_speech_reaches_the_model() -> None:
+    model = PitchModel()
+    sound = join(silence(2), tone(2), silence(0.4), tone(2), silence(2))
+    list(Listener(model, detector=LoudDetector()).stream(in_blocks(sound)))
+    (given,) = model.given
+    assert len(given) / SAMPLE_RATE == pytest.approx(4.2, abs=0.2)
+
+
+def test_silence_and_short_speech_give_no_answer() -> None:
+    quiet = listener()
+    assert list(quiet.stream(in_blocks(silence(5)))) == []
+    assert quiet.n_short == 0
+    short = listener()
+    assert list(short.stream(in_blocks(join(tone(1), silence(1), tone(0.2))))) == []
+    assert short.n_short == 2
+
+
+def test_a_gap_between_blocks_ends_an_utterance_and_the_memory_of_the_detector() -> None:
+    detector = LoudDetector()
+    blocks = [*in_blocks(tone(2)), *in_blocks(tone(2), start=8)]
+    first, second = Listener(PitchModel(), detector=detector).stream(blocks)
+    assert (first.end, second.start) == pytest.approx((2, 8), abs=0.05)
+    assert detector.n_resets == 2  # and at the end
+
+
+def test_times_begin_where_the_sound_does() -> None:
+    (only,) = listener().stream(in_blocks(tone(2), start=-0.25))
+    assert only.start == pytest.approx(-0.25)
+
+
+def test_an_unsure_answer_is_called_uncertain_and_keeps_its_probabilities() -> None:
+    (only,) = listener(min_confidence=0.7).stream(in_blocks(tone(2)))
+    assert only.label == "uncertain"
+    assert not only.certain
+    assert only.to_dict()["probabilities"] == pytest.approx({"angry": 0.1, "happy": 0.1, "neutral": 0.2, "sad": 0.6})
+
+
+def test_level_is_between_nothing_and_full_scale() -> None:
+    live = listener()
+    for sound, level in ((silence(0.1), 0.0), (np.ones(1600, np.float32), 1.0), (tone(0.1, loudness=0.1), 0.617)):
+        live.hear(Block(0.0, sound))
+        assert live.level == pytest.approx(level, abs=0.01)
+    live.finish()
+    assert live.level == 0
+
+
+def test_results_name_their_origin() -> None:
+    origin = listener().provenance
+    assert (origin.model, origin.detector, tuple(origin.labels)) == (
+        "standin",
+        "loud",
+        ("angry", "happy", "neutral", "sad"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        (np.zeros(3, np.float32), "a block is of type ndarray"),
+        (Block(0.0, np.zeros(3)), r"float64 \(3,\); expected float32"),
+        (Block(0.0, np.zeros((3, 2), np.float32)), r"\(3, 2\); expected float32"),
+        (Block(0.0, np.array([np.nan], np.float32)), "no numbers"),
+    ],
+)
+def test_what_is_no_block_of_sound_is_refused(block: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        listener().hear(block)  # type: ignore[arg-type]
+
+
+def test_wrong_arguments_are_named() -> None:
+    with pytest.raises(ConfigError, match="min_confidence is 2"):
+        listener(min_confidence=2)
+    with pytest.raises(ConfigError, match="expected a voice model"):
+        mien.Listener(PitchModel, detector=LoudDetector())  # type: ignore[arg-type]
