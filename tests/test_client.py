@@ -19,6 +19,7 @@ from clips import write_video
 from mien.client import Client, Limits, _grouped
 from mien.drawing.faces import draw
 from mien.errors import ConfigError, InputError, MissingExtra, ServiceError
+from mien.pixels import encode
 from mien.recognizer import Recognizer
 from mien.sources.pictures import read_picture
 from photographs import scene, write_pictures
@@ -61,7 +62,15 @@ def test_many_pictures_come_in_order_and_an_unreadable_one_as_its_error(client: 
     assert [result.source for result in results] == [f"{i}.png" for i in range(34)]
     assert [i for i, result in enumerate(results) if result.error is not None] == [5, 33]
     assert "'33.png' is a text file, not a picture" in (results[33].error or "")
+    assert {results[i].code for i in (5, 33)} == {"unreadable-picture"}
     assert {len(result.expressions) for result in results if result.error is None} == {1}
+
+
+def test_warnings_come_with_their_picture(client: Client) -> None:
+    cut = encode(Path("cut"), ".jpg", read_picture(ASTRONAUT))[:-2]
+    (warning,) = client.predict(cut).warnings
+    assert warning == "'picture 1' lacks its end, as after a broken download; all its pixels are there"
+    assert [result.warnings for result in client.predict_many([cut, ASTRONAUT])] == [(warning,), ()]
 
 
 def test_a_drawing_is_that_of_mien(client: Client) -> None:
@@ -85,7 +94,7 @@ def test_a_video_is_a_job_whose_results_are_files(client: Client, tmp_path: Path
     job = client.video(
         write_video(tmp_path / "a.avi", n=5), detector="whole", progress=lambda done, total: seen.append((done, total))
     )
-    assert (job.state, job.done, seen[-1][0]) == ("done", 5, 5)
+    assert (job.state, job.done, job.warnings, seen[-1][0]) == ("done", 5, (), 5)
     assert job.statistics
     client.download(job, "faces.jsonl", tmp_path / "faces.jsonl")
     lines = [json.loads(line) for line in (tmp_path / "faces.jsonl").read_text().splitlines()]
@@ -131,10 +140,11 @@ def test_a_wrong_token_is_a_refusal(client: Client) -> None:
 def test_a_busy_service_is_asked_again_when_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
     monkeypatch.setattr("mien.client.time.sleep", waited.append)
-    problem = {"status": 503, "title": "busy", "detail": "busy: later"}
+    problem = {"status": 503, "code": "busy", "title": "busy", "detail": "busy: later"}
     busy = [httpx.Response(503, headers={"retry-after": asked}, json=problem) for asked in ("2", "999")]
     body = {"label_set": "x", "labels": ["a", "b"], "pictures": [
-        {"source": "p", "width": 1, "height": 1, "note": "", "faces": [], "error": None}]}  # fmt: skip
+        {"source": "p", "width": 1, "height": 1, "note": "", "faces": [], "error": None,
+         "code": None, "warnings": []}]}  # fmt: skip
     assert answering(*busy, httpx.Response(200, json=body)).predict(b"x").source == "p"
     assert waited == [2, 30]
     with pytest.raises(ServiceError, match="busy: later") as refused:

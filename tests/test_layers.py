@@ -11,7 +11,7 @@ import mien
 PACKAGE = Path(mien.__file__).parent
 # From the ground. Parts of one floor don't import each other.
 FLOORS = (
-    ("errors", "escape", "_pyinstaller"),
+    ("errors", "escape", "warn", "_pyinstaller"),
     ("labels", "files", "cores"),
     ("settings", "structures"),
     ("pixels", "sources"),

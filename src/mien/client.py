@@ -25,7 +25,7 @@ from mien.structures import Box, Expression, Face, ImageArray, Prediction, Progr
 T = TypeVar("T")
 Picture: TypeAlias = ImageLike | bytes  # a path, an array or an image of PIL; or the bytes of a file
 
-UNREADABLE = "unreadable picture"  # title of the problem of a picture that is alone in its request
+UNREADABLE = "unreadable-picture"  # code of the problem of a picture that is alone in its request
 LONGEST_WAIT = 30.0  # seconds, whatever a service asks for
 ATTEMPTS_SECONDS = 1.0  # where it asks for nothing
 POLL_SECONDS = 0.5
@@ -43,6 +43,8 @@ class PictureResult:
         note: "no face found", or empty.
         expressions: Left to right; boxes are in pixels of the picture.
         error: Why the picture cannot be read; None where it was.
+        code: Kind of the error, of docs/guides/web.md; None where there is none.
+        warnings: What `mien predict` warns of: "…is read at half its width and height".
     """
 
     source: str
@@ -51,6 +53,8 @@ class PictureResult:
     note: str
     expressions: list[Expression]
     error: str | None = None
+    code: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +121,9 @@ class VideoJob:
         state: Of the job.
         frames: Number of frames that the file announces; None where it does not.
         done: Number of frames that were read.
-        note: That the video ends before its header says, or empty.
+        warnings: What `mien predict` warns of: that the video ends before its header says.
         error: Why the job failed; None where it did not.
+        code: Kind of the error, of docs/guides/web.md; None where there is none.
         statistics: As in statistics.json of `mien live`; empty until it is done.
         files: Names of the results, for `Client.download`; empty until it is done.
     """
@@ -127,8 +132,9 @@ class VideoJob:
     state: Literal["queued", "running", "done", "failed"]
     frames: int | None
     done: int
-    note: str = ""
+    warnings: tuple[str, ...] = ()
     error: str | None = None
+    code: str | None = None
     statistics: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[str, ...] = ()
 
@@ -218,7 +224,7 @@ class Client:
 
         Raises:
             InputError: The file cannot be read, or it is no image.
-            ServiceError: The service cannot be reached, or refuses the request; `status` and `title` say how.
+            ServiceError: The service cannot be reached, or refuses the request; `status` and `code` say how.
         """
         query = _query(model, labels, detector, min_score, min_confidence)
         name, data = _file(picture, 1)
@@ -256,9 +262,9 @@ class Client:
             try:
                 body = self._ask("POST", "v1/predict", query, files=[("file", file) for file in group])
             except ServiceError as error:
-                if len(group) > 1 or error.title != UNREADABLE:
+                if len(group) > 1 or error.code != UNREADABLE:
                     raise
-                yield PictureResult(group[0][0], None, None, "", [], str(error))
+                yield PictureResult(group[0][0], None, None, "", [], str(error), error.code)
             else:
                 yield from self._parsed(_results, body, min_confidence)
 
@@ -328,7 +334,7 @@ class Client:
             if progress is not None:
                 progress(job.done, job.frames)
         if job.error is not None:
-            raise ServiceError(job.error, title="failed")
+            raise ServiceError(job.error, code=job.code or "")
         return job
 
     def job(self, key: str) -> VideoJob:
@@ -397,12 +403,12 @@ class Client:
 
     def _error(self, answer: Any) -> ServiceError:
         """Return the error of an answer that is a problem."""
-        detail, title = "", ""
+        detail, code = "", ""
         with suppress(ValueError, AttributeError):
             problem = answer.json()
-            detail, title = str(problem.get("detail", "")), str(problem.get("title", ""))
+            detail, code = str(problem.get("detail", "")), str(problem.get("code", ""))
         detail = detail or f"the service at {self._client.base_url} answered {answer.status_code}; is it mien?"
-        return ServiceError(detail, status=answer.status_code, title=title)
+        return ServiceError(detail, status=answer.status_code, code=code)
 
     def _parsed(self, parse: Callable[..., T], body: bytes, *arguments: object) -> T:
         """Return an answer as an object.
@@ -483,6 +489,8 @@ def _results(answer: Mapping[str, Any], min_confidence: float) -> list[PictureRe
             picture["note"],
             [_expression(face, labels, min_confidence) for face in picture["faces"]],
             picture["error"],
+            picture["code"],
+            tuple(picture["warnings"]),
         )
         for picture in answer["pictures"]
     ]
@@ -514,6 +522,6 @@ def _served(model: Mapping[str, Any]) -> ServedModel:
 
 def _job(answer: Mapping[str, Any]) -> VideoJob:
     return VideoJob(
-        answer["id"], answer["state"], answer["frames"], answer["done"], answer["note"], answer["error"],
-        answer["statistics"] or {}, tuple(answer["files"]),
+        answer["id"], answer["state"], answer["frames"], answer["done"], tuple(answer["warnings"]), answer["error"],
+        answer["code"], answer["statistics"] or {}, tuple(answer["files"]),
     )  # fmt: skip

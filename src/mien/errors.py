@@ -93,12 +93,12 @@ class ServiceError(MienError):
     Args:
         detail: The message.
         status: HTTP status; None where there was no answer.
-        title: Kind of problem: "unreadable picture".
+        code: Kind of problem: "unreadable-picture"; docs/guides/web.md lists them.
     """
 
-    def __init__(self, detail: str, *, status: int | None = None, title: str = "") -> None:
+    def __init__(self, detail: str, *, status: int | None = None, code: str = "") -> None:
         super().__init__(detail)
-        self.status, self.title = status, title
+        self.status, self.code = status, code
 
 
 class MissingExtra(MienError):

@@ -1,5 +1,6 @@
 """YuNet's file is fetched once, checked on every load, and a failure is remembered; nothing here needs a network."""
 
+import hashlib
 import os
 import time
 from collections.abc import Callable
@@ -175,3 +176,17 @@ def test_the_environment_names_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path:
     (tmp_path / "no.onnx").write_bytes(b"no network")
     with pytest.raises(ModelError, match=r"no\.onnx', which is damaged or another file; expected face_detection_yunet"):
         local_yunet()
+
+
+def test_any_file_is_fetched_by_its_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = b"some runtime"
+    asked = answer(monkeypatch, content)
+    digest, seen = hashlib.sha256(content).hexdigest(), []
+    path = fetch.download(
+        "https://files.example/a.wasm", sha256=digest, path=tmp_path / "a.wasm", progress=lambda *n: seen.append(n)
+    )
+    assert (path.read_bytes(), asked, seen[-1]) == (content, ["https://files.example/a.wasm"], (12, 12))
+    with pytest.raises(ValueError, match="hash") as failed:
+        fetch.download("https://files.example/b.wasm", sha256="0" * 64, path=tmp_path / "b.wasm")
+    assert fetch.reason_of(failed.value) == "its hash differs from the expected one"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.wasm"]

@@ -26,7 +26,7 @@ from disks import no_room_for
 from mien.cli.commands import app as command_line
 from mien.files import locked
 from mien.sources.frames import inspect
-from mien.web import jobs
+from mien.web import bodies, jobs, video_files
 from mien.web.jobs import PREFIX
 from services import ASTRONAUT, Caller, calling, loaded, serving
 
@@ -167,8 +167,13 @@ def test_uploads_are_private_and_deleted_once_seen(
     caller: Caller, clip: bytes, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     modes = []
-    check = jobs._check
-    monkeypatch.setattr(jobs, "_check", lambda job, most: (modes.append(job.folder.stat().st_mode), check(job, most)))
+    inspect_video = jobs.inspect_video
+
+    def noting(path: Path, *words: Any, **options: Any) -> Any:
+        modes.append(path.parents[1].stat().st_mode)
+        return inspect_video(path, *words, **options)
+
+    monkeypatch.setattr(jobs, "inspect_video", noting)
     answer = send(caller, clip)
     finished(caller, answer)
     assert oct(modes[0] & 0o777) == "0o700"
@@ -309,13 +314,13 @@ def test_a_video_beyond_the_limit_is_refused_while_it_is_read(clip: bytes, folde
         assert httpx.post(url, content=clip, headers=VIDEO).status_code == 202
         assert httpx.post(url, content=clip + b"x", headers=VIDEO).status_code == 413
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(jobs, "WRITE_BYTES", 1)
+            patch.setattr(bodies, "WRITE_BYTES", 1)
             with httpx.Client() as client:
                 assert client.post(url, content=pieces(), headers=VIDEO).status_code == 413
 
 
 def test_a_video_that_comes_too_slowly_is_given_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(bodies, "IDLE_SECONDS", 0.2)
     with serving(loaded()) as port, services.connect(port) as connection:
         head = b"POST /v1/videos HTTP/1.1\r\nHost: localhost\r\nContent-Type: video/mp4\r\nContent-Length: 9999\r\n\r\n"
         connection.sendall(head + b"x")
@@ -346,23 +351,28 @@ def test_too_many_videos_are_refused_for_now(
     assert finished(caller, send(caller, clip))["state"] == "done"
 
 
-@pytest.mark.filterwarnings("ignore:.* ends before its header says")
 def test_a_video_that_breaks_off_is_read_as_far_as_it_goes(caller: Caller, long_clip: bytes) -> None:
     done = finished(caller, send(caller, long_clip[: len(long_clip) // 100], name="cut.avi"))
     assert (done["state"], done["error"]) == ("done", None)
     assert 0 < done["done"] < 2000
-    assert done["note"] == f"the video is cut off or damaged: 2,000 frames are announced, {done['done']} were read"
+    (warning,) = done["warnings"]
+    assert warning.startswith(f"'cut.avi' ends before its header says: 2,000 frames are announced, {done['done']} were")
 
 
 @pytest.mark.parametrize(("limit", "value"), [("MAX_FRAMES", 5), ("MAX_JOB_SECONDS", 0.0)])
 def test_a_video_that_turns_out_too_long_fails(
     caller: Caller, clip: bytes, monkeypatch: pytest.MonkeyPatch, limit: str, value: float
 ) -> None:
-    check = jobs._check
-    monkeypatch.setattr(jobs, "_check", lambda job, most: (check(job, most), monkeypatch.setattr(jobs, limit, value)))
+    inspect_job = jobs.Job.inspect
+
+    def then_limited(*arguments: Any, **options: Any) -> None:
+        inspect_job(*arguments, **options)
+        monkeypatch.setattr(jobs, limit, value)
+
+    monkeypatch.setattr(jobs.Job, "inspect", then_limited)
     answer = send(caller, clip)
     failed = finished(caller, answer)
-    assert failed["state"] == "failed"
+    assert (failed["state"], failed["code"]) == ("failed", "video-too-long")
     assert "cut it" in failed["error"]
     assert failed["files"] == []
     assert caller.get(f"{answer.headers['location']}/faces.csv").json()["detail"].startswith("the video failed")
@@ -372,8 +382,9 @@ def test_a_video_that_turns_out_too_long_fails(
 def test_a_video_that_announces_too_much_is_refused(
     caller: Caller, clip: bytes, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
 ) -> None:
-    monkeypatch.setattr(jobs, limit, value)
-    assert send(caller, clip).status_code == 422
+    monkeypatch.setattr(video_files, limit, value)
+    refused = send(caller, clip)
+    assert (refused.status_code, refused.json()["code"]) == (422, "video-too-long")
 
 
 def test_a_full_disk_is_one_line(caller: Caller, clip: bytes, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -390,7 +401,7 @@ def test_a_full_disk_is_one_line(caller: Caller, clip: bytes, folder: Path, monk
 
     monkeypatch.setattr(jobs.Videos, "queue", without_room)
     failed = finished(caller, send(caller, clip))
-    assert failed["state"] == "failed"
+    assert (failed["state"], failed["code"]) == ("failed", "disk-full")
     assert re.fullmatch("the results cannot be written: [A-Z][a-z ]+", failed["error"])
 
 

@@ -48,7 +48,7 @@ def test_the_document_describes_problems_bodies_and_the_names_of_this_moment(cli
 
 
 def test_a_wrong_method_names_those_of_all_routes(client: Caller) -> None:
-    assert client.request("PUT", "/v1/videos/1").headers["allow"] == "DELETE, GET"
+    assert client.request("PUT", "/v1/videos/1").headers["allow"] == "DELETE, GET, HEAD"
     assert client.get("/v1/predict").headers["allow"] == "POST"
     assert client.request("OPTIONS", "/v1/videos").headers["allow"] == "POST"
 

@@ -44,7 +44,7 @@ def problem_of(response, status: int) -> str:
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     body = response.json()
-    assert set(body) == {"status", "title", "detail"}
+    assert set(body) == {"status", "code", "title", "detail"}
     assert body["status"] == status
     assert len(body["detail"].splitlines()) == 1
     return body["detail"]
@@ -71,7 +71,7 @@ def test_each_way_to_send_a_picture_gives_the_record_of_the_command_line(
     (expected,) = json.loads(capsys.readouterr().out)
     (picture,) = answer.json()["pictures"]
     assert picture["source"] == ("astronaut.png" if way == "form" else "picture")
-    assert picture == {**expected, "source": picture["source"], "error": None}
+    assert picture == {**expected, "source": picture["source"], "error": None, "code": None, "warnings": []}
     assert len(picture["faces"]) == 1
     assert (picture["width"], picture["height"]) == (512, 512)
 
@@ -84,8 +84,28 @@ def test_pictures_of_a_form_are_answered_in_order_and_an_unreadable_one_in_its_o
     assert [picture["source"] for picture in pictures] == [f"{i}.png" for i in range(6)]
     assert [picture["error"] is None for picture in pictures] == [True, True, True, False, True, True]
     assert pictures[3]["error"].startswith("'3.png' is a text file, not a picture")
-    assert (pictures[3]["faces"], pictures[3]["width"]) == ([], None)
+    assert (pictures[3]["faces"], pictures[3]["width"], pictures[3]["code"]) == ([], None, "unreadable-picture")
     assert [len(picture["faces"]) for picture in pictures] == [1, 1, 1, 0, 1, 1]
+
+
+def test_warnings_of_a_picture_are_beside_its_record(client: Caller, photo: bytes) -> None:
+    jpeg, wave = io.BytesIO(), io.BytesIO()
+    frames = [Image.new("L", (64, 48), 20 * i) for i in range(4)]
+    Image.open(io.BytesIO(photo)).convert("RGB").save(jpeg, "JPEG")
+    frames[0].save(wave, "GIF", save_all=True, append_images=frames[1:])
+    pages = io.BytesIO()
+    frames[0].save(pages, "TIFF", save_all=True, append_images=frames[1:])
+    sent = {"whole.png": photo, "cut.jpg": jpeg.getvalue()[:-2], "wave.gif": wave.getvalue(), "p.tif": pages.getvalue()}
+    files = [("file", item) for item in sent.items()] * 4  # several threads
+    pictures = client.post("/v1/predict", files=files).json()["pictures"]
+    assert [picture["warnings"] for picture in pictures] == 4 * [
+        [],
+        ["'cut.jpg' lacks its end, as after a broken download; all its pixels are there"],
+        ["'wave.gif' is an animation; only its first frame is read: send it to /v1/videos for all"],
+        ["'p.tif' holds 4 pictures; only the first is read"],
+    ]
+    alone = client.post("/v1/predict", files={"file": ("c\x1bt.jpg", jpeg.getvalue()[:-2])}).json()["pictures"][0]
+    assert alone["warnings"] == [r"'c\x1bt.jpg' lacks its end, as after a broken download; all its pixels are there"]
 
 
 def test_settings_of_a_request(client: Caller) -> None:
@@ -153,7 +173,7 @@ PLAYLIST = b"#EXTM3U\n#EXT-X-VERSION:3\n#EXTINF:1,\nfile:///etc/passwd\n"
 def test_bytes_that_are_no_picture_are_one_line(client: Caller, data: bytes, detail: str) -> None:
     answer = client.post("/v1/predict", content=data, headers=PNG)
     assert detail in problem_of(answer, 422)
-    assert answer.json()["title"] == "unreadable picture"
+    assert answer.json()["code"] == "unreadable-picture"
 
 
 def test_without_its_extra_heic_is_refused_without_a_word_about_this_machine(
@@ -177,12 +197,12 @@ def test_a_video_that_poses_as_a_picture_is_refused(client: Caller, tmp_path: Pa
         ({"data": {"a": "b"}}, 415, "the content type is 'application/x-www-form-urlencoded'; expected image/*"),
         ({"content": b"x", "headers": {"content-type": "text/plain"}}, 415, "the content type is 'text/plain'"),
         ({"content": b"x", "headers": {"content-type": "video/mp4"}}, 415, "the content type is 'video/mp4'"),
-        ({"files": {"picture": ("a.png", b"x")}}, 422, "unknown part 'picture'; expected pictures as parts"),
+        ({"files": {"picture": ("a.png", b"x")}}, 422, "unknown part 'picture'; expected files as parts"),
         ({"files": {"file": (None, b"x")}}, 422, "the part 'file' has no file name"),
-        ({"files": [("file", ("a.png", b"x"))] * 33}, 422, "Maximum number of files is 32"),
+        ({"files": [("file", ("a.png", b"x"))] * 33}, 422, "the form has more than 32 files"),
         ({"content": b"--a--\r\n", "headers": {"content-type": "multipart/form-data; boundary=a"}}, 422, "no parts"),
         ({"content": b"", "headers": {"content-type": "multipart/form-data; boundary=a"}}, 422, "no parts"),
-        ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 422, "Missing boundary"),
+        ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 422, "the form has no boundary"),
         (
             {"content": HALF_FORM, "headers": {"content-type": "multipart/form-data; boundary=a"}},
             422, "it ends before its last boundary",

@@ -16,6 +16,7 @@ from mien.pixels import to_bgr
 from mien.sources.quiet import quiet
 from mien.sources.videos import plain_name
 from mien.structures import ImageArray
+from mien.warn import warn
 
 # VP8 plays in browsers too, but OpenCV encodes 25 frames of 640x480 per second on two cores; of VP9 6, of MPEG-4 260.
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".webm": "VP80", ".avi": "MJPG"}
@@ -110,7 +111,7 @@ class OpenCvEncoder:
         if _count_frames(self._path) != self._n_written:  # its header may announce those that are missing
             raise OSError("the file is incomplete")
         if self._n_left_out:
-            warnings.warn(
+            warn(
                 f"{self._n_left_out:,} images at uneven times were left out of a video of constant rate; the 'video' "
                 f"extra keeps all: {install_command('video')}",
                 stacklevel=2,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from fractions import Fraction
@@ -19,6 +18,7 @@ from av.video.stream import VideoStream
 from mien.files import printable
 from mien.sources.videos import plain_name
 from mien.structures import ImageArray
+from mien.warn import warn
 
 # Both encode some 220 frames of 640x480 per second on two cores; VP9 by its own defaults 6.
 H264 = ("libx264", {"preset": "veryfast", "crf": "20"})  # crf: 17 looks like the original, 23 is x264's default
@@ -113,7 +113,7 @@ def _sound_packets(source: Path | None, output: OutputContainer, suffix: str, af
                 target = cast(AudioStream, output.add_stream(encoder, rate=SOUND_RATE))
                 yield from _encoded(file, stream, target, start)
     except (av.FFmpegError, OSError) as error:
-        warnings.warn(f"the sound of '{printable(source)}' is lost or cut short: {error}", stacklevel=2)
+        warn(f"the sound of '{printable(source)}' is lost or cut short: {error}", stacklevel=2)
 
 
 def _copied(file: InputContainer, stream: AudioStream, target: AudioStream, start: float) -> SoundPackets:

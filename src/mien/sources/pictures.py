@@ -19,6 +19,7 @@ from mien.sources.media import ALL_FRAMES, Media, Selection
 from mien.sources.paths import FORMATS, MAX_PIXELS, check_size, opened_file
 from mien.sources.videos import no_frame_chosen
 from mien.structures import Frame, ImageArray
+from mien.warn import warn
 
 ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF"})  # the rest hold pages or previews, of which the first is read
 PAGES = frozenset({"TIFF", "HEIF"})  # may hold several pictures, which a warning mentions
@@ -126,6 +127,7 @@ def first_frame(picture: ImageFile.ImageFile, name: str) -> Frame:
         UnreadablePicture: See `read_picture`.
     """
     scale = _scale(picture)
+    _warn_of_pages(picture, name)
     return Frame(to_rgb(picture, name), time=0.0, index=0, source=name, scale=scale)
 
 
@@ -186,7 +188,7 @@ def _warn_of_pages(picture: ImageFile.ImageFile, name: str) -> None:
     with damage_reported(name):
         pages = int(getattr(picture, "n_frames", 1)) if picture.format in PAGES else 1
     if pages > 1:
-        warnings.warn(f"'{name}' holds {pages} pictures; only the first is read", stacklevel=3)
+        warn(f"'{name}' holds {pages} pictures; only the first is read", stacklevel=3)
 
 
 def _animation(picture: ImageFile.ImageFile, path: Path, count: int, selection: Selection) -> Iterator[Frame]:
@@ -253,7 +255,7 @@ def to_rgb(picture: ImageFile.ImageFile, name: str, *, keep_grey: bool = False, 
         turn = UPRIGHT.get(_orientation(picture))
         image = image if turn is None else np.ascontiguousarray(turn(image))
     if halved:
-        warnings.warn(f"'{name}' has {width}x{height} pixels and is read at half its width and height", stacklevel=3)
+        warn(f"'{name}' has {width}x{height} pixels and is read at half its width and height", stacklevel=3)
     return image
 
 
@@ -274,7 +276,7 @@ def _loaded(picture: ImageFile.ImageFile, name: str) -> ImageFile.ImageFile:
         if missing > MAX_MISSING * ended.height:
             raise
     rows = f"its last {missing} of {ended.height} rows are missing" if missing else "all its pixels are there"
-    warnings.warn(f"'{name}' lacks its end, as after a broken download; {rows}", stacklevel=4)
+    warn(f"'{name}' lacks its end, as after a broken download; {rows}", stacklevel=4)
     return ended
 
 

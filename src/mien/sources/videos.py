@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import struct
 import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from mien.sources.media import ALL_FRAMES, Media, Selection
 from mien.sources.paths import FORMATS
 from mien.sources.quiet import quiet
 from mien.structures import Frame
+from mien.warn import warn
 
 MAX_FRAME_PIXELS = 80_000_000  # 12K cameras; decoders hold several frames, some 1.4 GB in all
 MAX_ASPECT = 8.0  # of pixels; more is damage
@@ -127,7 +127,7 @@ def _warn_if_cut(path: Path, media: Media, n_read: int, end: float) -> None:
         return
     duration = _mp4_seconds(path) or media.frames / rate
     if end < duration - max(2 / rate, SHORTFALL * duration, MIN_SHORTFALL_SECONDS):
-        warnings.warn(
+        warn(
             f"'{printable(path)}' ends before its header says: {media.frames:,} frames are announced, {n_read:,} were "
             "read; it is cut off or damaged",
             stacklevel=2,

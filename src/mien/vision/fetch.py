@@ -1,4 +1,4 @@
-"""YuNet's file: found on this machine, or fetched from the OpenCV zoo."""
+"""YuNet's file: found on this machine, or fetched from the OpenCV zoo; and fetching any file by its hash."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def fetch_yunet(progress: Progress | None = None, *, seconds: float | None = Non
     try:
         path = _within(FETCH_SECONDS if seconds is None else seconds, lambda: _download(folder, progress))
     except Exception as error:  # of the network, of the disk, of a hash that differs
-        reason = _reason(error)
+        reason = reason_of(error)
         with suppress(OSError):
             failure.write_text(reason, encoding="utf-8")
         raise _not_fetched(reason) from error
@@ -155,18 +155,55 @@ def _hours_since(file: Path) -> float:
     return hours if hours >= 0 else inf
 
 
-def _download(folder: Path, progress: Progress | None) -> Path:
+def download(
+    url: str,
+    *,
+    sha256: str,
+    path: Path,
+    progress: Progress | None = None,
+    connect_seconds: float = CONNECT_SECONDS,
+    silent_seconds: float = FETCH_SECONDS,
+) -> Path:
+    """Fetch a file whole or not at all, through the proxy that the environment names, if any.
+
+    Args:
+        url: Its address.
+        sha256: Its hash, in hexadecimal.
+        path: Where it is written; the folder is there. A file with another hash is replaced.
+        progress: Called with the bytes fetched and their number.
+        connect_seconds: Longest time to reach the server.
+        silent_seconds: Longest time without a byte.
+
+    Raises:
+        Exception: Of the network, of the disk, or of a hash that differs; `reason_of` says which in a few words.
+    """
     import pooch  # slow to import, rarely needed
 
-    for part in folder.glob("tmp*"):  # of pooch, in a program that ended meanwhile
+    for part in path.parent.glob("tmp*"):  # of pooch, in a program that ended meanwhile
         with suppress(OSError):
             if part.is_file() and _hours_since(part) > LEFTOVER_HOURS:
                 part.unlink()
     pooch.get_logger().setLevel("WARNING")
     bar = False if progress is None else _Bar(progress)
-    downloader = pooch.HTTPDownloader(progressbar=bar, timeout=(CONNECT_SECONDS, FETCH_SECONDS))
-    known_hash = f"sha256:{YUNET_HASH}"
-    return Path(pooch.retrieve(YUNET_URL, known_hash, fname=YUNET_FILE, path=folder, downloader=downloader))
+    downloader = pooch.HTTPDownloader(progressbar=bar, timeout=(connect_seconds, silent_seconds))
+    return Path(pooch.retrieve(url, f"sha256:{sha256}", fname=path.name, path=path.parent, downloader=downloader))
+
+
+def reason_of(error: Exception) -> str:
+    """Return a few words on why a download failed: exceptions of requests are several lines of internals."""
+    if any(kind.__name__ in ("Timeout", "TimeoutError") for kind in type(error).__mro__):
+        return "no answer in time"
+    if isinstance(error, ValueError) and not isinstance(error, OSError):  # pooch's; those of requests are OSErrors
+        return "its hash differs from the expected one"
+    if type(error).__name__ == "HTTPError":
+        return " ".join(str(error).split(" for url")[0].split())
+    if isinstance(error, OSError) and error.strerror:  # of the disk
+        return error.strerror
+    return REASONS.get(type(error).__name__, type(error).__name__)
+
+
+def _download(folder: Path, progress: Progress | None) -> Path:
+    return download(YUNET_URL, sha256=YUNET_HASH, path=folder / YUNET_FILE, progress=progress)
 
 
 class _Bar:
@@ -206,16 +243,3 @@ def _within(seconds: float, work: Callable[[], Path]) -> Path:
     if isinstance(results[0], Exception):
         raise results[0]
     return results[0]
-
-
-def _reason(error: Exception) -> str:
-    """Return a few words: exceptions of requests are several lines of internals."""
-    if any(kind.__name__ in ("Timeout", "TimeoutError") for kind in type(error).__mro__):
-        return "no answer in time"
-    if isinstance(error, ValueError) and not isinstance(error, OSError):  # pooch's; those of requests are OSErrors
-        return "its hash differs from the expected one"
-    if type(error).__name__ == "HTTPError":
-        return " ".join(str(error).split(" for url")[0].split())
-    if isinstance(error, OSError) and error.strerror:  # of the disk
-        return error.strerror
-    return REASONS.get(type(error).__name__, type(error).__name__)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from mien.web.problems import PROBLEMS
 
 
 class FaceAnswer(BaseModel):
@@ -39,6 +41,8 @@ class PictureAnswer(BaseModel):
     schema_: int = Field(alias="schema", description="Version of these keys.")
     faces: list[FaceAnswer] = Field(description="Left to right.")
     error: str | None = Field(description="Why the picture cannot be read; null otherwise.")
+    code: str | None = Field(description="Kind of the error, see ProblemAnswer; null where there is none.")
+    warnings: list[str] = Field(description="What mien predict warns of: that a picture is read at half its size.")
 
 
 class PredictAnswer(BaseModel):
@@ -88,11 +92,27 @@ class AboutAnswer(BaseModel):
     limits: LimitsAnswer
 
 
+class VideoAnswer(BaseModel):
+    """A video that is, or will be, recognised."""
+
+    id: str
+    source: str = Field(description='The file name that the client gave, or "video".')
+    state: Literal["queued", "running", "done", "failed"]
+    frames: int | None = Field(description="Number of frames that the file announces; null where it does not.")
+    done: int = Field(description="Number of frames that were read.")
+    warnings: list[str] = Field(description="What mien predict warns of; complete once it is done.")
+    error: str | None = Field(description="Why the job failed, in one line.")
+    code: str | None = Field(description="Kind of the error, see ProblemAnswer.")
+    statistics: dict[str, Any] | None = Field(description="As statistics.json of mien live; null until it is done.")
+    files: list[str] = Field(description="Names of the results, below the job's address; empty until it is done.")
+
+
 class ProblemAnswer(BaseModel):
     """An error (RFC 9457)."""
 
     status: int
-    title: str = Field(description="Kind of problem.")
+    code: str = Field(description="Kind of problem, for programs.")
+    title: str = Field(description="The code in words.")
     detail: str = Field(description="One line: what was wrong, what was expected, what to do.")
 
 
@@ -105,6 +125,7 @@ def document(openapi: dict[str, Any], names: Mapping[str, Sequence[str]]) -> dic
     """
     schemas = openapi.setdefault("components", {}).setdefault("schemas", {})
     schemas["ProblemAnswer"] = ProblemAnswer.model_json_schema()
+    schemas["ProblemAnswer"]["properties"]["code"]["enum"] = list(PROBLEMS)
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     openapi["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}

@@ -1,30 +1,32 @@
-"""Bodies of requests: read in time and up to a size, into memory alone, and taken apart into pictures."""
+"""Bodies of requests, read in time and up to a size: pictures into memory alone, a video into a file."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
+import math
 import re
-import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+import time
+from collections import defaultdict
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import BinaryIO
 
 import anyio
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 
 from mien.web.engine import MAX_FILES, Engine
+from mien.web.forms import FileForm, file_name
+from mien.web.limits import Budget
 from mien.web.problems import Problem, of_faults
 
-T = TypeVar("T")
-
 RAW = "application/octet-stream"
-PART = "file"  # name of the parts that hold pictures
-HEAD_BYTES = 64_000  # of the parts of a multipart body, besides the pictures
+WRITE_BYTES = 1_000_000  # of a video, written at once
+IDLE_SECONDS = 20.0  # without a byte of a video
+PATIENCE_SECONDS, SLOWEST = 60.0, 20_000  # a video may take that long, and a second more per so many bytes
 _DATA_URL = re.compile(r"data:(?P<type>[^,;]*)(;[^,;]*)*?;base64,", re.IGNORECASE)
 _SPACES = re.compile(r"[ \t\r\n]+")  # `base64` wraps its lines
 
@@ -40,6 +42,25 @@ class Upload:
 
     name: str
     data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """What the body of a request may take.
+
+    Args:
+        size: Most bytes.
+        seconds: Longest time until its end.
+        slowest: Bytes for each of which it may take another second.
+        idle: Longest time without a byte, in seconds.
+        hint: What to do where it has more bytes.
+    """
+
+    size: int
+    seconds: float
+    slowest: float = math.inf
+    idle: float = math.inf
+    hint: str
 
 
 class ImageBody(BaseModel):
@@ -62,24 +83,55 @@ async def pictures_of(request: Request, engine: Engine, *, most: int = MAX_FILES
         most: Number of pictures.
 
     Raises:
-        Problem: 408, 413, 415, or 422: not as described in the OpenAPI document; 503: too much is in memory already.
+        Problem: too-slow, too-large, unsupported-content-type; bad-input: not as described in the OpenAPI document;
+            busy: too much is in memory already.
         ClientDisconnect: The client left.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    body = Body(request, engine, limit=engine.settings.max_upload)
+    settings = engine.settings
+    allowance = Allowance(
+        size=settings.max_upload, seconds=settings.read_seconds, hint="send a smaller picture, or fewer at once"
+    )
+    kind, body = _content_type(request), Body(request, allowance, memory=engine.bodies)
     try:
         if kind == "multipart/form-data":
-            yield await body.in_time(_parts(request, body, most))
+            yield await _parts(request, body, most)
         elif kind.startswith("image/") or kind == RAW:
-            yield [Upload("picture", await body.in_time(body.read()))]
+            yield [Upload("picture", await body.read())]
         elif kind == "application/json":
-            yield [await engine.run(_from_json, await body.in_time(body.read()))]
+            yield [await engine.run(_from_json, await body.read())]
         else:
-            raise Problem(
-                415, f"the content type is '{kind}'; expected image/*, {RAW}, multipart/form-data or application/json"
-            )
+            raise _unsupported(kind, f"image/*, {RAW}, multipart/form-data or application/json")
     finally:
         body.forget()
+
+
+async def receive_video(request: Request, file: BinaryIO, engine: Engine) -> str:
+    """Write the video of a request, raw or a form with one file, to a file; return the file name that the client gave.
+
+    Raises:
+        Problem: too-slow, too-large, unsupported-content-type; bad-input: the form is malformed, or has no single file.
+        ClientDisconnect: The client left.
+    """
+    kind, headers = _content_type(request), request.headers
+    if kind == "multipart/form-data":
+        form: FileForm | None = FileForm(headers["content-type"], most=1)
+    elif kind.startswith("video/"):
+        form = None
+    else:
+        raise _unsupported(kind, "video/* or multipart/form-data")
+    allowance = Allowance(
+        size=engine.settings.max_video, seconds=PATIENCE_SECONDS, slowest=SLOWEST, idle=IDLE_SECONDS,
+        hint="make the video smaller, or cut it",
+    )  # fmt: skip
+    pending = bytearray()
+    async for chunk in Body(request, allowance).chunks():
+        pending += chunk if form is None else b"".join(data for _, data in form.feed(chunk))
+        if len(pending) >= WRITE_BYTES:
+            await asyncio.to_thread(file.write, pending)
+            pending = bytearray()
+    await asyncio.to_thread(file.write, pending)
+    await asyncio.to_thread(file.flush)
+    return (file_name(headers.get("content-disposition")) or "") if form is None else form.names()[0]
 
 
 class Body:
@@ -87,37 +139,34 @@ class Body:
 
     Args:
         request: The request.
-        engine: Knows how much may be in memory.
-        limit: Most bytes.
+        allowance: What it may take.
+        memory: What it takes is taken from this; None where it does not stay in memory.
     """
 
-    def __init__(self, request: Request, engine: Engine, *, limit: int) -> None:
+    def __init__(self, request: Request, allowance: Allowance, *, memory: Budget | None = None) -> None:
         self.size = 0
-        self._request, self._engine, self._limit = request, engine, limit
-
-    async def in_time(self, reading: Awaitable[T]) -> T:
-        """Return the result of something that reads the body.
-
-        Raises:
-            Problem: 408, the body does not arrive in time.
-        """
-        seconds = self._engine.settings.read_seconds
-        try:
-            with anyio.fail_after(seconds):
-                return await reading
-        except TimeoutError:
-            raise Problem(408, f"the body did not arrive within {seconds:g} s; send a smaller one") from None
+        self._request, self._allowance, self._memory = request, allowance, memory
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """Yield the body as it arrives.
 
         Raises:
-            Problem: 413 or 503.
+            Problem: too-slow, too-large or busy.
         """
+        allowance, began = self._allowance, time.monotonic()
         announced = self._request.headers.get("content-length", "")
-        if announced.isdecimal() and int(announced[:20]) > self._limit:
+        if announced.isdecimal() and int(announced[:20]) > allowance.size:
             raise self._too_large()
-        async for chunk in self._request.stream():
+        stream = aiter(self._request.stream())
+        while True:
+            left = began + allowance.seconds + self.size / allowance.slowest - time.monotonic()
+            try:
+                with anyio.fail_after(min(left, allowance.idle)):
+                    chunk = await anext(stream, None)
+            except TimeoutError:
+                raise self._too_slow(time.monotonic() - began) from None
+            if chunk is None:
+                return
             self._count(len(chunk))
             yield chunk
 
@@ -127,57 +176,41 @@ class Body:
 
     def forget(self) -> None:
         """Give its memory back."""
-        self._engine.bodies.give(self.size)
+        if self._memory is not None:
+            self._memory.give(self.size)
         self.size = 0
 
     def _count(self, n: int) -> None:
-        if self.size + n > self._limit:
+        if self.size + n > self._allowance.size:
             raise self._too_large()
-        if not self._engine.bodies.try_take(n):
-            raise Problem(503, "busy: other requests take all memory for uploads; try again in a moment")
+        if self._memory is not None and not self._memory.try_take(n):
+            raise Problem("busy", "busy: other requests take all memory for uploads; try again in a moment")
         self.size += n
 
     def _too_large(self) -> Problem:
-        return Problem(413, f"the body has more than {self._limit:,} bytes; send a smaller picture, or fewer at once")
+        return Problem("too-large", f"the body has more than {self._allowance.size:,} bytes; {self._allowance.hint}")
 
-
-class _MemoryParser(MultiPartParser):
-    """A parser that keeps pictures in memory, and knows whether it has read a whole form."""
-
-    spool_max_size = sys.maxsize  # faces never go into temporary files
-    has_ended = False
-
-    def on_end(self) -> None:
-        self.has_ended = True
+    def _too_slow(self, seconds: float) -> Problem:
+        return Problem(
+            "too-slow",
+            f"the body did not arrive within {round(seconds, 1):g} s, {self.size:,} bytes did; send a smaller one",
+        )
 
 
 async def _parts(request: Request, body: Body, most: int) -> list[Upload]:
-    async def chunks() -> AsyncGenerator[bytes, None]:
-        async for chunk in body.chunks():
-            yield chunk
-        if body.size and not parser.has_ended:
-            raise Problem(422, "the form cannot be read: it ends before its last boundary; send it again")
-
-    parser = _MemoryParser(request.headers, chunks(), max_files=most, max_fields=most, max_part_size=HEAD_BYTES)
-    try:
-        form = await parser.parse()
-    except MultiPartException as error:
-        raise Problem(422, f"the form cannot be read: {error.message}") from error
-    try:
-        items = form.multi_items()
-        if not items:
-            raise Problem(422, f"the form has no parts; expected pictures as parts named '{PART}'")
-        return [await _upload(name, part, i) for i, (name, part) in enumerate(items, start=1)]
-    finally:
-        await form.close()
+    form, contents = FileForm(request.headers["content-type"], most=most), defaultdict[int, list[bytes]](list)
+    async for chunk in body.chunks():
+        for number, data in form.feed(chunk):
+            contents[number].append(data)
+    return [Upload(name or f"picture {i + 1}", b"".join(contents[i])) for i, name in enumerate(form.names())]
 
 
-async def _upload(field: str, part: UploadFile | str, number: int) -> Upload:
-    if field != PART:
-        raise Problem(422, f"unknown part '{field}'; expected pictures as parts named '{PART}'")
-    if isinstance(part, str):
-        raise Problem(422, f"the part '{field}' has no file name, so it is no file: curl -F {PART}=@photo.jpg")
-    return Upload(part.filename or f"picture {number}", await part.read())
+def _content_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _unsupported(kind: str, expected: str) -> Problem:
+    return Problem("unsupported-content-type", f"the content type is '{kind}'; expected {expected}")
 
 
 def _from_json(data: bytes) -> Upload:
@@ -190,4 +223,6 @@ def _from_json(data: bytes) -> Upload:
     try:
         return Upload("picture", base64.b64decode(_SPACES.sub("", text), validate=True))
     except (binascii.Error, ValueError) as error:
-        raise Problem(422, "image: expected base64 or a data: URL of it; addresses and paths are not read") from error
+        raise Problem(
+            "bad-input", "image: expected base64 or a data: URL of it; addresses and paths are not read"
+        ) from error

@@ -22,7 +22,7 @@ from mien.files import make_folder, user_folder
 from mien.models.spec import DEFAULT_MODEL, ModelSpec
 from mien.models.store import Model, find_model, list_models
 from mien.structures import Progress
-from mien.vision.fetch import is_offline, yunet_path
+from mien.vision.fetch import download, is_offline, reason_of, yunet_path
 
 PAGE = Path(__file__).parent / "page"
 RUNTIME_VERSION = "1.30.0"
@@ -32,7 +32,8 @@ RUNTIME_FILES = {  # SHA-256; 14.3 MB, 3.7 MB compressed
     "ort-wasm-simd-threaded.mjs": "e13f7f94fc51b4ca72b12faeb1ee95f4ace6dfbc8939bc718aabdc0a27c4299b",
     "ort-wasm-simd-threaded.wasm": "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
 }
-FETCH_SECONDS = 60  # without a byte
+CONNECT_SECONDS = 5  # to reach the server
+SILENT_SECONDS = 60  # without a byte
 SITE_MARK = "here/site.json"  # in a folder that `write_site` made, which it may replace
 STATIC = '<meta name="mien-site" content="static">'  # by which the page knows that there is no service
 POLICY = (  # what the page may load and send; the service adds to it in guard.py
@@ -239,15 +240,14 @@ def _is_runtime(file: Path) -> bool:
 def _fetch(name: str, folder: Path) -> None:
     if is_offline():
         raise _no_runtime("MIEN_OFFLINE is set")
-    import pooch  # slow to import, rarely needed
-
-    pooch.get_logger().setLevel("WARNING")
-    downloader = pooch.HTTPDownloader(timeout=(5, FETCH_SECONDS))
+    path = make_folder(folder) / name
     try:
-        make_folder(folder)
-        pooch.retrieve(RUNTIME_URL + name, f"sha256:{RUNTIME_FILES[name]}", name, folder, downloader=downloader)
-    except (OSError, ValueError) as error:  # of the network, of the disk, of a hash that differs
-        raise _no_runtime(f"{type(error).__name__} with {name}") from error
+        download(
+            RUNTIME_URL + name, sha256=RUNTIME_FILES[name], path=path, connect_seconds=CONNECT_SECONDS,
+            silent_seconds=SILENT_SECONDS,
+        )  # fmt: skip
+    except Exception as error:  # of the network, of the disk, of a hash that differs
+        raise _no_runtime(f"{name}: {reason_of(error)}") from error
 
 
 def _no_runtime(reason: str) -> MienError:

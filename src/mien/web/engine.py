@@ -86,13 +86,16 @@ class Engine:
         """Return the recogniser of a request.
 
         Raises:
-            Problem: 422, no such model, label set or detector, where a path is no name of a model; 503, not loaded yet.
+            Problem: No such model, label set or detector, where a path is no name of a model; or not loaded yet.
             ModelError: The model's file is unusable.
         """
         classifier = self._classifier(choice.model)
         if choice.labels is not None and choice.labels not in classifier.spec.names:
             known = ", ".join(classifier.spec.names)
-            raise Problem(422, f"model '{classifier.spec.name}' has no labels '{choice.labels}'; choose from {known}")
+            raise Problem(
+                "unknown-labels",
+                f"model '{classifier.spec.name}' has no labels '{choice.labels}'; choose from {known}",
+            )
         detector = self._detector(choice.detector or self.settings.detector, choice.min_score)
         return Recognizer(detector, classifier, labels=choice.labels, min_confidence=choice.min_confidence)
 
@@ -104,9 +107,9 @@ class Engine:
             Problem: 503, too many are waiting already, or the service ends.
         """
         if self._is_closed:
-            raise Problem(503, "the service ends; try again later")
+            raise Problem("ending", "the service ends; try again later")
         if self._admitted >= self.slots.n + self.settings.waiting:
-            raise Problem(503, f"busy: {self._admitted} requests are waiting; try again in a moment")
+            raise Problem("busy", f"busy: {self._admitted} requests are waiting; try again in a moment")
         self._admitted += 1
         try:
             yield
@@ -168,7 +171,7 @@ class Engine:
 
     def _classifier(self, name: str | None) -> ExpressionClassifier:
         if self._default is None:
-            raise Problem(503, "the model is loading; try again in a moment")
+            raise Problem("loading", "the model is loading; try again in a moment")
         default, classifier = self._default
         if name in (None, default.name):
             return classifier
@@ -180,7 +183,7 @@ class Engine:
             )
         except (KeyError, OSError, UnknownModel):  # also one that vanishes in this moment
             known = ", ".join(other for other in found if other != name)
-            raise Problem(422, f"no model '{name}'; choose from {known}") from None
+            raise Problem("unknown-model", f"no model '{name}'; choose from {known}") from None
 
     def _batching(self, classifier: OnnxClassifier) -> ExpressionClassifier:
         settings = self.settings
@@ -193,12 +196,14 @@ class Engine:
 
     def _detector(self, name: str, min_score: float | None) -> FaceDetector:
         if name not in DETECTORS:
-            raise Problem(422, f"unknown detector '{name}'; choose from {', '.join(DETECTORS)}")
+            raise Problem("unknown-detector", f"unknown detector '{name}'; choose from {', '.join(DETECTORS)}")
         try:
             return self._detectors.get((name, min_score), lambda: load_detector(name, min_score=min_score))
         except ModelError as error:
             of_error(error)  # into the log
-            raise Problem(422, f"the detector '{name}' is not installed here; choose another one") from error
+            raise Problem(
+                "unknown-detector", f"the detector '{name}' is not installed here; choose another one"
+            ) from error
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

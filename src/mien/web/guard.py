@@ -73,16 +73,20 @@ class Guard:
         host = _only(headers, "host")
         named = parse_host(host)
         if named is None or named[0] not in self._hosts:
-            raise Problem(421, f"the host '{host}' is not one of this service; name it with --allow-host")
+            raise Problem("foreign-host", f"the host '{host}' is not one of this service; name it with --allow-host")
         if "origin" in headers:
             self._check_origin(_only(headers, "origin"), named, scope["scheme"])
         elif _comes_from_elsewhere(scope, headers):
-            raise Problem(403, "pages of other sites may not call this service; name them with --allow-origin")
+            raise Problem(
+                "foreign-origin", "pages of other sites may not call this service; name them with --allow-origin"
+            )
 
     def _check_origin(self, origin: str, host: tuple[str, int | None], scheme: str) -> None:
         page = parse_origin(origin)
         if page is None or not (self._is_own(page, host, scheme) or origin.lower() in self.settings.origins):
-            raise Problem(403, f"pages of '{origin}' may not call this service; name it with --allow-origin")
+            raise Problem(
+                "foreign-origin", f"pages of '{origin}' may not call this service; name it with --allow-origin"
+            )
 
     @staticmethod
     def _is_own(page: tuple[str, str, int | None], host: tuple[str, int | None], scheme: str) -> bool:
@@ -95,7 +99,7 @@ class Guard:
         if self._token is None or not _needs_token(scope["path"]):
             return
         if not any(hmac.compare_digest(_digest(given), self._token) for given in _tokens(scope, headers)):
-            raise Problem(401, "this service needs its token: Authorization: Bearer TOKEN")
+            raise Problem("token-needed", "this service needs its token: Authorization: Bearer TOKEN")
 
     def _headers_for(self, headers: Headers) -> Mapping[str, str]:
         """Return the headers of every answer; an allowed page of another origin may read it."""

@@ -83,4 +83,4 @@ def _file(path: Path) -> FileResponse:
 
 
 def _absent() -> Problem:
-    return Problem(404, "recognition in the browser is not set up here; see docs/guides/web.md")
+    return Problem("not-found", "recognition in the browser is not set up here; see docs/guides/web.md")

@@ -30,7 +30,7 @@ from mien.sources.pictures import open_picture, to_rgb
 from mien.structures import Frame, ImageArray
 from mien.vision.smooth import HalfLifeSmoother, Smoother, TemporalSmoother
 from mien.web.engine import Engine
-from mien.web.problems import Problem, of_error, problem
+from mien.web.problems import Problem, of_error
 from mien.web.settings import Choice, MinScore
 
 PROTOCOL = "mien.live.1"
@@ -266,9 +266,8 @@ class _Session:
         try:
             seer = await self._engine.run(_Seer, self._engine, SessionSettings().changed(given))
         except (MienError, Problem) as error:
-            await self._send_error(None, error)
-            busy = isinstance(error, Problem) and error.status == 503
-            raise _Close(TRY_LATER if busy else REFUSED, _line(error)) from None
+            problem = await self._send_error(None, error)
+            raise _Close(TRY_LATER if problem.status == 503 else REFUSED, problem.detail) from None
         await self._send_ready(seer, restarted=True)
         return seer
 
@@ -294,8 +293,10 @@ class _Session:
         limits = {"credit": CREDIT, "max_bytes": MAX_BYTES, "max_pixels": MAX_PIXELS}
         await self._send({"type": "ready", **seer.ready(), **limits, "restarted": restarted})
 
-    async def _send_error(self, number: int | None, error: MienError | Problem) -> None:
-        await self._send({"type": "error", "number": number, "detail": _line(error)})
+    async def _send_error(self, number: int | None, error: MienError | Problem) -> Problem:
+        problem = of_error(error) if isinstance(error, MienError) else error
+        await self._send({"type": "error", "number": number, "code": problem.code, "detail": problem.detail})
+        return problem
 
     async def _send(self, message: dict[str, Any]) -> None:
         await self._socket.send_text(json.dumps(message, ensure_ascii=False))
@@ -323,6 +324,10 @@ def routes(engine: Engine) -> APIRouter:
             pass
         finally:
             n_open -= 1
+
+    @router.get("/live", include_in_schema=False)
+    async def no_socket() -> None:
+        raise Problem("websocket-only", f"this address takes WebSockets, with the subprotocol {PROTOCOL}; see /docs")
 
     return router
 
@@ -378,9 +383,3 @@ def _decode(data: bytes) -> ImageArray:
             f"'{name}' has {width}x{height} pixels; at most {MAX_PIXELS // 10**6} million are read: make it smaller"
         )
     return to_rgb(picture, name)
-
-
-def _line(error: MienError | Problem) -> str:
-    """Return an error in one line, as HTTP requests get it."""
-    found = of_error(error) if isinstance(error, MienError) else error
-    return str(problem(found.status, found.detail)["detail"])

@@ -63,10 +63,10 @@ class Observer:
         try:
             await self.app(scope, receive, seen.send)
         except asyncio.CancelledError:  # the service ends
-            await seen.refuse(scope, receive, Problem(503, "the service ends; try again later"))
+            await seen.refuse(scope, receive, Problem("ending", "the service ends; try again later"))
         except Exception as error:
             fault = _place(error)
-            await seen.refuse(scope, receive, Problem(500, INTERNAL))
+            await seen.refuse(scope, receive, Problem("internal-error", INTERNAL))
         self._note(scope, seen.status, time.perf_counter() - start, fault)
 
     def _note(self, scope: Scope, status: int, seconds: float, fault: str) -> None:

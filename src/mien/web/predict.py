@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
+from PIL.ImageFile import ImageFile
 from pydantic import BaseModel, ConfigDict, Field
 
 from mien.drawing.faces import draw
@@ -20,11 +21,13 @@ from mien.pixels import encode
 from mien.recognizer import Recognizer
 from mien.sinks.records import SCHEMA, origin_keys, record
 from mien.sources.content import HEADER_BYTES, decoder_of
-from mien.sources.pictures import decoder_memory, first_frame, open_picture
+from mien.sources.pictures import ANIMATED, decoder_memory, first_frame, open_picture
 from mien.structures import Expression, Frame
+from mien.warn import collect_warnings, warn
 from mien.web.answers import PredictAnswer
-from mien.web.bodies import PART, RAW, ImageBody, Upload, pictures_of
+from mien.web.bodies import RAW, ImageBody, Upload, pictures_of
 from mien.web.engine import MAX_FILES, Engine
+from mien.web.forms import PART
 from mien.web.problems import of_error, one_line
 from mien.web.settings import LEAST_SCORE, Choice
 
@@ -107,10 +110,17 @@ def see(engine: Engine, recognizer: Recognizer, upload: Upload) -> Iterator[tupl
         raise UnreadablePicture(f"'{upload.name}' is HEIC, which this service cannot read; save it as JPEG")
     picture = open_picture(io.BytesIO(upload.data), upload.name)
     with engine.memory(decoder_memory(picture) + RGB_BYTES * picture.width * picture.height):
+        _warn_of_frames(picture, upload.name)
         frame = first_frame(picture, upload.name)
         expressions = recognizer.recognize(frame.image)
         engine.metrics.faces.inc(len(expressions))
         yield frame, expressions
+
+
+def _warn_of_frames(picture: ImageFile, name: str) -> None:
+    with suppress(Exception):  # of a damaged second frame
+        if picture.format in ANIMATED and getattr(picture, "is_animated", False):
+            warn(f"'{name}' is an animation; only its first frame is read: send it to /v1/videos for all")
 
 
 def _alone(engine: Engine, choice: Choice, upload: Upload) -> tuple[Recognizer, dict[str, Any]]:
@@ -120,21 +130,31 @@ def _alone(engine: Engine, choice: Choice, upload: Upload) -> tuple[Recognizer, 
         UnreadablePicture: It cannot be decoded.
     """
     recognizer = engine.recognizer(choice)
-    with see(engine, recognizer, upload) as (frame, expressions):
-        return recognizer, {**record(frame, expressions, recognizer.provenance), "error": None}
+    return recognizer, _record(engine, recognizer, upload)
 
 
 def _entry(engine: Engine, recognizer: Recognizer, upload: Upload) -> dict[str, Any]:
     """Return the record of one picture of several, or its error."""
-    origin = recognizer.provenance
     try:
-        with see(engine, recognizer, upload) as (frame, expressions):
-            return {**record(frame, expressions, origin), "error": None}
+        return _record(engine, recognizer, upload)
     except InputError as error:
+        problem = of_error(error)
         return {
             "source": upload.name, "index": 0, "time": 0.0, "note": "", "width": None, "height": None,
-            **origin_keys(origin), "schema": SCHEMA, "faces": [], "error": one_line(of_error(error).detail),
+            **origin_keys(recognizer.provenance), "schema": SCHEMA, "faces": [], "error": problem.detail,
+            "code": problem.code, "warnings": [],
         }  # fmt: skip
+
+
+def _record(engine: Engine, recognizer: Recognizer, upload: Upload) -> dict[str, Any]:
+    """Return the record of a picture, and the warnings about it.
+
+    Raises:
+        UnreadablePicture: It cannot be decoded.
+    """
+    with collect_warnings() as warnings, see(engine, recognizer, upload) as (frame, expressions):
+        seen = record(frame, expressions, recognizer.provenance)
+        return {**seen, "error": None, "code": None, "warnings": list(map(one_line, warnings))}
 
 
 def _drawn(engine: Engine, choice: Choice, upload: Upload, top: int) -> bytes:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import ValidationError
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mien.errors import MienError, ModelError, OutputError, UnknownModel, UnreadablePicture
 from mien.escape import visible
@@ -20,14 +21,38 @@ from mien.escape import visible
 log = logging.getLogger("mien.web")
 
 MEDIA_TYPE = "application/problem+json"
-TITLES = {
-    400: "bad request", 401: "token needed", 403: "foreign origin", 404: "not found", 405: "method not allowed",
-    408: "too slow", 413: "too large", 415: "unsupported content type", 421: "foreign host", 422: "bad input",
-    500: "internal error", 503: "busy",
-}  # fmt: skip
+# By code, for programs: status and meaning. docs/guides/web.md lists them too.
+PROBLEMS = {
+    "bad-request": (400, "what came is no HTTP request"),
+    "token-needed": (401, "the service has a token, and the request another one or none"),
+    "foreign-origin": (403, "a page of another site calls"),
+    "not-found": (404, "there is nothing at this address"),
+    "method-not-allowed": (405, "this address has other methods"),
+    "too-slow": (408, "the body did not arrive in time"),
+    "not-done": (409, "the video is not recognised yet"),
+    "video-failed": (409, "the video has no results, since it failed"),
+    "too-large": (413, "the body has too many bytes"),
+    "unsupported-content-type": (415, "the body is of a type that this address does not take"),
+    "bad-range": (416, "the file has no such bytes"),
+    "foreign-host": (421, "the service is called by a name that it does not know"),
+    "bad-input": (422, "a setting or a body of another shape"),
+    "unknown-model": (422, "no model of that name"),
+    "unknown-labels": (422, "the model has no such label set"),
+    "unknown-detector": (422, "no detector of that name, or not on this machine"),
+    "unreadable-picture": (422, "the bytes are no picture, a damaged one, or one of too many pixels"),
+    "unreadable-video": (422, "the bytes are no video, or a damaged one"),
+    "video-too-long": (422, "the video has too many frames, too large ones, or takes too long"),
+    "websocket-only": (426, "this address takes WebSockets"),
+    "internal-error": (500, "a fault of the service; its log says more"),
+    "busy": (503, "too many requests wait; try again"),
+    "loading": (503, "the model is loading; try again"),
+    "ending": (503, "the service ends"),
+    "disk-full": (507, "the service has no room for the video"),
+}
 HINTS = {
-    404: "there is nothing at this address; /docs lists the routes",
-    405: "this route has other methods; see /docs",
+    "not-found": "there is nothing at this address; /docs lists the routes",
+    "method-not-allowed": "this address has other methods; see the header Allow, or /docs",
+    "bad-range": "the file has no bytes of this header Range; its length is in the header Content-Range",
 }
 RETRY_SECONDS = 1  # in the header Retry-After of a busy service
 LONGEST_DETAIL = 1000  # characters; a detail may quote the request
@@ -38,14 +63,15 @@ class Problem(Exception):
     """A request that is refused.
 
     Args:
-        status: HTTP status.
+        code: Kind of problem, of `PROBLEMS`.
         detail: One line: what was wrong, what was expected, what to do.
-        title: Kind of problem; the status's own when None.
+        status: HTTP status; the code's own when None.
     """
 
-    def __init__(self, status: int, detail: str, *, title: str | None = None) -> None:
+    def __init__(self, code: str, detail: str, *, status: int | None = None) -> None:
         super().__init__(detail)
-        self.status, self.detail, self.title = status, detail, title
+        self.code, self.detail = code, one_line(detail)
+        self.status = PROBLEMS[code][0] if status is None else status
 
 
 def one_line(text: str) -> str:
@@ -54,20 +80,17 @@ def one_line(text: str) -> str:
     return line if len(line) <= LONGEST_DETAIL else f"{line[: LONGEST_DETAIL - 200]} … {line[-190:]}"
 
 
-def problem(status: int, detail: str, title: str | None = None) -> dict[str, Any]:
-    """Return a problem as plain data, for JSON."""
-    return {"status": status, "title": title or TITLES.get(status, "error"), "detail": one_line(detail)}
-
-
 def response(refusal: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """Return a problem as an answer."""
     status = refusal.status
     own = {
         401: {"WWW-Authenticate": "Bearer"},
         408: {"Connection": "close"},
+        426: {"Upgrade": "websocket", "Connection": "Upgrade"},
         503: {"Retry-After": str(RETRY_SECONDS)},
     }.get(status, {})
-    body = problem(status, refusal.detail, refusal.title)
+    title = refusal.code.replace("-", " ")
+    body = {"status": status, "code": refusal.code, "title": title, "detail": refusal.detail}
     return JSONResponse(body, status, {**own, **(headers or {})}, media_type=MEDIA_TYPE)
 
 
@@ -78,21 +101,55 @@ def of_error(error: MienError) -> Problem:
     """
     if isinstance(error, (ModelError, OutputError)) and not isinstance(error, UnknownModel):
         log.error("%s: %s", type(error).__name__, one_line(str(error)))
-        return Problem(500, INTERNAL)
-    return Problem(422, str(error), title="unreadable picture" if isinstance(error, UnreadablePicture) else None)
+        return Problem("internal-error", INTERNAL)
+    code = {UnreadablePicture: "unreadable-picture", UnknownModel: "unknown-model"}.get(type(error), "bad-input")
+    return Problem(code, str(error))
 
 
 def of_faults(error: RequestValidationError | ValidationError) -> Problem:
     """Return the problem of a query or a body that is not as described in the OpenAPI document."""
     faults = [f"{'.'.join(map(str, fault['loc'])) or 'the body'}: {fault['msg']}" for fault in error.errors()]
-    return Problem(422, "; ".join(faults))
+    return Problem("bad-input", "; ".join(faults))
 
 
-def _methods(app: FastAPI, path: str) -> str | None:
-    """Return the methods of an address, of all its routes: Starlette names those of the first. None if unknown."""
+def of_status(status: int, detail: str) -> Problem:
+    """Return the problem of a status that a library chose, with its own words where there are no better ones."""
+    code = next((code for code, (own, _) in PROBLEMS.items() if own == status), "bad-request")
+    return Problem(code, HINTS.get(code, detail), status=status)
+
+
+def answering_problems(app: ASGIApp) -> ASGIApp:
+    """Return an app whose errors are problems too where a library answers in plain text, as for a bad Range."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        refused: Message | None = None
+
+        async def sending(message: Message) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                headers = Headers(raw=message["headers"])
+                if headers.get("content-type", "text/plain").startswith("text/plain"):
+                    refused = message
+                    return
+            if refused is None:
+                await send(message)
+            elif not message.get("more_body", False):
+                headers = Headers(raw=refused["headers"])
+                kept = {name: headers[name] for name in ("allow", "content-range") if name in headers}
+                found = of_status(refused["status"], message.get("body", b"").decode())
+                await response(found, kept)(scope, receive, send)
+
+        await app(scope, receive, sending)
+
+    return answer
+
+
+def _methods(app: FastAPI, path: str) -> str:
+    """Return the methods of an address, of all its routes: Starlette names those of the first. Files have the rest."""
     paths = app.openapi()["paths"]
     named = {method for template in paths if compile_path(template)[0].match(path) for method in paths[template]}
-    return ", ".join(sorted(method.upper() for method in named)) or None
+    allowed = {method.upper() for method in named} or {"GET"}
+    return ", ".join(sorted(allowed | ({"HEAD"} if "GET" in allowed else set())))
 
 
 def add_handlers(app: FastAPI) -> None:
@@ -108,10 +165,8 @@ def add_handlers(app: FastAPI) -> None:
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        status, headers = error.status_code, error.headers
-        if status == 405 and (methods := _methods(app, request.scope["path"])):
-            headers = {"Allow": methods}
-        return response(Problem(status, HINTS.get(status, str(error.detail))), headers)
+        headers = {"Allow": _methods(app, request.scope["path"])} if error.status_code == 405 else error.headers
+        return response(of_status(error.status_code, str(error.detail)), headers)
 
     async def on_faults(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
@@ -121,7 +176,7 @@ def add_handlers(app: FastAPI) -> None:
         return Response(status_code=400)  # for the log alone
 
     async def on_fault(_: Request, __: Exception) -> Response:
-        return response(Problem(500, INTERNAL))
+        return response(Problem("internal-error", INTERNAL))
 
     app.add_exception_handler(Exception, on_fault)
     app.add_exception_handler(Problem, on_problem)

@@ -9,20 +9,20 @@ from typing import Any
 
 from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mien import __version__
 from mien.sources.paths import MAX_PIXELS
-from mien.web import here, jobs, live, predict
+from mien.web import here, live, predict, videos
 from mien.web.answers import AboutAnswer, HealthAnswer, LimitsAnswer, ModelAnswer, document
 from mien.web.browser import PAGE, described
 from mien.web.engine import MAX_FILES, Engine
 from mien.web.guard import Guard
 from mien.web.metrics import Observer
-from mien.web.problems import Problem, add_handlers
+from mien.web.problems import Problem, add_handlers, answering_problems
 from mien.web.settings import ServerSettings
 
 DOCS = Path(__file__).parent / "docs"
@@ -61,13 +61,13 @@ def app_of(engine: Engine) -> ASGIApp:
     if engine.settings.page:
         here.add_routes(app, engine)
     app.include_router(predict.routes(engine))
-    app.include_router(jobs.routes(engine))
+    app.include_router(videos.routes(engine))
     app.include_router(live.routes(engine))
     _describe(app, engine)
     app.mount("/docs", StaticFiles(directory=DOCS))
     if engine.settings.page:
         app.router.default = _page(app.router.default)
-    return Observer(Guard(app, engine.settings), engine.metrics)
+    return Observer(Guard(_answering_head(answering_problems(app)), engine.settings), engine.metrics)
 
 
 def _add_routes(app: FastAPI, engine: Engine) -> None:
@@ -75,7 +75,7 @@ def _add_routes(app: FastAPI, engine: Engine) -> None:
     async def health() -> HealthAnswer:
         """Return whether the service is ready: a problem, 503, while it loads."""
         if not engine.is_ready:
-            raise Problem(503, "the model is loading; try again in a moment")
+            raise Problem("loading", "the model is loading; try again in a moment")
         return HealthAnswer(status="ok")
 
     @app.get("/v1/about")
@@ -87,6 +87,10 @@ def _add_routes(app: FastAPI, engine: Engine) -> None:
     async def metrics() -> Response:
         return Response(generate_latest(engine.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
+    @app.get("/docs/", include_in_schema=False)
+    async def docs_folder() -> RedirectResponse:
+        return RedirectResponse("../docs")  # the page names its files from there, below any prefix of a proxy
+
     @app.get("/docs", include_in_schema=False)
     async def docs() -> FileResponse:
         return FileResponse(DOCS / "index.html")
@@ -95,7 +99,7 @@ def _add_routes(app: FastAPI, engine: Engine) -> None:
 def _about(engine: Engine) -> AboutAnswer:
     settings = engine.settings
     if not engine.is_ready:
-        raise Problem(503, "the model is loading; try again in a moment")
+        raise Problem("loading", "the model is loading; try again in a moment")
     models = [
         ModelAnswer(**described(model.name, model.spec, model.path))
         for model in engine.models()
@@ -109,6 +113,22 @@ def _about(engine: Engine) -> AboutAnswer:
         version=__version__, model=models[0].name, models=models, detector=settings.detector,
         detectors=engine.names()["detector"], limits=limits,
     )  # fmt: skip
+
+
+def _answering_head(app: ASGIApp) -> ASGIApp:
+    """Return an app that answers HEAD as GET; the server leaves the body out (RFC 9110, 9.3.2)."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await app(scope, receive, send)
+            return
+        asked = {**scope, "method": "GET"}
+        try:
+            await app(asked, receive, send)
+        finally:
+            scope["route"] = asked.get("route")  # for the counts
+
+    return answer
 
 
 class _PageFiles(StaticFiles):

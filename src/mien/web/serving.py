@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -24,6 +25,7 @@ from mien.errors import ConfigError, InputError
 from mien.files import printable
 from mien.web.engine import Engine
 from mien.web.metrics import JsonLines
+from mien.web.problems import Problem, response
 from mien.web.server import app_of
 from mien.web.settings import ServerSettings
 
@@ -175,6 +177,16 @@ class _Protocol(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._expect_request()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer bytes that are no request with a problem, unless an answer to an earlier one is under way."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            refused = response(Problem("bad-request", "this is no HTTP/1.1 request, or its head is too long"))
+            headers = [*refused.raw_headers, (b"connection", b"close")]
+            for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=bytes(refused.body)),
+                          h11.EndOfMessage()):  # fmt: skip
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
