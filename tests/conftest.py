@@ -15,8 +15,8 @@ from mien.data.prepared import prepare
 from mien.data.readers import data_path
 from mien.data.synthetic import draw_faces
 from mien.errors import DatasetError
-from mien.labels import FER2013, FERPLUS
-from mien.models.spec import Head, ModelSpec, Preprocess
+from mien.labels import FER2013, FERPLUS, LabelSet
+from mien.models.spec import Head, ModelSpec, Preprocess, Sound
 from speech import spoken  # noqa: F401  # fixture
 
 settings.register_profile("busy", deadline=None)  # times vary on a busy machine
@@ -80,6 +80,26 @@ def tiny_temporal(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) ->
     config = TemporalConfig(state=16)
     net = TemporalNet(15, (0, 7), state=16)
     export_temporal(net, path, classifier=OnnxClassifier(tiny_model), labels=FER2013, config=config, trained_on={})
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a voice model with random weights, 32 numbers per frame, which takes up to 2 s; it knows enrolment."""
+    torch = pytest.importorskip("torch")
+    from mien.nets.audio import Encoder, VoiceNet
+    from mien.nets.export_voice import export_voice
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("voice") / "tiny-voice.onnx"
+    sound = Sound(longest=2.0, width=64)
+    net = VoiceNet(Encoder(sound, width=32, blocks=2, heads=4), [1], 4)
+    labels = LabelSet("tiny-voices", ("angry", "happy", "sad", "neutral"))
+    spec = ModelSpec(
+        name="tiny-voice", arch="whisper-voice", heads=(Head(labels),), preprocess=Preprocess(), kind="voice",
+        input="sound", sound=sound, trained_on={"name": "tiny", "speakers": "01 02"}, version=3,
+    )  # fmt: skip
+    export_voice(net, spec, path, int8=False)
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,6 @@ import pytest
 
 from commands import error_of, run
 from mien.models.onnx_file import read_spec, write_with_spec
-from mien.models.spec import Kind
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
@@ -52,15 +52,25 @@ def test_a_model_that_hides_a_shipped_one_is_marked(tiny_model: Path, capsys: py
     assert listed.count("hides the shipped ") == listed.count("hides the shipped base") == 1
 
 
-@pytest.mark.parametrize("kind", ["voice"])
-def test_models_of_later_kinds_are_listed_but_cannot_be_used(
-    kind: Kind, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+def test_a_voice_model_is_listed_with_kind_and_licence_and_sees_no_faces(
+    tiny_voice: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("models").mkdir()
-    spec = replace(read_spec(tiny_model), kind=kind, input="sound", version=3)
-    write_with_spec(tiny_model, Path("models/later.onnx"), spec)
+    shutil.copy(tiny_voice, "models/mine.onnx")
     assert run("models", "--json") == 0
     (model,) = [model for model in json.loads(capsys.readouterr().out) if not model["shipped"]]
-    assert (model["name"], model["kind"], model["input"]) == ("later", kind, "sound")
-    error = error_of(capsys, "explain", "photo.jpg", "--model", "later")
-    assert f"this mien cannot use models of kind '{kind}'; upgrade mien" in error
+    assert (model["name"], model["kind"], model["input"]) == ("mine", "voice", "speech, 1.5 to 2 s")
+    error = error_of(capsys, "explain", "photo.jpg", "--model", "mine")
+    assert "is a voice model, which hears speech and sees no faces" in error
+
+
+def test_adding_a_non_commercial_model_says_the_terms(tiny_voice: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = Path("theirs.onnx")
+    write_with_spec(tiny_voice, source, replace(read_spec(tiny_voice), name="theirs", license="CC-BY-NC-SA-4.0"))
+    assert run("models", "add", str(source)) == 0
+    said = capsys.readouterr()
+    assert "licence: CC-BY-NC-SA-4.0: for non-commercial use only" in said.err
+    assert "speech, 1.5 to 2 s" in said.out
+    assert "mien listen FILE --model theirs" in said.out
+    assert run("models") == 0
+    assert "CC-BY-NC-SA-4.0" in capsys.readouterr().out

@@ -11,7 +11,7 @@ from mien.errors import ModelError
 from mien.labels import FER2013, LabelSet
 from mien.models.classifier import OnnxClassifier, load_classifier, normalize_array, softmax
 from mien.models.onnx_file import read_spec, write_with_spec
-from mien.models.spec import Head, Kind, Normalize
+from mien.models.spec import Head, Normalize
 from mien.models.store import list_models
 from mien.nets.nets import normalize
 
@@ -59,15 +59,6 @@ def test_a_damaged_graph_is_one_clear_error(tiny_model: Path, tmp_path: Path) ->
     with pytest.raises(ModelError) as caught:
         OnnxClassifier(tmp_path / "net.onnx").predict_proba([np.zeros((48, 48), np.uint8)])
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("kind", ["voice"])
-def test_a_model_of_a_kind_that_is_not_supported_yet_is_refused(kind: Kind, tiny_model: Path, tmp_path: Path) -> None:
-    write_with_spec(tiny_model, tmp_path / "net.onnx", replace(read_spec(tiny_model), kind=kind, version=3))
-    assert "net" not in [model.name for model in list_models(tmp_path)]
-    assert [model.name for model in list_models(tmp_path, kind=kind)] == ["net"]
-    with pytest.raises(ModelError, match=rf"net\.onnx: this mien cannot use models of kind '{kind}'"):
-        OnnxClassifier(tmp_path / "net.onnx")
 
 
 @pytest.mark.parametrize("mode", ["unit", "signed", "standardize", "none"])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mien.errors import ModelError
 from mien.labels import FER2013, FERPLUS, LabelSet
-from mien.models.spec import SPEC_VERSION, Head, ModelSpec, Preprocess, Temporal
+from mien.models.spec import SPEC_VERSION, Head, ModelSpec, Preprocess, Sound, Temporal
 
 SPEC = ModelSpec(
     name="base", arch="base", heads=(Head(FER2013, 1.3), Head(FERPLUS)), preprocess=Preprocess(), license="Apache-2.0"
@@ -43,16 +43,20 @@ specs = st.builds(
     license=names,
     metrics=st.dictionaries(names, numbers),
     recipe=st.dictionaries(names, plain),
-    kind=st.sampled_from(["face", "voice", "ensemble"]),
-    input=st.sampled_from(["image", "sound"]),
+    kind=st.just("face"),
 )
+sounds = st.builds(Sound, bands=st.integers(8, 128), shortest=st.floats(0.5, 2), width=st.integers(0, 4096))
+voices = st.builds(
+    ModelSpec, name=names, arch=names, heads=st.builds(Head, label_sets, temperatures).map(lambda head: (head,)),
+    preprocess=st.just(Preprocess()), kind=st.just("voice"), input=st.just("sound"), sound=sounds, version=st.just(3),
+)  # fmt: skip
 
 
 def changed(**changes: Any) -> str:
     return json.dumps(json.loads(SPEC.to_json()) | changes, sort_keys=True)
 
 
-@given(specs)
+@given(specs | voices)
 @settings(suppress_health_check=[HealthCheck.too_slow])
 def test_json_gives_the_spec_back(spec: ModelSpec) -> None:
     text = spec.to_json()
@@ -106,6 +110,11 @@ def test_a_temporal_model_is_known_by_its_key_which_releases_up_to_version_2_rea
         ({"kind": "pose"}, "'kind' is 'pose'; expected one of face, temporal, voice, ensemble"),
         ({"input": "smell"}, "'input' is 'smell'; expected one of image, sound"),
         ({"kind": "temporal"}, "'temporal' has temporal = None"),
+        ({"kind": "voice"}, "kind 'voice' has the input 'image' and sound = None"),
+        ({"kind": "voice", "input": "sound"}, "kind 'voice' has the input 'sound' and sound = None"),
+        ({"input": "sound"}, "kind 'face' has the input 'sound'"),
+        ({"sound": {"rate": 16000}}, "kind 'face' has the input 'image' and sound = Sound"),
+        ({"kind": "voice", "input": "sound", "sound": {"rate": 5}}, "rate of the sound is 5; expected 8000 to 48000"),
     ],
 )
 def test_an_unknown_kind_or_input_is_refused(changes: dict[str, Any], message: str) -> None:

@@ -22,6 +22,7 @@ from mien.cli.arguments import (
     reads_data,
 )  # fmt: skip
 from mien.cli.console import bar, fail, new_table, notice, percent, print_json, print_table, say
+from mien.cli.voices import evaluate_voices
 from mien.data.reading import AS_CROPS, Reading
 from mien.errors import ConfigError
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from mien.evaluation.results import Accuracy, Evaluation, SliceColumn
     from mien.models.classifier import OnnxClassifier
 
+SPLIT, VIEWS = "valid", "single,flip"
 REPORTS = Path("reports")  # holds the folders of reports that get no --out
 SplitName = Annotated[
     str,
@@ -64,8 +66,8 @@ def evaluate(
     ] = None,
     votes: Votes = None,
     reading: Reading = AS_CROPS,
-    split: SplitName = "valid",
-    views: Annotated[str, typer.Option(help="Any of single, flip, tencrop.", metavar="VIEW,…")] = "single,flip",
+    split: SplitName = SPLIT,
+    views: Annotated[str, typer.Option(help="Any of single, flip, tencrop.", metavar="VIEW,…")] = VIEWS,
     labels: Labels = None,
     to: Annotated[
         Path | None, typer.Option("--out", help="Folder of the report; reports/MODEL-DATA-SPLIT if not given.")
@@ -85,9 +87,11 @@ def evaluate(
 ) -> None:
     """Evaluate models: accuracy with interval, F1, confusion matrix, calibration; writes report.md.
 
-    Decide on the valid split, the default; evaluate on the test split once, when the model is final.
+    Decide on the valid split, the default; evaluate on the test split once, when the model is final. Voice models are
+    evaluated on folders of recordings, by speaker.
 
-    Examples: `mien evaluate base --data fer2013.csv`, `mien evaluate base --data photos --detector auto --robustness`
+    Examples: `mien evaluate base --data fer2013.csv`, `mien evaluate base --data photos --detector auto --robustness`,
+    `mien evaluate voice --data RAVDESS`
     """
     from mien.data.readers import data_path
     from mien.evaluation.slice_table import read_slices
@@ -107,6 +111,15 @@ def evaluate(
         return
     if not model:
         raise ConfigError("no model to evaluate; name one or more, see `mien models`")
+    if _hear(model, models_dir):
+        _refuse_options_of_pictures(
+            votes=votes, audit=audited, slices=slices, robustness=robustness, sheet=sheet, labels=labels,
+            views=views != VIEWS, split=split != SPLIT,
+        )  # fmt: skip
+        if not data:
+            raise ConfigError("no recordings to evaluate on; name a folder of them: --data RAVDESS")
+        evaluate_voices(model, data, to, as_json=as_json, models_dir=models_dir)
+        return
     of_report = [] if to is None else [to / name for name in report_files(views.split(","))]
     check_targets(
         [*map(data_path, places), votes, slices, *map(model_file, model)], files=of_report, folders=[to or REPORTS]
@@ -157,6 +170,27 @@ def compare(
         classifiers, dataset, to, split=_split(split), view=view, head=labels, progress=bar
     )
     _print_comparison(comparison, report, as_json=as_json)
+
+
+def _hear(models: Sequence[str], models_dir: Path | None) -> bool:
+    """Return whether models are voice models.
+
+    Raises:
+        ConfigError: Some are, others see faces.
+    """
+    from mien.models.onnx_file import read_spec
+    from mien.models.store import find_model
+
+    kinds = {model: read_spec(find_model(model, models_dir=models_dir)).kind for model in models}
+    hear = [model for model, kind in kinds.items() if kind == "voice"]
+    if hear and len(hear) < len(kinds):
+        raise ConfigError(f"voice models ({', '.join(hear)}) and models of faces are evaluated separately")
+    return bool(hear)
+
+
+def _refuse_options_of_pictures(**given: object) -> None:
+    if names := [f"--{name}" for name, value in given.items() if value]:
+        raise ConfigError(f"a voice model is evaluated on whole recordings; leave out {', '.join(names)}")
 
 
 def _load(models: Sequence[str], models_dir: Path | None) -> dict[str, OnnxClassifier]:

@@ -24,6 +24,11 @@ Equalize = Annotated[
     bool, typer.Option("--equalize", help="Images were histogram-equalised in training, as in the 2020 prototype.")
 ]
 
+_TERMS = {  # of licences that ask for more than a notice
+    "CC-BY-NC-SA-4.0": "for non-commercial use only; name its authors, see its card, and pass it on, changed or not, "
+    "under the same licence: https://creativecommons.org/licenses/by-nc-sa/4.0/",
+}
+
 app = typer.Typer(help="List models and add your own.", invoke_without_command=True)
 
 
@@ -111,8 +116,10 @@ def models_add(
     say(f"model: {path} ({_input(spec)}, {spec.graph.output}: {', '.join(spec.labels)})")
     if to is None and is_shipped(path.stem):
         notice("note:", f"'{path.stem}' hides the shipped model of that name; add it under another --name to keep both")
+    if terms := _TERMS.get(spec.license):
+        notice("licence:", f"{spec.license}: {terms}")
     usable = quote(path.stem if to is None and not (models_dir or outer) else str(path))
-    say(f"use it: mien predict PHOTO --model {usable}")
+    say(f"use it: {'mien listen FILE' if spec.kind == 'voice' else 'mien predict PHOTO'} --model {usable}")
 
 
 def convert_command(
@@ -184,7 +191,7 @@ def _json_row(model: Model) -> dict[str, object]:
 
 
 def _print_table(found: Sequence[Model]) -> None:
-    table = new_table("model", "labels", "input", "size", "accuracy", "licence", "from")
+    table = new_table("model", "kind", "labels", "input", "size", "accuracy", "licence", "from")
     table.columns[0].no_wrap = all(len(model.name) <= 20 for model in found)  # names are typed, so they stay whole
     for model in found:
         size, origin = _megabytes(model.path), "mien" if model.shipped else "you"
@@ -192,11 +199,12 @@ def _print_table(found: Sequence[Model]) -> None:
             origin = f"you; hides the shipped {model.name}"
         if model.spec is None:
             labels = "Keras, not converted yet" if model.format == "keras" else ""
-            table.add_row(model.name, labels, "", size, "", "", origin)
+            table.add_row(model.name, model.kind, labels, "", size, "", "", origin)
             continue
         spec, accuracy = model.spec, _accuracy(model.spec)
-        measured = "" if accuracy is None else f"{percent(accuracy, 1)} on {_data(spec)}"
-        table.add_row(model.name, _labels(spec), _input(spec), size, measured, spec.license, origin)
+        recall = "recall " if model.kind == "voice" else ""
+        measured = "" if accuracy is None else f"{recall}{percent(accuracy, 1)} on {_data(spec)}"
+        table.add_row(model.name, model.kind, _labels(spec), _input(spec), size, measured, spec.license, origin)
     print_table(table)
 
 
@@ -214,12 +222,14 @@ def _labels(spec: ModelSpec) -> str:
 def _input(spec: ModelSpec) -> str:
     if spec.temporal is not None:
         return f"probabilities of {spec.temporal.classifier}"
+    if spec.sound is not None:
+        return f"speech, {spec.sound.shortest:g} to {spec.sound.longest:g} s"
     size, colour = spec.preprocess.size, "grey" if spec.preprocess.channels == 1 else "RGB"
     return f"{size}×{size} {colour}" if spec.input == "image" else spec.input
 
 
 def _accuracy(spec: ModelSpec) -> float | None:
-    return spec.metrics.get("test/flip/accuracy")
+    return spec.metrics.get("test/flip/accuracy" if spec.sound is None else "by-speaker/whole/uar")
 
 
 def _data(spec: ModelSpec) -> str:

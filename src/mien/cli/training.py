@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mien.cli.arguments import NewModelsDir, Votes, model_file, read_data, readings_for, reads_data
 from mien.cli.console import bar, err, extra, out, percent, say
+from mien.cli.voices import RECIPE, train_voice_command
 from mien.data.reading import AS_CROPS, Reading
 from mien.errors import ConfigError
 from mien.models.spec import DEFAULT_MODEL
@@ -41,7 +42,7 @@ Install = Annotated[bool, typer.Option(help="Also copy the model into your model
 
 @reads_data
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe's name, or a .toml file.")] = "base",
+    recipe: Annotated[str, typer.Argument(help="A recipe's name, or a .toml file; voice for speech.")] = "base",
     data: DataList = None,
     weight: Annotated[
         list[float] | None,
@@ -78,10 +79,21 @@ def train(
 ) -> None:
     """Train a model by a recipe; a run that was stopped continues with --resume.
 
-    Example: `mien train base --data fer2013.csv`, `mien train finetune --data my-faces`
+    Example: `mien train base --data fer2013.csv`, `mien train finetune --data my-faces`,
+    `mien train voice --data RAVDESS`
     """
     from mien.data.audit import select_training
 
+    if recipe == RECIPE:
+        others = {
+            "--weight": weight, "--votes": votes, "--freeze": freeze, "--devices": devices > 1, "--audit": audited,
+            "--drop-leaks": drop_leaks, "--folds": n_folds, "--fold": fold, "--resume": resume,
+            "options for pictures": reading != AS_CROPS,
+        }  # fmt: skip
+        if given := [option for option, value in others.items() if value]:
+            raise ConfigError(f"a voice model is trained on recordings; leave out {', '.join(given)}")
+        train_voice_command(data, run=run, settings=setting, init=init, seed=seed)
+        return
     by_audit = drop_leaks or n_folds is not None or fold is not None
     if resume is not None:
         if by_audit or audited is not None:

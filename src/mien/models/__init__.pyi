@@ -12,6 +12,7 @@ from .spec import Head as Head
 from .spec import Member as Member
 from .spec import ModelSpec as ModelSpec
 from .spec import Preprocess as Preprocess
+from .spec import Sound as Sound
 from .spec import Temporal as Temporal
 from .store import Model as Model
 from .store import add_model as add_model
@@ -21,3 +22,5 @@ from .store import shipped_dir as shipped_dir
 from .store import user_dir as user_dir
 from .temporal import TemporalModel as TemporalModel
 from .temporal import find_temporal as find_temporal
+from .voice import VoiceClassifier as VoiceClassifier
+from .voice import load_voice as load_voice

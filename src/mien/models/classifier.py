@@ -199,7 +199,10 @@ def _check_kind(path: Path, spec: ModelSpec) -> None:
             f"use it like this: mien live --model {classifier} --temporal"
         )
     if spec.kind not in FACE_KINDS:
-        raise ModelError(f"{path}: this mien cannot use models of kind '{spec.kind}'; upgrade mien")
+        raise ModelError(
+            f"{path} is a voice model, which hears speech and sees no faces; use it like this: "
+            f"mien listen FILE --model {spec.name}"
+        )
 
 
 def load_classifier(

@@ -19,7 +19,7 @@ SPEC_KEY = "mien_spec"  # key of the JSON in ONNX metadata_props and in a checkp
 # Limits that no real model reaches; a spec beyond them is damaged or hostile.
 MOST_CHARACTERS, MOST_HEADS, MOST_LABELS, MOST_MEMBERS = 2**20, 16, 1000, 16
 
-Kind = Literal["face", "temporal", "voice", "ensemble"]  # "voice" is reserved
+Kind = Literal["face", "temporal", "voice", "ensemble"]
 FACE_KINDS: tuple[Kind, ...] = ("face", "ensemble")  # those that classify face crops
 Input = Literal["image", "sound"]
 Normalize = Literal["unit", "signed", "standardize", "none"]
@@ -158,6 +158,37 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sound:
+    """Input of a voice model; see `models.log_mel`.
+
+    Args:
+        rate: Samples per second, mono.
+        bands: Mel bands of the spectrogram.
+        window: Samples of a frame.
+        hop: Samples from a frame to the next.
+        shortest: Seconds of speech below which the model's answers are not to be used.
+        longest: Seconds that the graph takes at most; longer speech is cut into equal parts.
+        width: Number of features of a speaker's neutral voice, see `models.voice`; 0 if the model doesn't use them.
+    """
+
+    rate: int = 16_000
+    bands: int = 80
+    window: int = 400
+    hop: int = 160
+    shortest: float = 1.5
+    longest: float = 10.0
+    width: int = 0
+
+    def __post_init__(self) -> None:
+        sizes = {"rate": (8_000, 48_000), "bands": (8, 512), "window": (16, 2**14), "hop": (1, self.window)}
+        for name, (least, most) in (sizes | {"width": (0, 2**16)}).items():
+            if not least <= getattr(self, name) <= most:
+                raise ModelError(f"{name} of the sound is {getattr(self, name)}; expected {least} to {most}")
+        if not 0.1 <= self.shortest <= self.longest <= 600:
+            raise ModelError(f"sounds of {self.shortest} to {self.longest} s; expected 0.1 to 600 s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """The contract between training and use.
 
@@ -166,10 +197,10 @@ class ModelSpec:
         arch: Name of the network in `NETS`, "foreign" or "ensemble".
         heads: Outputs; see `default_head`. The ONNX output of a head has the name of its label set.
         preprocess: How a crop becomes the input. A temporal model has that of its classifier, like `crop`; an ensemble
-            that of its member with the largest input.
+            that of its member with the largest input; a voice model has none.
         graph: Input and output format of the ONNX graph.
         kind: "face" for a classifier of face crops, "temporal" for one that smooths a classifier's probabilities over
-            time, "ensemble" for several classifiers of face crops in one graph; "voice" is reserved.
+            time, "ensemble" for several classifiers of face crops in one graph, "voice" for one that classifies speech.
         input: "image" or "sound".
         crop: Geometry of the face crops it was trained on; "fer2013" is the only one so far.
         trained_on: Name and fingerprint of the data; "detector" names the one that found the faces in photographs,
@@ -182,6 +213,7 @@ class ModelSpec:
         recipe: Training settings as plain data; empty when unknown.
         temporal: Input and state of a temporal model; None for other kinds.
         members: The classifiers in an ensemble; empty for other kinds.
+        sound: Input of a voice model; None for other kinds.
         version: Version of this format.
     """
 
@@ -199,6 +231,7 @@ class ModelSpec:
     recipe: dict[str, object] = field(default_factory=dict)
     temporal: Temporal | None = None
     members: tuple[Member, ...] = ()
+    sound: Sound | None = None
     version: int = 1
 
     def __post_init__(self) -> None:
@@ -220,6 +253,11 @@ class ModelSpec:
             raise ModelError(
                 f"the spec of a model of kind '{self.kind}' has {len(self.members)} members; expected 2 to "
                 f"{MOST_MEMBERS} in an ensemble, none otherwise"
+            )
+        voice = self.kind == "voice"
+        if (self.sound is not None) != voice or (self.input == "sound") != voice:
+            raise ModelError(
+                f"the spec of a model of kind '{self.kind}' has the input '{self.input}' and sound = {self.sound}"
             )
 
     @property
@@ -280,6 +318,10 @@ class ModelSpec:
             del plain["kind"]
         if self.input == "image":
             del plain["input"]
+        if self.sound is None:
+            del plain["sound"]
+        else:  # they are about pictures
+            del plain["preprocess"], plain["crop"]
         for added in fields(Graph):
             if added.name not in ("input", "output") and getattr(self.graph, added.name) == added.default:
                 del plain["graph"][added.name]
@@ -317,6 +359,8 @@ def _current(plain: object) -> object:
         raise ModelError(f"the model's spec has unknown keys: {shown(', '.join(unknown))}; upgrade mien")
     if version is None:
         raise ModelError("the model's spec has no version; export the model again")
+    if plain.get("input") == "sound":
+        plain = {"preprocess": {}, **plain}
     return {"kind": "face" if plain.get("temporal") is None else "temporal", **plain}
 
 

@@ -97,12 +97,13 @@ def list_models(models_dir: Path | None = None, *, kind: Kind | None = "face") -
     return [model for model in found if kind in (None, model.kind, "face" if model.kind in FACE_KINDS else None)]
 
 
-def find_model(name: str | Path, *, models_dir: Path | None = None) -> Path:
+def find_model(name: str | Path, *, models_dir: Path | None = None, kind: Kind = "face") -> Path:
     """Return the file of a model: the user's .onnx of that name, or else a shipped one.
 
     Args:
         name: A name from `list_models`, or a path ending in .onnx.
         models_dir: The user's models directory; the default one when None.
+        kind: Kind of the models that an error lists.
 
     Raises:
         UnknownModel: No such name or file.
@@ -123,8 +124,12 @@ def find_model(name: str | Path, *, models_dir: Path | None = None) -> Path:
             raise ModelError(how_to_convert(path, models_dir))
     if (path := shipped_dir() / f"{name}.onnx").is_file():
         return path
-    names = ", ".join(model.name for model in list_models(models_dir) if model.format == "onnx") or "none installed"
-    raise UnknownModel(f"no model '{name}'; choose from {names}, or give the path of an .onnx file")
+    installed = [model.name for model in list_models(models_dir, kind=kind) if model.format == "onnx"]
+    names = ", ".join(installed) or "none installed"
+    raise UnknownModel(
+        f"no {'' if kind == 'face' else f'{kind} '}model '{name}'; choose from {names}, or give the path of an "
+        ".onnx file"
+    )
 
 
 def check_name(name: str) -> None:

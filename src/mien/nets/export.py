@@ -106,8 +106,13 @@ def export(net: Net, spec: ModelSpec, path: str | Path, *, storage: Storage = "f
         write_with_spec(plain, path, spec)
 
 
-def compress(model: onnx.ModelProto, storage: Storage) -> None:
+def compress(model: onnx.ModelProto, storage: Storage, *, only: tuple[str, ...] = ()) -> None:
     """Store the large weights of a graph in fewer bytes, in place; the graph casts them back when it is loaded.
+
+    Args:
+        model: The graph.
+        storage: Number format.
+        only: Words in the names of the weights to store so; all when empty.
 
     Raises:
         ModelError: Unknown storage.
@@ -119,7 +124,7 @@ def compress(model: onnx.ModelProto, storage: Storage) -> None:
     widening = []
     for tensor in list(model.graph.initializer):  # a copy, since scales are added to it meanwhile
         weights = numpy_helper.to_array(tensor)
-        if weights.dtype != np.float32 or weights.size < 1024:
+        if weights.dtype != np.float32 or weights.size < 1024 or (only and not any(w in tensor.name for w in only)):
             continue
         name, stored = tensor.name, f"{tensor.name}.{storage}"
         if storage == "float16":

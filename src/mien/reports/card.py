@@ -44,7 +44,7 @@ where a wrong prediction harms nobody. Not for decisions about a person."""
 _DRAWN_USE = """\
 Naming the expression of cartoons like those of its training data, for teaching and experiments, and to show that a
 model trained on one kind of face may fail on another. Not for images of people."""
-_LAW = """\
+LAW = """\
 In the European Union it is prohibited to use AI systems to infer emotions of a person in the areas of workplace and
 education institutions, except for medical or safety reasons: AI Act, Regulation (EU) 2024/1689, Article 5(1)(f). The
 Act regulates other uses of emotion recognition too."""
@@ -130,7 +130,7 @@ def model_card(
         *_results(spec, metrics, confusion_plot),
         "## Intended use",
         _DRAWN_USE if drawn else _USE,
-        _LAW,
+        LAW,
         "## Limits",
         _DRAWN_LIMITS if drawn else limits,
         "## Licence",

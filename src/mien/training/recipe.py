@@ -169,6 +169,31 @@ class TemporalConfig:
         return self.name or f"{classifier}-temporal"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoiceConfig:
+    """Settings of a voice model and its training."""
+
+    name: str = ""  # of the model; voice-DATA when empty
+    init: str = ""  # encoder to start from: a file, or a voice model; that of the shipped one when empty
+    blocks: tuple[int, ...] = (3,)  # of the encoder whose statistics are the features, counted from 1
+    copies: Annotated[int, Range(0, 100)] = 4  # of each clip, with noise, at another speed, cut
+    penalty: Positive = 0.3  # L2 of the head's weights, on features of deviation 1
+    folds: Annotated[int, Range(0, 1000)] = 0  # of neighbouring speakers; see `data.speech.folds_of` for 0
+    enrolment: bool = True  # train a second head for speakers with a sentence of their neutral voice
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.name:
+            check_name(self.name)
+        if not self.blocks or not all(1 <= block <= 32 for block in self.blocks):
+            raise ConfigError(f"blocks is {list(self.blocks)}; expected one or more numbers of blocks, from 1")
+
+    def name_for(self, data: str) -> str:
+        """Return the name of the model for data of that name."""
+        return self.name or f"voice-{data}"
+
+
 def new_folder(config: TrainConfig) -> Path:
     """Return the default folder of a new run, runs/NAME-DATE-TIME."""
     return Path("runs") / f"{config.name or config.net}-{time.strftime('%Y%m%d-%H%M%S')}"

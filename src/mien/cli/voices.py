@@ -1,0 +1,131 @@
+"""Training and evaluation of voice models, for `mien train voice` and `mien evaluate`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from mien.cli.console import bar, extra, new_table, percent, print_json, print_table, say, waiting
+from mien.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mien.data.speech import Speech
+    from mien.evaluation.voice import VoiceEvaluation
+    from mien.structures import Progress
+
+RECIPE = "voice"  # in place of a recipe's name: trains on speech
+
+
+def train_voice_command(
+    data: Sequence[str] | None, *, run: Path | None, settings: Sequence[str] | None, init: str | None, seed: int | None
+) -> None:
+    """Train a voice model on a folder of recordings."""
+    from mien.settings import from_dict, parse_override
+    from mien.targets import check_targets
+    from mien.training.recipe import VoiceConfig
+
+    with extra("training", "train"):
+        from mien.training.voice import encoder_path, train_voice
+
+    if not data or len(data) > 1:
+        raise ConfigError("a voice model is trained on one folder of recordings; name it: --data RAVDESS")
+    overrides = dict(parse_override(text) for text in settings or [])
+    flags = {key: value for key, value in {"init": init, "seed": seed}.items() if value is not None}
+    config = from_dict(VoiceConfig, overrides | flags)
+    folder = run or Path("runs") / f"{config.name or 'voice'}-{time.strftime('%Y%m%d-%H%M%S')}"
+    check_targets([encoder_path(config.init), Path(data[0])], folders=[folder])
+    speech = read_recordings(data[0])
+    say(f"run: {folder}")
+    try:
+        with _Steps() as steps:
+            trained = train_voice(speech, folder, config, steps=steps)
+    except KeyboardInterrupt:
+        again = f"the same command with --run {quote(str(folder))}"
+        raise KeyboardInterrupt(f"continue with {again}") from None
+    _print([trained.evaluation])
+    size = trained.path.stat().st_size / 1e6
+    say(
+        f"model: {trained.path} ({size:.2g} MB; differs by at most {trained.difference:.2g} from PyTorch); card: "
+        f"{trained.card}"
+    )
+    say(f"use it: mien listen FILE --model {quote(str(trained.path))}")
+
+
+def evaluate_voices(
+    models: Sequence[str], data: Sequence[str], to: Path | None, *, as_json: bool, models_dir: Path | None
+) -> None:
+    """Evaluate voice models on folders of recordings, and write a report."""
+    from mien.evaluation.voice import evaluate_voice
+    from mien.files import make_folder, write_text
+    from mien.models.voice import load_voice
+    from mien.reports.voice import to_plain, voice_report, write_voice_metrics
+    from mien.targets import check_targets
+
+    folder = to or Path("reports") / "-".join([*(Path(model).stem for model in models), "speech"])
+    check_targets([Path(place) for place in data], files=[folder / name for name in ("report.md", "metrics.json")])
+    classifiers = [load_voice(model, models_dir=models_dir) for model in models]
+    speeches = [read_recordings(place) for place in data]
+    with _Steps() as steps:
+        found = [
+            evaluate_voice(classifier, speech, progress=steps) for speech in speeches for classifier in classifiers
+        ]
+    make_folder(folder)
+    write_text(folder / "report.md", voice_report(found))
+    write_voice_metrics(folder / "metrics.json", found)
+    if as_json:
+        print_json([to_plain(evaluation) for evaluation in found])
+        return
+    _print(found)
+    say(f"report: {folder / 'report.md'}")
+
+
+def read_recordings(place: str) -> Speech:
+    """Read a folder of recordings, with what it holds on one line."""
+    from mien.data.speech import read_speech, speech_path
+
+    path = speech_path(place)
+    with bar(f"reading {path}") as progress, waiting(f"reading {path}"):
+        speech = read_speech(path, progress=progress)
+    counts = ", ".join(f"{label} {(speech.targets == i).sum():,}" for i, label in enumerate(speech.labels))
+    speakers = len(set(speech.speakers.tolist()))
+    say(f"{speech.name}: {len(speech):,} clips, {speech.seconds / 60:.0f} min, {speakers} speakers; {counts}")
+    return speech
+
+
+def _print(evaluations: Sequence[VoiceEvaluation]) -> None:
+    from mien.reports.voice import speakers_text, spread_cell
+
+    for evaluation in evaluations:
+        table = new_table(
+            "speech", "UAR, %", "accuracy, %", "UAR of all clips", "95 % interval",
+            title=f"{evaluation.model} on {evaluation.data}, by speaker: {evaluation.n:,} clips, "
+            f"{evaluation.n_speakers} speakers, {evaluation.n_folds} folds, chance {percent(evaluation.chance)}",
+        )  # fmt: skip
+        for name, scores in evaluation.conditions.items():
+            table.add_row(
+                name, spread_cell(scores.uar), spread_cell(scores.accuracy), percent(scores.pooled_uar, 1),
+                f"{100 * scores.low:.1f}–{percent(scores.high, 1)}",
+            )  # fmt: skip
+        print_table(table)
+        recalls = evaluation.conditions["whole"].recalls
+        say("recall: " + ", ".join(f"{label} {percent(recall)}" for label, recall in recalls.items()))
+        say(speakers_text(evaluation))
+
+
+class _Steps:
+    """Shows a progress bar for the current one of several steps."""
+
+    def __enter__(self) -> Callable[[str], Progress]:
+        self._stack = ExitStack()
+        return self._next
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _next(self, name: str) -> Progress:
+        self._stack.close()
+        return self._stack.enter_context(bar(name))

@@ -1,0 +1,388 @@
+"""Training of voice models: a linear head on statistics of a speech encoder, judged by speaker (extra: train).
+
+Features of all clips and their copies are computed once, a head is then a matter of seconds. Everything is kept in the
+run's folder, so that a run that was stopped continues where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from mien.data.noise import at_speed, cropped, noisy
+from mien.data.speech import Speech, check_apart, folds_of
+from mien.errors import DatasetError, RunError
+from mien.evaluation.calibration import fit_temperature
+from mien.evaluation.voice import CONDITIONS, NOISY, WHOLE, VoiceEvaluation, predict_speech, score_voice
+from mien.files import atomic_path, make_folder, sha256_of, write_text
+from mien.models.classifier import softmax
+from mien.models.log_mel import log_mel
+from mien.models.spec import Head, ModelSpec, Preprocess, Sound
+from mien.models.store import shipped_dir
+from mien.models.voice import VoiceClassifier
+from mien.nets.audio import Encoder, VoiceNet, read_encoder, statistics
+from mien.nets.export_voice import export_voice
+from mien.reports.voice import voice_card, write_voice_metrics
+from mien.structures import FloatArray, IntArray, Progress
+from mien.training.recipe import VoiceConfig
+
+ENCODER = "MIEN_ENCODER"  # environment variable with the encoder to start from
+NEUTRAL = "neutral"  # the label of a speaker's ordinary voice
+FLOAT32 = "whole, float32"  # by the net in PyTorch, where the exported file computes in 8 bits
+NOT_ENROLLED, ENROLLED = "whole, not enrolled", "whole, enrolled"  # on the same clips
+NOT_ENROLLED_NOISY, ENROLLED_NOISY = "noisy, not enrolled", "noisy, enrolled"
+STEPS = 60  # of L-BFGS; the loss is convex
+SPEEDS = 0.88, 1.12
+CUT_SECONDS = 1.2, 3.0
+LOUD_NOISE_DB = 3.0, 25.0
+TELEPHONE_SHARE = 0.2
+
+Answers = dict[str, FloatArray]  # probabilities (n, k) by condition; rows of NaN were not tested
+Steps = Callable[[str], Progress]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedVoice:
+    """A trained voice model.
+
+    Args:
+        path: Its file, in the run's folder.
+        card: Its card, a Markdown file.
+        spec: Its spec.
+        evaluation: Figures by speaker.
+        difference: Largest difference of probabilities between the file and PyTorch, on clips of the training.
+    """
+
+    path: Path
+    card: Path
+    spec: ModelSpec
+    evaluation: VoiceEvaluation
+    difference: float
+
+
+def encoder_path(init: str = "") -> Path:
+    """Return the file of the encoder to start from: the given one, $MIEN_ENCODER, or the shipped voice model."""
+    return Path(init or os.environ.get(ENCODER) or shipped_dir() / "voice.onnx")
+
+
+def train_voice(
+    speech: Speech, folder: Path, config: VoiceConfig, *, license: str = "",
+    steps: Steps = lambda _: lambda _done, _total: None,
+) -> TrainedVoice:  # fmt: skip
+    """Train a voice model, measure it by speaker, and write the model, its figures and its card into a folder.
+
+    Args:
+        speech: The recordings.
+        folder: Of the run, which continues if it holds one of the same data and settings.
+        config: Settings.
+        license: Of the weights, for the spec.
+        steps: Returns a function for the progress of a named step.
+
+    Raises:
+        DatasetError: There are too few speakers, or a class is missing without the speakers of a fold.
+        ModelError: The encoder cannot be read.
+        RunError: The folder holds a run of other data or settings.
+        OutputError: A file cannot be written.
+    """
+    init = encoder_path(config.init)
+    encoder = read_encoder(init, Sound(), blocks=max(config.blocks))
+    spec = _new_spec(speech, config, encoder, init)
+    _start(make_folder(folder), spec)
+    folds = folds_of(speech, config.folds or None)
+    copies = [_copy(folder, encoder, speech, config, i, steps) for i in range(1 + config.copies)]
+    answers = [
+        _fold(folder, encoder, speech, copies, folds == f, config, spec, name=f"fold-{f}", steps=steps)
+        for f in np.unique(folds)
+    ]
+    merged = {key: _merged([found[key] for found in answers], folds) for key in answers[0]}
+    temperatures = {
+        # Of noisy speech, so that a stranger does not get the certainty that only clean acted speech deserves.
+        enrolled: _temperature(merged[noise], speech.targets) if noise in merged else 1.0
+        for enrolled, noise in ((False, NOISY), (True, ENROLLED_NOISY))
+    }
+    calibrated = {
+        key: softmax(np.log(found + 1e-9), temperature=temperatures[key in (ENROLLED, ENROLLED_NOISY)])
+        for key, found in merged.items()
+    }
+    evaluation = score_voice(calibrated, speech, folds, model=spec.name)
+    net = fit_net(encoder, copies, speech, config)
+    for layer, enrolled in ((net.head, False), (net.enrolled, True)):
+        if layer is not None:
+            layer.weight.data /= temperatures[enrolled]
+            layer.bias.data /= temperatures[enrolled]
+    spec = replace(
+        spec, heads=(Head(speech.labels, temperatures[False]),), license=license, metrics=_figures(evaluation),
+    )  # fmt: skip
+    path, card = folder / f"{spec.name}.onnx", folder / f"{spec.name}.md"
+    export_voice(net, spec, path)
+    write_voice_metrics(folder / "metrics.json", [evaluation])
+    write_text(card, voice_card(spec, [evaluation], size_bytes=path.stat().st_size))
+    return TrainedVoice(path, card, spec, evaluation, _difference(net, path, speech))
+
+
+def _new_spec(speech: Speech, config: VoiceConfig, encoder: Encoder, init: Path) -> ModelSpec:
+    width = 2 * encoder.width * len(config.blocks)
+    return ModelSpec(
+        name=config.name_for(speech.name),
+        arch="whisper-voice",
+        heads=(Head(speech.labels),),
+        preprocess=Preprocess(),
+        kind="voice",
+        input="sound",
+        sound=Sound(width=width if _can_enrol(speech, config) else 0),
+        trained_on={
+            "name": speech.name,
+            "fingerprint": speech.fingerprint,
+            "speakers": " ".join(np.unique(speech.speakers).tolist()),
+            "init": f"{init.name} (SHA-256 {sha256_of(init)}), of OpenAI's Whisper base, MIT",
+        },
+        recipe=json.loads(json.dumps(asdict(config) | {"init": init.name, "name": config.name_for(speech.name)})),
+        version=3,
+    )
+
+
+def _start(folder: Path, spec: ModelSpec) -> None:
+    """Note what the run trains in its folder, or check that it is what the folder notes."""
+    note = folder / "run.json"
+    text = spec.to_json() + "\n"
+    if not note.exists():
+        write_text(note, text)
+    elif note.read_text(encoding="utf-8") != text:
+        raise RunError(f"'{folder}' holds a run of other data or settings; choose a new folder, or the same of both")
+
+
+# ---------------------------------------------------------------- clips, copies and their features
+
+
+def copy_of(samples: FloatArray, i: int, rng: np.random.Generator) -> FloatArray:
+    """Return copy i of a clip: 0 as it is, then in turns with noise, at another speed with noise, at another speed and
+    cut, and all of it."""
+    if i == 0:
+        return samples
+    kind = (i - 1) % 4
+    if kind == 0:
+        return noisy(samples, rng)
+    copy = at_speed(samples, rng.uniform(*SPEEDS))
+    if kind >= 2:
+        copy = cropped(copy, rng.uniform(*CUT_SECONDS), rng)
+    return copy if kind == 2 else noisy(copy, rng, decibels=LOUD_NOISE_DB, telephone=TELEPHONE_SHARE)
+
+
+def _copy(folder: Path, encoder: Encoder, speech: Speech, config: VoiceConfig, i: int, steps: Steps) -> FloatArray:
+    """Return the features of copy i of each clip, (n, width), from the folder if they are there."""
+    path = folder / f"features-{i}.npy"
+    if path.exists():
+        return np.asarray(np.load(path, allow_pickle=False), np.float32)
+    progress, rows = steps(f"features {i}"), []
+    for n in range(len(speech)):
+        copy = copy_of(speech.sound(n), i, np.random.default_rng([config.seed, i, n]))
+        rows.append(features(encoder, copy, config.blocks))
+        progress(n + 1, len(speech))
+    found = np.stack(rows)
+    with atomic_path(path) as temporary:
+        np.save(temporary, found)
+    return found
+
+
+@torch.no_grad()
+def features(encoder: Encoder, samples: FloatArray, blocks: Sequence[int]) -> FloatArray:
+    """Return the statistics of some blocks, counted from 1, for a clip, float32 (width,); speech after 10 s is cut."""
+    sound = Sound()
+    mel = log_mel(samples[: round(sound.longest * sound.rate)], sound)
+    outputs = encoder(torch.from_numpy(mel)[None])
+    return np.asarray(torch.cat([statistics(outputs[block - 1]) for block in blocks], 1)[0].numpy(), np.float32)
+
+
+# ---------------------------------------------------------------- heads
+
+
+def fit_net(encoder: Encoder, copies: Sequence[FloatArray], speech: Speech, config: VoiceConfig) -> VoiceNet:
+    """Return a net with heads fitted on all copies of clips.
+
+    Args:
+        encoder: Of the features.
+        copies: Features of each copy of the clips, (n, width) each.
+        speech: The clips.
+        config: Settings.
+    """
+    k = len(speech.labels)
+    can_enrol = _can_enrol(speech, config)
+    net = VoiceNet(deepcopy(encoder), [block - 1 for block in config.blocks], k, enrolment=can_enrol)
+    x, y = np.concatenate(copies), np.tile(speech.targets, len(copies))
+    _fill(net.head, *fit_head(x, y, n_classes=k, penalty=config.penalty))
+    if net.enrolled is not None:
+        neutral = np.concatenate([_neutral_of(copy, speech, config.seed + i) for i, copy in enumerate(copies)])
+        both = np.concatenate([x, x - neutral], axis=1)
+        _fill(net.enrolled, *fit_head(both, y, n_classes=k, penalty=config.penalty))
+    return net.eval()
+
+
+def fit_head(
+    features: FloatArray, targets: IntArray, *, n_classes: int, penalty: float
+) -> tuple[FloatArray, FloatArray]:
+    """Fit a multinomial logistic regression with equal weight of the classes, and an L2 penalty on standardised
+    features; it is convex, so it needs no seed.
+
+    Args:
+        features: (n, width).
+        targets: Class ids, (n,).
+        n_classes: k.
+        penalty: Half the sum of squares of the weights counts so often beside the mean loss.
+
+    Returns:
+        Weight (k, width) and bias (k,) for features as they are.
+    """
+    mean, deviation = features.mean(0), features.std(0) + 1e-6
+    x, y = torch.from_numpy((features - mean) / deviation), torch.from_numpy(targets)
+    share = 1 / np.maximum(np.bincount(targets, minlength=n_classes), 1)[targets]
+    shares = torch.from_numpy((share / share.sum()).astype(np.float32))
+    weight = torch.zeros(n_classes, features.shape[1], requires_grad=True)
+    bias = torch.zeros(n_classes, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=STEPS, history_size=10, line_search_fn="strong_wolfe")
+
+    def loss() -> float:
+        optimizer.zero_grad()
+        value = (F.cross_entropy(F.linear(x, weight, bias), y, reduction="none") * shares).sum()
+        value = value + penalty / 2 * weight.square().sum()
+        value.backward()  # type: ignore[no-untyped-call]
+        return float(value)
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    scaled = weight.detach().numpy() / deviation
+    return scaled.astype(np.float32), (bias.detach().numpy() - scaled @ mean).astype(np.float32)
+
+
+def _fill(layer: torch.nn.Linear, weight: FloatArray, bias: FloatArray) -> None:
+    layer.weight.data, layer.bias.data = torch.from_numpy(weight), torch.from_numpy(bias)
+
+
+def _can_enrol(speech: Speech, config: VoiceConfig) -> bool:
+    """Return whether each speaker has two clips in a neutral voice or more, so that one can stand for the others."""
+    return config.enrolment and all(len(_neutral_rows(speech, speaker)) > 1 for speaker in np.unique(speech.speakers))
+
+
+def _neutral_rows(speech: Speech, speaker: str) -> IntArray:
+    if NEUTRAL not in speech.labels.labels:
+        return np.empty(0, np.int64)
+    of_speaker = (speech.speakers == speaker) & (speech.targets == speech.labels.index(NEUTRAL))
+    return np.flatnonzero(of_speaker)
+
+
+def _neutral_of(features: FloatArray, speech: Speech, seed: int) -> FloatArray:
+    """Return the features of another neutral clip of each clip's speaker, drawn at random, (n, width)."""
+    rng, rows = np.random.default_rng(seed), np.empty(len(speech), np.int64)
+    for speaker in np.unique(speech.speakers):
+        neutral = _neutral_rows(speech, speaker)
+        for row in np.flatnonzero(speech.speakers == speaker):
+            rows[row] = rng.choice(neutral[neutral != row])
+    return features[rows]
+
+
+# ---------------------------------------------------------------- by speaker
+
+
+def _fold(
+    folder: Path, encoder: Encoder, speech: Speech, copies: Sequence[FloatArray], tested: np.ndarray,
+    config: VoiceConfig, spec: ModelSpec, *, name: str, steps: Steps,
+) -> Answers:  # fmt: skip
+    """Train on the speakers that are not tested, and return the exported file's answers for those that are."""
+    path, model = folder / f"{name}.npz", folder / f"{name}.onnx"
+    if path.exists():
+        with np.load(path, allow_pickle=False) as found:
+            return {key: np.asarray(found[key], np.float32) for key in found.files}
+    train, test = speech.select(~tested), speech.select(tested)
+    check_apart(train, test)
+    if missing := [label for i, label in enumerate(speech.labels) if i not in train.targets]:
+        raise DatasetError(
+            f"all clips of '{missing[0]}' are by the speakers of one fold; expected each class by more speakers, or "
+            "other folds"
+        )
+    net = fit_net(encoder, [copy[~tested] for copy in copies], train, config)
+    export_voice(net, spec, model)
+    classifier = VoiceClassifier(model, spec=spec)
+    answers = {
+        key: predict_speech(classifier, test, change, progress=steps(f"{name}, {key}"))
+        for key, change in CONDITIONS.items()
+    }
+    answers[FLOAT32] = _torch_answers(net, copies[0][tested])
+    if net.enrolled is not None:
+        answers |= _enrolled_answers(classifier, test, answers, seed=config.seed)
+    model.unlink()
+    with atomic_path(path) as temporary:
+        np.savez(temporary, **answers)  # type: ignore[arg-type]
+    return answers
+
+
+@torch.no_grad()
+def _torch_answers(net: VoiceNet, found: FloatArray) -> FloatArray:
+    return np.asarray(net.head(torch.from_numpy(found)).softmax(1).numpy(), np.float32)
+
+
+def _enrolled_answers(
+    classifier: VoiceClassifier, test: Speech, answers: Mapping[str, FloatArray], *, seed: int
+) -> Answers:
+    """Return the answers with one neutral clip per speaker enrolled, and those without; that clip is not tested."""
+    rng = np.random.default_rng(seed)
+    found = {
+        key: answers[base].copy()
+        for key, base in (
+            (NOT_ENROLLED, WHOLE),
+            (ENROLLED, WHOLE),
+            (NOT_ENROLLED_NOISY, NOISY),
+            (ENROLLED_NOISY, NOISY),
+        )
+    }
+    for speaker in np.unique(test.speakers):
+        chosen = int(rng.choice(_neutral_rows(test, speaker)))
+        neutral = classifier.enrol(test.sound(chosen))
+        for row in np.flatnonzero(test.speakers == speaker):
+            sound = test.sound(int(row))
+            heard = noisy(sound, np.random.default_rng(int(row)))
+            found[ENROLLED][row] = classifier.predict_proba(sound, neutral=neutral)
+            found[ENROLLED_NOISY][row] = classifier.predict_proba(heard, neutral=neutral)
+        for rows in found.values():
+            rows[chosen] = np.nan
+    return found
+
+
+def _merged(parts: Sequence[FloatArray], folds: IntArray) -> FloatArray:
+    """Return the answers of all folds in the order of the clips."""
+    merged = np.empty((len(folds), parts[0].shape[1]), np.float32)
+    for fold, part in zip(np.unique(folds), parts, strict=True):
+        merged[folds == fold] = part
+    return merged
+
+
+def _temperature(probabilities: FloatArray, targets: IntArray) -> float:
+    tested = np.isfinite(probabilities).all(1)
+    return fit_temperature(np.log(probabilities[tested] + 1e-9), targets[tested])
+
+
+def _figures(evaluation: VoiceEvaluation) -> dict[str, float]:
+    """Return the figures that are published in the spec."""
+    return {
+        f"by-speaker/{name}/{metric}": round(value.mean, 4)
+        for name, scores in evaluation.conditions.items()
+        for metric, value in (("uar", scores.uar), ("accuracy", scores.accuracy))
+        if name in (WHOLE, NOISY)
+    }
+
+
+@torch.no_grad()
+def _difference(net: VoiceNet, path: Path, speech: Speech, *, most: int = 20) -> float:
+    """Return the largest difference of the file's probabilities from PyTorch's, on clips drawn at random."""
+    classifier, some = VoiceClassifier(path, spec=None), speech.sample(most)
+    worst = 0.0
+    for i in range(len(some)):
+        mel = torch.from_numpy(log_mel(some.sound(i)[: round(10 * classifier.sound.rate)], classifier.sound))[None]
+        expected = net.head(net.features(mel)).softmax(1)[0].numpy()
+        worst = max(worst, float(np.abs(expected - classifier.predict_proba(some.sound(i))).max()))
+    return worst
