@@ -25,10 +25,10 @@ from mien.data.noise import RATE, trimmed
 from mien.errors import DatasetError, InputError
 from mien.files import as_path, printable
 from mien.labels import FER2013, LabelSet, canonical
+from mien.sources.sounds import SOUND_SUFFIXES, sounds
 from mien.structures import FloatArray, IntArray, Progress
 
 Samples: TypeAlias = npt.NDArray[np.int16]
-SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".m4a", ".opus", ".aiff", ".aif")
 MAX_BYTES = 4 << 30  # of all sounds, 37 hours
 SHORTEST = 0.2  # seconds; a shorter file is no sentence
 FEWEST_SPEAKERS = 2  # of a class: with one, it could not be tested on another speaker
@@ -192,7 +192,7 @@ def read_speech(
     files = sorted(path for path in root.rglob("*") if path.suffix.lower() in SOUND_SUFFIXES and path.is_file())
     if not files:
         raise DatasetError(
-            f"no recordings in '{printable(root)}'; expected files ending in {', '.join(SOUND_SUFFIXES)}"
+            f"no recordings in '{printable(root)}'; expected files ending in {', '.join(sorted(SOUND_SUFFIXES))}"
         )
     naming, labelled = _named(root, files)
     clips, kept, n_bytes = [], [], 0
@@ -202,7 +202,7 @@ def read_speech(
             try:
                 clip = _read_clip(path, trim=trim)
             except InputError as error:
-                complain(str(error))
+                complain(f"{error}; it is left out")
             else:
                 clips.append(clip)
                 kept.append(path)
@@ -286,16 +286,16 @@ def _read_clip(path: Path, *, trim: bool) -> Samples:
     Raises:
         InputError: It cannot be read, or is empty, silent or too short.
     """
-    import soundfile  # type: ignore[import-untyped]
-
-    try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"cannot read '{printable(path)}': {error}; it is left out") from error
-    mono = samples.mean(1)
-    assert rate == RATE
-    clip = np.asarray(trimmed(mono) if trim and len(mono) else mono, np.float32)
-    return np.round(clip * 32767).clip(-32768, 32767).astype(np.int16)
+    blocks = [block.samples for block in sounds(path)]
+    samples = np.concatenate(blocks)
+    if len(samples) < SHORTEST * RATE:
+        raise InputError(
+            f"'{printable(path)}' has {len(samples) / RATE:.2f} s; expected {SHORTEST} s of speech or more"
+        )
+    if not samples.any():
+        raise InputError(f"'{printable(path)}' is silent; expected speech")
+    clip = trimmed(samples) if trim else samples
+    return np.asarray(np.round(clip * 32767).clip(-32768, 32767), np.int16)
 
 
 def folds_of(speech: Speech, n_folds: int | None = None) -> IntArray:
