@@ -32,7 +32,7 @@ def test_an_utterance_is_judged_from_one_and_a_half_seconds_on_then_each_half_se
     assert [s.speech_seconds for s in found[:4]] == pytest.approx([1.5, 2.0, 2.5, 3.0], abs=2 * STEP_SECONDS)
     last = found[-1]
     assert last.start == pytest.approx(1, abs=2 * STEP_SECONDS)
-    assert last.end == pytest.approx(4, abs=2 * STEP_SECONDS)
+    assert last.end == pytest.approx(4.1, abs=2 * STEP_SECONDS)  # words end softly
     assert last.speech_seconds == pytest.approx(3, abs=0.2)
 
 
@@ -77,7 +77,7 @@ def test_utterances_follow_each_other_and_hold_enough_speech(parts: list[tuple[f
     found = segments(steps(*parts))
     for segment in found:
         assert 1.5 <= segment.speech_seconds <= 10 + STEP_SECONDS
-        assert segment.start < segment.end
+        assert segment.speech_seconds <= segment.end - segment.start + 1e-9
         assert len(segment.samples) <= round(segment.speech_seconds * SAMPLE_RATE)
     over = [s for s in found if s.final]
     assert all(before.end <= after.start + 1e-9 for before, after in itertools.pairwise(over))

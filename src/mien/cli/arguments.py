@@ -112,6 +112,14 @@ def model_file(model: str) -> Path | None:
     return Path(model) if model.endswith(".onnx") else None
 
 
+def check_outputs(csv: Path | None, jsonl: Path | None, as_json: bool, excel: bool) -> None:
+    """Raise ConfigError for options of results that don't go together."""
+    if excel and csv is None:
+        raise ConfigError("--excel is about the table of --csv; add that, or leave it out")
+    if [csv == Path("-"), jsonl == Path("-"), as_json].count(True) > 1:
+        raise ConfigError("--json, --csv - and --jsonl - all write to standard output; choose one")
+
+
 def open_recognizer(
     model: str,
     detector: str,

@@ -17,6 +17,7 @@ from mien.cli import (
     data,
     ensemble,
     explain,
+    listen,
     live,
     machine,
     measuring,
@@ -57,6 +58,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "predict": predict.predict,
     "explain": explain.explain,
     "live": live.live,
+    "listen": listen.listen,
     "app": live.app_command,
     "serve": web.serve,
     "page": page.page,
@@ -67,6 +69,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "convert": models.convert_command,
     "evaluate": measuring.evaluate,
     "compare": measuring.compare,
+    "devices": machine.devices_command,
     "bench": machine.bench_command,
     "doctor": machine.doctor_command,
 }

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.arguments import Json, Model, ModelsDir
-from mien.cli.console import cell, new_table, print_json, print_table, say
+from mien.cli.console import cell, new_table, notice, print_json, print_table, say
+from mien.errors import MienError
 from mien.models.spec import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -37,6 +38,37 @@ def bench_command(
         print_json(asdict(result))
     else:
         _print_bench(result)
+
+
+def devices_command(as_json: Json = False) -> None:
+    """List the cameras and microphones of this machine, by the numbers that `mien live` and `mien listen` take.
+
+    Example: `mien devices`
+    """
+    from mien.sources.devices import list_cameras
+    from mien.sources.microphone import MicrophoneInfo, list_microphones
+
+    cameras, problem = list_cameras(), ""
+    microphones: list[MicrophoneInfo] = []
+    try:
+        microphones = list_microphones()
+    except MienError as error:  # without the extra, or PortAudio
+        problem = str(error)
+    if as_json:
+        print_json({"cameras": [asdict(c) for c in cameras], "microphones": [asdict(m) for m in microphones]})
+    else:
+        table = new_table("device", "number", "name", "by")
+        for camera in cameras:
+            table.add_row("camera", str(camera.index), camera.name, camera.path)
+        for microphone in microphones:
+            name = f"{microphone.name} (default)" if microphone.default else microphone.name
+            table.add_row("microphone", str(microphone.index), name, microphone.host)
+        if table.row_count:
+            print_table(table)
+        else:
+            say("no camera and no microphone was found")
+    if problem:
+        notice("note:", problem)
 
 
 def doctor_command(

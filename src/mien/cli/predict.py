@@ -21,11 +21,11 @@ from mien.cli.arguments import (
     Model,
     ModelsDir,
     Top,
+    check_outputs,
     model_file,
     open_recognizer,
 )  # fmt: skip
 from mien.cli.console import bar, cell, fail, new_table, notice, percent, print_json, print_table, say
-from mien.errors import ConfigError
 from mien.files import printable
 from mien.models.spec import DEFAULT_MODEL
 
@@ -81,7 +81,7 @@ def predict(
     from mien.sources.media import Selection
     from mien.targets import check_targets
 
-    _check_outputs(csv, jsonl, as_json, excel)
+    check_outputs(csv, jsonl, as_json, excel)
     selection = Selection(fps=fps, start=start, stop=stop)
     check_targets([*paths, model_file(model)], texts=[csv, jsonl], glob=glob)
     recognizer = open_recognizer(model, detector, min_score, labels, min_confidence, models_dir)
@@ -222,13 +222,6 @@ def _sinks(csv: Path | None, jsonl: Path | None, provenance: Provenance, excel: 
     if jsonl is not None:
         sinks.append(JsonlSink(jsonl, provenance))
     return sinks
-
-
-def _check_outputs(csv: Path | None, jsonl: Path | None, as_json: bool, excel: bool) -> None:
-    if excel and csv is None:
-        raise ConfigError("--excel is about the table of --csv; add that, or leave it out")
-    if [csv == Path("-"), jsonl == Path("-"), as_json].count(True) > 1:
-        raise ConfigError("--json, --csv - and --jsonl - all write to standard output; choose one")
 
 
 def _is_long(paths: list[Path]) -> bool:

@@ -10,7 +10,9 @@ import numpy as np
 from mien.sinks.growing import GrowingFile
 from mien.structures import SAMPLE_RATE, Block
 
-MAX_JITTER_SECONDS = 0.1  # of blocks' times; where a block comes later, sound is missing before it
+MAX_JITTER_SECONDS = (
+    0.5  # of blocks' times, PulseAudio's most of all; where a block comes later, sound is missing before it
+)
 MAX_BYTES = 2**32 - 64  # that the header of a WAV can announce: 37 hours
 
 

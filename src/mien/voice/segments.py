@@ -51,7 +51,7 @@ class Segmenter:
         self.n_short = 0
         self._pieces: list[FloatArray] = []
         self._n = 0  # samples in the pieces
-        self._start = self._end = 0.0
+        self._start = self._end = self._spoken = 0.0  # times: begin and end of the pieces, end of what was speech
         self._next = FIRST_SECONDS  # speech at which the next answer is due
         self._before: Block | None = None  # the last step, where it is not in the pieces
 
@@ -67,14 +67,14 @@ class Segmenter:
             step: The sound; time may jump ahead of the step before, which is a pause.
             probability: That it is speech, in [0, 1].
         """
-        over = self.finish() if self._n and step.end - self._end >= PAUSE_SECONDS else []
+        over = self.finish() if self._n and step.end - self._spoken >= PAUSE_SECONDS else []
         self.speaking = probability >= (STAY if self.speaking else ENTER)
         if self.speaking:
             if self._before is not None and step.time - self._before.end < PAUSE_SECONDS:
                 self._add(self._before)  # the net notices speech a little late
             self._add(step)
-            self._end, self._before = step.end, None
-        elif self._n and step.end - self._end <= HANGOVER_SECONDS:
+            self._spoken, self._before = step.end, None
+        elif self._n and step.end - self._spoken <= HANGOVER_SECONDS:
             self._add(step)
         else:
             self._before = step
@@ -108,4 +108,5 @@ class Segmenter:
         if not self._pieces:
             self._start = step.time
         self._pieces.append(step.samples)
+        self._end = step.end
         self._n += len(step.samples)

@@ -1,0 +1,263 @@
+"""`mien listen`: utterances of sound files, of the sound of videos, and of a microphone, and how each sounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mien.cli.arguments import Excel, Json, MinConfidence, ModelsDir, check_outputs, model_file
+from mien.cli.console import bar, err, fail, new_table, out, percent, print_json, print_table, say
+from mien.errors import ConfigError, InputError
+from mien.files import counted, printable
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mien.sinks.utterances import UtteranceCsvSink, UtteranceJsonlSink
+    from mien.sources.microphone import Microphone
+    from mien.structures import Block, Provenance, Utterance
+    from mien.voice.listener import Listener
+
+BAR_WIDTH = 24  # characters
+
+
+def listen(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Sound files or videos; the microphone if none is given.")
+    ] = None,
+    microphone: Annotated[
+        str | None,
+        typer.Option(help="Number or name from `mien devices`; the default one if not given.", metavar="MICROPHONE"),
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="Write a CSV table, one row per utterance; - for stdout.", metavar="FILE")
+    ] = None,
+    jsonl: Annotated[
+        Path | None, typer.Option(help="Write JSON lines, one per utterance; - for stdout.", metavar="FILE")
+    ] = None,
+    excel: Excel = False,
+    as_json: Json = False,
+    record: Annotated[
+        Path | None,
+        typer.Option(help="Store the microphone's sound as WAV; without this, no sound is stored.", metavar="FILE"),
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="Name of a voice model from `mien models`, or an .onnx file.", metavar="MODEL")
+    ] = "voice",
+    min_confidence: MinConfidence = 0.0,
+    models_dir: ModelsDir = None,
+) -> None:
+    """Name how speech sounds, in files or from a microphone. Who sounds angry need not be.
+
+    Each stretch of speech between two pauses is an utterance. In less than 1.5 s of speech there is too little to name.
+
+    Examples: `mien listen speech.wav clip.mp4 --csv voice.csv`, `mien listen`, `mien listen --microphone 2 --jsonl
+    voice.jsonl`
+    """
+    from mien.models.voice import load_voice
+    from mien.targets import check_targets
+    from mien.voice.listener import Listener
+
+    check_outputs(csv, jsonl, as_json, excel)
+    if files and (microphone is not None or record is not None):
+        option = "--microphone" if microphone is not None else "--record"
+        raise ConfigError(f"{option} is about the microphone; leave out either that or the files")
+    check_targets([*(files or []), model_file(model)], texts=[csv, jsonl], files=[record])
+    listener = Listener(load_voice(model, models_dir), min_confidence=min_confidence)
+    with _Results(listener.provenance, csv, jsonl, excel=excel, as_json=as_json) as results:
+        if files:
+            failed = _hear_files(files, listener, results)
+        else:
+            failed = False
+            _hear_microphone(microphone, listener, results, record)
+    if as_json:
+        print_json(results.records)
+    if failed:
+        raise typer.Exit(2)
+
+
+class _Results:
+    """Collects the records of utterances, and writes them to the tables.
+
+    Args:
+        provenance: `Listener.provenance`.
+        csv: See `listen`; jsonl, excel and as_json likewise.
+    """
+
+    def __init__(
+        self, provenance: Provenance, csv: Path | None, jsonl: Path | None, *, excel: bool, as_json: bool
+    ) -> None:
+        from mien.sinks.utterances import UtteranceCsvSink, UtteranceJsonlSink
+
+        self.records: list[dict[str, Any]] = []
+        self.to_stdout = as_json or Path("-") in (csv, jsonl)
+        self._provenance, self._as_json = provenance, as_json
+        self._sinks: list[UtteranceCsvSink | UtteranceJsonlSink] = []
+        if csv is not None:
+            self._sinks.append(UtteranceCsvSink(csv, provenance, excel=excel))
+        if jsonl is not None:
+            self._sinks.append(UtteranceJsonlSink(jsonl, provenance))
+        self._stack = ExitStack()
+
+    def __enter__(self) -> _Results:
+        with ExitStack() as stack:
+            for sink in self._sinks:
+                stack.enter_context(sink)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.close()
+
+    def write(self, source: str, utterances: list[Utterance], *, note: str = "") -> None:
+        from mien.sinks.utterances import utterance_records
+
+        for sink in self._sinks:
+            sink.write(source, utterances, note=note)
+        if self._as_json:
+            self.records += utterance_records(source, utterances, self._provenance, note=note)
+
+
+def _hear_files(files: list[Path], listener: Listener, results: _Results) -> bool:
+    """Hear files in turn, and print a table of their utterances; return whether one failed."""
+    from mien.sources.sounds import sounds
+
+    table = new_table("source", "start", "end", "sounds", "probability")
+    failed = False
+    for path in files:
+        try:
+            with _progress(path) as count:
+                n_short = listener.n_short
+                utterances = []
+                for utterance in listener.stream(map(count, sounds(path))):
+                    utterances.append(utterance)
+                    results.write(str(path), [utterance])
+                    table.add_row(printable(path), *_columns(utterance))
+        except InputError as error:
+            failed = True
+            fail(error)
+            continue
+        if not utterances:
+            note = _note(listener.n_short - n_short)
+            results.write(str(path), [], note=note)
+            table.add_row(printable(path), "", "", note, "")
+    if table.row_count and not results.to_stdout:
+        print_table(table)
+    return failed
+
+
+def _hear_microphone(device: str | None, listener: Listener, results: _Results, record: Path | None) -> None:
+    """Hear a microphone until Ctrl+C; print each utterance, and on a terminal what is heard."""
+    from mien.sinks.recording import WavSink
+    from mien.sources.microphone import Microphone, parse_microphone
+
+    console = err if results.to_stdout else out
+    n = 0
+
+    def write(utterances: list[Utterance]) -> None:
+        nonlocal n
+        for utterance in (utterance for utterance in utterances if utterance.final):
+            n += 1
+            results.write(microphone.name, [utterance])
+            start, end, label, probability = _columns(utterance)
+            say(f"{start} – {end}  sounds {label}  {probability}", console=console)
+
+    with ExitStack() as stack:
+        sound = None if record is None else stack.enter_context(WavSink(record))
+        microphone = stack.enter_context(Microphone(parse_microphone(device)))
+        say(f"listening to {microphone.name}; Ctrl+C ends", console=err)
+        with suppress(KeyboardInterrupt), _display(listener, microphone) as show:
+            while True:
+                block = microphone.read(timeout=0.1)
+                if block is not None:
+                    if sound is not None:
+                        sound.write(block)
+                    answers = listener.hear(block)
+                else:
+                    answers = [] if microphone.status.state == "live" else listener.finish()
+                show(answers)
+                write(answers)
+        write(listener.finish())
+    say(f"heard: {counted(n, 'utterance')}" + (f"; recorded: {record}" if record else ""), console=console)
+
+
+@contextmanager
+def _progress(path: Path) -> Iterator[Callable[[Block], Block]]:
+    """Show the seconds that were heard, on a terminal; yield a function through which the blocks pass."""
+    with bar(f"hearing {printable(path)}, seconds") as advance:
+
+        def count(block: Block) -> Block:
+            advance(int(block.end), None)
+            return block
+
+        yield count
+
+
+@contextmanager
+def _display(listener: Listener, microphone: Microphone) -> Iterator[Callable[[list[Utterance]], None]]:
+    """Show level, state and the latest answer on a terminal; yield a function that takes the answers."""
+    from rich.live import Live
+
+    latest: list[Utterance] = []
+
+    def show(answers: list[Utterance]) -> None:
+        latest[:] = answers[-1:] or latest
+
+    if not err.is_terminal:
+        yield show
+        return
+    with Live(
+        console=err, transient=True, refresh_per_second=10, get_renderable=lambda: _meter(listener, microphone, latest)
+    ):
+        yield show
+
+
+def _meter(listener: Listener, microphone: Microphone, latest: list[Utterance]) -> Table:
+    """Draw the level and, below it, the bars of the latest answer; a provisional one is dim."""
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    status = microphone.status
+    state = "speaking" if listener.speaking else "listening"
+    drawn = Table.grid(padding=(0, 1))
+    drawn.add_row(
+        Text(state if status.state == "live" else status.text, style="bold" if listener.speaking else "dim"),
+        ProgressBar(total=1, completed=listener.level, width=BAR_WIDTH),
+    )
+    for utterance in latest:
+        style = "" if utterance.final else "dim"
+        for label, share in utterance.prediction.as_dict().items():
+            strong = " bold" if label == utterance.label else ""
+            name = f"sounds {label}" if strong else label
+            drawn.add_row(
+                Text(name, style=style + strong),
+                ProgressBar(total=1, completed=share, width=BAR_WIDTH),
+                Text(percent(share), style=style),
+            )
+    return drawn
+
+
+def _columns(utterance: Utterance) -> tuple[str, str, str, str]:
+    """Return start, end, label and probability as text."""
+    label = utterance.label
+    if not utterance.certain:
+        label = f"{label} ({utterance.prediction.label})"
+    return _clock(utterance.start), _clock(utterance.end), label, percent(utterance.prediction.confidence)
+
+
+def _clock(seconds: float) -> str:
+    """Return a time as minutes and seconds: "1:02.5"."""
+    tenths = round(10 * abs(seconds))
+    return f"{'-' if seconds < 0 and tenths else ''}{tenths // 600}:{tenths % 600 / 10:04.1f}"
+
+
+def _note(n_short: int) -> str:
+    """Return the note on a file without utterances."""
+    from mien.voice.segments import FIRST_SECONDS
+
+    return f"no utterance of {FIRST_SECONDS:g} s or more" if n_short else "no speech found"

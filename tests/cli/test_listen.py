@@ -1,0 +1,214 @@
+"""`mien listen` hears files and a microphone, and writes what it heard. A stand-in is the voice model."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from clips import write_video
+from commands import error_of, run
+from mien.sources import microphone as microphone_module
+from mien.sources.microphone import Deliver
+from mien.sources.sounds import sounds
+from mien.structures import SAMPLE_RATE, FloatArray
+from speech import LoudDetector, PitchModel, heard, join, silence, tone, write_clip, write_wav
+
+HIGH, LOW = 1500.0, 200.0
+
+
+@pytest.fixture(autouse=True)
+def standins(own_folder: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in an empty folder with stand-ins for the voice model and the detector."""
+    monkeypatch.setattr("mien.models.voice.load_voice", lambda *_: PitchModel())
+    monkeypatch.setattr("mien.voice.listener.SileroDetector", LoudDetector)
+
+
+def two_utterances() -> FloatArray:
+    return join(silence(1), tone(2, hertz=HIGH), silence(1), tone(2.5, hertz=LOW), silence(1))
+
+
+def rows_of(path: str) -> list[dict[str, str]]:
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_each_utterance_of_a_file_is_a_row(capsys: pytest.CaptureFixture[str]) -> None:
+    write_wav(Path("speech.wav"), two_utterances())
+    assert run("listen", "speech.wav", "--csv", "voice.csv", "--jsonl", "voice.jsonl") == 0
+    rows = rows_of("voice.csv")
+    assert [(row["source"], row["label"], row["note"]) for row in rows] == [
+        ("speech.wav", "happy", ""),
+        ("speech.wav", "sad", ""),
+    ]
+    assert list(rows[0])[:9] == [
+        "source", "start", "end", "speech_seconds", "label", "confidence", "certain", "note", "p_angry",
+    ]  # fmt: skip
+    assert float(rows[0]["start"]) == pytest.approx(1, abs=0.07)
+    assert sum(float(rows[0][f"p_{label}"]) for label in PitchModel().labels) == pytest.approx(1)
+    lines = [json.loads(line) for line in Path("voice.jsonl").read_text().splitlines()]
+    assert [line["label"] for line in lines] == ["happy", "sad"]
+    assert lines[0]["probabilities"]["happy"] == float(rows[0]["p_happy"])
+    assert {"model", "label_set", "detector", "mien", "schema"} <= set(lines[0])
+    shown = capsys.readouterr().out
+    assert "0:01.0" in shown
+    assert "sad" in shown
+
+
+def test_json_goes_to_standard_output_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    write_wav(Path("speech.wav"), two_utterances())
+    assert run("listen", "speech.wav", "--json", "--min-confidence", "0.9") == 0
+    records = json.loads(capsys.readouterr().out)
+    assert [(record["label"], record["certain"]) for record in records] == [("uncertain", False)] * 2
+
+
+@pytest.mark.parametrize("option", ["--csv", "--jsonl"])
+def test_a_table_on_standard_output_has_nothing_beside_it(capsys: pytest.CaptureFixture[str], option: str) -> None:
+    write_wav(Path("speech.wav"), two_utterances())
+    assert run("listen", "speech.wav", option, "-") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == (3 if option == "--csv" else 2)
+    assert all("speech.wav" in line or line.startswith("source,") for line in lines)
+
+
+def test_a_file_without_an_utterance_is_a_row_with_the_reason() -> None:
+    write_wav(Path("silent.wav"), silence(2))
+    write_wav(Path("short.wav"), join(tone(0.2), silence(1)))
+    assert run("listen", "silent.wav", "short.wav", "--csv", "voice.csv", "--jsonl", "voice.jsonl") == 0
+    assert [(row["source"], row["label"], row["note"]) for row in rows_of("voice.csv")] == [
+        ("silent.wav", "", "no speech found"),
+        ("short.wav", "", "no utterance of 1.5 s or more"),
+    ]
+    first = json.loads(Path("voice.jsonl").read_text().splitlines()[0])
+    assert (first["label"], first["start"], first["probabilities"]) == (None, None, {})
+
+
+def test_a_bad_file_is_named_and_the_rest_is_heard(capsys: pytest.CaptureFixture[str]) -> None:
+    write_wav(Path("speech.wav"), two_utterances())
+    Path("text.wav").write_text("I am a text\n" * 20)
+    write_video(Path("silent.mp4"))
+    assert run("listen", "text.wav", "silent.mp4", "gone.wav", "speech.wav", "--csv", "voice.csv") == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert [line.split(";")[0] for line in errors] == [
+        "error: 'text.wav' is a text file",
+        "error: 'silent.mp4' has no sound",
+        "error: no file or folder 'gone.wav'",
+    ]
+    assert len(rows_of("voice.csv")) == 2
+
+
+@pytest.mark.parametrize(
+    ("rate", "width", "channels", "gain"), [(SAMPLE_RATE, 1, 1, 1), (44_100, 2, 6, 1), (8_000, 2, 1, 1),
+    (192_000, 3, 1, 1), (SAMPLE_RATE, 2, 1, 30)],
+)  # fmt: skip
+def test_odd_and_clipped_recordings_are_heard(rate: int, width: int, channels: int, gain: int) -> None:
+    sound = join(silence(0.5, rate=rate), tone(2, hertz=HIGH, rate=rate), silence(1, rate=rate))
+    write_wav(Path("odd.wav"), (gain * sound).clip(-1, 1), rate=rate, width=width, channels=channels)
+    assert run("listen", "odd.wav", "--csv", "voice.csv") == 0
+    assert [row["label"] for row in rows_of("voice.csv")] == ["happy"]
+
+
+def test_the_sound_of_a_video_is_heard_at_the_videos_times() -> None:
+    write_clip(Path("clip.mkv"), tone(2, hertz=HIGH, rate=48_000), n_frames=40, sound_start=1.0)
+    assert run("listen", "clip.mkv", "--csv", "voice.csv") == 0
+    (row,) = rows_of("voice.csv")
+    assert float(row["start"]) == pytest.approx(1, abs=0.07)
+
+
+def test_a_result_never_replaces_a_recording() -> None:
+    path = write_wav(Path("speech.wav"), two_utterances())
+    before = path.read_bytes()
+    assert run("listen", "speech.wav", "--csv", "speech.wav") == 2
+    assert run("listen", "speech.wav", "--csv", "other.wav") == 2
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["speech.wav", "--microphone", "1"], "--microphone is about the microphone"),
+        (["speech.wav", "--record", "copy.wav"], "--record is about the microphone"),
+        (["--csv", "-", "--json"], "all write to standard output"),
+        (["--excel"], "--excel is about the table of --csv"),
+        (["--min-confidence", "3"], "min_confidence is 3"),
+        (["speech.wav", "--record", ""], "an argument is empty"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    assert message in error_of(capsys, "listen", *options)
+
+
+class Playing:
+    """A microphone that hears a sound once, then Ctrl+C."""
+
+    name, rate, active = "fake", float(SAMPLE_RATE), True
+
+    def __init__(self, deliver: Deliver, sound: FloatArray) -> None:
+        for begin in range(0, len(sound), 512):
+            deliver(begin / SAMPLE_RATE, sound[begin : begin + 512, None])
+
+    def now(self) -> float:
+        return 0.0
+
+    def close(self) -> None:
+        self.active = False
+
+
+@pytest.fixture
+def microphone(monkeypatch: pytest.MonkeyPatch) -> FloatArray:
+    sound = join(silence(0.5), tone(2, hertz=HIGH), silence(1), tone(1.8, hertz=LOW))
+    read = microphone_module.Microphone.read
+
+    def read_or_stop(self: microphone_module.Microphone, timeout: float = 1.0) -> object:
+        block = read(self, timeout=0)
+        if block is None:
+            raise KeyboardInterrupt
+        return block
+
+    monkeypatch.setattr(microphone_module, "open_recording", lambda device, deliver, again: Playing(deliver, sound))
+    monkeypatch.setattr(microphone_module.Microphone, "read", read_or_stop)
+    return sound
+
+
+def test_the_microphone_is_heard_until_ctrl_c_which_loses_nothing(
+    microphone: FloatArray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("listen", "--csv", "voice.csv") == 0
+    assert [(row["source"], row["label"]) for row in rows_of("voice.csv")] == [("fake", "happy"), ("fake", "sad")]
+    shown = capsys.readouterr()
+    assert "sounds happy  60 %" in shown.out
+    assert "heard: 2 utterances" in shown.out
+    assert "listening to fake; Ctrl+C ends" in shown.err
+
+
+def test_no_sound_is_stored_unless_it_is_asked_for(microphone: FloatArray) -> None:
+    assert run("listen", "--jsonl", "voice.jsonl") == 0
+    assert [path.name for path in Path().iterdir()] == ["voice.jsonl"]
+    assert run("listen", "--record", "heard.wav") == 0
+    assert heard(sounds("heard.wav")) == pytest.approx(microphone, abs=1e-4)
+
+
+def test_json_of_the_microphone_is_printed_at_the_end(
+    microphone: FloatArray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("listen", "--json") == 0
+    assert [record["label"] for record in json.loads(capsys.readouterr().out)] == ["happy", "sad"]
+
+
+def test_devices_are_listed_for_people_and_programs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = microphone_module.MicrophoneInfo(3, "USB Microphone", "ALSA", 48_000.0, True)
+    monkeypatch.setattr(microphone_module, "list_microphones", lambda: [found])
+    monkeypatch.setattr("mien.sources.devices.list_cameras", list)
+    assert run("devices") == 0
+    assert "USB Microphone (default)" in capsys.readouterr().out
+    assert run("devices", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "cameras": [],
+        "microphones": [
+            {"index": 3, "name": "USB Microphone", "host": "ALSA", "rate": 48_000.0, "default": True},
+        ],
+    }
