@@ -11,11 +11,11 @@ from typing import TypeAlias
 
 from mien.errors import ConfigError, InputError, OutputError
 from mien.pixels import WRITABLE_PICTURES
-from mien.sources.paths import PICTURE_SUFFIXES, VIDEO_SUFFIXES, find_files
+from mien.sources.paths import PICTURE_SUFFIXES, SOUND_SUFFIXES, VIDEO_SUFFIXES, find_files
 
 STANDARD_OUTPUT = Path("-")
 MODEL_SUFFIXES = frozenset({".onnx", ".h5", ".hdf5", ".keras", ".npz", ".zip"})  # of models and datasets
-NO_TEXT = PICTURE_SUFFIXES | VIDEO_SUFFIXES | MODEL_SUFFIXES
+NO_TEXT = PICTURE_SUFFIXES | VIDEO_SUFFIXES | SOUND_SUFFIXES | MODEL_SUFFIXES
 START_BYTES = 8192  # of an old file, searched for a null byte, which a text has not
 
 FileId: TypeAlias = "tuple[int, int] | str"

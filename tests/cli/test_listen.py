@@ -20,7 +20,7 @@ HIGH, LOW = 1500.0, 200.0
 @pytest.fixture(autouse=True)
 def standins(own_folder: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work in an empty folder with stand-ins for the voice model and the detector."""
-    monkeypatch.setattr("mien.models.voice.load_voice", lambda *_: PitchModel())
+    monkeypatch.setattr("mien.voice.listener.load_voice", lambda *_, **__: PitchModel())
     monkeypatch.setattr("mien.voice.listener.SileroDetector", LoudDetector)
 
 

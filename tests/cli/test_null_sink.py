@@ -26,9 +26,9 @@ TESTS = Path(__file__).parents[1]
 LISTEN = f"""
 import sys
 sys.path.insert(0, {str(TESTS)!r})
-import mien.models.voice
+import mien.voice.listener
 from speech import PitchModel
-mien.models.voice.load_voice = lambda *_: PitchModel()
+mien.voice.listener.load_voice = lambda *_, **__: PitchModel()
 from mien.cli import main
 main(sys.argv[1:])
 """  # a stand-in is the voice model; the detector of speech is Silero's

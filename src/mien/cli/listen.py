@@ -13,6 +13,7 @@ from mien.cli.arguments import Excel, Json, MinConfidence, ModelsDir, check_outp
 from mien.cli.console import bar, err, fail, new_table, out, percent, print_json, print_table, say
 from mien.errors import ConfigError, InputError
 from mien.files import counted, printable
+from mien.models.spec import DEFAULT_VOICE
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -47,7 +48,7 @@ def listen(
     ] = None,
     model: Annotated[
         str, typer.Option(help="Name of a voice model from `mien models`, or an .onnx file.", metavar="MODEL")
-    ] = "voice",
+    ] = DEFAULT_VOICE,
     min_confidence: MinConfidence = 0.0,
     models_dir: ModelsDir = None,
 ) -> None:
@@ -58,7 +59,6 @@ def listen(
     Examples: `mien listen speech.wav clip.mp4 --csv voice.csv`, `mien listen`, `mien listen --microphone 2 --jsonl
     voice.jsonl`
     """
-    from mien.models.voice import load_voice
     from mien.targets import check_targets
     from mien.voice.listener import Listener
 
@@ -67,7 +67,7 @@ def listen(
         option = "--microphone" if microphone is not None else "--record"
         raise ConfigError(f"{option} is about the microphone; leave out either that or the files")
     check_targets([*(files or []), model_file(model)], texts=[csv, jsonl], files=[record])
-    listener = Listener(load_voice(model, models_dir), min_confidence=min_confidence)
+    listener = Listener(model, min_confidence=min_confidence, models_dir=models_dir)
     with _Results(listener.provenance, csv, jsonl, excel=excel, as_json=as_json) as results:
         if files:
             failed = _hear_files(files, listener, results)

@@ -25,7 +25,8 @@ from mien.data.noise import RATE, trimmed
 from mien.errors import DatasetError, InputError
 from mien.files import as_path, printable
 from mien.labels import FER2013, LabelSet, canonical
-from mien.sources.sounds import SOUND_SUFFIXES, sounds
+from mien.sources.paths import SOUND_SUFFIXES
+from mien.sources.sounds import sounds
 from mien.structures import FloatArray, IntArray, Progress
 
 Samples: TypeAlias = npt.NDArray[np.int16]

@@ -14,6 +14,7 @@ from mien.settings import from_dict, shown
 # The newest version that is read: 1 face, 2 temporal, 3 voice and ensemble. Each kind is written with the first version
 # that has it, so that older releases read the models they can use and ask for an upgrade for others.
 DEFAULT_MODEL = "base-photos"  # the model used unless another is named; see docs/decisions/0041
+DEFAULT_VOICE = "voice"  # likewise, for voices
 SPEC_VERSION = 3
 SPEC_KEY = "mien_spec"  # key of the JSON in ONNX metadata_props and in a checkpoint's header
 # Limits that no real model reaches; a spec beyond them is damaged or hostile.

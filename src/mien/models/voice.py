@@ -15,11 +15,10 @@ from mien.models.limited import try_model
 from mien.models.log_mel import log_mel
 from mien.models.onnx_file import read_spec
 from mien.models.runtime import Session, reason_of
-from mien.models.spec import ModelSpec
+from mien.models.spec import DEFAULT_VOICE, ModelSpec
 from mien.models.store import find_model
 from mien.structures import FloatArray
 
-DEFAULT_VOICE = "voice"  # the voice model used unless another is named
 SHORTEST = 0.1  # seconds that are computed at all; answers below `Sound.shortest` are not to be used
 
 

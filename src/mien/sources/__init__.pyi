@@ -13,9 +13,9 @@ from .microphone import MicrophoneInfo as MicrophoneInfo
 from .microphone import MicrophoneStatus as MicrophoneStatus
 from .microphone import list_microphones as list_microphones
 from .paths import PICTURE_SUFFIXES as PICTURE_SUFFIXES
+from .paths import SOUND_SUFFIXES as SOUND_SUFFIXES
 from .paths import VIDEO_SUFFIXES as VIDEO_SUFFIXES
 from .paths import list_files as list_files
 from .pictures import decode as decode
 from .pictures import read_picture as read_picture
-from .sounds import SOUND_SUFFIXES as SOUND_SUFFIXES
 from .sounds import sounds as sounds

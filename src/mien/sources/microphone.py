@@ -103,7 +103,7 @@ class Microphone:
 
     Example:
         >>> with Microphone() as microphone:
-        ...     for utterance in Listener(classifier).stream(microphone):
+        ...     for utterance in Listener().stream(microphone):
         ...         print(utterance.label)
     """
 

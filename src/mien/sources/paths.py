@@ -27,6 +27,10 @@ VIDEO_SUFFIXES = frozenset({
     ".mpeg", ".mpe", ".m2v", ".vob", ".ts", ".m2t", ".mts", ".m2ts", ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".ogm",
     ".mxf", ".dv", ".mjpg", ".mjpeg", ".y4m", ".h264", ".hevc",
 })  # fmt: skip
+SOUND_SUFFIXES = frozenset({
+    ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".aif", ".aiff", ".aifc", ".au", ".caf",
+    ".wma", ".amr", ".mka",
+})  # fmt: skip
 _SUFFIXES = PICTURE_SUFFIXES | VIDEO_SUFFIXES
 TYPESCRIPT = frozenset({".ts", ".mts"})  # suffixes of videos and of TypeScript
 LITTER = frozenset({".ds_store", "thumbs.db", "desktop.ini", ".directory"})  # files that systems put into folders

@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from soundfile import SoundFile
 
 SOUND_FORMATS = "WAV, FLAC, OGG, MP3, M4A or a video with sound"
-SOUND_SUFFIXES = frozenset({
-    ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".aif", ".aiff", ".aifc", ".au", ".caf",
-    ".wma", ".amr", ".mka",
-})  # fmt: skip
 CHUNK = 8192  # samples per channel that are read at a time
 MIN_RATE, MAX_RATE = 4_000, 1_000_000  # samples per second; others are damage
 MAX_CHANNELS = 64

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from mien.errors import ConfigError, InputError
 from mien.labels import LabelSet
-from mien.models.spec import ModelSpec
+from mien.models.spec import DEFAULT_VOICE, ModelSpec
+from mien.models.voice import load_voice
 from mien.settings import Range
 from mien.structures import SAMPLE_RATE, Block, FloatArray, Prediction, Provenance, Utterance
 from mien.voice.segments import PAUSE_SECONDS, Segment, Segmenter
@@ -40,26 +42,38 @@ class Listener:
     voice is in it. It belongs to one stream and one thread at a time.
 
     Args:
-        classifier: A voice model.
+        classifier: A voice model, or its name or path.
         min_confidence: Confidence below which an utterance's label is "uncertain", in [0, 1]; its probabilities are
             kept.
         detector: Detector of speech; Silero's net when None.
+        models_dir: Directory of user models; the default directory when None.
 
     Raises:
         ConfigError: An argument of another type, or min_confidence is out of range.
+        UnknownModel: Unknown model.
+        ModelError: The model file is unusable, or no voice model.
         MissingExtra: No detector is given, and Silero's net is not installed.
 
     Example:
-        >>> for utterance in Listener(classifier).stream(sounds("speech.wav")):
+        >>> for utterance in Listener().stream(sounds("speech.wav")):
         ...     print(utterance.start, utterance.end, "sounds", utterance.label)
     """
 
     def __init__(
-        self, classifier: VoiceModel, *, min_confidence: float = 0.0, detector: SpeechDetector | None = None
+        self,
+        classifier: VoiceModel | str | Path = DEFAULT_VOICE,
+        *,
+        min_confidence: float = 0.0,
+        detector: SpeechDetector | None = None,
+        models_dir: Path | None = None,
     ) -> None:
         self.min_confidence = Range(0, 1).check("min_confidence", min_confidence)
+        if isinstance(classifier, (str, Path)):
+            classifier = load_voice(classifier, models_dir=models_dir)
         if isinstance(classifier, type) or not hasattr(classifier, "predict_proba"):
-            raise ConfigError(f"classifier is of type {type(classifier).__name__}; expected a voice model")
+            raise ConfigError(
+                f"classifier is of type {type(classifier).__name__}; expected a voice model, its name or its path"
+            )
         self.classifier = classifier
         self.detector = SileroDetector() if detector is None else detector
         self._segmenter = Segmenter()
