@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +15,13 @@ from mien.collection import Failure, Seen, Summary, see
 from mien.errors import OutputError
 from mien.pixels import write_picture
 from mien.recognizer import Recognizer
+from mien.sinks.tables import JsonlSink
 from mien.sources.frames import inspect
+from mien.sources.media import Selection
 from mien.sources.pictures import read_picture
 from mien.structures import Expression, Face, Frame, ImageArray
+from mien.voice.listener import Listener
+from speech import LoudDetector, PitchModel, tone, write_clip
 
 ASTRONAUT = Path(__file__).parent.parent / "docs" / "images" / "astronaut.png"
 
@@ -164,3 +170,70 @@ def test_a_summary_counts_files_faces_and_labels(album: Path, recognizer: Recogn
     assert str(one) == "1 picture, 1 face: 1 happy"
     one.labels.update(["sad", "happy"])
     assert str(one) == "1 picture, 3 faces: 2 happy, 1 sad"
+
+
+@pytest.fixture
+def listener() -> Listener:
+    return Listener(PitchModel(), detector=LoudDetector())
+
+
+def heard_between(results: Iterable[Seen | Failure]) -> tuple[float, float]:
+    """Return the times of the first and last frame with a voice."""
+    times = [r.frame.time for r in results if isinstance(r, Seen) and r.heard is not None and r.heard.utterance]
+    return min(times), max(times)
+
+
+@pytest.mark.parametrize(("sound_start", "begins"), [(0.0, 0.0), (0.5, 0.5)])
+def test_sound_that_begins_late_stays_in_step(
+    tmp_path: Path, recognizer: Recognizer, listener: Listener, sound_start: float, begins: float
+) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", tone(2, rate=48_000), n_frames=40, fps=5, sound_start=sound_start)
+    first, last = heard_between(see(clip, recognizer, listener=listener))
+    assert first == pytest.approx(begins, abs=0.21)
+    assert last == pytest.approx(begins + 2 + 3, abs=0.21)  # the voice counts until 3 s after its end
+
+
+def test_the_voice_of_a_video_reaches_results_and_sinks(
+    tmp_path: Path, recognizer: Recognizer, listener: Listener
+) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", tone(2, rate=48_000), n_frames=10)
+    with JsonlSink(tmp_path / "both.jsonl", recognizer.provenance, voice=listener.provenance) as sink:
+        results = list(see([clip, ASTRONAUT], recognizer, sinks=[sink], listener=listener, out=tmp_path / "out"))
+    lines = [json.loads(line) for line in (tmp_path / "both.jsonl").read_text().splitlines()]
+    assert [line["voice"] and line["voice"]["label"] for line in lines] == ["sad"] * 10 + [None]
+    assert [type(result) for result in results] == [Seen] * 11
+    assert lines[0]["fused"]["agree"] in (True, False)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"clip.mp4", "astronaut.png"}
+
+
+def test_pictures_and_sinks_that_know_no_voice_are_not_affected(
+    album: Path, recognizer: Recognizer, listener: Listener
+) -> None:
+    memory = Memory()
+    results = list(see(album, recognizer, sinks=[memory], listener=listener, glob="[!z]*"))
+    assert len(memory.written) == 2
+    assert all(result.heard is None for result in results if isinstance(result, Seen))
+
+
+def test_a_video_without_sound_is_a_warning_and_its_faces_answer_alone(
+    album: Path, recognizer: Recognizer, listener: Listener
+) -> None:
+    with pytest.warns(UserWarning, match=r"has no sound.*only its faces are recognised"):
+        results = list(see(album / "z.mp4", recognizer, listener=listener))
+    for result in results:
+        assert isinstance(result, Seen)
+        assert result.heard is not None
+        assert result.heard.fused is not None
+        assert (result.heard.utterance, result.heard.fused.voice) == (None, None)
+
+
+def test_a_stretch_of_a_video_is_heard_from_its_start(
+    tmp_path: Path, recognizer: Recognizer, listener: Listener
+) -> None:
+    sound = np.concatenate([tone(2, rate=48_000), np.zeros(12 * 48_000, np.float32), tone(4, rate=48_000)])
+    clip = write_clip(tmp_path / "clip.mp4", sound, n_frames=36, fps=2)
+    results = see(clip, recognizer, listener=listener, selection=Selection(start=14.5, stop=17))
+    assert heard_between(results) == pytest.approx((14.5, 16.5), abs=0.01)
+    model = listener.classifier
+    assert isinstance(model, PitchModel)
+    assert len(model.given[-1]) < 3.2 * 16_000  # the sound after the stretch is not heard

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from mien.errors import ConfigError, InputError, ModelError
+from mien.fusion import VoiceTrack, fuse
 from mien.labels import FER2013, FERPLUS, LabelSet
 from mien.live import FrameResult, Live
 from mien.models.spec import Head, ModelSpec, Preprocess
 from mien.models.temporal import TemporalModel
 from mien.recognizer import Recognizer
 from mien.sources.frames import frames
-from mien.structures import Box, Face, FloatArray, Frame, ImageArray
+from mien.structures import Box, Face, FloatArray, Frame, ImageArray, Prediction, Utterance
 from mien.vision.smooth import HalfLifeSmoother, TemporalSmoother
 from mien.vision.track import Tracker
 
@@ -256,3 +257,29 @@ def test_a_photo_has_the_expressions_of_the_recogniser(tiny_model: Path) -> None
     (plain,) = recognizer.recognize(result.frame.image)
     assert seen.face == replace(plain.face, track_id=1)
     np.testing.assert_array_equal(seen.prediction.probabilities, plain.prediction.probabilities)
+
+
+def test_the_voice_is_fused_with_a_single_face_while_it_is_heard() -> None:
+    voice = Prediction(
+        np.array([0.7, 0.1, 0.1, 0.1], np.float32), LabelSet("voice", ("sad", "happy", "angry", "neutral"))
+    )
+    utterance = Utterance(1.0, 2.0, voice, speech_seconds=1.0)
+    detector = Followed()
+    live = Live(Recognizer(detector, Named("fear")), voice=VoiceTrack([utterance]), max_detection_gap=0)
+    early, during, after = (live.see(shot(index)) for index in (16, 48, 5 * 32 + 1))
+    assert early.heard is not None
+    assert early.heard.utterance is None
+    assert during.heard is not None
+    assert during.heard.utterance is utterance
+    assert during.heard.fused == fuse(during.expressions[0], utterance)
+    assert list(during.seconds) == ["detect", "track", "classify", "voice"]
+    assert after.heard is not None
+    assert after.heard.utterance is None
+    detector.corners = [10.0, 200.0]
+    two = Live(Recognizer(detector, Named("fear")), voice=VoiceTrack([utterance])).see(shot(48)).heard
+    assert two is not None
+    assert (two.utterance, two.fused) == (utterance, None)
+
+
+def test_without_a_voice_nothing_is_heard() -> None:
+    assert Live(Recognizer(Followed(), Named())).see(shot(0)).heard is None

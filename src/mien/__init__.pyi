@@ -4,6 +4,10 @@ from .collection import Seen as Seen
 from .collection import see as see
 from .drawing.faces import draw as draw
 from .errors import MienError as MienError
+from .fusion import VoiceTrack as VoiceTrack
+from .fusion import fuse as fuse
+from .fusion import fuse_faces as fuse_faces
+from .hearing import open_hearing as open_hearing
 from .images import to_rgb as to_rgb
 from .labels import FER2013 as FER2013
 from .labels import FERPLUS as FERPLUS

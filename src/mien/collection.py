@@ -12,13 +12,18 @@ from pathlib import Path
 
 from mien.errors import ConfigError, InputError
 from mien.files import as_path, counted
+from mien.fusion import Heard, VoiceTrack, fuse_faces
 from mien.recognizer import Recognizer, check_part
-from mien.sinks.sink import Sink
+from mien.sinks.sink import Sink, write_to
 from mien.sources.frames import open_media
 from mien.sources.media import ALL_FRAMES, Media, Selection
 from mien.sources.paths import list_files
-from mien.structures import Expression, Frame, Progress, check_count
+from mien.sources.sounds import sounds
+from mien.structures import Block, Expression, Frame, Progress, Utterance, check_count
 from mien.targets import check_targets, folded
+from mien.voice.listener import Listener
+
+LEAD_SECONDS = 10.0  # of sound heard before the start of a stretch: the longest utterance
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +35,14 @@ class Seen:
         media: Its properties; `media.kind` is "picture" or "video".
         frame: The picture, or a frame of the video.
         expressions: One per face, left to right.
+        heard: The voice at the frame's time; None of pictures, and where nobody listens.
     """
 
     path: Path
     media: Media
     frame: Frame
     expressions: list[Expression]
+    heard: Heard | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +104,7 @@ def see(
     out: str | Path | None = None,
     top: int = 1,
     summary: bool = False,
+    listener: Listener | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Seen | Failure]:
     """Yield the frames of files and folders with their expressions; each file is opened once, when its turn comes.
@@ -110,6 +118,8 @@ def see(
         out: Folder for annotated copies; those of a folder's files keep their places in it. None for no copies.
         top: Number of labels per face in annotated copies.
         summary: Append a strip that counts the expressions to annotated copies.
+        listener: Hears the voice of videos, which is joined with the faces, see `fusion.fuse_faces`; None for faces
+            alone. Sinks must then be `VoiceSink`s. A warning names videos without sound.
         progress: Called with the files done and their number; for one video, with its frames.
 
     Yields:
@@ -138,7 +148,7 @@ def see(
     for done, path in enumerate(files, start=1):
         yield from _see_file(
             path, recognizer, selection=selection, sinks=sinks, out=folders.get(path), top=top, summary=summary,
-            progress=progress if len(files) == 1 else None,
+            listener=listener, progress=progress if len(files) == 1 else None,
         )  # fmt: skip
         if progress is not None and len(files) > 1:
             progress(done, len(files))
@@ -204,6 +214,7 @@ def _see_file(
     out: Path | None,
     top: int,
     summary: bool,
+    listener: Listener | None,
     progress: Progress | None,
 ) -> Iterator[Seen | Failure]:
     try:
@@ -218,11 +229,31 @@ def _see_file(
                         AnnotatedSink(path, out, media=media, selection=selection, top=top, summary=summary)
                     )
                 )
-            for frame, expressions in recognizer.stream(frames, any_angle=media.kind == "picture"):
+            moves = media.kind == "video"
+            voice = VoiceTrack(_utterances(path, listener, selection)) if listener is not None and moves else None
+            for frame, expressions in recognizer.stream(frames, any_angle=not moves):
+                heard = None if voice is None else fuse_faces(expressions, voice.at(frame.time))
                 for writer in writers:
-                    writer.write(frame, expressions)
+                    write_to(writer, frame, expressions, heard)
                 if progress is not None:
                     progress(frame.index + 1, media.frames)
-                yield Seen(path, media, frame, expressions)
+                yield Seen(path, media, frame, expressions, heard)
     except InputError as error:
         yield Failure(path, error)
+
+
+def _utterances(path: Path, listener: Listener, selection: Selection) -> Iterator[Utterance]:
+    """Yield the utterances of a video; what cannot be heard is a warning, and its faces are seen all the same."""
+    try:
+        yield from listener.stream(_selected(sounds(path), selection))
+    except InputError as error:
+        warnings.warn(f"{error}; only its faces are recognised", stacklevel=2)
+
+
+def _selected(blocks: Iterable[Block], selection: Selection) -> Iterator[Block]:
+    """Yield the sound of the selected stretch, and of the seconds before it in which its first utterance may begin."""
+    for block in blocks:
+        if selection.stop is not None and block.time >= selection.stop:
+            return
+        if block.end >= selection.start - LEAD_SECONDS:
+            yield block

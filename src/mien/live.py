@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Protocol
 
 from mien.errors import ConfigError
+from mien.fusion import Heard, fuse_faces
 from mien.recognizer import Recognizer, check_part
-from mien.structures import Expression, Face, Frame, check_frame, each_frame, left_to_right
+from mien.structures import Expression, Face, Frame, Utterance, check_frame, each_frame, left_to_right
 from mien.vision.smooth import HalfLifeSmoother, Smoother, TemporalSmoother
 from mien.vision.track import Tracker
 
@@ -22,12 +24,22 @@ class FrameResult:
         frame: The frame.
         expressions: One per face, left to right, each with a track and a smoothed prediction.
         seconds: Duration of each stage in seconds: "detect" (0 where the detector was skipped), "track" (with
-            smoothing), "classify" (with cropping).
+            smoothing), "classify" (with cropping), "voice" (only with one).
+        heard: The voice at the frame's time; None where nobody listens.
     """
 
     frame: Frame
     expressions: list[Expression]
     seconds: dict[str, float]
+    heard: Heard | None = None
+
+
+class Voice(Protocol):
+    """The voice of a stream."""
+
+    def at(self, time: float) -> Utterance | None:
+        """Return the utterance at a frame's time in seconds; None without speech. Times increase."""
+        ...
 
 
 class Live:
@@ -46,6 +58,8 @@ class Live:
             0.2 s, half the runs of the detector leave 99.6 % of the frames with faces with unchanged labels; with
             0.4 s it is 98.6 % (benchmarks/tracking.py, Haar and YuNet).
         tracker: Follows the faces; `Tracker()` when None.
+        voice: Gives the voice at each frame's time, such as a `Hearing` or a `VoiceTrack`; it is joined with the faces,
+            see `fusion.fuse_faces`. None where nobody listens; it may be replaced between frames too.
 
     Raises:
         ConfigError: half_life is negative or not finite, or max_detection_gap is not between 0 and half the tracker's
@@ -66,6 +80,7 @@ class Live:
         half_life: float = 0.3,
         max_detection_gap: float = 0.2,
         tracker: Tracker | None = None,
+        voice: Voice | None = None,
     ) -> None:
         check_part("recognizer", recognizer, "classify", expected="a Recognizer")
         self.recognizer = recognizer
@@ -73,6 +88,7 @@ class Live:
         if isinstance(self.smoother, TemporalSmoother):
             self.smoother.model.check(recognizer.classifier, recognizer.head.labels)
         self.tracker = tracker or Tracker()
+        self.voice = voice
         longest = self.tracker.max_gap / 2  # no track ends before the frame after the gap
         if not 0 <= max_detection_gap <= longest:
             raise ConfigError(
@@ -97,7 +113,11 @@ class Live:
             expressions = self.recognizer.classify(frame.image, faces)
         with _timed(seconds, "track"):
             expressions = self.smoother.update(expressions, frame.time)
-        return FrameResult(frame, expressions, seconds)
+        if self.voice is None:
+            return FrameResult(frame, expressions, seconds)
+        with _timed(seconds, "voice"):
+            heard = fuse_faces(expressions, self.voice.at(frame.time))
+        return FrameResult(frame, expressions, seconds, heard)
 
     def stream(self, frames: Iterable[Frame]) -> Iterator[FrameResult]:
         """Recognise each frame in order, one at a time.
@@ -129,4 +149,4 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     """Add the duration of the block to a stage."""
     began = perf_counter()
     yield
-    seconds[stage] += perf_counter() - began
+    seconds[stage] = seconds.get(stage, 0.0) + perf_counter() - began

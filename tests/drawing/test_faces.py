@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from mien.drawing import faces
 from mien.drawing.colours import BLACK, COLOURS, UNCERTAIN_COLOUR, WHITE, colour_of, css_colours, ink_on
 from mien.drawing.faces import draw
+from mien.drawing.voices import voice_title
+from mien.fusion import Heard, fuse_faces
 from mien.labels import FER2013, FERPLUS, LabelSet
-from mien.structures import Box, Expression, Face, ImageArray, Prediction
+from mien.structures import Box, Expression, Face, ImageArray, Prediction, Utterance
 
 GREY = 77
 
@@ -26,6 +28,11 @@ def expression(box: Box, label: str = "happy", *, probability: float = 0.97, lab
     probabilities = np.full(len(labels), rest, np.float32)
     probabilities[labels.index(label)] = probability
     return Expression(Face(box, 0.9), Prediction(probabilities, labels))
+
+
+def utterance(label: str = "happy", *, probability: float = 0.9, final: bool = True) -> Utterance:
+    prediction = expression(Box(0, 0, 1, 1), label, probability=probability).prediction
+    return Utterance(0.0, 2.0, prediction, speech_seconds=1.8, final=final)
 
 
 def changed(image: ImageArray) -> tuple[int, int, int, int]:
@@ -237,3 +244,51 @@ def test_every_known_label_has_a_colour_of_its_own_with_legible_ink() -> None:
     assert colour_of("bored") == colour_of("bored")
     assert ink_on(COLOURS["happy"]) == BLACK
     assert ink_on(COLOURS["sad"]) == WHITE
+
+
+def test_the_bars_of_a_voice_are_drawn_in_a_corner_without_faces() -> None:
+    drawn = draw(blank(), [], heard=fuse_faces([], utterance()))
+    x1, y1, x2, y2 = changed(drawn)
+    assert (x1, y2) == (0, 480)
+    assert x2 < 320
+    assert y1 > 200
+    beside = draw(blank(), [expression(Box(10, 300, 150, 470))], heard=Heard(utterance(), None))
+    assert (beside[479, 0] == GREY).all()
+    assert (beside[479, 639] != GREY).any()
+
+
+def test_the_plate_of_a_single_face_names_the_fused_expression_and_its_parts() -> None:
+    face = expression(Box(200, 200, 300, 300), "sad", probability=0.4)
+    fused = fuse_faces([face], utterance("sad")).fused
+    assert fused is not None
+    assert [label for label, _ in faces._fused_rows(fused, 1)] == ["sad", "face sad", "voice sad"]
+    assert [label for label, _ in faces._fused_rows(fused, 2)][2:] == ["face sad", "voice sad"]
+    assert [value for _, value in faces._fused_rows(fused, 1)][1:] == ["40 %", "90 %"]
+
+
+def test_a_contradiction_is_grey_and_has_no_mixture() -> None:
+    face = expression(Box(200, 200, 300, 300), "happy", probability=0.97)
+    heard = fuse_faces([face], utterance("angry", probability=0.97))
+    assert heard.fused is not None
+    assert faces._fused_rows(heard.fused, 1) == [("face happy", "97 %"), ("voice angry", "97 %")]
+    drawn = draw(blank(), [face], heard=Heard(None, heard.fused))
+    assert plate_area(drawn, UNCERTAIN_COLOUR) > 500
+    assert not plate_area(drawn, COLOURS["happy"])
+
+
+def test_without_speech_or_with_two_faces_plates_are_those_of_the_faces() -> None:
+    pair = [expression(Box(100, 200, 200, 300)), expression(Box(400, 200, 500, 300), "sad")]
+    assert np.array_equal(draw(blank(), pair[:1], heard=fuse_faces(pair[:1], None)), draw(blank(), pair[:1]))
+    heard = fuse_faces(pair, utterance("angry"))
+    assert np.array_equal(draw(blank(), pair, heard=Heard(None, heard.fused)), draw(blank(), pair))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (48, 64), (90, 900), (2000, 3000)])
+def test_a_voice_fits_into_any_image_or_is_left_out(shape: tuple[int, int]) -> None:
+    assert draw(blank(*shape), [], heard=fuse_faces([], utterance())).shape == (*shape, 3)
+
+
+def test_the_title_names_how_a_voice_sounds() -> None:
+    assert voice_title(utterance("angry")) == "voice sounds angry"
+    assert voice_title(utterance("angry", final=False)) == "voice sounds angry …"
+    assert voice_title(replace(utterance("angry"), min_confidence=0.95)) == "voice: uncertain"

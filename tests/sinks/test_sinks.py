@@ -15,6 +15,7 @@ from PIL import Image
 
 import mien
 from mien.errors import ConfigError, OutputError
+from mien.fusion import fuse_faces
 from mien.labels import FER2013, LabelSet
 from mien.pixels import write_picture
 from mien.sinks.annotated import AnnotatedSink, save_faces
@@ -24,7 +25,7 @@ from mien.sinks.tables import CsvSink, JsonlSink
 from mien.sinks.videos import VideoSink
 from mien.sources.frames import frames, inspect
 from mien.sources.pictures import read_picture
-from mien.structures import Box, Expression, Face, Frame, ImageArray, Prediction, Provenance
+from mien.structures import Box, Expression, Face, Frame, ImageArray, Prediction, Provenance, Utterance
 
 PROBABILITIES = np.array([0.05, 0.05, 0.1, 0.6, 0.1, 0.05, 0.05], np.float32)
 HAPPY = Expression(Face(Box(1.26, 2, 31, 42), score=0.9, track_id=7), Prediction(PROBABILITIES, FER2013))
@@ -32,6 +33,9 @@ SAD = Expression(Face(Box(30, 5, 50, 25), score=0.5), Prediction(np.roll(PROBABI
 
 
 ORIGIN = Provenance("tiny", FER2013, "haar")
+FOUR = LabelSet("emodb", ("angry", "happy", "neutral", "sad"))
+VOICE = Provenance("voice", FOUR, "silero")
+SAID = Utterance(0.5, 2.25, Prediction(np.array([0.1, 0.7, 0.1, 0.1], np.float32), FOUR), 1.6)
 
 
 def frame(index: int = 0, *, source: str = "a.mp4") -> Frame:
@@ -48,6 +52,35 @@ def write_then_raise(write: Callable[[ImageArray], None], error: type[BaseExcept
 
 
 class TestTables:
+    def test_a_voice_adds_columns_at_the_end_of_the_csv(self, tmp_path: Path) -> None:
+        with CsvSink(tmp_path / "faces.csv", ORIGIN) as sink:
+            sink.write(frame(0), [HAPPY])
+        with CsvSink(tmp_path / "both.csv", ORIGIN, voice=VOICE) as sink:
+            sink.write(frame(0), [HAPPY], heard=fuse_faces([HAPPY], SAID))
+            sink.write(frame(1), [HAPPY, SAD], heard=fuse_faces([HAPPY, SAD], SAID))
+            sink.write(frame(2), [], heard=fuse_faces([], SAID))
+            sink.write(frame(3), [HAPPY], heard=fuse_faces([HAPPY], None))
+            sink.write(frame(4), [HAPPY])  # a picture among the videos
+        faces, both = ((tmp_path / name).read_text().splitlines() for name in ("faces.csv", "both.csv"))
+        assert both[0].startswith(faces[0] + ",voice_start,voice_end,")
+        assert both[1].startswith(faces[1] + ",0.5,2.25,1.6,true,happy,0.7,true,0.1,0.7,0.1,0.1,happy,")
+        rows = list(csv.DictReader(both))
+        assert [row["voice_label"] for row in rows] == ["happy", "happy", "happy", "happy", "", ""]
+        assert [row["fused_label"] for row in rows] == ["happy", "", "", "happy", "happy", ""]
+        assert [row["fused_agree"] for row in rows] == ["true", "", "", "", "", ""]
+        assert 0.7 < float(rows[0]["fused_p_happy"]) < 0.8  # which four labels share
+        assert rows[3]["fused_p_fear"] == ""  # the voice alone knows no fear
+        assert {(row["voice_model"], row["voice_label_set"], row["voice_detector"]) for row in rows} == {
+            ("voice", "emodb", "silero")
+        }
+
+    def test_json_lines_hold_the_voice_and_the_fused_expression(self, tmp_path: Path) -> None:
+        heard = fuse_faces([HAPPY], SAID)
+        with JsonlSink(tmp_path / "both.jsonl", ORIGIN, voice=VOICE) as sink:
+            sink.write(frame(0), [HAPPY], heard=heard)
+        line = json.loads((tmp_path / "both.jsonl").read_text())
+        assert line == record(frame(0), [HAPPY], ORIGIN, heard=heard, voice=VOICE)
+
     def test_csv_has_one_row_per_face_and_one_for_a_frame_without_faces(self, tmp_path: Path) -> None:
         with CsvSink(tmp_path / "a.csv", ORIGIN) as sink:
             sink.write(frame(0), [HAPPY, SAD])

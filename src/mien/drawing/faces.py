@@ -11,8 +11,10 @@ import numpy as np
 
 from mien.drawing.colours import BLACK, WHITE, Colour, colour_of, ink_on
 from mien.drawing.text import SMALLEST_LETTER, draw_text, shorten, text_width
+from mien.drawing.voices import draw_voice
+from mien.fusion import Fused, Heard
 from mien.images import ImageLike, to_rgb
-from mien.structures import Box, Expression, FloatArray, ImageArray, check_count, checked_expressions
+from mien.structures import UNCERTAIN, Box, Expression, FloatArray, ImageArray, check_count, checked_expressions
 
 PADDING, LINE_HEIGHT, COLUMN_GAP = 0.55, 1.75, 0.6  # of a plate, in heights of a capital letter
 LONGEST_LABEL = 16  # heights of a capital letter, about 20 characters; longer labels are shortened
@@ -35,18 +37,29 @@ class Plate(NamedTuple):
     rows: list[tuple[str, str]]
 
 
-def draw(image: ImageLike, expressions: Iterable[Expression], *, top: int = 1, summary: bool = False) -> ImageArray:
+def draw(
+    image: ImageLike,
+    expressions: Iterable[Expression],
+    *,
+    top: int = 1,
+    summary: bool = False,
+    heard: Heard | None = None,
+) -> ImageArray:
     """Return a copy of the image with a box around each face and a plate that names its expression.
 
     Lines and letters grow with the faces and the image. Plates stay inside the image and avoid faces and each other,
     by smaller letters if necessary; long labels are shortened. An uncertain expression is drawn in grey: its plate
     says "uncertain" alone, or above the most probable labels if `top` is 2 or more.
 
+    With a voice, its bars are drawn in a corner. The plate of a single face names the fused expression, then those of
+    the face and of the voice; if these contradict each other, it is grey and names only them.
+
     Args:
         image: As for `Recognizer.recognize`; not changed.
         expressions: Their boxes are in pixels of the image.
         top: Number of labels per face, the most probable ones.
         summary: Append a strip below the image that counts the expressions: "5 faces: 3 happy, 2 neutral".
+        heard: The voice at the time of the image; None where nobody listens.
 
     Returns:
         RGB uint8 (H, W, 3); with a summary, a few rows more.
@@ -57,25 +70,41 @@ def draw(image: ImageLike, expressions: Iterable[Expression], *, top: int = 1, s
     shown = checked_expressions(expressions)
     check_count("top", top)
     canvas = to_rgb(image).copy()
-    for expression in shown:
-        _draw_box(canvas, expression.face.box, _colour(expression))
     boxes = [expression.face.box for expression in shown]
-    plates = _place(canvas.shape[:2], boxes, [_rows(expression, top) for expression in shown])
-    for expression, plate in zip(shown, plates, strict=True):
+    colours = [colour_of(expression.label, expression.prediction.labels) for expression in shown]
+    rows = [_rows(expression, top) for expression in shown]
+    fused = None if heard is None else heard.fused
+    if len(shown) == 1 and fused is not None and fused.voice is not None:
+        colours, rows = [_fused_colour(fused)], [_fused_rows(fused, top)]
+    for box, colour in zip(boxes, colours, strict=True):
+        _draw_box(canvas, box, colour)
+    if heard is not None and heard.utterance is not None:
+        draw_voice(canvas, heard.utterance, boxes)
+    for plate, colour in zip(_place(canvas.shape[:2], boxes, rows), colours, strict=True):
         if plate is not None:
-            _draw_plate(canvas, plate, _colour(expression))
+            _draw_plate(canvas, plate, colour)
     return np.vstack([canvas, _summary_strip(canvas.shape[:2], shown)]) if summary else canvas
 
 
-def _colour(expression: Expression) -> Colour:
-    return colour_of(expression.label, expression.prediction.labels)
-
-
-def _rows(expression: Expression, top: int) -> list[tuple[str, str]]:
-    best = [(label, f"{100 * p:.0f} %") for label, p in expression.prediction.top(max(top, 1))]
-    if expression.certain:
+def _rows(answer: Expression | Fused, top: int) -> list[tuple[str, str]]:
+    best = [_row(label, p) for label, p in answer.prediction.top(max(top, 1))]
+    if answer.certain:
         return best
-    return [(expression.label, ""), *(best if top > 1 else [])]
+    return [(answer.label, ""), *(best if top > 1 else [])]
+
+
+def _fused_rows(fused: Fused, top: int) -> list[tuple[str, str]]:
+    parts = [("face", fused.face), ("voice", fused.voice)]
+    named = [_row(f"{part} {one.label}", one.confidence) for part, one in parts if one is not None]
+    return named if fused.contradict else [*_rows(fused, top), *named]
+
+
+def _row(label: str, probability: float) -> tuple[str, str]:
+    return label, f"{100 * probability:.0f} %"
+
+
+def _fused_colour(fused: Fused) -> Colour:
+    return colour_of(UNCERTAIN if fused.contradict else fused.label, fused.prediction.labels)
 
 
 def _draw_box(canvas: ImageArray, box: Box, colour: Colour) -> None:

@@ -10,6 +10,7 @@ from types import TracebackType
 from mien.drawing.faces import draw
 from mien.errors import ConfigError, MienError, OutputError
 from mien.files import as_path, unused
+from mien.fusion import Heard
 from mien.labels import LabelSet
 from mien.sinks.live_video import LIVE_SUFFIX, LiveVideoSink
 from mien.sinks.sink import Sink, many
@@ -59,15 +60,23 @@ class AnnotatedVideoSink:
         if self._final is not None and os.path.exists(self._live.path):
             _finish(self._live.path, self._final)
 
-    def write(self, frame: Frame, expressions: list[Expression], drawn: ImageArray | None = None) -> None:
+    def write(
+        self,
+        frame: Frame,
+        expressions: list[Expression],
+        drawn: ImageArray | None = None,
+        *,
+        heard: Heard | None = None,
+    ) -> None:
         """Append a frame.
 
         Args:
             frame: The frame.
             expressions: Its expressions.
             drawn: The annotated frame, RGB uint8 (H, W, 3); drawn here when None.
+            heard: The voice at its time; None where nobody listens.
         """
-        image = draw(frame.image, expressions, top=self.top) if drawn is None else drawn
+        image = draw(frame.image, expressions, top=self.top, heard=heard) if drawn is None else drawn
         self._live.write(image, time=frame.time)
 
 
@@ -84,6 +93,7 @@ class Recorder:
         jsonl: File with one line per frame; see `JsonlSink`.
         top: Number of labels per face in the video.
         excel: As for `CsvSink`.
+        voice: Origin of the voice's predictions, for the tables; None where nobody listens.
 
     Raises:
         ConfigError: Two of the files are the same, or a table has the suffix of a picture or video.
@@ -99,15 +109,16 @@ class Recorder:
         jsonl: Path | None = None,
         top: int = 1,
         excel: bool = False,
+        voice: Provenance | None = None,
     ) -> None:
         self.provenance = provenance
         self.statistics = Statistics(provenance)
         self._video = None if video is None else AnnotatedVideoSink(video, top=top)
         self._tables: list[CsvSink | JsonlSink] = []
         if csv is not None:
-            self._tables.append(CsvSink(csv, provenance, smoothed=True, excel=excel))
+            self._tables.append(CsvSink(csv, provenance, smoothed=True, excel=excel, voice=voice))
         if jsonl is not None:
-            self._tables.append(JsonlSink(jsonl, provenance))
+            self._tables.append(JsonlSink(jsonl, provenance, voice=voice))
         self._videos = [] if self._video is None else self._video.paths
         self._texts = [table.path for table in self._tables]
         check_targets((), texts=self._texts, files=self._videos)
@@ -153,21 +164,29 @@ class Recorder:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
-    def write(self, frame: Frame, expressions: list[Expression], drawn: ImageArray | None = None) -> None:
+    def write(
+        self,
+        frame: Frame,
+        expressions: list[Expression],
+        drawn: ImageArray | None = None,
+        *,
+        heard: Heard | None = None,
+    ) -> None:
         """Record a frame.
 
         Args:
             frame: The frame.
             expressions: Its expressions.
             drawn: The annotated frame, RGB uint8 (H, W, 3); drawn here, for a video, when None.
+            heard: The voice at its time; None where nobody listens.
         """
         if not self._open:
             self._begin(frame.source)
         self.statistics.write(frame, expressions)
         for table in self._tables:
-            table.write(frame, expressions)
+            table.write(frame, expressions, heard=heard)
         if self._video is not None:
-            self._video.write(frame, expressions, drawn)
+            self._video.write(frame, expressions, drawn, heard=heard)
 
     def _begin(self, source: str) -> None:
         check_targets([source], texts=self._texts, files=self._videos)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mien import __version__
 from mien.errors import InputError, MienError
+from mien.fusion import Fused, Heard
 from mien.pixels import is_dark
 from mien.structures import Expression, Frame, Provenance
 
@@ -28,7 +29,14 @@ class Result(Protocol):
     def expressions(self) -> list[Expression]: ...
 
 
-def record(frame: Frame, expressions: Sequence[Expression], provenance: Provenance) -> dict[str, Any]:
+def record(
+    frame: Frame,
+    expressions: Sequence[Expression],
+    provenance: Provenance,
+    *,
+    heard: Heard | None = None,
+    voice: Provenance | None = None,
+) -> dict[str, Any]:
     """Return the expressions of a frame as plain data, for JSON.
 
     Keys: source, index, time (seconds), note ("no face found", with ": nearly
@@ -36,6 +44,17 @@ def record(frame: Frame, expressions: Sequence[Expression], provenance: Provenan
     source), model, label_set, detector, mien (its version), schema (of these
     keys), faces. Keys of a face: face (number in the frame, from 1, left to right), then those of
     `Expression.to_dict`, with the box in pixels of the source.
+
+    With a voice also voice_model, voice_label_set, voice_detector (of speech), voice and fused. Keys of voice: those of
+    `Utterance.to_dict`, and final; null without speech. Keys of fused: label ("disagree" and "uncertain" too),
+    confidence, certain, agree, probabilities; null with two or more faces, and with neither face nor voice.
+
+    Args:
+        frame: The frame.
+        expressions: Its expressions.
+        provenance: `Recognizer.provenance`.
+        heard: The voice at its time.
+        voice: Origin of the voice's predictions; None where nobody listens.
     """
     height, width = (round(frame.scale * side) for side in frame.image.shape[:2])
     faces = [{"face": number, **_nested(e, frame.scale)} for number, e in enumerate(expressions, start=1)]
@@ -46,12 +65,13 @@ def record(frame: Frame, expressions: Sequence[Expression], provenance: Provenan
         **origin_keys(provenance),
         "schema": SCHEMA,
         "faces": faces,
+        **({} if voice is None else voice_keys(voice) | _voice(heard)),
     }
 
 
-def rows(frame: Frame, expressions: Sequence[Expression]) -> list[dict[str, Any]]:
+def rows(frame: Frame, expressions: Sequence[Expression], *, heard: Heard | None = None) -> list[dict[str, Any]]:
     """Return one flat row per face, or one with a note if there are none; see `CsvSink` for the keys."""
-    common = _frame_keys(frame, expressions)
+    common = {**_frame_keys(frame, expressions), **({} if heard is None else _flat_voice(heard))}
     return [{**common, "face": number, **_flat(e, frame.scale)} for number, e in enumerate(expressions, start=1)] or [
         common
     ]
@@ -71,6 +91,15 @@ def origin_keys(provenance: Provenance) -> dict[str, str]:
         "label_set": provenance.labels.name,
         "detector": provenance.detector,
         "mien": __version__,
+    }
+
+
+def voice_keys(voice: Provenance) -> dict[str, str]:
+    """Return model, label set and detector of a voice."""
+    return {
+        "voice_model": voice.model,
+        "voice_label_set": voice.labels.name,
+        "voice_detector": voice.detector,
     }
 
 
@@ -107,7 +136,7 @@ def _all_rows(results: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
         elif isinstance(result, tuple) and len(result) == 2:
             yield from rows(*result)
         elif hasattr(result, "frame") and hasattr(result, "expressions"):
-            yield from rows(result.frame, result.expressions)
+            yield from rows(result.frame, result.expressions, heard=getattr(result, "heard", None))
         else:
             raise InputError(
                 f"a result is of type {type(result).__name__}; expected expressions, lists of them, pairs of a "
@@ -137,3 +166,32 @@ def _flat(expression: Expression, scale: float = 1.0) -> dict[str, Any]:
     probabilities = {f"p_{label}": p for label, p in nested.pop("probabilities").items()}
     raw = {f"raw_{label}": p for label, p in nested.pop("raw", {}).items()}
     return {**nested, **box, **probabilities, **raw}
+
+
+def _voice(heard: Heard | None) -> dict[str, Any]:
+    """Return the voice at a frame's time, and what it is fused to, as plain data."""
+    utterance, fused = (None, None) if heard is None else (heard.utterance, heard.fused)
+    return {
+        "voice": None if utterance is None else {**utterance.to_dict(), "final": utterance.final},
+        "fused": None if fused is None else _fused(fused),
+    }
+
+
+def _fused(fused: Fused) -> dict[str, Any]:
+    return {
+        "label": fused.label,
+        "confidence": round(fused.prediction.confidence, 6),
+        "certain": fused.certain,
+        "agree": fused.agree,
+        "probabilities": {label: round(p, 6) for label, p in fused.prediction.as_dict().items()},
+    }
+
+
+def _flat_voice(heard: Heard) -> dict[str, Any]:
+    """Return the voice and the fused answer with one key per value: "voice_label", "fused_p_happy"."""
+    flat: dict[str, Any] = {}
+    for kind, nested in _voice(heard).items():
+        probabilities = (nested or {}).pop("probabilities", {})
+        flat |= {f"{kind}_{key}": value for key, value in (nested or {}).items()}
+        flat |= {f"{kind}_p_{label}": p for label, p in probabilities.items()}
+    return flat

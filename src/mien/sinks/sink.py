@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, cast
 
+from mien.fusion import Heard
 from mien.structures import Expression, Frame
 
 
@@ -21,6 +22,23 @@ class Sink(Protocol):
 
     def write(self, frame: Frame, expressions: list[Expression]) -> None:
         """Write a frame.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        ...
+
+
+class VoiceSink(Sink, Protocol):
+    """A sink that writes the voice of each frame too."""
+
+    def write(self, frame: Frame, expressions: list[Expression], *, heard: Heard | None = None) -> None:
+        """Write a frame.
+
+        Args:
+            frame: The frame.
+            expressions: Its expressions.
+            heard: The voice at its time; None where nobody listens.
 
         Raises:
             OutputError: The file cannot be written.
@@ -47,14 +65,22 @@ class Sinks:
     ) -> bool | None:
         return self._stack.__exit__(kind, error, trace)
 
-    def write(self, frame: Frame, expressions: list[Expression]) -> None:
+    def write(self, frame: Frame, expressions: list[Expression], *, heard: Heard | None = None) -> None:
         """Write a frame to all sinks, in their order.
 
         Raises:
             OutputError: One cannot write; those after it don't get the frame.
         """
         for sink in self._sinks:
-            sink.write(frame, expressions)
+            write_to(sink, frame, expressions, heard)
+
+
+def write_to(sink: Sink, frame: Frame, expressions: list[Expression], heard: Heard | None) -> None:
+    """Write a frame to a sink, which must be a `VoiceSink` where somebody listens."""
+    if heard is None:
+        sink.write(frame, expressions)
+    else:
+        cast("VoiceSink", sink).write(frame, expressions, heard=heard)
 
 
 def many(sinks: Iterable[Sink]) -> Sinks:

@@ -11,8 +11,10 @@ from pathlib import Path
 from mien.errors import InputError
 from mien.escape import csv_cell, json_line
 from mien.files import standard_output
+from mien.fusion import Heard
+from mien.labels import LabelSet
 from mien.sinks.growing import GrowingFile
-from mien.sinks.records import origin_keys, record, rows
+from mien.sinks.records import origin_keys, record, rows, voice_keys
 from mien.structures import Expression, Frame, Provenance, check_frame, checked_expressions
 from mien.targets import STANDARD_OUTPUT
 
@@ -20,6 +22,8 @@ COLUMNS = (
     "source", "index", "time", "face", "track", "x1", "y1", "x2", "y2", "score", "label", "confidence", "certain",
     "note",
 )  # fmt: skip
+VOICE_COLUMNS = ("start", "end", "speech_seconds", "final", "label", "confidence", "certain")
+FUSED_COLUMNS = ("label", "confidence", "certain", "agree")
 
 
 class TableSink(GrowingFile):
@@ -28,11 +32,11 @@ class TableSink(GrowingFile):
     `provenance` may be replaced by another one with the same label set between frames.
     """
 
-    def __init__(self, path: str | Path, provenance: Provenance) -> None:
+    def __init__(self, path: str | Path, provenance: Provenance, *, voice: Provenance | None = None) -> None:
         super().__init__(path)
         if not isinstance(provenance, Provenance):
             raise InputError(f"the provenance is of type {type(provenance).__name__}; expected Recognizer.provenance")
-        self.provenance = provenance
+        self.provenance, self.voice = provenance, voice
 
     def _append(self, data: bytes, *, at: int | None = None) -> None:
         if self.path == STANDARD_OUTPUT:
@@ -52,11 +56,16 @@ class CsvSink(TableSink):
     a spreadsheet would take for formulas, such as a file's name that begins with "=", and control characters are
     escaped: "\\n".
 
+    With a voice, more columns follow: voice_start, voice_end, voice_speech_seconds (s), voice_final, voice_label,
+    voice_confidence, voice_certain, voice_p_<label> for each label of the voice, fused_label, fused_confidence,
+    fused_certain, fused_agree, fused_p_<label> for each label of the set, voice_model, voice_label_set, voice_detector.
+
     Args:
         path: File to write, "-" for standard output; an old file is overwritten.
         provenance: `Recognizer.provenance`.
         smoothed: Whether predictions are smoothed over time: adds the columns of the raw probabilities.
         excel: Begin with a byte order mark, by which Excel knows UTF-8.
+        voice: Origin of the voice's predictions: adds its columns.
 
     Raises:
         OutputError: The file cannot be written; on entering or writing.
@@ -69,25 +78,34 @@ class CsvSink(TableSink):
     """
 
     def __init__(
-        self, path: str | Path, provenance: Provenance, *, smoothed: bool = False, excel: bool = False
+        self,
+        path: str | Path,
+        provenance: Provenance,
+        *,
+        smoothed: bool = False,
+        excel: bool = False,
+        voice: Provenance | None = None,
     ) -> None:
-        super().__init__(path, provenance)
+        super().__init__(path, provenance, voice=voice)
         self._excel = excel
         prefixes = ("p_", "raw_") if smoothed else ("p_",)
         probabilities = [prefix + label for prefix in prefixes for label in provenance.labels]
         self._columns = [*COLUMNS, *probabilities, *origin_keys(provenance)]
+        if voice is not None:
+            self._columns += _voice_columns(voice.labels, provenance.labels)
+            self._columns += voice_keys(voice)
 
     def __enter__(self) -> CsvSink:
         header = csv_lines(self._columns, [dict(zip(self._columns, self._columns, strict=True))])
         self._append(codecs.BOM_UTF8 * self._excel + header)
         return self
 
-    def write(self, frame: Frame, expressions: list[Expression]) -> None:
+    def write(self, frame: Frame, expressions: list[Expression], *, heard: Heard | None = None) -> None:
         """Append the rows of a frame."""
         check_frame(frame)
         expressions = checked_expressions(expressions)
-        origin = origin_keys(self.provenance)
-        self._append(csv_lines(self._columns, [{**row, **origin} for row in rows(frame, expressions)]))
+        origin = origin_keys(self.provenance) | ({} if self.voice is None else voice_keys(self.voice))
+        self._append(csv_lines(self._columns, [{**row, **origin} for row in rows(frame, expressions, heard=heard)]))
 
 
 class JsonlSink(TableSink):
@@ -96,6 +114,7 @@ class JsonlSink(TableSink):
     Args:
         path: File to write, "-" for standard output; an old file is overwritten. Each line is on disk once written.
         provenance: `Recognizer.provenance`.
+        voice: Origin of the voice's predictions: adds its keys.
 
     Raises:
         OutputError: The file cannot be written; on entering or writing.
@@ -105,12 +124,17 @@ class JsonlSink(TableSink):
         self._append(b"")
         return self
 
-    def write(self, frame: Frame, expressions: list[Expression]) -> None:
+    def write(self, frame: Frame, expressions: list[Expression], *, heard: Heard | None = None) -> None:
         """Append the line of a frame."""
         check_frame(frame)
         expressions = checked_expressions(expressions)
-        line = json_line(record(frame, expressions, self.provenance))
+        line = json_line(record(frame, expressions, self.provenance, heard=heard, voice=self.voice))
         self._append(line.encode() + b"\n")
+
+
+def _voice_columns(voice: LabelSet, face: LabelSet) -> list[str]:
+    columns = [f"voice_{name}" for name in VOICE_COLUMNS] + [f"voice_p_{label}" for label in voice]
+    return columns + [f"fused_{name}" for name in FUSED_COLUMNS] + [f"fused_p_{label}" for label in face]
 
 
 def csv_lines(columns: list[str], table: Iterable[Mapping[str, object]]) -> bytes:
