@@ -80,6 +80,6 @@ $(VENV)/.base: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.base
 	scripts/system-packages $(PYTHON) test
-	scripts/browser-runtime $(VENV)/onnxruntime-web
+	scripts/npm-packages $(VENV)
 	$(INSTALL) --no-build-isolation -e '.[train,dev,app,keras,site]'
 	@touch $@

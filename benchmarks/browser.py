@@ -1,8 +1,8 @@
 """Recognition in the browser against Python: the same probabilities, and how much longer it takes.
 
 A static site is written, served on this machine and opened in Chromium without a window. Each model answers the same
-drawn faces on WebAssembly and on ONNX Runtime in Python, with one thread each, in turns. Photos are recognised from the
-same decoded pixels by both.
+drawn faces on WebAssembly and on ONNX Runtime in Python, with one thread each, in turns. Both are compared with the
+graph in float64, by onnx's reference implementation. Photos are recognised from the same decoded pixels by both.
 
 Example: python benchmarks/browser.py --photos photos > docs/reports/browser.md
 """
@@ -23,32 +23,40 @@ from typing import Any, ClassVar
 
 import cv2
 import numpy as np
+import onnx
+from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from _common import PHOTO, ROOT, Target, arguments, markdown, report, target_data, target_table
 from mien.data.synthetic import draw_faces
 from mien.live import Live
-from mien.models.classifier import load_classifier
+from mien.models.classifier import ExpressionClassifier, load_classifier
+from mien.models.preprocess import preprocess
 from mien.models.store import list_models
 from mien.recognizer import Recognizer
 from mien.sources.paths import list_files
 from mien.sources.pictures import read_picture
-from mien.structures import Frame, ImageArray
+from mien.structures import FloatArray, Frame, ImageArray
 from mien.vision.yunet import YuNetDetector
 from mien.web.browser import runs_in_browsers, runtime_folder, write_site
 
 HARNESS = ROOT / "tests" / "web" / "harness.js"
 CHROMIUM = "/usr/bin/chromium"
 FACES, ROUNDS, FRAMES = 64, 3, 60
+FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
 EXACT = {"ferg": 1e-4}  # largest difference of a probability that is wanted; 1e-5 for other models
 SAME_FACES = 37 / 38  # least share of faces in photos with the same label
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """A model in the browser and in Python: largest difference of probabilities, other labels, ms per face."""
+    """A model in the browser and in Python: largest difference of probabilities, between them and of each from float64,
+    other labels, ms per face."""
 
     model: str
     difference: float
+    browser_error: float
+    python_error: float
     other_labels: int
     browser_ms: float
     python_ms: float
@@ -136,16 +144,41 @@ def measure_model(page: Any, name: str) -> Speed:
     page.evaluate("async (urls) => { mien.crops = await Promise.all(urls.map(mien.image)); }", [*map(as_url, faces)])
     ask = "async (head) => mien.origin.classifier.predict(mien.crops, head)"
     found, expected = np.array(page.evaluate(ask, head)), classifier.predict_proba(faces)
+    exact = exact_probabilities(classifier, faces)
     one = "async (head) => { const began = performance.now(); for (const crop of mien.crops) "
     one += "await mien.origin.classifier.predict([crop], head); return performance.now() - began; }"
     times = [(page.evaluate(one, head), ms(lambda: each(classifier, faces))) for _ in range(ROUNDS)]
     return Speed(
         model=name,
         difference=float(np.abs(found - expected).max()),
+        browser_error=float(np.abs(found - exact).max()),
+        python_error=float(np.abs(expected - exact).max()),
         other_labels=int((found.argmax(1) != expected.argmax(1)).sum()),
         browser_ms=min(browser for browser, _ in times) / FACES,
         python_ms=min(python for _, python in times) / FACES,
     )
+
+
+def exact_probabilities(classifier: ExpressionClassifier, faces: Sequence[ImageArray]) -> FloatArray:
+    """Return the probabilities of the graph in float64."""
+    graph = onnx.load(classifier.path)
+    for weights in graph.graph.initializer:
+        widen(weights)
+    for node in graph.graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Cast" and attribute.name == "to" and attribute.i in FLOATS:
+                attribute.i = onnx.TensorProto.DOUBLE
+            widen(attribute.t)
+    batch = preprocess(faces, classifier.spec.preprocess)
+    names = [output.name for output in graph.graph.output]
+    outputs = ReferenceEvaluator(graph).run(None, {graph.graph.input[0].name: batch})
+    return dict(zip(names, outputs, strict=True)).get(classifier.spec.labels.name, outputs[0])
+
+
+def widen(tensor: onnx.TensorProto) -> None:
+    """Make a tensor of floats one of doubles; others stay."""
+    if tensor.data_type in FLOATS:
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float64), tensor.name))
 
 
 def each(classifier: Any, faces: Sequence[ImageArray]) -> None:
@@ -229,12 +262,15 @@ def browser_version() -> str:
 def speed_table(speeds: Sequence[Speed]) -> str:
     rows = [
         [
-            s.model, f"{s.difference:.1e}", str(s.other_labels), f"{s.browser_ms:.1f}", f"{s.python_ms:.1f}",
-            f"{s.browser_ms / s.python_ms:.1f}",
+            s.model, f"{s.difference:.1e}", f"{s.browser_error:.1e}", f"{s.python_error:.1e}", str(s.other_labels),
+            f"{s.browser_ms:.1f}", f"{s.python_ms:.1f}", f"{s.browser_ms / s.python_ms:.1f}",
         ]
         for s in speeds
     ]  # fmt: skip
-    header = ["model", "largest difference", "other label", "ms per face, browser", "Python", "ratio"]
+    header = [
+        "model", "largest difference", "browser from float64", "Python from float64", "other label",
+        "ms per face, browser", "Python", "ratio",
+    ]  # fmt: skip
     return markdown(header, rows)
 
 

@@ -85,10 +85,11 @@ class Server:
 
     Args:
         model: Name of the model.
+        detector: Name of the detector.
     """
 
-    def __init__(self, model: str) -> None:
-        command = [sys.executable, "-m", "mien", "serve", "--port", "0", "--model", model, "--detector", "haar"]
+    def __init__(self, model: str, detector: str = "haar") -> None:
+        command = [sys.executable, "-m", "mien", "serve", "--port", "0", "--model", model, "--detector", detector]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         found = re.search(r"http://\S+:(\d+)", self.process.stdout.readline())

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -50,7 +50,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, runtime: None) -> Path:
     try:
         runtime_folder(fetch=False)
     except MienError:
-        pytest.skip("needs ONNX Runtime for browsers: scripts/browser-runtime .venv/onnxruntime-web")
+        pytest.skip("needs ONNX Runtime for browsers: scripts/npm-packages .venv")
     target = tmp_path_factory.mktemp("static") / "site"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MIEN_YUNET", str(yunet_file()))
@@ -82,15 +82,19 @@ def serving(folder: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
+def launch() -> Iterator[Callable[..., Any]]:
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
     if CHROMIUM is None:
         pytest.skip("needs Chromium: apt install chromium")
-    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *camera])
-        yield browser
-        browser.close()
+        yield lambda *args: started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *args])
+
+
+@pytest.fixture(scope="module")
+def chromium(launch: Callable[..., Any]) -> Iterator[Any]:
+    browser = launch("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+    yield browser
+    browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +210,84 @@ def pytest_approx(nested: Any) -> Any:
     return Near(nested)
 
 
+# A model on WebAssembly and one on the card, by a clock of their own: which of them answers, and what.
+TRIAL = """async ({ value, ms, lostAt, there }) => {
+    const { FastModel } = await import("/here/gpu.js");
+    const now = performance.now, used = [], answers = [];
+    let clock = 0;
+    performance.now = () => clock;
+    const model = (name, p, duration, last) => ({
+        inputNames: ["x"], outputNames: ["p"],
+        run: async () => {
+            used.push(name);
+            if (used.filter((one) => one === name).length > last) throw new Error("device lost");
+            clock += duration;
+            return { p: { data: [p, 1 - p] } };
+        },
+    });
+    const card = there ? async () => model("card", value, ms, lostAt) : null;
+    const fast = new FastModel(model("wasm", 0.25, 10, Infinity), new Uint8Array(8), async () => card);
+    for (let i = 0; i < 20; i += 1) answers.push((await fast.run({ x: null })).p.data[0]);
+    performance.now = now;
+    return [used, answers];
+}"""
+CARD = {"value": 0.2501, "ms": 5, "lostAt": 1000, "there": True}
+
+
+@pytest.mark.parametrize(
+    ("card", "last"),
+    [
+        (CARD, "card"),
+        ({**CARD, "value": 0.26}, "wasm"),
+        ({**CARD, "value": None}, "wasm"),
+        ({**CARD, "ms": 15}, "wasm"),
+        ({**CARD, "lostAt": 0}, "wasm"),
+        ({**CARD, "lostAt": 6}, "wasm"),
+        ({**CARD, "there": False}, "wasm"),
+    ],
+    ids=["alike and sooner", "another answer", "no number", "later", "fails at once", "is lost", "none"],
+)
+def test_a_stream_runs_on_the_graphics_card_where_it_answers_alike_and_sooner(
+    modules: Any, card: dict[str, Any], last: str
+) -> None:
+    used, answers = modules.evaluate(TRIAL, card)
+    assert used[:10] == ["wasm"] * 10
+    assert used[-1] == last
+    assert len(answers) == 20
+    assert all(answer in (0.25, 0.2501) for answer in answers), "no wrong answer is shown"
+
+
+def test_without_a_graphics_card_nothing_is_fetched_for_it(modules: Any) -> None:
+    requests: list[str] = []
+    modules.on("request", lambda request: requests.append(request.url))
+    assert modules.evaluate("async () => (await import('/here/gpu.js')).load()") is None
+    assert not any("jspi" in url for url in requests)
+
+
+def test_webgpu_gives_the_probabilities_of_webassembly(launch: Callable[..., Any], address: str) -> None:
+    browser = launch("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
+    page = browser.new_page()
+    page.goto(f"{address}LICENSES.txt")
+    page.evaluate(HARNESS.read_text(encoding="utf-8"))
+    found = page.evaluate(
+        """async (url) => {
+            const open = await (await import("/here/gpu.js")).load(() => true);
+            if (!open) return null;
+            const { Classifier } = await import("/here/classifier.js");
+            await mien.use("model2020", "fer2013", 0);
+            const file = new Uint8Array(await (await fetch("/here/models/model2020.onnx")).arrayBuffer());
+            const { specs } = await (await fetch("/here/site.json")).json();
+            const card = new Classifier(await open(file), specs.model2020), crops = [await mien.image(url)];
+            return Promise.all([card, mien.origin.classifier].map((one) => one.predict(crops, "fer2013")));
+        }""",
+        as_url(crops(48)[0]),
+    )
+    browser.close()
+    if found is None:
+        pytest.skip("needs a Chromium with WebGPU")
+    np.testing.assert_allclose(found[0], found[1], atol=1e-3)
+
+
 def test_the_site_works_without_a_network_after_one_visit(chromium: Any, site: Path) -> None:
     context = chromium.new_context(permissions=["camera"])
     page = context.new_page()
@@ -221,6 +303,7 @@ def test_the_site_works_without_a_network_after_one_visit(chromium: Any, site: P
         page.evaluate("async () => { await navigator.serviceWorker.ready; }")
         page.wait_for_function("() => navigator.serviceWorker.controller !== null", timeout=60_000)
     page.reload()  # the server is gone
+    assert page.evaluate("() => crossOriginIsolated"), "without headers of the server"
     page.locator("#picture-files").set_input_files(str(PICTURE))
     page.wait_for_function("() => document.body.innerText.includes('%')", timeout=90_000)
     assert "happy" in page.locator("body").inner_text().lower()
@@ -240,9 +323,11 @@ def test_a_site_replaces_only_a_site(site: Path, tmp_path: Path, monkeypatch: py
 
 
 def test_the_service_worker_keeps_every_file(site: Path) -> None:
-    listed = json.loads((site / "sw.js").read_text(encoding="utf-8").split("FILES = ")[1].split(";")[0])
+    text = (site / "sw.js").read_text(encoding="utf-8")
+    files, later = (json.loads(text.split(f"{name} = ")[1].split(";")[0]) for name in ("FILES", "LATER"))
     there = {path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file()}
-    assert set(listed) == {"./", *there} - {"sw.js", "_headers"}
+    assert {*files, *later} == {"./", *there} - {"sw.js", "_headers"}
+    assert sorted(later) == sorted(f"here/ort/{name}" for name in RUNTIME_FILES if "jspi" in name)
 
 
 @pytest.mark.parametrize(

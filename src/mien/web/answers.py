@@ -68,6 +68,7 @@ class ModelAnswer(BaseModel):
     labels: dict[str, list[str]] = Field(description="Labels of each label set.")
     colours: dict[str, dict[str, str]] = Field(description='"#rrggbb" of each label and of "uncertain", by label set.')
     default_labels: str = Field(description="Label set of requests that name none.")
+    temporal: list[str] = Field(description="Label sets for which there is a temporal model, for live sessions.")
     size: int = Field(description="Of its file, in bytes.")
 
 

@@ -27,11 +27,15 @@ from mien.vision.fetch import download, is_offline, reason_of, yunet_path
 PAGE = Path(__file__).parent / "page"
 RUNTIME_VERSION = "1.30.0"
 RUNTIME_URL = f"https://cdn.jsdelivr.net/npm/onnxruntime-web@{RUNTIME_VERSION}/dist/"
-RUNTIME_FILES = {  # SHA-256; 14.3 MB, 3.7 MB compressed
+RUNTIME_FILES = {  # SHA-256; 31 MB, 8 MB compressed; those for WebGPU ("jspi") have more than half of it
     "ort.wasm.min.mjs": "219e6a1fc8a9938268d18efca3c91d310bd2f4a59bbd13744df5b2b7fc6cee3b",
     "ort-wasm-simd-threaded.mjs": "e13f7f94fc51b4ca72b12faeb1ee95f4ace6dfbc8939bc718aabdc0a27c4299b",
     "ort-wasm-simd-threaded.wasm": "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
+    "ort.jspi.min.mjs": "bc57179d923fda2d88d4a395359c8df44399dde087bf9ff44fc0e40ab398e4d9",
+    "ort-wasm-simd-threaded.jspi.mjs": "270e2c6da9f297239d301d329782b6446641cb1e16a77967690adcfca35f3268",
+    "ort-wasm-simd-threaded.jspi.wasm": "a54c76f86b0f0d9572380cf1c6292a7b3903716ffcbcd6b0e5c7050bf430eb93",
 }
+GPU_MARK = ".jspi."  # in names of files that only browsers with a graphics card fetch
 CONNECT_SECONDS = 5  # to reach the server
 SILENT_SECONDS = 60  # without a byte
 SITE_MARK = "here/site.json"  # in a folder that `write_site` made, which it may replace
@@ -59,7 +63,7 @@ def runtime_folder(*, fetch: bool = True, progress: Progress | None = None) -> P
     """Return the folder with ONNX Runtime for browsers: $MIEN_ORT_WEB, or the cache, fetched if it is not there.
 
     Args:
-        fetch: Whether to fetch missing files (14.3 MB).
+        fetch: Whether to fetch missing files (31 MB).
         progress: Called with the files fetched and their number.
 
     Raises:
@@ -90,17 +94,24 @@ def runs_in_browsers(spec: ModelSpec) -> bool:
     return spec.kind == "face" and spec.crop == "fer2013" and spec.graph == type(spec.graph)()
 
 
-def described(name: str, spec: ModelSpec, path: Path) -> dict[str, Any]:
-    """Return what the page shows of a model: name, labels and their colours by label set, default_labels, size."""
+def described(name: str, spec: ModelSpec, path: Path, temporal: Sequence[Model] = ()) -> dict[str, Any]:
+    """Return what the page shows of a model: name, labels and their colours by label set, default_labels, temporal (the
+    label sets for which one of the temporal models was trained), size."""
     try:
         size = path.stat().st_size
     except OSError:  # a model that is loaded works on when its file is gone
         size = 0
+    smoothed = {
+        (one.spec.temporal.classifier, one.spec.labels.name)
+        for one in temporal
+        if one.spec is not None and one.spec.temporal is not None
+    }
     return {
         "name": name,
         "labels": {head.labels.name: list(head.labels) for head in spec.heads},
         "colours": {head.labels.name: css_colours(head.labels) for head in spec.heads},
         "default_labels": spec.labels.name,
+        "temporal": [labels for labels in spec.names if (spec.name, labels) in smoothed],
         "size": size,
     }
 
@@ -195,8 +206,10 @@ def _fill(folder: Path, models: Sequence[Model], runtime: Path, yunet: Path) -> 
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in ("_headers", "sw.js"))
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
     names = ["./", *(path.relative_to(folder).as_posix() for path in files)]
+    later = [name for name in names if GPU_MARK in name]
     _replace(folder / "sw.js", '"none"', json.dumps(digest))
-    _replace(folder / "sw.js", "FILES = []", f"FILES = {json.dumps(names)}")
+    _replace(folder / "sw.js", "FILES = []", f"FILES = {json.dumps([name for name in names if name not in later])}")
+    _replace(folder / "sw.js", "LATER = []", f"LATER = {json.dumps(later)}")
 
 
 def _replace(file: Path, old: str, new: str) -> None:

@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mien import __version__
+from mien.models.store import list_models
 from mien.sources.paths import MAX_PIXELS
 from mien.web import here, live, predict, videos
 from mien.web.answers import AboutAnswer, HealthAnswer, LimitsAnswer, ModelAnswer, document
@@ -100,8 +101,9 @@ def _about(engine: Engine) -> AboutAnswer:
     settings = engine.settings
     if not engine.is_ready:
         raise Problem("loading", "the model is loading; try again in a moment")
+    temporal = list_models(settings.models_dir, kind="temporal")
     models = [
-        ModelAnswer(**described(model.name, model.spec, model.path))
+        ModelAnswer(**described(model.name, model.spec, model.path, temporal))
         for model in engine.models()
         if model.spec is not None
     ]

@@ -1,7 +1,7 @@
 /** Bars of probabilities, the course over time, shares. */
 
 import { colourOf } from "./draw.js";
-import { element } from "./dom.js";
+import { element, write } from "./dom.js";
 
 /** @typedef {import("./draw.js").Look} Look */
 
@@ -25,9 +25,9 @@ export function showBars(list, probabilities, look) {
   entries.forEach(([label, value], place) => {
     const row = /** @type {HTMLElement} */ (list.children[place]);
     const [, name, trough, percent] = /** @type {any} */ (row.children);
-    name.textContent = look.name(label);
-    percent.textContent = `${Math.round(100 * value)} %`;
-    trough.firstChild.style.width = `${100 * value}%`;
+    write(name, look.name(label));
+    write(percent, `${Math.round(100 * value)} %`);
+    trough.firstChild.style.width = `${Math.round(500 * value) / 5}%`;
     row.classList.toggle("largest", value > 0 && value === largest);
   });
 }

@@ -25,11 +25,15 @@ function labelSetOf(about) {
 /** Return the colours of the label set that is used. @param {About} about @returns {Record<string, string>} */
 export const coloursOf = (about) => modelOf(about).colours[labelSetOf(about)];
 
+/** Whether there is a temporal model for what is chosen. @param {About} about */
+const hasTemporal = (about) => modelOf(about).temporal.includes(labelSetOf(about));
+
 /** Drop choices that an engine does not have. @param {About} about */
 export function dropUnknown(about) {
   if (modelOf(about).name !== settings.model) set("model", null);
   if (labelSetOf(about) !== settings.labels) set("labels", null);
   if (!about.detectors.includes(settings.detector ?? "")) set("detector", null);
+  if (!hasTemporal(about)) set("temporal", false);
 }
 
 /** Choose the next model. @param {About} about */
@@ -48,6 +52,7 @@ export function listenToChoices() {
   byId("course-recent").onclick = () => set("whole_course", false);
   byId("course-whole").onclick = () => set("whole_course", true);
   byId("shortcuts").onchange = () => set("shortcuts", byId("shortcuts").checked);
+  byId("temporal").onchange = () => set("temporal", byId("temporal").checked);
   byId("mirror").onchange = () => set("mirrored", byId("mirror").checked);
 }
 
@@ -57,7 +62,8 @@ export function showChoices(about, engines) {
   byId("threshold").value = String(min_confidence);
   byId("threshold-value").textContent = min_confidence ? `${Math.round(100 * min_confidence)} %` : say("off");
   byId("smoothing").value = String(half_life);
-  byId("smoothing-value").textContent = half_life ? say("seconds", { value: half_life.toFixed(1) }) : say("off");
+  byId("smoothing-value").textContent = settings.temporal ? "" : half_life ? say("seconds", { value: half_life.toFixed(1) }) : say("off");
+  byId("smoothing").disabled = byId("temporal").checked = settings.temporal;
   byId("course-recent").setAttribute("aria-pressed", String(!settings.whole_course));
   byId("course-whole").setAttribute("aria-pressed", String(settings.whole_course));
   byId("shortcuts").checked = settings.shortcuts;
@@ -78,6 +84,7 @@ function showOffer(about) {
   const others = about.detectors.filter((name) => !everyday.includes(/** @type {any} */ (name)));
   fill("detector", [...everyday.map((name) => [name, say(name)]), ...others.map((name) => [name, name])],
     settings.detector ?? about.detector);
+  byId("temporal-field").hidden = !hasTemporal(about);
   byId("version").textContent = say("version", { version: about.version });
 }
 

@@ -20,6 +20,11 @@ export function element(tag, properties = {}, ...children) {
   return made;
 }
 
+/** Write a text where it changed, so that a selection and a screen reader stay. @param {any} node @param {string} text */
+export function write(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
 /** Return whether motion is unwanted. */
 export const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 

@@ -10,6 +10,7 @@
  * @property {?string} detector
  * @property {number} min_confidence  below it a label is "uncertain", in [0, 1]
  * @property {number} half_life  of the smoothing over time, in seconds; 0 for none
+ * @property {boolean} temporal  whether a temporal model smooths instead
  *
  * @typedef {object} Face  as in mien's JSON
  * @property {number} face  number in the picture, from 1, left to right
@@ -64,7 +65,8 @@
  * @property {?number} frames
  * @property {number} done  frames
  * @property {?string} error
- * @property {string} note  that the video is cut off, or empty
+ * @property {?string} code  of the error, as in EngineError
+ * @property {string[]} warnings
  * @property {?object} statistics  as in mien's statistics.json, once it is done
  *
  * @typedef {object} Videos
@@ -79,6 +81,7 @@
  * @property {Record<string, string[]>} labels  by label set
  * @property {Record<string, Record<string, string>>} colours  by label set: label, or "uncertain" → "#rrggbb"
  * @property {string} default_labels
+ * @property {string[]} temporal  label sets for which it has a temporal model
  * @property {number} size  in bytes
  *
  * @typedef {object} About
@@ -92,8 +95,8 @@
  * @typedef {object} Engine
  * @property {string} name  key in `ENGINES`
  * @property {() => Promise<About>} about
- * @property {(settings: Settings, onstate: (session: Session, detail: string) => void) => Session} open
- * @property {(picture: Blob, name: string, settings: Settings) => Promise<Seen>} predict
+ * @property {(settings: Settings, onstate: (session: Session, error: ?EngineError) => void) => Session} open
+ * @property {(picture: Blob, name: string, settings: Settings) => Promise<{seen: Seen, warnings: string[]}>} predict
  * @property {?Videos} videos  null where whole videos are not recognised
  */
 
@@ -116,19 +119,29 @@ export async function available() {
 /**
  * An error of an engine, in one line for the user.
  *
- * "gone": no answer; "busy": try again after `seconds`; "token": one is wanted, or another; "unreadable": the picture
- * cannot be decoded; "large": it has too many bytes; "refused": anything else, `message` says why.
+ * Its kind is what the page does about it. "gone": no answer; "busy": try again after `seconds`; "token": one is wanted, or another; "unreadable": the picture
+ * cannot be decoded; "large": it has too many bytes; "refused": anything else. `message` says why, in English.
  */
 export class EngineError extends Error {
   /**
    * @param {"gone" | "busy" | "token" | "unreadable" | "large" | "refused"} kind
    * @param {string} detail
-   * @param {number} seconds
+   * @param {{code?: ?string, seconds?: number}} [more]  code of the service's problem, for translations
    */
-  constructor(kind, detail = "", seconds = 1) {
+  constructor(kind, detail = "", { code = null, seconds = 1 } = {}) {
     super(detail);
     this.name = "EngineError";
     this.kind = kind;
+    this.code = code;
     this.seconds = seconds;
   }
 }
+
+/**
+ * What a user is told of an error.
+ *
+ * @typedef {{detail: string, code: ?string}} Problem
+ * @param {EngineError} error
+ * @returns {Problem}
+ */
+export const problemOf = ({ message, code }) => ({ detail: message, code });

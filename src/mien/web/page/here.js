@@ -49,7 +49,7 @@ function started() {
   made.onmessage = ({ data: { id, answer, kind, detail } }) => {
     const asked = waiting.get(id);
     waiting.delete(id);
-    if (kind) asked?.reject(new EngineError(kind, detail));
+    if (kind) asked?.reject(new EngineError(kind, detail, { code: kind === "unreadable" ? "unreadable-picture" : null }));
     else asked?.resolve(answer);
   };
   made.onerror = (event) => { // the worker or the runtime cannot be loaded
@@ -60,7 +60,7 @@ function started() {
   return made;
 }
 
-/** @implements {import("./engine.js").Session} */
+/** A session, as engine.js describes it. */
 class LocalSession {
   /** @type {import("./engine.js").SessionState} */ state = "connecting";
   /** @type {?import("./engine.js").Ready} */ ready = null;
@@ -69,7 +69,7 @@ class LocalSession {
   #busy = false;
   #onstate;
 
-  /** @param {import("./engine.js").Settings} settings @param {(session: any, detail: string) => void} onstate */
+  /** @param {import("./engine.js").Settings} settings @param {(session: any, error: ?EngineError) => void} onstate */
   constructor(settings, onstate) {
     this.#onstate = onstate;
     this.#use("open", settings);
@@ -112,11 +112,11 @@ class LocalSession {
       const ready = await ask(question, { session: this.#id, settings });
       if (this.state === "closed") return;
       [this.ready, this.state] = [ready, "ready"];
-      this.#onstate(this, "");
+      this.#onstate(this, null);
     } catch (error) {
       if (!(error instanceof EngineError)) throw error;
       if (this.state === "connecting") this.state = "refused";
-      this.#onstate(this, error.message);
+      this.#onstate(this, error);
     }
   }
 }

@@ -3,7 +3,7 @@
 import { drawCourse, showShares } from "./charts.js";
 import { byId } from "./dom.js";
 import { Recorder } from "./downloads.js";
-import { EngineError } from "./engine.js";
+import { EngineError, problemOf } from "./engine.js";
 import { History } from "./history.js";
 import { announceSeen, notify, withdraw } from "./notice.js";
 import { settings } from "./settings.js";
@@ -12,6 +12,7 @@ import { labelName, say } from "./words.js";
 const CHARTS_MS = 120; // between two drawings of course and shares
 const LOADING_MS = 1500; // until it is said that a session takes long to open
 const KEPT = 0.9; // weight of the past in the average time between two answers
+const SLOW_MS = 1000; // between two answers, above which each frame's faces are new ones, as to the tracker
 const STATE_WORDS = /** @type {const} */ ({ lost: "serverGone", busy: "serverBusy", refused: "sessionRefused" });
 
 /** @typedef {import("./engine.js").Session} Session */
@@ -28,10 +29,11 @@ export class Live {
   #origin = ""; // model, label set and detector of the history
   #between = 0; // ms between two answers, averaged
   #seenTime = 0;
+  #slow = false;
   #chartsTime = 0;
   #chartsTimer = 0;
   #copying = false; // a frame, which the session does not know of yet
-  /** Time of the newest frame where it was left out: of a paused video, it is seen after all. @type {?number} */ #missed = null;
+  /** Time of the frame that the element shows, where it was left out: it is seen once there is room. @type {?number} */ #missed = null;
 
   /**
    * @param {HTMLVideoElement} video
@@ -71,7 +73,7 @@ export class Live {
   /** Open the session anew: another engine, or a token. */
   reopen() {
     this.#session?.close();
-    this.#session = this.engine().open(this.chosen(), (session, detail) => this.#moved(session, detail));
+    this.#session = this.engine().open(this.chosen(), (session, error) => this.#moved(session, error));
     const session = this.#session;
     setTimeout(() => session === this.#session && session.state === "connecting" && notify("loading"), LOADING_MS);
   }
@@ -82,7 +84,7 @@ export class Live {
     if (!session) return;
     this.#watching += 1;
     this.#session = null;
-    withdraw("loading", "serverGone", "serverBusy", "sessionRefused", "frameRefused");
+    withdraw("loading", "slowStream", "serverGone", "serverBusy", "sessionRefused", "settingRefused", "frameRefused");
     byId("speed").hidden = true;
     await this.#ask(session);
     session.close();
@@ -133,8 +135,8 @@ export class Live {
     }
   }
 
-  /** @param {Session} session @param {string} detail */
-  #moved(session, detail) {
+  /** @param {Session} session @param {?EngineError} error */
+  #moved(session, error) {
     if (session !== this.#session && this.#session) return;
     const { state, ready } = session;
     if (state === "ready" && ready) {
@@ -143,9 +145,9 @@ export class Live {
       const origin = [ready.model, ready.label_set, ready.detector].join("\n");
       if (origin !== this.#origin) this.history = new History(ready.labels); // as the engine begins new statistics
       this.#origin = origin;
-      if (detail) notify("frameRefused", { detail });
+      if (error) notify("settingRefused", problemOf(error));
     } else if (state === "token") this.ontoken();
-    else if (state in STATE_WORDS) notify(STATE_WORDS[/** @type {keyof STATE_WORDS} */ (state)], { detail });
+    else if (state in STATE_WORDS) notify(STATE_WORDS[/** @type {keyof STATE_WORDS} */ (state)], error ? problemOf(error) : {});
   }
 
   /** Take frames as the element shows them. @param {number} watching */
@@ -181,9 +183,9 @@ export class Live {
       bitmap?.close();
       if (error instanceof DOMException) return; // the element has no frame now
       if (!(error instanceof EngineError)) throw error;
-      if (error.kind !== "gone") notify("frameRefused", { detail: error.message });
+      if (error.kind !== "gone") notify("frameRefused", problemOf(error));
     }
-    if (this.#missed !== null && this.video.paused && watching === this.#watching) this.#take(this.#missed);
+    if (this.#missed !== null && !this.paused && watching === this.#watching) this.#take(this.#missed);
   }
 
   /** Show the camera without boxes while nobody recognises. @param {number} watching */
@@ -217,6 +219,10 @@ export class Live {
     const now = performance.now(), between = now - this.#seenTime;
     if (this.#seenTime) this.#between = this.#between ? KEPT * this.#between + (1 - KEPT) * between : between;
     this.#seenTime = now;
+    const slow = this.#between > SLOW_MS;
+    if (slow && !this.#slow) notify("slowStream"); // once, since the user may dismiss it
+    if (!slow && this.#slow) withdraw("slowStream");
+    this.#slow = slow;
     const ms = Math.round(this.#session?.roundTrip ?? 0);
     byId("speed").hidden = this.paused || !this.#between;
     byId("speed").textContent = say("speed", { fps: Math.round(1000 / this.#between), ms });

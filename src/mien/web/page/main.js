@@ -3,7 +3,7 @@
 import { Camera } from "./camera.js";
 import { chooseNext, coloursOf, dropUnknown, listenToChoices, modelOf, showChoices } from "./choices.js";
 import { byId, pause } from "./dom.js";
-import { available, ENGINES, EngineError, isStatic } from "./engine.js";
+import { available, ENGINES, EngineError, isStatic, problemOf } from "./engine.js";
 import { isPicture, isVideo, listenToFiles } from "./files.js";
 import { listenToKeys, listKeys } from "./keys.js";
 import { Live } from "./live.js";
@@ -121,11 +121,11 @@ function take(files) {
 
 /** @param {string} name  of the setting that changed */
 function onsetting(name) {
-  if (about && name === "model") dropUnknown(about);
+  if (about && ["model", "labels"].includes(name)) dropUnknown(about);
   showChoices(about, engines);
   if (["model", "labels", "detector"].includes(name)) useChoice();
   if (name === "min_confidence") pictures.relabel();
-  if (["min_confidence", "half_life"].includes(name)) liveOf()?.change();
+  if (["min_confidence", "half_life", "temporal"].includes(name)) liveOf()?.change();
   if (name === "mirrored" && mode === "camera") camera.mirror();
   if (name === "whole_course") liveOf()?.drawCharts();
   if (name === "language") rewrite();
@@ -194,7 +194,7 @@ async function askAbout() {
       else {
         const isLoading = error.kind === "busy" && tries < QUIET_TRIES;
         const word = { gone: "serverGone", busy: "requestBusy" }[/** @type {string} */ (error.kind)] ?? "sessionRefused";
-        if (!isLoading) notify(/** @type {any} */ (word), { detail: error.message });
+        if (!isLoading) notify(/** @type {any} */ (word), problemOf(error));
         await pause(RETRY_SECONDS);
       }
     }

@@ -1,7 +1,7 @@
 /** One line above the picture for what went wrong, and quiet words for screen readers. */
 
 import { byId } from "./dom.js";
-import { say } from "./words.js";
+import { detailIn, say } from "./words.js";
 
 const QUIET_SECONDS = 4; // between two announcements of what is seen
 
@@ -24,7 +24,7 @@ export function withdraw(...keys) {
 /** Write the line again, in another language. */
 export function rewriteNotice() {
   byId("notice").hidden = !shown;
-  byId("notice-text").textContent = shown ? say(shown.key, shown.values) : "";
+  byId("notice-text").textContent = shown ? say(shown.key, { ...shown.values, detail: detailIn(shown.values) }) : "";
 }
 
 /** Announce at once. @param {string} text */

@@ -3,10 +3,10 @@
 import { showShares, swatch } from "./charts.js";
 import { byId, element, pause } from "./dom.js";
 import { Recorder } from "./downloads.js";
-import { EngineError } from "./engine.js";
+import { EngineError, problemOf } from "./engine.js";
 import { announce, notify, withdraw } from "./notice.js";
 import { settings } from "./settings.js";
-import { labelName, say } from "./words.js";
+import { detailIn, labelName, say } from "./words.js";
 
 const AT_ONCE = 2; // requests
 const THUMBNAIL = 264; // pixels of the longer side: 132 on a screen of double resolution
@@ -19,7 +19,8 @@ const UNCERTAIN = "uncertain";
  * @property {HTMLButtonElement} button
  * @property {"waiting" | "done" | "failed"} state
  * @property {?import("./engine.js").Seen} seen
- * @property {?string} error
+ * @property {string[]} warnings
+ * @property {?import("./engine.js").Problem} error
  */
 
 export class Pictures {
@@ -67,7 +68,7 @@ export class Pictures {
   /** Leave the page to another mode; recognition goes on. */
   leave() {
     this.#entered = false;
-    withdraw("unreadable", "noPreview");
+    withdraw("unreadable", "warned", "noPreview");
   }
 
   stop() {
@@ -87,7 +88,7 @@ export class Pictures {
       const name = file.webkitRelativePath || file.name;
       const button = /** @type {HTMLButtonElement} */ (element("button", { type: "button", className: "waiting" },
         element("span", { className: "blank" }), element("span", { className: "found" }, name)));
-      const item = /** @type {Item} */ ({ file, name, button, state: "waiting", seen: null, error: null });
+      const item = /** @type {Item} */ ({ file, name, button, state: "waiting", seen: null, warnings: [], error: null });
       button.onclick = () => this.choose(item);
       byId("gallery").append(element("li", {}, button));
       return item;
@@ -190,18 +191,18 @@ export class Pictures {
   /**
    * Ask until there is an answer, however busy the server is.
    *
-   * @param {Item} item @param {number} round @returns {Promise<?Pick<Item, "state" | "seen" | "error">>}
+   * @param {Item} item @param {number} round @returns {Promise<?Pick<Item, "state" | "seen" | "warnings" | "error">>}
    */
   async #ask(item, round) {
     const largest = this.largest();
     if (item.file.size > largest) {
-      return { state: "failed", seen: null, error: say("large", { mb: Math.floor(largest / 1e6) }) };
+      return failed({ detail: say("large", { mb: Math.floor(largest / 1e6) }), code: null });
     }
     for (let wait = 0.5; round === this.#round && this.items.includes(item); wait = Math.min(2 * wait, 10)) {
       try {
-        const seen = await this.engine().predict(item.file, item.name, this.settingsOf());
+        const { seen, warnings } = await this.engine().predict(item.file, item.name, this.settingsOf());
         withdraw("serverGone", "requestBusy");
-        return { state: "done", seen: relabelled(seen, settings.min_confidence), error: null };
+        return { state: "done", seen: relabelled(seen, settings.min_confidence), warnings: warnings ?? [], error: null };
       } catch (error) {
         if (!(error instanceof EngineError)) throw error;
         if (error.kind === "token") {
@@ -210,7 +211,7 @@ export class Pictures {
           this.ontoken();
           return null;
         }
-        if (error.kind !== "busy" && error.kind !== "gone") return { state: "failed", seen: null, error: error.message };
+        if (error.kind !== "busy" && error.kind !== "gone") return failed(problemOf(error));
         notify(error.kind === "busy" ? "requestBusy" : "serverGone");
         await pause(error.kind === "busy" ? error.seconds : wait);
       }
@@ -218,12 +219,13 @@ export class Pictures {
     return null;
   }
 
-  /** Say why the picture in the large view has no faces. @param {Item} item */
+  /** Say what is the matter with the picture in the large view. @param {Item} item */
   #tell(item) {
     if (item !== this.chosen) return;
-    if (item.error) notify("unreadable", { detail: item.error });
+    if (item.error) notify("unreadable", item.error);
+    else if (item.warnings.length) notify("warned", { detail: item.warnings.join("; ") });
     else if (!this.view.current && item.seen) notify("noPreview");
-    else withdraw("unreadable", "noPreview");
+    else withdraw("unreadable", "warned", "noPreview");
   }
 
   /** @param {Item} item */
@@ -232,7 +234,7 @@ export class Pictures {
     const found = /** @type {HTMLElement} */ (button.querySelector(".found"));
     found.classList.toggle("wrong", state === "failed");
     if (state === "waiting") found.replaceChildren(name);
-    else if (error !== null) found.replaceChildren(error);
+    else if (error !== null) found.replaceChildren(detailIn(error));
     else if (!seen?.faces.length) found.replaceChildren(say("nFaces", { n: 0 }));
     else {
       found.replaceChildren(...countsOf(seen.faces).map(([label, n]) =>
@@ -258,6 +260,9 @@ export class Pictures {
     return say("picturesDone", { pictures: done.length, faces, failed: done.filter(({ error }) => error !== null).length });
   }
 }
+
+/** @param {import("./engine.js").Problem} error @returns {Pick<Item, "state" | "seen" | "warnings" | "error">} */
+const failed = (error) => ({ state: "failed", seen: null, warnings: [], error });
 
 /** Return how often each label occurs, the most frequent first. @param {import("./engine.js").Face[]} faces */
 function countsOf(faces) {

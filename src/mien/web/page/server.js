@@ -37,9 +37,9 @@ async function predict(picture, name, settings) {
   const body = new FormData();
   body.append("file", picture, name); // messages name it
   const answer = await json(`predict?${query(settings)}`, { method: "POST", body });
-  const { error, ...seen } = answer.pictures[0];
-  if (error) throw new EngineError("unreadable", detailOf(error));
-  return { ...seen, source: name };
+  const { error, code, warnings, ...seen } = answer.pictures[0];
+  if (error) throw new EngineError("unreadable", detailOf(error), { code });
+  return { seen: { ...seen, source: name }, warnings };
 }
 
 /** Uploads by XMLHttpRequest, since fetch reports no progress. @type {import("./engine.js").Videos["submit"]} */
@@ -65,7 +65,7 @@ function submit(file, settings, progress, signal) {
 
 /** @param {import("./engine.js").Settings} settings */
 function query(settings) {
-  const given = { ...settings, half_life: null };
+  const given = { ...settings, half_life: null, temporal: null }; // of streams
   const entries = Object.entries(given).filter(([, value]) => value !== null);
   return new URLSearchParams(entries.map(([name, value]) => [name, String(value)])).toString();
 }
@@ -92,8 +92,9 @@ async function ask(path, { type, ...options } = {}) {
 
 /** @param {number} status @param {any} answer @param {?string} seconds */
 function problem(status, answer, seconds) {
-  const kind = KINDS[status] ?? (answer.title === "unreadable picture" ? "unreadable" : "refused");
-  return new EngineError(kind, detailOf(answer), Number(seconds) || 1);
+  const { code } = answer;
+  const kind = KINDS[status] ?? (code === "unreadable-picture" ? "unreadable" : "refused");
+  return new EngineError(kind, detailOf(answer), { code, seconds: Number(seconds) || 1 });
 }
 
 /** @param {any} answer  problem+json, or a text */

@@ -19,7 +19,7 @@ const CLOSES = /** @type {Record<number, import("./engine.js").SessionState>} */
 /**
  * @param {() => {url: URL, protocols: string[]}} address
  * @param {import("./engine.js").Settings} settings
- * @param {(session: import("./engine.js").Session, detail: string) => void} onstate
+ * @param {(session: import("./engine.js").Session, error: ?EngineError) => void} onstate
  * @param {() => Promise<void>} reachable  throws the EngineError for which there is no session
  * @returns {import("./engine.js").Session}
  */
@@ -45,6 +45,7 @@ class SocketSession {
   #number = 0;
   #failures = 0;
   #timer = 0;
+  /** The last settings that were not taken. @type {?EngineError} */ #refusal = null;
   /** @type {Map<number, {resolve: Function, reject: Function, sent: number}>} */ #pending = new Map();
   /** @type {{resolve: Function, reject: Function}[]} */ #asking = []; // for statistics
   #canvas = new OffscreenCanvas(1, 1);
@@ -164,12 +165,12 @@ class SocketSession {
   }
 
   /** @param {any} message */
-  #fail({ number, detail }) {
-    const error = new EngineError("unreadable", detail);
+  #fail({ number, code, detail }) {
+    const error = new EngineError("unreadable", detail, { code });
     const waiting = this.#pending.get(number);
     this.#pending.delete(number);
     if (waiting) waiting.reject(error);
-    else this.#onstate(this, detail); // of settings, which are not taken
+    else this.#problem(error);
   }
 
   /** @param {CloseEvent} event */
@@ -178,18 +179,18 @@ class SocketSession {
     this.#socket = null;
     this.#drop(new EngineError("gone"));
     let state = CLOSES[event.code] ?? "lost";
-    let detail = event.reason;
+    let error = state === "refused" && this.#refusal || new EngineError("refused", event.reason);
     if (was === "connecting" && event.code === 1006) {
       try {
         await this.#reachable();
-      } catch (error) {
-        if (!(error instanceof EngineError)) throw error;
-        state = error.kind === "token" || error.kind === "busy" ? error.kind : "lost";
-        detail = error.message;
+      } catch (found) {
+        if (!(found instanceof EngineError)) throw found;
+        state = found.kind === "token" || found.kind === "busy" ? found.kind : "lost";
+        error = found;
       }
       if (this.state !== "connecting" || this.#socket) return; // closed, or opened again, meanwhile
     }
-    this.#move(state, detail);
+    this.#move(state, error);
     if (state !== "lost" && state !== "busy") return;
     const seconds = Math.min(LONGEST_WAIT, 0.25 * 2 ** this.#failures++) * (0.8 + 0.4 * Math.random());
     this.#timer = setTimeout(() => this.#connect(), 1000 * seconds);
@@ -203,11 +204,17 @@ class SocketSession {
     this.roundTrip = this.#serverTime = 0;
   }
 
-  /** @param {import("./engine.js").SessionState} state @param {string} [detail] */
-  #move(state, detail = "") {
+  /** @param {import("./engine.js").SessionState} state @param {?EngineError} [error] */
+  #move(state, error = null) {
     if (this.state === "closed") return;
     this.state = state;
-    this.#onstate(this, detail);
+    this.#onstate(this, error);
+  }
+
+  /** Tell of settings that are not taken; those of a start end the session. @param {EngineError} error */
+  #problem(error) {
+    this.#refusal = error;
+    if (this.state === "ready") this.#onstate(this, error);
   }
 
   /** @param {ImageBitmap} bitmap */

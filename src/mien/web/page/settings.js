@@ -10,6 +10,7 @@ const DEFAULTS = {
   /** @type {?string} */ detector: null,
   min_confidence: 0,
   half_life: 0.3,
+  temporal: false,
   /** @type {?string} */ camera: null, // device id
   mirrored: true,
   whole_course: false,
@@ -40,8 +41,8 @@ export function set(name, value) {
 
 /** The part of them that an engine takes. @returns {import("./engine.js").Settings} */
 export function chosen() {
-  const { model, labels, detector, min_confidence, half_life } = settings;
-  return { model, labels, detector, min_confidence, half_life };
+  const { model, labels, detector, min_confidence, half_life, temporal } = settings;
+  return { model, labels, detector, min_confidence, half_life, temporal };
 }
 
 function stored() {

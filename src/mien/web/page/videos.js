@@ -3,9 +3,9 @@
 import { clock } from "./charts.js";
 import { byId, calm, pause } from "./dom.js";
 import { save } from "./downloads.js";
-import { EngineError } from "./engine.js";
+import { EngineError, problemOf } from "./engine.js";
 import { notify, withdraw } from "./notice.js";
-import { say } from "./words.js";
+import { detailIn, say } from "./words.js";
 
 const POLL_SECONDS = 0.7;
 
@@ -14,7 +14,7 @@ export class Videos {
   /** @type {?File} */ file = null;
   /** @type {?import("./engine.js").Job} */ #job = null;
   /** @type {?AbortController} */ #aborting = null;
-  #text = { key: /** @type {any} */ ("wholeVideoText"), values: {} };
+  #text = { key: /** @type {any} */ ("wholeVideoText"), values: /** @type {any} */ ({}) };
 
   /**
    * @param {import("./live.js").Live} live
@@ -97,7 +97,7 @@ export class Videos {
     byId("clock").textContent = isPlayable ? `${clock(video.currentTime)} / ${clock(video.duration)}` : "";
     const offersJob = this.file !== null && this.engine()?.videos;
     byId("job").classList.toggle("none", !offersJob);
-    byId("job-text").textContent = say(this.#text.key, this.#text.values);
+    this.#writeText();
     this.onchange();
   }
 
@@ -134,7 +134,7 @@ export class Videos {
         job = await again(() => videos.job(id));
       }
       this.#job = job;
-      this.#write(job.state === "done" ? "jobDone" : "jobFailed", { detail: job.error, note: job.note });
+      this.#write(job.state === "done" ? "jobDone" : "jobFailed", { ...job, detail: job.error });
       this.#showJob(job.state === "done" ? "done" : "none");
     } catch (error) {
       if (id) videos.remove(id).catch(() => {}); // it may be gone already
@@ -149,8 +149,8 @@ export class Videos {
     if (/** @type {any} */ (error).name === "AbortError") return this.#write("wholeVideoText");
     if (!(error instanceof EngineError)) throw error;
     if (error.kind === "token") return this.ontoken();
-    const detail = error.kind === "gone" ? say("serverGone") : error.kind === "busy" ? say("serverBusy") : error.message;
-    this.#write("jobFailed", { detail });
+    if (error.kind === "gone") this.#write("serverGone");
+    else this.#write("jobFailed", problemOf(error));
   }
 
   /** @param {string} name */
@@ -185,7 +185,12 @@ export class Videos {
   /** @param {any} key @param {object} [values] */
   #write(key, values = {}) {
     this.#text = { key, values };
-    byId("job-text").textContent = say(key, values);
+    this.#writeText();
+  }
+
+  #writeText() {
+    const { key, values } = this.#text;
+    byId("job-text").textContent = say(key, { ...values, detail: detailIn(values) });
   }
 
   /** @param {"none" | "running" | "done"} state */

@@ -1,7 +1,7 @@
 /** Shows what was seen: the picture on the stage, one face in bars, all faces in a table. */
 
 import { showBars, swatch } from "./charts.js";
-import { byId, element } from "./dom.js";
+import { byId, element, write } from "./dom.js";
 import { areaOf, Stage } from "./stage.js";
 import { labelName, say } from "./words.js";
 
@@ -142,11 +142,6 @@ export class View {
 
 /** Return the number of a face that the user sees. @param {Face} face */
 export const numberOf = (face) => face.track ?? face.face;
-
-/** Write a text where it changed, so that a selection and a screen reader stay. @param {any} node @param {string} text */
-function write(node, text) {
-  if (node.textContent !== text) node.textContent = text;
-}
 
 /**
  * @param {HTMLCanvasElement} canvas @param {any} picture @param {Seen} seen @param {Face} face @param {boolean} mirrored

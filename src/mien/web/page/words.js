@@ -55,7 +55,7 @@ const EN = {
   uploading: "Uploading: {percent} %",
   queued: "Waiting for its turn",
   running: ({ done, frames }) => `Frame ${done.toLocaleString("en")}${frames ? ` of ${frames.toLocaleString("en")}` : ""}`,
-  jobDone: ({ note }) => note || "All frames are done.",
+  jobDone: ({ warnings }) => ["All frames are done.", ...(warnings ?? [])].join(" "),
   jobFailed: "The video could not be recognised: {detail}",
   progress: "Progress",
   remove: "Delete from the server",
@@ -84,6 +84,8 @@ const EN = {
   whole: "whole picture",
   threshold: "Uncertain below",
   smoothing: "Smoothing",
+  temporal: "Smooth by a temporal model",
+  temporalTip: "A small recurrent model that was trained on moving faces, in place of the half-life",
   off: "off",
   seconds: "{value} s",
   where: "Where",
@@ -133,12 +135,16 @@ const EN = {
   cameraLost: "The camera was disconnected.",
   cameraOther: "The camera did not start: {detail}",
   loading: "Loading the model…",
+  slowStream: "Less than one frame per second: a face has a new number in each, and nothing is smoothed. " +
+    "A smaller model is faster.",
   serverGone: "The server does not answer. Trying again…",
   serverBusy: "The server has as many sessions as it takes. Trying again…",
   requestBusy: "The server is busy. Trying again…",
   sessionRefused: "The server refused: {detail}",
+  settingRefused: "The setting was not taken: {detail}",
   frameRefused: "A frame was not recognised: {detail}",
   unreadable: "Unreadable picture: {detail}",
+  warned: "{detail}",
   large: "Larger than {mb} MB",
   noPreview: "The browser cannot show this format.",
   notPlayable: "This browser cannot play the video. Every frame of it can still be recognised on the server.",
@@ -169,6 +175,7 @@ const EN = {
   usingModel: "Model: {model}",
 
   labels: { uncertain: "uncertain" },
+  problems: {}, // by code, see docs/guides/web.md; the service explains them in English
 };
 
 /** @type {typeof EN} */
@@ -221,7 +228,7 @@ const DE = {
   queued: "Wartet, bis es an der Reihe ist",
   running: ({ done, frames }) =>
     `Einzelbild ${done.toLocaleString("de")}${frames ? ` von ${frames.toLocaleString("de")}` : ""}`,
-  jobDone: ({ note }) => note || "Alle Einzelbilder sind erkannt.",
+  jobDone: ({ warnings }) => ["Alle Einzelbilder sind erkannt.", ...(warnings ?? [])].join(" "),
   jobFailed: "Das Video konnte nicht erkannt werden: {detail}",
   progress: "Fortschritt",
   remove: "Vom Server löschen",
@@ -250,6 +257,8 @@ const DE = {
   whole: "ganzes Bild",
   threshold: "Unsicher unter",
   smoothing: "Glättung",
+  temporal: "Mit einem zeitlichen Modell glätten",
+  temporalTip: "Ein kleines rekurrentes Modell, an bewegten Gesichtern trainiert, statt der Halbwertszeit",
   off: "aus",
   seconds: "{value} s",
   where: "Wo",
@@ -299,12 +308,16 @@ const DE = {
   cameraLost: "Die Kamera wurde getrennt.",
   cameraOther: "Die Kamera startete nicht: {detail}",
   loading: "Das Modell wird geladen …",
+  slowStream: "Weniger als ein Bild pro Sekunde: Gesichter bekommen jedes Mal eine neue Nummer, geglättet wird nichts. " +
+    "Ein kleineres Modell ist schneller.",
   serverGone: "Der Server antwortet nicht. Neuer Versuch …",
   serverBusy: "Der Server hat so viele Sitzungen, wie er annimmt. Neuer Versuch …",
   requestBusy: "Der Server ist beschäftigt. Neuer Versuch …",
   sessionRefused: "Der Server lehnte ab: {detail}",
+  settingRefused: "Die Einstellung wurde nicht übernommen: {detail}",
   frameRefused: "Ein Einzelbild wurde nicht erkannt: {detail}",
   unreadable: "Unlesbares Bild: {detail}",
+  warned: "{detail}",
   large: "Größer als {mb} MB",
   noPreview: "Der Browser kann dieses Format nicht zeigen.",
   notPlayable: "Dieser Browser kann das Video nicht abspielen. Auf dem Server lässt sich trotzdem jedes Einzelbild erkennen.",
@@ -346,6 +359,27 @@ const DE = {
     surprise: "Überraschung",
     uncertain: "unsicher",
   }),
+  problems: /** @type {any} */ ({
+    "foreign-origin": "Seiten von dieser Adresse dürfen den Dienst nicht benutzen (--allow-origin).",
+    "foreign-host": "Unter diesem Namen kennt sich der Dienst nicht (--allow-host).",
+    "not-found": "Das gibt es dort nicht mehr.",
+    "too-slow": "Das Hochladen dauerte zu lange.",
+    "not-done": "Das Video ist noch nicht erkannt.",
+    "video-failed": "Das Video wurde nicht erkannt.",
+    "too-large": "Die Datei ist zu groß.",
+    "unsupported-content-type": "Dateien dieser Art nimmt er nicht an.",
+    "unknown-model": "Dieses Modell gibt es dort nicht.",
+    "unknown-labels": "Diese Ausdrücke hat das Modell nicht.",
+    "unknown-detector": "Diesen Detektor gibt es dort nicht.",
+    "unreadable-picture": "Es ist beschädigt, zu groß oder kein Bild.",
+    "unreadable-video": "Es ist beschädigt oder kein Video.",
+    "video-too-long": "Es ist zu lang oder zu groß.",
+    "internal-error": "Im Dienst ging etwas schief; sein Protokoll sagt, was.",
+    busy: "Er ist beschäftigt.",
+    loading: "Er lädt noch sein Modell.",
+    ending: "Er wird gerade beendet.",
+    "disk-full": "Dort ist kein Platz mehr.",
+  }),
 };
 
 export const LANGUAGES = /** @type {Record<string, typeof EN>} */ ({ en: EN, de: DE });
@@ -359,12 +393,18 @@ export function language() {
 /**
  * Return a text in the language of the page.
  *
- * @param {Exclude<keyof typeof EN, "labels">} key
+ * @param {Exclude<keyof typeof EN, "labels" | "problems">} key
  * @param {Record<string, any>} [values]
  */
 export function say(key, values = {}) {
   const text = /** @type {Text} */ (LANGUAGES[language()][key]);
   return typeof text === "function" ? text(values) : text.replaceAll(/\{(\w+)\}/g, (_, name) => String(values[name]));
+}
+
+/** Return the detail of a problem in the language of the page, else in English. @param {{detail?: string, code?: ?string}} problem */
+export function detailIn({ detail = "", code }) {
+  const problems = /** @type {Record<string, string>} */ (LANGUAGES[language()].problems);
+  return code && Object.hasOwn(problems, code) ? problems[code] : detail;
 }
 
 /** Return the name of an expression; labels of other models are as they are. @param {string} label */

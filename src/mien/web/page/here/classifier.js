@@ -11,12 +11,12 @@ import { equalize, grey, resize } from "./pixels.js";
 import { tensor } from "./runtime.js";
 
 export class Classifier {
-  #session;
+  #model;
   #spec;
 
-  /** @param {any} session  of ONNX Runtime, for a graph that takes uint8 (n, H, W, C) and gives probabilities @param {Spec} spec */
-  constructor(session, spec) {
-    this.#session = session;
+  /** @param {import("./runtime.js").Model} model  that takes uint8 (n, H, W, C) and gives probabilities @param {Spec} spec */
+  constructor(model, spec) {
+    this.#model = model;
     this.#spec = spec;
   }
 
@@ -27,9 +27,9 @@ export class Classifier {
     const each = size * size * channels;
     const pixels = new Uint8Array(crops.length * each);
     for (const [i, image] of crops.entries()) pixels.set(this.#input(image), i * each);
-    const { inputNames, outputNames } = this.#session;
+    const { inputNames, outputNames } = this.#model;
     const output = outputNames.includes(head) ? head : outputNames[this.#spec.heads.findIndex(({ name }) => name === head)];
-    const found = await this.#session.run({ [inputNames[0]]: tensor("uint8", pixels, [crops.length, size, size, channels]) }, [output]);
+    const found = await this.#model.run({ [inputNames[0]]: tensor("uint8", pixels, [crops.length, size, size, channels]) }, [output]);
     const { data } = found[output], k = data.length / crops.length;
     return crops.map((_, i) => [...data.slice(i * k, (i + 1) * k)]);
   }
@@ -41,6 +41,12 @@ export class Classifier {
       const small = resize(image.channels === 1 ? image : grey(image), size);
       return isEqualized ? equalize(small).data : small.data;
     }
-    return resize(image, size).data.filter((_, i) => i % 4 < 3);
+    const { data } = resize(image, size), pixels = new Uint8Array(3 * size * size);
+    for (let from = 0, to = 0; to < pixels.length; from += 4, to += 3) {
+      pixels[to] = data[from];
+      pixels[to + 1] = data[from + 1];
+      pixels[to + 2] = data[from + 2];
+    }
+    return pixels;
   }
 }

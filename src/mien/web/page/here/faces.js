@@ -24,11 +24,11 @@ const ANGLES = [45, 90, 135, 180, 225, 270, 315];
 const SEARCH_SIDE = 480; // for the choice of the angle
 
 export class YuNet {
-  #session;
+  #model;
 
-  /** @param {any} session  of ONNX Runtime */
-  constructor(session) {
-    this.#session = session;
+  /** @param {import("./runtime.js").Model} model */
+  constructor(model) {
+    this.#model = model;
   }
 
   /** Return the faces of an image, the best first. @param {Image} image @returns {Promise<Face[]>} */
@@ -66,7 +66,7 @@ export class YuNet {
   async #search(image, side) {
     const { image: small, factor: [fx, fy] } = shrunk(image, side);
     const width = small.width + (-small.width & 31), height = small.height + (-small.height & 31);
-    const outputs = await this.#session.run({ [this.#session.inputNames[0]]: input(small, width, height) });
+    const outputs = await this.#model.run({ [this.#model.inputNames[0]]: input(small, width, height) });
     return suppressed(decoded(outputs, width)).map(({ x, y, w, h, points, score }) => ({
       box: [x * fx, y * fy, x * fx + w * fx, y * fy + h * fy], score, track: null,
       landmarks: points.map(([px, py]) => [Math.fround(px * fx), Math.fround(py * fy)]),
@@ -122,7 +122,7 @@ const clip = (value) => Math.min(Math.max(value, 0), 1);
 function suppressed(candidates) {
   const order = candidates.filter(({ score }) => score > MIN_SCORE).sort((a, b) => b.score - a.score).slice(0, NMS_TOP);
   /** @type {Candidate[]} */ const kept = [];
-  const whole = ({ x, y, w, h }) => [x, y, w, h].map(Math.trunc);
+  const whole = (/** @type {Candidate} */ { x, y, w, h }) => [x, y, w, h].map(Math.trunc);
   for (const candidate of order) {
     const [x, y, w, h] = whole(candidate);
     const box = /** @type {Box} */ ([x, y, x + w, y + h]);

@@ -59,7 +59,8 @@ export function shrink(image, width, height) {
 function shares(of, size) {
   const scale = of / size;
   const first = new Int32Array(size + 1);
-  /** @type {number[]} */ const from = [], share = [];
+  /** @type {number[]} */ const from = [];
+  /** @type {number[]} */ const share = [];
   for (let i = 0; i < size; i += 1) {
     first[i] = from.length;
     const start = i * scale, end = start + scale, width = Math.min(scale, of - start);
@@ -133,39 +134,40 @@ export function warp(image, matrix, width, height, repeats = true) {
   const { data, channels } = image;
   const result = blank(width, height, channels);
   const right = image.width - 1, bottom = image.height - 1;
-  const across = Array.from({ length: width }, (_, x) => [rint(a * x * 1024), rint(d * x * 1024)]);
-  for (let y = 0; y < height; y += 1) {
+  const acrossX = Float64Array.from({ length: width }, (_, x) => rint(a * x * 1024));
+  const acrossY = Float64Array.from({ length: width }, (_, x) => rint(d * x * 1024));
+  for (let y = 0, to = 0; y < height; y += 1) {
     const startX = rint((b * y + c) * 1024) + 16, startY = rint((e * y + f) * 1024) + 16;
     for (let x = 0; x < width; x += 1) {
-      const X = (startX + across[x][0]) >> 5, Y = (startY + across[x][1]) >> 5;
+      const X = (startX + acrossX[x]) >> 5, Y = (startY + acrossY[x]) >> 5;
       const x0 = X >> 5, y0 = Y >> 5, fx = X & (STEPS - 1), fy = Y & (STEPS - 1);
-      const weights = [(STEPS - fx) * (STEPS - fy), fx * (STEPS - fy), (STEPS - fx) * fy, fx * fy];
-      for (let corner = 0, to = (y * width + x) * channels; corner < 4; corner += 1) {
-        const u = x0 + (corner & 1), v = y0 + (corner >> 1);
-        const isInside = u >= 0 && u <= right && v >= 0 && v <= bottom;
-        if (!isInside && !repeats) weights[corner] = 0;
-        const from = (clamp(v, bottom) * image.width + clamp(u, right)) * channels;
-        for (let channel = 0; channel < channels; channel += 1) {
-          sums[channel] = (corner ? sums[channel] : 512) + weights[corner] * data[from + channel];
-          if (corner === 3) result.data[to + channel] = sums[channel] >> 10;
-        }
+      let left = STEPS - fx, next = fx, upper = STEPS - fy, lower = fy;
+      if (!repeats) {
+        if (x0 < 0 || x0 > right) left = 0;
+        if (x0 < -1 || x0 >= right) next = 0;
+        if (y0 < 0 || y0 > bottom) upper = 0;
+        if (y0 < -1 || y0 >= bottom) lower = 0;
+      }
+      const column = clamp(x0, right) * channels, nextColumn = clamp(x0 + 1, right) * channels;
+      const row = clamp(y0, bottom) * image.width * channels, nextRow = clamp(y0 + 1, bottom) * image.width * channels;
+      for (let channel = 0; channel < channels; channel += 1, to += 1) {
+        const above = left * data[row + column + channel] + next * data[row + nextColumn + channel];
+        const below = left * data[nextRow + column + channel] + next * data[nextRow + nextColumn + channel];
+        result.data[to] = (512 + upper * above + lower * below) >> 10;
       }
     }
   }
   return result;
 }
 
-const sums = [0, 0, 0, 0]; // of the channels of one pixel
-
 /** @param {number} value @param {number} largest */
 const clamp = (value, largest) => (value < 0 ? 0 : value > largest ? largest : value);
 
 /** Return an RGBA image as grey, by the luma weights of BT.601. cv2.COLOR_RGB2GRAY. @param {Image} image */
 export function grey(image) {
-  const result = blank(image.width, image.height, 1);
+  const { data } = image, result = blank(image.width, image.height, 1);
   for (let i = 0, from = 0; i < result.data.length; i += 1, from += 4) {
-    const [r, g, b] = [image.data[from], image.data[from + 1], image.data[from + 2]];
-    result.data[i] = (r * 9798 + g * 19235 + b * 3735 + 16384) >> 15;
+    result.data[i] = (data[from] * 9798 + data[from + 1] * 19235 + data[from + 2] * 3735 + 16384) >> 15;
   }
   return result;
 }

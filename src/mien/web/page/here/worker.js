@@ -2,15 +2,17 @@
 
 import { Classifier } from "./classifier.js";
 import { YuNet } from "./faces.js";
+import { FastModel } from "./gpu.js";
 import { Live, recognize } from "./recognizer.js";
 import { openModel } from "./runtime.js";
 
 const MOST_PIXELS = 16_000_000; // of a picture; a larger one is shrunk
+/** @template Kind @typedef {{pictures: Kind, streams: Kind}} Pair  one model, as it is run for each */
 const FORMATS = "JPEG, PNG, WebP, AVIF, GIF or BMP"; // that browsers read
 
 /** @type {Promise<any> | undefined} */ let site;
-/** @type {Promise<YuNet> | undefined} */ let faces;
-/** @type {Map<string, Promise<Classifier>>} */ const classifiers = new Map();
+/** @type {Promise<Pair<YuNet>> | undefined} */ let faces;
+/** @type {Map<string, Promise<Pair<Classifier>>>} */ const classifiers = new Map();
 /** @type {Map<number, Live>} */ const sessions = new Map();
 const canvas = new OffscreenCanvas(1, 1);
 const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d", { willReadFrequently: true }));
@@ -18,23 +20,25 @@ const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getCont
 const answers = {
   /** @param {{picture: Blob, name: string, settings: any}} asked */
   async predict({ picture, name, settings }) {
-    const origin = await originOf(settings);
+    const origin = await originOf(settings, "pictures");
     const bitmap = await decoded(picture, name);
     const scale = Math.max(1, Math.sqrt((bitmap.width * bitmap.height) / MOST_PIXELS));
     const image = pixelsOf(bitmap, Math.round(bitmap.width / scale), Math.round(bitmap.height / scale));
     const exact = bitmap.width / image.width;
     bitmap.close();
-    return recognize(image, name, exact, origin);
+    const seen = await recognize(image, name, exact, origin);
+    const warning = `'${name}' has ${seen.width}x${seen.height} pixels and is read at ${image.width}x${image.height}`;
+    return { seen, warnings: exact > 1 ? [warning] : [] };
   },
   /** @param {{session: number, settings: any}} asked */
   async open({ session, settings }) {
-    const origin = await originOf(settings);
+    const origin = await originOf(settings, "streams");
     sessions.set(session, new Live(origin));
     return ready(origin);
   },
   /** @param {{session: number, settings: any}} asked */
   async change({ session, settings }) {
-    const origin = await originOf(settings);
+    const origin = await originOf(settings, "streams");
     /** @type {Live} */ (sessions.get(session)).origin = origin;
     return ready(origin);
   },
@@ -62,8 +66,8 @@ onmessage = ({ data: { id, ask, ...asked } }) => {
   });
 };
 
-/** @param {any} settings @returns {Promise<import("./recognizer.js").Origin>} */
-async function originOf({ model: name, labels, min_confidence, half_life }) {
+/** @param {any} settings @param {"pictures" | "streams"} use @returns {Promise<import("./recognizer.js").Origin>} */
+async function originOf({ model: name, labels, min_confidence, half_life }, use) {
   const { about, specs, detector } = await load();
   const model = about.models.find((/** @type {any} */ one) => one.name === (name ?? about.model));
   if (!model) throw Object.assign(new Error(`no model '${name}' here`), { kind: "refused" });
@@ -71,7 +75,8 @@ async function originOf({ model: name, labels, min_confidence, half_life }) {
   const head = spec.heads.find((/** @type {any} */ one) => one.name === (labels ?? model.default_labels)) ?? spec.heads[0];
   return {
     model: model.name, label_set: head.name, labels: head.labels, detector, mien: about.version,
-    classifier: await classifierOf(model.name, spec), faces: await facesOf(), minConfidence: min_confidence, halfLife: half_life,
+    classifier: (await classifierOf(model.name, spec))[use], faces: (await facesOf())[use],
+    minConfidence: min_confidence, halfLife: half_life,
   };
 }
 
@@ -91,7 +96,7 @@ function load() {
 }
 
 function facesOf() {
-  faces ??= bytes("yunet.onnx").then(openModel).then((session) => new YuNet(session));
+  faces ??= pairOf("yunet.onnx", (model) => new YuNet(model));
   return faces.catch((error) => {
     faces = undefined;
     throw error;
@@ -102,11 +107,18 @@ function facesOf() {
 function classifierOf(name, spec) {
   let found = classifiers.get(name);
   if (!found) {
-    found = bytes(`models/${encodeURIComponent(name)}.onnx`).then(openModel).then((session) => new Classifier(session, spec));
+    found = pairOf(`models/${encodeURIComponent(name)}.onnx`, (model) => new Classifier(model, spec));
     classifiers.set(name, found);
     found.catch(() => classifiers.delete(name));
   }
   return found;
+}
+
+/** @template Kind @param {string} path @param {(model: import("./runtime.js").Model) => Kind} make @returns {Promise<Pair<Kind>>} */
+async function pairOf(path, make) {
+  const file = await bytes(path);
+  const model = await openModel(file);
+  return { pictures: make(model), streams: make(new FastModel(model, file)) };
 }
 
 /** @param {string} path */
