@@ -13,6 +13,7 @@ const CHARTS_MS = 120; // between two drawings of course and shares
 const LOADING_MS = 1500; // until it is said that a session takes long to open
 const KEPT = 0.9; // weight of the past in the average time between two answers
 const SLOW_MS = 1000; // between two answers, above which each frame's faces are new ones, as to the tracker
+const SLOW_ANSWERS = 5; // in a row, before that is said
 const STATE_WORDS = /** @type {const} */ ({ lost: "serverGone", busy: "serverBusy", refused: "sessionRefused" });
 
 /** @typedef {import("./engine.js").Session} Session */
@@ -29,7 +30,7 @@ export class Live {
   #origin = ""; // model, label set and detector of the history
   #between = 0; // ms between two answers, averaged
   #seenTime = 0;
-  #slow = false;
+  #slow = 0; // answers in a row
   #chartsTime = 0;
   #chartsTimer = 0;
   #copying = false; // a frame, which the session does not know of yet
@@ -141,6 +142,7 @@ export class Live {
     const { state, ready } = session;
     if (state === "ready" && ready) {
       withdraw("loading", "serverGone", "serverBusy", "sessionRefused");
+      this.#seenTime = 0;
       this.view.paint(ready.colours ?? this.view.look.colours);
       const origin = [ready.model, ready.label_set, ready.detector].join("\n");
       if (origin !== this.#origin) this.history = new History(ready.labels); // as the engine begins new statistics
@@ -219,10 +221,9 @@ export class Live {
     const now = performance.now(), between = now - this.#seenTime;
     if (this.#seenTime) this.#between = this.#between ? KEPT * this.#between + (1 - KEPT) * between : between;
     this.#seenTime = now;
-    const slow = this.#between > SLOW_MS;
-    if (slow && !this.#slow) notify("slowStream"); // once, since the user may dismiss it
-    if (!slow && this.#slow) withdraw("slowStream");
-    this.#slow = slow;
+    this.#slow = between > SLOW_MS ? this.#slow + 1 : 0; // the first one after a start has no time before it
+    if (this.#slow === SLOW_ANSWERS) notify("slowStream"); // once, since the user may dismiss it
+    if (!this.#slow) withdraw("slowStream");
     const ms = Math.round(this.#session?.roundTrip ?? 0);
     byId("speed").hidden = this.paused || !this.#between;
     byId("speed").textContent = say("speed", { fps: Math.round(1000 / this.#between), ms });
