@@ -220,8 +220,8 @@ export class Live {
   #showSpeed() {
     const now = performance.now(), between = now - this.#seenTime;
     if (this.#seenTime) this.#between = this.#between ? KEPT * this.#between + (1 - KEPT) * between : between;
+    this.#slow = this.#seenTime && between > SLOW_MS ? this.#slow + 1 : 0;
     this.#seenTime = now;
-    this.#slow = between > SLOW_MS ? this.#slow + 1 : 0; // the first one after a start has no time before it
     if (this.#slow === SLOW_ANSWERS) notify("slowStream"); // once, since the user may dismiss it
     if (!this.#slow) withdraw("slowStream");
     const ms = Math.round(this.#session?.roundTrip ?? 0);
