@@ -405,6 +405,54 @@ def test_every_frame_of_a_video_is_recognised_on_the_server(
     page.wait_for_selector("#job-start:visible")
 
 
+def test_a_temporal_model_smooths_where_there_is_one(visit: Visit) -> None:
+    page = visit.page
+    assert page.is_hidden("#temporal")
+    page.select_option("#labels", "fer2013")
+    page.check("#temporal")
+    assert page.is_disabled("#smoothing")
+    page.click("#start")
+    visit.until(lambda: len(visit.seen) >= 3)
+    start = next(json.loads(text) for text in visit.sent if isinstance(text, str))
+    assert (start["type"], start["temporal"]) == ("start", True)
+    page.select_option("#labels", "ferplus")
+    visit.until(lambda: visit.seen[-1]["label_set"] == "ferplus")
+    assert page.is_hidden("#temporal")
+    page.click("#tab-pictures")
+    assert page.is_hidden("#smoothing")
+
+
+def test_problems_are_explained_in_the_language_of_the_page(visit: Visit) -> None:
+    page = visit.page
+    page.click("#language")
+    page.set_input_files("#picture-files", [upload("broken.png", b"\x89PNG\r\n\x1a\nno")])
+    visit.until(lambda: "Unlesbares Bild: Es ist beschädigt" in page.inner_text("#notice-text"))
+    assert "beschädigt" in page.inner_text(".gallery .wrong")
+    page.click("#language")
+    assert "'broken.png'" in page.inner_text("#notice-text")
+    assert "'broken.png'" in page.inner_text(".gallery .wrong")
+    visit.complaints[:] = [line for line in visit.complaints if "422" not in line]  # Chromium's own line
+
+
+def test_warnings_about_a_picture_are_shown_with_it(visit: Visit, portrait: Image.Image) -> None:
+    page = visit.page
+
+    def warn(route: Any) -> None:
+        answer = route.fetch()
+        answered = answer.json()
+        answered["pictures"][0]["warnings"] = ["'face.png' is read at half its width and height"]
+        route.fulfill(response=answer, json=answered)
+
+    page.route("**/v1/predict*", warn)
+    page.set_input_files("#picture-files", [upload("face.png", png(portrait))])
+    visit.until(lambda: "at half its width" in page.inner_text("#notice-text"))
+    assert page.inner_text("#face-label") == "happy"
+    record = json.loads(visit.saved("#save-jsonl"))
+    assert not {"warnings", "error", "code"} & record.keys(), "a record of mien's JSON lines"
+    page.click("#tab-camera")
+    assert page.is_hidden("#notice")
+
+
 NO_CAMERA = """() => { navigator.mediaDevices.getUserMedia = async () => {
   throw new DOMException("no", "%s"); }; }"""
 
