@@ -13,7 +13,7 @@ PACKAGE = Path(mien.__file__).parent
 FLOORS = (
     ("errors", "escape", "warn", "_pyinstaller"),
     ("labels", "files", "cores"),
-    ("settings", "structures"),
+    ("settings", "structures", "workers"),
     ("pixels", "sources"),
     ("targets", "images"),
     ("models",),

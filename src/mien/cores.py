@@ -6,6 +6,7 @@ import math
 import os
 from pathlib import Path
 
+_ONE_CORE = False  # set in worker processes, which share the cores
 CGROUPS = Path("/sys/fs/cgroup")  # as a container sees its own: https://docs.kernel.org/admin-guide/cgroup-v2.html
 
 
@@ -15,8 +16,16 @@ def usable_cores() -> int:
     Where the system limits them, it is the cores that the process is bound to (taskset, cpuset) or the quota of its
     container (docker run --cpus), rounded up, whichever is less.
     """
+    if _ONE_CORE:
+        return 1
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(math.ceil(min(bound, _quota(CGROUPS))), 1)
+
+
+def use_one_core() -> None:
+    """Let `usable_cores` return 1 in this process, one of several that share the cores."""
+    global _ONE_CORE
+    _ONE_CORE = True
 
 
 def _quota(folder: Path) -> float:

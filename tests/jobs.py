@@ -1,0 +1,81 @@
+"""Functions that worker processes call; they must be importable there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from mien.cores import usable_cores
+from mien.errors import InputError
+
+
+def count(n: int) -> Iterator[int]:
+    return (i * i for i in range(n))
+
+
+def squares() -> Callable[[int], Iterator[int]]:
+    """Yield each number up to the item, squared."""
+    return count
+
+
+def broken() -> Callable[[int], Iterator[int]]:
+    raise InputError("no such thing")
+
+
+def refuse_three(n: int) -> Iterator[int]:
+    if n == 3:
+        raise InputError("three is too many")
+    yield n
+
+
+def refusing() -> Callable[[int], Iterator[int]]:
+    return refuse_three
+
+
+class Dying:
+    """Yields 0, 1, 2, and kills its process before the last one: the first time, or each time, that `item` is seen.
+
+    Args:
+        item: The deadly item.
+        note: A file that remembers that it was seen.
+        always: Whether it kills each time.
+        hang: Sleep instead.
+    """
+
+    def __init__(self, item: int, note: Path, *, always: bool, hang: bool = False) -> None:
+        self.item, self.note, self.always, self.hang = item, note, always, hang
+
+    def __call__(self) -> Callable[[int], Iterator[tuple[int, int]]]:
+        return self.results
+
+    def results(self, item: int) -> Iterator[tuple[int, int]]:
+        yield item, 0
+        yield item, 1
+        if item == self.item and (self.always or not self.note.exists()):
+            self.note.touch()
+            if self.hang:
+                time.sleep(600)
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield item, 2
+
+
+def warn_and_count(item: int) -> Iterator[int]:
+    warnings.warn(f"item {item}", UserWarning, stacklevel=1)
+    yield usable_cores()
+
+
+def warning() -> Callable[[int], Iterator[int]]:
+    return warn_and_count
+
+
+def slow(item: int) -> Iterator[int]:
+    yield os.getpid()
+    time.sleep(600)
+
+
+def sleeping() -> Callable[[int], Iterator[int]]:
+    return slow
