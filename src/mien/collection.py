@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
+from mien.cores import usable_cores
 from mien.errors import ConfigError, InputError
-from mien.files import as_path, counted
+from mien.files import as_path, counted, printable
 from mien.fusion import Heard, VoiceTrack, fuse_faces
+from mien.pixels import is_dark
 from mien.recognizer import Recognizer, check_part
+from mien.sinks.journal import Journal
 from mien.sinks.sink import Sink, write_to
 from mien.sources.frames import open_media
 from mien.sources.media import ALL_FRAMES, Media, Selection
@@ -22,6 +27,9 @@ from mien.sources.sounds import sounds
 from mien.structures import Block, Expression, Frame, Progress, Utterance, check_count
 from mien.targets import check_targets, folded
 from mien.voice.listener import Listener
+from mien.workers import Crash, in_order
+
+FILES_PER_WORKER = 20  # below, starting a process takes longer than it saves
 
 LEAD_SECONDS = 10.0  # of sound heard before the start of a stretch: the longest utterance
 
@@ -105,6 +113,8 @@ def see(
     top: int = 1,
     summary: bool = False,
     listener: Listener | None = None,
+    workers: int = 1,
+    journal: Journal | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Seen | Failure]:
     """Yield the frames of files and folders with their expressions; each file is opened once, when its turn comes.
@@ -120,6 +130,11 @@ def see(
         summary: Append a strip that counts the expressions to annotated copies.
         listener: Hears the voice of videos, which is joined with the faces, see `fusion.fuse_faces`; None for faces
             alone. Sinks must then be `VoiceSink`s. A warning names videos without sound.
+        workers: Number of processes that share the files, with one thread each; see `auto_workers`. Results have the
+            same order and values as from one process, but blank images, since pixels stay in the processes. A file that
+            stops its process twice is a `Failure`.
+        journal: Notes the files that are done; those of a resumed run are not read again, and only their failures are
+            yielded.
         progress: Called with the files done and their number; for one video, with its frames.
 
     Yields:
@@ -142,16 +157,40 @@ def see(
     check_count("top", top)
     out = None if out is None else as_path(out)
     given = paths if isinstance(paths, Iterable) and not isinstance(paths, (str, bytes, os.PathLike)) else [paths]
+    check_count("workers", workers)
     files, failures = _expand(list(map(as_path, given)), glob, out)
     folders = {} if out is None else _copy_folders(files, out)
     yield from failures
-    for done, path in enumerate(files, start=1):
-        yield from _see_file(
-            path, recognizer, selection=selection, sinks=sinks, out=folders.get(path), top=top, summary=summary,
-            listener=listener, progress=progress if len(files) == 1 else None,
-        )  # fmt: skip
+    n_kept = 0
+    if journal is not None:
+        n_kept = journal.start(list(files))
+        yield from (Failure(Path(entry.path), InputError(entry.error)) for entry in journal.kept if entry.error)
+    todo = [(file, folders.get(file)) for file in list(files)[n_kept:]]
+    job = _Job(recognizer, selection, top=top, summary=summary, listener=listener)
+    if workers > 1 and len(todo) > 1:
+        results = _from_workers(job, todo, workers)
+    else:
+        results = job.see_all(todo, progress if len(files) == 1 else None)
+    error: InputError | None = None
+    for index, result in results:
+        if isinstance(result, Seen):
+            for sink in sinks:
+                write_to(sink, result.frame, result.expressions, result.heard)
+        if isinstance(result, Failure):
+            error = result.error
+        if result is not None:
+            yield result
+            continue
+        if journal is not None:
+            journal.add(todo[index][0], error)
+        error = None
         if progress is not None and len(files) > 1:
-            progress(done, len(files))
+            progress(n_kept + index + 1, len(files))
+
+
+def auto_workers(n_files: int) -> int:
+    """Return the number of worker processes that pays for so many files: one per core, and one per 20 files."""
+    return max(min(usable_cores(), n_files // FILES_PER_WORKER), 1)
 
 
 def _expand(paths: Sequence[Path], glob: str | None, out: Path | None) -> tuple[dict[Path, Path], list[Failure]]:
@@ -205,41 +244,61 @@ def _copy_folders(files: Mapping[Path, Path], out: Path) -> dict[Path, Path]:
     return folders
 
 
-def _see_file(
-    path: Path,
-    recognizer: Recognizer,
-    *,
-    selection: Selection,
-    sinks: Sequence[Sink],
-    out: Path | None,
-    top: int,
-    summary: bool,
-    listener: Listener | None,
-    progress: Progress | None,
-) -> Iterator[Seen | Failure]:
-    try:
-        with ExitStack() as stack:
-            media, frames = stack.enter_context(open_media(path, selection=selection))
-            writers = list(sinks)
-            if out is not None:
-                from mien.sinks.annotated import AnnotatedSink  # loads the font
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What is done with each file: a process gets it once, by pickling."""
 
-                writers.append(
-                    stack.enter_context(
-                        AnnotatedSink(path, out, media=media, selection=selection, top=top, summary=summary)
+    recognizer: Recognizer
+    selection: Selection
+    top: int
+    summary: bool
+    listener: Listener | None
+
+    def see_all(
+        self, todo: Sequence[tuple[Path, Path | None]], progress: Progress | None
+    ) -> Iterator[tuple[int, Seen | Failure | None]]:
+        """Yield the index of each file with its results, the last of which is None."""
+        for index, (path, out) in enumerate(todo):
+            for result in self.see(path, out, progress):
+                yield index, result
+            yield index, None
+
+    def see(self, path: Path, out: Path | None, progress: Progress | None = None) -> Iterator[Seen | Failure]:
+        try:
+            with ExitStack() as stack:
+                media, frames = stack.enter_context(open_media(path, selection=self.selection))
+                copy = None
+                if out is not None:
+                    from mien.sinks.annotated import AnnotatedSink  # loads the font
+
+                    copy = stack.enter_context(
+                        AnnotatedSink(
+                            path, out, media=media, selection=self.selection, top=self.top, summary=self.summary
+                        )
                     )
-                )
-            moves = media.kind == "video"
-            voice = VoiceTrack(_utterances(path, listener, selection)) if listener is not None and moves else None
-            for frame, expressions in recognizer.stream(frames, any_angle=not moves):
-                heard = None if voice is None else fuse_faces(expressions, voice.at(frame.time))
-                for writer in writers:
-                    write_to(writer, frame, expressions, heard)
-                if progress is not None:
-                    progress(frame.index + 1, media.frames)
-                yield Seen(path, media, frame, expressions, heard)
-    except InputError as error:
-        yield Failure(path, error)
+                moves = media.kind == "video"
+                heard, voice = None, None
+                if self.listener is not None and moves:
+                    voice = VoiceTrack(_utterances(path, self.listener, self.selection))
+                for frame, expressions in self.recognizer.stream(frames, any_angle=not moves):
+                    if voice is not None:
+                        heard = fuse_faces(expressions, voice.at(frame.time))
+                    if copy is not None:
+                        write_to(copy, frame, expressions, heard)
+                    if progress is not None:
+                        progress(frame.index + 1, media.frames)
+                    yield Seen(path, media, frame, expressions, heard)
+        except InputError as error:
+            yield Failure(path, error)
+
+    def __call__(self) -> Callable[[tuple[Path, Path | None]], Iterator[_Light | Failure | None]]:
+        """Return the function of a worker process."""
+        return self._see_light
+
+    def _see_light(self, item: tuple[Path, Path | None]) -> Iterator[_Light | Failure | None]:
+        for result in self.see(*item):
+            yield result if isinstance(result, Failure) else _Light.of(result)
+        yield None
 
 
 def _utterances(path: Path, listener: Listener, selection: Selection) -> Iterator[Utterance]:
@@ -257,3 +316,36 @@ def _selected(blocks: Iterable[Block], selection: Selection) -> Iterator[Block]:
             return
         if block.end >= selection.start - LEAD_SECONDS:
             yield block
+
+
+@dataclass(frozen=True, slots=True)
+class _Light:
+    """A result on its way from a worker process, without pixels."""
+
+    seen: Seen
+    size: tuple[int, int]  # height, width of the image
+    dark: bool
+
+    @classmethod
+    def of(cls, seen: Seen) -> _Light:
+        image = seen.frame.image
+        empty = replace(seen, frame=replace(seen.frame, image=image[:0]))
+        return cls(empty, (image.shape[0], image.shape[1]), is_dark(image))
+
+    def restored(self) -> Seen:
+        """Return the result with a blank image of the same size, black if the real one is nearly so."""
+        blank = np.broadcast_to(np.uint8(0 if self.dark else 255), (*self.size, 3))
+        return replace(self.seen, frame=replace(self.seen.frame, image=blank))
+
+
+def _from_workers(
+    job: _Job, todo: Sequence[tuple[Path, Path | None]], workers: int
+) -> Iterator[tuple[int, Seen | Failure | None]]:
+    """Yield the results of `_Job.see_all` from several processes."""
+    for index, result in in_order(job, todo, workers=workers):
+        if isinstance(result, Crash):
+            path = todo[index][0]
+            yield index, Failure(path, InputError(f"'{printable(path)}' cannot be recognised: twice, {result.reason}"))
+            yield index, None
+        else:
+            yield index, result.restored() if isinstance(result, _Light) else result

@@ -27,10 +27,30 @@ class GrowingFile:
     that was written whole, such as a row.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, resume: bool = False) -> None:
         self.path = as_path(path)
+        self._resume = resume  # whether the file is continued, not emptied
         self._file: FileIO | None = None
         self._length = 0
+
+    @property
+    def length(self) -> int:
+        """Bytes written, and those that were there before where the file is continued."""
+        return self._length
+
+    def cut(self, length: int) -> None:
+        """Remove all after the first `length` bytes.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        if length < self._length and self._file is not None:
+            try:
+                self._file.truncate(length)
+                self._file.seek(length)
+            except OSError as error:
+                raise self._failed(error) from error
+            self._length = length
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -46,7 +66,8 @@ class GrowingFile:
         """
         try:
             if self._file is None:
-                self._file = _open_alone(self.path)
+                self._file = _open_alone(self.path, keep=self._resume)
+                self._length = self._file.seek(0, io.SEEK_END) if self._resume else 0
             if at is None:
                 _write(self._file, data)
                 self._length += len(data)
@@ -58,9 +79,12 @@ class GrowingFile:
             if self._file is not None:
                 with suppress(OSError):  # of a device
                     self._file.truncate(self._length)
-            self._close()
-            reason = _REASONS.get(error.errno, error.strerror or error)
-            raise OutputError(f"cannot write '{self.path}': {reason}; choose another place") from error
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> OutputError:
+        self._close()
+        reason = _REASONS.get(error.errno, error.strerror or error)
+        return OutputError(f"cannot write '{self.path}': {reason}; choose another place")
 
     def _close(self) -> None:
         if self._file is not None:
@@ -74,8 +98,8 @@ def _write(file: FileIO, data: bytes) -> None:
         data = data[file.write(data) :]
 
 
-def _open_alone(path: Path) -> FileIO:
-    """Open a file and empty it, once it is locked: two processes would write into each other's lines.
+def _open_alone(path: Path, *, keep: bool) -> FileIO:
+    """Open a file and empty it unless it is kept, once it is locked: two processes would write into each other's lines.
 
     A pipe needs a reader; opening one without would wait for it.
 
@@ -90,7 +114,8 @@ def _open_alone(path: Path) -> FileIO:
             os.set_blocking(file.fileno(), True)
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             lock(file.fileno())
-            file.truncate(0)
+            if not keep:
+                file.truncate(0)
     except OSError:
         file.close()
         raise

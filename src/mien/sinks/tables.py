@@ -32,8 +32,10 @@ class TableSink(GrowingFile):
     `provenance` may be replaced by another one with the same label set between frames.
     """
 
-    def __init__(self, path: str | Path, provenance: Provenance, *, voice: Provenance | None = None) -> None:
-        super().__init__(path)
+    def __init__(
+        self, path: str | Path, provenance: Provenance, *, voice: Provenance | None = None, resume: bool = False
+    ) -> None:
+        super().__init__(path, resume=resume)
         if not isinstance(provenance, Provenance):
             raise InputError(f"the provenance is of type {type(provenance).__name__}; expected Recognizer.provenance")
         self.provenance, self.voice = provenance, voice
@@ -66,6 +68,7 @@ class CsvSink(TableSink):
         smoothed: Whether predictions are smoothed over time: adds the columns of the raw probabilities.
         excel: Begin with a byte order mark, by which Excel knows UTF-8.
         voice: Origin of the voice's predictions: adds its columns.
+        resume: Continue an existing file; see `Journal`.
 
     Raises:
         OutputError: The file cannot be written; on entering or writing.
@@ -85,8 +88,9 @@ class CsvSink(TableSink):
         smoothed: bool = False,
         excel: bool = False,
         voice: Provenance | None = None,
+        resume: bool = False,
     ) -> None:
-        super().__init__(path, provenance, voice=voice)
+        super().__init__(path, provenance, voice=voice, resume=resume)
         self._excel = excel
         prefixes = ("p_", "raw_") if smoothed else ("p_",)
         probabilities = [prefix + label for prefix in prefixes for label in provenance.labels]
@@ -96,8 +100,10 @@ class CsvSink(TableSink):
             self._columns += voice_keys(voice)
 
     def __enter__(self) -> CsvSink:
-        header = csv_lines(self._columns, [dict(zip(self._columns, self._columns, strict=True))])
-        self._append(codecs.BOM_UTF8 * self._excel + header)
+        self._append(b"")
+        if not self.length:
+            header = csv_lines(self._columns, [dict(zip(self._columns, self._columns, strict=True))])
+            self._append(codecs.BOM_UTF8 * self._excel + header)
         return self
 
     def write(self, frame: Frame, expressions: list[Expression], *, heard: Heard | None = None) -> None:
@@ -115,6 +121,7 @@ class JsonlSink(TableSink):
         path: File to write, "-" for standard output; an old file is overwritten. Each line is on disk once written.
         provenance: `Recognizer.provenance`.
         voice: Origin of the voice's predictions: adds its keys.
+        resume: Continue an existing file; see `Journal`.
 
     Raises:
         OutputError: The file cannot be written; on entering or writing.

@@ -1,0 +1,186 @@
+"""The journal of a long run, by which it is resumed after any end, with the same bytes as an undisturbed run.
+
+It is a file of JSON lines beside the first table: the settings of the run, then a line per file whose rows are in the
+tables, with the sizes that the tables had after them. Resuming keeps the files up to the first one that has changed or
+is no longer the next one to read, and cuts the tables there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from mien.errors import ConfigError, OutputError
+from mien.files import atomic_path
+from mien.settings import shown
+from mien.sinks.growing import GrowingFile
+
+SUFFIX = ".journal"
+FORMAT = "mien journal 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file whose rows are in the tables.
+
+    Args:
+        path: The file, as text.
+        size: Its bytes.
+        mtime_ns: Time of its last change in nanoseconds.
+        ends: Bytes of each table after its rows.
+        error: Why it could not be read, or not to its end; empty if it could.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    ends: tuple[int, ...]
+    error: str = ""
+
+
+class Journal(GrowingFile):
+    """Notes which files are in the tables of a run; a context manager, entered after the tables.
+
+    A journal that was not resumed is removed when the run ends well.
+
+    Args:
+        tables: The tables: opened, with `resume` if this run resumes one.
+        settings: What the rows depend on besides the files: model, detector, …, as plain JSON data.
+        resume: Whether to continue the run that an existing journal describes.
+
+    Raises:
+        ConfigError: There is a table but no journal to resume by, or it is of other settings or tables.
+        OutputError: The journal cannot be read or written.
+    """
+
+    def __init__(self, tables: Sequence[GrowingFile], settings: Mapping[str, Any], *, resume: bool = False) -> None:
+        super().__init__(journal_path(tables[0].path), resume=True)
+        self._tables, self._removed = tables, not resume
+        self._head = {"format": FORMAT, "settings": dict(settings), "tables": [table.path.name for table in tables]}
+        self._entries = self._read() if resume else []
+        if not self._entries:
+            self._entries = [Entry("", 0, 0, self._sizes())]  # of the tables' headers
+
+    @property
+    def kept(self) -> list[Entry]:
+        """The files whose rows are in the tables from the resumed run."""
+        return self._entries[1:]
+
+    def start(self, files: Sequence[Path]) -> int:
+        """Keep the files of the resumed run that come first again; cut the tables after their rows.
+
+        Args:
+            files: The files of this run, in order.
+
+        Returns:
+            How many of them are in the tables.
+        """
+        n = sum(1 for _ in takewhile(lambda pair: _is_same(*pair), zip(self.kept, files, strict=False)))
+        self._entries = self._entries[: n + 1]
+        for table, end in zip(self._tables, self._entries[-1].ends, strict=True):
+            table.cut(end)
+        self._rewrite()
+        return n
+
+    def add(self, file: Path, error: Exception | None = None) -> None:
+        """Note that all rows of a file are in the tables, or that it failed."""
+        path, size, mtime_ns = _identity(file)
+        entry = Entry(path, size, mtime_ns, self._sizes(), "" if error is None else str(error))
+        self._append(_line(_plain(entry)))
+
+    def __enter__(self) -> Journal:
+        self._rewrite()
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        super().__exit__(kind, error, trace)
+        if kind is None and self._removed:
+            self.path.unlink(missing_ok=True)
+
+    def _sizes(self) -> tuple[int, ...]:
+        return tuple(table.length for table in self._tables)
+
+    def _rewrite(self) -> None:
+        """Write all lines, whole or not at all."""
+        self._close()
+        with atomic_path(self.path) as temporary:
+            temporary.write_bytes(b"".join(map(_line, [self._head, *map(_plain, self._entries)])))
+
+    def _read(self) -> list[Entry]:
+        try:
+            lines = self.path.read_bytes().split(b"\n")[:-1]  # the last one is empty, or torn
+        except FileNotFoundError:
+            if there := next((table.path for table in self._tables if table.length), None):
+                raise ConfigError(
+                    f"cannot resume: '{there}' is there, but not its journal '{self.path.name}'; leave out --resume to "
+                    "write it anew, or name another table"
+                ) from None
+            return []
+        except OSError as error:
+            raise OutputError(f"cannot read the journal '{self.path}': {error.strerror}") from error
+        try:
+            head, *rest = map(json.loads, lines) if lines else [self._head]
+            entries = [Entry(**{**line, "ends": tuple(line["ends"])}) for line in rest]
+            fits = all(len(entry.ends) == len(self._tables) for entry in entries)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ConfigError(f"'{self.path}' is not a journal of mien; leave out --resume to start anew") from error
+        self._check(head)
+        if not fits or any(
+            end > size for entry in entries for end, size in zip(entry.ends, self._sizes(), strict=True)
+        ):
+            raise ConfigError(
+                f"the tables are shorter than '{self.path.name}' says; leave out --resume to write them anew"
+            )
+        return entries
+
+    def _check(self, head: Any) -> None:
+        if not isinstance(head, dict) or head.get("format") != FORMAT:
+            raise ConfigError(f"'{self.path}' is not a journal of mien; leave out --resume to start anew")
+        before, now = head.get("settings", {}), json.loads(json.dumps(self._head["settings"]))
+        for name in now.keys() | before.keys():
+            if before.get(name) != now.get(name):
+                raise ConfigError(
+                    f"'{self._tables[0].path}' was begun with {name} = {shown(str(before.get(name)))}, now it is "
+                    f"{shown(str(now.get(name)))}; give the same options, or leave out --resume to start anew"
+                )
+        if head.get("tables") != self._head["tables"]:
+            raise ConfigError(
+                f"'{self.path.name}' is of the tables {', '.join(map(str, head.get('tables', [])))}; give the same "
+                "ones, or leave out --resume to start anew"
+            )
+
+
+def journal_path(table: Path) -> Path:
+    """Return the path of the journal beside a table."""
+    return table.with_name(table.name + SUFFIX)
+
+
+def _identity(file: Path) -> tuple[str, int, int]:
+    try:
+        found = os.stat(file)
+    except OSError:  # it failed, too
+        return str(file), -1, 0
+    return str(file), found.st_size, found.st_mtime_ns
+
+
+def _is_same(entry: Entry, file: Path) -> bool:
+    return (entry.path, entry.size, entry.mtime_ns) == _identity(file)
+
+
+def _plain(entry: Entry) -> dict[str, Any]:
+    return {
+        "path": entry.path,
+        "size": entry.size,
+        "mtime_ns": entry.mtime_ns,
+        "ends": entry.ends,
+        "error": entry.error,
+    }
+
+
+def _line(plain: Mapping[str, Any]) -> bytes:
+    return json.dumps(plain).encode() + b"\n"
