@@ -32,6 +32,7 @@ class GrowingFile:
         self._resume = resume  # whether the file is continued, not emptied
         self._file: FileIO | None = None
         self._length = 0
+        self.found = 0  # bytes that were there when it was opened to be continued
 
     @property
     def length(self) -> int:
@@ -67,7 +68,7 @@ class GrowingFile:
         try:
             if self._file is None:
                 self._file = _open_alone(self.path, keep=self._resume)
-                self._length = self._file.seek(0, io.SEEK_END) if self._resume else 0
+                self._length = self.found = self._file.seek(0, io.SEEK_END) if self._resume else 0
             if at is None:
                 _write(self._file, data)
                 self._length += len(data)

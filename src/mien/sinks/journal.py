@@ -115,7 +115,7 @@ class Journal(GrowingFile):
         try:
             lines = self.path.read_bytes().split(b"\n")[:-1]  # the last one is empty, or torn
         except FileNotFoundError:
-            if there := next((table.path for table in self._tables if table.length), None):
+            if there := next((table.path for table in self._tables if table.found), None):
                 raise ConfigError(
                     f"cannot resume: '{there}' is there, but not its journal '{self.path.name}'; leave out --resume to "
                     "write it anew, or name another table"
