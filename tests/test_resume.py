@@ -246,6 +246,10 @@ def test_a_first_run_may_be_called_resumed(album: Path, whole: Run, recognizer: 
     assert run.bytes == whole.bytes
 
 
-def test_workers_are_chosen_by_cores_and_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mien.collection.usable_cores", lambda: 8)
-    assert [auto_workers(n) for n in (0, 1, 39, 40, 100, 10_000)] == [1, 1, 1, 2, 5, 8]
+def test_workers_are_chosen_by_cores_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mien.collection.usable_cores", lambda: 3)
+    chosen = []
+    for n in range(100):
+        (tmp_path / f"{n}.png").touch()
+        chosen.append(auto_workers([tmp_path]))
+    assert chosen == [1] * 39 + [2] * 20 + [3] * 41

@@ -30,7 +30,6 @@ from mien.voice.listener import Listener
 from mien.workers import Crash, in_order
 
 FILES_PER_WORKER = 20  # below, starting a process takes longer than it saves
-
 LEAD_SECONDS = 10.0  # of sound heard before the start of a stretch: the longest utterance
 
 
@@ -188,8 +187,9 @@ def see(
             progress(n_kept + index + 1, len(files))
 
 
-def auto_workers(n_files: int) -> int:
-    """Return the number of worker processes that pays for so many files: one per core, and one per 20 files."""
+def auto_workers(paths: Sequence[Path], *, glob: str | None = None) -> int:
+    """Return the number of worker processes that pays for files and folders: one per core, and one per 20 files."""
+    n_files = len(_expand(paths, glob, None)[0])
     return max(min(usable_cores(), n_files // FILES_PER_WORKER), 1)
 
 

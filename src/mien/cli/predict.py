@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,7 +28,8 @@ from mien.cli.arguments import (
     open_recognizer,
 )  # fmt: skip
 from mien.cli.console import bar, cell, fail, new_table, notice, percent, print_json, print_table, say
-from mien.files import printable
+from mien.errors import ConfigError
+from mien.files import counted, printable
 from mien.models.spec import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -34,9 +37,13 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from mien.collection import Seen
-    from mien.sinks.sink import Sink
+    from mien.recognizer import Recognizer
+    from mien.sinks.journal import Journal
+    from mien.sinks.tables import CsvSink, JsonlSink
     from mien.structures import Expression, Provenance
 
+MOST_WORKERS = 256
+MOST_FILES = 1000  # shown in the table of the terminal
 FEW_FACES = 0.9  # share of a video's frames without a face from which another detector is suggested
 
 
@@ -68,31 +75,51 @@ def predict(
     stop: Annotated[
         float | None, typer.Option(help="Stop a video before this time; at its end if not given.", metavar="SECONDS")
     ] = None,
+    workers: Annotated[
+        str, typer.Option(help="Processes that share the files; auto: one per core, for many files.", metavar="N")
+    ] = "1",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue a run that was stopped; finished files keep their rows.")
+    ] = False,
     models_dir: ModelsDir = None,
 ) -> None:
     """Recognise the expressions of faces in pictures, videos and folders.
 
     Examples: `mien predict party.jpg holiday/ clip.mp4 --out annotated --csv faces.csv`, `mien predict holiday/ --glob
-    '*.jpg'`, `mien predict film.mp4 --fps 2 --start 60 --stop 90`, `mien predict photo.jpg --json`
+    '*.jpg'`, `mien predict film.mp4 --fps 2 --start 60 --stop 90`, `mien predict photo.jpg --json`, `mien predict
+    archive/ --csv faces.csv --workers auto --resume`
     """
-    from mien.collection import Failure, Summary, see
+    from mien.collection import Failure, Summary, auto_workers, see
+    from mien.sinks.journal import Journal
     from mien.sinks.records import record
     from mien.sinks.sink import many
     from mien.sources.media import Selection
     from mien.targets import check_targets
 
     check_outputs(csv, jsonl, as_json, excel)
+    tables = [path for path in (csv, jsonl) if path not in (None, Path("-"))]
+    if resume and (not tables or Path("-") in (csv, jsonl)):
+        raise ConfigError("--resume continues tables; name a file with --csv or --jsonl, and do not write to -")
+    n_workers = _number(workers)
     selection = Selection(fps=fps, start=start, stop=stop)
     check_targets([*paths, model_file(model)], texts=[csv, jsonl], glob=glob)
     recognizer = open_recognizer(model, detector, min_score, labels, min_confidence, models_dir)
     table, counts, records, failed = _Table(top), Summary(), [], False
-    with (
-        many(_sinks(csv, jsonl, recognizer.provenance, excel)) as sink,
-        bar("recognising", shown=_is_long(paths)) as progress,
-    ):
+    sinks = _sinks(csv, jsonl, recognizer.provenance, excel, resume)
+    noted = resume or (tables and _is_long(paths) and Path("-") not in (csv, jsonl))
+    settings = {
+        **_settings(recognizer), "min_score": min_score, "min_confidence": min_confidence, "fps": fps, "start": start,
+        "stop": stop, "excel": excel, "out": None if to is None else str(to), "top": top, "summary": summary,
+    }  # fmt: skip
+    with ExitStack() as stack:
+        sink = stack.enter_context(many(sinks))
+        journal = stack.enter_context(Journal(sinks, settings, resume=resume)) if noted else None
+        progress = stack.enter_context(bar("recognising", shown=_is_long(paths)))
+        if journal is not None:
+            stack.enter_context(_how_to_resume(journal))
         for result in see(
             paths, recognizer, glob=glob, selection=selection, sinks=[sink], out=to, top=top, summary=summary,
-            progress=progress,
+            workers=n_workers or auto_workers(paths, glob=glob), journal=journal, progress=progress,
         ):  # fmt: skip
             if isinstance(result, Failure):
                 failed = True
@@ -102,6 +129,8 @@ def predict(
             counts.add(result)
             if as_json:
                 records.append(record(result.frame, result.expressions, recognizer.provenance))
+    if journal is not None and journal.kept:
+        say(f"resumed: {counted(len(journal.kept), 'file')} done before, not read again")
     if as_json:
         print_json(records)
     elif Path("-") not in (csv, jsonl):
@@ -161,9 +190,11 @@ class _Table:
 
     def drawn(self) -> Table:
         table = new_table("picture", "face", "expression", "probability", "box")
-        for path in self.paths:
+        for path in self.paths[:MOST_FILES]:
             for row in self._pictures.get(path) or [self._video_row(path)]:
                 table.add_row(printable(path), *row)
+        if len(self.paths) > MOST_FILES:
+            table.add_row(f"… {len(self.paths) - MOST_FILES:,} more", "", "", "", "")
         return table
 
     def hint(self, detector: str) -> str:
@@ -213,15 +244,49 @@ def _print(table: _Table, summary: object, to: Path | None) -> None:
         say(f"annotated: {to}")
 
 
-def _sinks(csv: Path | None, jsonl: Path | None, provenance: Provenance, excel: bool) -> list[Sink]:
+def _sinks(
+    csv: Path | None, jsonl: Path | None, provenance: Provenance, excel: bool, resume: bool
+) -> list[CsvSink | JsonlSink]:
     from mien.sinks.tables import CsvSink, JsonlSink
 
-    sinks: list[Sink] = []
+    sinks: list[CsvSink | JsonlSink] = []
     if csv is not None:
-        sinks.append(CsvSink(csv, provenance, excel=excel))
+        sinks.append(CsvSink(csv, provenance, excel=excel, resume=resume))
     if jsonl is not None:
-        sinks.append(JsonlSink(jsonl, provenance))
+        sinks.append(JsonlSink(jsonl, provenance, resume=resume))
     return sinks
+
+
+def _settings(recognizer: Recognizer) -> dict[str, str]:
+    """Return what the rows of a table depend on, for its journal."""
+    from mien import __version__
+    from mien.models.onnx_file import graph_fingerprint
+
+    origin = recognizer.provenance
+    path = getattr(recognizer.classifier, "path", None)
+    return {
+        "model": origin.model, "graph": "" if path is None else graph_fingerprint(path)[:16],
+        "labels": origin.labels.name, "detector": origin.detector, "mien": __version__,
+    }  # fmt: skip
+
+
+@contextmanager
+def _how_to_resume(journal: Journal) -> Iterator[None]:
+    """Say on Ctrl-C how many files are in the tables, and how to continue."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        done = counted(journal.n_files, "file")
+        raise KeyboardInterrupt(f"{done} done; the same command with --resume continues") from None
+
+
+def _number(workers: str) -> int:
+    """Return the number of processes of --workers; 0 for auto."""
+    if workers == "auto":
+        return 0
+    if not (workers.isascii() and workers.isdecimal()) or not 1 <= int(workers) <= MOST_WORKERS:
+        raise ConfigError(f"--workers is '{workers}'; expected 1 to {MOST_WORKERS}, or auto")
+    return int(workers)
 
 
 def _is_long(paths: list[Path]) -> bool:

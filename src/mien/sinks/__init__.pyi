@@ -1,5 +1,6 @@
 from .annotated import AnnotatedSink as AnnotatedSink
 from .annotated import save_faces as save_faces
+from .journal import Journal as Journal
 from .live_video import LiveVideoSink as LiveVideoSink
 from .recorder import AnnotatedVideoSink as AnnotatedVideoSink
 from .recorder import Recorder as Recorder

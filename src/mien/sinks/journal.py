@@ -65,6 +65,7 @@ class Journal(GrowingFile):
         self._entries = self._read() if resume else []
         if not self._entries:
             self._entries = [Entry("", 0, 0, self._sizes())]  # of the tables' headers
+        self.n_files = 0  # that are in the tables
 
     @property
     def kept(self) -> list[Entry]:
@@ -85,6 +86,7 @@ class Journal(GrowingFile):
         for table, end in zip(self._tables, self._entries[-1].ends, strict=True):
             table.cut(end)
         self._rewrite()
+        self.n_files = n
         return n
 
     def add(self, file: Path, error: Exception | None = None) -> None:
@@ -92,6 +94,7 @@ class Journal(GrowingFile):
         path, size, mtime_ns = _identity(file)
         entry = Entry(path, size, mtime_ns, self._sizes(), "" if error is None else str(error))
         self._append(_line(_plain(entry)))
+        self.n_files += 1
 
     def __enter__(self) -> Journal:
         self._rewrite()

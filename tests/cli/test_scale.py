@@ -1,0 +1,92 @@
+"""`mien predict` of many files: several processes, and runs that were stopped."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from commands import error_of, run
+from mien.sources.paths import PICTURE_SUFFIXES
+
+PHOTO = Path(__file__).parents[2] / "docs" / "images" / "astronaut.png"
+N = 12
+pytestmark = [pytest.mark.usefixtures("own_folder")]
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    assert PHOTO.suffix in PICTURE_SUFFIXES
+    (tmp_path / "album").mkdir()
+    for i in range(N):
+        shutil.copy(PHOTO, tmp_path / "album" / f"{i:02}.png")
+    (tmp_path / "album" / "05 broken.png").write_bytes(PHOTO.read_bytes()[:2000])
+    return Path("album")
+
+
+def predict(*options: object) -> list[str]:
+    return ["predict", "album", "--detector", "whole", "--model", "vgg-b", *map(str, options)]
+
+
+def test_several_processes_print_and_write_the_same(album: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*predict("--csv", "one.csv", "--jsonl", "one.jsonl")) == 2
+    one = capsys.readouterr()
+    assert run(*predict("--csv", "two.csv", "--jsonl", "two.jsonl", "--workers", 2)) == 2
+    assert capsys.readouterr() == one
+    assert Path("one.csv").read_bytes() == Path("two.csv").read_bytes()
+    assert Path("one.jsonl").read_bytes() == Path("two.jsonl").read_bytes()
+    assert not list(Path().glob("*.journal"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are those of Unix")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_run_is_resumed_with_the_same_bytes(
+    number: signal.Signals, album: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*predict("--csv", "whole.csv")) == 2
+    command = [sys.executable, "-m", "mien", *predict("--csv", "faces.csv", "--workers", 2)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        table = Path("faces.csv")
+        while process.poll() is None and not (table.exists() and table.read_bytes().count(b"\n") > 3):
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, errors = process.communicate()
+    if process.returncode not in (2, -number):  # it may have ended before
+        assert process.returncode == 130
+        assert "done; the same command with --resume continues" in errors
+    capsys.readouterr()
+    if process.returncode != 2:
+        assert run(*predict("--csv", "faces.csv", "--resume")) == 2
+        captured = capsys.readouterr()
+        assert "resumed: " in captured.out
+        assert "05 broken.png" in captured.err
+    assert table.read_bytes() == Path("whole.csv").read_bytes()
+
+
+def test_resuming_with_another_model_is_refused(album: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*predict("--csv", "faces.csv", "--resume")) == 2
+    capsys.readouterr()
+    error = error_of(capsys, *predict("--csv", "faces.csv", "--resume", "--min-confidence", 0.5))
+    assert "was begun with min_confidence = '0.0', now it is '0.5'" in error
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--workers", "0"], "--workers is '0'; expected 1 to 256, or auto"),
+        (["--workers", "many"], "--workers is 'many'"),
+        (["--workers", "²"], "--workers is '²'"),
+        (["--resume"], "name a file with --csv or --jsonl"),
+        (["--resume", "--csv", "-"], "name a file with --csv or --jsonl"),
+        (["--resume", "--csv", "a.csv", "--jsonl", "-"], "name a file with --csv or --jsonl"),
+    ],
+)
+def test_impossible_options_are_one_line(
+    options: list[str], message: str, album: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in error_of(capsys, *predict(*options))
