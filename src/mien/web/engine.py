@@ -22,7 +22,7 @@ from mien.vision.detect import DETECTORS, FaceDetector, load_detector
 from mien.vision.fetch import is_offline, local_yunet
 from mien.vision.yunet import YuNetDetector
 from mien.web.batching import BatchingClassifier
-from mien.web.limits import Budget, Slots, return_memory_at_once
+from mien.web.limits import Budget, Slots, limit_heaps
 from mien.web.metrics import Metrics
 from mien.web.problems import Problem, of_error
 from mien.web.settings import Choice, ServerSettings
@@ -44,9 +44,9 @@ class Engine:
     """
 
     def __init__(self, settings: ServerSettings) -> None:
-        return_memory_at_once()
         self.settings = settings
         self.slots = Slots(settings.workers or usable_cores())
+        limit_heaps(self.slots.n)
         self.metrics = Metrics(lambda: self._admitted)
         self.bodies = Budget(BODIES * settings.max_upload)
         self._admitted = 0  # requests
