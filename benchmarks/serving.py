@@ -6,7 +6,8 @@ faces, which the detector "whole" takes as they are, over many connections; both
 compared with the one of a serial request. The client uses sockets alone, so that it takes little of the machine.
 Reads /proc, so it runs on Linux alone.
 
-Targets: 1.15 of the CPU in this process, 1.5 of the throughput without batching, no lost or different answer.
+Targets: 1.15 of the CPU in this process, 1.5 of the throughput without batching, no lost or different answer. Where all
+cores are busy, the second cannot be more than the CPU a request without batching / with, which is printed.
 
 Example: python benchmarks/serving.py --model dlib-resnet --out serving.json
 """
@@ -106,7 +107,7 @@ def main() -> None:
     header = ["batching", "requests/s", "CPU a request", "p50", "p99", "faces a batch", "lost", "different"]
     cpu = _mean(loads, False, "cpu_ms") / _mean(loads, True, "cpu_ms")
     print(f"CPU a request of a scene: {overhead['service_ms']:.1f} ms, in this process {overhead['here_ms']:.1f} ms")
-    print(f"CPU a request of a face without batching / with: {cpu:.2f}\n")
+    print(f"CPU a request of a face without batching / with, the bound of the throughput: {cpu:.2f}\n")
     report(
         f"The service, model {options.model}",
         [markdown(header, rows), target_table(targets)],

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from shutil import which
 from threading import Event
+from typing import Any
 
 import pytest
 
@@ -79,6 +80,19 @@ class TestClients:
             answer = received(connection)  # the service closes the connection
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert b"the body did not arrive within 0.2 s" in answer
+
+    def test_an_answer_waits_for_no_acknowledgement(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        delays, made = [], web_serving._Protocol.connection_made
+
+        def noting(protocol: web_serving._Protocol, transport: Any) -> None:
+            made(protocol, transport)
+            found = transport.get_extra_info("socket")
+            delays.append(found.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 0)
+
+        monkeypatch.setattr(web_serving._Protocol, "connection_made", noting)
+        with serving(loaded()) as port:
+            assert httpx.get(f"http://localhost:{port}/v1/health").status_code == 200
+        assert delays == [False]
 
     def test_a_connection_without_a_request_is_closed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(web_serving, "HEAD_SECONDS", 0.2)

@@ -175,6 +175,9 @@ class _Protocol(H11Protocol):
     _expiry: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
+        # asyncio does so for sockets of a named protocol alone, which `socket.create_server` makes not. Otherwise the
+        # second packet of an answer waits for the client's delayed acknowledgement of the first: 40 ms.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().connection_made(transport)
         self._expect_request()
 
