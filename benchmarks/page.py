@@ -3,10 +3,11 @@
 The photo of one face sways in front of the camera of Chromium, without a window: a clip of JPEGs of 640x480 pixels at
 30 frames per second. The page of `mien serve` recognises it on the server, then in the browser. `Live` sees the same
 JPEGs in this process, as fast as it can. All use one thread of ONNX Runtime per model, except the browser, which uses
-one per physical core. Runs alternate, and medians are compared. Chromium, which draws without a graphics card here, and
-the server share the machine, so nothing else may run on it.
+one per physical core. Runs alternate, and medians are compared. The page cannot be faster than its camera, so it is
+compared with the process at the camera's rate. Chromium, which draws without a graphics card here, and the server share
+the machine, so nothing else may run on it.
 
-Target: 0.6 times the frames per second.
+Target: 0.6 times the frames per second of the process, of 30 at most.
 
 Example: python benchmarks/page.py --seconds 20 --out page.json
 """
@@ -31,7 +32,7 @@ from mien.recognizer import Recognizer
 from mien.vision.detect import FaceDetector
 from mien.vision.haar import HaarDetector
 from mien.vision.yunet import YuNetDetector
-from sessions import Server, in_process, jpegs
+from sessions import FPS, Server, in_process, jpegs
 
 CHROMIUM = "/usr/bin/chromium"
 CLIP_SECONDS = 20  # Chromium starts the clip again at its end
@@ -60,8 +61,8 @@ def main() -> None:
     finally:
         server.process.kill()
     medians = {name: median(values) for name, values in runs.items()}
-    ratio = medians["page, on the server"] / medians["process"]
-    targets = [Target(what="frames per second, page / process", value=ratio, limit=0.6, at_least=True)]
+    ratio = medians["page, on the server"] / min(medians["process"], FPS)
+    targets = [Target(what="frames per second, page / process with a camera", value=ratio, limit=0.6, at_least=True)]
     rows = [[name, f"{medians[name]:.1f}", ", ".join(f"{value:.1f}" for value in values)]
             for name, values in runs.items()]  # fmt: skip
     report(
@@ -74,7 +75,7 @@ def main() -> None:
 def film(pictures: list[bytes], folder: Path) -> Path:
     """Write a clip for Chromium's camera, which plays JPEGs one after the other at 30 per second."""
     clip = folder / "camera.mjpeg"
-    n = CLIP_SECONDS * 30
+    n = CLIP_SECONDS * FPS
     clip.write_bytes(b"".join((pictures * (n // len(pictures) + 1))[:n]))
     return clip
 
