@@ -69,10 +69,17 @@ class Handler(SimpleHTTPRequestHandler):
     def log_message(self, *_: Any) -> None: ...
 
 
+class IsolatedHandler(Handler):
+    def end_headers(self) -> None:
+        self.send_header("Cross-Origin-Opener-Policy", "same-origin")
+        self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
+        super().end_headers()
+
+
 @contextmanager
-def serving(folder: Path) -> Iterator[str]:
+def serving(folder: Path, handler: type[Handler] = Handler) -> Iterator[str]:
     """Serve a folder, and yield its address; afterwards nothing answers there."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/"
@@ -208,6 +215,26 @@ def pytest_approx(nested: Any) -> Any:
         __hash__ = None  # type: ignore[assignment]
 
     return Near(nested)
+
+
+N_THREADS = "async () => (await import('/here/ort/ort.wasm.min.mjs')).env.wasm.numThreads"
+
+
+def test_four_threads_of_an_isolated_page_give_the_same_probabilities(chromium: Any, modules: Any, site: Path) -> None:
+    predict = """async (url) => {
+        await mien.use("model2020", "fer2013", 0);
+        return mien.origin.classifier.predict([await mien.image(url)], "fer2013");
+    }"""
+    url = as_url(crops(48)[0])
+    with serving(site, IsolatedHandler) as root:
+        page = chromium.new_page()
+        page.add_init_script("Object.defineProperty(navigator, 'hardwareConcurrency', { value: 8 })")
+        page.goto(f"{root}LICENSES.txt")
+        page.evaluate(HARNESS.read_text(encoding="utf-8"))
+        found = page.evaluate(predict, url)
+        assert (page.evaluate(N_THREADS), modules.evaluate(N_THREADS)) == (4, 1)
+        page.close()
+    np.testing.assert_allclose(found, modules.evaluate(predict, url), atol=1e-6)
 
 
 # A model on WebAssembly and one on the card, by a clock of their own: which of them answers, and what.
