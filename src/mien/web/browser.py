@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -245,9 +246,16 @@ def _check_replaceable(target: Path) -> None:
 
 def _is_runtime(file: Path) -> bool:
     try:
-        return hashlib.sha256(file.read_bytes()).hexdigest() == RUNTIME_FILES[file.name]
+        found = file.stat()
+        return _digest(file, found.st_size, found.st_mtime_ns) == RUNTIME_FILES[file.name]
     except OSError:
         return False
+
+
+@lru_cache(maxsize=2 * len(RUNTIME_FILES))
+def _digest(file: Path, size: int, changed_ns: int) -> str:
+    """Return the SHA-256 of a file of this size and time: the service asks for each request."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _fetch(name: str, folder: Path) -> None:
