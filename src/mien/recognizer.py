@@ -40,9 +40,11 @@ class Recognizer:
         min_confidence: Confidence below which an expression's label is "uncertain", in [0, 1]; its probabilities are
             kept. With 0 the label is always the most probable one.
         models_dir: Directory of user models; the default directory when None.
+        device: Where a named classifier runs: "cpu", "cuda", "auto" or another name in `models.runtime.DEVICES`. The
+            detector runs on the CPU.
 
     Raises:
-        ConfigError: Unknown detector, an argument of another type, or min_confidence is out of range.
+        ConfigError: Unknown detector or device, an argument of another type, or min_confidence is out of range.
         UnknownModel: Unknown model.
         ModelError: The model file is unusable, or has no such label set; or the detector is "yunet" and cannot be
             fetched.
@@ -61,11 +63,14 @@ class Recognizer:
         labels: str | None = None,
         min_confidence: float = 0.0,
         models_dir: Path | None = None,
+        device: str = "cpu",
     ) -> None:
         self.min_confidence = Range(0, 1).check("min_confidence", min_confidence)
         self.detector = load_detector(detector) if isinstance(detector, str) else detector
         self.classifier: ExpressionClassifier = (
-            load_classifier(classifier, models_dir=models_dir) if isinstance(classifier, (str, Path)) else classifier
+            load_classifier(classifier, models_dir=models_dir, device=device)
+            if isinstance(classifier, (str, Path))
+            else classifier
         )
         check_part("detector", self.detector, "detect")
         check_part("classifier", self.classifier, "predict_proba")

@@ -90,3 +90,10 @@ def test_impossible_options_are_one_line(
     options: list[str], message: str, album: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert message in error_of(capsys, *predict(*options))
+
+
+def test_a_device_that_is_not_there_is_one_line(album: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "unknown device 'gpu'; choose from auto, cuda" in error_of(capsys, *predict("--device", "gpu"))
+    assert run(*predict("--device", "auto", "--csv", "auto.csv")) == 2  # for the broken picture
+    assert run(*predict("--csv", "cpu.csv")) == 2
+    assert Path("auto.csv").read_text().count("\n") == Path("cpu.csv").read_text().count("\n")

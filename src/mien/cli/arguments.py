@@ -68,6 +68,10 @@ MinScore = Annotated[
 MinConfidence = Annotated[
     float, typer.Option(help="Below this probability, 0 to 1, an expression is 'uncertain'.", metavar="P")
 ]
+Device = Annotated[
+    str,
+    typer.Option(help="Where the classifier runs: cpu, cuda, coreml, directml, openvino or auto.", metavar="DEVICE"),
+]
 Top = Annotated[int, typer.Option(min=1, help="Number of expressions shown per face.", metavar="N")]
 Votes = Annotated[
     Path | None, typer.Option(help="FER+ votes (fer2013new.csv); looked up beside the data if not given.")
@@ -127,13 +131,14 @@ def open_recognizer(
     labels: str | None,
     min_confidence: float,
     models_dir: Path | None,
+    device: str = "cpu",
 ) -> Recognizer:
     """Return the recogniser that the options above name."""
     from mien.recognizer import Recognizer
     from mien.vision.detect import load_detector
 
     faces = load_detector(detector, min_score=min_score)
-    return Recognizer(faces, model, labels=labels, min_confidence=min_confidence, models_dir=models_dir)
+    return Recognizer(faces, model, labels=labels, min_confidence=min_confidence, models_dir=models_dir, device=device)
 
 
 def reads_data(command: Callable[..., None]) -> Callable[..., None]:

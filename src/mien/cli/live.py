@@ -14,6 +14,7 @@ import typer
 from mien.cli.arguments import (
     Csv,
     Detector,
+    Device,
     Excel,
     Jsonl,
     Labels,
@@ -63,6 +64,7 @@ def live(
         bool, typer.Option("--temporal", help="Smooth by the classifier's temporal model instead of a half-life.")
     ] = False,
     top: Top = 1,
+    device: Device = "cpu",
     models_dir: ModelsDir = None,
 ) -> None:
     """Recognise the expressions of a camera, stream or file live, and record them.
@@ -77,7 +79,7 @@ def live(
     from mien.targets import check_targets
 
     def make(name: str) -> Recognizer:
-        return open_recognizer(name, detector, min_score, labels, min_confidence, models_dir)
+        return open_recognizer(name, detector, min_score, labels, min_confidence, models_dir, device)
 
     if excel and csv is None:
         raise ConfigError("--excel is about the table of --csv; add that, or leave it out")

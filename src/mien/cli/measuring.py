@@ -12,6 +12,7 @@ import typer
 
 from mien.cli.arguments import (
     Data,
+    Device,
     Json,
     Labels,
     ModelsDir,
@@ -83,6 +84,7 @@ def evaluate(
     robustness: Robustness = False,
     sheet: Sheet = 0,
     as_json: Json = False,
+    device: Device = "cpu",
     models_dir: ModelsDir = None,
 ) -> None:
     """Evaluate models: accuracy with interval, F1, confusion matrix, calibration; writes report.md.
@@ -125,7 +127,7 @@ def evaluate(
         [*map(data_path, places), votes, slices, *map(model_file, model)], files=of_report, folders=[to or REPORTS]
     )
     table = None if slices is None else read_slices(slices)
-    classifiers = _load(model, models_dir)
+    classifiers = _load(model, models_dir, device)
     readings = readings_for(places, _for_models(reading, classifiers))
     datasets = (read_data(place, votes, how)[0] for place, how in zip(places, readings, strict=True))
     evaluations, report = report_models(
@@ -193,11 +195,11 @@ def _refuse_options_of_pictures(**given: object) -> None:
         raise ConfigError(f"a voice model is evaluated on whole recordings; leave out {', '.join(names)}")
 
 
-def _load(models: Sequence[str], models_dir: Path | None) -> dict[str, OnnxClassifier]:
+def _load(models: Sequence[str], models_dir: Path | None, device: str = "cpu") -> dict[str, OnnxClassifier]:
     """Load models by the names to report: their own, or the arguments if two have the same."""
     from mien.models.classifier import load_classifier
 
-    classifiers = [load_classifier(model, models_dir=models_dir) for model in models]
+    classifiers = [load_classifier(model, models_dir=models_dir, device=device) for model in models]
     names = [classifier.spec.name for classifier in classifiers]
     if len(set(names)) < len(names):
         names = list(models)

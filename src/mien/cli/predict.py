@@ -14,6 +14,7 @@ import typer
 from mien.cli.arguments import (
     Csv,
     Detector,
+    Device,
     Excel,
     Json,
     Jsonl,
@@ -81,6 +82,7 @@ def predict(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue a run that was stopped; finished files keep their rows.")
     ] = False,
+    device: Device = "cpu",
     models_dir: ModelsDir = None,
 ) -> None:
     """Recognise the expressions of faces in pictures, videos and folders.
@@ -103,7 +105,7 @@ def predict(
     n_workers = _number(workers)
     selection = Selection(fps=fps, start=start, stop=stop)
     check_targets([*paths, model_file(model)], texts=[csv, jsonl], glob=glob)
-    recognizer = open_recognizer(model, detector, min_score, labels, min_confidence, models_dir)
+    recognizer = open_recognizer(model, detector, min_score, labels, min_confidence, models_dir, device)
     table, counts, records, failed = _Table(top), Summary(), [], False
     sinks = _sinks(csv, jsonl, recognizer.provenance, excel, resume)
     noted = resume or (tables and _is_long(paths) and Path("-") not in (csv, jsonl))

@@ -11,7 +11,7 @@ import cv2
 
 from mien.errors import MienError, MissingExtra, ModelError
 from mien.machine.facts import machine_facts
-from mien.models.runtime import onnxruntime
+from mien.models.runtime import onnxruntime, usable_devices
 from mien.models.store import list_models, user_dir
 from mien.sources.devices import list_cameras
 from mien.sources.microphone import NO_MICROPHONE, list_microphones
@@ -30,9 +30,9 @@ def doctor(models_dir: Path | None = None) -> dict[str, object]:
 
     Returns:
         The facts of `machine_facts`, and: opencv_packages (distributions that provide cv2), optional packages, tk,
-        onnxruntime_providers, video_backends, camera_backends, opencv_windows (its GUI; none in headless builds),
-        display, models_dir, models, yunet (its file), detector (the one that "auto" takes without fetching), cameras,
-        microphones, and hints: one sentence per problem.
+        onnxruntime_providers, devices (for --device), video_backends, camera_backends, opencv_windows (its GUI; none in
+        headless builds), display, models_dir, models, yunet (its file), detector (the one that "auto" takes without
+        fetching), cameras, microphones, and hints: one sentence per problem.
     """
     models, (yunet, problem) = list_models(models_dir), _yunet()
     microphones, silence = _microphones()
@@ -55,6 +55,7 @@ def _package_facts() -> dict[str, object]:
         **{package: _version(package) for package in OPTIONAL},
         "tk": _tk(),
         "onnxruntime_providers": onnxruntime.get_available_providers(),
+        "devices": usable_devices(),
     }
 
 

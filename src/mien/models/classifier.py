@@ -42,6 +42,7 @@ class OnnxClassifier:
     Args:
         path: The file.
         threads: Threads of ONNX Runtime; 0 for one per core.
+        device: Where it runs, see `runtime.provider_of`.
         spec: The spec to use in place of the one inside; the file is then trusted, not tried.
 
     Raises:
@@ -49,13 +50,15 @@ class OnnxClassifier:
         MissingSpec: No spec inside.
     """
 
-    def __init__(self, path: str | Path, *, threads: int = 0, spec: ModelSpec | None = None) -> None:
+    def __init__(
+        self, path: str | Path, *, threads: int = 0, device: str = "cpu", spec: ModelSpec | None = None
+    ) -> None:
         self.path = path = as_path(path)
         self.spec = read_spec(path) if spec is None else spec
         _check_kind(path, self.spec)
         if spec is None:
             try_model(path)
-        self._session = Session(path, threads=threads)
+        self._session = Session(path, threads=threads, device=device)
         self._inputs, self._outputs = (
             [value.name for value in values] for values in (self._session.inputs, self._session.outputs)
         )
@@ -206,7 +209,7 @@ def _check_kind(path: Path, spec: ModelSpec) -> None:
 
 
 def load_classifier(
-    name: str | Path = DEFAULT_MODEL, *, models_dir: Path | None = None, threads: int = 0
+    name: str | Path = DEFAULT_MODEL, *, models_dir: Path | None = None, threads: int = 0, device: str = "cpu"
 ) -> OnnxClassifier:
     """Load a model by its name or by the path of an ONNX file; a user's file is tried once, see `limited.try_model`.
 
@@ -214,12 +217,14 @@ def load_classifier(
         name: Name of an installed model, see `mien models`, or a path ending in .onnx.
         models_dir: Directory of the user's models; the default one when None.
         threads: Threads of ONNX Runtime; 0 for one per core.
+        device: Where it runs, see `runtime.provider_of`.
 
     Raises:
+        ConfigError: No such device.
         UnknownModel: No such model.
         ModelError: The file is not a classifier with a spec, or did not pass its trial.
     """
-    return OnnxClassifier(find_model(name, models_dir=models_dir), threads=threads)
+    return OnnxClassifier(find_model(name, models_dir=models_dir), threads=threads, device=device)
 
 
 def predict_heads(classifier: ExpressionClassifier, crops: Sequence[ImageArray]) -> list[FloatArray]:

@@ -14,7 +14,7 @@ from weakref import WeakSet
 import numpy.typing as npt
 
 from mien.cores import usable_cores
-from mien.errors import ModelError
+from mien.errors import ConfigError, ModelError
 
 # Since 1.31 it notes a device id and each use in a database of its own, with an address to send them to, unless this
 # is set before it is imported. Faces are nobody's business.
@@ -24,7 +24,18 @@ import onnxruntime
 
 onnxruntime.set_default_logger_severity(3)  # errors only
 
-__all__ = ["Session", "Tensor", "onnxruntime", "reason_of"]
+__all__ = ["DEVICES", "Session", "Tensor", "onnxruntime", "provider_of", "reason_of", "usable_devices"]
+
+# Execution providers of ONNX Runtime by the name of the device, in the order in which "auto" looks for them.
+# Docs: https://onnxruntime.ai/docs/execution-providers/
+DEVICES = {
+    "cuda": "CUDAExecutionProvider",  # the package onnxruntime-gpu
+    "coreml": "CoreMLExecutionProvider",  # in the package for macOS
+    "directml": "DmlExecutionProvider",  # the package onnxruntime-directml
+    "openvino": "OpenVINOExecutionProvider",  # the package onnxruntime-openvino
+    "cpu": "CPUExecutionProvider",
+}
+CPU = DEVICES["cpu"]
 
 _SESSIONS: WeakSet[Session] = WeakSet()  # of this process
 
@@ -45,32 +56,63 @@ class Tensor(NamedTuple):
     shape: list[int | str | None]
 
 
+def usable_devices() -> list[str]:
+    """Return the devices that the installed ONNX Runtime has providers for, in the order of `DEVICES`."""
+    there = onnxruntime.get_available_providers()
+    return [name for name, provider in DEVICES.items() if provider in there]
+
+
+def provider_of(device: str) -> str:
+    """Return ONNX Runtime's provider for a device.
+
+    Args:
+        device: Name in `DEVICES`, or "auto" for the first of them that is usable.
+
+    Raises:
+        ConfigError: Unknown, or the installed ONNX Runtime has no provider for it.
+    """
+    usable = usable_devices()
+    if device == "auto":
+        return DEVICES[usable[0]]
+    if device not in DEVICES:
+        raise ConfigError(f"unknown device '{device}'; choose from auto, {', '.join(DEVICES)}")
+    if device not in usable:
+        raise ConfigError(
+            f"the installed ONNX Runtime cannot use {device}, only {', '.join(usable)}; install the package of ONNX "
+            "Runtime that has it, see docs/guides/scale.md, or leave out --device"
+        )
+    return DEVICES[device]
+
+
 class Session:
-    """An ONNX file loaded on the CPU. It may be shared between threads, pickled, and used after a fork.
+    """A loaded ONNX file. It may be shared between threads, pickled, and used after a fork.
 
     Args:
         path: The file.
-        threads: Threads of ONNX Runtime; 0 for one per core that this process may use.
+        threads: Threads of ONNX Runtime on the CPU; 0 for one per core that this process may use.
+        device: As for `provider_of`.
 
     Raises:
-        ModelError: ONNX Runtime cannot load the file.
+        ModelError: ONNX Runtime cannot load the file, or not on that device.
+        ConfigError: No such device.
     """
 
-    def __init__(self, path: Path, *, threads: int = 0) -> None:
-        self._path, self._threads = path, threads
-        self._session: onnxruntime.InferenceSession | None = _load(path, threads)
+    def __init__(self, path: Path, *, threads: int = 0, device: str = "cpu") -> None:
+        self._path, self._threads, self._provider = path, threads, provider_of(device)
+        self._session: onnxruntime.InferenceSession | None = _load(path, threads, self._provider)
+        self._device = device
         self.inputs = [Tensor(found.name, found.type, found.shape) for found in self._session.get_inputs()]
         self.outputs = [Tensor(found.name, found.type, found.shape) for found in self._session.get_outputs()]
         _SESSIONS.add(self)
 
     def __reduce__(self) -> tuple[Callable[..., Session], tuple[Path]]:
-        return partial(Session, threads=self._threads), (self._path,)
+        return partial(Session, threads=self._threads, device=self._device), (self._path,)
 
     def run(self, outputs: list[str], inputs: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
         """Return the named outputs of the graph."""
         session = self._session
         if session is None:
-            session = self._session = _load(self._path, self._threads)
+            session = self._session = _load(self._path, self._threads, self._provider)
         return list(session.run(outputs, dict(inputs)))
 
     def abandon(self) -> None:
@@ -92,7 +134,7 @@ def reason_of(error: Exception) -> str:
     return f"{reason.rstrip('. ')}; export it again"
 
 
-def _load(path: Path, threads: int) -> onnxruntime.InferenceSession:
+def _load(path: Path, threads: int, provider: str) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     # ONNX Runtime's own choice, one thread per physical core, heeds no limit of the process.
     usable = usable_cores()
@@ -102,9 +144,13 @@ def _load(path: Path, threads: int) -> onnxruntime.InferenceSession:
     # Its threads would spin after each face and take the cores from the detector, which runs then.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(path), options, providers=list(dict.fromkeys([provider, CPU])))
     except Exception as error:  # ONNX Runtime's exceptions have no common base
         raise ModelError(f"ONNX Runtime cannot load {path}: {reason_of(error)}") from error
+    if provider not in session.get_providers():  # it falls back to the CPU in silence
+        device = next(name for name, of_device in DEVICES.items() if of_device == provider)
+        raise ModelError(f"ONNX Runtime cannot use {device} on this machine; check its driver, or leave out --device")
+    return session
 
 
 def _abandon_sessions() -> None:
