@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from socket import SO_LINGER, SOL_SOCKET
 from statistics import median
-from time import perf_counter, process_time
+from time import perf_counter, process_time, sleep
 
 import cv2
 from websockets.sync.client import ClientConnection, connect
@@ -46,6 +46,7 @@ SWAY = 12  # pixels to each side, in two seconds
 QUALITY = 80  # of the JPEGs, as the page sends them
 WARM_UP = 100  # frames before anything is measured
 UNDER_WAY = 2
+LEAVING = 2  # s for the last clients' frames and connections to end
 MEGABYTE = 1_000_000
 
 
@@ -174,6 +175,7 @@ def main() -> None:
         threads, files = server.n_threads(), server.n_files()
         server.come_and_go(pictures, args.clients)
         after_clients = server.memory()
+        sleep(LEAVING)
         left = server.n_threads() - threads, server.n_files() - files
         seconds = server.interrupt()
     finally:
