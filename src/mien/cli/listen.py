@@ -155,7 +155,8 @@ def _hear_microphone(device: str | None, listener: Listener, results: _Results, 
     from mien.sinks.recording import WavSink
     from mien.sources.microphone import Microphone, parse_microphone
 
-    console = err if results.to_stdout else out
+    on_one_screen = err.is_terminal and out.is_terminal  # what goes around the display would be drawn over
+    console = err if results.to_stdout or on_one_screen else out
     n = 0
 
     def write(utterances: list[Utterance]) -> None:
