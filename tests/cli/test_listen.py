@@ -123,6 +123,18 @@ def test_a_result_never_replaces_a_recording() -> None:
     assert path.read_bytes() == before
 
 
+def test_a_voice_is_enrolled_from_a_file_which_is_never_overwritten(capsys: pytest.CaptureFixture[str]) -> None:
+    write_wav(Path("speech.wav"), two_utterances())
+    write_wav(Path("ordinary.wav"), tone(2))
+    write_wav(Path("short.wav"), tone(1))
+    assert run("listen", "speech.wav", "--enrol", "ordinary.wav") == 0
+    capsys.readouterr()
+    assert "the sentence to enrol has less than 1.5 s" in error_of(
+        capsys, "listen", "speech.wav", "--enrol", "short.wav"
+    )
+    assert run("listen", "--enrol", "ordinary.wav", "--record", "ordinary.wav") == 2
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

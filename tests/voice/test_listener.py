@@ -105,6 +105,21 @@ def test_results_name_their_origin() -> None:
     )
 
 
+def test_an_enrolled_voice_goes_along_with_all_later_speech() -> None:
+    model = PitchModel()
+    enrolled = Listener(model, detector=LoudDetector())
+    enrolled.enrol(in_blocks(join(silence(1), tone(2), silence(1), tone(3), silence(0.1))))
+    assert model.given == []
+    assert list(enrolled.stream(in_blocks(tone(2))))
+    assert model.neutral == pytest.approx(5, abs=0.3)
+    assert enrolled.n_short == 0
+
+
+def test_too_short_a_sentence_is_not_enrolled() -> None:
+    with pytest.raises(InputError, match=r"has less than 1.5 s of speech"):
+        listener().enrol(in_blocks(tone(1)))
+
+
 @pytest.mark.parametrize(
     ("block", "message"),
     [

@@ -49,6 +49,12 @@ def listen(
     model: Annotated[
         str, typer.Option(help="Name of a voice model from `mien models`, or an .onnx file.", metavar="MODEL")
     ] = DEFAULT_VOICE,
+    enrol: Annotated[
+        Path | None,
+        typer.Option(
+            help="A sentence in the speaker's ordinary voice, which answers are compared with.", metavar="FILE"
+        ),
+    ] = None,
     min_confidence: MinConfidence = 0.0,
     models_dir: ModelsDir = None,
 ) -> None:
@@ -59,6 +65,7 @@ def listen(
     Examples: `mien listen speech.wav clip.mp4 --csv voice.csv`, `mien listen`, `mien listen --microphone 2 --jsonl
     voice.jsonl`
     """
+    from mien.sources.sounds import sounds
     from mien.targets import check_targets
     from mien.voice.listener import Listener
 
@@ -66,8 +73,10 @@ def listen(
     if files and (microphone is not None or record is not None):
         option = "--microphone" if microphone is not None else "--record"
         raise ConfigError(f"{option} is about the microphone; leave out either that or the files")
-    check_targets([*(files or []), model_file(model)], texts=[csv, jsonl], files=[record])
+    check_targets([*(files or []), enrol, model_file(model)], texts=[csv, jsonl], files=[record])
     listener = Listener(model, min_confidence=min_confidence, models_dir=models_dir)
+    if enrol is not None:
+        listener.enrol(sounds(enrol))
     with _Results(listener.provenance, csv, jsonl, excel=excel, as_json=as_json) as results:
         if files:
             failed = _hear_files(files, listener, results)
@@ -224,8 +233,10 @@ def _meter(listener: Listener, microphone: Microphone, latest: list[Utterance]) 
     from rich.text import Text
 
     status = microphone.status
+    widest = max((len(label) for label in listener.provenance.labels), default=0)
     state = "speaking" if listener.speaking else "listening"
     drawn = Table.grid(padding=(0, 1))
+    drawn.add_column(min_width=len("sounds ") + widest)  # lest the bars move
     drawn.add_row(
         Text(state if status.state == "live" else status.text, style="bold" if listener.speaking else "dim"),
         ProgressBar(total=1, completed=listener.level, width=BAR_WIDTH),

@@ -14,7 +14,7 @@ from mien.models.spec import DEFAULT_VOICE, ModelSpec
 from mien.models.voice import load_voice
 from mien.settings import Range
 from mien.structures import SAMPLE_RATE, Block, FloatArray, Prediction, Provenance, Utterance
-from mien.voice.segments import PAUSE_SECONDS, Segment, Segmenter
+from mien.voice.segments import FIRST_SECONDS, PAUSE_SECONDS, Segment, Segmenter
 from mien.voice.speech import STEP, SileroDetector, SpeechDetector
 
 NOTHING = Block(0.0, np.empty(0, np.float32))
@@ -28,8 +28,15 @@ class VoiceModel(Protocol):
     def spec(self) -> ModelSpec: ...
     @property
     def labels(self) -> LabelSet: ...
-    def predict_proba(self, samples: FloatArray) -> FloatArray:
-        """Return the probabilities, float32 (k,), for speech: float32 (n,) in [-1, 1], mono, 16 kHz."""
+    def predict_proba(self, samples: FloatArray, *, neutral: FloatArray | None = None) -> FloatArray:
+        """Return the probabilities, float32 (k,), for speech: float32 (n,) in [-1, 1], mono, 16 kHz.
+
+        `neutral` is what `enrol` returned for the speaker.
+        """
+        ...
+
+    def enrol(self, samples: FloatArray) -> FloatArray:
+        """Return the features of speech in a speaker's ordinary voice."""
         ...
 
 
@@ -79,6 +86,7 @@ class Listener:
         self._segmenter = Segmenter()
         self._rest = NOTHING  # less than a step, for the next block
         self._level = 0.0
+        self._neutral: FloatArray | None = None  # of the enrolled speaker
 
     @property
     def provenance(self) -> Provenance:
@@ -117,7 +125,6 @@ class Listener:
 
     def finish(self) -> list[Utterance]:
         """End the stream; return the utterance that was going on, if it is long enough. Another stream may follow."""
-        self._level = 0.0
         return [self._utterance(segment) for segment in self._end()]
 
     def stream(self, blocks: Iterable[Block], *, provisional: bool = False) -> Iterator[Utterance]:
@@ -127,21 +134,43 @@ class Listener:
             blocks: Its sound: `sounds` of a file, or a `Microphone`.
             provisional: Yield provisional answers too.
         """
+        return (self._utterance(segment) for segment in self._all(blocks) if segment.final or provisional)
+
+    def enrol(self, blocks: Iterable[Block]) -> None:
+        """Learn a speaker's ordinary voice; all later answers are about this speaker.
+
+        Args:
+            blocks: A sentence or more that this speaker says in a neutral way; `sounds` of a file.
+
+        Raises:
+            InputError: There is less than 1.5 s of speech without a pause.
+            ModelError: The model was trained without enrolment.
+        """
+        speech = [segment.samples for segment in self._all(blocks) if segment.final]
+        if not speech:
+            raise InputError(
+                f"the sentence to enrol has less than {FIRST_SECONDS:g} s of speech without a pause; expected a whole "
+                "sentence in an ordinary voice"
+            )
+        self._neutral = self.classifier.enrol(np.concatenate(speech))
+        self._segmenter = Segmenter()
+
+    def _all(self, blocks: Iterable[Block]) -> Iterator[Segment]:
         for block in blocks:
-            yield from (self._utterance(s) for s in self._segments(block) if s.final or provisional)
-        yield from self.finish()
+            yield from self._segments(block)
+        yield from self._end()
 
     def _segments(self, block: Block) -> list[Segment]:
         """Return the speech of a stream to be judged after its next block."""
         check_block(block)
-        self._level = _level(block.samples)
         jump = abs(block.time - self._rest.end) >= PAUSE_SECONDS
         over = self._end() if jump else []
+        self._level = _level(block.samples)
         return over + [segment for step in self._steps(block) for segment in self._judged(step)]
 
     def _end(self) -> list[Segment]:
         self.detector.reset()
-        self._rest = NOTHING
+        self._rest, self._level = NOTHING, 0.0
         return self._segmenter.finish()
 
     def _steps(self, block: Block) -> Iterator[Block]:
@@ -157,7 +186,8 @@ class Listener:
         return self._segmenter.feed(step, self.detector.probability(step.samples))
 
     def _utterance(self, segment: Segment) -> Utterance:
-        prediction = Prediction(self.classifier.predict_proba(segment.samples), self.classifier.labels)
+        enrolled = {} if self._neutral is None else {"neutral": self._neutral}
+        prediction = Prediction(self.classifier.predict_proba(segment.samples, **enrolled), self.classifier.labels)
         return Utterance(
             segment.start, segment.end, prediction, segment.speech_seconds, segment.final, self.min_confidence
         )
