@@ -27,6 +27,13 @@ def video(name: str) -> None:
     list(islice(frames(name), 12))
 
 
+def sound(name: str) -> None:
+    from mien.sources.sounds import sounds
+
+    for block in islice(sounds(name), 100):
+        assert np.abs(block.samples).max() <= 1
+
+
 def spec(name: str) -> None:
     from mien.models.onnx_file import graph_fingerprint, read_spec
     from mien.models.store import list_models
@@ -112,8 +119,8 @@ def command(*words: str) -> None:
 
 
 DOORS: dict[str, Callable[..., None]] = {
-    "picture": picture, "video": video, "spec": spec, "model": model, "keras": keras, "prepared": dataset,
-    "zip": dataset, "folder": dataset, "fer2013": dataset, "ferplus": dataset, "table": dataset, "audit": audit,
-    "slices": slices, "metrics": metrics, "run": run, "recipe": recipe, "setting": recipe, "window": window,
-    "command": command,
+    "picture": picture, "video": video, "sound": sound, "spec": spec, "model": model, "keras": keras,
+    "prepared": dataset, "zip": dataset, "folder": dataset, "fer2013": dataset, "ferplus": dataset, "table": dataset,
+    "audit": audit, "slices": slices, "metrics": metrics, "run": run, "recipe": recipe, "setting": recipe,
+    "window": window, "command": command,
 }  # fmt: skip

@@ -62,6 +62,25 @@ def videos() -> dict[str, bytes]:
 
 
 @cache
+def recordings() -> dict[str, bytes]:
+    """Return a quarter of a second of sound in each format, by file name."""
+    import soundfile
+
+    from speech import tone, write_clip, write_wav
+
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        write_wav(place / "a.wav", tone(0.25))
+        write_wav(place / "b.wav", tone(0.25, rate=8_000), rate=8_000, width=3, channels=2)
+        soundfile.write(place / "f.wav", tone(0.25), 16_000, subtype="FLOAT")
+        for suffix in ("flac", "ogg", "mp3", "aiff"):
+            soundfile.write(place / f"a.{suffix}", tone(0.25, rate=48_000), 48_000)
+        for suffix in ("m4a", "mkv", "mp4"):
+            write_clip(place / f"a.{suffix}", tone(0.25, rate=48_000), n_frames=0 if suffix == "m4a" else 2)
+        return {path.name: path.read_bytes() for path in sorted(place.iterdir())}
+
+
+@cache
 def model() -> bytes:
     """Return an ONNX model, the mean of an image times 0 to 6, without a spec."""
     from onnx import TensorProto, helper

@@ -183,6 +183,12 @@ def video_cases(draw: Draw) -> Case:
 
 
 @st.composite
+def sound_cases(draw: Draw) -> Case:
+    name = draw(st.sampled_from(sorted(seeds.recordings())))
+    return Case({name: draw(damaged(seeds.recordings()[name]))}, (name,))
+
+
+@st.composite
 def spec_cases(draw: Draw) -> Case:
     text = as_json(draw(mutated(json.loads(seeds.spec()))))
     if draw(st.integers(0, 3)) == 0:
@@ -342,10 +348,10 @@ def command_cases(draw: Draw) -> Case:
 
 
 STRATEGIES: dict[str, st.SearchStrategy[Case]] = {
-    "picture": picture_cases(), "video": video_cases(), "spec": spec_cases(), "model": spec_cases(),
-    "keras": keras_cases(), "zip": zip_cases(), "folder": folder_cases(), "fer2013": fer2013_cases(),
-    "ferplus": ferplus_cases(), "table": table_cases(), "run": run_cases(), "recipe": recipe_cases(),
-    "setting": setting_cases(), "command": command_cases(),
+    "picture": picture_cases(), "video": video_cases(), "sound": sound_cases(), "spec": spec_cases(),
+    "model": spec_cases(), "keras": keras_cases(), "zip": zip_cases(), "folder": folder_cases(),
+    "fer2013": fer2013_cases(), "ferplus": ferplus_cases(), "table": table_cases(), "run": run_cases(),
+    "recipe": recipe_cases(), "setting": setting_cases(), "command": command_cases(),
     "prepared": st.deferred(lambda: file_cases("a.npz", arrays(seeds.prepared()))),
     "audit": st.deferred(lambda: file_cases("a.npz", arrays(seeds.audited()))),
     "slices": file_cases("a.csv", csv_rows([["file", "age"], *([f"{i}.png", str(i)] for i in range(9))])),

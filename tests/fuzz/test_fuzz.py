@@ -23,6 +23,7 @@ PICTURES = {f"data/{i}.png": seeds.pictures()["a.png"] for i in range(6)}
 VALID: dict[str, Callable[[], Case]] = {
     "picture": lambda: Case(seeds.pictures(), ("moving.webp",)),
     "video": lambda: Case(seeds.videos(), ("a.mp4",)),
+    "sound": lambda: Case(seeds.recordings(), ("a.wav",)),
     "spec": lambda: Case({"a.onnx": seeds.model_with(seeds.spec())}, ("a.onnx",)),
     "model": lambda: Case({"a.onnx": seeds.model_with(seeds.spec())}, ("a.onnx",)),
     "keras": lambda: Case({"a.h5": seeds.keras_with(seeds.keras_config())}, ("a.h5",)),

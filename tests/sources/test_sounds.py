@@ -231,10 +231,15 @@ def test_a_video_without_sound_and_a_picture_are_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_and_a_missing_file_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is a folder"):
+    with pytest.raises(InputError, match="is a folder; expected files: WAV"):
         list(sounds(tmp_path))
     with pytest.raises(InputError, match="no file or folder"):
         list(sounds(tmp_path / "gone.wav"))
+
+
+def test_a_square_wave_at_another_rate_stays_within_its_range(tmp_path: Path) -> None:
+    loud = np.sign(tone(1, rate=48_000))
+    assert np.abs(heard(sounds(write_wav(tmp_path / "loud.wav", loud, rate=48_000)))).max() <= 1
 
 
 def test_an_impossible_rate_is_damage(tmp_path: Path) -> None:

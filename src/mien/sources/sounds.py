@@ -54,6 +54,8 @@ def sounds(path: str | Path) -> Iterator[Block]:
         ...     print(block.time, abs(block.samples).max())
     """
     path = as_path(path)
+    if path.is_dir():
+        raise InputError(f"'{printable(path)}' is a folder; expected files: {SOUND_FORMATS}")
     with opened_file(path) as file:
         start = file.read(HEADER_BYTES)
     _check_kind(start, path)
@@ -93,7 +95,8 @@ class Resampler:
         """Return the samples that are ready, float32 (m,); the filter holds some back until the last piece."""
         if self._stream is None:
             return samples
-        return np.asarray(self._stream.resample_chunk(samples, last=last), np.float32)
+        resampled = np.asarray(self._stream.resample_chunk(samples, last=last), np.float32)
+        return resampled.clip(-1, 1)  # the filter rings where samples are clipped
 
     @property
     def delay(self) -> float:
@@ -246,6 +249,8 @@ def _pyav_blocks(container: InputContainer, path: Path) -> Iterator[Block]:
     import av
 
     stream = container.streams.audio[0]
+    if stream.codec_context is None:
+        raise _damaged(path, ValueError("FFmpeg doesn't know its codec"))
     _check_format(path, stream.rate, stream.channels)
     origin = _origin(container)
     resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
