@@ -237,3 +237,13 @@ def test_a_stretch_of_a_video_is_heard_from_its_start(
     model = listener.classifier
     assert isinstance(model, PitchModel)
     assert len(model.given[-1]) < 3.2 * 16_000  # the sound after the stretch is not heard
+
+
+def test_what_an_abandoned_video_leaves_is_not_heard_in_the_next_one(
+    tmp_path: Path, recognizer: Recognizer, listener: Listener
+) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", tone(6, rate=48_000), n_frames=30, fps=5)
+    quiet = write_clip(tmp_path / "quiet.mp4", np.zeros(3 * 48_000, np.float32), n_frames=15, fps=5)
+    list(see(clip, recognizer, listener=listener, selection=Selection(stop=3)))
+    heard = [result.heard for result in see(quiet, recognizer, listener=listener) if isinstance(result, Seen)]
+    assert all(one is not None and one.utterance is None for one in heard)

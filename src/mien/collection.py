@@ -303,6 +303,7 @@ class _Job:
 
 def _utterances(path: Path, listener: Listener, selection: Selection) -> Iterator[Utterance]:
     """Yield the utterances of a video; what cannot be heard is a warning, and its faces are seen all the same."""
+    listener.finish()  # a video before may have been left before its end
     try:
         yield from listener.stream(_selected(sounds(path), selection))
     except InputError as error:

@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 
 from hands import hover, press, until
+from mien.hearing import Hearing, open_hearing
 from mien.recognizer import Recognizer
 from mien.sinks.recorder import Recorder
 from mien.sources.camera import Camera
 from mien.vision.detect import WholeImage
 from mien.vision.smooth import HalfLifeSmoother
+from mien.voice.listener import Listener
+from speech import LoudDetector, PitchModel, tone, write_wav
 
 
 @pytest.fixture
@@ -30,6 +33,7 @@ def viewer(display: None, tidied: None, tmp_path: Path, clip: Path, tiny_model: 
     """A stream of the astronaut, with two models to go through."""
     from mien.app.viewer import Viewer
 
+    spoken_wav = write_wav(tmp_path / "spoken.wav", tone(30))
     viewer = Viewer(
         partial(Camera, clip, as_camera=True),
         ["base", str(tiny_model)],
@@ -39,6 +43,8 @@ def viewer(display: None, tidied: None, tmp_path: Path, clip: Path, tiny_model: 
         smoother_for=lambda _: HalfLifeSmoother(),
         top=2,
         detector="whole",
+        open_voice=lambda: open_hearing(spoken_wav, Listener(PitchModel(), detector=LoudDetector())),
+        voice=False,
     )
     until(viewer.root, lambda: viewer.shown is not None, "the stream is seen")
     hover(viewer.view.label)  # keys go to the window below the pointer
@@ -65,6 +71,25 @@ def test_its_keys_save_pause_change_the_model_and_quit(viewer: Any, tmp_path: Pa
     assert viewer.failure is None
 
 
+def test_v_turns_the_voice_on_and_off(viewer: Any) -> None:
+    press("v")
+    until(viewer.root, lambda: viewer.shown.meter is not None, "the meter is there")
+    until(viewer.root, lambda: viewer.shown.result.heard.utterance, "the voice is heard")
+    assert viewer.meter.label.cget("text") == "speaking"
+    press("v")
+    until(viewer.root, lambda: viewer.shown.meter is None, "the voice is off")
+    until(viewer.root, lambda: viewer.meter.label.cget("text") == "", "the meter is empty")
+
+
+def test_a_voice_that_cannot_be_heard_is_one_line_and_the_stream_goes_on(viewer: Any, tmp_path: Path) -> None:
+    (tmp_path / "spoken.wav").unlink()
+    press("v")
+    until(viewer.root, lambda: viewer.status_label.cget("text").startswith("no voice: "), "the reason is shown")
+    before = viewer.shown.result.frame.index
+    until(viewer.root, lambda: viewer.shown.result.frame.index > before, "the stream goes on")
+    assert viewer.failure is None
+
+
 def test_a_stream_that_does_not_open_is_an_error(display: None, tidied: None, tmp_path: Path) -> None:
     from mien.app.viewer import watch
     from mien.errors import MienError
@@ -73,5 +98,5 @@ def test_a_stream_that_does_not_open_is_an_error(display: None, tidied: None, tm
         watch(
             partial(Camera, "nothing.mp4", as_camera=True), ["base"], partial(Recognizer, WholeImage()), Recorder,
             saves=tmp_path, smoother_for=lambda _: HalfLifeSmoother(), top=1,
-            detector="whole",
+            detector="whole", open_voice=Hearing,
         )  # fmt: skip

@@ -21,11 +21,15 @@ from mien import __version__
 from mien.app.converting import PIXELS, label_orders
 from mien.app.keys import KEYS, MENU
 from mien.app.settings import Settings, load_settings, save_settings
+from mien.errors import MissingExtra
+from mien.hearing import FileSound, Hearing
 from mien.labels import FER2013
 from mien.models.onnx_file import read_spec
 from mien.models.spec import DEFAULT_MODEL
 from mien.sources.paths import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from mien.sources.pictures import read_picture
+from mien.voice.listener import Listener
+from speech import LoudDetector, PitchModel, tone, write_wav
 
 pytestmark = pytest.mark.usefixtures("display")
 
@@ -320,6 +324,55 @@ class TestCamera:
             return len(shown) > 8
 
         until(window.root, more, "eight frames are shown")
+
+    def test_the_voice_is_off_until_its_button_is_pressed_which_is_then_red(
+        self, window: Any, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from mien.app.look import LISTENING
+
+        asked: list[object] = []
+
+        def stand_in(sound: object, listener: object) -> Hearing:
+            asked.append(sound)
+            said = write_wav(tmp_path / "said.wav", tone(60))
+            return Hearing(FileSound(said), Listener(PitchModel(), detector=LoudDetector()))
+
+        monkeypatch.setattr("mien.app.camera_mode.open_hearing", stand_in)
+        monkeypatch.setattr("mien.app.camera_mode.Listener", lambda *_, **__: None)
+        window.open(clip)
+        until(window.root, lambda: status(window).startswith("live: "), "the video runs")
+        button = widget(window, "voice")
+        assert (button.cget("text"), asked) == ("Voice", [])
+        click(button)
+        until(window.root, lambda: window.worker.voices is not None, "the voice is heard")
+        assert asked == [clip]  # of a video its own sound
+        assert button.cget("text") == "● Voice"
+        assert str(window.root.tk.call("ttk::style", "lookup", button.cget("style"), "-foreground")) == LISTENING[False]
+        until(
+            window.root,
+            lambda: (heard := window.shown.result.heard) is not None and heard.utterance,
+            "an utterance is heard",
+        )
+        assert widget(window, "hearing").cget("text") == "speaking"
+        assert len(window.camera.charts()) == 5  # face, voice, both over time, shares
+        press("ctrl+m")
+        until(window.root, lambda: window.shown.meter is None, "it is off")
+        assert button.cget("text") == "Voice"
+
+    def test_a_voice_that_cannot_be_heard_is_one_line_and_the_button_is_off_again(
+        self, window: Any, clip: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def missing(*_: object, **__: object) -> None:
+            raise MissingExtra("finding speech", "voice")
+
+        monkeypatch.setattr("mien.app.camera_mode.Listener", missing)
+        window.open(clip)
+        until(window.root, lambda: status(window).startswith("live: "), "the video runs")
+        click(widget(window, "voice"))
+        until(window.root, lambda: "no voice: finding speech needs the 'voice' extra" in status(window), "it says so")
+        assert widget(window, "voice").cget("text") == "Voice"
+        before = window.shown.result.frame.index
+        until(window.root, lambda: window.shown.result.frame.index > before, "the video goes on")
 
     def test_a_missing_camera_is_named_in_the_status_line(self, window: Any) -> None:
         window.layout.set("camera", "63")

@@ -16,7 +16,8 @@ import pytest
 
 from clips import write_video
 from mien.app.worker import Worker
-from mien.errors import ConfigError, UnknownModel
+from mien.errors import ConfigError, MicrophoneError, UnknownModel
+from mien.hearing import Hearing
 from mien.labels import FER2013, FERPLUS, LabelSet
 from mien.models.spec import Head, ModelSpec, Preprocess
 from mien.recognizer import Recognizer
@@ -24,8 +25,10 @@ from mien.sinks.recorder import Recorder
 from mien.sources import camera as camera_module
 from mien.sources.camera import Camera
 from mien.sources.frames import frames, inspect
-from mien.structures import Box, Face, FloatArray, ImageArray, Provenance
+from mien.structures import Block, Box, Face, FloatArray, ImageArray, Provenance
 from mien.vision.smooth import HalfLifeSmoother
+from mien.voice.listener import Listener
+from speech import LoudDetector, PitchModel, tone
 
 PATIENCE = 30.0  # seconds that nothing here needs, unless it hangs
 SIZE = (64, 48)
@@ -86,6 +89,7 @@ class Window:
     said: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     n_ended: int = 0
+    voices_lost: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.worker = Worker(self, smoother_for=lambda _: HalfLifeSmoother(self.half_life))
@@ -99,6 +103,9 @@ class Window:
 
     def ended(self) -> None:
         self.n_ended += 1
+
+    def voice_lost(self, reason: str) -> None:
+        self.voices_lost.append(reason)
 
     def poll(self) -> None:
         while not self.worker.done.empty():
@@ -413,3 +420,97 @@ class TestClosing:
         window.worker.close(wait=0.01)
         assert "mien-worker" in [thread.name for thread in threading.enumerate()]
         holds.set()
+
+
+class Talking:
+    """A microphone that hears a tone from the first frame on."""
+
+    ended = False
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.problem, self.error, self.closed, self.at = "", error, threading.Event(), 0.0
+
+    def until(self, time: float) -> Iterator[Block]:
+        if self.error is not None:
+            raise self.error
+        yield Block(self.at, tone(0.5))
+        self.at += 0.5
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def hearing(source: Talking, labels: LabelSet | None = None) -> Hearing:
+    model = PitchModel()
+    model.labels = labels or model.labels
+    return Hearing(source, Listener(model, detector=LoudDetector()))
+
+
+class TestVoice:
+    def test_it_is_heard_beside_the_camera_until_it_is_turned_off(self, window: Window) -> None:
+        source = Talking()
+        window.start(FakeDevice())
+        assert window.worker.newest[-1].meter is None
+        window.worker.listen(lambda: hearing(source))
+        window.until(lambda: window.worker.newest and window.worker.newest[-1].result.heard)
+        window.until(lambda: window.worker.newest[-1].result.heard.utterance)
+        shown = window.worker.newest[-1]
+        assert shown.meter is not None
+        assert shown.meter.speaking
+        assert shown.result.heard is not None
+        assert shown.result.heard.fused is not None
+        assert shown.result.heard.fused.agree is False  # happy by the face, sad by the voice
+        assert window.worker.voices is not None
+        window.worker.listen(None)
+        window.settle()
+        assert source.closed.is_set()
+        window.worker.newest.clear()
+        window.until(lambda: window.worker.newest)
+        assert window.worker.newest[-1].result.heard is None
+        assert window.voices_lost == []
+
+    def test_it_starts_and_ends_with_the_stream(self, window: Window) -> None:
+        sources: list[Talking] = []
+
+        def open_voice() -> Hearing:
+            sources.append(Talking())
+            return hearing(sources[-1])
+
+        window.worker.listen(open_voice)
+        window.settle()
+        assert sources == []  # no microphone is open without a camera
+        window.start(FakeDevice())
+        window.worker.stop()
+        window.settle()
+        assert [source.closed.is_set() for source in sources] == [True]
+        window.start(FakeDevice())
+        assert [source.closed.is_set() for source in sources] == [True, False]
+
+    @pytest.mark.parametrize(
+        "open_voice",
+        [
+            partial(fail, MicrophoneError("it burns")),
+            lambda: hearing(Talking(MicrophoneError("it burns"))),
+        ],
+        ids=["opening", "hearing"],
+    )
+    def test_a_microphone_that_fails_is_told_and_the_camera_goes_on(
+        self, window: Window, open_voice: Callable[[], Hearing]
+    ) -> None:
+        window.start(FakeDevice())
+        window.worker.listen(open_voice)
+        window.until(lambda: window.voices_lost)
+        assert window.voices_lost == ["it burns"]
+        assert window.label() == "fer2013: happy"
+        assert (window.complaints, window.n_ended) == ([], 0)
+
+    def test_a_model_without_the_labels_of_the_voice_turns_it_off(self, window: Window) -> None:
+        source = Talking()
+        window.start(FakeDevice())
+        window.worker.listen(lambda: hearing(source))
+        window.settle()
+        window.choose(partial(recognizer, "calm", LabelSet("other", ("calm", "happy"))))
+        window.until(lambda: window.voices_lost)
+        assert "in common" in window.voices_lost[0]
+        assert source.closed.is_set()
+        assert window.label() == "other: calm"

@@ -13,17 +13,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import cv2
 import numpy as np
 import pytest
 
 from commands import run
+from mien.errors import MicrophoneError
 from mien.sinks.videos import VideoSink
 from mien.sources.frames import frames, inspect
 from mien.sources.pictures import read_picture
 from mien.structures import ImageArray
+from mien.voice.listener import Listener
+from speech import LoudDetector, PitchModel, tone, write_clip
 
 ASTRONAUT = Path(__file__).parents[2] / "docs" / "images" / "astronaut.png"
 FPS, SIDE = 10, 256  # of the clips; pixels of an astronaut
@@ -203,6 +206,47 @@ def test_a_file_as_a_camera_plays_to_its_end(clip: Path, tiny_model: Path) -> No
     times = [line["time"] for line in lines_of(Path("a.jsonl"))]
     assert all(a < b for a, b in pairwise(times))
     assert times[-1] == pytest.approx(2.4, abs=0.002)
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take a stand-in for the voice model."""
+    listener = Listener(PitchModel(), detector=LoudDetector())
+    monkeypatch.setattr("mien.cli.live.open_listener", lambda *_: listener)
+    monkeypatch.setattr("mien.voice.listener.SileroDetector", LoudDetector)
+
+
+def test_the_sound_of_a_file_is_recorded_as_a_voice(tiny_model: Path, tmp_path: Path, stand_in: None) -> None:
+    write_clip(tmp_path / "clip.mp4", tone(3, rate=48_000), n_frames=40, sound_start=0.5)
+    options = ("--model", tiny_model, "--detector", "whole", "--jsonl", "a.jsonl", "--video", "a.mkv")
+    assert run("live", "clip.mp4", "--no-window", *options, "--voice") == 0
+    lines = lines_of(Path("a.jsonl"))
+    assert len(lines) == 40
+    first = next(line for line in lines if line["voice"])
+    assert not first["voice"]["final"]
+    assert first["voice"]["start"] == pytest.approx(0.5, abs=0.1)
+    assert first["time"] == pytest.approx(2.0, abs=0.6)  # 1.5 s of speech, and a block of sound
+    assert (lines[-1]["voice"]["final"], lines[-1]["fused"] is None) == (True, False)
+
+
+@pytest.mark.filterwarnings("default")  # as in the program
+@pytest.mark.parametrize("words", [("--voice", "7"), ("--voice", "no such microphone")])
+def test_a_missing_microphone_is_one_line_and_the_recording_goes_on(
+    words: tuple[str, ...], clip: Path, tiny_model: Path, stand_in: None, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    asked = []
+
+    def missing(device: int | str | None) -> NoReturn:
+        asked.append(device)
+        raise MicrophoneError("no microphone was found")
+
+    monkeypatch.setattr("mien.hearing.Microphone", missing)
+    assert run("live", clip, "--no-window", "--model", tiny_model, "--csv", "a.csv", *words) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no voice: no microphone was found" in line
+    assert asked == [7 if words[-1] == "7" else words[-1]]
+    assert {row["voice_label"] for row in rows_of(Path("a.csv"))} == {""}
 
 
 BAD: list[tuple[Sequence[str], str]] = [

@@ -21,6 +21,8 @@ from mien.sources import pictures
 from mien.sources.frames import frames
 from mien.sources.pictures import read_picture
 from mien.structures import ImageArray
+from mien.voice.listener import Listener
+from speech import LABELS, LoudDetector, PitchModel, tone, write_clip
 
 ASTRONAUT = Path(__file__).parents[2] / "docs" / "images" / "astronaut.png"
 
@@ -238,3 +240,70 @@ def test_boxes_of_a_halved_picture_are_in_pixels_of_the_file(
     assert [float(row[side]) for side in ("x1", "y1", "x2", "y2")] == halved
     assert run("predict", ASTRONAUT, *options) == 0
     assert f"{halved[0]:.0f},{halved[1]:.0f} – " in capsys.readouterr().out
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Take a stand-in for every voice model, and note the names."""
+    asked: list[str] = []
+
+    def open_listener(model: str, min_confidence: float, models_dir: Path | None) -> Listener:
+        asked.append(model)
+        return Listener(PitchModel(), min_confidence=min_confidence, detector=LoudDetector())
+
+    monkeypatch.setattr("mien.cli.predict.open_listener", open_listener)
+    return asked
+
+
+def test_predict_hears_the_voice_of_a_video(
+    tiny_model: Path, tmp_path: Path, stand_in: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_clip(tmp_path / "clip.mp4", tone(2, rate=48_000), n_frames=20)
+    options = ("--model", tiny_model, "--detector", "whole", "--csv", "both.csv", "--jsonl", "both.jsonl")
+    assert run("predict", "clip.mp4", ASTRONAUT, *options, "--voice") == 0
+    printed = capsys.readouterr().out
+    assert "voice: 1 utterance" in printed
+    assert "sad 100 %" in printed
+    rows = list(csv.DictReader((tmp_path / "both.csv").read_text().splitlines()))
+    assert [row["voice_label"] for row in rows] == ["sad"] * 20 + [""]
+    assert {row["voice_model"] for row in rows} == {"standin"}
+    lines = [json.loads(line) for line in (tmp_path / "both.jsonl").read_text().splitlines()]
+    assert lines[0]["fused"]["probabilities"].keys() == lines[0]["faces"][0]["probabilities"].keys()
+    assert list(lines[0]["voice"]["probabilities"]) == list(LABELS)
+
+
+@pytest.mark.parametrize(
+    ("words", "model"),
+    [
+        (("--voice", "clip.mp4"), "default"),  # a file that is there is no model
+        (("clip.mp4", "--voice"), "default"),
+        (("clip.mp4", "--voice", "--top", "2"), "default"),
+        (("clip.mp4", "--voice", "mine"), "mine"),
+        (("clip.mp4", "--voice=mine"), "mine"),
+        (("--voice", "there.onnx", "clip.mp4"), "there.onnx"),
+    ],
+)
+def test_the_voice_model_may_be_left_out(
+    words: tuple[str, ...], model: str, tiny_model: Path, tmp_path: Path, stand_in: list[str]
+) -> None:
+    write_clip(tmp_path / "clip.mp4", tone(1, rate=48_000), n_frames=3)
+    (tmp_path / "there.onnx").touch()
+    assert run("predict", *words, "--model", tiny_model, "--detector", "whole") == 0
+    assert stand_in == [model]
+
+
+@pytest.mark.filterwarnings("default")  # as in the program
+def test_a_video_without_sound_gets_one_line_and_is_seen(
+    tiny_model: Path, tmp_path: Path, stand_in: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_clip(tmp_path / "mute.mp4", None, n_frames=5)
+    assert run("predict", "mute.mp4", "--model", tiny_model, "--detector", "whole", "--csv", "f.csv", "--voice") == 0
+    printed = capsys.readouterr()
+    assert "5 in 5 frames" in printed.out
+    (line,) = printed.err.splitlines()
+    assert "has no sound" in line
+    assert len((tmp_path / "f.csv").read_text().splitlines()) == 6
+
+
+def test_an_unknown_voice_model_is_refused(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "nobody" in error_of(capsys, "predict", ASTRONAUT, "--model", tiny_model, "--voice", "nobody")

@@ -54,6 +54,10 @@ class StreamWindow(ABC):
     def ended(self) -> None:
         """React to a stream that ended by itself."""
 
+    def voice_lost(self, reason: str) -> None:
+        """Say why no voice is heard; the stream goes on."""
+        self.complain(f"no voice: {reason}")
+
     def poll(self) -> None:
         """Show the newest frame, run the worker's callbacks, and poll again soon."""
         if self.worker.newest:

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mien.app.worker import Shown
-from mien.sources.address import without_credentials
+from mien.hearing import Hearing, open_hearing
+from mien.models.voice import VoiceClassifier, load_voice
+from mien.sources.address import parse_source, without_credentials
 from mien.sources.camera import Camera
 from mien.sources.devices import CameraInfo
 from mien.structures import ImageArray
+from mien.voice.listener import Listener
 
 if TYPE_CHECKING:
     from mien.app.window import Window
@@ -29,6 +32,9 @@ class CameraMode:
     def __init__(self, window: Window) -> None:
         self.window = window
         self.streaming = False
+        self.listening = False  # whether the voice is heard; never from the start
+        self._sound: Path | None = None  # the video whose sound is heard; None for the microphone
+        self._voice_model: VoiceClassifier | None = None  # loaded on first use
         self._opening = ""  # the source, until its first frame is there
         self._cameras: dict[str, int] = {}  # title in the list -> index
         self._statistics: list[ImageArray] = []
@@ -61,7 +67,7 @@ class CameraMode:
             return []
         largest = max(shown.result.expressions, key=lambda expression: expression.face.box.area, default=None)
         face = [] if largest is None else [self.window.charts.face(shown.result.frame, largest)]
-        return [*face, *self._statistics]
+        return [*face, *self._voice_chart(shown), *self._statistics]
 
     def save(self) -> None:
         self.window.save_snapshot()
@@ -121,7 +127,29 @@ class CameraMode:
         self.window.say(self.status())
         self.show()
         source = self._cameras.get(text, text)
+        parsed = parse_source(source)
+        self._sound = parsed if isinstance(parsed, Path) else None
         self.window.worker.start(lambda: Camera(source, as_camera=True))
+
+    def toggle_voice(self) -> None:
+        """Hear the voice beside the camera, or no longer: the microphone is released."""
+        self.listening = not self.listening
+        self._show_listening()
+        self.window.worker.listen(self._open_voice if self.listening else None)
+        if not self.listening:
+            self.window.say("the voice is off")
+        elif self.streaming:
+            self.window.say(
+                "hearing the video's sound" if self._sound else "hearing the microphone; no sound is stored"
+            )
+        else:
+            self.window.say("the voice is heard as soon as a camera or video runs")
+
+    def voice_lost(self) -> None:
+        """Show that no voice is heard any more."""
+        self.listening = False
+        self._show_listening()
+        self.window.worker.listen(None)
 
     def show_frame(self, shown: Shown) -> None:
         """Show a frame of the stream. Its charts are drawn with it, so that image and panel agree."""
@@ -132,6 +160,7 @@ class CameraMode:
             self.window.say(self.status())
             self.window.view.show_whole()
         self.window.layout.set("speed", f"{shown.rate:.0f} frames/s, {1000 * shown.latency:.0f} ms")
+        self.window.meter.show(shown.meter, dark=self.window.dark)
         self.window.view.show(shown.drawn)
         if time.monotonic() - self._statistics_at > STATISTICS_SECONDS:
             self._draw_statistics()
@@ -142,6 +171,7 @@ class CameraMode:
         self.streaming, self._opening = False, ""
         self.window.layout.widget("start").configure(text="Start")
         self.window.layout.set("speed", "")
+        self.window.meter.show(None, dark=self.window.dark)
         if self.window.mode is self:
             self.show()
 
@@ -154,3 +184,23 @@ class CameraMode:
         title = f"seen so far with {recorder.provenance.model}"
         bars = self.window.charts.bars(recorder.statistics.shares(), title)
         self._statistics = [bars, self.window.charts.timeline(recorder.statistics)]
+        if (voices := self.window.worker.voices) is not None:
+            self._statistics = [*self.window.charts.timelines(recorder.statistics, voices), bars]
+
+    def _voice_chart(self, shown: Shown) -> list[ImageArray]:
+        voices = self.window.worker.voices
+        if voices is None or shown.result.heard is None:
+            return []
+        return [self.window.charts.voice(shown.result.heard.utterance, voices.labels)]
+
+    def _show_listening(self) -> None:
+        style = "Listening.TButton" if self.listening else "TButton"
+        self.window.layout.widget("voice").configure(text="● Voice" if self.listening else "Voice", style=style)
+        if not self.listening:
+            self.window.meter.show(None, dark=self.window.dark)
+
+    def _open_voice(self) -> Hearing:
+        """Open the video's sound, or the microphone, in the worker's thread."""
+        if self._voice_model is None:
+            self._voice_model = load_voice(models_dir=self.window.models_dir)
+        return open_hearing(self._sound, Listener(self._voice_model))

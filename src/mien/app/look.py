@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tkinter as tk
 from contextlib import suppress
-from tkinter import font
+from tkinter import font, ttk
 from typing import NamedTuple
 
 import sv_ttk
@@ -26,6 +26,7 @@ COLOURS = {  # dark -> colours
     False: Colours("#fafafa", "#1c1c1c", "#c42b1c"),
     True: Colours("#1c1c1c", "#fafafa", "#ff99a4"),
 }
+LISTENING = {False: "#c42b1c", True: "#ff5050"}  # dark -> red of the button while a microphone is open
 STANDARD_DPI = 96  # resolution that the theme's pixels are made for
 
 
@@ -69,6 +70,7 @@ def set_theme(root: tk.Tk, *, dark: bool) -> None:
                 named.configure(family=family, weight="bold" if bold else "normal")
     for dialog in ("TkFDialog", "TkChooseDir"):  # their file list is white in both themes
         root.option_add(f"*{dialog}*Canvas.foreground", "black")
+    ttk.Style(root).configure("Listening.TButton", foreground=LISTENING[dark])
     root.mien_fonts_set = True  # type: ignore[attr-defined]
     root.configure(background=COLOURS[dark].ground)
 

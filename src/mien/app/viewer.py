@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tkinter as tk
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,11 +10,13 @@ from tkinter import ttk
 
 from mien.app.base import StreamWindow
 from mien.app.look import open_root, scale_of, set_theme
+from mien.app.meter import LevelMeter
 from mien.app.viewport import ImageView
 from mien.app.worker import Shown
 from mien.app.yunet import Missing, YunetDownload, detector_used, failure_sentence, missing_yunet
 from mien.errors import MienError
 from mien.escape import visible
+from mien.hearing import Hearing
 from mien.recognizer import Recognizer
 from mien.sinks.recorder import Recorder
 from mien.sources.camera import Camera
@@ -22,7 +25,7 @@ from mien.vision.detect import detector_name
 from mien.vision.smooth import Smoother
 
 SIZE, SMALLEST = (800, 660), (320, 280)  # pixels of a standard screen
-KEYS = "q quit · c save frame · f save faces · s statistics · m next model · space pause"
+KEYS = "q quit · c save frame · f save faces · s statistics · m next model · v voice · space pause"
 
 
 class Viewer(StreamWindow):
@@ -37,6 +40,8 @@ class Viewer(StreamWindow):
         smoother_for: Returns a new smoother for a recogniser, in the worker's thread.
         top: Number of labels per face.
         detector: Name of the chosen detector.
+        open_voice: Opens what is heard beside the stream, in the worker's thread; v toggles it.
+        voice: Whether it is heard from the start.
     """
 
     dark = True
@@ -52,14 +57,18 @@ class Viewer(StreamWindow):
         smoother_for: Callable[[Recognizer], Smoother],
         top: int,
         detector: str,
+        open_voice: Callable[[], Hearing],
+        voice: bool,
     ) -> None:
         super().__init__(open_root("mien live"), saves=saves, smoother_for=smoother_for)
         self.models, self.make = list(models), make
         self.failure: str | None = None  # why the stream did not open
         self.download = YunetDownload(self.root, show=self._show_download, ended=self._downloaded)
-        self._chosen_detector = detector
+        self._chosen_detector, self._open_voice, self._listens = detector, open_voice, voice
         self.worker.top = top
         self._lay_out()
+        if voice:
+            self.worker.listen(open_voice)
         self.worker.choose(partial(make, self.models[0]), lambda _: self.say(self._keys()))
         self.worker.start(open_camera, open_recorder)
         self.poll()
@@ -68,6 +77,7 @@ class Viewer(StreamWindow):
         self.view.show(shown.drawn)
         names = f"{visible(self.models[0])} · {detector_used(self._used_detector())}"
         self.speed.configure(text=f"{names} · {shown.rate:.0f} frames/s · {1000 * shown.latency:.0f} ms")
+        self.meter.show(shown.meter, dark=True)
 
     def ended(self) -> None:
         if self.failure is not None:
@@ -82,6 +92,16 @@ class Viewer(StreamWindow):
         """Switch to the next model."""
         chosen = (self.models[1:] + self.models[:1])[0]
         self.worker.choose(partial(self.make, chosen), lambda _: self._turn_to(chosen))
+
+    def toggle_voice(self) -> None:
+        """Hear the voice, or no longer; the microphone is released."""
+        self._listens = not self._listens
+        self.worker.listen(self._open_voice if self._listens else None)
+        self.say("voice on" if self._listens else "voice off; press v to hear it again")
+
+    def voice_lost(self, reason: str) -> None:
+        self._listens = False
+        self.say(f"no voice: {reason}")
 
     def pause(self) -> None:
         """Pause, or resume."""
@@ -127,17 +147,23 @@ class Viewer(StreamWindow):
         frame.columnconfigure(0, weight=1)
         frame.rowconfigure(0, weight=1)
         label = ttk.Label(frame, anchor="center", text="Opening …")
-        label.grid(row=0, column=0, columnspan=2, sticky="nsew")
+        label.grid(row=0, column=0, columnspan=4, sticky="nsew")
         self.view = ImageView(label)
         self.status_label = ttk.Label(frame)
         self.status_label.grid(row=1, column=0, sticky="ew", padx="6p", pady="3p")
         self.wrap_status()
+        level, words = tk.Canvas(frame), ttk.Label(frame)
+        level.grid(row=1, column=1)
+        words.grid(row=1, column=2, padx="4p")
+        self.meter = LevelMeter(level, words, scale=scale)
+        self.meter.show(None, dark=True)
         self.speed = ttk.Label(frame, padding="6p 3p")
-        self.speed.grid(row=1, column=1)
+        self.speed.grid(row=1, column=3)
         acts = {
             "q": self.close, "c": self.save_snapshot, "f": self.save_stream_faces, "s": self.save_statistics,
-            "m": self.next_model, "d": self.download_yunet, "space": self.pause, "Escape": self.close,
-            "0": self.view.show_whole, "plus": partial(self.view.zoom, 1), "minus": partial(self.view.zoom, -1),
+            "m": self.next_model, "d": self.download_yunet, "v": self.toggle_voice, "space": self.pause,
+            "Escape": self.close, "0": self.view.show_whole, "plus": partial(self.view.zoom, 1),
+            "minus": partial(self.view.zoom, -1),
         }  # fmt: skip
         for key, act in acts.items():
             root.bind(f"<Key-{key}>", lambda _, act=act: act())  # type: ignore[misc]
@@ -153,6 +179,8 @@ def watch(
     smoother_for: Callable[[Recognizer], Smoother],
     top: int,
     detector: str,
+    open_voice: Callable[[], Hearing],
+    voice: bool = False,
 ) -> None:
     """Show a stream in a window until the window is closed; see `Viewer`.
 
@@ -160,8 +188,9 @@ def watch(
         InputError: There is no display, or the stream could not be opened.
     """
     viewer = Viewer(
-        open_camera, models, make, open_recorder, saves=saves, smoother_for=smoother_for, top=top, detector=detector
-    )
+        open_camera, models, make, open_recorder, saves=saves, smoother_for=smoother_for, top=top, detector=detector,
+        open_voice=open_voice, voice=voice,
+    )  # fmt: skip
     viewer.root.mainloop()
     viewer.worker.close(wait=None)  # a video may still be converted
     if viewer.failure is not None:

@@ -21,6 +21,7 @@ from mien.app.help import show_about, show_help
 from mien.app.keys import bind_keys, build_menu
 from mien.app.layout import Layout, Tooltip
 from mien.app.look import COLOURS, open_root, scale_of, set_theme
+from mien.app.meter import LevelMeter
 from mien.app.mode import Mode
 from mien.app.panel import Panel
 from mien.app.picture_mode import PictureMode
@@ -45,6 +46,7 @@ TOOLTIPS = {
     "next": "Next picture (→)",
     "cameras": "A camera, the address of a stream (rtsp://…), or the path of a video",
     "find": "Find cameras and models again (F5)",
+    "voice": "Hear how the voice sounds: by the microphone, or of a video its own sound (Ctrl+M). No sound is stored",
     "statistics": "Save each expression's share of the time, as charts and JSON",
 }
 
@@ -86,6 +88,8 @@ class Window(StreamWindow):
         self.keras = KerasModels(self, self._use)
         self.detector_bar = DetectorBar(self, self._load)
         self.charts = Charts(scale_of(root))
+        self.meter = LevelMeter(self.layout.widget("level"), self.layout.widget("hearing"), scale=self.charts.scale)
+        self.worker.voice_bars = False  # they are in the panel
         self._arrange(settings.geometry)
         self.set_dark(settings.dark)
         self.mode.open()
@@ -135,6 +139,7 @@ class Window(StreamWindow):
         set_theme(self.root, dark=dark)
         self.layout.widget("panel").configure(background=COLOURS[dark].ground)
         self.charts = Charts(self.charts.scale, dark)
+        self.meter.show(None, dark=dark)
         self.mode.show()
 
     def open_file(self) -> None:
@@ -163,6 +168,10 @@ class Window(StreamWindow):
 
     def ended(self) -> None:
         self.camera.ended()
+
+    def voice_lost(self, reason: str) -> None:
+        self.camera.voice_lost()
+        super().voice_lost(reason)
 
     def close(self) -> None:
         """Remember the choices, stop the worker, and close the window."""
@@ -193,6 +202,7 @@ class Window(StreamWindow):
             "start_or_stop": self.camera.start_or_stop,
             "toggle_dark": lambda: self.set_dark(not self.dark),
             "toggle_probabilities": self._toggle_probabilities,
+            "toggle_voice": self.camera.toggle_voice,
             "zoom_in": lambda: self.view.zoom(1),
             "zoom_out": lambda: self.view.zoom(-1),
             "zoom_whole": lambda: self.view.show_whole(),

@@ -7,24 +7,28 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Protocol, TypeVar
 
 from mien.drawing.faces import draw
 from mien.errors import ConfigError, MienError
+from mien.fusion import Heard, shared_labels
+from mien.hearing import Hearing, Meter
 from mien.live import FrameResult, Live
 from mien.recognizer import Recognizer
 from mien.sinks.recorder import Recorder
+from mien.sinks.statistics import Statistics
 from mien.sources.camera import Camera, CameraStatus
-from mien.structures import ImageArray, Provenance
+from mien.structures import Box, Expression, Face, ImageArray, Provenance
 from mien.vision.smooth import Smoother
 
 T = TypeVar("T")
 
 IDLE = 0.1  # seconds between two looks for a job without a camera
 PATIENCE = 0.05  # seconds to wait for a camera's next frame before the next look for a job
+NO_FACE = Face(Box(0, 0, 1, 1), score=0.0)  # of a voice in statistics, which count faces
 RATE_FRAMES = 30  # frames over which the frame rate is averaged
 
 
@@ -37,12 +41,14 @@ class Shown:
         drawn: The frame with its faces boxed and named, RGB uint8 (H, W, 3).
         latency: Seconds from the camera's delivery of the frame until now.
         rate: Frames per second, over the last `RATE_FRAMES`; 0 with the first.
+        meter: For the level meter; None where nobody listens.
     """
 
     result: FrameResult
     drawn: ImageArray
     latency: float
     rate: float
+    meter: Meter | None = None
 
 
 class Listener(Protocol):
@@ -56,6 +62,9 @@ class Listener(Protocol):
 
     def ended(self) -> None:
         """React to a stream that ended by itself, or did not open."""
+
+    def voice_lost(self, reason: str) -> None:
+        """React to a voice that cannot be heard, or no longer; the stream goes on."""
 
 
 class Worker:
@@ -72,10 +81,15 @@ class Worker:
     def __init__(self, window: Listener, *, smoother_for: Callable[[Recognizer], Smoother]) -> None:
         self.done: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self.newest: deque[Shown] = deque(maxlen=1)
-        self.top = 1  # labels per face; the window sets it, and the next one
+        self.top = 1  # labels per face; the window sets it, and the next two
+        self.voice_bars = True  # whether the bars of the voice are drawn into the image
         self.paused = False
         self.live: Live | None = None
         self.recorder: Recorder | None = None  # of the running stream, or of the last one
+        self.hearing: Hearing | None = None  # None where nobody listens
+        self.voices: Statistics | None = None  # of the voice, in the bins of the recorder's statistics
+        self._open_voice: Callable[[], Hearing] | None = None  # None where the voice is off
+        self._first_time = 0.0  # of the stream's frames
         self._camera: Camera | None = None
         self._stream = ExitStack()  # closes camera and recorder
         self._smoother_for = smoother_for
@@ -100,6 +114,10 @@ class Worker:
     ) -> None:
         """Open a camera in place of the one before; recognise and record its frames."""
         self.submit(partial(self._start, open_camera, open_recorder))
+
+    def listen(self, open_voice: Callable[[], Hearing] | None) -> None:
+        """Hear a voice beside the camera, from now on or from its start, until None is given; errors are shown."""
+        self.submit(partial(self._listen, open_voice))
 
     def stop(self, then: Callable[[None], None] | None = None) -> None:
         """Close the camera and the recorder's files."""
@@ -142,6 +160,7 @@ class Worker:
             self.live = Live(recognizer, smoother=smoother)
         else:
             self.live.recognizer, self.live.smoother = recognizer, smoother
+        self._check_voice()
         return recognizer
 
     def _start(self, open_camera: Callable[[], Camera], open_recorder: Callable[[Provenance], Recorder]) -> None:
@@ -161,10 +180,50 @@ class Worker:
         self._times.clear()
         self._lost = False
         self.newest.clear()
+        self._hear()
 
     def _stop(self) -> None:
         self._camera = None
+        self._stop_hearing()
         self._stream.close()
+
+    def _listen(self, open_voice: Callable[[], Hearing] | None) -> None:
+        self._open_voice = open_voice
+        self._stop_hearing()
+        if self._camera is not None:
+            self._hear()
+
+    def _hear(self) -> None:
+        """Open the microphone or the file's sound, if the voice is on; its failure never stops the camera."""
+        self.voices = None
+        if self._open_voice is None or self.live is None:
+            return
+        try:
+            self.hearing = self.live.voice = self._open_voice()
+        except MienError as error:
+            self._lose_voice(str(error))
+        else:
+            self._check_voice()
+
+    def _check_voice(self) -> None:
+        """Stop hearing a voice that has too few labels in common with the faces."""
+        if self.hearing is None or self.live is None:
+            return
+        try:
+            shared_labels(self.live.recognizer.head.labels, self.hearing.provenance.labels)
+        except ConfigError as error:
+            self._lose_voice(str(error))
+
+    def _lose_voice(self, reason: str) -> None:
+        self._stop_hearing()
+        self.done.put(partial(self._window.voice_lost, reason))
+
+    def _stop_hearing(self) -> None:
+        if self.live is not None:
+            self.live.voice = None
+        if self.hearing is not None:
+            self.hearing.close()
+            self.hearing = None
 
     def _end(self, error: Exception | None = None) -> None:
         if error is not None:
@@ -184,17 +243,39 @@ class Worker:
             if frame is None:
                 if self._camera.ended:
                     self._end()
+                elif self.hearing is not None and self._times:
+                    self.hearing.at(self._camera.clock())  # the sound goes on
                 return
             result = self.live.see(frame)
-            drawn = draw(frame.image, result.expressions, top=self.top)
-            self.recorder.write(frame, result.expressions, drawn)
+            drawn = draw(frame.image, result.expressions, top=self.top, heard=self._drawn_voice(result.heard))
+            self.recorder.write(frame, result.expressions, drawn, heard=result.heard)
+            self._count_voice(result)
         except Exception as error:
             self._end(error)
             return
         self._times.append(time.monotonic())
         passed = self._times[-1] - self._times[0]
         rate = (len(self._times) - 1) / passed if passed > 0 else 0.0
-        self.newest.append(Shown(result, drawn, self._camera.clock() - frame.time, rate))
+        meter = None if self.hearing is None else self.hearing.meter
+        self.newest.append(Shown(result, drawn, self._camera.clock() - frame.time, rate, meter))
+        if meter is not None and meter.failed:
+            self._lose_voice(meter.text)
+
+    def _drawn_voice(self, heard: Heard | None) -> Heard | None:
+        return heard if heard is None or self.voice_bars else replace(heard, utterance=None)
+
+    def _count_voice(self, result: FrameResult) -> None:
+        """Count the voice of a frame like a face, so that both can be drawn over the same time."""
+        if not self._times:
+            self._first_time = result.frame.time
+        if self.hearing is None or result.heard is None:
+            return
+        if self.voices is None:
+            self.voices = Statistics(self.hearing.provenance)
+            self.voices.write(replace(result.frame, time=self._first_time), [])
+        utterance = result.heard.utterance
+        voice = [] if utterance is None else [Expression(NO_FACE, utterance.prediction, utterance.min_confidence)]
+        self.voices.write(result.frame, voice)
 
     def _report(self, status: CameraStatus) -> None:
         lost = status.state == "lost"

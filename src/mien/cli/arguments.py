@@ -17,6 +17,7 @@ from mien.errors import ConfigError
 if TYPE_CHECKING:
     from mien.data.dataset import Dataset
     from mien.recognizer import Recognizer
+    from mien.voice.listener import Listener
 
 
 def existing_models(folder: Path | None) -> Path | None:
@@ -72,6 +73,7 @@ Device = Annotated[
     str,
     typer.Option(help="Where the classifier runs: cpu, cuda, coreml, directml, openvino or auto.", metavar="DEVICE"),
 ]
+VOICE, ALONE = "--voice", "default"  # the option, and its value where it stands alone; see `commands`
 Top = Annotated[int, typer.Option(min=1, help="Number of expressions shown per face.", metavar="N")]
 Votes = Annotated[
     Path | None, typer.Option(help="FER+ votes (fer2013new.csv); looked up beside the data if not given.")
@@ -139,6 +141,15 @@ def open_recognizer(
 
     faces = load_detector(detector, min_score=min_score)
     return Recognizer(faces, model, labels=labels, min_confidence=min_confidence, models_dir=models_dir, device=device)
+
+
+def open_listener(model: str, min_confidence: float, models_dir: Path | None) -> Listener:
+    """Return the listener with a voice model, by its name or file; `ALONE` is the default one."""
+    from mien.models.spec import DEFAULT_VOICE
+    from mien.voice.listener import Listener
+
+    name = DEFAULT_VOICE if model == ALONE else model
+    return Listener(name, min_confidence=min_confidence, models_dir=models_dir)
 
 
 def reads_data(command: Callable[..., None]) -> Callable[..., None]:

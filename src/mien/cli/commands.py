@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import sys
 import warnings
@@ -27,6 +28,7 @@ from mien.cli import (
     training,
     web,
 )
+from mien.cli.arguments import ALONE, VOICE
 from mien.cli.console import check_output, notice, say
 from mien.errors import ConfigError
 from mien.files import lost_output
@@ -95,11 +97,13 @@ def run(arguments: Sequence[str] | None) -> int:
         MienError: What the user can mend.
         Interrupted: Ctrl-C or a signal.
     """
-    _check_arguments(sys.argv[1:] if arguments is None else arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    _check_arguments(words)
+    given = None if arguments is None and VOICE not in words else with_values(words)  # on Windows None expands patterns
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: notice("[yellow]warning:[/]", message)
         try:
-            code = app(args=None if arguments is None else list(arguments), prog_name="mien", standalone_mode=False)
+            code = app(args=given, prog_name="mien", standalone_mode=False)
         except ClickException as error:
             code = _explain(error)
         except SystemExit as end:  # of Typer, which completes words of a shell
@@ -110,6 +114,22 @@ def run(arguments: Sequence[str] | None) -> int:
             raise lost_output(error) from error
     check_output()
     return code if isinstance(code, int) else 0
+
+
+def with_values(words: Sequence[str]) -> list[str]:
+    """Return the words of a command with a value for each --voice, which may stand alone; Typer knows no such options.
+
+    The word after it is its value unless it is an option or an existing file: `mien predict --voice clip.mp4`. A model
+    in a file, voice.onnx, is a value.
+    """
+    return [
+        f"{VOICE}={ALONE}" if word == VOICE and not _is_value(after) else word
+        for word, after in zip(words, [*words[1:], ""], strict=False)
+    ]
+
+
+def _is_value(word: str) -> bool:
+    return bool(word) and not word.startswith("-") and (word.endswith(".onnx") or not os.path.exists(word))
 
 
 def _explain(error: Any) -> int:

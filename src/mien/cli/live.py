@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mien.cli.arguments import (
+    ALONE,
     Csv,
     Detector,
     Device,
@@ -24,17 +25,20 @@ from mien.cli.arguments import (
     ModelsDir,
     Top,
     model_file,
+    open_listener,
     open_recognizer,
 )  # fmt: skip
 from mien.cli.console import err, extra, out, say
-from mien.errors import ConfigError, UnknownModel
+from mien.errors import ConfigError, MicrophoneError, UnknownModel
 from mien.models.spec import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    from mien.hearing import Hearing
     from mien.recognizer import Recognizer
     from mien.sinks.recorder import Recorder
     from mien.structures import Provenance
     from mien.vision.smooth import Smoother
+    from mien.voice.listener import Listener
 
 
 def live(
@@ -65,13 +69,24 @@ def live(
     ] = False,
     top: Top = 1,
     device: Device = "cpu",
+    voice: Annotated[
+        str | None,
+        typer.Option(
+            help="Also hear how the voice sounds: by the default microphone, this one, or the sound of a file.",
+            metavar="[MICROPHONE]",
+        ),
+    ] = None,
+    voice_model: Annotated[
+        str, typer.Option(help="Voice model: a name from `mien models`, or an .onnx file.", metavar="MODEL")
+    ] = ALONE,
     models_dir: ModelsDir = None,
 ) -> None:
     """Recognise the expressions of a camera, stream or file live, and record them.
 
-    Keys: q quit, c save frame, f save faces, s save statistics, m next model, d download YuNet, space pause.
+    Keys: q quit, c save frame, f save faces, s save statistics, m next model, d download YuNet, v voice, space pause.
 
-    Examples: `mien live 0 --csv faces.csv`, `mien live clip.mp4`, `mien live 0 --no-window --out recorded`
+    Examples: `mien live 0 --csv faces.csv`, `mien live clip.mp4`, `mien live 0 --no-window --out recorded`, `mien live
+    --voice`
     """
     from mien.sinks.recorder import Recorder
     from mien.sinks.statistics import FILES
@@ -84,19 +99,25 @@ def live(
     if excel and csv is None:
         raise ConfigError("--excel is about the table of --csv; add that, or leave it out")
     parsed = parse_source(source)
-    read = [parsed if isinstance(parsed, Path) else None, model_file(model)]
+    read = [parsed if isinstance(parsed, Path) else None, model_file(model), model_file(voice_model)]
     charts = [] if to is None else [to / name for name in FILES]
     check_targets(read, texts=[csv, jsonl], files=[video, *charts], folders=[to])
     smoother_for = _Smoothers(half_life, temporal=temporal, models_dir=models_dir)
-    open_recorder = partial(Recorder, video=video, csv=csv, jsonl=jsonl, top=top, excel=excel)
+    voices = _Voices(_sound(parsed, voice), voice_model, min_confidence, models_dir)
+    speech = None if voice is None else voices.provenance
+    open_recorder = partial(Recorder, video=video, csv=csv, jsonl=jsonl, top=top, excel=excel, voice=speech)
     if window:
         models = [model, *_other_models(model, models_dir)]
         saves = to or Path("mien-live")
-        _watch(parsed, models, make, open_recorder, smoother_for, saves=saves, top=top, detector=detector)
+        _watch(
+            parsed, models, make, open_recorder, smoother_for, saves=saves, top=top, detector=detector,
+            open_voice=voices.open, voice=voice is not None,
+        )  # fmt: skip
         return
     if not (to or video or csv or jsonl):
         raise ConfigError("without a window there is nothing to do; add --video, --csv, --jsonl or --out")
-    _record(parsed, partial(make, model), open_recorder, smoother_for, as_camera=as_camera, to=to)
+    open_voice = None if voice is None else voices.open
+    _record(parsed, partial(make, model), open_recorder, smoother_for, open_voice, as_camera=as_camera, to=to)
 
 
 def app_command(
@@ -144,6 +165,39 @@ class _Smoothers:
         return TemporalSmoother(model)
 
 
+class _Voices:
+    """Opens what is heard beside a stream, again and again, with a model that is loaded once.
+
+    Args:
+        sound: Path of a file; index or name of a microphone; the default one when None.
+        model: Name or file of the voice model.
+        min_confidence: As for the faces.
+        models_dir: Directory of the user's models.
+    """
+
+    def __init__(
+        self, sound: Path | int | str | None, model: str, min_confidence: float, models_dir: Path | None
+    ) -> None:
+        self._sound, self._model = sound, model
+        self._min_confidence, self._models_dir = min_confidence, models_dir
+
+    @cached_property
+    def _listener(self) -> Listener:
+        return open_listener(self._model, self._min_confidence, self._models_dir)
+
+    @property
+    def provenance(self) -> Provenance:
+        """Origin of the voice's predictions."""
+        return self._listener.provenance
+
+    def open(self) -> Hearing:
+        """Open the microphone or the file's sound."""
+        from mien.hearing import open_hearing
+        from mien.voice.listener import Listener
+
+        return open_hearing(self._sound, Listener(self._listener.classifier, min_confidence=self._min_confidence))
+
+
 def _watch(
     source: int | str | Path,
     models: list[str],
@@ -154,6 +208,8 @@ def _watch(
     saves: Path,
     top: int,
     detector: str,
+    open_voice: Callable[[], Hearing],
+    voice: bool,
 ) -> None:
     """Show a stream in a window until it is closed."""
     from mien.sources.camera import Camera
@@ -161,7 +217,10 @@ def _watch(
     with extra("the window", "app"):
         from mien.app.viewer import watch
     camera = partial(Camera, source, as_camera=True)
-    watch(camera, models, make, open_recorder, saves=saves, smoother_for=smoother_for, top=top, detector=detector)
+    watch(
+        camera, models, make, open_recorder, saves=saves, smoother_for=smoother_for, top=top, detector=detector,
+        open_voice=open_voice, voice=voice,
+    )  # fmt: skip
 
 
 def _record(
@@ -169,6 +228,7 @@ def _record(
     make: Callable[[], Recognizer],
     open_recorder: Callable[[Provenance], Recorder],
     smoother_for: Callable[[Recognizer], Smoother],
+    open_voice: Callable[[], Hearing] | None,
     *,
     as_camera: bool,
     to: Path | None,
@@ -185,15 +245,48 @@ def _record(
         playing = as_camera or not isinstance(source, Path)
         stream = stack.enter_context(Camera(source, as_camera=True)) if playing else frames(source)
         recognizer = make()
+        hearing = None if open_voice is None else _opened(open_voice, recognizer)
+        if hearing is not None:
+            stack.enter_context(hearing)
         recorder = stack.enter_context(open_recorder(recognizer.provenance))
+        live = Live(recognizer, smoother=smoother_for(recognizer), voice=hearing)
         with suppress(KeyboardInterrupt):
-            for result in Live(recognizer, smoother=smoother_for(recognizer)).stream(stream):
-                recorder.write(result.frame, result.expressions)
+            for result in live.stream(stream):
+                recorder.write(result.frame, result.expressions, heard=result.heard)
+        if hearing is not None and hearing.meter.failed:
+            warnings.warn(f"no voice was recorded: {hearing.meter.text}", stacklevel=2)
         console = err if recorder.uses_stdout else out
         if to is not None:
             recorder.statistics.save(to)
             say(f"statistics: {to}", console=console)
         say(f"recorded: {recorder.statistics}", console=console)
+
+
+def _opened(open_voice: Callable[[], Hearing], recognizer: Recognizer) -> Hearing | None:
+    """Open what is heard; a microphone that fails is a warning, since it must not stop the camera.
+
+    Raises:
+        ConfigError: Its voice has too few labels in common with the faces.
+        MissingExtra: An extra is not installed.
+    """
+    from mien.fusion import shared_labels
+
+    try:
+        hearing = open_voice()
+    except MicrophoneError as error:
+        warnings.warn(f"no voice: {error}", stacklevel=2)
+        return None
+    shared_labels(recognizer.head.labels, hearing.provenance.labels)
+    return hearing
+
+
+def _sound(source: int | str | Path, voice: str | None) -> Path | int | str | None:
+    """Return what is heard: the microphone that --voice names, a file's own sound, or the default microphone (None)."""
+    from mien.sources.microphone import parse_microphone
+
+    if voice not in (None, ALONE):
+        return parse_microphone(voice)
+    return source if isinstance(source, Path) else None
 
 
 def _other_models(model: str, models_dir: Path | None) -> list[str]:

@@ -26,6 +26,7 @@ from mien.cli.arguments import (
     Top,
     check_outputs,
     model_file,
+    open_listener,
     open_recognizer,
 )  # fmt: skip
 from mien.cli.console import bar, cell, fail, new_table, notice, percent, print_json, print_table, say
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from mien.sinks.journal import Journal
     from mien.sinks.tables import CsvSink, JsonlSink
     from mien.structures import Expression, Provenance
+    from mien.voice.listener import Listener
 
 MOST_WORKERS = 256
 MOST_FILES = 1000  # shown in the table of the terminal
@@ -83,15 +85,22 @@ def predict(
         bool, typer.Option("--resume", help="Continue a run that was stopped; finished files keep their rows.")
     ] = False,
     device: Device = "cpu",
+    voice: Annotated[
+        str | None,
+        typer.Option(
+            help="Also hear how the voices of videos sound, by the default voice model or this one.", metavar="[MODEL]"
+        ),
+    ] = None,
     models_dir: ModelsDir = None,
 ) -> None:
     """Recognise the expressions of faces in pictures, videos and folders.
 
     Examples: `mien predict party.jpg holiday/ clip.mp4 --out annotated --csv faces.csv`, `mien predict holiday/ --glob
     '*.jpg'`, `mien predict film.mp4 --fps 2 --start 60 --stop 90`, `mien predict photo.jpg --json`, `mien predict
-    archive/ --csv faces.csv --workers auto --resume`
+    archive/ --csv faces.csv --workers auto --resume`, `mien predict clip.mp4 --voice`
     """
     from mien.collection import Failure, Summary, auto_workers, see
+    from mien.fusion import shared_labels
     from mien.sinks.journal import Journal
     from mien.sinks.records import record
     from mien.sinks.sink import many
@@ -104,14 +113,19 @@ def predict(
         raise ConfigError("--resume continues tables; name a file with --csv or --jsonl, and do not write to -")
     n_workers = _number(workers)
     selection = Selection(fps=fps, start=start, stop=stop)
-    check_targets([*paths, model_file(model)], texts=[csv, jsonl], glob=glob)
+    check_targets([*paths, model_file(model), model_file(voice or "")], texts=[csv, jsonl], glob=glob)
     recognizer = open_recognizer(model, detector, min_score, labels, min_confidence, models_dir, device)
+    listener = None if voice is None else open_listener(voice, min_confidence, models_dir)
+    speech = None if listener is None else listener.provenance
+    if speech is not None:
+        shared_labels(recognizer.head.labels, speech.labels)
     table, counts, records, failed = _Table(top), Summary(), [], False
-    sinks = _sinks(csv, jsonl, recognizer.provenance, excel, resume)
+    sinks = _sinks(csv, jsonl, recognizer.provenance, speech, excel=excel, resume=resume)
     noted = resume or (tables and _is_long(paths) and Path("-") not in (csv, jsonl))
     settings = {
-        **_settings(recognizer), "min_score": min_score, "min_confidence": min_confidence, "fps": fps, "start": start,
-        "stop": stop, "excel": excel, "out": None if to is None else str(to), "top": top, "summary": summary,
+        **_settings(recognizer, listener), "min_score": min_score, "min_confidence": min_confidence, "fps": fps,
+        "start": start, "stop": stop, "excel": excel, "out": None if to is None else str(to), "top": top,
+        "summary": summary,
     }  # fmt: skip
     with ExitStack() as stack:
         sink = stack.enter_context(many(sinks))
@@ -121,7 +135,8 @@ def predict(
             stack.enter_context(_how_to_resume(journal))
         for result in see(
             paths, recognizer, glob=glob, selection=selection, sinks=[sink], out=to, top=top, summary=summary,
-            workers=n_workers or auto_workers(paths, glob=glob), journal=journal, progress=progress,
+            listener=listener, workers=n_workers or auto_workers(paths, glob=glob), journal=journal,
+            progress=progress,
         ):  # fmt: skip
             if isinstance(result, Failure):
                 failed = True
@@ -130,7 +145,9 @@ def predict(
             table.add(result)
             counts.add(result)
             if as_json:
-                records.append(record(result.frame, result.expressions, recognizer.provenance))
+                records.append(
+                    record(result.frame, result.expressions, recognizer.provenance, heard=result.heard, voice=speech)
+                )
     if journal is not None and journal.kept:
         say(f"resumed: {counted(len(journal.kept), 'file')} done before, not read again")
     if as_json:
@@ -145,11 +162,13 @@ def predict(
 
 @dataclass(slots=True)
 class _Counts:
-    """Counts of a file: its frames, those without a face by their note, and the faces by label."""
+    """Counts of a file: its frames, those without a face by their note, the faces, utterances and fused answers."""
 
     frames: int = 0
     notes: Counter[str] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)
+    voices: dict[float, str] = field(default_factory=dict)  # by the utterance's start
+    fused: Counter[str] = field(default_factory=Counter)  # of frames with a face and a voice
 
     def add(self, seen: Seen) -> None:
         from mien.sinks.records import note
@@ -158,6 +177,10 @@ class _Counts:
         self.labels.update(expression.label for expression in seen.expressions)
         if not seen.expressions:
             self.notes[note(seen.frame, seen.expressions)] += 1
+        if seen.heard is not None and seen.heard.utterance is not None:
+            self.voices[seen.heard.utterance.start] = seen.heard.utterance.label
+            if seen.heard.fused is not None and seen.heard.fused.agree is not None:
+                self.fused[seen.heard.fused.label] += 1
 
     @property
     def note(self) -> str:
@@ -193,7 +216,7 @@ class _Table:
     def drawn(self) -> Table:
         table = new_table("picture", "face", "expression", "probability", "box")
         for path in self.paths[:MOST_FILES]:
-            for row in self._pictures.get(path) or [self._video_row(path)]:
+            for row in self._pictures.get(path) or self._video_rows(path):
                 table.add_row(printable(path), *row)
         if len(self.paths) > MOST_FILES:
             table.add_row(f"… {len(self.paths) - MOST_FILES:,} more", "", "", "", "")
@@ -213,11 +236,22 @@ class _Table:
         found = " and ".join(filter(None, parts))
         return f"Haar found {found}; --detector yunet also finds small, turned and partly covered faces"
 
-    def _video_row(self, path: Path) -> tuple[str | Text, ...]:
+    def _video_rows(self, path: Path) -> list[tuple[str | Text, ...]]:
+        """Return the row of a video's faces, and where a voice was heard one of its utterances and one of both."""
         counts = self._counts[path]
-        total = counts.labels.total()
-        shares = ", ".join(f"{label} {percent(n / total)}" for label, n in counts.labels.most_common(3))
-        return f"{total} in {counts.frames} frames", shares or counts.note, "", ""
+        faces = f"{counts.labels.total()} in {counts.frames} frames"
+        rows: list[tuple[str | Text, ...]] = [(faces, _shares(counts.labels) or counts.note, "", "")]
+        if counts.voices:
+            voices = Counter(counts.voices.values())
+            rows.append((f"voice: {_counted(len(counts.voices), 'utterance')}", _shares(voices), "", ""))
+        if counts.fused:
+            rows.append((f"both: {_counted(counts.fused.total(), 'frame')}", _shares(counts.fused), "", ""))
+        return rows
+
+
+def _shares(labels: Counter[str]) -> str:
+    total = labels.total()
+    return ", ".join(f"{label} {percent(n / total)}" for label, n in labels.most_common(3))
 
 
 def _counted(n: int, noun: str) -> str:
@@ -247,29 +281,38 @@ def _print(table: _Table, summary: object, to: Path | None) -> None:
 
 
 def _sinks(
-    csv: Path | None, jsonl: Path | None, provenance: Provenance, excel: bool, resume: bool
+    csv: Path | None, jsonl: Path | None, provenance: Provenance, voice: Provenance | None, *, excel: bool, resume: bool
 ) -> list[CsvSink | JsonlSink]:
     from mien.sinks.tables import CsvSink, JsonlSink
 
     sinks: list[CsvSink | JsonlSink] = []
     if csv is not None:
-        sinks.append(CsvSink(csv, provenance, excel=excel, resume=resume))
+        sinks.append(CsvSink(csv, provenance, excel=excel, voice=voice, resume=resume))
     if jsonl is not None:
-        sinks.append(JsonlSink(jsonl, provenance, resume=resume))
+        sinks.append(JsonlSink(jsonl, provenance, voice=voice, resume=resume))
     return sinks
 
 
-def _settings(recognizer: Recognizer) -> dict[str, str]:
+def _settings(recognizer: Recognizer, listener: Listener | None) -> dict[str, str]:
     """Return what the rows of a table depend on, for its journal."""
     from mien import __version__
-    from mien.models.onnx_file import graph_fingerprint
 
     origin = recognizer.provenance
-    path = getattr(recognizer.classifier, "path", None)
-    return {
-        "model": origin.model, "graph": "" if path is None else graph_fingerprint(path)[:16],
-        "labels": origin.labels.name, "detector": origin.detector, "mien": __version__,
+    settings = {
+        "model": origin.model, "graph": _graph_of(recognizer.classifier), "labels": origin.labels.name,
+        "detector": origin.detector, "mien": __version__,
     }  # fmt: skip
+    if listener is not None:
+        voice = listener.provenance
+        settings |= {"voice": voice.model, "voice_graph": _graph_of(listener.classifier), "hears": voice.detector}
+    return settings
+
+
+def _graph_of(model: object) -> str:
+    from mien.models.onnx_file import graph_fingerprint
+
+    path = getattr(model, "path", None)
+    return "" if path is None else graph_fingerprint(path)[:16]
 
 
 @contextmanager

@@ -39,6 +39,7 @@ NEUTRAL = "neutral"  # the label of a speaker's ordinary voice
 FLOAT32 = "whole, float32"  # by the net in PyTorch, where the exported file computes in 8 bits
 NOT_ENROLLED, ENROLLED = "whole, not enrolled", "whole, enrolled"  # on the same clips
 NOT_ENROLLED_NOISY, ENROLLED_NOISY = "noisy, not enrolled", "noisy, enrolled"
+ANSWERS = "answers.npz"  # of a run: what it answers about the speakers of each fold, whom it has not heard
 STEPS = 60  # of L-BFGS; the loss is convex
 SPEEDS = 0.88, 1.12
 CUT_SECONDS = 1.2, 3.0
@@ -113,6 +114,7 @@ def train_voice(
         for key, found in merged.items()
     }
     evaluation = score_voice(calibrated, speech, folds, model=spec.name)
+    _write_answers(folder / ANSWERS, calibrated[WHOLE], speech, folds)
     net = fit_net(encoder, copies, speech, config)
     for layer, enrolled in ((net.head, False), (net.enrolled, True)):
         if layer is not None:
@@ -359,6 +361,15 @@ def _merged(parts: Sequence[FloatArray], folds: IntArray) -> FloatArray:
     for fold, part in zip(np.unique(folds), parts, strict=True):
         merged[folds == fold] = part
     return merged
+
+
+def _write_answers(path: Path, probabilities: FloatArray, speech: Speech, folds: IntArray) -> None:
+    """Write the calibrated answers about speakers that were not heard, for benchmarks/fusion.py."""
+    labels = np.array(speech.labels.labels)
+    with atomic_path(path) as temporary:
+        np.savez(
+            temporary, probabilities=probabilities, targets=speech.targets, labels=labels, folds=folds, name=speech.name
+        )
 
 
 def _temperature(probabilities: FloatArray, targets: IntArray) -> float:

