@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from mien.sources.sounds import sounds
-from mien.structures import FloatArray
+from mien.structures import SAMPLE_RATE, FloatArray
 from speech import heard
 
 PATIENCE = 60.0  # seconds that nothing here needs, unless it hangs
@@ -32,9 +32,8 @@ mien.voice.listener.load_voice = lambda *_, **__: PitchModel()
 from mien.cli import main
 main(sys.argv[1:])
 """  # a stand-in is the voice model; the detector of speech is Silero's
+PIECE = SAMPLE_RATE // 2
 SINK = "module-null-sink sink_name=mien_test rate=48000"
-
-Environment = dict[str, str]
 
 
 def until(condition: Callable[[], object], what: str) -> None:
@@ -118,25 +117,37 @@ def size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def correlation(played: FloatArray, recorded: FloatArray) -> float:
-    """Return the correlation of a sound with the part of a recording that is most like it."""
-    n = 2 ** int(np.ceil(np.log2(len(played) + len(recorded))))
-    product = np.fft.rfft(recorded, n) * np.conj(np.fft.rfft(played, n))
-    lag = int(np.fft.irfft(product, n)[: len(recorded)].argmax())
-    part = recorded[lag : lag + len(played)]
-    whole = played[: len(part)]
-    return float(whole @ part / np.sqrt((whole @ whole) * (part @ part)))
+def correlations(played: FloatArray, recorded: FloatArray) -> list[float]:
+    """Return the correlation of each loud half second with the part of a recording that is most like it.
+
+    Piece by piece, since a starved sound server leaves samples out, which shifts the rest.
+    """
+    n = 2 ** int(np.ceil(np.log2(len(recorded) + PIECE)))
+    spectrum = np.fft.rfft(recorded, n)
+    found = []
+    for begin in range(0, len(played) - PIECE, PIECE):
+        piece = played[begin : begin + PIECE]
+        if np.abs(piece).max() > 0.1:
+            lags = np.fft.irfft(spectrum * np.conj(np.fft.rfft(piece, n)), n)[: len(recorded) - PIECE]
+            part = recorded[int(lags.argmax()) :][:PIECE]
+            found.append(float(piece @ part / np.sqrt((piece @ piece) * (part @ part))))
+    return found
 
 
 def test_what_is_played_is_heard_recorded_and_cut_into_utterances(
     server: Server, listening: subprocess.Popen[bytes], spoken: Path, tmp_path: Path
 ) -> None:
-    server.play(spoken)
-    until(lambda: len((tmp_path / "voice.jsonl").read_text().splitlines()) == 2, "the second utterance")
+    path = tmp_path / "voice.jsonl"
+    for _ in range(5):  # more than once only on a busy machine, which loses sound
+        server.play(spoken)
+        time.sleep(2)
+        if len(path.read_text().splitlines()) >= 2:
+            break
     listening.send_signal(signal.SIGINT)
     assert listening.wait(PATIENCE) == 0
-    assert correlation(heard(sounds(spoken)), heard(sounds(tmp_path / "heard.wav"))) > 0.9  # 0.99 on an idle machine
-    first, second = (json.loads(line) for line in (tmp_path / "voice.jsonl").read_text().splitlines())
+    found = correlations(heard(sounds(spoken)), heard(sounds(tmp_path / "heard.wav")))
+    assert np.median(found) > 0.9  # 0.99 on an idle machine
+    first, second, *_ = map(json.loads, path.read_text().splitlines())
     assert 0 <= first["start"] < first["end"] < second["start"] < second["end"]
     assert first["source"] == "default"
     assert "Traceback" not in (tmp_path / "errors.txt").read_text()
