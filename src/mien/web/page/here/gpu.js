@@ -6,13 +6,15 @@
  * may compile shaders.
  *
  * @typedef {import("./runtime.js").Model} Model
+ * @typedef {(file: Uint8Array) => Promise<Model>} Open
  */
 
 const FIRST_RUNS = 10; // on WebAssembly, until its code is optimised
-const TIMED_RUNS = 3; // on the card, after one that compiles shaders
+const TIMED_RUNS = 3; // on either, after one on the card that compiles shaders
+const LONGEST_MS = 10_000; // of a trial, or of a run on the card
 const TOLERANCE = 1e-3; // of an output, relative to values above 1
 
-/** @type {Promise<?((file: Uint8Array) => Promise<Model>)> | undefined} */ let loading;
+/** @type {Promise<?Open> | undefined} */ let loading;
 
 /** A Model that runs where it is faster. */
 export class FastModel {
@@ -20,11 +22,10 @@ export class FastModel {
   /** @type {?Uint8Array} */ #file;
   #load;
   /** @type {?Model} */ #fast = null;
-  /** @type {?((file: Uint8Array) => Promise<Model>)} */ #open = null;
+  /** @type {?Open} */ #open = null;
   #runs = 0;
-  #least = Infinity; // ms of a run on WebAssembly
 
-  /** @param {Model} model  on WebAssembly @param {Uint8Array} file  of the same model @param {() => Promise<?((file: Uint8Array) => Promise<Model>)>} [load] */
+  /** @param {Model} model  on WebAssembly @param {Uint8Array} file  of the same model @param {() => Promise<?Open>} [load] */
   constructor(model, file, load = loadOnce) {
     this.#model = model;
     this.#file = file;
@@ -43,33 +44,48 @@ export class FastModel {
   async run(feeds, outputs) {
     if (this.#fast) {
       try {
-        return await run(this.#fast, feeds, outputs);
+        return await inTime(run(this.#fast, feeds, outputs));
       } catch {
         this.#fast = null; // the card is lost
       }
     }
-    const began = performance.now();
     const answer = await run(this.#model, feeds, outputs);
-    this.#least = Math.min(this.#least, performance.now() - began);
     this.#runs += 1;
     if (this.#runs === 1) this.#load().then((open) => (this.#open = open), () => {});
-    if (this.#open && this.#file && this.#runs >= FIRST_RUNS) await this.#try(this.#open, this.#file, feeds, outputs, answer);
+    if (this.#open && this.#file && this.#runs >= FIRST_RUNS) {
+      const trial = this.#try(this.#open, this.#file, feeds, outputs, answer);
+      this.#file = null; // once
+      this.#fast = await inTime(trial).catch(() => null); // no such operator, no memory, a lost card
+    }
     return answer;
   }
 
-  /** Use the card from now on if it gives the answer in less time. @param {(file: Uint8Array) => Promise<Model>} open @param {Uint8Array} file @param {Record<string, any>} feeds @param {string[] | undefined} outputs @param {Record<string, any>} answer */
+  /** Return the model on the card if it gives the answer in less time. @param {Open} open @param {Uint8Array} file @param {Record<string, any>} feeds @param {string[] | undefined} outputs @param {Record<string, any>} answer */
   async #try(open, file, feeds, outputs, answer) {
-    this.#file = null; // once
-    try {
-      const model = await open(file);
-      if (!isAlike(await run(model, feeds, outputs), answer)) return;
-      const began = performance.now();
-      for (let i = 0; i < TIMED_RUNS; i += 1) await run(model, feeds, outputs);
-      if ((performance.now() - began) / TIMED_RUNS < this.#least) this.#fast = model;
-    } catch {
-      // no such operator, no memory, a lost card: WebAssembly goes on
-    }
+    const model = await open(file);
+    if (!isAlike(await run(model, feeds, outputs), answer)) return null;
+    const least = await leastTime(() => run(this.#model, feeds, outputs));
+    return (await leastTime(() => run(model, feeds, outputs))) < least ? model : null;
   }
+}
+
+/** Return the ms of the fastest of some runs. @param {() => Promise<unknown>} work */
+async function leastTime(work) {
+  let least = Infinity;
+  for (let i = 0; i < TIMED_RUNS; i += 1) {
+    const began = performance.now();
+    await work();
+    least = Math.min(least, performance.now() - began);
+  }
+  return least;
+}
+
+/** Return a result of the card, which may hang. @template Result @param {Promise<Result>} result @returns {Promise<Result>} */
+function inTime(result) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error("no answer")), LONGEST_MS);
+    result.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
 }
 
 /** @param {Model} model @param {Record<string, any>} feeds @param {string[] | undefined} outputs */
@@ -96,7 +112,7 @@ function loadOnce() {
  * Return what opens a model on the card, or null where there is none. ONNX Runtime's build for WebGPU is fetched for it.
  *
  * @param {(adapter: any) => boolean} [wanted]
- * @returns {Promise<?((file: Uint8Array) => Promise<Model>)>}
+ * @returns {Promise<?Open>}
  */
 export async function load(wanted = isHardware) {
   const { gpu } = /** @type {any} */ (navigator);
