@@ -22,6 +22,7 @@ FLOORS = (
     ("live", "hearing", "data"),
     ("sinks",),
     ("cartoons", "collection", "evaluation"),
+    ("shards",),
     ("reports", "machine", "app", "web", "client"),
     ("training",),
     ("cli", "notebook"),

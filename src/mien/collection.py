@@ -12,10 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
+from mien import __version__
 from mien.cores import usable_cores
 from mien.errors import ConfigError, InputError
 from mien.files import as_path, counted, printable
 from mien.fusion import Heard, VoiceTrack, fuse_faces
+from mien.models.onnx_file import graph_fingerprint
 from mien.pixels import is_dark
 from mien.recognizer import Recognizer, check_part
 from mien.sinks.journal import Journal
@@ -166,10 +168,7 @@ def see(
         yield from (Failure(Path(entry.path), InputError(entry.error)) for entry in journal.kept if entry.error)
     todo = [(file, folders.get(file)) for file in list(files)[n_kept:]]
     job = _Job(recognizer, selection, top=top, summary=summary, listener=listener)
-    if workers > 1 and len(todo) > 1:
-        results = _from_workers(job, todo, workers)
-    else:
-        results = job.see_all(todo, progress if len(files) == 1 else None)
+    results = job.shared(todo, workers, progress if len(files) == 1 else None)
     error: InputError | None = None
     for index, result in results:
         if isinstance(result, Seen):
@@ -185,6 +184,46 @@ def see(
         error = None
         if progress is not None and len(files) > 1:
             progress(n_kept + index + 1, len(files))
+
+
+def see_each(
+    files: Sequence[Path], recognizer: Recognizer, *, selection: Selection = ALL_FRAMES, workers: int = 1
+) -> Iterator[tuple[int, Seen | Failure | None]]:
+    """Yield the results of files with the ends of the files: `see` for callers that note what is done.
+
+    Args:
+        files: Pictures and videos; each is opened when its turn comes.
+        recognizer: Detects and classifies.
+        selection: The frames of videos that are read.
+        workers: See `see`.
+
+    Yields:
+        The index of a file and a result of it; after its last result the index and None.
+    """
+    job = _Job(recognizer, selection, top=1, summary=False, listener=None)
+    return job.shared([(file, None) for file in files], workers, None)
+
+
+def row_settings(
+    recognizer: Recognizer, selection: Selection = ALL_FRAMES, listener: Listener | None = None
+) -> dict[str, object]:
+    """Return what the rows of a table depend on besides the files, as plain JSON data."""
+    origin = recognizer.provenance
+    settings: dict[str, object] = {
+        "model": origin.model, "graph": _graph_of(recognizer.classifier), "labels": origin.labels.name,
+        "detector": origin.detector, "min_score": getattr(recognizer.detector, "min_score", None),
+        "min_confidence": recognizer.min_confidence, "fps": selection.fps, "start": selection.start,
+        "stop": selection.stop, "mien": __version__,
+    }  # fmt: skip
+    if listener is not None:
+        voice = listener.provenance
+        settings |= {"voice": voice.model, "voice_graph": _graph_of(listener.classifier), "hears": voice.detector}
+    return settings
+
+
+def _graph_of(model: object) -> str:
+    path = getattr(model, "path", None)
+    return "" if path is None else graph_fingerprint(path)[:16]
 
 
 def auto_workers(paths: Sequence[Path], *, glob: str | None = None) -> int:
@@ -253,6 +292,14 @@ class _Job:
     top: int
     summary: bool
     listener: Listener | None
+
+    def shared(
+        self, todo: Sequence[tuple[Path, Path | None]], workers: int, progress: Progress | None
+    ) -> Iterator[tuple[int, Seen | Failure | None]]:
+        """Yield the results of `see_all` from one or several processes."""
+        if workers > 1 and len(todo) > 1:
+            return _from_workers(self, todo, workers)
+        return self.see_all(todo, progress)
 
     def see_all(
         self, todo: Sequence[tuple[Path, Path | None]], progress: Progress | None

@@ -51,12 +51,16 @@ def refuse_pipe(path: Path) -> None:
 
 
 @contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | Path, *, within: Path | None = None) -> Iterator[Path]:
     """Yield a path to write to, whose file takes the place of `path` once the block has ended well.
 
     The temporary file has the same name, by which writers choose a format, in a hidden folder beside `path`. When the
     block fails, both are removed, and a file already at `path` stays as it was. A killed process leaves them behind,
     and the next one that writes there removes them, where folders can be locked, as on Unix.
+
+    Args:
+        path: The file.
+        within: Folder for the hidden one, on the same file system; that of `path` when None.
 
     Raises:
         InputError: It is no path.
@@ -64,7 +68,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = as_path(path)
     try:
-        with _temporary_folder(path.parent) as folder:
+        with _temporary_folder(within or path.parent) as folder:
             temporary = folder / path.name
             temporary.touch()
             mode = temporary.stat().st_mode

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBars
 from rich.status import Status
 from rich.table import Table
@@ -142,12 +142,31 @@ def print_table(table: Table) -> None:
 
 
 @contextmanager
-def bar(what: str, *, shown: bool = True) -> Iterator[Progress]:
-    """Draw a progress bar on a terminal; yield the function that advances it."""
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+def bar(what: str, *, shown: bool = True, counts: Callable[[], str] | None = None) -> Iterator[Progress]:
+    """Draw a progress bar on a terminal; yield the function that advances it.
+
+    Args:
+        what: What is done.
+        shown: Whether it is drawn.
+        counts: Returns counts, which are drawn after the bar with the rate; None for a bar without.
+    """
+    columns: list[ProgressColumn] = [
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    ]
+    if counts is not None:
+        columns.append(TextColumn("{task.fields[counts]}", markup=False))
     with ProgressBars(*columns, console=err, transient=True, disable=not (shown and err.is_terminal)) as drawn:
-        task = drawn.add_task(visible(what), total=None)
-        yield lambda done, total: drawn.update(task, completed=done, total=total)
+        task = drawn.add_task(visible(what), total=None, counts="")
+
+        def advance(done: int, total: int | None) -> None:
+            speed = drawn.tasks[0].speed
+            rate = f"{speed:,.1f}/s, " if speed else ""
+            drawn.update(task, completed=done, total=total, counts=rate + counts() if counts else "")
+
+        yield advance
 
 
 def tracked(items: Iterable[T], what: str, *, total: int | None) -> Iterator[T]:

@@ -30,6 +30,7 @@ from mien.cli.arguments import (
     open_recognizer,
 )  # fmt: skip
 from mien.cli.console import bar, cell, fail, new_table, notice, percent, print_json, print_table, say
+from mien.cli.parts import check_parts, found, predict_parts
 from mien.errors import ConfigError
 from mien.files import counted, printable
 from mien.models.spec import DEFAULT_MODEL
@@ -39,11 +40,9 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from mien.collection import Seen
-    from mien.recognizer import Recognizer
     from mien.sinks.journal import Journal
     from mien.sinks.tables import CsvSink, JsonlSink
     from mien.structures import Expression, Provenance
-    from mien.voice.listener import Listener
 
 MOST_WORKERS = 256
 MOST_FILES = 1000  # shown in the table of the terminal
@@ -91,15 +90,29 @@ def predict(
             help="Also hear how the voices of videos sound, by the default voice model or this one.", metavar="[MODEL]"
         ),
     ] = None,
+    parts: Annotated[
+        Path | None,
+        typer.Option(help="Write many tables to this folder of a job, which continues when run again.", metavar="DIR"),
+    ] = None,
+    format: Annotated[
+        str | None, typer.Option(help="Format of --parts: csv, jsonl or parquet.", metavar="NAME", show_default="csv")
+    ] = None,
+    shard: Annotated[
+        int | None, typer.Option(min=1, help="Pictures per table of --parts.", metavar="N", show_default="256")
+    ] = None,
+    retry_errors: Annotated[
+        bool, typer.Option("--retry-errors", help="With --parts: read files again that could not be read.")
+    ] = False,
     models_dir: ModelsDir = None,
 ) -> None:
     """Recognise the expressions of faces in pictures, videos and folders.
 
     Examples: `mien predict party.jpg holiday/ clip.mp4 --out annotated --csv faces.csv`, `mien predict holiday/ --glob
     '*.jpg'`, `mien predict film.mp4 --fps 2 --start 60 --stop 90`, `mien predict photo.jpg --json`, `mien predict
-    archive/ --csv faces.csv --workers auto --resume`, `mien predict clip.mp4 --voice`
+    archive/ --csv faces.csv --workers auto --resume`, `mien predict clip.mp4 --voice`, `mien predict archive/ --parts
+    faces --workers auto`
     """
-    from mien.collection import Failure, Summary, auto_workers, see
+    from mien.collection import Failure, Summary, auto_workers, row_settings, see
     from mien.fusion import shared_labels
     from mien.sinks.journal import Journal
     from mien.sinks.records import record
@@ -108,29 +121,44 @@ def predict(
     from mien.targets import check_targets
 
     check_outputs(csv, jsonl, as_json, excel)
+    n_workers, selection = _number(workers), Selection(fps=fps, start=start, stop=stop)
+    if parts is not None:
+        check_parts({
+            "out": to, "csv": csv, "jsonl": jsonl, "excel": excel, "json": as_json, "top": top > 1, "summary": summary,
+            "resume": resume, "voice": voice,
+        })  # fmt: skip
+        check_targets([model_file(model)], folders=[parts])
+        recognizer = open_recognizer(model, detector, min_score, labels, min_confidence, models_dir, device)
+        predict_parts(
+            paths, parts, recognizer, format=format or "csv", shard_size=shard, glob=glob, selection=selection,
+            workers=n_workers or auto_workers(paths, glob=glob), retry_errors=retry_errors,
+        )  # fmt: skip
+        return
+    for name, value in {"format": format, "shard": shard, "retry-errors": retry_errors}.items():
+        if value:
+            raise ConfigError(f"--{name} is about --parts; add that, or leave it out")
     tables = [path for path in (csv, jsonl) if path not in (None, Path("-"))]
     if resume and (not tables or Path("-") in (csv, jsonl)):
         raise ConfigError("--resume continues tables; name a file with --csv or --jsonl, and do not write to -")
-    n_workers = _number(workers)
-    selection = Selection(fps=fps, start=start, stop=stop)
     check_targets([*paths, model_file(model), model_file(voice or "")], texts=[csv, jsonl], glob=glob)
     recognizer = open_recognizer(model, detector, min_score, labels, min_confidence, models_dir, device)
     listener = None if voice is None else open_listener(voice, min_confidence, models_dir)
     speech = None if listener is None else listener.provenance
     if speech is not None:
         shared_labels(recognizer.head.labels, speech.labels)
-    table, counts, records, failed = _Table(top), Summary(), [], False
+    table, counts, records, n_failed = _Table(top), Summary(), [], 0
     sinks = _sinks(csv, jsonl, recognizer.provenance, speech, excel=excel, resume=resume)
     noted = resume or (tables and _is_long(paths) and Path("-") not in (csv, jsonl))
     settings = {
-        **_settings(recognizer, listener), "min_score": min_score, "min_confidence": min_confidence, "fps": fps,
-        "start": start, "stop": stop, "excel": excel, "out": None if to is None else str(to), "top": top,
+        **row_settings(recognizer, selection, listener), "excel": excel, "out": None if to is None else str(to), "top": top,
         "summary": summary,
     }  # fmt: skip
     with ExitStack() as stack:
         sink = stack.enter_context(many(sinks))
         journal = stack.enter_context(Journal(sinks, settings, resume=resume)) if noted else None
-        progress = stack.enter_context(bar("recognising", shown=_is_long(paths)))
+        progress = stack.enter_context(
+            bar("recognising", shown=_is_long(paths), counts=lambda: found(counts.labels.total(), n_failed))
+        )
         if journal is not None:
             stack.enter_context(_how_to_resume(journal))
         for result in see(
@@ -139,7 +167,7 @@ def predict(
             progress=progress,
         ):  # fmt: skip
             if isinstance(result, Failure):
-                failed = True
+                n_failed += 1
                 fail(result.error)
                 continue
             table.add(result)
@@ -156,7 +184,7 @@ def predict(
         _print(table, counts, to)
     if hint := table.hint(recognizer.provenance.detector):
         notice("note:", hint)
-    if failed:
+    if n_failed:
         raise typer.Exit(2)
 
 
@@ -291,28 +319,6 @@ def _sinks(
     if jsonl is not None:
         sinks.append(JsonlSink(jsonl, provenance, voice=voice, resume=resume))
     return sinks
-
-
-def _settings(recognizer: Recognizer, listener: Listener | None) -> dict[str, str]:
-    """Return what the rows of a table depend on, for its journal."""
-    from mien import __version__
-
-    origin = recognizer.provenance
-    settings = {
-        "model": origin.model, "graph": _graph_of(recognizer.classifier), "labels": origin.labels.name,
-        "detector": origin.detector, "mien": __version__,
-    }  # fmt: skip
-    if listener is not None:
-        voice = listener.provenance
-        settings |= {"voice": voice.model, "voice_graph": _graph_of(listener.classifier), "hears": voice.detector}
-    return settings
-
-
-def _graph_of(model: object) -> str:
-    from mien.models.onnx_file import graph_fingerprint
-
-    path = getattr(model, "path", None)
-    return "" if path is None else graph_fingerprint(path)[:16]
 
 
 @contextmanager

@@ -70,11 +70,11 @@ class GrowingFile:
                 self._file = _open_alone(self.path, keep=self._resume)
                 self._length = self.found = self._file.seek(0, io.SEEK_END) if self._resume else 0
             if at is None:
-                _write(self._file, data)
+                write_all(self._file, data)
                 self._length += len(data)
             else:
                 self._file.seek(at)
-                _write(self._file, data)
+                write_all(self._file, data)
                 self._file.seek(0, io.SEEK_END)
         except OSError as error:
             if self._file is not None:
@@ -93,7 +93,7 @@ class GrowingFile:
                 self._file.close()
 
 
-def _write(file: FileIO, data: bytes) -> None:
+def write_all(file: FileIO, data: bytes) -> None:
     """Write all data: a disk that is nearly full takes a part first."""
     while data:
         data = data[file.write(data) :]

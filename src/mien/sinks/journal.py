@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.errors import ConfigError, OutputError
-from mien.files import atomic_path
+from mien.files import atomic_path, printable
 from mien.settings import shown
 from mien.sinks.growing import GrowingFile
 
@@ -61,7 +61,11 @@ class Journal(GrowingFile):
     def __init__(self, tables: Sequence[GrowingFile], settings: Mapping[str, Any], *, resume: bool = False) -> None:
         super().__init__(journal_path(tables[0].path), resume=True)
         self._tables, self._removed = tables, not resume
-        self._head = {"format": FORMAT, "settings": dict(settings), "tables": [table.path.name for table in tables]}
+        self._head: dict[str, Any] = {
+            "format": FORMAT,
+            "settings": dict(settings),
+            "tables": [table.path.name for table in tables],
+        }
         self._entries = self._read() if resume else []
         if not self._entries:
             self._entries = [Entry("", 0, 0, self._sizes())]  # of the tables' headers
@@ -91,7 +95,7 @@ class Journal(GrowingFile):
 
     def add(self, file: Path, error: Exception | None = None) -> None:
         """Note that all rows of a file are in the tables, or that it failed."""
-        path, size, mtime_ns = _identity(file)
+        path, size, mtime_ns = identity(file)
         entry = Entry(path, size, mtime_ns, self._sizes(), "" if error is None else str(error))
         self._append(_line(_plain(entry)))
         self.n_files += 1
@@ -144,17 +148,35 @@ class Journal(GrowingFile):
     def _check(self, head: Any) -> None:
         if not isinstance(head, dict) or head.get("format") != FORMAT:
             raise ConfigError(f"'{self.path}' is not a journal of mien; leave out --resume to start anew")
-        before, now = head.get("settings", {}), json.loads(json.dumps(self._head["settings"]))
-        for name in now.keys() | before.keys():
-            if before.get(name) != now.get(name):
-                raise ConfigError(
-                    f"'{self._tables[0].path}' was begun with {name} = {shown(str(before.get(name)))}, now it is "
-                    f"{shown(str(now.get(name)))}; give the same options, or leave out --resume to start anew"
-                )
+        check_same(
+            head.get("settings"), self._head["settings"], place=self._tables[0].path,
+            hint="leave out --resume to start anew",
+        )  # fmt: skip
         if head.get("tables") != self._head["tables"]:
             raise ConfigError(
                 f"'{self.path.name}' is of the tables {', '.join(map(str, head.get('tables', [])))}; give the same "
                 "ones, or leave out --resume to start anew"
+            )
+
+
+def check_same(before: Any, now: Mapping[str, Any], *, place: Path, hint: str) -> None:
+    """Refuse to resume a run with other settings.
+
+    Args:
+        before: The settings it was begun with, as read from JSON.
+        now: Those of this run.
+        place: What it writes.
+        hint: What to do besides giving the same options.
+
+    Raises:
+        ConfigError: They differ.
+    """
+    before, now = before if isinstance(before, dict) else {}, json.loads(json.dumps(now))
+    for name in [*now, *(before.keys() - now.keys())]:
+        if before.get(name) != now.get(name):
+            raise ConfigError(
+                f"'{printable(place)}' was begun with {name} = {shown(str(before.get(name)))}, now it is "
+                f"{shown(str(now.get(name)))}; give the same options, or {hint}"
             )
 
 
@@ -163,7 +185,8 @@ def journal_path(table: Path) -> Path:
     return table.with_name(table.name + SUFFIX)
 
 
-def _identity(file: Path) -> tuple[str, int, int]:
+def identity(file: Path) -> tuple[str, int, int]:
+    """Return a file's path as text, its bytes, and the time of its last change in nanoseconds; -1 and 0 of no file."""
     try:
         found = os.stat(file)
     except OSError:  # it failed, too
@@ -172,7 +195,7 @@ def _identity(file: Path) -> tuple[str, int, int]:
 
 
 def _is_same(entry: Entry, file: Path) -> bool:
-    return (entry.path, entry.size, entry.mtime_ns) == _identity(file)
+    return (entry.path, entry.size, entry.mtime_ns) == identity(file)
 
 
 def _plain(entry: Entry) -> dict[str, Any]:

@@ -144,9 +144,14 @@ def _all_rows(results: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
             )
 
 
+def source_text(source: str) -> str:
+    """Return a source as text that can be encoded: its undecodable bytes are escaped."""
+    return source.encode("utf-8", "backslashreplace").decode()
+
+
 def _frame_keys(frame: Frame, expressions: Sequence[Expression]) -> dict[str, Any]:
     return {
-        "source": frame.source.encode("utf-8", "backslashreplace").decode(),  # undecodable bytes escaped
+        "source": source_text(frame.source),
         "index": frame.index,
         "time": round(frame.time, 6),
         "note": note(frame, expressions),

@@ -1,0 +1,475 @@
+"""A job over very many files: shards of them are recognised one by one, each into a part that appears whole.
+
+The folder of a job:
+
+- `job.json`: what the rows depend on besides the files; a resume with other settings is refused.
+- `manifest.jsonl`: a line per shard, with the size and the time of change that its files had when they were planned.
+- `parts/part-000012.csv`: the rows of shard 12. `parts` holds nothing else, so that other programs read it as a table.
+- `errors.csv`, `summary.json`: at the end of a run that left no shard open.
+
+What a part holds follows from its line in the manifest, so recognising a shard twice does no harm, and resuming means
+recognising the shards without a part. See docs/decisions/0048.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from mien import __version__
+from mien.collection import Failure, Seen, row_settings, see_each
+from mien.errors import ConfigError, InputError, OutputError
+from mien.files import as_path, atomic_path, locked, make_empty_folder, make_folder, printable, write_text
+from mien.recognizer import Recognizer, check_part
+from mien.sinks.journal import check_same, identity
+from mien.sinks.parts import check_format, error_row, open_part, part_columns, part_rows, read_part
+from mien.sinks.tables import csv_lines
+from mien.sources.media import ALL_FRAMES, Selection
+from mien.sources.paths import VIDEO_SUFFIXES, list_files
+from mien.structures import Progress, check_count
+from mien.targets import check_targets
+
+FORMAT = "mien job 1"
+SHARD_SIZE = 256  # pictures: a minute of work, which is what a killed process loses
+ERROR_COLUMNS = ["part", "source", "error"]
+
+Place: TypeAlias = "Callable[[str, str], str]"
+FileState: TypeAlias = "tuple[str, int, int]"  # path, bytes, time of change in nanoseconds; see `identity`
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Files that are recognised together: pictures, or one video.
+
+    Args:
+        number: From 0, in the order in which shards were planned.
+        folder: The working folder from which relative paths start.
+        files: Path, bytes and time of change of each file.
+    """
+
+    number: int
+    folder: str
+    files: tuple[FileState, ...]
+
+    def paths(self) -> list[Path]:
+        """Return the files' paths: as they were given, in the working folder of that time."""
+        start = Path() if os.getcwd() == self.folder else Path(self.folder)
+        return [start / path for path, _, _ in self.files]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A shard whose part is written.
+
+    Args:
+        shard: Its number; None for the paths that name no files, which belong to none.
+        files: Number of its files.
+        rows: Number of rows of its part.
+        faces: Number of faces among them.
+        failures: The files that could not be read, or not to their ends; each has a row with the reason.
+    """
+
+    shard: int | None
+    files: int = 0
+    rows: int = 0
+    faces: int = 0
+    failures: tuple[Failure, ...] = ()
+
+    @property
+    def errors(self) -> int:
+        """Number of failures."""
+        return len(self.failures)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A planned job.
+
+    Args:
+        folder: Its folder.
+        format: Of its parts.
+        shards: All shards.
+        todo: Those without a part, or to be tried again.
+        failures: The paths that name no files.
+    """
+
+    folder: Path
+    format: str
+    shards: list[Shard]
+    todo: list[Shard]
+    failures: tuple[Failure, ...] = ()
+
+    def part(self, shard: Shard) -> Path:
+        """Return the path of a shard's part."""
+        return part_path(self.folder, shard.number, self.format)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """Counts of a finished job, in `summary.json`.
+
+    Args:
+        shards: Number of shards.
+        files: Number of files.
+        rows: Number of rows.
+        faces: Number of faces, those of videos in every frame.
+        errors: Number of errors, all of which are in `errors.csv`.
+        labels: Number of faces by label.
+    """
+
+    shards: int
+    files: int
+    rows: int = 0
+    faces: int = 0
+    errors: int = 0
+    labels: dict[str, int] = field(default_factory=dict)
+
+
+def run(
+    paths: Sequence[str | Path],
+    folder: str | Path,
+    recognizer: Recognizer,
+    *,
+    format: str = "csv",
+    shard_size: int = SHARD_SIZE,
+    glob: str | None = None,
+    selection: Selection = ALL_FRAMES,
+    workers: int = 1,
+    retry_errors: bool = False,
+    progress: Progress | None = None,
+) -> Iterator[Done]:
+    """Recognise very many files into the parts of a job; run again, it continues and takes new and changed files.
+
+    Each file has its rows in one part, exactly once, however often the job is stopped. A file that cannot be read has a
+    row with the reason. A shard of which a file has changed is recognised anew. Rows of files that are gone stay.
+
+    Args:
+        paths: Pictures, videos, and folders, searched at any depth.
+        folder: Folder of the job: a new or an empty one, or that of a job to continue.
+        recognizer: Detects and classifies.
+        format: "csv", "jsonl" or "parquet", which needs the extra `parquet`. Rows have the columns of `CsvSink`, and
+            `error` after `note`.
+        shard_size: Largest number of pictures per shard, for shards that are new; videos have a shard each.
+        glob: Pattern for a folder's files; see `sources.list_files`.
+        selection: The frames of videos that are read.
+        workers: Number of processes that share the files; see `see`.
+        retry_errors: Recognise shards with errors anew.
+        progress: Called with the files done in this run and their number.
+
+    Yields:
+        `Done` per shard that is recognised, once its part is written; before them, if some paths name no files, one
+        with their failures.
+
+    Raises:
+        ConfigError: The job was begun with other settings, or an argument is out of range.
+        OutputError: A part cannot be written, `folder` holds something else, or another process works on the job.
+        MissingExtra: The format's package is not installed.
+
+    Example:
+        >>> for done in run(["archive"], "expressions", Recognizer(), workers=8):
+        ...     print(done.shard, done.files, done.rows, done.errors)
+    """
+    with opened(
+        paths, folder, recognizer, format=format, shard_size=shard_size, glob=glob, selection=selection,
+        retry_errors=retry_errors,
+    ) as job:  # fmt: skip
+        check_count("workers", workers)
+        if job.failures:
+            yield Done(None, failures=job.failures)
+        yield from see_shards(job, job.todo, recognizer, selection=selection, workers=workers, progress=progress)
+        if job.shards:
+            finish(job)
+
+
+@contextmanager
+def opened(
+    paths: Sequence[str | Path],
+    folder: str | Path,
+    recognizer: Recognizer,
+    *,
+    format: str = "csv",
+    shard_size: int = SHARD_SIZE,
+    glob: str | None = None,
+    selection: Selection = ALL_FRAMES,
+    retry_errors: bool = False,
+) -> Iterator[Job]:
+    """Plan a job, and hold its folder alone until the block ends; see `run`."""
+    check_part("recognizer", recognizer, "stream", expected="a Recognizer")
+    check_format(format)
+    check_count("shard_size", shard_size)
+    if shard_size < 1:
+        raise ConfigError(f"shard_size is {shard_size}; expected 1 or more")
+    folder = as_path(folder)
+    sources = [as_path(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
+    check_targets(sources, folders=[folder], glob=glob)
+    place = _placer()
+    files, failures = _find(sources, glob, place)
+    if not files and not (folder / "job.json").exists():
+        yield Job(folder, format, [], [], failures)
+        return
+    settings = {"format": format, **row_settings(recognizer, selection)}
+    if not (folder / "job.json").exists():
+        make_empty_folder(folder)
+    with _alone(folder):
+        _check_job(folder, settings)
+        make_folder(folder / "parts")
+        before = _read_manifest(folder)
+        shards, changed = _planned(before, files, shard_size, place)
+        for shard in changed:  # first: were the manifest new and a part old, nobody would know
+            part_path(folder, shard.number, format).unlink(missing_ok=True)
+        if shards != before:
+            _write_manifest(folder, shards)
+        todo = _todo(folder, format, shards, retry_errors)
+        for name in ("summary.json", "errors.csv") if todo else ():
+            (folder / name).unlink(missing_ok=True)
+        yield Job(folder, format, shards, todo, failures)
+
+
+def see_shards(
+    job: Job,
+    shards: Sequence[Shard],
+    recognizer: Recognizer,
+    *,
+    selection: Selection = ALL_FRAMES,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> Iterator[Done]:
+    """Recognise shards of a job and write their parts; see `run`."""
+    origin = recognizer.provenance
+    columns = part_columns(origin)
+    results = see_each(
+        [path for shard in shards for path in shard.paths()], recognizer, selection=selection, workers=workers
+    )
+    n_files, n_done = sum(len(shard.files) for shard in shards), 0
+    for shard in shards:
+        n_rows, n_faces, failures = 0, 0, []
+        with open_part(job.part(shard), columns, within=job.folder) as append:
+            for _ in shard.files:
+                for result in _of_one_file(results):
+                    if isinstance(result, Seen):
+                        n_faces += len(result.expressions)
+                        rows = part_rows(result.frame, result.expressions, origin)
+                    else:
+                        failures.append(result)
+                        rows = [error_row(result.path, result.error, origin)]
+                    append(rows)
+                    n_rows += len(rows)
+                n_done += 1
+                if progress is not None:
+                    progress(n_done, n_files)
+        yield Done(shard.number, len(shard.files), n_rows, n_faces, tuple(failures))
+
+
+def finish(job: Job) -> Summary:
+    """Write the errors and the counts of a job, all of whose shards have parts.
+
+    Raises:
+        OutputError: A part cannot be read, or the files cannot be written.
+    """
+    n_rows, n_faces, n_errors, labels = 0, 0, len(job.failures), Counter[str]()
+    with atomic_path(job.folder / "errors.csv") as path, path.open("wb") as file:
+        file.write(csv_lines(ERROR_COLUMNS, [dict(zip(ERROR_COLUMNS, ERROR_COLUMNS, strict=True))]))
+        file.write(csv_lines(ERROR_COLUMNS, [{"source": str(f.path), "error": str(f.error)} for f in job.failures]))
+        for shard in job.shards:
+            part = job.part(shard)
+            for row in read_part(part, ("source", "face", "label", "error")):
+                n_rows += 1
+                if row["face"]:
+                    n_faces += 1
+                    labels[row["label"]] += 1
+                if row["error"]:
+                    n_errors += 1
+                    file.write(csv_lines(ERROR_COLUMNS, [{"part": part.name, **row}]))
+    summary = Summary(
+        shards=len(job.shards), files=sum(len(shard.files) for shard in job.shards), rows=n_rows, faces=n_faces,
+        errors=n_errors, labels=dict(labels.most_common()),
+    )  # fmt: skip
+    plain = {name: getattr(summary, name) for name in Summary.__slots__}
+    write_text(job.folder / "summary.json", json.dumps({**plain, "mien": __version__}, indent=2) + "\n")
+    return summary
+
+
+def read_summary(folder: Path) -> Summary | None:
+    """Return the counts of a job; None if it is not finished."""
+    try:
+        plain = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        return Summary(**{name: plain[name] for name in Summary.__slots__})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _of_one_file(results: Iterator[tuple[int, Seen | Failure | None]]) -> Iterator[Seen | Failure]:
+    for _, result in results:
+        if result is None:
+            return
+        yield result
+
+
+def part_path(folder: Path, number: int, format: str) -> Path:
+    """Return the path of the part of a shard, by its number."""
+    return folder / "parts" / f"part-{number:06}.{format}"
+
+
+def _find(sources: Iterable[Path], glob: str | None, place: Place) -> tuple[dict[str, FileState], tuple[Failure, ...]]:
+    """Return the files by their places, see `_placer`, and the paths that name none."""
+    files: dict[str, FileState] = {}
+    failures = []
+    start = os.getcwd()
+    for source in sources:
+        try:
+            for path in list_files(source, glob=glob):
+                files.setdefault(place(start, str(path)), identity(path))
+        except InputError as error:
+            failures.append(Failure(source, error))
+    return files, tuple(failures)
+
+
+def _placer() -> Place:
+    """Return the function by which a file is known, in whatever way its path is written.
+
+    It takes the folder from which relative paths start, and a path, and returns the real folder of the file and its
+    name there. A folder is looked up once, not for each of its files.
+    """
+    real = cache(os.path.realpath)
+
+    def place(start: str, path: str) -> str:
+        folder, name = os.path.split(os.path.join(start, path))
+        return os.path.join(real(folder), name)
+
+    return place
+
+
+def _planned(
+    before: Sequence[Shard], files: dict[str, FileState], shard_size: int, place: Place
+) -> tuple[list[Shard], list[Shard]]:
+    """Return all shards, with those of new files at the end, and the known shards of which a file has changed."""
+    shards: list[Shard] = []
+    changed, known = [], set()
+    for shard in before:
+        places = [place(shard.folder, path) for path, _, _ in shard.files]
+        known.update(places)
+        now = tuple((old[0], *files.get(key, old)[1:]) for key, old in zip(places, shard.files, strict=True))
+        shards.append(Shard(shard.number, shard.folder, now))
+        if now != shard.files:
+            changed.append(shards[-1])
+    start, number = os.getcwd(), shards[-1].number + 1 if shards else 0
+    new = (state for key, state in files.items() if key not in known)
+    return [*shards, *(Shard(number + n, start, group) for n, group in enumerate(_groups(new, shard_size)))], changed
+
+
+def _groups(files: Iterable[FileState], size: int) -> Iterator[tuple[FileState, ...]]:
+    """Yield each video alone, and the pictures in groups, in their order."""
+    pictures: list[FileState] = []
+    for state in files:
+        suffix = os.path.splitext(state[0])[1].lower()
+        if suffix in VIDEO_SUFFIXES and suffix != ".gif":  # most of these are short
+            yield (state,)
+            continue
+        pictures.append(state)
+        if len(pictures) == size:
+            yield tuple(pictures)
+            pictures.clear()
+    if pictures:
+        yield tuple(pictures)
+
+
+def _todo(folder: Path, format: str, shards: Sequence[Shard], retry_errors: bool) -> list[Shard]:
+    """Return the shards without a part, and those with errors if they are retried; remove parts of unknown shards."""
+    known = {shard.number for shard in shards}
+    there = set()
+    for path in (folder / "parts").iterdir():
+        found = re.fullmatch(rf"part-(\d{{6,}})\.{format}", path.name)
+        number = int(found[1]) if found else -1
+        if found and number not in known:
+            warnings.warn(f"'{path.name}' is not in the manifest; removed, its files are recognised anew", stacklevel=5)
+            path.unlink()
+        elif found and path.stat().st_size and not (retry_errors and _has_errors(path)):
+            there.add(number)
+    return [shard for shard in shards if shard.number not in there]
+
+
+def _has_errors(part: Path) -> bool:
+    return any(row["error"] for row in read_part(part, ("error",)))
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a job's folder during a block.
+
+    Raises:
+        OutputError: Another process holds it.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder, wait=False))
+        except BlockingIOError as error:
+            raise OutputError(
+                f"another process works on the job in '{printable(folder)}'; wait for its end, or choose another folder"
+            ) from error
+        yield
+
+
+def _check_job(folder: Path, settings: dict[str, object]) -> None:
+    """Compare the settings of a job with those it was begun with, or note them.
+
+    Raises:
+        ConfigError: They differ, or `job.json` is of something else.
+    """
+    path = folder / "job.json"
+    try:
+        job = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        write_text(path, json.dumps({"job": FORMAT, "settings": settings}, indent=2) + "\n")
+        return
+    except (OSError, ValueError):
+        job = None
+    if not isinstance(job, dict) or job.get("job") != FORMAT:
+        raise ConfigError(f"'{printable(path)}' is not of a job of mien; choose a new folder")
+    check_same(job.get("settings"), settings, place=folder, hint="choose a new folder")
+
+
+def _read_manifest(folder: Path) -> list[Shard]:
+    """Return the shards of a manifest; a torn last line is left out.
+
+    Raises:
+        ConfigError: Another line is damaged.
+    """
+    path = folder / "manifest.jsonl"
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise OutputError(f"cannot read '{printable(path)}': {error.strerror}") from error
+    shards: list[Shard] = []
+    for number, line in enumerate(lines[:-1], start=1):  # the last one is empty, or torn
+        try:
+            shards.append(_shard(json.loads(line)))
+            if len(shards) > 1 and shards[-1].number <= shards[-2].number:
+                raise ValueError("shards are in order")
+        except (ValueError, TypeError, KeyError) as error:
+            raise ConfigError(
+                f"line {number} of '{printable(path)}' is damaged; restore it, or start anew in another folder"
+            ) from error
+    return shards
+
+
+def _shard(plain: dict[str, Any]) -> Shard:
+    files = tuple((str(f["path"]), int(f["size"]), int(f["mtime_ns"])) for f in plain["files"])
+    return Shard(int(plain["shard"]), str(plain["folder"]), files)
+
+
+def _write_manifest(folder: Path, shards: Iterable[Shard]) -> None:
+    with atomic_path(folder / "manifest.jsonl") as path, path.open("w", encoding="utf-8", newline="\n") as file:
+        for shard in shards:
+            files = [{"path": path, "size": size, "mtime_ns": mtime} for path, size, mtime in shard.files]
+            file.write(json.dumps({"shard": shard.number, "folder": shard.folder, "files": files}) + "\n")
