@@ -223,6 +223,7 @@ def opened(
         _check_job(folder, settings)
         make_folder(folder / "parts")
         before = _read_manifest(folder)
+        _remove_unknown(folder, format, before)
         shards, changed = _planned(before, files, shard_size, place)
         for shard in changed:  # first: were the manifest new and a part old, nobody would know
             part_path(folder, shard.number, format).unlink(missing_ok=True)
@@ -382,19 +383,26 @@ def _groups(files: Iterable[FileState], size: int) -> Iterator[tuple[FileState, 
         yield tuple(pictures)
 
 
-def _todo(folder: Path, format: str, shards: Sequence[Shard], retry_errors: bool) -> list[Shard]:
-    """Return the shards without a part, and those with errors if they are retried; remove parts of unknown shards."""
+def _parts(folder: Path, format: str) -> dict[int, Path]:
+    """Return the parts that are there, by the numbers of their shards."""
+    found = ((re.fullmatch(rf"part-(\d{{6,}})\.{format}", path.name), path) for path in (folder / "parts").iterdir())
+    return {int(name[1]): path for name, path in found if name}
+
+
+def _remove_unknown(folder: Path, format: str, shards: Sequence[Shard]) -> None:
+    """Remove the parts of shards that the manifest has lost: their numbers are given again, to other files."""
     known = {shard.number for shard in shards}
-    there = set()
-    for path in (folder / "parts").iterdir():
-        found = re.fullmatch(rf"part-(\d{{6,}})\.{format}", path.name)
-        number = int(found[1]) if found else -1
-        if found and number not in known:
+    for number, path in _parts(folder, format).items():
+        if number not in known:
             warnings.warn(f"'{path.name}' is not in the manifest; removed, its files are recognised anew", stacklevel=5)
             path.unlink()
-        elif found and path.stat().st_size and not (retry_errors and _has_errors(path)):
-            there.add(number)
-    return [shard for shard in shards if shard.number not in there]
+
+
+def _todo(folder: Path, format: str, shards: Sequence[Shard], retry_errors: bool) -> list[Shard]:
+    """Return the shards without a part, and those with errors if they are retried."""
+    there = _parts(folder, format).items()
+    done = {n for n, path in there if path.stat().st_size and not (retry_errors and _has_errors(path))}
+    return [shard for shard in shards if shard.number not in done]
 
 
 def _has_errors(part: Path) -> bool:

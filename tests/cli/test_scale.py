@@ -97,3 +97,70 @@ def test_a_device_that_is_not_there_is_one_line(album: Path, capsys: pytest.Capt
     assert run(*predict("--device", "auto", "--csv", "auto.csv")) == 2  # for the broken picture
     assert run(*predict("--csv", "cpu.csv")) == 2
     assert Path("auto.csv").read_text().count("\n") == Path("cpu.csv").read_text().count("\n")
+
+
+class TestParts:
+    def test_a_job_is_written_once_and_continues(self, album: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        command = predict("--parts", "faces", "--shard", 5)
+        assert run(*command) == 2
+        first = capsys.readouterr()
+        assert first.out.splitlines()[0].startswith("13 files, 12 faces: ")
+        assert "3 parts in faces/parts" in first.out
+        assert "1 error in faces/errors.csv" in first.out
+        assert "05 broken.png" in first.err
+        assert run(*command) == 2
+        second = capsys.readouterr()
+        assert second.out == "resumed: 13 files done before, not read again\n" + first.out
+        assert second.err == ""
+        (album / "05 broken.png").unlink()
+        assert run(*command, "--retry-errors") == 2
+        assert "no file or folder" in capsys.readouterr().err
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="signals are those of Unix")
+    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+    def test_a_stopped_job_continues_with_the_same_command(
+        self, number: signal.Signals, album: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        options = predict("--parts", "faces", "--shard", 2, "--workers", 2)
+        command = [sys.executable, "-m", "mien", *options]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+            while process.poll() is None and not list(Path("faces").glob("parts/part-*")):
+                time.sleep(0.01)
+            process.send_signal(number)
+            _, errors = process.communicate()
+        if process.returncode == 130:
+            assert "kept; the same command continues" in errors
+        assert run(*options) == 2
+        assert run(*predict("--parts", "whole", "--shard", 2)) == 2
+        parts = sorted(Path("faces/parts").iterdir())
+        assert [part.name for part in parts] == [f"part-{n:06}.csv" for n in range(7)]
+        assert [part.read_bytes() for part in parts] == [
+            part.read_bytes() for part in sorted(Path("whole/parts").iterdir())
+        ]
+        assert not list(Path("faces").glob(".mien-*"))
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (["--csv", "a.csv"], "--csv does not go with --parts: a job only writes its parts"),
+            (["--out", "a"], "--out does not go with --parts"),
+            (["--json"], "--json does not go with --parts"),
+            (["--voice", "default"], "--voice does not go with --parts"),
+            (["--summary"], "--summary does not go with --parts"),
+            (["--top", "2"], "--top does not go with --parts"),
+            (["--resume"], "--resume does not go with --parts: a job resumes by itself"),
+            (["--format", "xlsx"], "no format 'xlsx' of parts; choose from csv, jsonl, parquet"),
+            (["--shard", "0"], "'--shard'"),
+        ],
+    )
+    def test_options_that_do_not_go_with_parts(
+        self, options: list[str], message: str, album: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert message in error_of(capsys, *predict("--parts", "faces", *options))
+        assert not Path("faces").exists()
+
+    @pytest.mark.parametrize("options", [["--format", "csv"], ["--shard", 3], ["--retry-errors"]])
+    def test_options_that_need_parts(
+        self, options: list[object], album: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert f"{options[0]} is about --parts; add that, or leave it out" in error_of(capsys, *predict(*options))

@@ -150,8 +150,8 @@ def predict(
     sinks = _sinks(csv, jsonl, recognizer.provenance, speech, excel=excel, resume=resume)
     noted = resume or (tables and _is_long(paths) and Path("-") not in (csv, jsonl))
     settings = {
-        **row_settings(recognizer, selection, listener), "excel": excel, "out": None if to is None else str(to), "top": top,
-        "summary": summary,
+        **row_settings(recognizer, selection, listener), "excel": excel, "out": None if to is None else str(to),
+        "top": top, "summary": summary,
     }  # fmt: skip
     with ExitStack() as stack:
         sink = stack.enter_context(many(sinks))

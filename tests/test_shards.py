@@ -1,0 +1,548 @@
+"""Jobs over many files: each file has its rows in one part, exactly once, whatever happens."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import sys
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clips import write_video
+from disks import no_room_for
+from mien import shards
+from mien.collection import see
+from mien.errors import ConfigError, MissingExtra, OutputError
+from mien.pixels import write_picture
+from mien.recognizer import Recognizer
+from mien.shards import Done, opened, read_summary, run, see_shards
+from mien.sinks.parts import FORMATS, read_part
+from mien.sinks.tables import CsvSink
+from mien.structures import Face, ImageArray
+from mien.vision.detect import WholeImage
+
+unix = pytest.mark.skipif(sys.platform == "win32", reason="names, links, locks and signals are those of Unix")
+
+
+class NotInTheDark(WholeImage):
+    """Takes an image for a face, unless it is dark."""
+
+    name = "not-in-the-dark"
+
+    def detect(self, image: ImageArray) -> list[Face]:
+        return super().detect(image) if image.mean() > 60 else []
+
+
+@pytest.fixture
+def recognizer(tiny_model: Path) -> Recognizer:
+    return Recognizer(NotInTheDark(), tiny_model)
+
+
+def draw(path: Path, seed: int) -> Path:
+    write_picture(path, np.random.default_rng(seed).integers(0, 256, (40, 50, 3), np.uint8))
+    return path
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    """Eight pictures, one black, one damaged, and a video."""
+    folder = tmp_path / "album"
+    folder.mkdir()
+    for i in range(6):
+        draw(folder / f"{i}.png", i)
+    write_picture(folder / "black.png", np.zeros((40, 40, 3), np.uint8))
+    (folder / "3 broken.png").write_bytes((folder / "3.png").read_bytes()[:500])
+    write_video(folder / "4 clip.mp4", n=6)
+    return folder
+
+
+@dataclass
+class Runs:
+    """Runs of one job, with three pictures per shard."""
+
+    album: Path
+    folder: Path
+    recognizer: Recognizer
+    format: str = "csv"
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self, *others: Path, **options: Any) -> list[Done]:
+        given = {"format": self.format, "shard_size": 3, **self.options, **options}
+        return list(run([self.album, *others], self.folder, self.recognizer, **given))
+
+    def rows(self) -> list[dict[str, Any]]:
+        columns = self.columns()
+        return [row for part in self.parts() for row in read_part(part, columns)]
+
+    def columns(self) -> list[str]:
+        return list(shards.part_columns(self.recognizer.provenance))
+
+    def parts(self) -> list[Path]:
+        return sorted((self.folder / "parts").iterdir())
+
+    def sources(self) -> Counter[str]:
+        """Return the number of rows by file name."""
+        return Counter(Path(row["source"]).name for row in self.rows())
+
+
+ROWS = {**{f"{i}.png": 1 for i in range(6)}, "black.png": 1, "3 broken.png": 1, "4 clip.mp4": 6}
+
+
+@pytest.fixture
+def job(album: Path, recognizer: Recognizer, tmp_path: Path) -> Runs:
+    return Runs(album, tmp_path / "job", recognizer)
+
+
+class TestRows:
+    def test_parts_hold_the_rows_of_a_csv_table_and_errors(self, job: Runs, album: Path, tmp_path: Path) -> None:
+        done = job()
+        with CsvSink(tmp_path / "faces.csv", job.recognizer.provenance) as sink:
+            list(see(album, job.recognizer, sinks=[sink]))
+        with (tmp_path / "faces.csv").open(encoding="utf-8", newline="") as file:
+            expected = {(row["source"], row["index"]): row for row in csv.DictReader(file)}
+        errors = [row for row in job.rows() if row["error"]]
+        found = [row for row in job.rows() if not row["error"]]
+        assert [list(row) for row in job.rows()] == [job.columns()] * 14
+        assert {
+            (row["source"], row["index"]): {k: v for k, v in row.items() if k != "error"} for row in found
+        } == expected
+        assert [Path(row["source"]).name for row in errors] == ["3 broken.png"]
+        assert "the file is truncated or damaged" in errors[0]["error"]
+        assert [(one.shard, one.files, one.rows, one.faces, one.errors) for one in done] == [
+            (0, 3, 3, 3, 0),
+            (1, 1, 6, sum(row["source"].endswith("mp4") and row["face"] != "" for row in found), 0),
+            (2, 3, 3, 2, 1),
+            (3, 2, 2, 1, 0),
+        ]
+
+    @pytest.mark.parametrize("format", ["jsonl", "parquet"])
+    def test_all_formats_hold_the_same_rows(self, format: str, job: Runs) -> None:
+        if format == "parquet":
+            pytest.importorskip("pyarrow")
+        job()
+        other = replace(job, folder=job.folder.with_name(format), format=format)
+        other()
+        as_text = [{k: text(v) for k, v in row.items()} for row in other.rows()]
+        assert as_text == job.rows()
+
+    def test_errors_and_counts_are_written_at_the_end(self, job: Runs, album: Path) -> None:
+        job(album / "missing.png")
+        with (job.folder / "errors.csv").open(encoding="utf-8", newline="") as file:
+            errors = [(row["part"], Path(row["source"]).name) for row in csv.DictReader(file)]
+        assert errors == [("", "missing.png"), ("part-000002.csv", "3 broken.png")]
+        summary = read_summary(job.folder)
+        assert summary is not None
+        labels = Counter(row["label"] for row in job.rows() if row["face"])
+        assert (summary.shards, summary.files, summary.rows, summary.errors) == (4, 9, 14, 2)
+        assert summary.labels == dict(labels)
+        assert summary.faces == labels.total()
+
+    def test_several_processes_write_the_same_parts(self, job: Runs) -> None:
+        other = replace(job, folder=job.folder.with_name("other"))
+        assert [replace(done, failures=()) for done in job()] == [
+            replace(done, failures=()) for done in other(workers=2)
+        ]
+        assert [part.read_bytes() for part in job.parts()] == [part.read_bytes() for part in other.parts()]
+
+
+def text(value: object) -> str:
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+class TestResuming:
+    def test_a_second_run_recognises_nothing_and_changes_nothing(self, job: Runs) -> None:
+        job()
+        before = {path: path.read_bytes() for path in job.folder.rglob("*") if path.is_file()}
+        assert job() == []
+        assert {path: path.read_bytes() for path in job.folder.rglob("*") if path.is_file()} == before
+
+    @pytest.mark.parametrize("files", range(1, 9))
+    def test_a_stopped_run_continues_at_the_first_shard_without_a_part(self, files: int, job: Runs) -> None:
+        def stop(done: int, _: int | None) -> None:
+            if done == files:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            job(progress=stop)
+        kept = {part: part.stat().st_mtime_ns for part in job.parts()}
+        assert not (job.folder / "summary.json").exists()
+        again = job()
+        assert len(kept) + len(again) == 4
+        assert {part: part.stat().st_mtime_ns for part in kept} == kept
+        assert job.sources() == ROWS
+
+    def test_new_files_make_new_shards(self, job: Runs, album: Path) -> None:
+        job()
+        kept = {part: part.read_bytes() for part in job.parts()}
+        draw(album / "2 new.png", 7)
+        assert [(done.shard, done.files) for done in job()] == [(4, 1)]
+        assert {part: part.read_bytes() for part in kept} == kept
+        assert job.sources() == {**ROWS, "2 new.png": 1}
+
+    def test_the_shard_of_a_changed_file_is_recognised_anew(self, job: Runs, album: Path) -> None:
+        job()
+        before = {Path(row["source"]).name: row for row in job.rows()}
+        write_picture(album / "1.png", np.full((30, 30, 3), 200, np.uint8))
+        assert [done.shard for done in job()] == [0]
+        after = {Path(row["source"]).name: row for row in job.rows()}
+        assert {name for name in before if before[name] != after[name]} == {"1.png"}
+        assert job.sources() == ROWS
+        assert job() == []
+
+    def test_a_change_is_not_forgotten_when_the_run_that_found_it_is_stopped(self, job: Runs, album: Path) -> None:
+        job()
+        write_picture(album / "1.png", np.full((30, 30, 3), 200, np.uint8))
+        with opened([album], job.folder, job.recognizer) as planned:
+            assert [shard.number for shard in planned.todo] == [0]
+        assert [done.shard for done in job()] == [0]
+        assert job.sources() == ROWS
+
+    def test_rows_of_files_that_are_gone_stay(self, job: Runs, album: Path) -> None:
+        job()
+        (album / "1.png").unlink()
+        assert job() == []
+        assert job.sources() == ROWS
+
+    def test_shards_of_folders_that_are_not_named_again_are_finished(self, job: Runs, tmp_path: Path) -> None:
+        more = tmp_path / "more"
+        more.mkdir()
+        draw(more / "more.png", 1)
+        with opened([job.album, more], job.folder, job.recognizer, shard_size=3):
+            pass
+        job()
+        assert job.sources() == {**ROWS, "more.png": 1}
+
+    def test_errors_are_tried_again_when_asked(self, job: Runs, album: Path) -> None:
+        job()
+        assert [done.shard for done in job(retry_errors=True)] == [2]
+        draw(album / "3 broken.png", 3)
+        assert [(done.shard, done.errors) for done in job()] == [(2, 0)]  # it has changed
+        assert job(retry_errors=True) == []
+        summary = read_summary(job.folder)
+        assert summary is not None
+        assert summary.errors == 0
+
+    def test_a_job_continues_from_another_working_folder(
+        self, job: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        job.album = Path("album")
+        with opened([job.album], job.folder, job.recognizer, shard_size=3) as planned:
+            list(see_shards(planned, planned.todo[:2], job.recognizer))
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        job.album = Path("../album")
+        job()
+        assert job.sources() == ROWS
+        assert {Path(row["source"]).parent for row in job.rows()} == {Path("album"), tmp_path / "album"}
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        ("setting", "message"),
+        [
+            ("model", "graph = "),
+            ("labels", "labels = 'ferplus', now it is 'fer2013'"),
+            ("detector", "detector = 'not-in-the-dark', now it is 'whole'"),
+            ("confidence", "min_confidence = '0.0', now it is '0.5'"),
+            ("format", "format = 'csv', now it is 'jsonl'"),
+            ("version", "mien = "),
+        ],
+    )
+    def test_other_settings(
+        self, setting: str, message: str, job: Runs, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job()
+        before = {path: path.read_bytes() for path in job.folder.rglob("*") if path.is_file()}
+        other = {
+            "labels": lambda: Recognizer(NotInTheDark(), tiny_model, labels="fer2013"),
+            "detector": lambda: Recognizer(WholeImage(), tiny_model),
+            "confidence": lambda: Recognizer(NotInTheDark(), tiny_model, min_confidence=0.5),
+        }
+        if setting == "version":
+            monkeypatch.setattr("mien.collection.__version__", "9")
+        if setting == "model":
+            monkeypatch.setattr("mien.collection.graph_fingerprint", lambda path: "1" * 64)
+        if setting in other:
+            job.recognizer = other[setting]()
+        with pytest.raises(ConfigError, match="was begun with") as caught:
+            job(format="jsonl" if setting == "format" else "csv")
+        assert message in str(caught.value)
+        assert str(caught.value).endswith("give the same options, or choose a new folder")
+        assert {path: path.read_bytes() for path in job.folder.rglob("*") if path.is_file()} == before
+
+    @unix
+    def test_a_second_process_on_the_folder(self, job: Runs) -> None:
+        def again(done: int, _: int | None) -> None:
+            with pytest.raises(OutputError, match="another process works on the job in"):
+                job()
+
+        job(progress=again)
+        assert job.sources() == ROWS
+
+    def test_a_folder_that_holds_something_else(self, job: Runs) -> None:
+        job.folder.mkdir()
+        (job.folder / "novel.txt").write_text("Once")
+        with pytest.raises(OutputError, match=r"holds 'novel.txt' already; choose a new or an empty folder"):
+            job()
+        (job.folder / "job.json").write_text("[]")
+        with pytest.raises(ConfigError, match="is not of a job of mien"):
+            job()
+
+    def test_the_folder_of_the_pictures(self, job: Runs, album: Path) -> None:
+        job.folder = album
+        with pytest.raises(OutputError, match="is read, so nothing is written to it"):
+            job()
+
+    @pytest.mark.parametrize("line", [b"hello", b"[]", b'{"shard": 0}', b'{"shard": 0, "folder": "", "files": [1]}'])
+    def test_a_manifest_with_a_damaged_line(self, line: bytes, job: Runs) -> None:
+        job()
+        path = job.folder / "manifest.jsonl"
+        lines = path.read_bytes().splitlines()
+        path.write_bytes(b"\n".join([lines[0], line, *lines[2:], b""]))
+        with pytest.raises(ConfigError, match=r"line 2 of '.*manifest.jsonl' is damaged; restore it"):
+            job()
+        assert job.sources() == ROWS
+
+    def test_unknown_formats_and_sizes(self, job: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+        with pytest.raises(ConfigError, match="no format 'xlsx' of parts; choose from csv, jsonl, parquet"):
+            job(format="xlsx")
+        with pytest.raises(ConfigError, match="shard_size is 0"):
+            job(shard_size=0)
+        monkeypatch.setitem(sys.modules, "pyarrow", None)
+        monkeypatch.delitem(sys.modules, "pyarrow.parquet", raising=False)
+        with pytest.raises(MissingExtra, match="Parquet needs the 'parquet' extra"):
+            job(format="parquet")
+        assert not job.folder.exists()
+
+
+class TestManifest:
+    def test_a_torn_last_line_is_planned_anew(self, job: Runs) -> None:
+        job()
+        path = job.folder / "manifest.jsonl"
+        path.write_bytes(path.read_bytes()[:-30])
+        with pytest.warns(UserWarning, match=r"'part-000003.csv' is not in the manifest; removed"):
+            assert [done.files for done in job()] == [2]
+        assert job.sources() == ROWS
+
+    def test_an_empty_part_counts_as_missing(self, job: Runs) -> None:
+        job()
+        job.parts()[1].write_bytes(b"")
+        assert [done.shard for done in job()] == [1]
+        assert job.sources() == ROWS
+
+    def test_parts_of_a_killed_run_are_complete_and_nothing_else_is_in_their_folder(self, job: Runs) -> None:
+        seen = []
+
+        def look(done: int, _: int | None) -> None:
+            seen.append(sorted(path.name for path in (job.folder / "parts").iterdir()))
+
+        job(progress=look)
+        assert seen[2] == []
+        assert seen[3] == ["part-000000.csv"]
+        assert seen[-1] == [f"part-{n:06}.csv" for n in range(3)]
+
+
+class TestFiles:
+    @unix
+    @pytest.mark.parametrize("name", [b"new\nline.png", b"broken \xff.png", b"=1+1.png", b'quote".png'])
+    def test_any_name_is_planned_recognised_and_known_again(self, name: bytes, job: Runs, album: Path) -> None:
+        try:
+            shutil.copy(album / "1.png", os.fsdecode(os.path.join(os.fsencode(album), name)))
+        except OSError as error:
+            pytest.skip(f"this file system has no such names: {error}")
+        job()
+        assert sum(job.sources().values()) == 15
+        assert job() == []
+
+    @unix
+    def test_a_file_is_recognised_once_however_it_is_named(self, job: Runs, album: Path, tmp_path: Path) -> None:
+        (tmp_path / "link").symlink_to(album)
+        job(album / "1.png", tmp_path / "link", tmp_path / "album" / ".." / "album" / "2.png")
+        assert job.sources() == ROWS
+        job.album = tmp_path / "link"
+        assert job() == []
+
+    @unix
+    def test_loops_of_links_and_pipes_are_passed_over(self, job: Runs, album: Path) -> None:
+        (album / "loop").symlink_to(album)
+        (album / "a.png").symlink_to(album / "b.png")
+        (album / "b.png").symlink_to(album / "a.png")
+        os.mkfifo(album / "pipe.png")
+        with pytest.warns(UserWarning, match="passed over 4 files"):
+            job()
+        assert job.sources() == ROWS
+
+    @unix
+    def test_pipes_that_are_named_fail(self, job: Runs, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe.png")
+        first, *_ = job(tmp_path / "pipe.png")
+        assert (first.shard, first.errors) == (None, 1)
+        assert "neither a file nor a folder" in str(first.failures[0].error)
+        assert job.sources() == ROWS
+
+    def test_a_file_that_vanishes_before_its_turn_is_an_error(self, job: Runs, album: Path) -> None:
+        with meanwhile(job, lambda: (album / "5.png").unlink()):
+            done = job()
+        assert [failure.path.name for one in done for failure in one.failures] == ["3 broken.png", "5.png"]
+        assert "no file or folder" in next(row["error"] for row in job.rows() if row["source"].endswith("5.png"))
+        assert job.sources() == ROWS
+        assert job() == []
+
+    @unix
+    def test_a_file_that_becomes_a_pipe_or_a_folder_is_an_error(self, job: Runs, album: Path) -> None:
+        def change() -> None:
+            (album / "5.png").unlink()
+            os.mkfifo(album / "5.png")
+            (album / "4.png").unlink()
+            (album / "4.png").mkdir()
+
+        with meanwhile(job, change):
+            job()
+        assert job.sources() == ROWS
+        assert sum(bool(row["error"]) for row in job.rows()) == 3
+
+    def test_a_file_that_grows_after_it_was_planned_is_recognised_again_next_time(self, job: Runs, album: Path) -> None:
+        with meanwhile(job, lambda: write_picture(album / "5.png", np.full((300, 300, 3), 200, np.uint8))):
+            job()
+        assert [done.shard for done in job()] == [3]
+        assert job.sources() == ROWS
+        assert job() == []
+
+    @unix
+    def test_a_full_disk_ends_the_run_and_keeps_the_parts(self, job: Runs) -> None:
+        job()
+        small, large, *_ = parts = job.parts()
+        room = (small.stat().st_size + large.stat().st_size) // 2
+        for part in parts:
+            part.unlink()
+        with no_room_for(room), pytest.raises(OutputError, match=r"cannot write '.*part-000001.csv'") as caught:
+            job()
+        assert "make room" in str(caught.value)
+        assert job.parts() == [small]
+        assert not list(job.folder.glob(".mien-*"))
+        assert [done.shard for done in job()] == [1, 2, 3]
+        assert job.sources() == ROWS
+
+    def test_paths_without_any_file_leave_no_folder(self, job: Runs, tmp_path: Path) -> None:
+        job.album = tmp_path / "missing"
+        (done,) = job()
+        assert (done.shard, done.errors) == (None, 1)
+        assert not job.folder.exists()
+
+
+@contextmanager
+def meanwhile(job: Runs, happen: Callable[[], object]) -> Iterator[None]:
+    """Let something happen after the first file of a run."""
+    job.options["progress"] = lambda done, _: happen() if done == 1 else None
+    yield
+    del job.options["progress"]
+
+
+class Deadly(WholeImage):
+    """Kills its process when it sees a small picture."""
+
+    def detect(self, image: ImageArray) -> list[Face]:
+        if image.shape[0] < 30:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().detect(image)
+
+
+@unix
+def test_a_picture_that_kills_its_process_is_an_error_row(job: Runs, album: Path, tiny_model: Path) -> None:
+    write_picture(album / "2.png", np.full((20, 20, 3), 200, np.uint8))
+    job.recognizer = Recognizer(Deadly(), tiny_model)
+    job(workers=2)
+    (error,) = (row["error"] for row in job.rows() if row["source"].endswith("2.png"))
+    assert "twice, its process was killed (SIGKILL)" in error
+    assert job.sources() == ROWS
+
+
+def test_planning_takes_little_memory_and_asks_each_file_once(
+    tmp_path: Path, recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n = 3000
+    (tmp_path / "many").mkdir()
+    for i in range(n):
+        (tmp_path / "many" / f"a picture with a name of usual length {i:06}.jpg").touch()
+    asked = Counter[str]()
+    identity = shards.identity
+    monkeypatch.setattr(shards, "identity", lambda path: asked.update([path.name]) or identity(path))
+    for _ in range(2):
+        tracemalloc.start()
+        with opened([tmp_path / "many"], tmp_path / "job", recognizer) as job:
+            assert [len(shard.files) for shard in job.shards] == [256] * 11 + [184]
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak / n < 2500  # bytes: 100,000 files take less than 250 MB
+    assert asked.total() == 2 * len(asked) == 2 * n
+
+
+class TestOpenedElsewhere:
+    @pytest.fixture(params=list(FORMATS))
+    def parts(self, request: pytest.FixtureRequest, job: Runs) -> Runs:
+        pytest.importorskip("pyarrow")
+        job.format = request.param
+        job()
+        return job
+
+    def test_pandas(self, parts: Runs) -> None:
+        pd = pytest.importorskip("pandas")
+        if parts.format == "parquet":
+            table = pd.read_parquet(parts.folder / "parts")
+        else:
+            read = pd.read_csv if parts.format == "csv" else lambda path: pd.read_json(path, lines=True)
+            table = pd.concat(map(read, parts.parts()), ignore_index=True)
+        self.check(parts, list(table.columns), table["source"].tolist(), table["error"].notna().sum())
+
+    def test_pyarrow(self, parts: Runs) -> None:
+        ds, pa = pytest.importorskip("pyarrow.dataset"), pytest.importorskip("pyarrow")
+        if parts.format == "jsonl":
+            pytest.skip("pyarrow wants the types of all columns")
+        csv_options = {"column_types": {"note": pa.string(), "error": pa.string()}, "strings_can_be_null": True}
+        csv_format = ds.CsvFileFormat(convert_options=pytest.importorskip("pyarrow.csv").ConvertOptions(**csv_options))
+        table = ds.dataset(
+            parts.folder / "parts", format=csv_format if parts.format == "csv" else parts.format
+        ).to_table()
+        self.check(parts, table.column_names, table["source"].to_pylist(), len(table) - table["error"].null_count)
+
+    def test_duckdb(self, parts: Runs) -> None:
+        duckdb = pytest.importorskip("duckdb")
+        table = f"from '{parts.folder}/parts/*.{parts.format}'"
+        faces = duckdb.sql(f"select * {table}")
+        ((errors,),) = duckdb.sql(f"select count(error) {table}").fetchall()
+        self.check(parts, list(faces.columns), [row[0] for row in faces.fetchall()], errors)
+
+    def check(self, job: Runs, columns: list[str], sources: list[str], errors: int) -> None:
+        assert columns == job.columns()
+        assert Counter(Path(source).name for source in sources) == ROWS
+        assert errors == 1
+
+
+def test_the_types_of_parquet_are_the_same_in_every_part(job: Runs) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    job.format = "parquet"
+    job()
+    schemas = [pq.read_schema(part) for part in job.parts()]
+    assert all(schema.equals(schemas[0]) for schema in schemas)
+    assert str(schemas[0].field("certain").type) == "bool"
+    assert str(schemas[0].field("index").type) == "int64"
+    assert str(schemas[0].field("p_happy").type) == "double"
+
+
+def test_the_job_file_is_plain(job: Runs) -> None:
+    job()
+    plain = json.loads((job.folder / "job.json").read_text())
+    assert plain["settings"]["labels"] == "ferplus"
+    assert len(plain["settings"]["graph"]) == 16
