@@ -17,7 +17,7 @@ from mien.structures import Expression, Frame, ImageArray, Utterance
 from mien.vision.crop import crop_faces
 
 WIDTH, BARS_HEIGHT, TIMELINE_HEIGHT, FACE_SIDE = 270, 168, 152, 48  # pixels of a standard screen
-VOICE_ROW, LOW_TIMELINE_HEIGHT = 18, 105  # likewise: of a bar, and of one of two timelines
+VOICE_ROW, LOW_TIMELINE_HEIGHT = 17, 110  # likewise: of a bar, and of one of two timelines, with legible letters
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tkinter as tk
 from tkinter import ttk
 
-from mien.app.look import COLOURS
 from mien.hearing import Meter
 
 SIZE = (72, 8)  # pixels of a standard screen
@@ -29,10 +28,15 @@ class LevelMeter:
 
     def show(self, meter: Meter | None, *, dark: bool) -> None:
         """Show the state of a microphone; None hides it."""
-        self.canvas.delete("all")
         self.label.configure(text="" if meter is None else meter.text)
-        self.canvas.configure(background=COLOURS[dark].ground if meter is None else TROUGH[dark])
-        if meter is not None:
-            colour = SPEECH if meter.speaking else SOUND
-            length = round(meter.level * self._size[0])
-            self.canvas.create_rectangle(0, 0, length, self._size[1], fill=colour, width=0)
+        if meter is None:
+            self.canvas.grid_remove()
+            self.label.grid_remove()
+            return
+        self.canvas.grid()
+        self.label.grid()
+        self.canvas.configure(background=TROUGH[dark])
+        self.canvas.delete("all")
+        length = round(meter.level * self._size[0])
+        colour = SPEECH if meter.speaking else SOUND
+        self.canvas.create_rectangle(0, 0, length, self._size[1], fill=colour, width=0)
