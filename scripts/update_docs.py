@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from mien.evaluation.metrics import per_class, wilson_interval
+from mien.models.onnx_file import read_spec
 from mien.models.spec import ModelSpec
 from mien.models.store import Model, list_models, shipped_dir
 from mien.reports.audit import findings
@@ -25,9 +26,11 @@ from mien.reports.audit_json import AuditFigures
 from mien.reports.card import CURVES_NOTE, released_card
 from mien.reports.metrics_json import Metrics, read_metrics
 from mien.reports.tables import first_view, split_name, table
+from mien.reports.voice import read_voice_metrics, voice_card
 from mien.structures import IntArray
 
 ROOT = Path(__file__).parent.parent
+APART = "noncommercial/voice-ravdess"  # a model that is not part of the package
 AUDIT = "docs/reports/fer2013-audit.json"
 PROTOTYPE_PAGE, CROSS_PAGE = "docs/reports/prototype.md", "docs/reports/cross-dataset.md"
 SPLITS = {"PublicTest": "valid", "PrivateTest": "test"}
@@ -84,6 +87,18 @@ def main() -> None:
         print(f"{page}: {'renewed' if after != before else 'was fresh'}")
 
 
+def voice_cards() -> dict[str, str]:
+    """Return the cards of voice models; beside each is the JSON of its figures."""
+    places = {f"docs/models/{model.name}.md": model.path for model in list_models(shipped_dir(), kind="voice")}
+    places |= {f"{APART}/README.md": path for path in (ROOT / APART).glob("*.onnx")}
+    return {
+        card: voice_card(
+            read_spec(path), read_voice_metrics((ROOT / card).with_suffix(".json")), size_bytes=path.stat().st_size
+        )
+        for card, path in places.items()
+    }
+
+
 def pages() -> dict[str, str]:
     """Return the pages that are generated, in full or between markers."""
     models = list_models(shipped_dir())  # as the user's directory too, so that no user model hides a shipped one
@@ -100,7 +115,7 @@ def pages() -> dict[str, str]:
     others = {model.name: _reports(model.name) for model in models if model.name not in measured}
     cards = {
         f"docs/models/{model.name}.md": released_card(model.path, ROOT / "docs/models" / model.name) for model in models
-    }
+    } | voice_cards()
     return (
         cards
         | {PROTOTYPE_PAGE: prototype_page(measured, others)}

@@ -23,7 +23,6 @@ Change = Callable[[FloatArray, np.random.Generator], FloatArray]
 CONDITIONS: dict[str, Change] = {
     WHOLE: lambda samples, _: samples,
     NOISY: noisy,
-    "middle 3 s": lambda samples, _: cropped(samples, 3.0),
     "middle 2 s": lambda samples, _: cropped(samples, 2.0),
     "middle 1.5 s": lambda samples, _: cropped(samples, 1.5),
     "middle 1 s": lambda samples, _: cropped(samples, 1.0),

@@ -175,9 +175,9 @@ class VoiceConfig:
 
     name: str = ""  # of the model; voice-DATA when empty
     init: str = ""  # encoder to start from: a file, or a voice model; that of the shipped one when empty
-    blocks: tuple[int, ...] = (3,)  # of the encoder whose statistics are the features, counted from 1
+    blocks: tuple[int, ...] = (2, 3)  # of the encoder whose statistics are the features, counted from 1
     copies: Annotated[int, Range(0, 100)] = 4  # of each clip, with noise, at another speed, cut
-    penalty: Positive = 0.3  # L2 of the head's weights, on features of deviation 1
+    penalty: Positive = 0.1  # L2 of the head's weights, on features of deviation 1
     folds: Annotated[int, Range(0, 1000)] = 0  # of neighbouring speakers; see `data.speech.folds_of` for 0
     enrolment: bool = True  # train a second head for speakers with a sentence of their neutral voice
     seed: Seed = 0

@@ -6,6 +6,7 @@ run's folder, so that a run that was stopped continues where it was.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
@@ -21,14 +23,15 @@ from mien.data.noise import at_speed, cropped, noisy
 from mien.data.speech import Speech, check_apart, folds_of
 from mien.errors import DatasetError, RunError
 from mien.evaluation.calibration import fit_temperature
-from mien.evaluation.voice import CONDITIONS, NOISY, WHOLE, VoiceEvaluation, predict_speech, score_voice
+from mien.evaluation.voice import CONDITIONS, NOISY, WHOLE, VoiceEvaluation, score_voice
 from mien.files import atomic_path, make_folder, sha256_of, write_text
+from mien.labels import LabelSet
 from mien.models.classifier import softmax
 from mien.models.log_mel import log_mel
 from mien.models.spec import Head, ModelSpec, Preprocess, Sound
 from mien.models.store import shipped_dir
 from mien.models.voice import VoiceClassifier
-from mien.nets.audio import Encoder, VoiceNet, read_encoder, statistics
+from mien.nets.audio import Encoder, VoiceNet, read_encoder
 from mien.nets.export_voice import export_voice
 from mien.reports.voice import voice_card, write_voice_metrics
 from mien.structures import FloatArray, IntArray, Progress
@@ -36,7 +39,6 @@ from mien.training.recipe import VoiceConfig
 
 ENCODER = "MIEN_ENCODER"  # environment variable with the encoder to start from
 NEUTRAL = "neutral"  # the label of a speaker's ordinary voice
-FLOAT32 = "whole, float32"  # by the net in PyTorch, where the exported file computes in 8 bits
 NOT_ENROLLED, ENROLLED = "whole, not enrolled", "whole, enrolled"  # on the same clips
 NOT_ENROLLED_NOISY, ENROLLED_NOISY = "noisy, not enrolled", "noisy, enrolled"
 ANSWERS = "answers.npz"  # of a run: what it answers about the speakers of each fold, whom it has not heard
@@ -46,6 +48,7 @@ CUT_SECONDS = 1.2, 3.0
 LOUD_NOISE_DB = 3.0, 25.0
 TELEPHONE_SHARE = 0.2
 
+Flags = npt.NDArray[np.bool_]
 Answers = dict[str, FloatArray]  # probabilities (n, k) by condition; rows of NaN were not tested
 Steps = Callable[[str], Progress]
 
@@ -75,7 +78,7 @@ def encoder_path(init: str = "") -> Path:
 
 
 def train_voice(
-    speech: Speech, folder: Path, config: VoiceConfig, *, license: str = "",
+    speech: Speech, folder: Path, config: VoiceConfig, *, license: str = "", features: Path | None = None,
     steps: Steps = lambda _: lambda _done, _total: None,
 ) -> TrainedVoice:  # fmt: skip
     """Train a voice model, measure it by speaker, and write the model, its figures and its card into a folder.
@@ -85,6 +88,8 @@ def train_voice(
         folder: Of the run, which continues if it holds one of the same data and settings.
         config: Settings.
         license: Of the weights, for the spec.
+        features: Folder that keeps the features, which several runs on the same recordings can share; the run's folder
+            when None.
         steps: Returns a function for the progress of a named step.
 
     Raises:
@@ -98,11 +103,13 @@ def train_voice(
     spec = _new_spec(speech, config, encoder, init)
     _start(make_folder(folder), spec)
     folds = folds_of(speech, config.folds or None)
-    copies = [_copy(folder, encoder, speech, config, i, steps) for i in range(1 + config.copies)]
-    answers = [
-        _fold(folder, encoder, speech, copies, folds == f, config, spec, name=f"fold-{f}", steps=steps)
-        for f in np.unique(folds)
-    ]
+    store = FeatureStore(features or folder, encoder, speech, config, steps)
+    copies = [store.copy(i) for i in range(1 + config.copies)]
+    tested = {name: copies[0] if name == WHOLE else store.condition(name) for name in CONDITIONS}
+    answers = []
+    for fold in np.unique(folds):
+        answers.append(_fold_answers(speech, copies, tested, folds == fold, config))
+        steps("heads by fold")(len(answers), len(np.unique(folds)))
     merged = {key: _merged([found[key] for found in answers], folds) for key in answers[0]}
     temperatures = {
         # Of noisy speech, so that a stranger does not get the certainty that only clean acted speech deserves.
@@ -115,7 +122,7 @@ def train_voice(
     }
     evaluation = score_voice(calibrated, speech, folds, model=spec.name)
     _write_answers(folder / ANSWERS, calibrated[WHOLE], speech, folds)
-    net = fit_net(encoder, copies, speech, config)
+    net = _net(encoder, config, speech, fit_heads(copies, speech, config))
     for layer, enrolled in ((net.head, False), (net.enrolled, True)):
         if layer is not None:
             layer.weight.data /= temperatures[enrolled]
@@ -178,52 +185,101 @@ def copy_of(samples: FloatArray, i: int, rng: np.random.Generator) -> FloatArray
     return copy if kind == 2 else noisy(copy, rng, decibels=LOUD_NOISE_DB, telephone=TELEPHONE_SHARE)
 
 
-def _copy(folder: Path, encoder: Encoder, speech: Speech, config: VoiceConfig, i: int, steps: Steps) -> FloatArray:
-    """Return the features of copy i of each clip, (n, width), from the folder if they are there."""
-    path = folder / f"features-{i}.npy"
-    if path.exists():
-        return np.asarray(np.load(path, allow_pickle=False), np.float32)
-    progress, rows = steps(f"features {i}"), []
-    for n in range(len(speech)):
-        copy = copy_of(speech.sound(n), i, np.random.default_rng([config.seed, i, n]))
-        rows.append(features(encoder, copy, config.blocks))
-        progress(n + 1, len(speech))
-    found = np.stack(rows)
-    with atomic_path(path) as temporary:
-        np.save(temporary, found)
-    return found
+class FeatureStore:
+    """Features of copies of clips, computed once by the exported encoder and kept in files.
+
+    Args:
+        folder: Of the files; it may be shared by runs on the same recordings.
+        encoder: The encoder.
+        speech: The clips.
+        config: Settings; only the seed and the chosen blocks matter.
+        steps: As for `train_voice`.
+    """
+
+    def __init__(self, folder: Path, encoder: Encoder, speech: Speech, config: VoiceConfig, steps: Steps) -> None:
+        self.folder, self.encoder, self.speech, self.steps = make_folder(folder), encoder, speech, steps
+        self.seed, self.columns = config.seed, _columns(encoder, config)
+        digest = hashlib.sha256(repr((config.seed, len(encoder.blocks))).encode())
+        for tensor in encoder.state_dict().values():
+            digest.update(tensor.numpy().tobytes())
+        for clip in speech.clips:
+            digest.update(clip.tobytes())
+        self._key = digest.hexdigest()[:12]
+        self._extractor: VoiceClassifier | None = None
+
+    def copy(self, i: int) -> FloatArray:
+        """Return the features of copy i of each clip, (n, width); see `copy_of`."""
+        return self._features(f"copy-{i}", lambda sound, n: copy_of(sound, i, np.random.default_rng([self.seed, i, n])))
+
+    def condition(self, name: str) -> FloatArray:
+        """Return the features of each clip in one of `CONDITIONS`, (n, width)."""
+        changed = CONDITIONS[name]
+        return self._features(name.replace(" ", "-"), lambda sound, n: changed(sound, np.random.default_rng(n)))
+
+    def _features(self, name: str, change: Callable[[FloatArray, int], FloatArray]) -> FloatArray:
+        path = self.folder / f"features-{self._key}-{name}.npy"
+        if not path.exists():
+            progress, rows, extractor = self.steps(f"features, {name}"), [], self._opened()
+            for n in range(len(self.speech)):
+                rows.append(extractor.enrol(change(self.speech.sound(n), n)))
+                progress(n + 1, len(self.speech))
+            with atomic_path(path) as temporary:
+                np.save(temporary, np.stack(rows))
+        found = np.asarray(np.load(path, allow_pickle=False), np.float32)
+        return np.ascontiguousarray(found[:, self.columns])
+
+    def _opened(self) -> VoiceClassifier:
+        """Return the encoder as it will be exported, in 8 bits, whose features are statistics of all blocks."""
+        if self._extractor is None:
+            blocks = range(len(self.encoder.blocks))
+            net = VoiceNet(deepcopy(self.encoder), blocks, 2)
+            spec = ModelSpec(
+                name="features", arch="whisper-voice", heads=(Head(LabelSet("none", ("a", "b"))),),
+                preprocess=Preprocess(), kind="voice", input="sound", sound=Sound(width=net.head.in_features),
+                version=3,
+            )  # fmt: skip
+            path = self.folder / "encoder.onnx"
+            export_voice(net, spec, path)
+            self._extractor = VoiceClassifier(path, spec=spec)
+        return self._extractor
 
 
-@torch.no_grad()
-def features(encoder: Encoder, samples: FloatArray, blocks: Sequence[int]) -> FloatArray:
-    """Return the statistics of some blocks, counted from 1, for a clip, float32 (width,); speech after 10 s is cut."""
-    sound = Sound()
-    mel = log_mel(samples[: round(sound.longest * sound.rate)], sound)
-    outputs = encoder(torch.from_numpy(mel)[None])
-    return np.asarray(torch.cat([statistics(outputs[block - 1]) for block in blocks], 1)[0].numpy(), np.float32)
+def _columns(encoder: Encoder, config: VoiceConfig) -> IntArray:
+    """Return the columns of the chosen blocks in the statistics of all."""
+    width = 2 * encoder.width
+    return np.concatenate([np.arange((block - 1) * width, block * width) for block in config.blocks])
 
 
 # ---------------------------------------------------------------- heads
 
 
-def fit_net(encoder: Encoder, copies: Sequence[FloatArray], speech: Speech, config: VoiceConfig) -> VoiceNet:
-    """Return a net with heads fitted on all copies of clips.
+Layer = tuple[FloatArray, FloatArray]  # weight (k, width) and bias (k,)
+
+
+def fit_heads(copies: Sequence[FloatArray], speech: Speech, config: VoiceConfig) -> tuple[Layer, Layer | None]:
+    """Fit the heads for strangers and for enrolled speakers, None where these can't be.
 
     Args:
-        encoder: Of the features.
         copies: Features of each copy of the clips, (n, width) each.
         speech: The clips.
         config: Settings.
     """
     k = len(speech.labels)
-    can_enrol = _can_enrol(speech, config)
-    net = VoiceNet(deepcopy(encoder), [block - 1 for block in config.blocks], k, enrolment=can_enrol)
     x, y = np.concatenate(copies), np.tile(speech.targets, len(copies))
-    _fill(net.head, *fit_head(x, y, n_classes=k, penalty=config.penalty))
-    if net.enrolled is not None:
-        neutral = np.concatenate([_neutral_of(copy, speech, config.seed + i) for i, copy in enumerate(copies)])
-        both = np.concatenate([x, x - neutral], axis=1)
-        _fill(net.enrolled, *fit_head(both, y, n_classes=k, penalty=config.penalty))
+    head = fit_head(x, y, n_classes=k, penalty=config.penalty)
+    if not _can_enrol(speech, config):
+        return head, None
+    neutral = np.concatenate([_neutral_of(copy, speech, config.seed + i) for i, copy in enumerate(copies)])
+    return head, fit_head(np.concatenate([x, x - neutral], axis=1), y, n_classes=k, penalty=config.penalty)
+
+
+def _net(encoder: Encoder, config: VoiceConfig, speech: Speech, heads: tuple[Layer, Layer | None]) -> VoiceNet:
+    alone, enrolled = heads
+    taken = [block - 1 for block in config.blocks]
+    net = VoiceNet(deepcopy(encoder), taken, len(speech.labels), enrolment=enrolled is not None)
+    for layer, values in ((net.head, alone), (net.enrolled, enrolled)):
+        if layer is not None and values is not None:
+            layer.weight.data, layer.bias.data = (torch.from_numpy(value) for value in values)
     return net.eval()
 
 
@@ -255,15 +311,11 @@ def fit_head(
         value = (F.cross_entropy(F.linear(x, weight, bias), y, reduction="none") * shares).sum()
         value = value + penalty / 2 * weight.square().sum()
         value.backward()  # type: ignore[no-untyped-call]
-        return float(value)
+        return value.item()
 
     optimizer.step(loss)  # type: ignore[no-untyped-call]
     scaled = weight.detach().numpy() / deviation
     return scaled.astype(np.float32), (bias.detach().numpy() - scaled @ mean).astype(np.float32)
-
-
-def _fill(layer: torch.nn.Linear, weight: FloatArray, bias: FloatArray) -> None:
-    layer.weight.data, layer.bias.data = torch.from_numpy(weight), torch.from_numpy(bias)
 
 
 def _can_enrol(speech: Speech, config: VoiceConfig) -> bool:
@@ -291,68 +343,45 @@ def _neutral_of(features: FloatArray, speech: Speech, seed: int) -> FloatArray:
 # ---------------------------------------------------------------- by speaker
 
 
-def _fold(
-    folder: Path, encoder: Encoder, speech: Speech, copies: Sequence[FloatArray], tested: np.ndarray,
-    config: VoiceConfig, spec: ModelSpec, *, name: str, steps: Steps,
-) -> Answers:  # fmt: skip
-    """Train on the speakers that are not tested, and return the exported file's answers for those that are."""
-    path, model = folder / f"{name}.npz", folder / f"{name}.onnx"
-    if path.exists():
-        with np.load(path, allow_pickle=False) as found:
-            return {key: np.asarray(found[key], np.float32) for key in found.files}
-    train, test = speech.select(~tested), speech.select(tested)
+def _fold_answers(
+    speech: Speech, copies: Sequence[FloatArray], tested: Mapping[str, FloatArray], held_out: Flags, config: VoiceConfig
+) -> Answers:
+    """Fit heads on the speakers that are not held out, and return the answers for those that are."""
+    train, test = speech.select(~held_out), speech.select(held_out)
     check_apart(train, test)
     if missing := [label for i, label in enumerate(speech.labels) if i not in train.targets]:
         raise DatasetError(
             f"all clips of '{missing[0]}' are by the speakers of one fold; expected each class by more speakers, or "
             "other folds"
         )
-    net = fit_net(encoder, [copy[~tested] for copy in copies], train, config)
-    export_voice(net, spec, model)
-    classifier = VoiceClassifier(model, spec=spec)
-    answers = {
-        key: predict_speech(classifier, test, change, progress=steps(f"{name}, {key}"))
-        for key, change in CONDITIONS.items()
-    }
-    answers[FLOAT32] = _torch_answers(net, copies[0][tested])
-    if net.enrolled is not None:
-        answers |= _enrolled_answers(classifier, test, answers, seed=config.seed)
-    model.unlink()
-    with atomic_path(path) as temporary:
-        np.savez(temporary, **answers)  # type: ignore[arg-type]
+    head, enrolled = fit_heads([copy[~held_out] for copy in copies], train, config)
+    found = {name: x[held_out] for name, x in tested.items()}
+    answers = {name: _answer(head, x) for name, x in found.items()}
+    if enrolled is not None:
+        answers |= _enrolled_answers(enrolled, found, test, answers, seed=config.seed)
     return answers
 
 
-@torch.no_grad()
-def _torch_answers(net: VoiceNet, found: FloatArray) -> FloatArray:
-    return np.asarray(net.head(torch.from_numpy(found)).softmax(1).numpy(), np.float32)
+def _answer(layer: Layer, features: FloatArray) -> FloatArray:
+    return softmax(features @ layer[0].T + layer[1])
 
 
 def _enrolled_answers(
-    classifier: VoiceClassifier, test: Speech, answers: Mapping[str, FloatArray], *, seed: int
+    layer: Layer, found: Mapping[str, FloatArray], test: Speech, answers: Mapping[str, FloatArray], *, seed: int
 ) -> Answers:
     """Return the answers with one neutral clip per speaker enrolled, and those without; that clip is not tested."""
-    rng = np.random.default_rng(seed)
-    found = {
-        key: answers[base].copy()
-        for key, base in (
-            (NOT_ENROLLED, WHOLE),
-            (ENROLLED, WHOLE),
-            (NOT_ENROLLED_NOISY, NOISY),
-            (ENROLLED_NOISY, NOISY),
-        )
-    }
+    rng, neutral, chosen = np.random.default_rng(seed), np.empty_like(found[WHOLE]), []
     for speaker in np.unique(test.speakers):
-        chosen = int(rng.choice(_neutral_rows(test, speaker)))
-        neutral = classifier.enrol(test.sound(chosen))
-        for row in np.flatnonzero(test.speakers == speaker):
-            sound = test.sound(int(row))
-            heard = noisy(sound, np.random.default_rng(int(row)))
-            found[ENROLLED][row] = classifier.predict_proba(sound, neutral=neutral)
-            found[ENROLLED_NOISY][row] = classifier.predict_proba(heard, neutral=neutral)
-        for rows in found.values():
-            rows[chosen] = np.nan
-    return found
+        row = int(rng.choice(_neutral_rows(test, speaker)))
+        chosen.append(row)
+        neutral[test.speakers == speaker] = found[WHOLE][row]
+    results: Answers = {}
+    for base, alone, enrolled in ((WHOLE, NOT_ENROLLED, ENROLLED), (NOISY, NOT_ENROLLED_NOISY, ENROLLED_NOISY)):
+        results[alone] = answers[base].copy()
+        results[enrolled] = _answer(layer, np.concatenate([found[base], found[base] - neutral], axis=1))
+    for rows in results.values():
+        rows[chosen] = np.nan
+    return results
 
 
 def _merged(parts: Sequence[FloatArray], folds: IntArray) -> FloatArray:
