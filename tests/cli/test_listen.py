@@ -2,12 +2,15 @@
 
 import csv
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from clips import write_video
 from commands import error_of, run
+from mien.errors import MicrophoneError
 from mien.sources import microphone as microphone_module
 from mien.sources.microphone import Deliver
 from mien.sources.sounds import sounds
@@ -95,6 +98,26 @@ def test_a_bad_file_is_named_and_the_rest_is_heard(capsys: pytest.CaptureFixture
         "error: no file or folder 'gone.wav'",
     ]
     assert len(rows_of("voice.csv")) == 2
+
+
+def test_the_other_files_are_heard_where_an_extra_is_missing_for_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sounds_module = sys.modules["mien.sources.sounds"]
+    find = sounds_module.find_spec
+    monkeypatch.setattr(sounds_module, "find_spec", lambda name: None if name == "av" else find(name))
+    Path("film.mp4").write_bytes(b"\0\0\0\x20ftypisom" + bytes(100))
+    write_wav(Path("speech.wav"), tone(2, hertz=HIGH))
+    assert "needs the 'video' extra" in error_of(capsys, "listen", "film.mp4", "speech.wav", "--csv", "voice.csv")
+    assert [row["source"] for row in rows_of("voice.csv")] == ["speech.wav"]
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file names are Unicode there")
+def test_a_name_of_undecodable_bytes_is_heard() -> None:
+    name = os.fsdecode(b"m\xfcller.wav")
+    write_wav(Path("speech.wav"), tone(2, hertz=HIGH)).rename(name)
+    assert run("listen", name, "--csv", "voice.csv") == 0
+    assert [row["label"] for row in rows_of("voice.csv")] == ["happy"]
 
 
 @pytest.mark.parametrize(
@@ -200,6 +223,21 @@ def test_no_sound_is_stored_unless_it_is_asked_for(microphone: FloatArray) -> No
     assert [path.name for path in Path().iterdir()] == ["voice.jsonl"]
     assert run("listen", "--record", "heard.wav") == 0
     assert heard(sounds("heard.wav")) == pytest.approx(microphone, abs=1e-4)
+
+
+def test_a_microphone_that_is_missing_costs_no_old_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing(device: object, deliver: Deliver, again: bool) -> Playing:
+        raise MicrophoneError("no microphone was found")
+
+    monkeypatch.setattr(microphone_module, "open_recording", missing)
+    old = {name: f"the old {name}\n" for name in ("heard.wav", "voice.csv", "voice.jsonl")}
+    for name, content in old.items():
+        Path(name).write_text(content)
+    message = error_of(capsys, "listen", "--record", "heard.wav", "--csv", "voice.csv", "--jsonl", "voice.jsonl")
+    assert "no microphone was found" in message
+    assert {name: Path(name).read_text() for name in old} == old
 
 
 def test_json_of_the_microphone_is_printed_at_the_end(

@@ -167,6 +167,16 @@ def test_other_sound_that_is_cut_off_is_read_as_far_as_it_goes(tmp_path: Path, s
         assert 1 < seconds(list(sounds(path))) < 3.5
 
 
+def test_a_packet_that_announces_gigabytes_ends_the_sound_with_a_warning(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "damaged.m4a", tone(4, rate=48_000), n_frames=0)
+    data = bytearray(path.read_bytes())
+    sizes = data.index(b"stsz") + 16  # of the packets, 4 bytes each (ISO/IEC 14496-12)
+    data[sizes + 400 : sizes + 404] = b"\x7f\xff\xff\x00"
+    path.write_bytes(data)
+    with pytest.warns(UserWarning, match="cut off or damaged"):
+        assert 1 < seconds(list(sounds(path))) < 3.5
+
+
 def test_a_wav_written_into_a_pipe_announces_no_size_and_is_whole(tmp_path: Path) -> None:
     path = write_wav(tmp_path / "piped.wav", tone(1))
     data = bytearray(path.read_bytes())
@@ -243,7 +253,7 @@ def test_a_square_wave_at_another_rate_stays_within_its_range(tmp_path: Path) ->
 
 
 def test_an_impossible_rate_is_damage(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="announces 1 channels of 100 samples per second; expected 4,000"):
+    with pytest.raises(InputError, match="announces 1 channels of 100 samples per second; expected 1 to 64 of 4,000"):
         list(sounds(write_wav(tmp_path / "slow.wav", tone(1), rate=100)))
 
 

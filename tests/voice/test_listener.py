@@ -1,5 +1,7 @@
 """A listener names how utterances sound, whatever blocks the sound comes in."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
@@ -73,6 +75,17 @@ def test_a_gap_between_blocks_ends_an_utterance_and_the_memory_of_the_detector()
     first, second = Listener(PitchModel(), detector=detector).stream(blocks)
     assert (first.end, second.start) == pytest.approx((2, 8), abs=0.05)
     assert detector.n_resets == 2  # and at the end
+
+
+def test_a_stream_that_fails_leaves_nothing_for_the_next_one() -> None:
+    def failing() -> Iterator[Block]:
+        yield from in_blocks(tone(2))
+        raise InputError("damaged")
+
+    used = listener()
+    with pytest.raises(InputError, match="damaged"):
+        list(used.stream(failing()))
+    assert list(used.stream(in_blocks(silence(2)))) == []
 
 
 def test_times_begin_where_the_sound_does() -> None:

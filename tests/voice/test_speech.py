@@ -67,7 +67,18 @@ def test_a_reset_forgets_what_was_heard(spoken: Path) -> None:
     for step in steps:
         used.probability(step)
     used.reset()
-    assert used.probability(silence(1)[:STEP]) == pytest.approx(first, abs=0.05)
+    assert used.probability(silence(1)[:STEP]) == first
+
+
+def test_a_file_is_heard_the_same_whatever_was_heard_before(spoken: Path) -> None:
+    samples = heard(sounds(spoken))
+    listener = Listener(PitchModel())
+    alone = list(listener.stream(in_blocks(samples)))
+    list(listener.stream(in_blocks(samples[: 2 * SAMPLE_RATE])))  # ends in the middle of a word
+    again = list(listener.stream(in_blocks(samples)))
+    assert [(utterance.start, utterance.end) for utterance in again] == [
+        (utterance.start, utterance.end) for utterance in alone
+    ]
 
 
 def test_without_its_package_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import typer
 
 from mien.cli.arguments import Excel, Json, MinConfidence, ModelsDir, check_outputs, model_file
 from mien.cli.console import bar, err, fail, new_table, out, percent, print_json, print_table, say
-from mien.errors import ConfigError, InputError
+from mien.errors import ConfigError, InputError, MissingExtra
 from mien.files import counted, printable
 from mien.models.spec import DEFAULT_VOICE
 
@@ -65,6 +65,7 @@ def listen(
     Examples: `mien listen speech.wav clip.mp4 --csv voice.csv`, `mien listen`, `mien listen --microphone 2 --jsonl
     voice.jsonl`
     """
+    from mien.sources.microphone import Microphone, parse_microphone
     from mien.sources.sounds import sounds
     from mien.targets import check_targets
     from mien.voice.listener import Listener
@@ -77,12 +78,15 @@ def listen(
     listener = Listener(model, min_confidence=min_confidence, models_dir=models_dir)
     if enrol is not None:
         listener.enrol(sounds(enrol))
-    with _Results(listener.provenance, csv, jsonl, excel=excel, as_json=as_json) as results:
-        if files:
-            failed = _hear_files(files, listener, results)
+    with ExitStack() as stack:
+        # A microphone that is missing fails before an old table is overwritten.
+        device = None if files else stack.enter_context(Microphone(parse_microphone(microphone)))
+        results = stack.enter_context(_Results(listener.provenance, csv, jsonl, excel=excel, as_json=as_json))
+        failed = False
+        if device is None:
+            failed = _hear_files(files or [], listener, results)
         else:
-            failed = False
-            _hear_microphone(microphone, listener, results, record)
+            _hear_microphone(device, listener, results, record)
     if as_json:
         print_json(results.records)
     if failed:
@@ -146,7 +150,7 @@ def _hear_files(files: list[Path], listener: Listener, results: _Results) -> boo
                     utterances.append(utterance)
                     results.write(str(path), [utterance])
                     table.add_row(printable(path), *_columns(utterance))
-        except InputError as error:
+        except (InputError, MissingExtra) as error:
             failed = True
             fail(error)
             continue
@@ -159,10 +163,9 @@ def _hear_files(files: list[Path], listener: Listener, results: _Results) -> boo
     return failed
 
 
-def _hear_microphone(device: str | None, listener: Listener, results: _Results, record: Path | None) -> None:
+def _hear_microphone(microphone: Microphone, listener: Listener, results: _Results, record: Path | None) -> None:
     """Hear a microphone until Ctrl+C; print each utterance, and on a terminal what is heard."""
     from mien.sinks.recording import WavSink
-    from mien.sources.microphone import Microphone, parse_microphone
 
     on_one_screen = err.is_terminal and out.is_terminal  # what goes around the display would be drawn over
     console = err if results.to_stdout or on_one_screen else out
@@ -178,7 +181,6 @@ def _hear_microphone(device: str | None, listener: Listener, results: _Results, 
 
     with ExitStack() as stack:
         sound = None if record is None else stack.enter_context(WavSink(record))
-        microphone = stack.enter_context(Microphone(parse_microphone(device)))
         say(f"listening to {microphone.name}; Ctrl+C ends", console=err)
         with suppress(KeyboardInterrupt), _display(listener, microphone) as show:
             while True:

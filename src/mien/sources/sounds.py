@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import warnings
 import wave
 from collections.abc import Iterator
@@ -21,7 +23,9 @@ from mien.structures import SAMPLE_RATE, Block, FloatArray
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
+    from av.audio.stream import AudioStream
     from av.container import InputContainer
+    from av.packet import Packet
     from soundfile import SoundFile
 
 SOUND_FORMATS = "WAV, FLAC, OGG, MP3, M4A or a video with sound"
@@ -161,7 +165,7 @@ def _opened_by_libsndfile(path: Path) -> SoundFile | None:
             return False
 
     try:
-        return Forward(path)
+        return Forward(path if sys.platform == "win32" else os.fsencode(path))  # it refuses a str of undecodable bytes
     except soundfile.SoundFileError:
         return None
 
@@ -264,7 +268,7 @@ def _pyav_blocks(container: InputContainer, path: Path) -> Iterator[Block]:
         end = block.end
         return block
 
-    for packet in container.demux(stream):
+    for packet in _packets(container, path):
         try:
             frames = [piece for frame in packet.decode() for piece in resampler.resample(frame)]
         except (av.FFmpegError, ValueError):  # ValueError: another rate or layout than before
@@ -274,6 +278,16 @@ def _pyav_blocks(container: InputContainer, path: Path) -> Iterator[Block]:
     yield from map(block, resampler.resample(None))
     if n_damaged:
         warnings.warn(f"{n_damaged:,} packets of sound of '{printable(path)}' are damaged; {CUT}", stacklevel=5)
+
+
+def _packets(container: InputContainer, path: Path) -> Iterator[Packet[AudioStream]]:
+    """Yield the packets of the first sound stream, as far as they can be read."""
+    import av
+
+    try:
+        yield from container.demux(container.streams.audio[0])
+    except av.FFmpegError as error:
+        warnings.warn(f"the sound of '{printable(path)}' cannot be read on: {error.strerror}; {CUT}", stacklevel=6)
 
 
 def _origin(container: InputContainer) -> float:
@@ -289,7 +303,7 @@ def _check_format(path: Path, rate: int, channels: int) -> None:
     if not (MIN_RATE <= rate <= MAX_RATE and 1 <= channels <= MAX_CHANNELS):
         raise InputError(
             f"'{printable(path)}' announces {channels} channels of {rate:,} samples per second; expected "
-            f"{MIN_RATE:,} to {MAX_RATE:,}: it is damaged, or not sound"
+            f"1 to {MAX_CHANNELS} of {MIN_RATE:,} to {MAX_RATE:,}: it is damaged, or not sound"
         )
 
 

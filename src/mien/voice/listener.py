@@ -156,9 +156,12 @@ class Listener:
         self._segmenter = Segmenter()
 
     def _all(self, blocks: Iterable[Block]) -> Iterator[Segment]:
-        for block in blocks:
-            yield from self._segments(block)
-        yield from self._end()
+        try:
+            for block in blocks:
+                yield from self._segments(block)
+        finally:  # a stream that fails, or is left, leaves nothing for the next one
+            rest = self._end()
+        yield from rest
 
     def _segments(self, block: Block) -> list[Segment]:
         """Return the speech of a stream to be judged after its next block."""

@@ -57,4 +57,5 @@ class SileroDetector:
 
     def reset(self) -> None:
         """Forget the steps before."""
+        self.probability(np.zeros(STEP, np.float32))  # the package keeps the end of the last step beyond its reset
         self._net.reset()
