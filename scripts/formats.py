@@ -135,6 +135,7 @@ read as silence, both with a warning. Videos need the extra `video`.
 | recordings of `mien live` | as above; an `.mkv` of Motion JPEG grows frame by frame |
 | recordings of `mien listen` | WAV: 16 bits, mono, 16 kHz |
 | tables | CSV, JSON, JSON lines |
+| parts of jobs (`--parts`) | CSV, JSON lines, Parquet |
 | reports | Markdown, HTML, PNG |
 
 Other suffixes get one appended: a copy of `clip.gif` is `clip.gif.mp4`.
