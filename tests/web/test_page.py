@@ -385,6 +385,23 @@ def test_a_video_is_played_with_its_own_times(visit: Visit, tmp_path: Path, port
     assert json.loads(visit.saved("#save-jsonl").splitlines()[0])["source"] == "face.webm"
 
 
+def test_a_video_that_is_played_again_is_counted_anew(visit: Visit, tmp_path: Path, portrait: Image.Image) -> None:
+    clip = tmp_path / "face.webm"
+    with VideoSink(clip, fps=4) as sink:
+        for i in range(4):
+            sink.write(np.asarray(portrait), time=i / 4)
+    page = visit.page
+    page.set_input_files("#video-file", clip)
+    visit.until(lambda: visit.seen and page.evaluate("() => document.getElementById('file-video').ended"))
+    visit.until(lambda: visit.under_way == 0)
+    seen = len(visit.seen)
+    page.click("#play")
+    visit.until(lambda: len(visit.seen) > seen and page.evaluate("() => document.getElementById('file-video').ended"))
+    visit.until(lambda: visit.under_way == 0)
+    assert len(visit.saved("#save-jsonl").splitlines()) == len(visit.seen) - seen
+    assert page.inner_text("#shares-of").endswith(", 1 face")
+
+
 def test_every_frame_of_a_video_is_recognised_on_the_server(
     visit: Visit, tmp_path: Path, portrait: Image.Image
 ) -> None:
@@ -563,6 +580,7 @@ def test_the_page_speaks_german_and_english_and_all_words_exist_in_both(visit: V
     page.click("#language")
     assert page.get_by_role("tab", name="Kamera").is_visible()
     assert page.get_attribute("html", "lang") == "de"
+    assert page.inner_text("#smoothing-value") == "0,3 s"
     page.reload()
     assert page.get_by_role("button", name="Kamera starten").is_visible()
 

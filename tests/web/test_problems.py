@@ -106,6 +106,7 @@ def test_an_answer_that_is_no_success_is_a_problem(
     assert status == PROBLEMS[code][0]
     if status == 405:
         assert method not in answer.headers["allow"].split(", ")
+        assert answer.json()["detail"] == f"this address takes {answer.headers['allow']}, not {method}; see /docs"
 
 
 def test_a_body_that_is_too_large_is_a_problem(port: int) -> None:

@@ -54,6 +54,7 @@ HINTS = {
     "method-not-allowed": "this address has other methods; see the header Allow, or /docs",
     "bad-range": "the file has no bytes of this header Range; its length is in the header Content-Range",
 }
+FAULTS = {"extra_forbidden": "unknown; /docs lists what this address takes"}  # by pydantic's type, for its own words
 RETRY_SECONDS = 1  # in the header Retry-After of a busy service
 LONGEST_DETAIL = 1000  # characters; a detail may quote the request
 INTERNAL = "the service failed at this request; its log says why"
@@ -108,7 +109,10 @@ def of_error(error: MienError) -> Problem:
 
 def of_faults(error: RequestValidationError | ValidationError) -> Problem:
     """Return the problem of a query or a body that is not as described in the OpenAPI document."""
-    faults = [f"{'.'.join(map(str, fault['loc'])) or 'the body'}: {fault['msg']}" for fault in error.errors()]
+    faults = [
+        f"{'.'.join(map(str, fault['loc'])) or 'the body'}: {FAULTS.get(fault['type'], fault['msg'])}"
+        for fault in error.errors()
+    ]
     return Problem("bad-input", "; ".join(faults))
 
 
@@ -165,8 +169,11 @@ def add_handlers(app: FastAPI) -> None:
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        headers = {"Allow": _methods(app, request.scope["path"])} if error.status_code == 405 else error.headers
-        return response(of_status(error.status_code, str(error.detail)), headers)
+        if error.status_code == 405:
+            methods = _methods(app, request.scope["path"])
+            detail = f"this address takes {methods}, not {request.method}; see /docs"
+            return response(Problem("method-not-allowed", detail), {"Allow": methods})
+        return response(of_status(error.status_code, str(error.detail)), error.headers)
 
     async def on_faults(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)

@@ -2,7 +2,7 @@
 
 import { byId, element } from "./dom.js";
 import { set, settings } from "./settings.js";
-import { say } from "./words.js";
+import { fixed, say } from "./words.js";
 
 const DATA_NAMES = /** @type {Record<string, string>} */ ({ fer2013: "FER2013", ferplus: "FER+" });
 const EVERYDAY = /** @type {const} */ (["auto", "yunet", "haar", "whole"]); // detectors with words, which come first
@@ -62,7 +62,7 @@ export function showChoices(about, engines) {
   byId("threshold").value = String(min_confidence);
   byId("threshold-value").textContent = min_confidence ? `${Math.round(100 * min_confidence)} %` : say("off");
   byId("smoothing").value = String(half_life);
-  byId("smoothing-value").textContent = settings.temporal ? "" : half_life ? say("seconds", { value: half_life.toFixed(1) }) : say("off");
+  byId("smoothing-value").textContent = settings.temporal ? "" : half_life ? say("seconds", { value: fixed(half_life, 1) }) : say("off");
   byId("smoothing").disabled = byId("temporal").checked = settings.temporal;
   byId("course-recent").setAttribute("aria-pressed", String(!settings.whole_course));
   byId("course-whole").setAttribute("aria-pressed", String(settings.whole_course));

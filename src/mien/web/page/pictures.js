@@ -96,6 +96,7 @@ export class Pictures {
     this.items.push(...added);
     this.#queue.push(...added);
     if (added.length) this.choose(added[0]);
+    if (this.#entered) this.#showShares();
     this.#work();
   }
 
@@ -248,8 +249,8 @@ export class Pictures {
     const faces = this.items.flatMap(({ seen }) => seen?.faces ?? []);
     const shares = countsOf(faces).map(([label, n]) => /** @type {[string, number]} */ ([label, n / faces.length]));
     showShares(byId("strip"), byId("shares"), shares, this.view.look);
-    byId("shares-of").textContent = this.items.length ? this.#summary() : "";
     const done = this.items.filter(({ state }) => state !== "waiting").length;
+    byId("shares-of").textContent = done ? this.#summary() : "";
     byId("clear").hidden = !this.items.length;
     byId("pictures-done").textContent = done < this.items.length ? say("progressOfPictures", { done, all: this.items.length }) : "";
   }

@@ -78,7 +78,7 @@ export class Videos {
   pause() {
     const { video } = this.live;
     if (!this.file) return;
-    if (!this.live.running) this.live.start(this.file.name);
+    if (!this.live.running || video.ended) this.live.start(this.file.name); // another run counts anew
     if (video.paused) video.play().catch(() => {}); // an error event says why
     else video.pause();
   }

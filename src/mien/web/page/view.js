@@ -3,7 +3,7 @@
 import { showBars, swatch } from "./charts.js";
 import { byId, element, write } from "./dom.js";
 import { areaOf, Stage } from "./stage.js";
-import { labelName, say } from "./words.js";
+import { fixed, labelName, say } from "./words.js";
 
 /** @typedef {import("./engine.js").Seen} Seen @typedef {import("./engine.js").Face} Face */
 
@@ -123,7 +123,7 @@ export class View {
       label.firstChild.style.backgroundColor = swatch(face.label, this.look).style.backgroundColor;
       write(label.lastChild, labelName(face.label));
       write(confidence, `${Math.round(100 * face.confidence)} %`);
-      write(score, face.score.toFixed(2));
+      write(score, fixed(face.score, 2));
       write(box, face.box.map(Math.round).join(", "));
     });
   }

@@ -401,6 +401,11 @@ export function say(key, values = {}) {
   return typeof text === "function" ? text(values) : text.replaceAll(/\{(\w+)\}/g, (_, name) => String(values[name]));
 }
 
+/** Return a number with so many decimals, as the language of the page writes it. @param {number} value @param {number} digits */
+export function fixed(value, digits) {
+  return value.toLocaleString(language(), { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
+
 /** Return the detail of a problem in the language of the page, else in English. @param {{detail?: string, code?: ?string}} problem */
 export function detailIn({ detail = "", code }) {
   const problems = /** @type {Record<string, string>} */ (LANGUAGES[language()].problems);
