@@ -14,6 +14,7 @@ import pytest
 import typer.main
 
 from mien.cli.commands import app, with_values
+from mien.cli.voices import RECIPE as VOICE
 from mien.labels import FER2013, FERPLUS
 from mien.models.spec import Head, ModelSpec, Preprocess
 from mien.models.store import Model, list_models, shipped_dir
@@ -51,7 +52,7 @@ def spans() -> list[tuple[str, str]]:
 
 def arguments_of(line: str) -> list[str] | None:
     """Return the words after "mien" in a command line, without leading variables; None for another command."""
-    words = shlex.split(line)
+    words = shlex.split(line, comments=True)
     while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
         words = words[1:]
     return words[1:] if words and words[0] == "mien" else None
@@ -205,7 +206,7 @@ def test_a_command_line_parses(page: str, line: str, monkeypatch: pytest.MonkeyP
     values = command.make_context(command.name, with_values(rest)).params  # raises the error that a user would see
     if values.get("detector") is not None:
         assert values["detector"] in DETECTORS
-    if "recipe" in values and values["resume"] is None:
+    if "recipe" in values and values["resume"] is None and values["recipe"] != VOICE:
         overrides = dict(parse_override(text) for text in values["setting"] or [])
         load_recipe("base" if values["recipe"].endswith(".toml") else values["recipe"], overrides)
 
