@@ -24,7 +24,9 @@ from mien.vision.detect import DETECTORS
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = runpy.run_path(str(ROOT / "scripts" / "update_docs.py"))
-PAGES = {p.relative_to(ROOT).as_posix(): p for p in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])}
+FOLDERS = [ROOT / name for name in ("docs", "noncommercial")]
+FOUND = sorted([*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in folder.rglob("*.md"))])
+PAGES = {path.relative_to(ROOT).as_posix(): path for path in FOUND}
 TEXTS = {page: path.read_text(encoding="utf-8") for page, path in PAGES.items()}
 SHIPPED = {model.name: model for model in list_models(shipped_dir())}
 COMMANDS: Any = typer.main.get_command(app)  # click's, or the copy of it that newer Typers carry
