@@ -217,6 +217,7 @@ class TestStart:
     @pytest.mark.parametrize(
         ("words", "line"),
         [
+            (["--host", "127.0.0.1:9000"], "an address without its port: --host 127.0.0.1 --port 9000"),
             (["--host", "0.0.0.0"], "at 0.0.0.0 other machines reach the service: give a secret with --token"),
             (["--host", "::", "--no-token"], "at :: the service must know its name: give it with --allow-host"),
             (["--host", "nowhere.invalid", "--token", "a", "--allow-host", "b"], "this is no address of this machine"),

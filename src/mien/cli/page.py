@@ -16,7 +16,11 @@ def page(
     to: Annotated[Path, typer.Option("--out", help="Folder for the site.", metavar="DIR")],
     model: Annotated[
         list[str] | None,
-        typer.Option(help="Model of the page; may be given several times, the first is used first.", metavar="NAME"),
+        typer.Option(
+            help="Model of the page; may be given several times, the first is used first.",
+            metavar="NAME",
+            show_default=DEFAULT_MODEL,
+        ),
     ] = None,
     models_dir: ModelsDir = None,
 ) -> None:

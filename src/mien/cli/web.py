@@ -12,7 +12,7 @@ from mien.cli.arguments import Detector, Model, ModelsDir
 from mien.cli.console import extra, notice, say
 from mien.errors import ConfigError
 from mien.models.spec import DEFAULT_MODEL
-from mien.settings import Range
+from mien.settings import Range, shown
 
 
 def serve(
@@ -101,6 +101,9 @@ def _is_any(host: str) -> bool:
 
 
 def _check_exposed(host: str, allow_host: list[str] | None, token: str | None, no_token: bool) -> None:
+    name, colon, port = host.rpartition(":")
+    if colon and ":" not in name and port.isdecimal():
+        raise ConfigError(f"--host is {shown(host)}; expected an address without its port: --host {name} --port {port}")
     if token is None and not no_token:
         raise ConfigError(
             f"at {host} other machines reach the service: give a secret with --token or $MIEN_TOKEN, or --no-token"
