@@ -76,7 +76,7 @@ class PitchModel:
     """Takes high tones for happy, low ones for sad, by the crossings of zero; notes the seconds that it was given."""
 
     def __init__(self) -> None:
-        self.spec = SimpleNamespace(name="standin")
+        self.spec = SimpleNamespace(name="standin", sound=None)
         self.labels = LABELS
         self.given: list[FloatArray] = []
 

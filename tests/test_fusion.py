@@ -138,6 +138,14 @@ def test_one_alone_answers_alone() -> None:
         fuse(None, None)
 
 
+def test_what_is_neither_a_face_nor_a_voice_is_refused() -> None:
+    known = predicted(TWO, happy=0.6)
+    with pytest.raises(InputError, match="face is of type str; expected Expression, Prediction or None"):
+        fuse("happy", known)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="voice is of type ndarray; expected Utterance, Prediction or None"):
+        fuse(known, np.ones(2))  # type: ignore[arg-type]
+
+
 def test_two_certain_answers_contradict() -> None:
     both = fuse(shown(predicted(FERPLUS, happy=0.98)), said(0, 2, predicted(EMODB, angry=0.98)))
     assert both.contradict

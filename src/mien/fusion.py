@@ -171,11 +171,14 @@ def fuse(
         prior: Share of each shared label in the data that both learnt from; uniform when None.
 
     Raises:
-        InputError: Both are None.
+        InputError: Both are None, or one is of another type.
         ConfigError: They share fewer than two labels, or a label has no positive prior.
     """
+    for name, part, kind in (("face", face, Expression), ("voice", voice, Utterance)):
+        if part is not None and not isinstance(part, (kind, Prediction)):
+            raise InputError(f"{name} is of type {type(part).__name__}; expected {kind.__name__}, Prediction or None")
     seen = face.prediction if isinstance(face, Expression) else face
-    heard = voice if voice is None or isinstance(voice, Prediction) else voice.prediction
+    heard = voice.prediction if isinstance(voice, Utterance) else voice
     given = [part.min_confidence for part in (face, voice) if isinstance(part, (Expression, Utterance))]
     min_confidence = given[0] if given else 0.0
     if seen is None or heard is None:

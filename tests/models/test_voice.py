@@ -67,6 +67,8 @@ def test_enrolment_changes_the_answer(model: VoiceClassifier) -> None:
         ([], "0.00 s; expected 0.1 s or more"),
         (np.zeros(900, np.float32), "0.06 s; expected 0.1 s or more"),
         (np.full(16_000, np.nan), "not finite"),
+        (np.full(16_000, 1e30), r"samples of 1e\+30; expected floats in \[-1, 1\]"),
+        ([[0.1], [0.1, 0.2]], "no array"),
     ],
 )
 def test_what_is_no_sound_is_refused(model: VoiceClassifier, sound: Any, message: str) -> None:
@@ -75,8 +77,9 @@ def test_what_is_no_sound_is_refused(model: VoiceClassifier, sound: Any, message
 
 
 def test_features_of_another_model_are_refused(model: VoiceClassifier) -> None:
-    with pytest.raises(InputError, match=r"shape \(3,\); expected what enrol of this model returns"):
-        model.predict_proba(speech(1.0), neutral=np.zeros(3, np.float32))
+    for neutral in (np.zeros(3, np.float32), np.full(model.sound.width, np.nan), np.array(["a"] * model.sound.width)):
+        with pytest.raises(InputError, match="expected what enrol of this model returns"):
+            model.predict_proba(speech(1.0), neutral=neutral)
 
 
 def test_a_voice_model_is_no_face_model(tiny_voice: Path) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import mien
-from mien.errors import ConfigError, InputError
+from mien.errors import ConfigError, InputError, ModelError
+from mien.models.spec import Sound
 from mien.structures import SAMPLE_RATE, Block
 from mien.voice.listener import Listener
 from speech import LoudDetector, PitchModel, in_blocks, join, silence, tone
@@ -140,6 +141,8 @@ def test_too_short_a_sentence_is_not_enrolled() -> None:
         (Block(0.0, np.zeros(3)), r"float64 \(3,\); expected float32"),
         (Block(0.0, np.zeros((3, 2), np.float32)), r"\(3, 2\); expected float32"),
         (Block(0.0, np.array([np.nan], np.float32)), "no numbers"),
+        (Block(float("nan"), np.zeros(3, np.float32)), "the time of a block is nan; expected finite seconds"),
+        (Block(None, np.zeros(3, np.float32)), "the time of a block is None"),  # type: ignore[arg-type]
     ],
 )
 def test_what_is_no_block_of_sound_is_refused(block: object, message: str) -> None:
@@ -152,3 +155,12 @@ def test_wrong_arguments_are_named() -> None:
         listener(min_confidence=2)
     with pytest.raises(ConfigError, match="expected a voice model"):
         mien.Listener(PitchModel, detector=LoudDetector())  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="detector is of type str; expected a SpeechDetector"):
+        mien.Listener(PitchModel(), detector="loud")  # type: ignore[arg-type]
+
+
+def test_a_model_for_sound_of_another_rate_is_refused() -> None:
+    model = PitchModel()
+    model.spec.sound = Sound(rate=48_000)
+    with pytest.raises(ModelError, match="standin takes sound of 48,000 samples per second; expected 16,000"):
+        Listener(model, detector=LoudDetector())

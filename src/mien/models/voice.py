@@ -19,6 +19,7 @@ from mien.models.spec import DEFAULT_VOICE, ModelSpec
 from mien.models.store import find_model
 from mien.structures import FloatArray
 
+MOST = 2.0**31  # of a sample: 32-bit sound that was not scaled; larger ones overflow when they are squared
 SHORTEST = 0.1  # seconds that are computed at all; answers below `Sound.shortest` are not to be used
 
 
@@ -69,17 +70,18 @@ class VoiceClassifier:
             float32 (k,) in the order of `labels`, summing to 1.
 
         Raises:
-            InputError: Not one row of finite floats, or shorter than 0.1 s.
+            InputError: Not one row of finite floats, far out of range, or shorter than 0.1 s; or neutral is not what
+                `enrol` of this model returned.
             ModelError: The model knows no enrolment, or the graph does not match the spec.
         """
         inputs = {}
         if neutral is not None:
             self._check_enrolment()
-            if np.shape(neutral) != (self.sound.width,):
-                raise InputError(
-                    f"neutral has the shape {np.shape(neutral)}; expected what enrol of this model returns"
-                )
-            inputs = {"neutral": np.asarray(neutral, np.float32)[None]}
+            features = np.asarray(neutral)
+            if features.shape != (self.sound.width,) or features.dtype.kind != "f" or not np.isfinite(features).all():
+                kind = f"{features.dtype} {features.shape}"
+                raise InputError(f"neutral is {kind}, or not finite; expected what enrol of this model returns")
+            inputs = {"neutral": features.astype(np.float32)[None]}
         output = "probabilities" if neutral is None else "enrolled"
         found = np.mean([self._run(part, output, **inputs) for part in self._parts(samples)], axis=0)
         if found.shape != (len(self.labels),) or not are_probabilities(found[None]):
@@ -126,15 +128,20 @@ def checked_sound(samples: npt.ArrayLike) -> FloatArray:
     """Return a sound as float32.
 
     Raises:
-        InputError: It is not one row of finite floats.
+        InputError: It is not one row of finite floats, or they are far out of range.
     """
-    sound = np.asarray(samples)
+    try:
+        sound = np.asarray(samples)
+    except ValueError as error:  # lists of several lengths
+        raise InputError("the sound is no array; expected floats in [-1, 1], mono, (n,)") from error
     if sound.ndim != 1 or sound.dtype.kind != "f":
         raise InputError(
             f"the sound is an array of {sound.dtype} and shape {sound.shape}; expected floats in [-1, 1], mono, (n,)"
         )
     if not np.isfinite(sound).all():
         raise InputError("the sound has samples that are not finite; expected floats in [-1, 1]")
+    if len(sound) and (most := float(np.abs(sound).max())) > MOST:
+        raise InputError(f"the sound has samples of {most:.2g}; expected floats in [-1, 1]")
     return np.asarray(sound, np.float32)
 
 

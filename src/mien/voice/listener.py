@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from numbers import Real
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from mien.errors import ConfigError, InputError
+from mien.errors import ConfigError, InputError, ModelError
 from mien.labels import LabelSet
 from mien.models.spec import DEFAULT_VOICE, ModelSpec
 from mien.models.voice import load_voice
-from mien.settings import Range
+from mien.settings import Range, shown
 from mien.structures import SAMPLE_RATE, Block, FloatArray, Prediction, Provenance, Utterance
 from mien.voice.segments import FIRST_SECONDS, PAUSE_SECONDS, Segment, Segmenter
 from mien.voice.speech import STEP, SileroDetector, SpeechDetector
@@ -58,7 +59,7 @@ class Listener:
     Raises:
         ConfigError: An argument of another type, or min_confidence is out of range.
         UnknownModel: Unknown model.
-        ModelError: The model file is unusable, or no voice model.
+        ModelError: The model file is unusable, no voice model, or one for sound of another rate.
         MissingExtra: No detector is given, and Silero's net is not installed.
 
     Example:
@@ -81,6 +82,14 @@ class Listener:
             raise ConfigError(
                 f"classifier is of type {type(classifier).__name__}; expected a voice model, its name or its path"
             )
+        sound = classifier.spec.sound
+        if sound is not None and sound.rate != SAMPLE_RATE:
+            raise ModelError(
+                f"the model {classifier.spec.name} takes sound of {sound.rate:,} samples per second; expected "
+                f"{SAMPLE_RATE:,}, as a listener hears"
+            )
+        if detector is not None and not hasattr(detector, "probability"):
+            raise ConfigError(f"detector is of type {type(detector).__name__}; expected a SpeechDetector or None")
         self.classifier = classifier
         self.detector = SileroDetector() if detector is None else detector
         self._segmenter = Segmenter()
@@ -119,7 +128,7 @@ class Listener:
         A gap of 0.5 s between blocks, by their times, is a pause.
 
         Raises:
-            InputError: It is no block, its samples are not finite, or of another type or shape.
+            InputError: It is no block, its time or samples are not finite, or of another type or shape.
         """
         return [self._utterance(segment) for segment in self._segments(block)]
 
@@ -197,13 +206,15 @@ class Listener:
 
 
 def check_block(block: Block) -> None:
-    """Raise InputError unless it is a block of finite samples."""
+    """Raise InputError unless it is a block of finite samples at a finite time."""
     if not isinstance(block, Block):
         raise InputError(f"a block is of type {type(block).__name__}; expected mien.Block, as mien.sounds yields")
     samples = block.samples
     if not isinstance(samples, np.ndarray) or samples.dtype != np.float32 or samples.ndim != 1:
         kind = getattr(samples, "dtype", type(samples).__name__)
         raise InputError(f"the samples of a block are {kind} {np.shape(samples)}; expected float32 (n,)")
+    if not isinstance(block.time, Real) or not np.isfinite(block.time):
+        raise InputError(f"the time of a block is {shown(block.time)}; expected finite seconds")
     if not np.isfinite(samples).all():
         raise InputError("a block has samples that are no numbers; expected finite ones in [-1, 1]")
 
