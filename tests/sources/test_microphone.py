@@ -75,6 +75,18 @@ def test_blocks_come_with_the_times_of_the_device() -> None:
     assert [block.time for block in blocks[:3]] == pytest.approx([0, 0.032, 0.064])
 
 
+@pytest.mark.parametrize("rate", [SAMPLE_RATE, 48_000])
+def test_samples_that_are_no_numbers_or_too_loud_are_made_sound(rate: int) -> None:
+    opener = Opener(rate=rate)
+    odd = 40 * tone(1, rate=rate)
+    odd[[2000, 2001]] = np.nan, np.inf
+    with Microphone(opener=opener) as microphone:
+        opener.recordings[0].play(odd, at=0)
+        samples = heard(read_all(microphone))
+    assert np.abs(samples).max() == 1
+    assert np.mean(samples == 0) < 0.05
+
+
 def test_samples_that_are_lost_leave_a_gap_in_the_times() -> None:
     opener = Opener()
     with Microphone(opener=opener) as microphone:

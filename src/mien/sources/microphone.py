@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from mien.errors import ConfigError, MicrophoneError, MissingExtra
 from mien.escape import visible
-from mien.sources.sounds import Resampler, mono
+from mien.sources.sounds import Cleaner, Resampler, mono
 from mien.structures import SAMPLE_RATE, Block, FloatArray
 
 __all__ = ["Microphone", "MicrophoneInfo", "MicrophoneStatus", "list_microphones"]
@@ -116,6 +116,7 @@ class Microphone:
         self._queue: Queue[tuple[float, float | None, FloatArray]] = Queue(MOST_QUEUED)
         self._began: float | None = None  # time.monotonic at block time 0
         self._last = 0.0  # time of the last block
+        self._clean = Cleaner()  # a driver of floats may deliver others than in [-1, 1]
         self._arrived = time.monotonic()
         self._next_try = 0.0
         self._recording: Recording | None = None
@@ -209,7 +210,7 @@ class Microphone:
         seconds = len(samples) / self._rate
         began = arrived - seconds if captured is None else captured + self._offset
         self._began = began if self._began is None else self._began
-        ready = self._resample(mono(samples))
+        ready = self._resample(self._clean(mono(samples)))
         if not len(ready):
             return None
         end = began - self._began + seconds - self._resample.delay / SAMPLE_RATE

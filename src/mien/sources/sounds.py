@@ -63,7 +63,7 @@ def sounds(path: str | Path) -> Iterator[Block]:
     with opened_file(path) as file:
         start = file.read(HEADER_BYTES)
     _check_kind(start, path)
-    cleaner, empty = _Cleaner(), True
+    cleaner, empty = Cleaner(), True
     for block in _blocks(path, start, cleaner):
         empty = False
         yield block
@@ -125,7 +125,7 @@ def _check_kind(start: bytes, path: Path) -> None:
         raise InputError(f"'{name}' is {kind}; expected {SOUND_FORMATS}")
 
 
-def _blocks(path: Path, start: bytes, cleaner: _Cleaner) -> Iterator[Block]:
+def _blocks(path: Path, start: bytes, cleaner: Cleaner) -> Iterator[Block]:
     """Return the blocks of a file by the first library that reads it."""
     is_wav = start[:4] == b"RIFF" and start[8:12] == b"WAVE"
     if is_wav:
@@ -139,7 +139,7 @@ def _blocks(path: Path, start: bytes, cleaner: _Cleaner) -> Iterator[Block]:
     raise MissingExtra(f"reading '{printable(path)}'", "voice" if kind_of(start) == SOUND else "video")
 
 
-class _Cleaner:
+class Cleaner:
     """Returns samples as numbers in [-1, 1], and counts those that were none."""
 
     def __init__(self) -> None:
@@ -170,7 +170,7 @@ def _opened_by_libsndfile(path: Path) -> SoundFile | None:
         return None
 
 
-def _by_libsndfile(file: SoundFile, path: Path, cleaner: _Cleaner) -> Iterator[Block]:
+def _by_libsndfile(file: SoundFile, path: Path, cleaner: Cleaner) -> Iterator[Block]:
     from soundfile import SoundFileError
 
     n_read = 0
@@ -188,7 +188,7 @@ def _by_libsndfile(file: SoundFile, path: Path, cleaner: _Cleaner) -> Iterator[B
         _warn_if_cut(path, n_read / file.samplerate, file.frames / file.samplerate)
 
 
-def _by_wave(path: Path, cleaner: _Cleaner) -> Iterator[Block]:
+def _by_wave(path: Path, cleaner: Cleaner) -> Iterator[Block]:
     """Yield the blocks of a WAV by the standard library."""
 
     def pieces() -> Iterator[FloatArray]:
@@ -228,7 +228,7 @@ def _resampled(pieces: Iterator[FloatArray], rate: int) -> Iterator[Block]:
         yield Block(n / SAMPLE_RATE, rest)
 
 
-def _by_pyav(path: Path, cleaner: _Cleaner) -> Iterator[Block]:
+def _by_pyav(path: Path, cleaner: Cleaner) -> Iterator[Block]:
     import av
 
     begin = end = None
