@@ -167,6 +167,8 @@ def test_a_voice_is_enrolled_from_a_file_which_is_never_overwritten(capsys: pyte
         (["--excel"], "--excel is about the table of --csv"),
         (["--min-confidence", "3"], "min_confidence is 3"),
         (["speech.wav", "--record", ""], "an argument is empty"),
+        (["--record", "notes.txt"], "a recording is WAV; expected a name such as 'x.wav'"),
+        (["--record", "-"], "a recording is WAV"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(

@@ -74,6 +74,10 @@ def listen(
     if files and (microphone is not None or record is not None):
         option = "--microphone" if microphone is not None else "--record"
         raise ConfigError(f"{option} is about the microphone; leave out either that or the files")
+    if record is not None and record.suffix.lower() not in (".wav", ".wave"):
+        raise ConfigError(
+            f"cannot record into '{printable(record)}': a recording is WAV; expected a name such as 'x.wav'"
+        )
     check_targets([*(files or []), enrol, model_file(model)], texts=[csv, jsonl], files=[record])
     listener = Listener(model, min_confidence=min_confidence, models_dir=models_dir)
     if enrol is not None:
