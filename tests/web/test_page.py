@@ -321,6 +321,7 @@ def test_pictures_are_chosen_dropped_and_pasted(visit: Visit, portrait: Image.Im
     page.wait_for_function("() => document.querySelectorAll('.gallery li').length === 4")
     page.wait_for_function("() => !document.querySelector('.gallery .waiting')")
     assert page.locator(".gallery .wrong").count() == 1
+    assert page.locator(".gallery .file").all_inner_texts() == ["face.png", "=broken.png", "dropped.png", "pasted.png"]
     assert "1 file is neither picture nor video" in page.inner_text("#notice-text")
     assert page.inner_text("#shares-of") == "4 pictures, 3 faces, 1 unreadable"
 

@@ -108,7 +108,7 @@ def _check_exposed(host: str, allow_host: list[str] | None, token: str | None, n
         raise ConfigError(
             f"at {host} other machines reach the service: give a secret with --token or $MIEN_TOKEN, or --no-token"
         )
-    if not allow_host:
+    if _is_any(host) and not allow_host:
         raise ConfigError(f"at {host} the service must know its name: give it with --allow-host NAME")
     if no_token:
         notice("[yellow]warning:[/]", "no token: anyone who reaches this address can use the service")

@@ -87,7 +87,7 @@ export class Pictures {
     const added = files.map((file) => {
       const name = file.webkitRelativePath || file.name;
       const button = /** @type {HTMLButtonElement} */ (element("button", { type: "button", className: "waiting" },
-        element("span", { className: "blank" }), element("span", { className: "found" }, name)));
+        element("span", { className: "blank" }), element("span", { className: "found" }), element("span", { className: "file" }, name)));
       const item = /** @type {Item} */ ({ file, name, button, state: "waiting", seen: null, warnings: [], error: null });
       button.onclick = () => this.choose(item);
       byId("gallery").append(element("li", {}, button));
@@ -234,7 +234,7 @@ export class Pictures {
     button.classList.toggle("waiting", state === "waiting");
     const found = /** @type {HTMLElement} */ (button.querySelector(".found"));
     found.classList.toggle("wrong", state === "failed");
-    if (state === "waiting") found.replaceChildren(name);
+    if (state === "waiting") found.replaceChildren();
     else if (error !== null) found.replaceChildren(detailIn(error));
     else if (!seen?.faces.length) found.replaceChildren(say("nFaces", { n: 0 }));
     else {
@@ -242,7 +242,8 @@ export class Pictures {
         element("span", {}, swatch(label, this.view.look), n === 1 ? labelName(label) : `${n} ${labelName(label)}`)));
     }
     button.title = name;
-    button.setAttribute("aria-label", `${name}: ${[...found.childNodes].map(({ textContent }) => textContent).join(", ")}`);
+    const texts = [...found.childNodes].map(({ textContent }) => textContent);
+    button.setAttribute("aria-label", texts.length ? `${name}: ${texts.join(", ")}` : name);
   }
 
   #showShares() {
