@@ -3,7 +3,7 @@
 Target: 20 times faster. Speech alone is the worst case, since silence is not named. With --live, provisional answers
 are given too, as for a microphone.
 
-Example: OMP_NUM_THREADS=1 python benchmarks/listening.py speech.wav
+Example: python benchmarks/listening.py speech.wav
 """
 
 from __future__ import annotations

@@ -84,7 +84,8 @@ def test_the_processes_end_when_the_results_are_no_longer_wanted() -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_the_processes_end_with_their_parent(number: signal.Signals) -> None:
     code = (
-        "import jobs\nfrom mien.workers import in_order\n"
+        "import signal, jobs\nfrom mien.workers import in_order\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # it may be ignored, as under nohup
         "for _, pid in in_order(jobs.sleeping, range(2), workers=2): print(pid, flush=True)"
     )
     start = partial(subprocess.Popen, [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)

@@ -233,9 +233,13 @@ def test_the_viewer_downloads_by_its_key(
 
     server.content = yunet_file().read_bytes()
     monkeypatch.setattr("mien.vision.detect.is_news", lambda _: False)  # the warning is tested elsewhere
+
+    def no_voice() -> Any:
+        raise AssertionError("nobody asked for the voice")
+
     viewer = Viewer(
         partial(Camera, clip, as_camera=True), ["base"], partial(Recognizer, "auto"), Recorder, saves=tmp_path,
-        smoother_for=lambda _: HalfLifeSmoother(), top=1, detector="auto",
+        smoother_for=lambda _: HalfLifeSmoother(), top=1, detector="auto", open_voice=no_voice, voice=False,
     )  # fmt: skip
     try:
         until(viewer.root, lambda: viewer.shown is not None, "the stream is seen")

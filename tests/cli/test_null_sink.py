@@ -24,7 +24,8 @@ from speech import heard
 PATIENCE = 60.0  # seconds that nothing here needs, unless it hangs
 TESTS = Path(__file__).parents[1]
 LISTEN = f"""
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored, as under nohup
 sys.path.insert(0, {str(TESTS)!r})
 import mien.voice.listener
 from speech import PitchModel

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import resource
 import selectors
 import shutil
@@ -153,12 +154,20 @@ def open_case(door: str, case: Case) -> Outcome:
             return Outcome(f"{door}: {_place(error)}", traceback.format_exc()[-4000:])
         if left := sorted(path.name for path in folder.rglob(".mien-*")):
             return Outcome(f"{door}: leaves {left[0][-12:]} behind")
-        if (used := resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024) > BYTES:
+        if (used := _peak()) > BYTES:
             return Outcome(f"{door}: takes much memory", f"{used:,} bytes")
         return Outcome(accepted=accepted)
     finally:
         os.chdir(ROOT)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _peak() -> int:
+    """Return the largest number of bytes in memory; Linux hands that of `ru_maxrss` down from the parent process."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return 1024 * int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())[0])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _place(error: BaseException) -> str:
