@@ -1,4 +1,3 @@
-from .listener import Listener as Listener
 from .listener import VoiceModel as VoiceModel
 from .segments import Segment as Segment
 from .segments import Segmenter as Segmenter
