@@ -149,13 +149,15 @@ def predict(
     table, counts, records, n_failed = _Table(top), Summary(), [], 0
     sinks = _sinks(csv, jsonl, recognizer.provenance, speech, excel=excel, resume=resume)
     noted = resume or (tables and _is_long(paths) and Path("-") not in (csv, jsonl))
-    settings = {
-        **row_settings(recognizer, selection, listener), "excel": excel, "out": None if to is None else str(to),
-        "top": top, "summary": summary,
-    }  # fmt: skip
     with ExitStack() as stack:
         sink = stack.enter_context(many(sinks))
-        journal = stack.enter_context(Journal(sinks, settings, resume=resume)) if noted else None
+        journal = None
+        if noted:
+            settings = {
+                **row_settings(recognizer, selection, listener), "excel": excel, "out": None if to is None else str(to),
+                "top": top, "summary": summary,
+            }  # fmt: skip
+            journal = stack.enter_context(Journal(sinks, settings, resume=resume))
         progress = stack.enter_context(
             bar("recognising", shown=_is_long(paths), counts=lambda: found(counts.labels.total(), n_failed))
         )
