@@ -19,20 +19,19 @@ from mien.files import as_path, counted, printable
 from mien.fusion import Heard, VoiceTrack, fuse_faces
 from mien.models.onnx_file import graph_fingerprint
 from mien.pixels import is_dark
-from mien.recognizer import Recognizer, check_part
+from mien.recognizer import Recognizer
 from mien.sinks.journal import Journal
 from mien.sinks.sink import Sink, write_to
 from mien.sources.frames import open_media
 from mien.sources.media import ALL_FRAMES, Media, Selection
 from mien.sources.paths import list_files
 from mien.sources.sounds import sounds
-from mien.structures import Block, Expression, Frame, Progress, Utterance, check_count
+from mien.structures import Block, Expression, Frame, Progress, Utterance, check_count, check_part
 from mien.targets import check_targets, folded
 from mien.voice.listener import Listener
 from mien.workers import Crash, in_order
 
 FILES_PER_WORKER = 20  # below, starting a process takes longer than it saves
-LEAD_SECONDS = 10.0  # of sound heard before the start of a stretch: the longest utterance
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,19 +349,18 @@ class _Job:
 
 def _utterances(path: Path, listener: Listener, selection: Selection) -> Iterator[Utterance]:
     """Yield the utterances of a video; what cannot be heard is a warning, and its faces are seen all the same."""
-    listener.finish()  # a video before may have been left before its end
     try:
-        yield from listener.stream(_selected(sounds(path), selection))
+        yield from listener.stream(_selected(sounds(path), selection, lead=listener.longest))
     except InputError as error:
         warnings.warn(f"{error}; only its faces are recognised", stacklevel=2)
 
 
-def _selected(blocks: Iterable[Block], selection: Selection) -> Iterator[Block]:
-    """Yield the sound of the selected stretch, and of the seconds before it in which its first utterance may begin."""
+def _selected(blocks: Iterable[Block], selection: Selection, *, lead: float) -> Iterator[Block]:
+    """Yield the sound of the selected stretch, and of the `lead` seconds before, in which an utterance may begin."""
     for block in blocks:
         if selection.stop is not None and block.time >= selection.stop:
             return
-        if block.end >= selection.start - LEAD_SECONDS:
+        if block.end >= selection.start - lead:
             yield block
 
 

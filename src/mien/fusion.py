@@ -11,7 +11,17 @@ import numpy.typing as npt
 
 from mien.errors import ConfigError, InputError
 from mien.labels import LabelSet
-from mien.structures import UNCERTAIN, Expression, FloatArray, Prediction, Utterance
+from mien.settings import Range
+from mien.structures import (
+    UNCERTAIN,
+    Expression,
+    FloatArray,
+    Prediction,
+    Utterance,
+    check_time,
+    check_utterance,
+    checked_expressions,
+)
 
 DISAGREE = "disagree"  # the label of a face and a voice that contradict each other
 MIN_OVERLAP = 0.05  # probability of naming the same label below which two answers contradict each other
@@ -97,6 +107,10 @@ class VoiceTrack:
         utterances: Utterances in their order; taken one after another, each when its time comes. Others are added.
         max_silence: Seconds after its end for which an utterance counts.
 
+    Raises:
+        InputError: The utterances are no iterable.
+        ConfigError: max_silence is negative or not finite.
+
     Example:
         >>> track = VoiceTrack(Listener().stream(sounds("clip.mp4")))
         >>> for frame, expressions in Recognizer().stream(frames("clip.mp4")):
@@ -104,12 +118,19 @@ class VoiceTrack:
     """
 
     def __init__(self, utterances: Iterable[Utterance] = (), *, max_silence: float = MAX_SILENCE) -> None:
-        self.max_silence = max_silence
+        if not isinstance(utterances, Iterable):
+            raise InputError(f"the utterances are of type {type(utterances).__name__}; expected those of mien.Listener")
+        self.max_silence = Range(0).check("max_silence", max_silence)
         self._coming = iter(utterances)
         self._known: deque[Utterance] = deque()
 
     def add(self, utterance: Utterance) -> None:
-        """Add the next utterance, or a newer answer for the last one, which was provisional."""
+        """Add the next utterance, or a newer answer for the last one, which was provisional.
+
+        Raises:
+            InputError: It is no utterance.
+        """
+        check_utterance(utterance)
         if self._known and not self._known[-1].final:
             self._known.pop()
         self._known.append(utterance)
@@ -119,7 +140,11 @@ class VoiceTrack:
 
         Args:
             time: Seconds from the start of the source; not before that of the last call.
+
+        Raises:
+            InputError: The time is not finite; or see `Listener.stream`, from which the utterances come.
         """
+        check_time("the time", time)
         while not self._known or self._known[-1].start <= time:
             utterance = next(self._coming, None)
             if utterance is None:
@@ -145,8 +170,12 @@ def fuse_faces(
         prior: See `fuse`.
 
     Raises:
+        InputError: The expressions are no list of them, or the utterance none.
         ConfigError: See `fuse`.
     """
+    expressions = checked_expressions(expressions)
+    if utterance is not None:
+        check_utterance(utterance)
     face = expressions[0] if expressions else None
     if len(expressions) > 1 or (face is None and utterance is None):
         return Heard(utterance, None)
@@ -172,7 +201,7 @@ def fuse(
 
     Raises:
         InputError: Both are None, or one is of another type.
-        ConfigError: They share fewer than two labels, or a label has no positive prior.
+        ConfigError: They share fewer than two labels, or a label has no positive prior, or that is no mapping.
     """
     for name, part, kind in (("face", face, Expression), ("voice", voice, Utterance)):
         if part is not None and not isinstance(part, (kind, Prediction)):
@@ -225,8 +254,7 @@ def _log(probabilities: FloatArray | npt.NDArray[np.float64]) -> npt.NDArray[np.
 def _shares(labels: Sequence[str], prior: Mapping[str, float] | None) -> npt.NDArray[np.float64]:
     if prior is None:
         return np.ones(len(labels))
-    if missing := [label for label in labels if not prior.get(label, 0) > 0]:
-        raise ConfigError(
-            f"the prior of '{missing[0]}' is {prior.get(missing[0])}; expected a positive share per label"
-        )
-    return np.array([prior[label] for label in labels])
+    if not isinstance(prior, Mapping):
+        raise ConfigError(f"the prior is of type {type(prior).__name__}; expected a share per label, {{label: share}}")
+    positive = Range(0, above=True)
+    return np.array([positive.check(f"the prior of '{label}'", prior.get(label)) for label in labels])

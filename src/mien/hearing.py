@@ -12,7 +12,7 @@ from mien.errors import MienError
 from mien.fusion import VoiceTrack
 from mien.sources.microphone import Microphone
 from mien.sources.sounds import sounds
-from mien.structures import Block, Provenance, Utterance
+from mien.structures import Block, Provenance, Utterance, check_part, check_time
 from mien.voice.listener import Listener
 
 
@@ -84,6 +84,7 @@ class MicrophoneSound:
     ended = False  # a microphone that is lost is reopened
 
     def __init__(self, microphone: Microphone) -> None:
+        check_part("microphone", microphone, "read", expected="a mien.Microphone")
         self.microphone = microphone
         self._offset: float | None = None  # from the microphone's clock to that of the frames
 
@@ -112,7 +113,10 @@ class Hearing:
 
     Args:
         source: The sound.
-        listener: Finds utterances in it, and names how they sound.
+        listener: Finds utterances in it, and names how they sound; what it heard before is left.
+
+    Raises:
+        ConfigError: One of them is none.
 
     Example:
         >>> with Camera(0) as camera, Hearing(MicrophoneSound(Microphone()), Listener(load_voice())) as hearing:
@@ -121,6 +125,9 @@ class Hearing:
     """
 
     def __init__(self, source: SoundSource, listener: Listener) -> None:
+        check_part("the sound", source, "until", expected="a MicrophoneSound or FileSound")
+        check_part("listener", listener, "hear", expected="a mien.Listener")
+        listener.finish()
         self.listener = listener
         self._source: SoundSource | None = source
         self._track = VoiceTrack()
@@ -148,7 +155,12 @@ class Hearing:
         return Meter(self.listener.level, speaking, self._source.problem or ("speaking" if speaking else "listening"))
 
     def at(self, time: float) -> Utterance | None:
-        """Hear what has come until a frame's time in seconds, and return the utterance then; see `VoiceTrack.at`."""
+        """Hear what has come until a frame's time in seconds, and return the utterance then; see `VoiceTrack.at`.
+
+        Raises:
+            InputError: The time is not finite.
+        """
+        check_time("the time", time)
         if self._source is not None:
             try:
                 for block in self._source.until(time):
@@ -186,5 +198,6 @@ def open_hearing(sound: Path | int | str | None, listener: Listener) -> Hearing:
         MienError: The microphone is missing or busy, or an extra is not installed. A file that cannot be heard is told
             by `Hearing.meter`.
     """
+    check_part("listener", listener, "hear", expected="a mien.Listener")
     source = FileSound(sound) if isinstance(sound, Path) else MicrophoneSound(Microphone(sound))
     return Hearing(source, listener)

@@ -10,8 +10,8 @@ from typing import Protocol
 
 from mien.errors import ConfigError
 from mien.fusion import Heard, fuse_faces
-from mien.recognizer import Recognizer, check_part
-from mien.structures import Expression, Face, Frame, Utterance, check_frame, each_frame, left_to_right
+from mien.recognizer import Recognizer
+from mien.structures import Expression, Face, Frame, Utterance, check_frame, check_part, each_frame, left_to_right
 from mien.vision.smooth import HalfLifeSmoother, Smoother, TemporalSmoother
 from mien.vision.track import Tracker
 
@@ -83,6 +83,10 @@ class Live:
         voice: Voice | None = None,
     ) -> None:
         check_part("recognizer", recognizer, "classify", expected="a Recognizer")
+        parts = (("smoother", smoother, "update"), ("tracker", tracker, "predict"), ("voice", voice, "at"))
+        for name, part, method in parts:
+            if part is not None:
+                check_part(name, part, method, expected="None, or an object")
         self.recognizer = recognizer
         self.smoother = HalfLifeSmoother(half_life) if smoother is None else smoother
         if isinstance(self.smoother, TemporalSmoother):

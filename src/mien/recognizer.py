@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from mien.errors import ConfigError
 from mien.images import ImageLike, each_image, to_rgb
 from mien.models.classifier import ExpressionClassifier, load_classifier, predict_heads
 from mien.models.spec import DEFAULT_MODEL
@@ -18,6 +17,7 @@ from mien.structures import (
     ImageArray,
     Prediction,
     Provenance,
+    check_part,
     checked_faces,
     each_frame,
     left_to_right,
@@ -173,10 +173,3 @@ class Recognizer:
             by_name = {prediction.labels.name: prediction for prediction in predictions}
             expressions.append(Expression(face, predictions[chosen], self.min_confidence, heads=by_name))
         return expressions
-
-
-def check_part(name: str, part: object, method: str, *, expected: str = "a name, or an object") -> None:
-    """Raise ConfigError unless an object has a method, and is no class."""
-    if isinstance(part, type) or not hasattr(part, method):
-        kind = f"the class {part.__name__}" if isinstance(part, type) else f"of type {type(part).__name__}"
-        raise ConfigError(f"{name} is {kind}; expected {expected} with {method}")

@@ -29,13 +29,13 @@ from mien import __version__
 from mien.collection import Failure, Seen, row_settings, see_each
 from mien.errors import ConfigError, InputError, OutputError
 from mien.files import as_path, atomic_path, locked, make_empty_folder, make_folder, printable, write_text
-from mien.recognizer import Recognizer, check_part
+from mien.recognizer import Recognizer
 from mien.sinks.journal import check_same, identity
 from mien.sinks.parts import check_format, error_row, open_part, part_columns, part_rows, read_part
 from mien.sinks.tables import csv_lines
 from mien.sources.media import ALL_FRAMES, Selection
 from mien.sources.paths import VIDEO_SUFFIXES, list_files
-from mien.structures import Progress, check_count
+from mien.structures import Progress, check_count, check_part
 from mien.targets import check_targets
 
 FORMAT = "mien job 1"

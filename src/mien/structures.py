@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from mien.errors import InputError
+from mien.errors import ConfigError, InputError
 from mien.labels import LabelSet
 
 ImageArray: TypeAlias = npt.NDArray[np.uint8]  # (H, W, 3) RGB unless said otherwise
@@ -331,7 +331,45 @@ def checked_expressions(expressions: Iterable[Expression]) -> list[Expression]:
 def check_count(name: str, count: int) -> None:
     """Raise InputError unless a number of things is a whole number."""
     if not isinstance(count, Integral) or isinstance(count, bool):
-        raise InputError(f"{name} is {count!r}; expected a whole number")
+        kind = f"{count}" if isinstance(count, Real) else f"of type {type(count).__name__}"
+        raise InputError(f"{name} is {kind}; expected a whole number")
+
+
+def check_part(name: str, part: object, method: str, *, expected: str = "a name, or an object") -> None:
+    """Raise ConfigError unless an object has a method, and is no class."""
+    if isinstance(part, type) or not hasattr(part, method):
+        kind = f"the class {part.__name__}" if isinstance(part, type) else f"of type {type(part).__name__}"
+        raise ConfigError(f"{name} is {kind}; expected {expected} with {method}")
+
+
+def check_time(name: str, time: float) -> None:
+    """Raise InputError unless a time is a finite number."""
+    if not isinstance(time, Real) or isinstance(time, bool):
+        raise InputError(f"{name} is of type {type(time).__name__}; expected finite seconds")
+    if not math.isfinite(time):
+        raise InputError(f"{name} is {time}; expected finite seconds")
+
+
+def check_block(block: Block) -> None:
+    """Raise InputError unless it is a block of finite samples at a finite time."""
+    if not isinstance(block, Block):
+        raise InputError(f"a block is of type {type(block).__name__}; expected mien.Block, as mien.sounds yields")
+    samples = block.samples
+    if not isinstance(samples, np.ndarray):
+        raise InputError(f"the samples of a block are of type {type(samples).__name__}; expected float32 (n,)")
+    if samples.dtype != np.float32 or samples.ndim != 1:
+        raise InputError(f"the samples of a block are {samples.dtype} {samples.shape}; expected float32 (n,)")
+    check_time("the time of a block", block.time)
+    if not np.isfinite(samples).all():
+        raise InputError("a block has samples that are no numbers; expected finite ones in [-1, 1]")
+
+
+def check_utterance(utterance: Utterance) -> None:
+    """Raise InputError unless it is an utterance."""
+    if not isinstance(utterance, Utterance):
+        raise InputError(
+            f"an utterance is of type {type(utterance).__name__}; expected mien.Utterance, as mien.Listener yields"
+        )
 
 
 def each_frame(frames: Iterable[Frame]) -> Iterator[Frame]:

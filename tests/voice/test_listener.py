@@ -75,7 +75,7 @@ def test_a_gap_between_blocks_ends_an_utterance_and_the_memory_of_the_detector()
     blocks = [*in_blocks(tone(2)), *in_blocks(tone(2), start=8)]
     first, second = Listener(PitchModel(), detector=detector).stream(blocks)
     assert (first.end, second.start) == pytest.approx((2, 8), abs=0.05)
-    assert detector.n_resets == 2  # and at the end
+    assert detector.n_resets == 3  # and at begin and end
 
 
 def test_a_stream_that_fails_leaves_nothing_for_the_next_one() -> None:
@@ -87,6 +87,58 @@ def test_a_stream_that_fails_leaves_nothing_for_the_next_one() -> None:
     with pytest.raises(InputError, match="damaged"):
         list(used.stream(failing()))
     assert list(used.stream(in_blocks(silence(2)))) == []
+
+
+def test_a_stream_begins_anew_whatever_was_heard_before() -> None:
+    used = listener()
+    for block in in_blocks(tone(2, hertz=HIGH)):
+        used.hear(block)
+    (only,) = used.stream(in_blocks(tone(2, hertz=LOW), start=2))
+    assert (only.start, only.label) == (2, "sad")
+    left = used.stream(in_blocks(join(tone(2), silence(1), tone(2))))
+    next(left)
+    assert [u for block in in_blocks(tone(1.4), start=4) for u in used.hear(block)] == []  # 1.4 s of speech, not 3
+    used.stream(in_blocks(tone(2)))  # not asked for an utterance
+    assert used.speech_seconds == pytest.approx(1.4, abs=0.05)
+    assert used.finish() == []
+
+
+def test_a_stream_is_refused_once_another_one_has_begun() -> None:
+    used, sound = listener(), join(tone(2), silence(1), tone(2, hertz=HIGH), silence(1))
+    first, second = used.stream(in_blocks(sound)), used.stream(in_blocks(sound))
+    expected = [u.to_dict() for u in listener().stream(in_blocks(sound))]
+    next(first)
+    found = [next(second).to_dict()]
+    with pytest.raises(InputError, match=r"^the listener hears another stream by now; give each"):
+        next(first)
+    first.close()
+    found += [u.to_dict() for u in second]
+    assert found == expected
+
+
+def test_a_stream_that_another_one_ends_before_its_last_block_is_not_cut_off_in_silence() -> None:
+    used = listener()
+    first = used.stream(in_blocks(tone(2), size=32_000), provisional=True)
+    next(first)
+    used.hear(Block(0.0, silence(0.1)))
+    with pytest.raises(InputError, match="hears another stream by now"):
+        next(first)
+
+
+@pytest.mark.parametrize(("shortest", "longest"), [(0.5, 10.0), (3.0, 3.0), (1.5, 2.5)])
+def test_the_model_decides_how_much_speech_gets_an_answer(shortest: float, longest: float) -> None:
+    model = PitchModel()
+    model.spec.sound = Sound(shortest=shortest, longest=longest)
+    live = Listener(model, detector=LoudDetector())
+    first, *_ = live.stream(in_blocks(tone(20)), provisional=True)
+    assert first.speech_seconds == pytest.approx(shortest, abs=0.04)
+    every = [u.speech_seconds for u in live.stream(in_blocks(tone(20)))]
+    assert every[0] == pytest.approx(longest, abs=0.04)
+    n_short = live.n_short
+    assert list(live.stream(in_blocks(tone(shortest - 0.1)))) == []
+    assert live.n_short == n_short + 1
+    with pytest.raises(InputError, match=f"less than {shortest:g} s of speech"):
+        live.enrol(in_blocks(tone(shortest - 0.1)))
 
 
 def test_times_begin_where_the_sound_does() -> None:
@@ -142,7 +194,7 @@ def test_too_short_a_sentence_is_not_enrolled() -> None:
         (Block(0.0, np.zeros((3, 2), np.float32)), r"\(3, 2\); expected float32"),
         (Block(0.0, np.array([np.nan], np.float32)), "no numbers"),
         (Block(float("nan"), np.zeros(3, np.float32)), "the time of a block is nan; expected finite seconds"),
-        (Block(None, np.zeros(3, np.float32)), "the time of a block is None"),  # type: ignore[arg-type]
+        (Block(None, np.zeros(3, np.float32)), "the time of a block is of type NoneType"),  # type: ignore[arg-type]
     ],
 )
 def test_what_is_no_block_of_sound_is_refused(block: object, message: str) -> None:
@@ -153,9 +205,11 @@ def test_what_is_no_block_of_sound_is_refused(block: object, message: str) -> No
 def test_wrong_arguments_are_named() -> None:
     with pytest.raises(ConfigError, match="min_confidence is 2"):
         listener(min_confidence=2)
-    with pytest.raises(ConfigError, match="expected a voice model"):
+    with pytest.raises(ConfigError, match="is the class PitchModel; expected a name, a path, or a voice model"):
         mien.Listener(PitchModel, detector=LoudDetector())  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="detector is of type str; expected a SpeechDetector"):
+    with pytest.raises(
+        ConfigError, match="detector is of type str; expected None, or a SpeechDetector with probability"
+    ):
         mien.Listener(PitchModel(), detector="loud")  # type: ignore[arg-type]
 
 

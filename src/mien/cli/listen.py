@@ -159,7 +159,7 @@ def _hear_files(files: list[Path], listener: Listener, results: _Results) -> boo
             fail(error)
             continue
         if not utterances:
-            note = _note(listener.n_short - n_short)
+            note = _note(listener, listener.n_short - n_short)
             results.write(str(path), [], note=note)
             table.add_row(printable(path), "", "", note, "")
     if table.row_count and not results.to_stdout:
@@ -274,8 +274,6 @@ def _clock(seconds: float) -> str:
     return f"{'-' if seconds < 0 and tenths else ''}{tenths // 600}:{tenths % 600 / 10:04.1f}"
 
 
-def _note(n_short: int) -> str:
+def _note(listener: Listener, n_short: int) -> str:
     """Return the note on a file without utterances."""
-    from mien.voice.segments import FIRST_SECONDS
-
-    return f"no utterance of {FIRST_SECONDS:g} s or more" if n_short else "no speech found"
+    return f"no utterance of {listener.shortest:g} s or more" if n_short else "no speech found"

@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from mien.cores import usable_cores
 from mien.errors import ConfigError, ModelError
+from mien.settings import Range
+from mien.structures import check_count
 
 # Since 1.31 it notes a device id and each use in a database of its own, with an address to send them to, unless this
 # is set before it is imported. Faces are nobody's business.
@@ -40,6 +42,7 @@ CPU = DEVICES["cpu"]
 _SESSIONS: WeakSet[Session] = WeakSet()  # of this process
 
 
+MOST_THREADS = 1024
 LONGEST_REASON = 200  # characters
 _FRAMING = re.compile(  # status, file, place in the source code with its signature, and advice to programmers
     r"\[ONNXRuntimeError\] : \d+ : \w+ : |Load model from .*? failed: ?|/\S+\.(?:h|cc):\d+ .*?\) (?=[A-Z])"
@@ -94,10 +97,13 @@ class Session:
 
     Raises:
         ModelError: ONNX Runtime cannot load the file, or not on that device.
-        ConfigError: No such device.
+        ConfigError: No such device, or a number of threads out of range.
+        InputError: The number of threads is no whole number.
     """
 
     def __init__(self, path: Path, *, threads: int = 0, device: str = "cpu") -> None:
+        check_count("threads", threads)
+        Range(0, MOST_THREADS).check("threads", threads)
         self._path, self._threads, self._provider = path, threads, provider_of(device)
         self._session: onnxruntime.InferenceSession | None = _load(path, threads, self._provider)
         self._device = device

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mien.errors import InputError, ModelError
+from mien.errors import ConfigError, InputError, ModelError
 from mien.files import as_path
 from mien.labels import LabelSet
 from mien.models.classifier import are_probabilities
@@ -41,6 +41,8 @@ class VoiceClassifier:
 
     def __init__(self, path: str | Path, *, threads: int = 1, spec: ModelSpec | None = None) -> None:
         self.path = path = as_path(path)
+        if spec is not None and not isinstance(spec, ModelSpec):
+            raise ConfigError(f"spec is of type {type(spec).__name__}; expected a ModelSpec or None")
         self.spec = read_spec(path) if spec is None else spec
         if self.spec.sound is None:
             raise ModelError(
@@ -77,7 +79,10 @@ class VoiceClassifier:
         inputs = {}
         if neutral is not None:
             self._check_enrolment()
-            features = np.asarray(neutral)
+            try:
+                features = np.asarray(neutral)
+            except ValueError:  # lists of several lengths
+                features = np.empty(0, np.object_)
             if features.shape != (self.sound.width,) or features.dtype.kind != "f" or not np.isfinite(features).all():
                 kind = f"{features.dtype} {features.shape}"
                 raise InputError(f"neutral is {kind}, or not finite; expected what enrol of this model returns")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mien.sinks.growing import GrowingFile
-from mien.structures import SAMPLE_RATE, Block
+from mien.structures import SAMPLE_RATE, Block, check_block
 
 MAX_JITTER_SECONDS = (
     0.5  # of blocks' times, PulseAudio's most of all; where a block comes later, sound is missing before it
@@ -35,7 +35,12 @@ class WavSink(GrowingFile):
         return self
 
     def write(self, block: Block) -> None:
-        """Append a block at its time; what comes after 37 hours is left out."""
+        """Append a block at its time; what comes after 37 hours is left out.
+
+        Raises:
+            InputError: It is no block of finite samples at a finite time.
+        """
+        check_block(block)
         missing = round(block.time * SAMPLE_RATE) - self._n
         while missing > MAX_JITTER_SECONDS * SAMPLE_RATE:
             n = min(missing, SAMPLE_RATE)

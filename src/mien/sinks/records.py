@@ -85,7 +85,16 @@ def note(frame: Frame, expressions: Sequence[Expression]) -> str:
 
 
 def origin_keys(provenance: Provenance) -> dict[str, str]:
-    """Return model, label set, detector and mien's version."""
+    """Return model, label set, detector and mien's version.
+
+    Raises:
+        InputError: It is no provenance.
+    """
+    if not isinstance(provenance, Provenance):
+        raise InputError(
+            f"the provenance is of type {type(provenance).__name__}; expected Recognizer.provenance or that of a "
+            "Listener"
+        )
     return {
         "model": provenance.model,
         "label_set": provenance.labels.name,

@@ -8,7 +8,6 @@ import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from mien.errors import InputError
 from mien.escape import csv_cell, json_line
 from mien.files import standard_output
 from mien.fusion import Heard
@@ -36,8 +35,7 @@ class TableSink(GrowingFile):
         self, path: str | Path, provenance: Provenance, *, voice: Provenance | None = None, resume: bool = False
     ) -> None:
         super().__init__(path, resume=resume)
-        if not isinstance(provenance, Provenance):
-            raise InputError(f"the provenance is of type {type(provenance).__name__}; expected Recognizer.provenance")
+        origin_keys(provenance)  # or InputError
         self.provenance, self.voice = provenance, voice
 
     def _append(self, data: bytes, *, at: int | None = None) -> None:

@@ -11,7 +11,7 @@ from mien.errors import InputError
 from mien.escape import json_line
 from mien.sinks.records import SCHEMA, origin_keys
 from mien.sinks.tables import TableSink, csv_lines
-from mien.structures import Provenance, Utterance
+from mien.structures import Provenance, Utterance, check_utterance
 
 ABOUT = ("start", "end", "speech_seconds", "label", "confidence", "certain")  # keys of an utterance
 COLUMNS = ("source", *ABOUT, "note")
@@ -30,7 +30,17 @@ def utterance_records(
         utterances: Its utterances, or those that have just ended.
         provenance: `Listener.provenance`.
         note: The reason why there are none.
+
+    Raises:
+        InputError: The source is no text, or the utterances are no list of them.
     """
+    if not isinstance(source, str) or not isinstance(utterances, Sequence):
+        raise InputError(
+            f"the source is of type {type(source).__name__}, its utterances of type {type(utterances).__name__}; "
+            "expected a text and a list"
+        )
+    for utterance in utterances:
+        check_utterance(utterance)
     about = [utterance.to_dict() for utterance in utterances] or [{**dict.fromkeys(ABOUT), "probabilities": {}}]
     name = source.encode("utf-8", "backslashreplace").decode()  # undecodable bytes escaped
     end = {"note": "" if utterances else note, **origin_keys(provenance), "schema": SCHEMA}
@@ -65,7 +75,7 @@ class UtteranceCsvSink(TableSink):
 
     def write(self, source: str, utterances: Sequence[Utterance], *, note: str = "") -> None:
         """Append the rows of utterances; see `utterance_records` for the arguments."""
-        records = utterance_records(source, _checked(utterances), self.provenance, note=note)
+        records = utterance_records(source, utterances, self.provenance, note=note)
         rows = [{**record, **{f"p_{label}": p for label, p in record["probabilities"].items()}} for record in records]
         self._append(csv_lines(self._columns, rows))
 
@@ -87,12 +97,5 @@ class UtteranceJsonlSink(TableSink):
 
     def write(self, source: str, utterances: Sequence[Utterance], *, note: str = "") -> None:
         """Append the lines of utterances; see `utterance_records` for the arguments."""
-        for record in utterance_records(source, _checked(utterances), self.provenance, note=note):
+        for record in utterance_records(source, utterances, self.provenance, note=note):
             self._append(json_line(record).encode() + b"\n")
-
-
-def _checked(utterances: Sequence[Utterance]) -> Sequence[Utterance]:
-    for utterance in utterances:
-        if not isinstance(utterance, Utterance):
-            raise InputError(f"an utterance is of type {type(utterance).__name__}; expected those of mien.Listener")
-    return utterances

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from mien.errors import ConfigError, MicrophoneError, MissingExtra
 from mien.escape import visible
+from mien.settings import Range
 from mien.sources.sounds import Cleaner, Resampler, mono
 from mien.structures import SAMPLE_RATE, Block, FloatArray
 
@@ -20,6 +21,7 @@ BLOCK_SECONDS = 512 / SAMPLE_RATE  # 32 ms; PortAudio's own choice may be 34 sam
 SILENT_SECONDS = 1.0  # without a block until no sound arrives: a monitor of an idle sink gives none at all
 MOST_QUEUED = 300  # blocks, 10 s, that wait for a slow reader; later ones are lost, which leaves a gap in the times
 POLL_SECONDS = 0.1
+NOT_NEGATIVE = Range(0)
 MISSING_LIBRARY = (
     "PortAudio, the library for microphones, is missing: on Debian and Ubuntu run `sudo apt install libportaudio2`"
 )
@@ -98,7 +100,7 @@ class Microphone:
 
     Raises:
         MicrophoneError: It is missing or busy, or PortAudio is missing.
-        ConfigError: device is of another type.
+        ConfigError: An argument of another type, or retry_seconds is negative.
         MissingExtra: sounddevice is not installed.
 
     Example:
@@ -112,7 +114,11 @@ class Microphone:
     ) -> None:
         if isinstance(device, bool) or not isinstance(device, (int, str, type(None))):
             raise ConfigError(f"the microphone is of type {type(device).__name__}; expected its number, name or None")
-        self._device, self._retry_seconds, self._opener = device, retry_seconds, opener or open_recording
+        opener = open_recording if opener is None else opener
+        if not callable(opener):
+            raise ConfigError(f"opener is of type {type(opener).__name__}; expected a function, or None")
+        self._device, self._opener = device, opener
+        self._retry_seconds = NOT_NEGATIVE.check("retry_seconds", retry_seconds)
         self._queue: Queue[tuple[float, float | None, FloatArray]] = Queue(MOST_QUEUED)
         self._began: float | None = None  # time.monotonic at block time 0
         self._last = 0.0  # time of the last block
@@ -158,8 +164,11 @@ class Microphone:
 
         Args:
             timeout: Longest wait in seconds.
+
+        Raises:
+            ConfigError: timeout is negative, or no number.
         """
-        end = time.monotonic() + timeout
+        end = time.monotonic() + NOT_NEGATIVE.check("timeout", timeout)
         while not self._ended:
             left = end - time.monotonic()
             try:

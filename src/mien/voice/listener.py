@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from numbers import Real
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from mien.errors import ConfigError, InputError, ModelError
+from mien.errors import InputError, ModelError
 from mien.labels import LabelSet
 from mien.models.spec import DEFAULT_VOICE, ModelSpec
 from mien.models.voice import load_voice
-from mien.settings import Range, shown
-from mien.structures import SAMPLE_RATE, Block, FloatArray, Prediction, Provenance, Utterance
-from mien.voice.segments import FIRST_SECONDS, PAUSE_SECONDS, Segment, Segmenter
+from mien.settings import Range
+from mien.structures import (
+    SAMPLE_RATE,
+    Block,
+    FloatArray,
+    Prediction,
+    Provenance,
+    Utterance,
+    check_block,
+    check_part,
+)
+from mien.voice.segments import LONGEST_SECONDS, PAUSE_SECONDS, SHORTEST_SECONDS, Segment, Segmenter
 from mien.voice.speech import STEP, SileroDetector, SpeechDetector
 
 NOTHING = Block(0.0, np.empty(0, np.float32))
@@ -47,7 +55,9 @@ class Listener:
     An utterance gets a first, provisional answer once it has 1.5 s of speech, another one after each further 0.5 s,
     about its last 3 s, and the final one about all its speech at a pause of 0.5 s, or after 10 s of speech. Only what
     is speech is judged, without the silence around it. An utterance of less than 1.5 s gets no answer: too little of a
-    voice is in it. It belongs to one stream and one thread at a time.
+    voice is in it. A model may ask for more or less than 1.5 and 10 s, see `models.Sound`.
+
+    It hears one stream at a time, in one thread: a new stream begins anew, and ends the one before.
 
     Args:
         classifier: A voice model, or its name or path.
@@ -55,6 +65,10 @@ class Listener:
             kept.
         detector: Detector of speech; Silero's net when None.
         models_dir: Directory of user models; the default directory when None.
+
+    Attributes:
+        shortest: Seconds of speech below which an utterance gets no answer: the model's.
+        longest: Seconds of speech after which an utterance ends without a pause: the model's.
 
     Raises:
         ConfigError: An argument of another type, or min_confidence is out of range.
@@ -78,24 +92,26 @@ class Listener:
         self.min_confidence = Range(0, 1).check("min_confidence", min_confidence)
         if isinstance(classifier, (str, Path)):
             classifier = load_voice(classifier, models_dir=models_dir)
-        if isinstance(classifier, type) or not hasattr(classifier, "predict_proba"):
-            raise ConfigError(
-                f"classifier is of type {type(classifier).__name__}; expected a voice model, its name or its path"
-            )
+        for attribute in ("predict_proba", "labels", "spec"):
+            check_part("classifier", classifier, attribute, expected="a name, a path, or a voice model")
         sound = classifier.spec.sound
         if sound is not None and sound.rate != SAMPLE_RATE:
             raise ModelError(
                 f"the model {classifier.spec.name} takes sound of {sound.rate:,} samples per second; expected "
                 f"{SAMPLE_RATE:,}, as a listener hears"
             )
-        if detector is not None and not hasattr(detector, "probability"):
-            raise ConfigError(f"detector is of type {type(detector).__name__}; expected a SpeechDetector or None")
+        if detector is not None:
+            for attribute in ("probability", "reset", "name"):
+                check_part("detector", detector, attribute, expected="None, or a SpeechDetector")
         self.classifier = classifier
         self.detector = SileroDetector() if detector is None else detector
-        self._segmenter = Segmenter()
+        self.shortest = SHORTEST_SECONDS if sound is None else sound.shortest
+        self.longest = LONGEST_SECONDS if sound is None else sound.longest
+        self._segmenter = Segmenter(shortest=self.shortest, longest=self.longest)
         self._rest = NOTHING  # less than a step, for the next block
         self._level = 0.0
         self._neutral: FloatArray | None = None  # of the enrolled speaker
+        self._stream: object = None  # the running one of `stream` or `enrol`; None between two, and for `hear`
 
     @property
     def provenance(self) -> Provenance:
@@ -128,12 +144,17 @@ class Listener:
         A gap of 0.5 s between blocks, by their times, is a pause.
 
         Raises:
-            InputError: It is no block, its time or samples are not finite, or of another type or shape.
+            InputError: It is no block, its time or samples are not finite, or of another type or shape; or the detector
+                returns no probability.
         """
+        check_block(block)
+        if self._stream is not None:
+            self._begin(None)
         return [self._utterance(segment) for segment in self._segments(block)]
 
     def finish(self) -> list[Utterance]:
         """End the stream; return the utterance that was going on, if it is long enough. Another stream may follow."""
+        self._stream = None
         return [self._utterance(segment) for segment in self._end()]
 
     def stream(self, blocks: Iterable[Block], *, provisional: bool = False) -> Iterator[Utterance]:
@@ -142,8 +163,11 @@ class Listener:
         Args:
             blocks: Its sound: `sounds` of a file, or a `Microphone`.
             provisional: Yield provisional answers too.
+
+        Raises:
+            InputError: The blocks are no iterable; or, on the way, see `hear`, and another stream has begun meanwhile.
         """
-        return (self._utterance(segment) for segment in self._all(blocks) if segment.final or provisional)
+        return (self._utterance(segment) for segment in self._all(_checked(blocks)) if segment.final or provisional)
 
     def enrol(self, blocks: Iterable[Block]) -> None:
         """Learn a speaker's ordinary voice; all later answers are about this speaker.
@@ -152,29 +176,45 @@ class Listener:
             blocks: A sentence or more that this speaker says in a neutral way; `sounds` of a file.
 
         Raises:
-            InputError: There is less than 1.5 s of speech without a pause.
+            InputError: There is less than `shortest` of speech without a pause; or see `stream`.
             ModelError: The model was trained without enrolment.
         """
-        speech = [segment.samples for segment in self._all(blocks) if segment.final]
+        speech = [segment.samples for segment in self._all(_checked(blocks)) if segment.final]
         if not speech:
             raise InputError(
-                f"the sentence to enrol has less than {FIRST_SECONDS:g} s of speech without a pause; expected a whole "
+                f"the sentence to enrol has less than {self.shortest:g} s of speech without a pause; expected a whole "
                 "sentence in an ordinary voice"
             )
         self._neutral = self.classifier.enrol(np.concatenate(speech))
-        self._segmenter = Segmenter()
+        self._segmenter.n_short = 0
 
     def _all(self, blocks: Iterable[Block]) -> Iterator[Segment]:
+        stream = object()
+        self._begin(stream)
+        rest: list[Segment] = []
         try:
             for block in blocks:
+                check_block(block)
+                self._check_running(stream)
                 yield from self._segments(block)
+            self._check_running(stream)
         finally:  # a stream that fails, or is left, leaves nothing for the next one
-            rest = self._end()
+            if self._stream is stream:
+                self._stream, rest = None, self._end()
         yield from rest
+
+    def _begin(self, stream: object) -> None:
+        """Begin a stream anew; what was going on is left."""
+        n_short = self.n_short
+        self._end()
+        self._stream, self._segmenter.n_short = stream, n_short
+
+    def _check_running(self, stream: object) -> None:
+        if self._stream is not stream:
+            raise InputError("the listener hears another stream by now; give each stream a Listener of its own")
 
     def _segments(self, block: Block) -> list[Segment]:
         """Return the speech of a stream to be judged after its next block."""
-        check_block(block)
         jump = abs(block.time - self._rest.end) >= PAUSE_SECONDS
         over = self._end() if jump else []
         self._level = _level(block.samples)
@@ -205,18 +245,10 @@ class Listener:
         )
 
 
-def check_block(block: Block) -> None:
-    """Raise InputError unless it is a block of finite samples at a finite time."""
-    if not isinstance(block, Block):
-        raise InputError(f"a block is of type {type(block).__name__}; expected mien.Block, as mien.sounds yields")
-    samples = block.samples
-    if not isinstance(samples, np.ndarray) or samples.dtype != np.float32 or samples.ndim != 1:
-        kind = getattr(samples, "dtype", type(samples).__name__)
-        raise InputError(f"the samples of a block are {kind} {np.shape(samples)}; expected float32 (n,)")
-    if not isinstance(block.time, Real) or not np.isfinite(block.time):
-        raise InputError(f"the time of a block is {shown(block.time)}; expected finite seconds")
-    if not np.isfinite(samples).all():
-        raise InputError("a block has samples that are no numbers; expected finite ones in [-1, 1]")
+def _checked(blocks: Iterable[Block]) -> Iterable[Block]:
+    if not isinstance(blocks, Iterable):
+        raise InputError(f"the sound is of type {type(blocks).__name__}; expected blocks, such as those of mien.sounds")
+    return blocks
 
 
 def _level(samples: FloatArray) -> float:

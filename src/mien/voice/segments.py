@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from numbers import Real
 
 import numpy as np
 
-from mien.structures import SAMPLE_RATE, Block, FloatArray
+from mien.errors import InputError
+from mien.settings import Range, shown
+from mien.structures import SAMPLE_RATE, Block, FloatArray, check_block
 
 # A step is speech from the first probability on, and stays so down to the second; Silero's own defaults.
 ENTER, STAY = 0.5, 0.35
 HANGOVER_SECONDS = 0.1  # after speech that still count as speech, as Silero's own tools do: words end softly
 PAUSE_SECONDS = 0.5  # that end an utterance
 # One second of speech names the expression of half of the clips (UAR 49 % of RAVDESS), 1.5 s of two thirds.
-FIRST_SECONDS = 1.5  # of speech before the first answer
+SHORTEST_SECONDS = 1.5  # of speech before the first answer, unless the model's spec says otherwise
 NEXT_SECONDS = 0.5  # of speech between two provisional answers
 WINDOW_SECONDS = 3.0  # of speech that a provisional answer is about
-LONGEST_SECONDS = 10.0  # of speech after which an utterance ends without a pause
+LONGEST_SECONDS = 10.0  # of speech after which an utterance ends without a pause, unless the spec says otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +44,27 @@ class Segment:
 class Segmenter:
     """Collects the speech of one utterance at a time.
 
+    Args:
+        shortest: Seconds of speech before the first answer; an utterance with less gets none.
+        longest: Seconds of speech after which an utterance ends without a pause.
+
+    Raises:
+        ConfigError: shortest is not positive, or longest is less.
+
     Attributes:
         speaking: Whether the last step was speech.
         n_short: Utterances so far that ended before there was enough speech to judge.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, shortest: float = SHORTEST_SECONDS, longest: float = LONGEST_SECONDS) -> None:
+        self.shortest = Range(0, above=True).check("shortest", shortest)
+        self.longest = Range(self.shortest).check("longest", longest)
         self.speaking = False
         self.n_short = 0
         self._pieces: list[FloatArray] = []
         self._n = 0  # samples in the pieces
         self._start = self._end = self._spoken = 0.0  # times: begin and end of the pieces, end of what was speech
-        self._next = FIRST_SECONDS  # speech at which the next answer is due
+        self._next = shortest  # speech at which the next answer is due
         self._before: Block | None = None  # the last step, where it is not in the pieces
 
     @property
@@ -66,7 +78,13 @@ class Segmenter:
         Args:
             step: The sound; time may jump ahead of the step before, which is a pause.
             probability: That it is speech, in [0, 1].
+
+        Raises:
+            InputError: The step is no block, or the probability none.
         """
+        check_block(step)
+        if not isinstance(probability, Real) or not 0 <= probability <= 1:
+            raise InputError(f"the probability of speech is {shown(probability)}; expected a number from 0 to 1")
         over = self.finish() if self._n and step.end - self._spoken >= PAUSE_SECONDS else []
         self.speaking = probability >= (STAY if self.speaking else ENTER)
         if self.speaking:
@@ -86,13 +104,13 @@ class Segmenter:
         return self._over()
 
     def _over(self) -> list[Segment]:
-        done = [self._segment(final=True)] if self.speech_seconds >= FIRST_SECONDS else []
+        done = [self._segment(final=True)] if self.speech_seconds >= self.shortest else []
         self.n_short += self._n > 0 and not done
-        self._pieces, self._n, self._next = [], 0, FIRST_SECONDS
+        self._pieces, self._n, self._next = [], 0, self.shortest
         return done
 
     def _due(self) -> list[Segment]:
-        if self.speech_seconds >= LONGEST_SECONDS:
+        if self.speech_seconds >= self.longest:
             return self._over()
         if self.speech_seconds < self._next:
             return []

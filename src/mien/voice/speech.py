@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mien.errors import MissingExtra
+from mien.errors import InputError, MissingExtra
 from mien.structures import FloatArray
 
 STEP = 512  # samples, 32 ms: the only step that Silero's net takes at 16 kHz
@@ -52,7 +52,14 @@ class SileroDetector:
         return SileroDetector, ()
 
     def probability(self, samples: FloatArray) -> float:
-        """Return the probability in [0, 1] that a step, float32 (512,) in [-1, 1] at 16 kHz, is speech."""
+        """Return the probability in [0, 1] that a step, float32 (512,) in [-1, 1] at 16 kHz, is speech.
+
+        Raises:
+            InputError: It is no such array.
+        """
+        if getattr(samples, "shape", None) != (STEP,) or samples.dtype.kind != "f":
+            kind = f"{getattr(samples, 'dtype', type(samples).__name__)} {getattr(samples, 'shape', '')}".rstrip()
+            raise InputError(f"the step of sound is {kind}; expected float32 ({STEP},)")
         return float(self._net.process_array(np.asarray(samples, np.float32)))
 
     def reset(self) -> None:
