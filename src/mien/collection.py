@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,9 @@ from mien.pixels import is_dark
 from mien.recognizer import Recognizer
 from mien.sinks.journal import Journal
 from mien.sinks.sink import Sink, write_to
-from mien.sources.frames import open_media
-from mien.sources.media import ALL_FRAMES, Media, Selection
+from mien.sources.media import ALL_FRAMES, WHOLE, Media, Selection, TimeRange
 from mien.sources.paths import list_files
+from mien.sources.ranges import RangeReader
 from mien.sources.sounds import sounds
 from mien.structures import Block, Expression, Frame, Progress, Utterance, check_count, check_part
 from mien.targets import check_targets, folded
@@ -32,6 +33,21 @@ from mien.voice.listener import Listener
 from mien.workers import Crash, in_order
 
 FILES_PER_WORKER = 20  # below, starting a process takes longer than it saves
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A file to recognise, or a time range of a video.
+
+    Args:
+        path: The file.
+        within: The time range.
+        out: Folder of the annotated copy; None for none.
+    """
+
+    path: Path
+    within: TimeRange = WHOLE
+    out: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +181,7 @@ def see(
     if journal is not None:
         n_kept = journal.start(list(files))
         yield from (Failure(Path(entry.path), InputError(entry.error)) for entry in journal.kept if entry.error)
-    todo = [(file, folders.get(file)) for file in list(files)[n_kept:]]
+    todo = [Piece(file, out=folders.get(file)) for file in list(files)[n_kept:]]
     job = _Job(recognizer, selection, top=top, summary=summary, listener=listener)
     results = job.shared(todo, workers, progress if len(files) == 1 else None)
     error: InputError | None = None
@@ -179,28 +195,28 @@ def see(
             yield result
             continue
         if journal is not None:
-            journal.add(todo[index][0], error)
+            journal.add(todo[index].path, error)
         error = None
         if progress is not None and len(files) > 1:
             progress(n_kept + index + 1, len(files))
 
 
 def see_each(
-    files: Sequence[Path], recognizer: Recognizer, *, selection: Selection = ALL_FRAMES, workers: int = 1
+    pieces: Sequence[Piece], recognizer: Recognizer, *, selection: Selection = ALL_FRAMES, workers: int = 1
 ) -> Iterator[tuple[int, Seen | Failure | None]]:
     """Yield the results of files with the ends of the files: `see` for callers that note what is done.
 
     Args:
-        files: Pictures and videos; each is opened when its turn comes.
+        pieces: Pictures, videos, and time ranges of videos; each is opened when its turn comes.
         recognizer: Detects and classifies.
         selection: The frames of videos that are read.
         workers: See `see`.
 
     Yields:
-        The index of a file and a result of it; after its last result the index and None.
+        The index of a piece and a result of it; after its last result the index and None.
     """
     job = _Job(recognizer, selection, top=1, summary=False, listener=None)
-    return job.shared([(file, None) for file in files], workers, None)
+    return job.shared(pieces, workers, None)
 
 
 def row_settings(
@@ -293,26 +309,26 @@ class _Job:
     listener: Listener | None
 
     def shared(
-        self, todo: Sequence[tuple[Path, Path | None]], workers: int, progress: Progress | None
+        self, todo: Sequence[Piece], workers: int, progress: Progress | None
     ) -> Iterator[tuple[int, Seen | Failure | None]]:
         """Yield the results of `see_all` from one or several processes."""
         if workers > 1 and len(todo) > 1:
             return _from_workers(self, todo, workers)
         return self.see_all(todo, progress)
 
-    def see_all(
-        self, todo: Sequence[tuple[Path, Path | None]], progress: Progress | None
-    ) -> Iterator[tuple[int, Seen | Failure | None]]:
+    def see_all(self, todo: Sequence[Piece], progress: Progress | None) -> Iterator[tuple[int, Seen | Failure | None]]:
         """Yield the index of each file with its results, the last of which is None."""
-        for index, (path, out) in enumerate(todo):
-            for result in self.see(path, out, progress):
-                yield index, result
-            yield index, None
+        with RangeReader(self.selection) as reader:
+            for index, item in enumerate(todo):
+                for result in self.see(item, reader, progress):
+                    yield index, result
+                yield index, None
 
-    def see(self, path: Path, out: Path | None, progress: Progress | None = None) -> Iterator[Seen | Failure]:
+    def see(self, item: Piece, reader: RangeReader, progress: Progress | None = None) -> Iterator[Seen | Failure]:
+        path, out = item.path, item.out
         try:
             with ExitStack() as stack:
-                media, frames = stack.enter_context(open_media(path, selection=self.selection))
+                media, frames = reader.open(path, item.within)
                 copy = None
                 if out is not None:
                     from mien.sinks.annotated import AnnotatedSink  # loads the font
@@ -337,12 +353,12 @@ class _Job:
         except InputError as error:
             yield Failure(path, error)
 
-    def __call__(self) -> Callable[[tuple[Path, Path | None]], Iterator[_Light | Failure | None]]:
+    def __call__(self) -> Callable[[Piece], Iterator[_Light | Failure | None]]:
         """Return the function of a worker process."""
-        return self._see_light
+        return partial(self._see_light, RangeReader(self.selection))
 
-    def _see_light(self, item: tuple[Path, Path | None]) -> Iterator[_Light | Failure | None]:
-        for result in self.see(*item):
+    def _see_light(self, reader: RangeReader, item: Piece) -> Iterator[_Light | Failure | None]:
+        for result in self.see(item, reader):
             yield result if isinstance(result, Failure) else _Light.of(result)
         yield None
 
@@ -384,14 +400,13 @@ class _Light:
         return replace(self.seen, frame=replace(self.seen.frame, image=blank))
 
 
-def _from_workers(
-    job: _Job, todo: Sequence[tuple[Path, Path | None]], workers: int
-) -> Iterator[tuple[int, Seen | Failure | None]]:
+def _from_workers(job: _Job, todo: Sequence[Piece], workers: int) -> Iterator[tuple[int, Seen | Failure | None]]:
     """Yield the results of `_Job.see_all` from several processes."""
     for index, result in in_order(job, todo, workers=workers):
         if isinstance(result, Crash):
-            path = todo[index][0]
-            yield index, Failure(path, InputError(f"'{printable(path)}' cannot be recognised: twice, {result.reason}"))
+            item = todo[index]
+            name = f"'{printable(item.path)}'" + ("" if item.within == WHOLE else f", {item.within},")
+            yield index, Failure(item.path, InputError(f"{name} cannot be recognised: twice, {result.reason}"))
             yield index, None
         else:
             yield index, result.restored() if isinstance(result, _Light) else result

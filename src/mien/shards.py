@@ -3,7 +3,8 @@
 The folder of a job:
 
 - `job.json`: what the rows depend on besides the files; a resume with other settings is refused.
-- `manifest.jsonl`: a line per shard, with the size and the time of change that its files had when they were planned.
+- `manifest.jsonl`: a line per shard, with the size and the time of change that its files had when they were planned,
+  and for a piece of a video the seconds from which and to which it goes.
 - `parts/part-000012.csv`: the rows of shard 12. `parts` holds nothing else, so that other programs read it as a table.
 - `errors.csv`, `summary.json`: at the end of a run that left no shard open.
 
@@ -14,32 +15,40 @@ recognising the shards without a part. See docs/decisions/0048.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from mien import __version__
-from mien.collection import Failure, Seen, row_settings, see_each
+from mien.collection import Failure, Piece, Seen, row_settings, see_each
 from mien.errors import ConfigError, InputError, OutputError
 from mien.files import as_path, atomic_path, locked, make_empty_folder, make_folder, printable, write_text
 from mien.recognizer import Recognizer
 from mien.sinks.journal import check_same, identity
 from mien.sinks.parts import check_format, error_row, open_part, part_columns, part_rows, read_part
 from mien.sinks.tables import csv_lines
-from mien.sources.media import ALL_FRAMES, Selection
+from mien.sources.frames import inspect
+from mien.sources.media import ALL_FRAMES, WHOLE, Selection, TimeRange
 from mien.sources.paths import VIDEO_SUFFIXES, list_files
 from mien.structures import Progress, check_count, check_part
 from mien.targets import check_targets
+from mien.workers import Crash, in_order
 
 FORMAT = "mien job 1"
 SHARD_SIZE = 256  # pictures: a minute of work, which is what a killed process loses
+SHARD_FRAMES = (
+    15_000  # of a video, ten minutes at 25 per second: less means more decoding again, see docs/decisions/0051
+)
+MIN_FRAME_BYTES = 200  # of a video on average, below which it is not divided: 40 kbit/s at 25 per second
 ERROR_COLUMNS = ["part", "source", "error"]
 
 Place: TypeAlias = "Callable[[str, str], str]"
@@ -48,22 +57,29 @@ FileState: TypeAlias = "tuple[str, int, int]"  # path, bytes, time of change in 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Files that are recognised together: pictures, or one video.
+    """Files that are recognised together: pictures, or one video, or a time range of it.
 
     Args:
         number: From 0, in the order in which shards were planned.
         folder: The working folder from which relative paths start.
         files: Path, bytes and time of change of each file.
+        within: The time range of the one file; the whole of all files by default.
     """
 
     number: int
     folder: str
     files: tuple[FileState, ...]
+    within: TimeRange = WHOLE
 
-    def paths(self) -> list[Path]:
-        """Return the files' paths: as they were given, in the working folder of that time."""
+    @property
+    def n_files(self) -> int:
+        """Number of files; a video is counted with its first range."""
+        return len(self.files) if self.within.start == 0 else 0
+
+    def pieces(self) -> list[Piece]:
+        """Return what is recognised; the paths are as they were given, in the working folder of that time."""
         start = Path() if os.getcwd() == self.folder else Path(self.folder)
-        return [start / path for path, _, _ in self.files]
+        return [Piece(start / path, self.within) for path, _, _ in self.files]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +88,7 @@ class Done:
 
     Args:
         shard: Its number; None for the paths that name no files, which belong to none.
-        files: Number of its files.
+        files: Number of its files; 0 for a later range of a video.
         rows: Number of rows of its part.
         faces: Number of faces among them.
         failures: The files that could not be read, or not to their ends; each has a row with the reason.
@@ -141,6 +157,7 @@ def run(
     *,
     format: str = "csv",
     shard_size: int = SHARD_SIZE,
+    shard_frames: int = SHARD_FRAMES,
     glob: str | None = None,
     selection: Selection = ALL_FRAMES,
     workers: int = 1,
@@ -158,12 +175,14 @@ def run(
         recognizer: Detects and classifies.
         format: "csv", "jsonl" or "parquet", which needs the extra `parquet`. Rows have the columns of `CsvSink`, and
             `error` after `note`.
-        shard_size: Largest number of pictures per shard, for shards that are new; videos have a shard each.
+        shard_size: Largest number of pictures per shard, for shards that are new; videos have shards of their own.
+        shard_frames: Largest number of frames per shard, about: longer videos are divided by time, for shards that are
+            new. Rows are those of the undivided video, frame by frame.
         glob: Pattern for a folder's files; see `sources.list_files`.
         selection: The frames of videos that are read.
         workers: Number of processes that share the files; see `see`.
         retry_errors: Recognise shards with errors anew.
-        progress: Called with the files done in this run and their number.
+        progress: Called with the files done in this run and their number; the ranges of a divided video count as files.
 
     Yields:
         `Done` per shard that is recognised, once its part is written; before them, if some paths name no files, one
@@ -179,10 +198,9 @@ def run(
         ...     print(done.shard, done.files, done.rows, done.errors)
     """
     with opened(
-        paths, folder, recognizer, format=format, shard_size=shard_size, glob=glob, selection=selection,
-        retry_errors=retry_errors,
+        paths, folder, recognizer, format=format, shard_size=shard_size, shard_frames=shard_frames, glob=glob,
+        selection=selection, retry_errors=retry_errors, workers=workers,
     ) as job:  # fmt: skip
-        check_count("workers", workers)
         if job.failures:
             yield Done(None, failures=job.failures)
         yield from see_shards(job, job.todo, recognizer, selection=selection, workers=workers, progress=progress)
@@ -198,16 +216,20 @@ def opened(
     *,
     format: str = "csv",
     shard_size: int = SHARD_SIZE,
+    shard_frames: int = SHARD_FRAMES,
     glob: str | None = None,
     selection: Selection = ALL_FRAMES,
     retry_errors: bool = False,
+    workers: int = 1,
 ) -> Iterator[Job]:
     """Plan a job, and hold its folder alone until the block ends; see `run`."""
     check_part("recognizer", recognizer, "stream", expected="a Recognizer")
     check_format(format)
-    check_count("shard_size", shard_size)
-    if shard_size < 1:
-        raise ConfigError(f"shard_size is {shard_size}; expected 1 or more")
+    check_count("workers", workers)
+    for name, size in {"shard_size": shard_size, "shard_frames": shard_frames}.items():
+        check_count(name, size)
+        if size < 1:
+            raise ConfigError(f"{name} is {size}; expected 1 or more")
     folder = as_path(folder)
     sources = [as_path(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
     check_targets(sources, folders=[folder], glob=glob)
@@ -224,7 +246,9 @@ def opened(
         make_folder(folder / "parts")
         before = _read_manifest(folder)
         _remove_unknown(folder, format, before)
-        shards, changed = _planned(before, files, shard_size, place)
+        shards, changed, new = _known(before, files, place)
+        ranges = _ranges(new, shard_frames, selection=selection, workers=workers)
+        shards += _new_shards(new, shard_size, ranges, number=shards[-1].number + 1 if shards else 0)
         for shard in changed:  # first: were the manifest new and a part old, nobody would know
             part_path(folder, shard.number, format).unlink(missing_ok=True)
         if shards != before:
@@ -247,9 +271,8 @@ def see_shards(
     """Recognise shards of a job and write their parts; see `run`."""
     origin = recognizer.provenance
     columns = part_columns(origin)
-    results = see_each(
-        [path for shard in shards for path in shard.paths()], recognizer, selection=selection, workers=workers
-    )
+    pieces = [piece for shard in shards for piece in shard.pieces()]
+    results = see_each(pieces, recognizer, selection=selection, workers=workers)
     n_files, n_done = sum(len(shard.files) for shard in shards), 0
     for shard in shards:
         n_rows, n_faces, failures = 0, 0, []
@@ -267,7 +290,7 @@ def see_shards(
                 n_done += 1
                 if progress is not None:
                     progress(n_done, n_files)
-        yield Done(shard.number, len(shard.files), n_rows, n_faces, tuple(failures))
+        yield Done(shard.number, shard.n_files, n_rows, n_faces, tuple(failures))
 
 
 def finish(job: Job) -> Summary:
@@ -291,7 +314,7 @@ def finish(job: Job) -> Summary:
                     n_errors += 1
                     file.write(csv_lines(ERROR_COLUMNS, [{"part": part.name, **row}]))
     summary = Summary(
-        shards=len(job.shards), files=sum(len(shard.files) for shard in job.shards), rows=n_rows, faces=n_faces,
+        shards=len(job.shards), files=sum(shard.n_files for shard in job.shards), rows=n_rows, faces=n_faces,
         errors=n_errors, labels=dict(labels.most_common()),
     )  # fmt: skip
     plain = {name: getattr(summary, name) for name in Summary.__slots__}
@@ -349,38 +372,86 @@ def _placer() -> Place:
     return place
 
 
-def _planned(
-    before: Sequence[Shard], files: dict[str, FileState], shard_size: int, place: Place
-) -> tuple[list[Shard], list[Shard]]:
-    """Return all shards, with those of new files at the end, and the known shards of which a file has changed."""
+def _known(
+    before: Sequence[Shard], files: dict[str, FileState], place: Place
+) -> tuple[list[Shard], list[Shard], list[FileState]]:
+    """Return the shards as their files are now, those of which a file has changed, and the files that are in none.
+
+    A video that has changed keeps its ranges, since the last one ends with it, however long it is.
+    """
     shards: list[Shard] = []
     changed, known = [], set()
     for shard in before:
         places = [place(shard.folder, path) for path, _, _ in shard.files]
         known.update(places)
         now = tuple((old[0], *files.get(key, old)[1:]) for key, old in zip(places, shard.files, strict=True))
-        shards.append(Shard(shard.number, shard.folder, now))
+        shards.append(replace(shard, files=now))
         if now != shard.files:
             changed.append(shards[-1])
-    start, number = os.getcwd(), shards[-1].number + 1 if shards else 0
-    new = (state for key, state in files.items() if key not in known)
-    return [*shards, *(Shard(number + n, start, group) for n, group in enumerate(_groups(new, shard_size)))], changed
+    return shards, changed, [state for key, state in files.items() if key not in known]
 
 
-def _groups(files: Iterable[FileState], size: int) -> Iterator[tuple[FileState, ...]]:
-    """Yield each video alone, and the pictures in groups, in their order."""
+def _new_shards(
+    files: Iterable[FileState], size: int, ranges: Mapping[str, list[TimeRange]], *, number: int
+) -> Iterator[Shard]:
+    """Yield shards from a number on: each video alone or by its ranges, and the pictures in groups, in their order."""
+    numbers, start = count(number), os.getcwd()
     pictures: list[FileState] = []
     for state in files:
-        suffix = os.path.splitext(state[0])[1].lower()
-        if suffix in VIDEO_SUFFIXES and suffix != ".gif":  # most of these are short
-            yield (state,)
+        if _is_video(state[0]):
+            for within in ranges.get(state[0], [WHOLE]):
+                yield Shard(next(numbers), start, (state,), within)
             continue
         pictures.append(state)
         if len(pictures) == size:
-            yield tuple(pictures)
+            yield Shard(next(numbers), start, tuple(pictures))
             pictures.clear()
     if pictures:
-        yield tuple(pictures)
+        yield Shard(next(numbers), start, tuple(pictures))
+
+
+def _is_video(path: str) -> bool:
+    suffix = os.path.splitext(path)[1].lower()
+    return suffix in VIDEO_SUFFIXES and suffix != ".gif"  # most of these are short
+
+
+def _ranges(files: Iterable[FileState], most: int, *, selection: Selection, workers: int) -> dict[str, list[TimeRange]]:
+    """Return the time ranges of videos with more than so many frames, by path; only large files are opened."""
+    large = {path: size // MIN_FRAME_BYTES for path, size, _ in files if _is_video(path)}
+    large = {path: n for path, n in large.items() if n > most}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they come again when the video's turn comes
+        lengths = _lengths(list(large), workers)
+    ranges = {}
+    for (path, n_possible), (seconds, rate) in zip(large.items(), lengths, strict=True):
+        stop = seconds if selection.stop is None else min(seconds, selection.stop)
+        n_frames = (stop - selection.start) * min(rate, selection.fps or rate)
+        n = math.ceil(min(n_frames, n_possible) / most)  # the length in a damaged header may be anything
+        if n > 1:
+            length = (stop - selection.start) / n
+            ends = [round(selection.start + length * i, 3) for i in range(1, n)]
+            ranges[path] = [TimeRange(*pair) for pair in zip([0.0, *ends], [*ends, None], strict=True)]
+    return ranges
+
+
+def _lengths(paths: Sequence[str], workers: int) -> list[tuple[float, float]]:
+    """Return the seconds of videos and their frames per second, 0 where unknown; from several processes if asked."""
+    if workers < 2 or len(paths) < 2:
+        return [_length(path) for path in paths]
+    results = in_order(_each_length, paths, workers=workers)
+    return [(0.0, 0.0) if isinstance(result, Crash) else result for _, result in results]
+
+
+def _each_length() -> Callable[[str], Iterator[tuple[float, float]]]:
+    return lambda path: iter([_length(path)])
+
+
+def _length(path: str) -> tuple[float, float]:
+    try:
+        media = inspect(path)
+    except InputError:  # found again when its turn comes
+        return 0.0, 0.0
+    return ((media.frames or 0) / media.rate, media.rate) if media.rate else (0.0, 0.0)
 
 
 def _parts(folder: Path, format: str) -> dict[int, Path]:
@@ -473,11 +544,16 @@ def _read_manifest(folder: Path) -> list[Shard]:
 
 def _shard(plain: dict[str, Any]) -> Shard:
     files = tuple((str(f["path"]), int(f["size"]), int(f["mtime_ns"])) for f in plain["files"])
-    return Shard(int(plain["shard"]), str(plain["folder"]), files)
+    start, stop = plain.get("seconds", (0.0, None))
+    within = TimeRange(float(start), None if stop is None else float(stop))
+    return Shard(int(plain["shard"]), str(plain["folder"]), files, within)
 
 
 def _write_manifest(folder: Path, shards: Iterable[Shard]) -> None:
     with atomic_path(folder / "manifest.jsonl") as path, path.open("w", encoding="utf-8", newline="\n") as file:
         for shard in shards:
             files = [{"path": path, "size": size, "mtime_ns": mtime} for path, size, mtime in shard.files]
-            file.write(json.dumps({"shard": shard.number, "folder": shard.folder, "files": files}) + "\n")
+            line = {"shard": shard.number, "folder": shard.folder, "files": files}
+            if shard.within != WHOLE:
+                line["seconds"] = [shard.within.start, shard.within.stop]
+            file.write(json.dumps(line) + "\n")

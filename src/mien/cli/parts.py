@@ -26,21 +26,28 @@ def check_parts(others: Mapping[str, object]) -> None:
 
 
 def predict_parts(
-    paths: list[Path], folder: Path, recognizer: Recognizer, *, shard_size: int | None, **options: Any
+    paths: list[Path],
+    folder: Path,
+    recognizer: Recognizer,
+    *,
+    shard_size: int | None,
+    shard_frames: int | None,
+    **options: Any,
 ) -> None:
     """Run a job and print what it found.
 
     Raises:
         Exit: A file could not be read, in this run or an earlier one; exit code 2.
     """
-    from mien.shards import SHARD_SIZE, read_summary, run
+    from mien.shards import SHARD_FRAMES, SHARD_SIZE, read_summary, run
 
     n_parts, n_files, n_faces, n_failed = 0, 0, 0, 0
     with bar("recognising", counts=lambda: found(n_faces, n_failed)) as progress:
         try:
             for done in run(
-                paths, folder, recognizer, shard_size=shard_size or SHARD_SIZE, progress=progress, **options
-            ):
+                paths, folder, recognizer, shard_size=shard_size or SHARD_SIZE,
+                shard_frames=shard_frames or SHARD_FRAMES, progress=progress, **options,
+            ):  # fmt: skip
                 n_parts += done.shard is not None
                 n_files, n_faces, n_failed = n_files + done.files, n_faces + done.faces, n_failed + done.errors
                 for failure in done.failures:

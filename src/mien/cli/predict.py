@@ -100,6 +100,10 @@ def predict(
     shard: Annotated[
         int | None, typer.Option(min=1, help="Pictures per table of --parts.", metavar="N", show_default="256")
     ] = None,
+    shard_frames: Annotated[
+        int | None,
+        typer.Option(min=1, help="Frames of a video per table of --parts, about.", metavar="N", show_default="15000"),
+    ] = None,
     retry_errors: Annotated[
         bool, typer.Option("--retry-errors", help="With --parts: read files again that could not be read.")
     ] = False,
@@ -130,11 +134,12 @@ def predict(
         check_targets([model_file(model)], folders=[parts])
         recognizer = open_recognizer(model, detector, min_score, labels, min_confidence, models_dir, device)
         predict_parts(
-            paths, parts, recognizer, format=format or "csv", shard_size=shard, glob=glob, selection=selection,
-            workers=n_workers or auto_workers(paths, glob=glob), retry_errors=retry_errors,
+            paths, parts, recognizer, format=format or "csv", shard_size=shard, shard_frames=shard_frames, glob=glob,
+            selection=selection, workers=n_workers or auto_workers(paths, glob=glob), retry_errors=retry_errors,
         )  # fmt: skip
         return
-    for name, value in {"format": format, "shard": shard, "retry-errors": retry_errors}.items():
+    only_parts = {"format": format, "shard": shard, "shard-frames": shard_frames, "retry-errors": retry_errors}
+    for name, value in only_parts.items():
         if value:
             raise ConfigError(f"--{name} is about --parts; add that, or leave it out")
     tables = [path for path in (csv, jsonl) if path not in (None, Path("-"))]

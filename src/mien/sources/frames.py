@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -49,10 +49,18 @@ def open_media(path: str | Path, *, selection: Selection = ALL_FRAMES) -> Iterat
         ...     for frame in frames:
         ...         print(frame.index, "of", media.frames)
     """
-    path = as_path(path)
+    with opened_since(as_path(path), selection, since=lambda: 0.0) as opened:
+        yield opened
+
+
+@contextmanager
+def opened_since(
+    path: Path, selection: Selection, *, since: Callable[[], float]
+) -> Iterator[tuple[Media, Iterator[Frame]]]:
+    """Open a file like `open_media`; a video's frames before `since()` are passed over, see `opened_video`."""
     with opened_file(path) as file:
         if _is_video(file, path):
-            with opened_video(path, selection) as video:
+            with opened_video(path, selection, since=since) as video:
                 yield video
         else:
             yield picture_and_frames(file, path, selection)

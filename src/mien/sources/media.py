@@ -81,3 +81,22 @@ class Selection:
 
 
 ALL_FRAMES = Selection()
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """A piece of a video: the selected frames whose time is in [start, stop).
+
+    Args:
+        start: In seconds; 0 for the first range of a video.
+        stop: In seconds; None for the last range, which ends with the video.
+    """
+
+    start: float = 0.0
+    stop: float | None = None
+
+    def __str__(self) -> str:
+        return f"from {self.start:g} s to {'the end' if self.stop is None else f'{self.stop:g} s'}"
+
+
+WHOLE = TimeRange()

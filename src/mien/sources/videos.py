@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,9 +26,20 @@ SHORTFALL, MIN_SHORTFALL_SECONDS = 0.02, 0.5  # share of a video, and time, that
 FALLBACK_FPS = 25.0  # for containers that give neither times nor a rate
 
 
+def _from_the_start() -> float:
+    return 0.0
+
+
 @contextmanager
-def opened_video(path: Path, selection: Selection = ALL_FRAMES) -> Iterator[tuple[Media, Iterator[Frame]]]:
+def opened_video(
+    path: Path, selection: Selection = ALL_FRAMES, *, since: Callable[[], float] = _from_the_start
+) -> Iterator[tuple[Media, Iterator[Frame]]]:
     """Open a video for its properties and its frames, which come upright, with square pixels; close it at the end.
+
+    Args:
+        path: The video.
+        selection: The frames that are read.
+        since: Gives the time in seconds before which frames are decoded, but not given; asked for each frame.
 
     Raises:
         InputError: FFmpeg cannot open it, or it has no frames.
@@ -51,7 +62,7 @@ def opened_video(path: Path, selection: Selection = ALL_FRAMES) -> Iterator[tupl
                     f"'{printable(path)}' has frames of {width}x{height} pixels; at most {MAX_FRAME_PIXELS // 10**6} "
                     "million are read: make it smaller"
                 )
-            yield media, _frames(video, path, media, selection)
+            yield media, _frames(video, path, media, selection, since)
         finally:
             video.release()
 
@@ -77,14 +88,18 @@ def _square(size: tuple[int, int], aspect: float) -> tuple[int, int]:
     return round(size[0] * max(aspect, 1)), round(size[1] / min(aspect, 1))
 
 
-def _frames(video: cv2.VideoCapture, path: Path, media: Media, selection: Selection) -> Iterator[Frame]:
+def _frames(
+    video: cv2.VideoCapture, path: Path, media: Media, selection: Selection, since: Callable[[], float]
+) -> Iterator[Frame]:
     rate, wanted = _rate(video), selection.chooser()
-    n_read, n_given, time = 0, 0, 0.0
+    n_read, n_chosen, time = 0, 0, 0.0
     while _grab(video):
         time = _next_time(video, n_read, time, rate)
         if selection.ends_before(time):
             break
-        if wanted(time):
+        chosen = wanted(time)
+        n_chosen += chosen
+        if chosen and time >= since():
             with quiet():
                 there, bgr = video.retrieve()
             if not there:
@@ -93,13 +108,15 @@ def _frames(video: cv2.VideoCapture, path: Path, media: Media, selection: Select
             if image.shape[1::-1] != media.size:
                 image = cv2.resize(image, media.size, interpolation=cv2.INTER_LINEAR)
             yield Frame(np.asarray(image, np.uint8), time, n_read, str(path))
-            n_given += 1
         n_read += 1
     else:
-        _warn_if_cut(path, media, n_read, time + 1 / rate)
+        if time >= since():
+            _warn_if_cut(path, media, n_read, time + 1 / rate)
+    if since() > 0:  # errors of the whole video are those of its first range
+        return
     if n_read == 0:
         raise InputError(f"'{printable(path)}' has no frame that can be decoded; expected a video or a picture")
-    if n_given == 0:
+    if n_chosen == 0:
         raise no_frame_chosen(path, selection, time)
 
 
