@@ -21,14 +21,17 @@ import pytest
 
 from clips import write_video
 from disks import no_room_for
+from films import cut, variable, write_film
 from mien import shards
 from mien.collection import see
 from mien.errors import ConfigError, MissingExtra, OutputError
 from mien.pixels import write_picture
 from mien.recognizer import Recognizer
-from mien.shards import Done, opened, read_summary, run, see_shards
+from mien.shards import Done, Summary, opened, read_summary, run, see_shards
 from mien.sinks.parts import FORMATS, read_part
 from mien.sinks.tables import CsvSink
+from mien.sources.frames import frames
+from mien.sources.media import Selection
 from mien.structures import Face, ImageArray
 from mien.vision.detect import WholeImage
 
@@ -448,6 +451,139 @@ def meanwhile(job: Runs, happen: Callable[[], object]) -> Iterator[None]:
     job.options["progress"] = lambda done, _: happen() if done == 1 else None
     yield
     del job.options["progress"]
+
+
+class TestLongVideos:
+    @pytest.fixture
+    def film(self, album: Path) -> Path:
+        pytest.importorskip("av")
+        return write_film(album / "5 film.mp4")  # 60 frames, 3 seconds
+
+    def shards(self, job: Runs) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (job.folder / "manifest.jsonl").read_text().splitlines()]
+
+    def test_the_rows_of_all_ranges_are_those_of_the_undivided_video(self, job: Runs, film: Path) -> None:
+        done = job(shard_frames=25)
+        whole = replace(job, folder=job.folder.with_name("whole"))
+        whole()
+        assert [shard.get("seconds") for shard in self.shards(job)] == [
+            None, None, None, [0.0, 1.0], [1.0, 2.0], [2.0, None], None,
+        ]  # fmt: skip
+        assert [(one.files, one.rows) for one in done[3:6]] == [(1, 20), (0, 20), (0, 20)]
+        assert job.rows() == whole.rows()
+        assert read_summary(job.folder) == replace(read_summary(whole.folder) or Summary(shards=0, files=0), shards=7)
+        assert job() == []
+
+    def test_several_processes_write_the_same_parts(self, job: Runs, film: Path) -> None:
+        job(shard_frames=8)
+        other = replace(job, folder=job.folder.with_name("other"))
+        other(shard_frames=8, workers=2)
+        assert [part.read_bytes() for part in job.parts()] == [part.read_bytes() for part in other.parts()]
+
+    @pytest.mark.parametrize("files", [4, 5, 6, 7])
+    def test_a_stopped_run_continues_at_the_first_range_without_a_part(self, files: int, job: Runs, film: Path) -> None:
+        def stop(done: int, _: int | None) -> None:
+            if done == files:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            job(shard_frames=25, progress=stop)
+        job()
+        assert job.sources() == {**ROWS, "5 film.mp4": 60}
+        assert [int(row["index"]) for row in job.rows() if row["source"].endswith("film.mp4")] == list(range(60))
+
+    @pytest.mark.parametrize("n", [10, 100])
+    def test_a_video_that_shrinks_or_grows_is_recognised_anew_with_the_same_ranges(
+        self, n: int, job: Runs, film: Path
+    ) -> None:
+        job(shard_frames=25)
+        write_film(film, n=n)
+        assert [done.shard for done in job(shard_frames=25)] == [3, 4, 5]
+        assert [int(row["index"]) for row in job.rows() if row["source"].endswith("film.mp4")] == list(range(n))
+        assert len(self.shards(job)) == 7
+        assert job() == []
+
+    def test_fewer_frames_per_second_make_fewer_ranges(self, job: Runs, film: Path) -> None:
+        selection = Selection(fps=2, start=0.5)
+        job(shard_frames=25, selection=selection)
+        assert len(self.shards(job)) == 5
+        other = replace(job, folder=job.folder.with_name("other"))
+        other(shard_frames=3, selection=selection)
+        assert [shard.get("seconds") for shard in self.shards(other)][3:5] == [[0.0, 1.75], [1.75, None]]
+        assert job.rows() == other.rows()
+        assert [float(row["time"]) for row in job.rows() if row["source"].endswith("film.mp4")] == [
+            0.5, 1.0, 1.5, 2.0, 2.5,
+        ]  # fmt: skip
+
+    def test_a_variable_frame_rate(self, job: Runs, film: Path) -> None:
+        variable(film)
+        job(shard_frames=10)
+        assert len(self.shards(job)) == 10
+        assert [int(row["index"]) for row in job.rows() if row["source"].endswith("film.mp4")] == list(range(60))
+
+    def test_a_video_that_is_shorter_than_its_header_says_leaves_empty_parts(self, job: Runs, film: Path) -> None:
+        cut(film)
+        with pytest.warns(UserWarning, match="ends before its header says: 60 frames are announced, 27 were read"):
+            job(shard_frames=10)
+        indices = [int(row["index"]) for row in job.rows() if row["source"].endswith("film.mp4")]
+        assert indices == list(range(27))
+        summary = read_summary(job.folder)
+        assert summary is not None
+        assert (summary.shards, summary.files, summary.errors) == (10, 10, 1)
+        assert job() == []
+
+    def test_what_is_no_video_is_one_shard_with_an_error(self, job: Runs, film: Path) -> None:
+        film.write_bytes(b"\0\0\0\x18ftypmp42" + bytes(20_000))
+        job(shard_frames=10)
+        (error,) = (row["error"] for row in job.rows() if row["source"].endswith("film.mp4"))
+        assert "cannot open" in error
+        assert len(self.shards(job)) == 5
+
+    def test_a_length_that_no_file_of_this_size_has_makes_few_ranges(self, job: Runs, film: Path) -> None:
+        pytest.importorskip("av")
+        with monkeypatched_length(1e9):
+            job(shard_frames=10)
+        assert 1 < len(self.shards(job)) < 100
+        assert job.sources() == {**ROWS, "5 film.mp4": 60}
+
+    def test_a_manifest_without_ranges_is_read(self, job: Runs, film: Path) -> None:
+        job()
+        path = job.folder / "manifest.jsonl"
+        assert "seconds" not in path.read_text()
+        assert job(shard_frames=10) == []
+
+    @unix
+    def test_a_range_that_kills_its_process_is_an_error_row(self, job: Runs, film: Path, tiny_model: Path) -> None:
+        job.recognizer = Recognizer(DeadlyAt([frame.image for frame in frames(film)][25]), tiny_model)
+        job(shard_frames=25, workers=2)
+        rows = [row for row in job.rows() if row["source"].endswith("film.mp4")]
+        (error,) = (row["error"] for row in rows if row["error"])
+        assert "5 film.mp4', from 1 s to 2 s, cannot be recognised: twice, its process was killed (SIGKILL)" in error
+        assert [int(row["index"]) for row in rows if row["index"]] == [*range(25), *range(40, 60)]
+
+    def test_unknown_sizes(self, job: Runs) -> None:
+        with pytest.raises(ConfigError, match="shard_frames is 0; expected 1 or more"):
+            job(shard_frames=0)
+
+
+@contextmanager
+def monkeypatched_length(seconds: float) -> Iterator[None]:
+    """Let every video announce a length."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards, "_length", lambda path: (seconds, 20.0))
+        yield
+
+
+class DeadlyAt(WholeImage):
+    """Kills its process when it sees a certain image."""
+
+    def __init__(self, image: ImageArray) -> None:
+        self.image = image
+
+    def detect(self, image: ImageArray) -> list[Face]:
+        if np.array_equal(image, self.image):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().detect(image)
 
 
 class Deadly(WholeImage):

@@ -29,7 +29,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from mien import __version__
-from mien.collection import Failure, Piece, Seen, row_settings, see_each
+from mien.collection import FILES_PER_WORKER, Failure, Piece, Seen, row_settings, see_each
+from mien.cores import usable_cores
 from mien.errors import ConfigError, InputError, OutputError
 from mien.files import as_path, atomic_path, locked, make_empty_folder, make_folder, printable, write_text
 from mien.recognizer import Recognizer
@@ -160,7 +161,7 @@ def run(
     shard_frames: int = SHARD_FRAMES,
     glob: str | None = None,
     selection: Selection = ALL_FRAMES,
-    workers: int = 1,
+    workers: int | None = 1,
     retry_errors: bool = False,
     progress: Progress | None = None,
 ) -> Iterator[Done]:
@@ -180,7 +181,7 @@ def run(
             new. Rows are those of the undivided video, frame by frame.
         glob: Pattern for a folder's files; see `sources.list_files`.
         selection: The frames of videos that are read.
-        workers: Number of processes that share the files; see `see`.
+        workers: Number of processes that share the files, see `see`; None for one per core, if there is work for them.
         retry_errors: Recognise shards with errors anew.
         progress: Called with the files done in this run and their number; the ranges of a divided video count as files.
 
@@ -199,8 +200,9 @@ def run(
     """
     with opened(
         paths, folder, recognizer, format=format, shard_size=shard_size, shard_frames=shard_frames, glob=glob,
-        selection=selection, retry_errors=retry_errors, workers=workers,
+        selection=selection, retry_errors=retry_errors, workers=usable_cores() if workers is None else workers,
     ) as job:  # fmt: skip
+        workers = _auto_workers(job.todo) if workers is None else workers
         if job.failures:
             yield Done(None, failures=job.failures)
         yield from see_shards(job, job.todo, recognizer, selection=selection, workers=workers, progress=progress)
@@ -338,6 +340,13 @@ def _of_one_file(results: Iterator[tuple[int, Seen | Failure | None]]) -> Iterat
         yield result
 
 
+def _auto_workers(shards: Sequence[Shard]) -> int:
+    """Return the number of processes that pays: one per core, and one per video or 20 pictures."""
+    n_videos = sum(_is_video(shard.files[0][0]) for shard in shards)
+    n_pictures = sum(len(shard.files) for shard in shards) - n_videos
+    return max(min(usable_cores(), n_videos + n_pictures // FILES_PER_WORKER), 1)
+
+
 def part_path(folder: Path, number: int, format: str) -> Path:
     """Return the path of the part of a shard, by its number."""
     return folder / "parts" / f"part-{number:06}.{format}"
@@ -436,7 +445,7 @@ def _ranges(files: Iterable[FileState], most: int, *, selection: Selection, work
 
 def _lengths(paths: Sequence[str], workers: int) -> list[tuple[float, float]]:
     """Return the seconds of videos and their frames per second, 0 where unknown; from several processes if asked."""
-    if workers < 2 or len(paths) < 2:
+    if workers < 2:
         return [_length(path) for path in paths]
     results = in_order(_each_length, paths, workers=workers)
     return [(0.0, 0.0) if isinstance(result, Crash) else result for _, result in results]

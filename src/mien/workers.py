@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from time import monotonic
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from mien import cores
 from mien.errors import ConfigError, MienError
@@ -25,6 +25,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 TRIES = 2  # an item that stops a process so often is given up
 AHEAD = 64  # items per process that may be done before the first unfinished one, whose results are waited for
+WAITING_BYTES = 1 << 30  # of results that wait; above, no other item is begun
 SILENCE_SECONDS = 300.0  # without a result of an item, after which its process is taken for hung
 
 
@@ -40,10 +41,10 @@ class Crash:
 
 
 @dataclass(slots=True)
-class _Item(Generic[R]):
+class _Item:
     """An item under way, or done before those in front of it."""
 
-    results: deque[R | Crash | Warning] = field(default_factory=deque)
+    results: deque[bytes | Crash] = field(default_factory=deque)  # pickled, a quarter of the size
     taken: int = 0  # results that the caller has
     repeated: int = 0  # results that come again after a crash, and are dropped
     tries: int = 1
@@ -102,7 +103,8 @@ class _Pool(Generic[R]):
         self._silence = silence_seconds
         self._context = get_context("spawn")
         self._workers = [self._start() for _ in range(n)]
-        self._items: dict[int, _Item[R]] = {}  # those under way, and those done out of order
+        self._items: dict[int, _Item] = {}  # those under way, and those done out of order
+        self._waiting = 0  # bytes of their results
 
     def run(self, items: Sequence[Any]) -> Iterator[tuple[int, R | Crash]]:
         first, coming, again = 0, 0, deque[int]()
@@ -111,7 +113,7 @@ class _Pool(Generic[R]):
                 if worker.index is None and worker.ready:
                     if again:
                         index = again.popleft()
-                    elif coming < min(len(items), first + AHEAD * len(self._workers)):
+                    elif coming < self._end(first, len(items)):
                         index, coming = coming, coming + 1
                         self._items[index] = _Item()
                     else:
@@ -120,7 +122,7 @@ class _Pool(Generic[R]):
             again.extend(self._receive())
             while (item := self._items.get(first)) is not None:
                 while item.results:
-                    result = item.results.popleft()
+                    result = self._unpickled(item.results.popleft())
                     item.taken += 1
                     if isinstance(result, Warning):
                         warnings.warn(result, stacklevel=2)
@@ -130,6 +132,16 @@ class _Pool(Generic[R]):
                     break
                 del self._items[first]
                 first += 1
+
+    def _end(self, first: int, n_items: int) -> int:
+        """Return the index up to which items may be begun, while the first one is unfinished."""
+        return first + 1 if self._waiting > WAITING_BYTES else min(n_items, first + AHEAD * len(self._workers))
+
+    def _unpickled(self, result: bytes | Crash) -> R | Crash | Warning:
+        if isinstance(result, Crash):
+            return result
+        self._waiting -= len(result)
+        return cast("R | Warning", pickle.loads(result))
 
     def stop(self) -> None:
         """End all processes at once."""
@@ -191,6 +203,7 @@ class _Pool(Generic[R]):
                 item.repeated -= 1
             else:
                 item.results.append(value)
+                self._waiting += len(value)
         return True
 
     def _bury(self, worker: _Worker, *, hung: bool) -> int | None:
@@ -246,9 +259,9 @@ def _work(connection: Connection, pickled: bytes) -> None:
                 os._exit(1)
             with warnings.catch_warnings():
                 warnings.simplefilter("always")
-                warnings.showwarning = lambda message, *_: send("result", _picklable(message))
+                warnings.showwarning = lambda message, *_: send("result", pickle.dumps(_picklable(message)))
                 for result in function(item):
-                    send("result", result)
+                    send("result", pickle.dumps(result))
             send("done")
     except MienError as error:
         send("error", error)

@@ -135,7 +135,7 @@ def predict(
         recognizer = open_recognizer(model, detector, min_score, labels, min_confidence, models_dir, device)
         predict_parts(
             paths, parts, recognizer, format=format or "csv", shard_size=shard, shard_frames=shard_frames, glob=glob,
-            selection=selection, workers=n_workers or auto_workers(paths, glob=glob), retry_errors=retry_errors,
+            selection=selection, workers=n_workers or None, retry_errors=retry_errors,
         )  # fmt: skip
         return
     only_parts = {"format": format, "shard": shard, "shard-frames": shard_frames, "retry-errors": retry_errors}
