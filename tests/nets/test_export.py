@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from mien.data.synthetic import draw_faces
-from mien.errors import ModelError
-from mien.labels import FER2013
+from mien.errors import ConfigError, ModelError
+from mien.labels import FER2013, FERPLUS
 from mien.models.classifier import OnnxClassifier
 from mien.models.spec import Head, ModelSpec, Preprocess
 from mien.nets.export import STORAGES, Storage, check_parity, compress, export, torch_logits
@@ -43,6 +45,35 @@ def test_compressed_storage_is_smaller_and_close(storage: Storage, share: float,
     sizes = [(tmp_path / f"{kind}.onnx").stat().st_size for kind in (storage, "float32")]
     assert sizes[0] / sizes[1] == pytest.approx(share, rel=0.05)
     assert check_parity(net, tmp_path / f"{storage}.onnx", draw_faces(20, seed=0).images).max_difference < 5e-3
+
+
+@pytest.mark.parametrize("arch", ["base", "model2020"])
+def test_static_quantisation_computes_convolutions_with_8_bits(arch: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    preprocess = Preprocess(size=24)
+    net = build_net(arch, preprocess, {"fer2013": 7, "ferplus": 8}).eval()
+    spec = replace(spec_of(arch, preprocess), heads=(Head(FER2013), Head(FERPLUS)))
+    faces = draw_faces(60, seed=0, size=24).images
+    sizes = []
+    for storage in ("float32", "int8-static"):
+        path = tmp_path / f"{storage}.onnx"
+        export(net, spec, path, storage=storage, images=faces[:30])
+        sizes.append(path.stat().st_size)
+    assert sizes[1] < 0.3 * sizes[0]
+    assert check_parity(net, path, faces[30:]).max_difference < 0.03
+    graph = onnx.load(path).graph
+    makers = {output: node.op_type for node in graph.node for output in node.output}
+    sources = [makers.get(name) for node in graph.node if node.op_type == "Conv" for name in node.input[:2]]
+    assert sources[0] == "Div"  # the normalised pixels
+    assert set(sources[2:]) == {"DequantizeLinear"}
+    weights = [numpy_helper.to_array(tensor) for tensor in graph.initializer]
+    assert all(np.abs(w).max() <= 64 for w in weights if w.dtype == np.int8 and w.ndim == 4)  # 7 bits
+
+
+def test_static_quantisation_needs_images(tmp_path: Path) -> None:
+    net = build_net("tiny", Preprocess(), {"fer2013": 7}).eval()
+    with pytest.raises(ConfigError, match="give some of the training"):
+        export(net, spec_of("tiny", Preprocess()), tmp_path / "net.onnx", storage="int8-static")
 
 
 def test_large_arrays_of_scales_are_not_compressed() -> None:

@@ -187,7 +187,9 @@ def export(
     to: Annotated[
         Path | None, typer.Option("--out", help="The .onnx file to write; RUN/NAME.onnx if not given.")
     ] = None,
-    storage: Annotated[str, typer.Option(help="How weights are stored: float32, float16 or int8.")] = "float16",
+    storage: Annotated[
+        str, typer.Option(help="Weights are float32, float16 or int8; int8-static also computes with 8 bits.")
+    ] = "float16",
     install: Install = False,
     data: DataList = None,
     votes: Votes = None,

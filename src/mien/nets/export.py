@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -17,17 +18,18 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from mien.errors import ModelError
+from mien.errors import ConfigError, ModelError
 from mien.files import as_path
 from mien.models.classifier import OnnxClassifier
 from mien.models.onnx_file import read_spec, write_with_spec
 from mien.models.preprocess import preprocess
 from mien.models.spec import ModelSpec, Normalize
 from mien.nets.nets import Net, normalize
+from mien.nets.quantize import quantized
 from mien.structures import FloatArray, ImageArray
 
 OPSET = 17
-Storage = Literal["float32", "float16", "int8"]
+Storage = Literal["float32", "float16", "int8", "int8-static"]
 STORAGES: tuple[Storage, ...] = get_args(Storage)
 
 
@@ -67,17 +69,22 @@ class WithPixels(nn.Module):
         return tuple((z / t).softmax(1) for z, t in zip(logits, self.temperatures, strict=True))
 
 
-def export(net: Net, spec: ModelSpec, path: str | Path, *, storage: Storage = "float16") -> None:
+def export(
+    net: Net, spec: ModelSpec, path: str | Path, *, storage: Storage = "float16", images: Sequence[ImageArray] = ()
+) -> None:
     """Write a net as ONNX; normalisation, temperature and softmax are inside the graph.
 
     Args:
         net: The trained net.
         spec: Its spec, temperatures fitted.
         path: The file to write.
-        storage: Number format of large weights in the file; computation is in float32 in any case. "int8" has one
-            scale per output channel.
+        storage: Number format of large weights in the file; computation is in float32. "int8" has one scale per output
+            channel. "int8-static" also computes with 8-bit numbers, see `quantize.quantized`.
+        images: Face crops for the ranges of "int8-static", each uint8 (H, W, C), of those the net was fitted on.
 
     Raises:
+        ModelError: Unknown storage.
+        ConfigError: "int8-static" without images.
         OutputError: The file cannot be written.
     """
     path = as_path(path)
@@ -99,6 +106,10 @@ def export(net: Net, spec: ModelSpec, path: str | Path, *, storage: Storage = "f
                 dynamic_axes={name: {0: "n"} for name in ("faces", *spec.names)},
             )
         model = onnx.load(plain)
+        if storage == "int8-static":
+            if not len(images):
+                raise ConfigError("int8-static needs images for the ranges of its numbers; give some of the training")
+            model = quantized(model, preprocess(images, spec.preprocess))
         compress(model, storage)
         model.doc_string = f"mien model {spec.name}"
         model.producer_name, model.producer_version = "mien", ""
@@ -111,7 +122,7 @@ def compress(model: onnx.ModelProto, storage: Storage, *, only: tuple[str, ...] 
 
     Args:
         model: The graph.
-        storage: Number format.
+        storage: Number format; "int8-static" is "int8" here.
         only: Words in the names of the weights to store so; all when empty.
 
     Raises:

@@ -19,6 +19,7 @@ from mien.models.preprocess import preprocess
 from mien.models.spec import ModelSpec
 from mien.nets.export import Parity, Storage, check_parity, export, torch_logits
 from mien.nets.nets import Net, freeze, normalize
+from mien.nets.quantize import N_CALIBRATION
 from mien.structures import ImageArray
 from mien.training.recipe import TrainConfig, current_settings
 from mien.training.sampling import epoch_rows, expected_draws
@@ -39,7 +40,8 @@ def finish(
     Args:
         net: The averaged net; its batch statistics change.
         spec: Of the model, not calibrated yet.
-        fitted: Images that it was fitted on, of each dataset; they give the batch statistics.
+        fitted: Images that it was fitted on, of each dataset; they give the batch statistics, and
+            the ranges of 8-bit numbers.
         datasets: The whole data; each "valid" calibrates the heads that it has targets for, if there is one.
         path: The .onnx file to write.
         config: The recipe.
@@ -53,7 +55,8 @@ def finish(
     """
     heads = [head.labels for head in spec.heads]
     trained = trained_heads(config, datasets, heads)
-    recompute_batch_norm(net, statistics_images(fitted, heads, trained, config), spec)
+    images = statistics_images(fitted, heads, trained, config)
+    recompute_batch_norm(net, images, spec)
     valid = [
         (dataset.split("valid"), head)
         for dataset, head in zip(datasets, trained, strict=True)
@@ -61,7 +64,7 @@ def finish(
     ]
     if valid:
         spec = spec.with_temperatures(_temperatures(net, spec, valid))
-    export(net, spec, path, storage=storage)
+    export(net, spec, path, storage=storage, images=images[:N_CALIBRATION])
     measured = valid[0][0] if valid else datasets[0]
     return spec, check_parity(net, path, measured.images[:N_PARITY])
 

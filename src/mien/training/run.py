@@ -336,7 +336,7 @@ class Run:
 
         Args:
             target: The .onnx file to write; `model` when None.
-            storage: "float32", "float16" or "int8".
+            storage: "float32", "float16", "int8" or "int8-static"; see `mien.nets.export`.
             install: Models directory to put a copy into; none when None.
 
         Returns:
