@@ -105,31 +105,48 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def write_clip(
     path: Path, samples: FloatArray | None, *, n_frames: int = 20, fps: int = 10, sound_start: float = 0.0,
-    video_start: float = 0.0, codec: str = "aac",
+    video_start: float = 0.0, codec: str = "aac", n_tracks: int = 1,
 ) -> Path:  # fmt: skip
     """Write a container by PyAV: `n_frames` of video, and sound at 48 kHz that begins at its own time.
 
-    None writes no sound, and 0 frames write no video.
+    None writes no sound, and 0 frames write no video. Further tracks of sound are silent.
     """
     av = pytest.importorskip("av")
     ticks = Fraction(1, 1000)
-    options = {"movflags": "faststart"} if path.suffix == ".mp4" else {}
+    options = {"movflags": "faststart"} if path.suffix == ".mp4" else {"cluster_time_limit": "500"}
     with av.open(str(path), "w", options=options) as file:
         video = file.add_stream("mpeg4", rate=fps, width=64, height=48) if n_frames else None
-        sound = file.add_stream(codec, rate=48_000, layout="mono") if samples is not None else None
+        tracks = [
+            (file.add_stream(codec, rate=48_000, layout="mono"), samples if number == 0 else 0 * samples)
+            for number in range(n_tracks if samples is not None else 0)
+        ]
         packets = []
         for index in range(n_frames):
             frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 6 * index, np.uint8), format="rgb24")
             frame.pts, frame.time_base = round(1000 * (video_start + index / fps)), ticks
             packets += video.encode(frame)
         packets += video.encode() if video else []
-        if sound is not None and samples is not None:
-            for begin in range(0, len(samples), 1024):
-                piece = av.AudioFrame.from_ndarray(samples[None, begin : begin + 1024], format="fltp", layout="mono")
+        for sound, track in tracks:
+            for begin in range(0, len(track), 1024):
+                piece = av.AudioFrame.from_ndarray(track[None, begin : begin + 1024], format="fltp", layout="mono")
                 piece.rate = 48_000
                 piece.pts, piece.time_base = round(48_000 * sound_start) + begin, Fraction(1, 48_000)
                 packets += sound.encode(piece)
             packets += sound.encode()
         for packet in sorted(packets, key=lambda p: (p.dts or 0) * p.time_base):
             file.mux(packet)
+    return path
+
+
+def go_back(path: Path, *, after: float) -> Path:
+    """Let the times of a Matroska file begin again at 0 from its first cluster after so many seconds on."""
+    data, at, first = bytearray(path.read_bytes()), 0, 0
+    while (at := data.find(b"\x1f\x43\xb6\x75", at + 1)) >= 0:  # Cluster
+        mark = data.index(b"\xe7", at) + 1  # Timestamp, in milliseconds
+        size = data[mark] & 0x7F
+        time = int.from_bytes(data[mark + 1 : mark + 1 + size], "big")
+        if time >= 1000 * after:
+            first = first or time
+            data[mark + 1 : mark + 1 + size] = (time - first).to_bytes(size, "big")
+    path.write_bytes(data)
     return path

@@ -3,7 +3,10 @@
 import csv
 import json
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,8 +17,8 @@ from mien.errors import MicrophoneError
 from mien.sources import microphone as microphone_module
 from mien.sources.microphone import Deliver
 from mien.sources.sounds import sounds
-from mien.structures import SAMPLE_RATE, FloatArray
-from speech import LoudDetector, PitchModel, heard, join, silence, tone, write_clip, write_wav
+from mien.structures import SAMPLE_RATE, Block, FloatArray
+from speech import LoudDetector, PitchModel, heard, in_blocks, join, silence, tone, write_clip, write_wav
 
 HIGH, LOW = 1500.0, 200.0
 
@@ -93,11 +96,73 @@ def test_a_bad_file_is_named_and_the_rest_is_heard(capsys: pytest.CaptureFixture
     assert run("listen", "text.wav", "silent.mp4", "gone.wav", "speech.wav", "--csv", "voice.csv") == 2
     errors = capsys.readouterr().err.splitlines()
     assert [line.split(";")[0] for line in errors] == [
+        "error: no file or folder 'gone.wav'",
         "error: 'text.wav' is a text file",
         "error: 'silent.mp4' has no sound",
-        "error: no file or folder 'gone.wav'",
     ]
     assert len(rows_of("voice.csv")) == 2
+
+
+@pytest.mark.filterwarnings("default")
+def test_the_sound_files_and_videos_of_a_folder_are_heard(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("calls/b.wav", "calls/day1/a.wav"):
+        Path(name).parent.mkdir(exist_ok=True)
+        write_wav(Path(name), tone(2, hertz=HIGH))
+    write_clip(Path("calls/clip.mkv"), tone(2, hertz=LOW, rate=48_000))
+    Path("calls/text.wav").write_text("I am a text\n" * 20)
+    Path("calls/notes.txt").write_text("notes")
+    assert run("listen", "calls", "calls/b.wav", "--csv", "voice.csv") == 2
+    assert [(row["source"], row["label"]) for row in rows_of("voice.csv")] == [
+        ("calls/b.wav", "happy"),
+        ("calls/clip.mkv", "sad"),
+        ("calls/day1/a.wav", "happy"),
+    ]
+    assert [line.split(";")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "warning: passed over 1 file in 'calls': 1 .txt",
+        "error: 'calls/text.wav' is a text file",
+    ]
+    assert run("listen", "calls", "--glob", "day1/*", "--csv", "voice.csv") == 0
+    assert [row["source"] for row in rows_of("voice.csv")] == ["calls/day1/a.wav"]
+    assert run("listen", "calls", "--csv", "calls/b.csv") == 2
+    assert run("listen", "calls", "--csv", "calls/b.wav") == 2  # would overwrite a source
+
+
+def test_a_path_that_is_missing_costs_no_old_table(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("voice.csv").write_text("the old table\n")
+    Path("empty").mkdir()
+    assert run("listen", "gone.wav", "empty", "--csv", "voice.csv") == 2
+    assert Path("voice.csv").read_text() == "the old table\n"
+    missing, empty = capsys.readouterr().err.splitlines()
+    assert missing == "error: no file or folder 'gone.wav'; check the path"
+    assert empty.startswith("error: no sound files or videos in folder 'empty'; expected files ending in .3g2, ")
+
+
+@pytest.fixture
+def stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop by Ctrl+C in the middle of a file."""
+
+    def until_ctrl_c(path: Path) -> Iterator[Block]:
+        yield from in_blocks(join(tone(2, hertz=HIGH), silence(1), tone(2)))
+        raise KeyboardInterrupt
+
+    write_wav(Path("speech.wav"), tone(1))
+    monkeypatch.setattr(sys.modules["mien.sources.sounds"], "sounds", until_ctrl_c)
+
+
+@pytest.mark.usefixtures("stopped")
+def test_what_was_heard_before_ctrl_c_is_printed_and_stays_in_the_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("listen", "speech.wav", "--csv", "voice.csv", "--jsonl", "voice.jsonl") == 130
+    assert [row["label"] for row in rows_of("voice.csv")] == ["happy"]
+    assert json.loads(Path("voice.jsonl").read_text())["label"] == "happy"
+    shown = capsys.readouterr()
+    assert "happy" in shown.out
+    assert shown.err == "stopped\n"
+
+
+@pytest.mark.usefixtures("stopped")
+def test_json_of_what_was_heard_before_ctrl_c_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("listen", "speech.wav", "--json") == 130
+    assert [record["label"] for record in json.loads(capsys.readouterr().out)] == ["happy"]
 
 
 def test_the_other_files_are_heard_where_an_extra_is_missing_for_one(
@@ -165,6 +230,7 @@ def test_a_voice_is_enrolled_from_a_file_which_is_never_overwritten(capsys: pyte
         (["speech.wav", "--record", "copy.wav"], "--record is about the microphone"),
         (["--csv", "-", "--json"], "all write to standard output"),
         (["--excel"], "--excel is about the table of --csv"),
+        (["--glob", "*.wav"], "--glob selects files of a folder"),
         (["--min-confidence", "3"], "min_confidence is 3"),
         (["speech.wav", "--record", ""], "an argument is empty"),
         (["--record", "notes.txt"], "a recording is WAV; expected a name such as 'x.wav'"),
@@ -175,6 +241,16 @@ def test_options_that_do_not_go_together_are_refused(
     capsys: pytest.CaptureFixture[str], options: list[str], message: str
 ) -> None:
     assert message in error_of(capsys, "listen", *options)
+
+
+@contextmanager
+def handled_ctrl_c() -> Iterator[None]:
+    """Handle Ctrl+C as a terminal's program does; it may be ignored, as under nohup."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Playing:
@@ -218,6 +294,21 @@ def test_the_microphone_is_heard_until_ctrl_c_which_loses_nothing(
     assert "sounds happy  60 %" in shown.out
     assert "heard: 2 utterances" in shown.out
     assert "listening to fake; Ctrl+C ends" in shown.err
+
+
+def test_ctrl_c_while_an_answer_is_computed_does_not_lose_it(
+    microphone: FloatArray, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(model: PitchModel, samples: FloatArray, **_: object) -> FloatArray:
+        if samples is not None and len(model.given) == 1:  # the first final answer
+            signal.raise_signal(signal.SIGINT)
+        return predict(model, samples)
+
+    predict = PitchModel.predict_proba
+    monkeypatch.setattr(PitchModel, "predict_proba", interrupted)
+    with handled_ctrl_c():
+        assert run("listen", "--json") == 0
+    assert [record["label"] for record in json.loads(capsys.readouterr().out)] == ["happy"]
 
 
 def test_no_sound_is_stored_unless_it_is_asked_for(microphone: FloatArray) -> None:

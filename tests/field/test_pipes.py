@@ -32,6 +32,7 @@ READS = [
     "evaluate MODEL --data fer.csv --votes p.csv",
     "predict p.png --model MODEL",
     "live p.mp4 --model MODEL --no-window --csv faces.csv",
+    "listen p.wav",
 ]
 
 

@@ -33,8 +33,14 @@ def test_facts_are_plain_data() -> None:
     assert str(facts["opencv"]).startswith(cv2.__version__)
     assert "CPUExecutionProvider" in facts["onnxruntime_providers"]
     assert "FFMPEG" in facts["video_backends"]
-    assert "base (mien)" in facts["models"]
+    assert "base (face, mien)" in facts["models"]
     assert facts["models_dir"] == str(user_dir())
+
+
+def test_models_of_all_kinds_are_listed() -> None:
+    models = doctor()["models"]
+    assert isinstance(models, list)
+    assert {"base (face, mien)", "base-photos-temporal (temporal, mien)", "voice (voice, mien)"} <= set(models)
 
 
 def test_cameras_are_listed_and_missing_ones_give_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,8 +86,8 @@ def test_an_unusable_model_is_a_hint(tmp_path: Path, tiny_model: Path) -> None:
     (tmp_path / "good.onnx").write_bytes(tiny_model.read_bytes())
     facts = doctor(tmp_path)
     assert facts["models_dir"] == str(tmp_path)
-    assert "good (you)" in facts["models"]
-    assert "broken (you)" not in facts["models"]
+    assert "good (face, you)" in facts["models"]
+    assert not any(str(model).startswith("broken") for model in facts["models"])
     assert "broken.onnx is not an ONNX file" in hints(tmp_path)
 
 

@@ -4,6 +4,7 @@ import builtins
 import itertools
 import struct
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from mien.errors import InputError, MissingExtra, NoSound
 from mien.sources.frames import frames
 from mien.sources.sounds import sounds
 from mien.structures import SAMPLE_RATE, Block, FloatArray
-from speech import heard, join, silence, tone, write_clip, write_wav
+from speech import go_back, heard, join, silence, tone, write_clip, write_wav
 
 Without = Callable[..., None]
 
@@ -120,6 +121,36 @@ def test_the_sound_of_a_video_keeps_its_distance_to_the_frames(
 def test_sound_alone_begins_at_zero_wherever_its_container_does(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "late.mka", tone(1, rate=48_000), n_frames=0, sound_start=3.0)
     assert next(iter(sounds(path))).time == pytest.approx(0, abs=0.03)
+
+
+def test_where_the_times_of_a_video_go_back_sound_and_frames_go_on(tmp_path: Path) -> None:
+    sound = join(tone(2, rate=48_000), tone(2, hertz=600, rate=48_000))
+    path = go_back(write_clip(tmp_path / "clip.mkv", sound, n_frames=40), after=2)
+    blocks, shown = list(sounds(path)), [frame.time for frame in frames(path)]
+    assert [block.time for block in blocks] == sorted(block.time for block in blocks)
+    assert seconds(blocks) == pytest.approx(4, abs=0.06)
+    assert blocks[-1].end == pytest.approx(shown[-1] + 0.1, abs=0.15)
+    assert hertz(heard(block for block in blocks if block.time > 2.3)) == pytest.approx(600, rel=0.01)
+
+
+def test_of_several_tracks_the_first_is_read_with_a_warning(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "clip.mkv", tone(1, rate=48_000), n_tracks=3)
+    with pytest.warns(UserWarning, match="has 3 sound tracks; only the first is heard"):
+        assert hertz(heard(sounds(path))) == pytest.approx(300, rel=0.01)
+
+
+def test_damaged_mp3_is_read_without_a_word_of_the_library(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    path = tmp_path / "tone.mp3"
+    soundfile.write(path, tone(5), SAMPLE_RATE)
+    data = bytearray(path.read_bytes())
+    for place in np.random.default_rng(0).integers(500, len(data), 300):
+        data[place] ^= 0xFF
+    path.write_bytes(data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        list(sounds(path))
+    assert capfd.readouterr().err == ""
 
 
 def test_samples_that_are_no_numbers_are_silence_with_a_warning(tmp_path: Path) -> None:
@@ -241,7 +272,7 @@ def test_a_video_without_sound_and_a_picture_are_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_and_a_missing_file_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is a folder; expected files: WAV"):
+    with pytest.raises(InputError, match="is a folder; expected a file: WAV"):
         list(sounds(tmp_path))
     with pytest.raises(InputError, match="no file or folder"):
         list(sounds(tmp_path / "gone.wav"))

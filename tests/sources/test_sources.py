@@ -396,6 +396,17 @@ class TestFolders:
         assert [path.name for path in list_files(tmp_path, glob="*.png")] == ["a.png", "c.png"]
         assert [path.name for path in list_files(tmp_path, glob="d/*")] == ["c.png", "picture"]
 
+    def test_sound_files_and_videos_are_found_without_formats_that_have_no_sound(self, tmp_path: Path) -> None:
+        for name in ("b.WAV", "a/c.mp3", "d.mp4", "e.gif", "f.jpg", "picture", ".g.wav"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_bytes(b"x")
+        with pytest.warns(UserWarning, match="1 .gif, 1 .jpg, 1 hidden, 1 without suffix"):
+            found = list_files(tmp_path, sound=True)
+        assert [path.relative_to(tmp_path).as_posix() for path in found] == ["a/c.mp3", "b.WAV", "d.mp4"]
+        assert [path.name for path in list_files(tmp_path, glob="*.mp*", sound=True)] == ["c.mp3", "d.mp4"]
+        with pytest.raises(InputError, match=r"no sound files or videos in folder .*'\*\.ogg'"):
+            list_files(tmp_path, glob="*.ogg", sound=True)
+
     def test_a_folder_without_pictures_is_an_error(self, tmp_path: Path) -> None:
         (tmp_path / "a.txt").write_text("x")
         with pytest.raises(InputError, match=r"no pictures or videos .*\.jpg"):

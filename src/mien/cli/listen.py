@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from threading import Event, current_thread, main_thread
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,7 +32,8 @@ BAR_WIDTH = 24  # characters
 
 def listen(
     files: Annotated[
-        list[Path] | None, typer.Argument(help="Sound files or videos; the microphone if none is given.")
+        list[Path] | None,
+        typer.Argument(help="Sound files, videos, or folders of them; the microphone if none is given."),
     ] = None,
     microphone: Annotated[
         str | None,
@@ -42,6 +47,9 @@ def listen(
     ] = None,
     excel: Excel = False,
     as_json: Json = False,
+    glob: Annotated[
+        str | None, typer.Option(help="Hear only these files of a folder.", metavar="PATTERN", show_default=False)
+    ] = None,
     record: Annotated[
         Path | None,
         typer.Option(help="Store the microphone's sound as WAV; without this, no sound is stored.", metavar="FILE"),
@@ -62,8 +70,8 @@ def listen(
 
     Each stretch of speech between two pauses is an utterance. In less than 1.5 s of speech there is too little to name.
 
-    Examples: `mien listen speech.wav clip.mp4 --csv voice.csv`, `mien listen`, `mien listen --microphone 2 --jsonl
-    voice.jsonl`
+    Examples: `mien listen speech.wav clip.mp4 --csv voice.csv`, `mien listen calls/ --glob '*.mp3'`, `mien listen`,
+    `mien listen --microphone 2 --jsonl voice.jsonl`
     """
     from mien.sources.microphone import Microphone, parse_microphone
     from mien.sources.sounds import sounds
@@ -78,7 +86,12 @@ def listen(
         raise ConfigError(
             f"cannot record into '{printable(record)}': a recording is WAV; expected a name such as 'x.wav'"
         )
-    check_targets([*(files or []), enrol, model_file(model)], texts=[csv, jsonl], files=[record])
+    if glob is not None and not files:
+        raise ConfigError("--glob selects files of a folder; name that, or leave it out")
+    found, failed = _found(files or [], glob)
+    if files and not found:  # no old table is overwritten
+        raise typer.Exit(2)
+    check_targets([*(files or []), *found, enrol, model_file(model)], texts=[csv, jsonl], files=[record])
     listener = Listener(model, min_confidence=min_confidence, models_dir=models_dir)
     if enrol is not None:
         listener.enrol(sounds(enrol))
@@ -86,19 +99,16 @@ def listen(
         # A microphone that is missing fails before an old table is overwritten.
         device = None if files else stack.enter_context(Microphone(parse_microphone(microphone)))
         results = stack.enter_context(_Results(listener.provenance, csv, jsonl, excel=excel, as_json=as_json))
-        failed = False
         if device is None:
-            failed = _hear_files(files or [], listener, results)
+            failed = _hear_files(found, listener, results) or failed
         else:
             _hear_microphone(device, listener, results, record)
-    if as_json:
-        print_json(results.records)
     if failed:
         raise typer.Exit(2)
 
 
 class _Results:
-    """Collects the records of utterances, and writes them to the tables.
+    """Writes utterances to the tables; for --json collects their records, and prints them at the end, however it comes.
 
     Args:
         provenance: `Listener.provenance`.
@@ -110,7 +120,7 @@ class _Results:
     ) -> None:
         from mien.sinks.utterances import UtteranceCsvSink, UtteranceJsonlSink
 
-        self.records: list[dict[str, Any]] = []
+        self._records: list[dict[str, Any]] = []
         self.to_stdout = as_json or Path("-") in (csv, jsonl)
         self._provenance, self._as_json = provenance, as_json
         self._sinks: list[UtteranceCsvSink | UtteranceJsonlSink] = []
@@ -129,6 +139,8 @@ class _Results:
 
     def __exit__(self, *error: Any) -> None:
         self._stack.close()
+        if self._as_json:
+            print_json(self._records)
 
     def write(self, source: str, utterances: list[Utterance], *, note: str = "") -> None:
         from mien.sinks.utterances import utterance_records
@@ -136,35 +148,60 @@ class _Results:
         for sink in self._sinks:
             sink.write(source, utterances, note=note)
         if self._as_json:
-            self.records += utterance_records(source, utterances, self._provenance, note=note)
+            self._records += utterance_records(source, utterances, self._provenance, note=note)
+
+
+def _found(paths: list[Path], glob: str | None) -> tuple[list[Path], bool]:
+    """Return the files that paths name, each once, and whether one of the paths failed."""
+    from mien.sources.paths import list_files
+
+    files: dict[Path, None] = {}
+    failed = False
+    for path in paths:
+        try:
+            files |= dict.fromkeys(list_files(path, glob=glob, sound=True))
+        except InputError as error:
+            failed = True
+            fail(error)
+    return list(files), failed
 
 
 def _hear_files(files: list[Path], listener: Listener, results: _Results) -> bool:
-    """Hear files in turn, and print a table of their utterances; return whether one failed."""
+    """Hear files in turn, and print a table of their utterances, after Ctrl+C too; return whether one failed."""
+    table = new_table("source", "start", "end", "sounds", "probability")
+
+    def write(path: Path, utterances: list[Utterance], note: str = "") -> None:
+        results.write(str(path), utterances, note=note)
+        for columns in map(_columns, utterances):
+            table.add_row(printable(path), *columns)
+        if note:
+            table.add_row(printable(path), "", "", note, "")
+
+    failed = False
+    try:
+        for path in files:
+            try:
+                _hear_file(path, listener, partial(write, path))
+            except (InputError, MissingExtra) as error:
+                failed = True
+                fail(error)
+    finally:
+        if table.row_count and not results.to_stdout:
+            print_table(table)
+    return failed
+
+
+def _hear_file(path: Path, listener: Listener, write: Callable[..., None]) -> None:
+    """Hear a file; hand over each utterance, or the note that there is none."""
     from mien.sources.sounds import sounds
 
-    table = new_table("source", "start", "end", "sounds", "probability")
-    failed = False
-    for path in files:
-        try:
-            with _progress(path) as count:
-                n_short = listener.n_short
-                utterances = []
-                for utterance in listener.stream(map(count, sounds(path))):
-                    utterances.append(utterance)
-                    results.write(str(path), [utterance])
-                    table.add_row(printable(path), *_columns(utterance))
-        except (InputError, MissingExtra) as error:
-            failed = True
-            fail(error)
-            continue
-        if not utterances:
-            note = _note(listener, listener.n_short - n_short)
-            results.write(str(path), [], note=note)
-            table.add_row(printable(path), "", "", note, "")
-    if table.row_count and not results.to_stdout:
-        print_table(table)
-    return failed
+    any_heard, n_short = False, listener.n_short
+    with _progress(path) as count:
+        for utterance in listener.stream(map(count, sounds(path))):
+            any_heard = True
+            write([utterance])
+    if not any_heard:
+        write([], _note(listener, listener.n_short - n_short))
 
 
 def _hear_microphone(microphone: Microphone, listener: Listener, results: _Results, record: Path | None) -> None:
@@ -186,8 +223,8 @@ def _hear_microphone(microphone: Microphone, listener: Listener, results: _Resul
     with ExitStack() as stack:
         sound = None if record is None else stack.enter_context(WavSink(record))
         say(f"listening to {microphone.name}; Ctrl+C ends", console=err)
-        with suppress(KeyboardInterrupt), _display(listener, microphone) as show:
-            while True:
+        with _noting_ctrl_c() as stopped, _display(listener, microphone) as show, suppress(KeyboardInterrupt):
+            while not stopped.is_set():
                 block = microphone.read(timeout=0.1)
                 if block is not None:
                     if sound is not None:
@@ -199,6 +236,25 @@ def _hear_microphone(microphone: Microphone, listener: Listener, results: _Resul
                 write(answers)
         write(listener.finish())
     say(f"heard: {counted(n, 'utterance')}" + (f"; recorded: {record}" if record else ""), console=console)
+
+
+@contextmanager
+def _noting_ctrl_c() -> Iterator[Event]:
+    """Yield an event that Ctrl+C sets, the first time: raised in between, it could cost an utterance or half a row."""
+    stopped, before = Event(), signal.getsignal(signal.SIGINT)
+    if before in (signal.SIG_IGN, None) or current_thread() is not main_thread():
+        yield stopped
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        stopped.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

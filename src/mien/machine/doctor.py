@@ -34,12 +34,12 @@ def doctor(models_dir: Path | None = None) -> dict[str, object]:
         headless builds), display, models_dir, models, yunet (its file), detector (the one that "auto" takes without
         fetching), cameras, microphones, and hints: one sentence per problem.
     """
-    models, (yunet, problem) = list_models(models_dir), _yunet()
+    models, (yunet, problem) = list_models(models_dir, kind=None), _yunet()
     microphones, silence = _microphones()
     facts = machine_facts() | _package_facts() | _opencv_facts() | {
         "display": _display(),
         "models_dir": str(models_dir or user_dir()),
-        "models": [f"{m.name} ({'mien' if m.shipped else 'you'})" for m in models if not m.problem],
+        "models": [f"{m.name} ({m.kind}, {'mien' if m.shipped else 'you'})" for m in models if not m.problem],
         "yunet": str(yunet or ""),
         "detector": "yunet" if yunet else "haar",
         "cameras": [f"{c.index}: {c.name} {c.path}".strip() for c in list_cameras()],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from queue import Empty, Full, Queue
 from types import TracebackType
@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 from mien.errors import ConfigError, MicrophoneError, MissingExtra
 from mien.escape import visible
 from mien.settings import Range
+from mien.sources.quiet import silent_libraries
 from mien.sources.sounds import Cleaner, Resampler, mono
 from mien.structures import SAMPLE_RATE, Block, FloatArray
 
@@ -260,7 +261,8 @@ def portaudio() -> Any:
         MissingExtra: sounddevice is not installed.
     """
     try:
-        import sounddevice
+        with silent_libraries():  # it looks for devices
+            import sounddevice
     except ImportError as error:
         raise MissingExtra("the microphone", "voice") from error
     except OSError as error:  # the wheel for Linux has no PortAudio
@@ -287,8 +289,9 @@ def open_recording(device: int | str | None, deliver: Deliver, again: bool) -> R
     """
     library = portaudio()
     if again:
-        library._terminate()
-        library._initialize()
+        with silent_libraries():
+            library._terminate()
+            library._initialize()
     found = _found(device)
     try:
         return _PortAudioRecording(library, found, deliver)
@@ -307,20 +310,20 @@ class _PortAudioRecording:
             deliver(times.inputBufferAdcTime or None, data.copy())
 
         self.name = found.name
-        channels, self.rate = _best_format(library, found)
-        self._stream = library.InputStream(
-            device=found.index,
-            channels=channels,
-            samplerate=self.rate,
-            dtype="float32",
-            blocksize=round(BLOCK_SECONDS * self.rate),
-            callback=callback,
-        )
-        try:
+        with ExitStack() as stack:
+            stack.enter_context(silent_libraries())  # until it is closed: a thread of PortAudio prints its end
+            channels, self.rate = _best_format(library, found)
+            self._stream = library.InputStream(
+                device=found.index,
+                channels=channels,
+                samplerate=self.rate,
+                dtype="float32",
+                blocksize=round(BLOCK_SECONDS * self.rate),
+                callback=callback,
+            )
+            stack.callback(self._stream.close)
             self._stream.start()
-        except library.PortAudioError:
-            self._stream.close()
-            raise
+            self._resources = stack.pop_all()
 
     @property
     def active(self) -> bool:
@@ -330,7 +333,7 @@ class _PortAudioRecording:
         return float(self._stream.time)
 
     def close(self) -> None:
-        self._stream.close()
+        self._resources.close()
 
 
 def _best_format(library: Any, found: MicrophoneInfo) -> tuple[int, float]:

@@ -1,4 +1,4 @@
-"""Picture and video files of a folder, and opening them."""
+"""Picture, video and sound files of a folder, and opening them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SOUND_SUFFIXES = frozenset({
     ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".aif", ".aiff", ".aifc", ".au", ".caf",
     ".wma", ".amr", ".mka",
 })  # fmt: skip
-_SUFFIXES = PICTURE_SUFFIXES | VIDEO_SUFFIXES
+SILENT_SUFFIXES = frozenset({".gif", ".m2v", ".mjpg", ".mjpeg", ".y4m", ".h264", ".hevc"})  # of videos without sound
 TYPESCRIPT = frozenset({".ts", ".mts"})  # suffixes of videos and of TypeScript
 LITTER = frozenset({".ds_store", "thumbs.db", "desktop.ini", ".directory"})  # files that systems put into folders
 MOST_KINDS = 5  # named in a message
@@ -40,11 +40,33 @@ MAX_PIXELS = 250_000_000  # 750 MB as RGB; the largest cameras of phones take 20
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """Files that are read.
+
+    Args:
+        one: What they are, in the singular, for messages.
+        many: Likewise in the plural.
+        suffixes: Their suffixes in lower case.
+        pictures: Whether pictures without suffix are among them.
+    """
+
+    one: str
+    many: str
+    suffixes: frozenset[str]
+    pictures: bool
+
+
+IMAGES = Wanted("a picture, video", "pictures or videos", PICTURE_SUFFIXES | VIDEO_SUFFIXES, True)
+AUDIBLE_SUFFIXES = SOUND_SUFFIXES | VIDEO_SUFFIXES - SILENT_SUFFIXES
+SOUNDS = Wanted("a sound file, video", "sound files or videos", AUDIBLE_SUFFIXES, False)
+
+
+@dataclass(frozen=True, slots=True)
 class FoundFiles:
     """Files of a folder.
 
     Args:
-        files: Its pictures and videos, sorted.
+        files: Those that are wanted, sorted.
         passed_over: Number of its other files, by kind: ".txt", "hidden", "linked folder".
     """
 
@@ -52,8 +74,8 @@ class FoundFiles:
     passed_over: Counter[str] = field(default_factory=Counter)
 
 
-def list_files(source: str | Path, *, glob: str | None = None) -> list[Path]:
-    """Return a folder's pictures and videos at any depth, sorted; a file as itself.
+def list_files(source: str | Path, *, glob: str | None = None, sound: bool = False) -> list[Path]:
+    """Return a folder's pictures and videos, or its sound files and videos, at any depth, sorted; a file as itself.
 
     A warning counts the files that are passed over.
 
@@ -61,36 +83,38 @@ def list_files(source: str | Path, *, glob: str | None = None) -> list[Path]:
         source: Path of a file or folder.
         glob: Pattern for a folder's files ("*.jpg", "day1/*"); without one, all of `PICTURE_SUFFIXES` and
             `VIDEO_SUFFIXES`, and pictures without suffix. Hidden files are left out.
+        sound: Return sound files and videos: all of `SOUND_SUFFIXES` and `VIDEO_SUFFIXES`, but formats without sound,
+            such as GIF.
 
     Raises:
         InputError: There is no such path, it cannot be read, or no file fits.
     """
-    found = find_files(source, glob=glob)
+    found = find_files(source, glob=glob, wanted=SOUNDS if sound else IMAGES)
     if found.passed_over:
         warnings.warn(passed_over_message(as_path(source), found.passed_over), stacklevel=2)
     return found.files
 
 
-def find_files(source: str | Path, *, glob: str | None = None) -> FoundFiles:
-    """Return a folder's pictures and videos as `list_files` does, without its warning.
+def find_files(source: str | Path, *, glob: str | None = None, wanted: Wanted = IMAGES) -> FoundFiles:
+    """Return a folder's files as `list_files` does, without its warning.
 
     Raises:
         InputError: See `list_files`.
     """
     path = as_path(source)
-    if not stat.S_ISDIR(status_of(path).st_mode):
+    if not stat.S_ISDIR(status_of(path, expected=f"{wanted.one} or folder").st_mode):
         return FoundFiles([path])
     if glob is not None and PurePath(glob).is_absolute():
         raise InputError(f"the pattern '{glob}' is a path in full; expected one below the folder, such as *.jpg")
     try:
-        found = _walk(path) if glob is None else FoundFiles(_matches(path, glob))
+        found = _walk(path, wanted) if glob is None else FoundFiles(_matches(path, glob))
     except (OSError, ValueError, NotImplementedError) as error:
         pattern = f" for '{glob}'" if glob else ""
         raise InputError(f"cannot search folder '{printable(path)}'{pattern}: {error}") from error
     if not found.files:
-        expected = f"files that match '{glob}'" if glob else f"files ending in {', '.join(sorted(_SUFFIXES))}"
+        expected = f"files that match '{glob}'" if glob else f"files ending in {', '.join(sorted(wanted.suffixes))}"
         others = f" (it holds {_counts(found.passed_over)})" if found.passed_over else ""
-        raise InputError(f"no pictures or videos in folder '{printable(path)}'{others}; expected {expected}")
+        raise InputError(f"no {wanted.many} in folder '{printable(path)}'{others}; expected {expected}")
     return found
 
 
@@ -118,8 +142,12 @@ def kind_passed_over(name: PurePath) -> str | None:
     return "hidden" if is_hidden(name) else printable(Path(name.suffix.lower())) if name.suffix else "without suffix"
 
 
-def status_of(path: Path) -> os.stat_result:
+def status_of(path: Path, *, expected: str = "a picture, video or folder") -> os.stat_result:
     """Return the status of a file or folder.
+
+    Args:
+        path: Its path.
+        expected: What should be there, for messages.
 
     Raises:
         InputError: There is none, or it is something else.
@@ -131,19 +159,23 @@ def status_of(path: Path) -> os.stat_result:
     except (OSError, ValueError) as error:  # ValueError: a null byte
         raise cannot_read(path, error) from error
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
-        raise InputError(f"'{printable(path)}' is neither a file nor a folder; expected a picture, video or folder")
+        raise InputError(f"'{printable(path)}' is neither a file nor a folder; expected {expected}")
     return status
 
 
 @contextmanager
-def opened_file(path: Path) -> Iterator[BinaryIO]:
+def opened_file(path: Path, *, expected: str = "a picture or video file") -> Iterator[BinaryIO]:
     """Open a file to read its bytes; close it at the end.
+
+    Args:
+        path: Its path.
+        expected: What it should be, for messages.
 
     Raises:
         InputError: There is no such file, it is a folder, or it cannot be read.
     """
-    if stat.S_ISDIR(status_of(path).st_mode):
-        raise InputError(f"'{printable(path)}' is a folder; expected a picture or video file")
+    if stat.S_ISDIR(status_of(path, expected=expected).st_mode):
+        raise InputError(f"'{printable(path)}' is a folder; expected {expected}")
     try:
         file = path.open("rb")
     except OSError as error:
@@ -211,11 +243,11 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _walk(folder: Path) -> FoundFiles:
+def _walk(folder: Path, wanted: Wanted) -> FoundFiles:
     passed_over: Counter[str] = Counter()
     files = []
     for path, kind in walk(folder):
-        if kind is None and _is_read(path, folder):
+        if kind is None and _is_read(path, folder, wanted):
             files.append(path)
         elif kind in ("linked folder", "unreadable folder"):
             passed_over[kind] += 1
@@ -228,10 +260,12 @@ def _matches(folder: Path, glob: str) -> list[Path]:
     return sorted(path for path in folder.rglob(glob) if path.is_file() and not is_hidden(path.relative_to(folder)))
 
 
-def _is_read(path: Path, folder: Path) -> bool:
-    """Return whether a folder's file is a picture or video, by its suffix; without suffix, a picture by its content."""
+def _is_read(path: Path, folder: Path, wanted: Wanted) -> bool:
+    """Return whether a folder's file is wanted, by its suffix; without suffix, a picture by its content."""
     suffix = path.suffix.lower()
-    if (suffix and suffix not in _SUFFIXES) or is_hidden(path.relative_to(folder)):
+    if suffix not in wanted.suffixes and not (wanted.pictures and not suffix):
+        return False
+    if is_hidden(path.relative_to(folder)):
         return False
     if suffix and suffix not in TYPESCRIPT:
         return True

@@ -18,6 +18,7 @@ from mien.errors import InputError, MissingExtra, NoSound
 from mien.files import as_path, printable
 from mien.sources.content import HEADER_BYTES, SOUND, decoder_of, kind_of
 from mien.sources.paths import opened_file
+from mien.sources.quiet import silent_libraries
 from mien.sources.videos import MIN_SHORTFALL_SECONDS, SHORTFALL
 from mien.structures import SAMPLE_RATE, Block, FloatArray
 
@@ -41,8 +42,8 @@ def sounds(path: str | Path) -> Iterator[Block]:
 
     libsndfile (the extra `voice`) reads WAV, FLAC, OGG and MP3; PyAV (the extra `video`) reads everything else, such as
     M4A and the sound of videos. Without them, WAV of 8 to 32 bits at 16 kHz is read.
-    Channels are averaged. Samples that are no numbers are read as silence, and a file that is cut off as far as it
-    goes, both with a warning.
+    Channels are averaged. Of several tracks the first is read, samples that are no numbers are read as silence, and a
+    file that is cut off as far as it goes, each with a warning.
 
     Args:
         path: A sound file, or a video. The times of a video's sound are in step with those of its frames, see
@@ -58,9 +59,7 @@ def sounds(path: str | Path) -> Iterator[Block]:
         ...     print(block.time, abs(block.samples).max())
     """
     path = as_path(path)
-    if path.is_dir():
-        raise InputError(f"'{printable(path)}' is a folder; expected files: {SOUND_FORMATS}")
-    with opened_file(path) as file:
+    with opened_file(path, expected=f"a file: {SOUND_FORMATS}") as file:
         start = file.read(HEADER_BYTES)
     _check_kind(start, path)
     cleaner, empty = Cleaner(), True
@@ -165,7 +164,10 @@ def _opened_by_libsndfile(path: Path) -> SoundFile | None:
             return False
 
     try:
-        return Forward(path if sys.platform == "win32" else os.fsencode(path))  # it refuses a str of undecodable bytes
+        with silent_libraries():  # libmpg123
+            return Forward(
+                path if sys.platform == "win32" else os.fsencode(path)
+            )  # it refuses a str of undecodable bytes
     except soundfile.SoundFileError:
         return None
 
@@ -178,9 +180,13 @@ def _by_libsndfile(file: SoundFile, path: Path, cleaner: Cleaner) -> Iterator[Bl
     def pieces() -> Iterator[FloatArray]:
         nonlocal n_read
         with suppress(SoundFileError):  # of a file that is cut off
-            while len(samples := file.read(CHUNK, dtype="float32", always_2d=True)):
+            while len(samples := read()):
                 n_read += len(samples)
                 yield mono(samples)
+
+    def read() -> FloatArray:
+        with silent_libraries():
+            return np.asarray(file.read(CHUNK, dtype="float32", always_2d=True), np.float32)
 
     with file:
         _check_format(path, file.samplerate, file.channels)
@@ -240,6 +246,7 @@ def _by_pyav(path: Path, cleaner: Cleaner) -> Iterator[Block]:
         with container:
             if not container.streams.audio:
                 raise NoSound(f"'{printable(path)}' has no sound; expected {SOUND_FORMATS}")
+            _warn_of_other_tracks(path, len(container.streams.audio))
             for block in _pyav_blocks(container, path):
                 begin, end = block.time if begin is None else begin, block.end
                 yield Block(block.time, cleaner(block.samples))
@@ -249,7 +256,10 @@ def _by_pyav(path: Path, cleaner: Cleaner) -> Iterator[Block]:
 
 
 def _pyav_blocks(container: InputContainer, path: Path) -> Iterator[Block]:
-    """Yield the blocks of the first sound stream, at the file's own times: there may be gaps between them."""
+    """Yield the blocks of the first sound stream, at the file's own times: there may be gaps between them.
+
+    Where the times go back, sound goes on without a gap, as frames do in `videos`.
+    """
     import av
 
     stream = container.streams.audio[0]
@@ -258,13 +268,12 @@ def _pyav_blocks(container: InputContainer, path: Path) -> Iterator[Block]:
     _check_format(path, stream.rate, stream.channels)
     origin = _origin(container)
     resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
-    end, n_damaged = 0.0, 0
+    end, n_damaged = None, 0
 
     def block(frame: AudioFrame) -> Block:
         nonlocal end
-        block = Block(
-            end if frame.time is None else frame.time - origin, np.asarray(frame.to_ndarray(), np.float32).reshape(-1)
-        )
+        times = [time for time in (end, None if frame.time is None else frame.time - origin) if time is not None]
+        block = Block(max(times, default=0.0), np.asarray(frame.to_ndarray(), np.float32).reshape(-1))
         end = block.end
         return block
 
@@ -322,6 +331,16 @@ def _warn_if_cut(path: Path, read: float, announced: float) -> None:
     if read < announced - max(SHORTFALL * announced, MIN_SHORTFALL_SECONDS):
         warnings.warn(
             f"'{printable(path)}' has {read:.1f} of the {announced:.1f} s of sound that its header announces; {CUT}",
+            stacklevel=4,
+        )
+
+
+def _warn_of_other_tracks(path: Path, n: int) -> None:
+    """Warn if only one of several sound tracks is heard, such as languages or comments."""
+    if n > 1:
+        warnings.warn(
+            f"'{printable(path)}' has {n} sound tracks; only the first is heard. `ffmpeg -i FILE -map 0:a:1 "
+            "second.wav` extracts the second",
             stacklevel=4,
         )
 
