@@ -30,7 +30,7 @@ from mien.sources.sounds import sounds
 from mien.structures import Block, Expression, Frame, Progress, Utterance, check_count, check_part
 from mien.targets import check_targets, folded
 from mien.voice.listener import Listener
-from mien.workers import Crash, in_order
+from mien.workers import SILENCE_SECONDS, Crash, in_order
 
 FILES_PER_WORKER = 20  # below, starting a process takes longer than it saves
 
@@ -386,13 +386,13 @@ class _Light:
 
     seen: Seen
     size: tuple[int, int]  # height, width of the image
-    dark: bool
+    dark: bool  # asked only where no face was found
 
     @classmethod
     def of(cls, seen: Seen) -> _Light:
         image = seen.frame.image
         empty = replace(seen, frame=replace(seen.frame, image=image[:0]))
-        return cls(empty, (image.shape[0], image.shape[1]), is_dark(image))
+        return cls(empty, (image.shape[0], image.shape[1]), not seen.expressions and is_dark(image))
 
     def restored(self) -> Seen:
         """Return the result with a blank image of the same size, black if the real one is nearly so."""
@@ -402,7 +402,8 @@ class _Light:
 
 def _from_workers(job: _Job, todo: Sequence[Piece], workers: int) -> Iterator[tuple[int, Seen | Failure | None]]:
     """Yield the results of `_Job.see_all` from several processes."""
-    for index, result in in_order(job, todo, workers=workers):
+    passed_over = max((piece.within.start for piece in todo), default=0.0)  # decoded at least as fast as it is played
+    for index, result in in_order(job, todo, workers=workers, silence_seconds=SILENCE_SECONDS + passed_over):
         if isinstance(result, Crash):
             item = todo[index]
             name = f"'{printable(item.path)}'" + ("" if item.within == WHOLE else f", {item.within},")
