@@ -142,6 +142,22 @@ def test_the_exported_file_answers_like_the_net(
         np.testing.assert_allclose(classifier.predict_proba(part, neutral=neutral), enrolled[0].numpy(), atol=tolerance)
 
 
+def test_heads_are_not_rounded_to_8_bits(encoder_file: Path, tmp_path: Path) -> None:
+    """One scale for all features would round small ones away beside a large one."""
+    net = VoiceNet(read_encoder(encoder_file, SOUND), [0, 1], 2).eval()
+    net.encoder.blocks[1].narrow.bias.data[0] += 100  # a large feature
+    assert net.enrolled is not None
+    net.head.weight.data[:, 32] = net.enrolled.weight.data[:, 32] = 0  # its mean, which is not to decide alone
+    export_voice(net, voice_spec(64), tmp_path / "mine.onnx")
+    classifier = VoiceClassifier(tmp_path / "mine.onnx")
+    features, neutral = (torch.from_numpy(classifier.enrol(part))[None] for part in (SPEECH, SPEECH[:16_000]))
+    with torch.no_grad():
+        alone = net.head(features).softmax(1)[0].numpy()
+        enrolled = net.enrolled(torch.cat([features, features - neutral], 1)).softmax(1)[0].numpy()
+    np.testing.assert_allclose(classifier.predict_proba(SPEECH), alone, atol=1e-5)
+    np.testing.assert_allclose(classifier.predict_proba(SPEECH, neutral=neutral[0].numpy()), enrolled, atol=1e-5)
+
+
 def test_a_model_without_enrolment_needs_no_neutral_voice(encoder_file: Path, tmp_path: Path) -> None:
     net = VoiceNet(read_encoder(encoder_file, SOUND), [1], 2, enrolment=False)
     export_voice(net, voice_spec(0), tmp_path / "mine.onnx")

@@ -137,7 +137,9 @@ def _of_voice_model(path: Path) -> dict[str, FloatArray]:
     for node in graph.node:  # weights stored as float16
         if node.op_type == "Cast" and node.input[0] in values:
             values[node.output[0]] = values[node.input[0]].astype(np.float32)
-    dense = []  # the weights of dense layers over time, in the order of the graph; they lose their names
+    # The weights of dense layers over time, in the order of the graph; they lose their names. Heads come after them and
+    # are too few for one more block.
+    dense = []
     for node in graph.node:
         if node.op_type == "MatMul" and node.input[1] in values:
             dense.append(values[node.input[1]].T)
