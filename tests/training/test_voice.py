@@ -15,6 +15,7 @@ from mien.data.speech import Speech
 from mien.errors import ConfigError, DatasetError, ModelError, RunError
 from mien.evaluation.voice import NOISY, WHOLE
 from mien.labels import LabelSet
+from mien.models.classifier import softmax
 from mien.models.onnx_file import read_spec
 from mien.models.spec import Sound
 from mien.models.voice import VoiceClassifier
@@ -22,7 +23,7 @@ from mien.nets.audio import Encoder
 from mien.reports.voice import read_voice_metrics
 from mien.structures import FloatArray
 from mien.training.recipe import VoiceConfig
-from mien.training.voice import ENROLLED, NOT_ENROLLED, copy_of, fit_head, train_voice
+from mien.training.voice import ENROLLED, NOT_ENROLLED, _temperatures, copy_of, fit_head, train_voice
 
 LABELS = LabelSet("beeps", ("happy", "neutral"))
 
@@ -120,9 +121,9 @@ def test_a_folder_of_another_run_is_refused(config: VoiceConfig, tmp_path: Path)
         train_voice(beeps(each=4), tmp_path, config)
 
 
-def test_without_neutral_speech_there_is_no_enrolment(config: VoiceConfig, tmp_path: Path) -> None:
-    speech = beeps(each=1)
-    trained = train_voice(speech, tmp_path, config)
+def test_where_a_speaker_has_one_neutral_clip_there_is_no_enrolment(config: VoiceConfig, tmp_path: Path) -> None:
+    speech = beeps(each=2)
+    trained = train_voice(speech.select(speech.names != "1-0-1"), tmp_path, config)
     assert read_spec(trained.path).sound == Sound(width=0)
     assert ENROLLED not in trained.evaluation.conditions
 
@@ -165,6 +166,14 @@ def test_the_head_is_a_logistic_regression() -> None:
     logits = x @ weight.T + bias
     found = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     np.testing.assert_allclose(found, oracle.predict_proba(scaled), atol=0.01)
+
+
+def test_probabilities_are_as_sure_as_heads_that_heard_few_speakers_may_be() -> None:
+    answers = {NOISY: np.tile(np.array([0.9, 0.1], np.float32), (100, 1))}
+    often, seldom = (np.repeat([0, 1], [right, 100 - right]) for right in (90, 60))
+    for strange, expected in (([(answers, seldom)], 0.6), ([], 0.9)):
+        temperature = _temperatures(strange, answers, often)[False]
+        assert softmax(np.log(answers[NOISY]), temperature=temperature)[0, 0] == pytest.approx(expected, abs=1e-3)
 
 
 def test_copies_are_noisy_fast_and_short() -> None:

@@ -193,8 +193,8 @@ def _limits(own: VoiceEvaluation, others: Sequence[VoiceEvaluation]) -> str:
             for other in others
         ),
         "Bias by age, language, accent or illness has not been measured.",
-        "Probabilities are calibrated on noisy speech by others than those trained on; for other people and rooms they "
-        "are too sure.",
+        "Probabilities are as sure as noisy answers may be of models that heard the speakers of one fold only. For the "
+        "speakers of this corpus that is less sure than it could be; for other people and rooms it is still too sure.",
     ]
     return "\n".join(
         fill(limit, 120, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False) for limit in limits

@@ -102,6 +102,7 @@ def train_voice(
     encoder = read_encoder(init, Sound(), blocks=max(config.blocks))
     spec = _new_spec(speech, config, encoder, init)
     _start(make_folder(folder), spec)
+    config = replace(config, enrolment=_can_enrol(speech, config))
     folds = folds_of(speech, config.folds or None)
     store = FeatureStore(features or folder, encoder, speech, config, steps)
     copies = [store.copy(i) for i in range(1 + config.copies)]
@@ -111,11 +112,7 @@ def train_voice(
         answers.append(_fold_answers(speech, copies, tested, folds == fold, config))
         steps("heads by fold")(len(answers), len(np.unique(folds)))
     merged = {key: _merged([found[key] for found in answers], folds) for key in answers[0]}
-    temperatures = {
-        # Of noisy speech, so that a stranger does not get the certainty that only clean acted speech deserves.
-        enrolled: _temperature(merged[noise], speech.targets) if noise in merged else 1.0
-        for enrolled, noise in ((False, NOISY), (True, ENROLLED_NOISY))
-    }
+    temperatures = _temperatures(_as_strangers(speech, copies, tested, folds, config), merged, speech.targets)
     calibrated = {
         key: softmax(np.log(found + 1e-9), temperature=temperatures[key in (ENROLLED, ENROLLED_NOISY)])
         for key, found in merged.items()
@@ -399,6 +396,36 @@ def _write_answers(path: Path, probabilities: FloatArray, speech: Speech, folds:
         np.savez(
             temporary, probabilities=probabilities, targets=speech.targets, labels=labels, folds=folds, name=speech.name
         )
+
+
+def _as_strangers(
+    speech: Speech, copies: Sequence[FloatArray], tested: Mapping[str, FloatArray], folds: IntArray, config: VoiceConfig
+) -> list[tuple[Answers, IntArray]]:
+    """Return the answers in noise about all speakers but those of one fold, by heads that heard only these, and the
+    targets; for each fold that has all classes.
+
+    A stranger with another language and microphone differs more from all speakers of a corpus than one of them from the
+    others, so heads that heard few are a better model of what a stranger's answers are worth.
+    """
+    found = []
+    for fold in np.unique(folds):
+        others = folds != fold
+        if len(np.unique(speech.targets[~others])) == len(speech.labels):
+            in_noise = {name: tested[name] for name in (WHOLE, NOISY)}
+            found.append((_fold_answers(speech, copies, in_noise, others, config), speech.targets[others]))
+    return found
+
+
+def _temperatures(strange: Sequence[tuple[Answers, IntArray]], merged: Answers, targets: IntArray) -> dict[bool, float]:
+    """Return the temperatures of the heads for strangers and for enrolled speakers: those of noisy answers of heads
+    that heard few speakers, or, where none has all classes, of the folds' heads."""
+    temperatures = {}
+    for enrolled, noise in ((False, NOISY), (True, ENROLLED_NOISY)):
+        parts = [(answers[noise], known) for answers, known in strange if noise in answers]
+        if not parts and noise in merged:
+            parts = [(merged[noise], targets)]
+        temperatures[enrolled] = _temperature(*map(np.concatenate, zip(*parts, strict=True))) if parts else 1.0
+    return temperatures
 
 
 def _temperature(probabilities: FloatArray, targets: IntArray) -> float:
