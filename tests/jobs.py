@@ -11,6 +11,8 @@ from pathlib import Path
 
 from mien.cores import usable_cores
 from mien.errors import InputError
+from mien.structures import Face, ImageArray
+from mien.vision.detect import WholeImage
 
 
 def count(n: int) -> Iterator[int]:
@@ -79,3 +81,48 @@ def slow(item: int) -> Iterator[int]:
 
 def sleeping() -> Callable[[int], Iterator[int]]:
     return slow
+
+
+class Deadly(WholeImage):
+    """Kills its process when it sees a small picture: the first time, or each time.
+
+    Args:
+        note: A file that remembers that it was seen; None for each time.
+        hang: Sleep instead.
+    """
+
+    def __init__(self, note: Path | None = None, *, hang: bool = False) -> None:
+        super().__init__()
+        self.note, self.hang = note, hang
+
+    def detect(self, image: ImageArray) -> list[Face]:
+        if image.shape[0] < 30 and not (self.note and self.note.exists()):
+            if self.note:
+                self.note.touch()
+            if self.hang:
+                time.sleep(600)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().detect(image)
+
+
+class OnMachine(WholeImage):
+    """Waits for ever on one machine of a Ray cluster; on the others until somebody waits there.
+
+    Args:
+        machine: Its number.
+        note: A file that appears when somebody waits there.
+    """
+
+    def __init__(self, machine: str, note: Path) -> None:
+        super().__init__()
+        self.machine, self.note = machine, note
+
+    def detect(self, image: ImageArray) -> list[Face]:
+        import ray
+
+        if ray.is_initialized() and ray.get_runtime_context().get_node_id() == self.machine:
+            self.note.touch()
+            time.sleep(600)
+        while not self.note.exists():
+            time.sleep(0.05)
+        return super().detect(image)

@@ -23,7 +23,7 @@ FLOORS = (
     ("sinks",),
     ("cartoons", "collection", "evaluation"),
     ("shards",),
-    ("reports", "machine", "app", "web", "client"),
+    ("reports", "machine", "app", "web", "client", "cluster"),
     ("training",),
     ("cli", "notebook"),
     ("__main__",),

@@ -202,7 +202,12 @@ def see(
 
 
 def see_each(
-    pieces: Sequence[Piece], recognizer: Recognizer, *, selection: Selection = ALL_FRAMES, workers: int = 1
+    pieces: Sequence[Piece],
+    recognizer: Recognizer,
+    *,
+    selection: Selection = ALL_FRAMES,
+    workers: int = 1,
+    isolated: bool = False,
 ) -> Iterator[tuple[int, Seen | Failure | None]]:
     """Yield the results of files with the ends of the files: `see` for callers that note what is done.
 
@@ -211,12 +216,13 @@ def see_each(
         recognizer: Detects and classifies.
         selection: The frames of videos that are read.
         workers: See `see`.
+        isolated: Recognise in another process even with one worker, so that a file that crashes it is a `Failure`.
 
     Yields:
         The index of a piece and a result of it; after its last result the index and None.
     """
     job = _Job(recognizer, selection, top=1, summary=False, listener=None)
-    return job.shared(pieces, workers, None)
+    return job.shared(pieces, workers, None, isolated=isolated)
 
 
 def row_settings(
@@ -309,10 +315,10 @@ class _Job:
     listener: Listener | None
 
     def shared(
-        self, todo: Sequence[Piece], workers: int, progress: Progress | None
+        self, todo: Sequence[Piece], workers: int, progress: Progress | None, *, isolated: bool = False
     ) -> Iterator[tuple[int, Seen | Failure | None]]:
         """Yield the results of `see_all` from one or several processes."""
-        if workers > 1 and len(todo) > 1:
+        if isolated or (workers > 1 and len(todo) > 1):
             return _from_workers(self, todo, workers)
         return self.see_all(todo, progress)
 

@@ -14,7 +14,7 @@
     ├── ConfigError            a recipe or flag with an unknown key or a value out of range
     ├── RunError               a run folder that cannot be started, resumed or exported
     ├── OutputError            a result that cannot be written
-    ├── ServiceError           a service that refuses a request, or cannot be reached
+    ├── ServiceError           a service or cluster that refuses a request, or cannot be reached
     └── MissingExtra           an optional part that is not installed
 
 Every message names the problem, the expected input, and the next step.
@@ -88,7 +88,7 @@ class OutputError(MienError):
 
 
 class ServiceError(MienError):
-    """A service that refuses a request, or cannot be reached.
+    """A service or cluster that refuses a request, or cannot be reached.
 
     Args:
         detail: The message.

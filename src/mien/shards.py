@@ -23,10 +23,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from mien import __version__
 from mien.collection import FILES_PER_WORKER, Failure, Piece, Seen, row_settings, see_each
@@ -40,7 +40,7 @@ from mien.sinks.tables import csv_lines
 from mien.sources.frames import inspect
 from mien.sources.media import ALL_FRAMES, WHOLE, Selection, TimeRange
 from mien.sources.paths import VIDEO_SUFFIXES, list_files
-from mien.structures import Progress, check_count, check_part
+from mien.structures import Progress, Provenance, check_count, check_part
 from mien.targets import check_targets
 from mien.workers import Crash, in_order
 
@@ -151,6 +151,22 @@ class Summary:
     labels: dict[str, int] = field(default_factory=dict)
 
 
+class Engine(Protocol):
+    """Recognises the shards of a job and writes their parts with `write_parts`, in any order and on any machine."""
+
+    def __call__(
+        self,
+        job: Job,
+        shards: Sequence[Shard],
+        recognizer: Recognizer,
+        *,
+        selection: Selection,
+        progress: Progress | None,
+    ) -> Iterator[Done]:
+        """Yield `Done` per shard; arguments as for `run`."""
+        ...
+
+
 def run(
     paths: Sequence[str | Path],
     folder: str | Path,
@@ -162,6 +178,7 @@ def run(
     glob: str | None = None,
     selection: Selection = ALL_FRAMES,
     workers: int | None = 1,
+    engine: Engine | None = None,
     retry_errors: bool = False,
     progress: Progress | None = None,
 ) -> Iterator[Done]:
@@ -182,6 +199,7 @@ def run(
         glob: Pattern for a folder's files; see `sources.list_files`.
         selection: The frames of videos that are read.
         workers: Number of processes that share the files, see `see`; None for one per core, if there is work for them.
+        engine: Recognises the shards in place of processes on this machine, as `cluster.Ray` does; None for these.
         retry_errors: Recognise shards with errors anew.
         progress: Called with the files done in this run and their number; the ranges of a divided video count as files.
 
@@ -205,7 +223,8 @@ def run(
         workers = _auto_workers(job.todo) if workers is None else workers
         if job.failures:
             yield Done(None, failures=job.failures)
-        yield from see_shards(job, job.todo, recognizer, selection=selection, workers=workers, progress=progress)
+        see = partial(see_shards, workers=workers) if engine is None else engine
+        yield from see(job, job.todo, recognizer, selection=selection, progress=progress)
         if job.shards:
             finish(job)
 
@@ -271,10 +290,21 @@ def see_shards(
     progress: Progress | None = None,
 ) -> Iterator[Done]:
     """Recognise shards of a job and write their parts; see `run`."""
-    origin = recognizer.provenance
-    columns = part_columns(origin)
     pieces = [piece for shard in shards for piece in shard.pieces()]
     results = see_each(pieces, recognizer, selection=selection, workers=workers)
+    yield from write_parts(job, shards, results, recognizer.provenance, progress=progress)
+
+
+def write_parts(
+    job: Job,
+    shards: Sequence[Shard],
+    results: Iterator[tuple[int, Seen | Failure | None]],
+    origin: Provenance,
+    *,
+    progress: Progress | None = None,
+) -> Iterator[Done]:
+    """Write the parts of shards from the results of their pieces, as `see_each` yields them."""
+    columns = part_columns(origin)
     n_files, n_done = sum(len(shard.files) for shard in shards), 0
     for shard in shards:
         n_rows, n_faces, failures = 0, 0, []

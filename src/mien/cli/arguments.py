@@ -73,7 +73,8 @@ Device = Annotated[
     str,
     typer.Option(help="Where the classifier runs: cpu, cuda, coreml, directml, openvino or auto.", metavar="DEVICE"),
 ]
-VOICE, ALONE = "--voice", "default"  # the option, and its value where it stands alone; see `commands`
+ALONE, LOCAL = "default", "local"  # values of --voice and --ray
+STANDING_ALONE = {"--voice": ALONE, "--ray": LOCAL}  # options that may stand alone, with their values there
 Top = Annotated[int, typer.Option(min=1, help="Number of expressions shown per face.", metavar="N")]
 Votes = Annotated[
     Path | None, typer.Option(help="FER+ votes (fer2013new.csv); looked up beside the data if not given.")

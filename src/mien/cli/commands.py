@@ -28,7 +28,7 @@ from mien.cli import (
     training,
     web,
 )
-from mien.cli.arguments import ALONE, VOICE
+from mien.cli.arguments import STANDING_ALONE
 from mien.cli.console import check_output, notice, say
 from mien.errors import ConfigError
 from mien.files import lost_output
@@ -99,7 +99,8 @@ def run(arguments: Sequence[str] | None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     _check_arguments(words)
-    given = None if arguments is None and VOICE not in words else with_values(words)  # on Windows None expands patterns
+    alone = not STANDING_ALONE.keys().isdisjoint(words)
+    given = None if arguments is None and not alone else with_values(words)  # on Windows None expands patterns
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: notice("[yellow]warning:[/]", message)
         try:
@@ -117,13 +118,13 @@ def run(arguments: Sequence[str] | None) -> int:
 
 
 def with_values(words: Sequence[str]) -> list[str]:
-    """Return the words of a command with a value for each --voice, which may stand alone; Typer knows no such options.
+    """Return the words of a command with a value for each option that may stand alone; Typer knows no such options.
 
     The word after it is its value unless it is an option or an existing file: `mien predict --voice clip.mp4`. A model
     in a file, voice.onnx, is a value.
     """
     return [
-        f"{VOICE}={ALONE}" if word == VOICE and not _is_value(after) else word
+        f"{word}={STANDING_ALONE[word]}" if word in STANDING_ALONE and not _is_value(after) else word
         for word, after in zip(words, [*words[1:], ""], strict=False)
     ]
 

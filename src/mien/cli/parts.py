@@ -14,7 +14,7 @@ from mien.files import counted
 
 if TYPE_CHECKING:
     from mien.recognizer import Recognizer
-    from mien.shards import Summary
+    from mien.shards import Engine, Summary
 
 
 def check_parts(others: Mapping[str, object]) -> None:
@@ -23,6 +23,20 @@ def check_parts(others: Mapping[str, object]) -> None:
         if value:
             reason = "a job resumes by itself" if name == "resume" else "a job only writes its parts"
             raise ConfigError(f"--{name} does not go with --parts: {reason}; leave one of them out")
+
+
+def ray_engine(address: str, workers: int | None, device: str) -> Engine:
+    """Return the engine of --ray.
+
+    Raises:
+        ConfigError: --device does not go with it, or the address is none.
+        MissingExtra: Ray is not installed.
+    """
+    from mien.cluster import Ray
+
+    if device != "cpu":
+        raise ConfigError("--device does not go with --ray, whose tasks take processor cores; leave one of them out")
+    return Ray(address, workers=workers or None)
 
 
 def predict_parts(

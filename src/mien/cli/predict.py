@@ -30,7 +30,7 @@ from mien.cli.arguments import (
     open_recognizer,
 )  # fmt: skip
 from mien.cli.console import bar, cell, fail, new_table, notice, percent, print_json, print_table, say
-from mien.cli.parts import check_parts, found, predict_parts
+from mien.cli.parts import check_parts, found, predict_parts, ray_engine
 from mien.errors import ConfigError
 from mien.files import counted, printable
 from mien.models.spec import DEFAULT_MODEL
@@ -78,8 +78,11 @@ def predict(
         float | None, typer.Option(help="Stop a video before this time; at its end if not given.", metavar="SECONDS")
     ] = None,
     workers: Annotated[
-        str, typer.Option(help="Processes that share the files; auto: one per core, for many files.", metavar="N")
-    ] = "1",
+        str | None,
+        typer.Option(
+            help="Processes that share the files; auto: one per core, for many files.", metavar="N", show_default="1"
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue a run that was stopped; finished files keep their rows.")
     ] = False,
@@ -104,6 +107,14 @@ def predict(
         int | None,
         typer.Option(min=1, help="Frames of a video per table of --parts, about.", metavar="N", show_default="15000"),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="With --parts: share the files among the machines of a Ray cluster: auto, HOST:PORT, or Ray started "
+            "on this machine.",
+            metavar="[ADDRESS]",
+        ),
+    ] = None,
     retry_errors: Annotated[
         bool, typer.Option("--retry-errors", help="With --parts: read files again that could not be read.")
     ] = False,
@@ -114,7 +125,7 @@ def predict(
     Examples: `mien predict party.jpg holiday/ clip.mp4 --out annotated --csv faces.csv`, `mien predict holiday/ --glob
     '*.jpg'`, `mien predict film.mp4 --fps 2 --start 60 --stop 90`, `mien predict photo.jpg --json`, `mien predict
     archive/ --csv faces.csv --workers auto --resume`, `mien predict clip.mp4 --voice`, `mien predict archive/ --parts
-    faces --workers auto`
+    faces --workers auto`, `mien predict archive/ --parts faces --ray auto`
     """
     from mien.collection import Failure, Summary, auto_workers, row_settings, see
     from mien.fusion import shared_labels
@@ -125,20 +136,23 @@ def predict(
     from mien.targets import check_targets
 
     check_outputs(csv, jsonl, as_json, excel)
-    n_workers, selection = _number(workers), Selection(fps=fps, start=start, stop=stop)
+    n_workers, selection = _number(workers or "1"), Selection(fps=fps, start=start, stop=stop)
     if parts is not None:
         check_parts({
             "out": to, "csv": csv, "jsonl": jsonl, "excel": excel, "json": as_json, "top": top > 1, "summary": summary,
             "resume": resume, "voice": voice,
         })  # fmt: skip
+        engine = None if ray is None else ray_engine(ray, None if workers is None else n_workers, device)
         check_targets([model_file(model)], folders=[parts])
         recognizer = open_recognizer(model, detector, min_score, labels, min_confidence, models_dir, device)
         predict_parts(
             paths, parts, recognizer, format=format or "csv", shard_size=shard, shard_frames=shard_frames, glob=glob,
-            selection=selection, workers=n_workers or None, retry_errors=retry_errors,
+            selection=selection, workers=n_workers or None, engine=engine, retry_errors=retry_errors,
         )  # fmt: skip
         return
-    only_parts = {"format": format, "shard": shard, "shard-frames": shard_frames, "retry-errors": retry_errors}
+    only_parts = {
+        "format": format, "shard": shard, "shard-frames": shard_frames, "ray": ray, "retry-errors": retry_errors,
+    }  # fmt: skip
     for name, value in only_parts.items():
         if value:
             raise ConfigError(f"--{name} is about --parts; add that, or leave it out")

@@ -94,6 +94,7 @@ class Session:
         path: The file.
         threads: Threads of ONNX Runtime on the CPU; 0 for one per core that this process may use.
         device: As for `provider_of`.
+        content: The file's bytes, where it is not on this machine; see `portable`.
 
     Raises:
         ModelError: ONNX Runtime cannot load the file, or not on that device.
@@ -101,24 +102,36 @@ class Session:
         InputError: The number of threads is no whole number.
     """
 
-    def __init__(self, path: Path, *, threads: int = 0, device: str = "cpu") -> None:
+    def __init__(self, path: Path, *, threads: int = 0, device: str = "cpu", content: bytes | None = None) -> None:
         check_count("threads", threads)
         Range(0, MOST_THREADS).check("threads", threads)
-        self._path, self._threads, self._provider = path, threads, provider_of(device)
-        self._session: onnxruntime.InferenceSession | None = _load(path, threads, self._provider)
+        self._path, self._content, self._threads, self._provider = path, content, threads, provider_of(device)
+        self._session: onnxruntime.InferenceSession | None = _load(path, content, threads, self._provider)
         self._device = device
         self.inputs = [Tensor(found.name, found.type, found.shape) for found in self._session.get_inputs()]
         self.outputs = [Tensor(found.name, found.type, found.shape) for found in self._session.get_outputs()]
         _SESSIONS.add(self)
 
     def __reduce__(self) -> tuple[Callable[..., Session], tuple[Path]]:
-        return partial(Session, threads=self._threads, device=self._device), (self._path,)
+        return partial(Session, threads=self._threads, device=self._device, content=self._content), (self._path,)
+
+    def portable(self) -> tuple[Callable[..., Session], tuple[Path]]:
+        """Return what `__reduce__` does, with the file's bytes, so that another machine can load it without the file.
+
+        Raises:
+            ModelError: The file is gone.
+        """
+        try:
+            content = self._path.read_bytes() if self._content is None else self._content
+        except OSError as error:
+            raise ModelError(f"cannot read {self._path}: {error.strerror}; put it back") from error
+        return partial(Session, threads=self._threads, device=self._device, content=content), (self._path,)
 
     def run(self, outputs: list[str], inputs: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
         """Return the named outputs of the graph."""
         session = self._session
         if session is None:
-            session = self._session = _load(self._path, self._threads, self._provider)
+            session = self._session = _load(self._path, self._content, self._threads, self._provider)
         return list(session.run(outputs, dict(inputs)))
 
     def abandon(self) -> None:
@@ -140,7 +153,7 @@ def reason_of(error: Exception) -> str:
     return f"{reason.rstrip('. ')}; export it again"
 
 
-def _load(path: Path, threads: int, provider: str) -> onnxruntime.InferenceSession:
+def _load(path: Path, content: bytes | None, threads: int, provider: str) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     # ONNX Runtime's own choice, one thread per physical core, heeds no limit of the process.
     usable = usable_cores()
@@ -150,7 +163,8 @@ def _load(path: Path, threads: int, provider: str) -> onnxruntime.InferenceSessi
     # Its threads would spin after each face and take the cores from the detector, which runs then.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=list(dict.fromkeys([provider, CPU])))
+        model = str(path) if content is None else content
+        session = onnxruntime.InferenceSession(model, options, providers=list(dict.fromkeys([provider, CPU])))
     except Exception as error:  # ONNX Runtime's exceptions have no common base
         raise ModelError(f"ONNX Runtime cannot load {path}: {reason_of(error)}") from error
     if provider not in session.get_providers():  # it falls back to the CPU in silence
