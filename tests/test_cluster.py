@@ -282,7 +282,7 @@ class TestLosses:
         try:
             job.album = Path("/proc/self/fd/777")
             with pytest.raises(
-                ServiceError, match=r"does not see '.*/00.png'; share the folders of the job and of the"
+                ServiceError, match=r"does not see '/proc/self/fd/777/.*png'; share the folders of the job and of the"
             ):
                 job()
         finally:
