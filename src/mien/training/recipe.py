@@ -199,6 +199,11 @@ def new_folder(config: TrainConfig) -> Path:
     return Path("runs") / f"{config.name or config.net}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
+def new_voice_folder(config: VoiceConfig) -> Path:
+    """Return the default folder of a voice model's new run, runs/voice-DATE-TIME."""
+    return Path("runs") / f"{config.name or 'voice'}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
 def recipe_names() -> list[str]:
     """Return the names of the shipped recipes."""
     return sorted(Path(entry.name).stem for entry in _folder().iterdir() if entry.name.endswith(".toml"))
