@@ -15,11 +15,13 @@ from mien.nets.blocks import (
     Convolution,
     DlibBlock,
     ReNet,
+    RepConvolution,
     ResidualBlock,
     SequencePool,
     SqueezeExcite,
     Tokens,
     TransformerBlock,
+    fold,
 )
 from mien.structures import FloatArray
 
@@ -197,3 +199,23 @@ def test_gradients_of_convolutions_on_small_maps_agree_with_pytorch(
 def test_other_convolutions_use_pytorch(size: int, dtype: torch.dtype) -> None:
     mine = Convolution(4, 4).to(dtype)
     assert "SmallMaps" not in mine(torch.randn(1, 4, size, size, dtype=dtype)).grad_fn.name()
+
+
+@pytest.mark.parametrize(("channels", "width", "stride"), [(8, 8, 1), (8, 8, 2), (4, 8, 1)])
+def test_a_folded_convolution_computes_what_its_branches_do(channels: int, width: int, stride: int) -> None:
+    torch.manual_seed(0)
+    block = RepConvolution(channels, width, stride=stride)
+    for _ in range(3):  # batch statistics that are neither 0 nor 1
+        block(2 * torch.randn(8, channels, 9, 9) + 1)
+    block.eval()
+    x = torch.randn(2, channels, 9, 9)
+    with torch.no_grad():
+        torch.testing.assert_close(block.folded()(x), block(x), atol=1e-5, rtol=1e-4)
+
+
+def test_folding_replaces_nested_convolutions_only() -> None:
+    net = nn.Sequential(nn.Sequential(RepConvolution(1, 4)), nn.Linear(4, 2))
+    fold(net)
+    assert [type(module).__name__ for module in net.modules()] == [
+        "Sequential", "Sequential", "Sequential", "Conv2d", "ReLU", "Linear",
+    ]  # fmt: skip

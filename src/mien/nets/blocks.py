@@ -88,6 +88,61 @@ class ResidualBlock(nn.Module):
         return F.relu(x + self.attention(self.norm(self.conv(self.first(x)))))
 
 
+class RepConvolution(nn.Module):
+    """A 3×3 convolution and ReLU that trains as three branches: RepVGG (Ding et al. 2021, arXiv:2101.03697).
+
+    The branches, 3×3, 1×1 and, where shapes allow, the identity, each with batch norm, are linear, so `folded` returns
+    their sum as one convolution.
+
+    Args:
+        channels: Channels of the input.
+        width: Channels of the output.
+        stride: Step of the convolution.
+    """
+
+    def __init__(self, channels: int, width: int, *, stride: int = 1) -> None:
+        super().__init__()
+        same = channels == width and stride == 1
+        self.conv, self.norm = Convolution(channels, width, stride=stride), nn.BatchNorm2d(width)
+        self.point = nn.Conv2d(channels, width, 1, stride=stride, bias=False)
+        self.point_norm = nn.BatchNorm2d(width)
+        self.identity_norm = nn.BatchNorm2d(width) if same else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, channels, H, W) to (n, width, ⌈H / stride⌉, ⌈W / stride⌉)."""
+        y = self.norm(self.conv(x)) + self.point_norm(self.point(x))
+        return F.relu(y if self.identity_norm is None else y + self.identity_norm(x))
+
+    @torch.no_grad()
+    def folded(self) -> nn.Sequential:
+        """Return a convolution and ReLU that compute the same in eval mode."""
+        branches = [(self.conv.weight, self.norm), (F.pad(self.point.weight, (1, 1, 1, 1)), self.point_norm)]
+        if self.identity_norm is not None:
+            branches.append((nn.init.dirac_(torch.empty_like(self.conv.weight)), self.identity_norm))
+        weight, bias = torch.zeros_like(self.conv.weight), torch.zeros_like(self.norm.bias)
+        for kernel, norm in branches:
+            mean, variance = norm.running_mean, norm.running_var
+            assert mean is not None
+            assert variance is not None
+            scale = norm.weight / (variance + norm.eps).sqrt()
+            weight += kernel * scale[:, None, None, None]
+            bias += norm.bias - mean * scale
+        conv = nn.Conv2d(weight.shape[1], len(weight), 3, stride=self.conv.stride[0], padding=1)
+        conv.weight.copy_(weight)
+        assert conv.bias is not None
+        conv.bias.copy_(bias)
+        return nn.Sequential(conv, nn.ReLU(inplace=True))
+
+
+def fold(net: nn.Module) -> None:
+    """Replace each `RepConvolution` of a net by its `folded` form, in place; the net is for eval mode then."""
+    for name, child in list(net.named_children()):
+        if isinstance(child, RepConvolution):
+            setattr(net, name, child.folded())
+        else:
+            fold(child)
+
+
 class SqueezeExcite(nn.Module):
     """Squeeze-and-excitation: weight channels by global context (Hu et al. 2018, arXiv:1709.01507)."""
 

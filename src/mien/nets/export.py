@@ -5,6 +5,7 @@ See docs/decisions/0011, 0014 and 0017.
 
 from __future__ import annotations
 
+import copy
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from mien.models.classifier import OnnxClassifier
 from mien.models.onnx_file import read_spec, write_with_spec
 from mien.models.preprocess import preprocess
 from mien.models.spec import ModelSpec, Normalize
+from mien.nets.blocks import fold
 from mien.nets.nets import Net, normalize
 from mien.nets.quantize import quantized
 from mien.structures import FloatArray, ImageArray
@@ -72,7 +74,7 @@ class WithPixels(nn.Module):
 def export(
     net: Net, spec: ModelSpec, path: str | Path, *, storage: Storage = "float16", images: Sequence[ImageArray] = ()
 ) -> None:
-    """Write a net as ONNX; normalisation, temperature and softmax are inside the graph.
+    """Write a net as ONNX; normalisation, temperature and softmax are inside the graph, and branches are folded.
 
     Args:
         net: The trained net.
@@ -88,6 +90,8 @@ def export(
         OutputError: The file cannot be written.
     """
     path = as_path(path)
+    net = copy.deepcopy(net)
+    fold(net)
     wrapped = WithPixels(net, spec.preprocess.normalize, [head.temperature for head in spec.heads]).eval()
     example = torch.zeros(2, spec.preprocess.size, spec.preprocess.size, spec.preprocess.channels, dtype=torch.uint8)
     with tempfile.TemporaryDirectory() as folder:

@@ -20,6 +20,7 @@ from mien.nets.blocks import (
     FixedSide,
     GlobalAverage,
     ReNet,
+    RepConvolution,
     ResidualBlock,
     SequencePool,
     SqueezeExcite,
@@ -210,6 +211,16 @@ def tiny(channels: int, size: int) -> Backbone:
     return nn.Sequential(conv_bn_relu(channels, 16, stride=2), conv_bn_relu(16, 32, stride=2), GlobalAverage()), 32
 
 
+def mini(channels: int, size: int) -> Backbone:
+    """A small net for phones and browsers: 0.85 M parameters, 9.6 MMAC at 48×48, once its branches are folded."""
+    del size
+    widths = (16, 32, 64, 128, 192)
+    layers: list[nn.Module] = []
+    for previous, width in zip((channels, *widths), widths, strict=False):
+        layers += [RepConvolution(previous, width, stride=2), RepConvolution(width, width)]
+    return nn.Sequential(*layers, GlobalAverage()), widths[-1]
+
+
 def dlib_resnet(channels: int, size: int) -> Backbone:
     """dlib's ResNet for face recognition (King 2017, dlib.net/dnn_face_recognition_ex.cpp): 29 convolutions, 5.6 M.
 
@@ -263,6 +274,7 @@ NETS: dict[str, Callable[[int, int], Backbone]] = {
     "base-cbam": base_cbam,
     "base-gru": base_gru,
     "base-vit": base_vit,
+    "mini": mini,
     "tiny": tiny,
     "ferg": ferg,
     "dlib-resnet": dlib_resnet,
