@@ -74,6 +74,35 @@ def test_all_frames_come_in_order_and_failures_in_their_place(album: Path, recog
     assert [result.media.kind for result in seen] == ["picture"] * 2 + ["video"] * 3
 
 
+@pytest.mark.parametrize(("batch", "workers"), [(2, 1), (3, 1), (32, 1), (3, 2)])
+def test_batches_give_the_same_results_in_the_same_order(
+    batch: int, workers: int, album: Path, recognizer: Recognizer, tmp_path: Path
+) -> None:
+    (album / "c.mp4").write_bytes((album / "z.mp4").read_bytes()[:-300])
+    paths = [album / "no.png", album]
+    one, many, steps = Memory(), Memory(), []
+    expected = list(see(paths, recognizer, sinks=[one]))
+    found = list(
+        see(
+            paths, recognizer, sinks=[many], batch=batch, workers=workers, out=tmp_path / "out",
+            progress=lambda *step: steps.append(step),
+        )
+    )  # fmt: skip
+    assert [(type(result), result.path) for result in found] == [(type(result), result.path) for result in expected]
+    assert many.written == one.written
+    assert steps == [(done, 5) for done in range(1, 6)]
+    for ours, theirs in zip(found, expected, strict=True):
+        if isinstance(ours, Seen) and isinstance(theirs, Seen):
+            assert (ours.frame.index, ours.frame.time, ours.media) == (
+                theirs.frame.index, theirs.frame.time, theirs.media,
+            )  # fmt: skip
+            for a, b in zip(ours.expressions, theirs.expressions, strict=True):
+                np.testing.assert_allclose(a.prediction.probabilities, b.prediction.probabilities, atol=1e-6)
+        else:
+            assert str(ours.error) == str(theirs.error)
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*.png")) == ["a.png", "a.png"]
+
+
 class NoFaces:
     """Finds nothing, and counts its runs."""
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -239,3 +240,65 @@ def test_pictures_are_searched_at_other_angles_and_streams_are_not(tiny_model: P
     frame = Frame(high, 0.0, 0, "clip")
     assert list(recognizer.stream([frame])) == [(frame, [])]
     assert list(recognizer.stream([frame], any_angle=True)) == [(frame, [expression])]
+
+
+@pytest.mark.parametrize(("batch", "sizes"), [(1, [2] * 7), (3, [6, 6, 2]), (32, [14])])
+def test_a_stream_in_batches_gives_the_same_expressions(
+    batch: int, sizes: list[int], tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recognizer = Recognizer(TwoFaces(), tiny_model)
+    rng = np.random.default_rng(0)
+    stream = [Frame(rng.integers(0, 256, (60, 120, 3), np.uint8), i / 10, i, "a") for i in range(7)]
+    expected = list(recognizer.stream(stream))
+    counted = count_batches(recognizer, monkeypatch)
+    found = list(recognizer.stream(iter(stream), batch=batch))
+    assert counted == sizes
+    assert [frame for frame, _ in found] == stream
+    for (_, ours), (_, theirs) in zip(found, expected, strict=True):
+        assert [e.face for e in ours] == [e.face for e in theirs]
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(a.prediction.probabilities, b.prediction.probabilities, atol=1e-6)
+
+
+def test_large_images_do_not_wait_for_a_whole_batch(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recognizer = Recognizer(TwoFaces(), tiny_model)
+    monkeypatch.setattr("mien.recognizer.BATCH_PIXELS", 15_000)
+    counted = count_batches(recognizer, monkeypatch)
+    stream = [Frame(np.zeros((60, 120, 3), np.uint8), i / 10, i, "a") for i in range(5)]  # 7,200 pixels each
+    assert len(list(recognizer.stream(stream, batch=4))) == 5
+    assert counted == [6, 4]
+
+
+def test_without_batches_a_frame_is_answered_before_the_next_one_is_read(tiny_model: Path) -> None:
+    read = []
+
+    def camera() -> Iterator[Frame]:
+        for i in range(3):
+            read.append(i)
+            yield Frame(np.zeros((60, 120, 3), np.uint8), i / 10, i, "a")
+
+    answers = Recognizer(TwoFaces(), tiny_model).stream(camera())
+    next(answers)
+    assert read == [0]
+
+
+def test_a_batch_below_one_is_refused(tiny_model: Path) -> None:
+    with pytest.raises(ConfigError, match="batch is 0; expected 1 or more"):
+        Recognizer(TwoFaces(), tiny_model).stream([], batch=0)
+
+
+def test_only_accelerators_get_batches_by_themselves(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recognizer = Recognizer(TwoFaces(), tiny_model)
+    assert (recognizer.classifier.device, recognizer.batch) == ("cpu", 1)
+    monkeypatch.setattr(type(recognizer.classifier), "device", "cuda")
+    assert recognizer.batch == 32
+
+
+def count_batches(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the sizes of batches that the classifier gets from now on."""
+    sizes: list[int] = []
+    original = recognizer.classifier.predict_heads
+    monkeypatch.setattr(
+        recognizer.classifier, "predict_heads", lambda crops: sizes.append(len(crops)) or original(crops)
+    )
+    return sizes

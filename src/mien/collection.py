@@ -6,10 +6,12 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,7 +22,7 @@ from mien.files import as_path, counted, printable
 from mien.fusion import Heard, VoiceTrack, fuse_faces
 from mien.models.onnx_file import graph_fingerprint
 from mien.pixels import is_dark
-from mien.recognizer import Recognizer
+from mien.recognizer import Detected, Recognizer
 from mien.sinks.journal import Journal
 from mien.sinks.sink import Sink, write_to
 from mien.sources.media import ALL_FRAMES, WHOLE, Media, Selection, TimeRange
@@ -31,6 +33,9 @@ from mien.structures import Block, Expression, Frame, Progress, Utterance, check
 from mien.targets import check_targets, folded
 from mien.voice.listener import Listener
 from mien.workers import SILENCE_SECONDS, Crash, in_order
+
+if TYPE_CHECKING:
+    from mien.sinks.annotated import AnnotatedSink
 
 FILES_PER_WORKER = 20  # below, starting a process takes longer than it saves
 
@@ -130,6 +135,7 @@ def see(
     summary: bool = False,
     listener: Listener | None = None,
     workers: int = 1,
+    batch: int | None = None,
     journal: Journal | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Seen | Failure]:
@@ -149,6 +155,8 @@ def see(
         workers: Number of processes that share the files, with one thread each; see `auto_workers`. Results have the
             same order and values as from one process, but blank images, since pixels stay in the processes. A file that
             stops its process twice is a `Failure`.
+        batch: Number of pictures or frames whose faces are classified at once; several processes batch the frames of a
+            video. 1 on the CPU and 32 on an accelerator when None. Probabilities differ by rounding errors.
         journal: Notes the files that are done; those of a resumed run are not read again, and only their failures are
             yielded.
         progress: Called with the files done and their number; for one video, with its frames.
@@ -165,7 +173,7 @@ def see(
         >>> for result in see(["party.jpg", "holiday"], Recognizer()):
         ...     print(result.path, result.error if isinstance(result, Failure) else result.expressions)
     """
-    check_part("recognizer", recognizer, "stream", expected="a Recognizer")
+    check_part("recognizer", recognizer, "classify_each", expected="a Recognizer")
     if not isinstance(sinks, Iterable) or isinstance(sinks, str):
         raise ConfigError(f"sinks is of type {type(sinks).__name__}; expected a list of opened sinks")
     for sink in sinks:
@@ -182,7 +190,14 @@ def see(
         n_kept = journal.start(list(files))
         yield from (Failure(Path(entry.path), InputError(entry.error)) for entry in journal.kept if entry.error)
     todo = [Piece(file, out=folders.get(file)) for file in list(files)[n_kept:]]
-    job = _Job(recognizer, selection, top=top, summary=summary, listener=listener)
+    job = _Job(
+        recognizer,
+        selection,
+        top=top,
+        summary=summary,
+        listener=listener,
+        batch=recognizer.batch if batch is None else batch,
+    )
     results = job.shared(todo, workers, progress if len(files) == 1 else None)
     error: InputError | None = None
     for index, result in results:
@@ -221,7 +236,7 @@ def see_each(
     Yields:
         The index of a piece and a result of it; after its last result the index and None.
     """
-    job = _Job(recognizer, selection, top=1, summary=False, listener=None)
+    job = _Job(recognizer, selection, top=1, summary=False, listener=None, batch=recognizer.batch)
     return job.shared(pieces, workers, None, isolated=isolated)
 
 
@@ -305,6 +320,16 @@ def _copy_folders(files: Mapping[Path, Path], out: Path) -> dict[Path, Path]:
 
 
 @dataclass(frozen=True, slots=True)
+class _Step:
+    """A frame of a file; or the end of the file, without a frame, and the error that ended it."""
+
+    index: int
+    media: Media | None = None
+    frame: Frame | None = None
+    error: InputError | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Job:
     """What is done with each file: a process gets it once, by pickling."""
 
@@ -313,6 +338,7 @@ class _Job:
     top: int
     summary: bool
     listener: Listener | None
+    batch: int
 
     def shared(
         self, todo: Sequence[Piece], workers: int, progress: Progress | None, *, isolated: bool = False
@@ -322,51 +348,68 @@ class _Job:
             return _from_workers(self, todo, workers)
         return self.see_all(todo, progress)
 
-    def see_all(self, todo: Sequence[Piece], progress: Progress | None) -> Iterator[tuple[int, Seen | Failure | None]]:
+    def see_all(
+        self, todo: Sequence[Piece], progress: Progress | None, reader: RangeReader | None = None
+    ) -> Iterator[tuple[int, Seen | Failure | None]]:
         """Yield the index of each file with its results, the last of which is None."""
-        with RangeReader(self.selection) as reader:
-            for index, item in enumerate(todo):
-                for result in self.see(item, reader, progress):
+        with RangeReader(self.selection) if reader is None else nullcontext(reader) as opened:
+            steps = self.recognizer.classify_each(self._detected(todo, opened), batch=self.batch)
+            for index, of_file in groupby(steps, key=lambda found: found[0].index):
+                for result in self._seen(todo[index], of_file, progress):
                     yield index, result
                 yield index, None
 
-    def see(self, item: Piece, reader: RangeReader, progress: Progress | None = None) -> Iterator[Seen | Failure]:
-        path, out = item.path, item.out
+    def _detected(self, todo: Sequence[Piece], reader: RangeReader) -> Iterator[Detected[_Step]]:
+        """Yield the faces of each frame, and after each file a step without a frame."""
+        for index, piece in enumerate(todo):
+            error: InputError | None = None
+            try:
+                media, frames = reader.open(piece.path, piece.within)
+                for frame in frames:
+                    step = _Step(index, media, frame)
+                    yield self.recognizer.find(step, frame.image, any_angle=media.kind != "video")
+            except InputError as caught:
+                error = caught
+            yield Detected(_Step(index, error=error))
+
+    def _seen(
+        self, piece: Piece, steps: Iterable[tuple[_Step, list[Expression]]], progress: Progress | None
+    ) -> Iterator[Seen | Failure]:
+        """Yield the frames of a file, written to its annotated copy and joined with its voice."""
+        copy, heard, voice = None, None, None
         try:
             with ExitStack() as stack:
-                media, frames = reader.open(path, item.within)
-                copy = None
-                if out is not None:
-                    from mien.sinks.annotated import AnnotatedSink  # loads the font
-
-                    copy = stack.enter_context(
-                        AnnotatedSink(
-                            path, out, media=media, selection=self.selection, top=self.top, summary=self.summary
-                        )
-                    )
-                moves = media.kind == "video"
-                heard, voice = None, None
-                if self.listener is not None and moves:
-                    voice = VoiceTrack(_utterances(path, self.listener, self.selection))
-                for frame, expressions in self.recognizer.stream(frames, any_angle=not moves):
-                    if voice is not None:
+                for step, expressions in steps:
+                    media, frame = step.media, step.frame
+                    if step.error is not None:
+                        raise step.error
+                    if media is None or frame is None:
+                        return
+                    if piece.out is not None and copy is None:
+                        copy = stack.enter_context(self._copy(piece.path, piece.out, media))
+                    if self.listener is not None and media.kind == "video":
+                        voice = voice or VoiceTrack(_utterances(piece.path, self.listener, self.selection))
                         heard = fuse_faces(expressions, voice.at(frame.time))
                     if copy is not None:
                         write_to(copy, frame, expressions, heard)
                     if progress is not None:
                         progress(frame.index + 1, media.frames)
-                    yield Seen(path, media, frame, expressions, heard)
+                    yield Seen(piece.path, media, frame, expressions, heard)
         except InputError as error:
-            yield Failure(path, error)
+            yield Failure(piece.path, error)
+
+    def _copy(self, path: Path, out: Path, media: Media) -> AnnotatedSink:
+        from mien.sinks.annotated import AnnotatedSink  # loads the font
+
+        return AnnotatedSink(path, out, media=media, selection=self.selection, top=self.top, summary=self.summary)
 
     def __call__(self) -> Callable[[Piece], Iterator[_Light | Failure | None]]:
         """Return the function of a worker process."""
         return partial(self._see_light, RangeReader(self.selection))
 
     def _see_light(self, reader: RangeReader, item: Piece) -> Iterator[_Light | Failure | None]:
-        for result in self.see(item, reader):
-            yield result if isinstance(result, Failure) else _Light.of(result)
-        yield None
+        for _, result in self.see_all([item], None, reader):
+            yield _Light.of(result) if isinstance(result, Seen) else result
 
 
 def _utterances(path: Path, listener: Listener, selection: Selection) -> Iterator[Utterance]:

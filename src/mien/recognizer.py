@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Generic, TypeVar
 
+from mien.errors import ConfigError
 from mien.images import ImageLike, each_image, to_rgb
 from mien.models.classifier import ExpressionClassifier, load_classifier, predict_heads
 from mien.models.spec import DEFAULT_MODEL
@@ -17,6 +20,7 @@ from mien.structures import (
     ImageArray,
     Prediction,
     Provenance,
+    check_count,
     check_part,
     checked_faces,
     each_frame,
@@ -25,6 +29,27 @@ from mien.structures import (
 from mien.vision.crop import crop_faces
 from mien.vision.detect import FaceDetector, detector_name, load_detector
 from mien.vision.turned import detect_turned
+
+T = TypeVar("T")
+DEVICE_BATCH = 32  # images whose faces an accelerator gets at once
+BATCH_PIXELS = 100_000_000  # of images that wait for their batch: 300 MB
+
+
+@dataclass(frozen=True, slots=True)
+class Detected(Generic[T]):
+    """The faces of an image, on their way to the classifier.
+
+    Args:
+        of: Whatever they belong to; it is passed on.
+        faces: The faces.
+        crops: Their crops.
+        n_pixels: Of the image; 0 where there is none, and `of` only passes by.
+    """
+
+    of: T
+    faces: Sequence[Face] = ()
+    crops: Sequence[ImageArray] = ()
+    n_pixels: int = 0
 
 
 class Recognizer:
@@ -84,6 +109,11 @@ class Recognizer:
     def provenance(self) -> Provenance:
         """Model, label set and detector, for the files of results."""
         return Provenance(self.classifier.spec.name, self.head.labels, detector_name(self.detector))
+
+    @property
+    def batch(self) -> int:
+        """Number of images whose faces are best classified at once: 1 on the CPU, more on an accelerator."""
+        return 1 if getattr(self.classifier, "device", "cpu") == "cpu" else DEVICE_BATCH
 
     def recognize(self, image: ImageLike, *, any_angle: bool = True) -> list[Expression]:
         """Return the expression of each face, left to right; an empty list if there are no faces.
@@ -148,18 +178,62 @@ class Recognizer:
         """
         return self._classify(faces, self._crop(to_rgb(image), faces))
 
-    def stream(self, frames: Iterable[Frame], *, any_angle: bool = False) -> Iterator[tuple[Frame, list[Expression]]]:
+    def stream(
+        self, frames: Iterable[Frame], *, any_angle: bool = False, batch: int = 1
+    ) -> Iterator[tuple[Frame, list[Expression]]]:
         """Yield each frame with its expressions, in order and independent of each other; `Live` tracks faces.
 
         Args:
             frames: The frames.
             any_angle: See `detect`.
+            batch: Number of frames that are read before their faces are classified together; 1 for the least delay,
+                more to feed an accelerator.
 
         Raises:
             InputError: One is no frame, or its image is none.
+            ConfigError: batch is less than 1.
         """
-        for frame in each_frame(frames):
-            yield frame, self.recognize(frame.image, any_angle=any_angle)
+        found = (self.find(frame, frame.image, any_angle=any_angle) for frame in each_frame(frames))
+        return self.classify_each(found, batch=batch)
+
+    def find(self, of: T, image: ImageLike, *, any_angle: bool = False) -> Detected[T]:
+        """Return the faces of an image with their crops, for `classify_each`; see `detect`."""
+        pixels = to_rgb(image)
+        faces = self.detect(pixels, any_angle=any_angle)
+        return Detected(of, faces, self._crop(pixels, faces), pixels.shape[0] * pixels.shape[1])
+
+    def classify_each(self, found: Iterable[Detected[T]], *, batch: int) -> Iterator[tuple[T, list[Expression]]]:
+        """Yield the expressions of images in their order, with the faces of several classified in one batch.
+
+        Args:
+            found: The faces of each image; see `find`.
+            batch: Number of images, fewer where they are large.
+
+        Raises:
+            ConfigError: batch is less than 1.
+        """
+        check_count("batch", batch)
+        if batch < 1:
+            raise ConfigError(f"batch is {batch}; expected 1 or more")
+        return self._in_batches(found, batch)
+
+    def _in_batches(self, found: Iterable[Detected[T]], size: int) -> Iterator[tuple[T, list[Expression]]]:
+        waiting: list[Detected[T]] = []
+        n_images = n_pixels = 0
+        for one in found:
+            waiting.append(one)
+            n_images, n_pixels = n_images + (one.n_pixels > 0), n_pixels + one.n_pixels
+            if n_images in (0, size) or n_pixels >= BATCH_PIXELS:
+                yield from self._with_expressions(waiting)
+                waiting, n_images, n_pixels = [], 0, 0
+        yield from self._with_expressions(waiting)
+
+    def _with_expressions(self, waiting: Sequence[Detected[T]]) -> Iterator[tuple[T, list[Expression]]]:
+        crops = [crop for one in waiting for crop in one.crops]
+        if not crops:
+            return ((one.of, []) for one in waiting)
+        expressions = iter(self._classify([face for one in waiting for face in one.faces], crops))
+        return ((one.of, list(islice(expressions, len(one.faces)))) for one in waiting)
 
     def _crop(self, image: ImageArray, faces: Sequence[Face]) -> list[ImageArray]:
         return crop_faces(image, faces, geometry=self.classifier.spec.crop)

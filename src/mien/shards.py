@@ -244,7 +244,7 @@ def opened(
     workers: int = 1,
 ) -> Iterator[Job]:
     """Plan a job, and hold its folder alone until the block ends; see `run`."""
-    check_part("recognizer", recognizer, "stream", expected="a Recognizer")
+    check_part("recognizer", recognizer, "classify_each", expected="a Recognizer")
     check_format(format)
     check_count("workers", workers)
     for name, size in {"shard_size": shard_size, "shard_frames": shard_frames}.items():

@@ -68,7 +68,7 @@ def test_slow_workers_take_fewer_shards_and_hold_up_the_end_by_one(sim: ModuleTy
     work = sim.Work(pictures=10_000, shard=10, picture_s=0.1)
     usual = sim.simulate(work, sim.Cluster(workers=10))
     slow = sim.simulate(work, sim.Cluster(workers=10, slow_share=1.0, slow_factor=3))
-    some = sim.simulate(work, sim.Cluster(workers=10, slow_share=0.5, slow_factor=3), seed=1)
+    some = sim.simulate(work, sim.Cluster(workers=10, slow_share=0.5, slow_factor=3))
     assert slow.wall_s == pytest.approx(3 * usual.wall_s)
     assert usual.wall_s < some.wall_s < slow.wall_s
 

@@ -77,6 +77,11 @@ class OnnxClassifier:
                 f"{', '.join(self.spec.names)}; export or add it again"
             )
 
+    @property
+    def device(self) -> str:
+        """Name of the device that it runs on, in `runtime.DEVICES`."""
+        return self._session.device
+
     def predict_proba(self, crops: Iterable[ImageLike], *, head: str | None = None) -> FloatArray:
         """Return the probabilities of each crop.
 

@@ -127,6 +127,11 @@ class Session:
             raise ModelError(f"cannot read {self._path}: {error.strerror}; put it back") from error
         return partial(Session, threads=self._threads, device=self._device, content=content), (self._path,)
 
+    @property
+    def device(self) -> str:
+        """Name of the device that it runs on, in `DEVICES`."""
+        return next(name for name, provider in DEVICES.items() if provider == self._provider)
+
     def run(self, outputs: list[str], inputs: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
         """Return the named outputs of the graph."""
         session = self._session
