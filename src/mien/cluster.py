@@ -240,7 +240,8 @@ def see_shard(job: bytes, work: bytes, packed: ObjectRef[bytes]) -> tuple[Done, 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         results = see_each(shard.pieces(), recognizer, selection=selection, isolated=isolated)
-        watched = results if isolated else _watched(results)
+        longest = SILENCE_SECONDS + shard.within.start  # a video is decoded up to it, at least as fast as it is played
+        watched = results if isolated else _watched(results, seconds=longest)
         (done,) = write_parts(pickle.loads(job), [shard], watched, recognizer.provenance)
     return done, [str(warning.message) for warning in caught]
 
