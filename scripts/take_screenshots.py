@@ -1,8 +1,9 @@
-"""Take the screenshots of the window for the documentation: docs/images/window-light.png and window-dark.png.
+"""Take the screenshots of the window for the documentation: window-light.png, window-dark.png and window-voice.png.
 
-Usage: python scripts/take_screenshots.py PICTURE     (needs Xvfb)
+Usage: python scripts/take_screenshots.py PICTURE [SPEECH]     (needs Xvfb)
 
-The light one shows the picture; the dark one a video of it, swaying, after ten seconds. Both on a virtual screen.
+The light one shows the picture; the dark one a video of it, swaying, after ten seconds. With a sound file of speech,
+the third one shows a video of docs/images/astronaut.png, swaying, with the voice on. All on a virtual screen.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 from PIL import ImageGrab
@@ -25,6 +27,8 @@ from mien.app.settings import Settings
 from mien.app.window import Window
 from mien.sinks.videos import VideoSink
 from mien.sources.pictures import read_picture
+from mien.sources.sounds import sounds
+from mien.structures import SAMPLE_RATE
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 SIZE = (1024, 700)
@@ -33,9 +37,9 @@ HEIGHT = 480  # of the clip
 
 
 def main() -> None:
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    picture = Path(sys.argv[1]).resolve()
+    picture, *speech = (Path(argument).resolve() for argument in sys.argv[1:])
     with screen(), tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)  # so that the camera's field holds a name, not a long path
         with opened(Settings(geometry=geometry()), Path(folder)) as window:
@@ -48,6 +52,16 @@ def main() -> None:
             window.camera.start_or_stop()
             wait(window, lambda: window.shown is not None, 10)
             photograph("window-dark.png")
+        if speech:
+            sway(IMAGES / "astronaut.png", Path("silent.avi"))
+            add_sound(Path("silent.avi"), speech[0], Path("astronaut.mkv"))
+            settings = Settings(geometry=geometry(), mode="camera", camera="astronaut.mkv")
+            with opened(settings, Path(folder)) as window:
+                window.camera.toggle_voice()
+                window.camera.start_or_stop()
+                wait(window, lambda: is_fused(window), 4)
+                wait(window, lambda: is_fused(window) and window.worker.hearing.meter.speaking, 0)
+                photograph("window-voice.png")
 
 
 @contextmanager
@@ -108,6 +122,33 @@ def sway(picture: Path, clip: Path) -> None:
             sink.write(
                 np.asarray(cv2.warpAffine(small, move, (width, HEIGHT), borderMode=cv2.BORDER_REPLICATE), np.uint8)
             )
+
+
+def add_sound(silent: Path, speech: Path, clip: Path) -> None:
+    """Copy a video with the speech of a sound file beside it, again and again."""
+    sound = np.concatenate([block.samples for block in sounds(speech)])
+    sound = np.tile(np.concatenate([sound, np.zeros(SAMPLE_RATE, np.float32)]), 1 + SAMPLE_RATE * SECONDS // len(sound))
+    with av.open(str(silent)) as source, av.open(str(clip), "w") as target:
+        pictures = target.add_stream_from_template(source.streams.video[0])
+        track = target.add_stream("pcm_s16le", rate=SAMPLE_RATE, layout="mono")
+        packets = []
+        for begin in range(0, len(sound), 1024):
+            piece = (32767 * sound[None, begin : begin + 1024]).astype(np.int16)
+            frame = av.AudioFrame.from_ndarray(piece, format="s16", layout="mono")
+            frame.rate, frame.pts = SAMPLE_RATE, begin
+            packets += track.encode(frame)
+        packets += track.encode()
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = pictures
+                packets.append(packet)
+        for packet in sorted(packets, key=lambda each: each.dts * each.time_base):
+            target.mux(packet)
+
+
+def is_fused(window: Window) -> bool:
+    heard = None if window.shown is None else window.shown.result.heard
+    return heard is not None and heard.fused is not None and heard.fused.agree is not None
 
 
 if __name__ == "__main__":
