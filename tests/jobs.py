@@ -65,6 +65,29 @@ class Dying:
         yield item, 2
 
 
+class Large:
+    """Yields 5 kB per item; the first item waits for the second one, and half a second, and then yields what was begun.
+
+    Args:
+        begun: A folder with a file per item that was begun.
+    """
+
+    def __init__(self, begun: Path) -> None:
+        self.begun = begun
+
+    def __call__(self) -> Callable[[int], Iterator[object]]:
+        return self.results
+
+    def results(self, item: int) -> Iterator[object]:
+        (self.begun / str(item)).touch()
+        if item == 0:
+            while not (self.begun / "1").exists():
+                time.sleep(0.01)
+            time.sleep(0.5)
+            yield sorted(int(path.name) for path in self.begun.iterdir())
+        yield bytes(5000)
+
+
 def warn_and_count(item: int) -> Iterator[int]:
     warnings.warn(f"item {item}", UserWarning, stacklevel=1)
     yield usable_cores()

@@ -25,6 +25,15 @@ def test_results_come_in_the_order_of_the_items() -> None:
     assert list(in_order(jobs.squares, items, workers=2)) == expected
 
 
+def test_no_item_is_begun_while_the_results_that_wait_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.workers.WAITING_BYTES", 1000)
+    (_, begun), *rest = in_order(jobs.Large(tmp_path), range(6), workers=2)
+    assert begun == [0, 1]
+    assert rest == [(item, bytes(5000)) for item in range(6)]
+
+
 def test_no_items_need_no_process() -> None:
     assert list(in_order(jobs.squares, [], workers=2)) == []
 
