@@ -7,8 +7,9 @@ other down, and storage, whose load is printed instead.
 
 Costs are measured by a run in one process on --photos, copies of a photo at 256 to 1280 pixels if there are none, and
 those of planning on empty files. Then a job runs in two processes, whose CPU and wall time are compared with the
-simulation's; the wall time means something on an idle machine only. `tests/machine/test_simulate_cluster.py` compares
-the simulation with closed forms. Each cost can be given instead.
+simulation's; the wall time means something on an idle machine only. So the processes also sleep as long as drawn shards
+take, which gives the same wall time on a busy machine. `tests/machine/test_simulate_cluster.py` compares the simulation
+with closed forms. Each cost can be given instead.
 
 Example: python benchmarks/simulate_cluster.py --photos photos/ --out cluster.json
 """
@@ -23,15 +24,16 @@ import sys
 import tempfile
 import tracemalloc
 from bisect import bisect
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean, pstdev
-from time import perf_counter, process_time
+from time import monotonic, perf_counter, process_time, sleep
 
 import numpy as np
 
 from _common import PHOTO, arguments, markdown, report
+from mien.workers import Crash, in_order
 
 CORES = (16, 160, 1600)
 SIZES = {10**6: (16, 256, 4096), 10**9: (256, 4096)}  # shard sizes by number of pictures
@@ -129,16 +131,26 @@ class _Failures:
         return self._times[bisect(self._times, time)]
 
 
-def simulate(work: Work, cluster: Cluster, *, seed: int = 0) -> Outcome:
+def simulate(
+    work: Work, cluster: Cluster, *, seed: int = 0, times: Sequence[float] = (), starts: Sequence[float] = ()
+) -> Outcome:
     """Run a job: each worker that is free takes the next shard, those that a failure gave back first.
 
     Failures of a machine that is being repaired, or starts its workers, are left out.
+
+    Args:
+        work: What is done.
+        cluster: Who does it.
+        seed: Of all that is drawn.
+        times: Time of each shard; drawn if empty.
+        starts: Time at which each worker is ready; that of the cluster if empty.
     """
     rng = np.random.default_rng(seed)
-    todo = work.times(rng)[::-1]
+    todo = list(times or work.times(rng))[::-1]
     n_slow = round(cluster.slow_share * cluster.workers)
     machines = [_Failures(cluster, rng) for _ in range(math.ceil(cluster.workers / cluster.per_machine))]
-    free = [(cluster.startup_s, worker) for worker in range(cluster.workers)]
+    free = [(starts[worker] if starts else cluster.startup_s, worker) for worker in range(cluster.workers)]
+    heapq.heapify(free)
     back: list[tuple[float, float]] = []  # time at which a shard is given back, and its time
     end, lost, n_failures = 0.0, 0.0, 0
     while todo or back:
@@ -293,6 +305,35 @@ def compare(photos: Path, costs: Costs, *, workers: int, shard: int) -> list[lis
     ]
 
 
+def nap(seconds: float) -> Iterator[tuple[int, float, float]]:
+    """Sleep, and yield the process, the begin and the end."""
+    began = monotonic()
+    sleep(seconds)
+    yield os.getpid(), began, monotonic()
+
+
+def napping() -> Callable[[float], Iterator[tuple[int, float, float]]]:
+    """Return what a process does that only sleeps."""
+    return nap
+
+
+def rehearse(*, workers: int, shards: int) -> list[list[str]]:
+    """Let the pool's processes sleep as long as drawn shards take; return its wall time beside the simulation's.
+
+    It takes no core, so it is exact on a busy machine too. The clock starts when the first process is ready.
+    """
+    work = Work(pictures=shards, shard=1, picture_s=1.0, spread=0.9)
+    times = work.times(np.random.default_rng(1))
+    found = [nap for _, nap in in_order(napping, times, workers=workers) if not isinstance(nap, Crash)]
+    zero = min(began for _, began, _ in found)
+    starts = {pid: min(began - zero for of, began, _ in found if of == pid) for pid, _, _ in found}
+    wall = max(end for _, _, end in found) - zero
+    expected = simulate(work, Cluster(workers=len(starts)), times=times, starts=list(starts.values())).wall_s
+    return [
+        [f"wall time of {workers} processes that sleep, s", f"{expected:.1f}", f"{wall:.1f}", f"{expected / wall:.2f}"]
+    ]
+
+
 def work_of(pictures: int, shard: int, costs: Costs) -> Work:
     """Return the work of pictures at measured costs."""
     return Work(pictures=pictures, shard=shard, picture_s=costs.picture_s, spread=costs.spread, shard_s=costs.shard_s)
@@ -335,6 +376,7 @@ def main() -> None:
         costs = measure(photos, files=given.files, startup_files=smallest)
         shard = max(len(paths) // 8, 1)
         check = [row for _ in range(RUNS) for row in compare(photos, costs, workers=2, shard=shard)]
+        check += [row for _ in range(RUNS) for row in rehearse(workers=4, shards=60)]
     own = {name: value for name in Costs.__slots__ if (value := getattr(given, name)) is not None}
     costs = replace(costs, **own)
     cases, rows = [], []
@@ -370,7 +412,7 @@ def main() -> None:
             [[name + {1e3: " × 1000", 1e6: " × 1,000,000"}.get(units.get(name, 1), ""),
               f"{value * units.get(name, 1):.3g}"] for name, value in asdict(costs).items()],
         ),
-        markdown(["a job in 2 processes", "simulated", "measured", "ratio"], check),
+        markdown(["a job, in 2 processes", "simulated", "measured", "ratio"], check),
         sizes_table,
         markdown(
             ["pictures", "shard", "cores", "wall time", "efficiency", "lost, core time", "shards lost", "reads MB/s"],
