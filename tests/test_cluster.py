@@ -314,13 +314,17 @@ class TestLosses:
         assert job.bytes() == expected
 
     def test_ray_on_this_machine_ends_with_the_command(self, job: Runs) -> None:
+        mark = f"MARK={job.folder}"
+        before = set(Path("/tmp").glob("mien-ray-*"))
         with predicting(job, "--ray") as process:
             wait_for_a_part(job, process)
-            assert len(processes(mark=f"MARK={job.folder}")) > 5
+            assert len(processes(mark=mark)) > 5
             process.kill()
             process.communicate()
         agents = {"ray::DashboardAgent", "ray::RuntimeEnvAgent"}  # try for a minute to tell the driver about its end
-        assert any(time.sleep(0.2) or agents.issuperset(processes(mark=f"MARK={job.folder}")) for _ in range(100))
+        assert any(time.sleep(0.2) or agents.issuperset(processes(mark=mark)) for _ in range(100))
+        for folder in set(Path("/tmp").glob("mien-ray-*")) - before:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def predicting(job: Runs, *options: str) -> subprocess.Popen[str]:

@@ -10,6 +10,7 @@ import signal
 import socket
 import tempfile
 import threading
+import traceback
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,7 @@ from mien.models.runtime import Session
 from mien.recognizer import Recognizer
 from mien.shards import Done, Job, Shard, write_parts
 from mien.sources.media import Selection
+from mien.sources.quiet import silent_libraries
 from mien.structures import Progress, check_count
 from mien.workers import SILENCE_SECONDS
 
@@ -321,14 +323,18 @@ def _connected(engine: Ray) -> Iterator[None]:
         stack.callback(ray.shutdown)
         logging.getLogger("ray").setLevel(logging.CRITICAL)
         try:
-            with _own_sigterm():
+            with _own_sigterm(), silent_libraries():
                 ray.init(engine.address, log_to_driver=False, logging_level=logging.CRITICAL, **options)
         except Exception as error:  # ConnectionError, RuntimeError, ValueError, of Ray's own and others
-            raise ServiceError(f"Ray did not answer: {_line(error)}; {_hint(engine.address)}") from error
+            raise ServiceError(f"Ray did not answer: {_line(error)}; {_hint(engine.address, error)}") from error
         yield
 
 
-def _hint(address: str) -> str:
+def _hint(address: str, error: BaseException) -> str:
+    if "AuthenticationError" in "".join(traceback.format_exception(error)):
+        return (
+            "it asks for its token: set RAY_AUTH_MODE=token, and copy ~/.ray/auth_token from its head to this machine"
+        )
     if address == "local":
         return "without --ray, processes on this machine do the same"
     if address == "auto":
