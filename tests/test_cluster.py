@@ -148,6 +148,17 @@ class TestRefused:
         with pytest.raises(ServiceError, match=r"no Ray at 127\.0\.0\.1:1: Connection refused; start it there with"):
             job(engine=Ray("127.0.0.1:1"))
 
+    def test_a_cluster_that_asks_for_its_token(self, job: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*_: object, **__: object) -> None:
+            try:
+                raise ray.exceptions.AuthenticationError("InvalidAuthToken")
+            except ray.exceptions.AuthenticationError as error:
+                raise ConnectionError("Failed to connect to Ray cluster at 10.0.0.1:6379\nmore") from error
+
+        monkeypatch.setattr("ray.init", refuse)
+        with pytest.raises(ServiceError, match=r"at 10.0.0.1:6379; it asks for its token: set RAY_AUTH_MODE=token"):
+            job()
+
     def test_ray_that_is_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "ray", None)
         with pytest.raises(MissingExtra, match=r"a cluster needs the 'ray' extra: pip install .*\[ray\]"):
