@@ -18,7 +18,7 @@ from mien.sources import microphone as microphone_module
 from mien.sources.microphone import Deliver
 from mien.sources.sounds import sounds
 from mien.structures import SAMPLE_RATE, Block, FloatArray
-from speech import LoudDetector, PitchModel, heard, in_blocks, join, silence, tone, write_clip, write_wav
+from speech import LoudDetector, PitchModel, go_back, heard, in_blocks, join, silence, tone, write_clip, write_wav
 
 HIGH, LOW = 1500.0, 200.0
 
@@ -125,6 +125,21 @@ def test_the_sound_files_and_videos_of_a_folder_are_heard(capsys: pytest.Capture
     assert [row["source"] for row in rows_of("voice.csv")] == ["calls/day1/a.wav"]
     assert run("listen", "calls", "--csv", "calls/b.csv") == 2
     assert run("listen", "calls", "--csv", "calls/b.wav") == 2  # would overwrite a source
+
+
+def test_commands_for_faces_name_the_one_for_sound(capsys: pytest.CaptureFixture[str]) -> None:
+    write_wav(Path("speech.wav"), tone(1))
+    assert error_of(capsys, "predict", "speech.wav", "--detector", "whole").endswith("; `mien listen` hears it\n")
+
+
+def test_where_the_times_of_a_video_go_back_utterances_follow_one_another() -> None:
+    sound = join(tone(2, hertz=HIGH, rate=48_000), silence(1, rate=48_000), tone(2, hertz=LOW, rate=48_000))
+    go_back(write_clip(Path("clip.mkv"), sound, n_frames=40, fps=8), after=1)
+    assert run("listen", "clip.mkv", "--csv", "voice.csv") == 0
+    first, second = rows_of("voice.csv")
+    assert (first["label"], second["label"]) == ("happy", "sad")
+    assert float(first["start"]) == pytest.approx(0, abs=0.1)
+    assert float(second["start"]) == pytest.approx(3, abs=0.2)
 
 
 def test_a_path_that_is_missing_costs_no_old_table(capsys: pytest.CaptureFixture[str]) -> None:

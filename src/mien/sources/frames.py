@@ -11,7 +11,7 @@ from typing import BinaryIO
 from mien.errors import InputError
 from mien.files import as_path, printable
 from mien.sources.address import parse_source
-from mien.sources.content import HEADER_BYTES, decoder_of, is_video, kind_of
+from mien.sources.content import HEADER_BYTES, SOUND, decoder_of, is_video, kind_of
 from mien.sources.media import ALL_FRAMES, Media, Selection
 from mien.sources.paths import FORMATS, PICTURE_SUFFIXES, list_files, opened_file
 from mien.sources.pictures import picture_and_frames
@@ -119,5 +119,6 @@ def _is_video(file: BinaryIO, path: Path) -> bool:
     if suffix in PICTURE_SUFFIXES:
         return kind_of(start) is None and is_video(start)
     if kind := kind_of(start):
-        raise InputError(f"'{printable(path)}' is {kind}; expected a video or a picture ({FORMATS})")
+        hint = "; `mien listen` hears it" if kind == SOUND else ""
+        raise InputError(f"'{printable(path)}' is {kind}; expected a video or a picture ({FORMATS}){hint}")
     return True
