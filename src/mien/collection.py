@@ -362,15 +362,18 @@ class _Job:
     def _detected(self, todo: Sequence[Piece], reader: RangeReader) -> Iterator[Detected[_Step]]:
         """Yield the faces of each frame, and after each file a step without a frame."""
         for index, piece in enumerate(todo):
-            error: InputError | None = None
-            try:
-                media, frames = reader.open(piece.path, piece.within)
-                for frame in frames:
-                    step = _Step(index, media, frame)
-                    yield self.recognizer.find(step, frame.image, any_angle=media.kind != "video")
-            except InputError as caught:
-                error = caught
-            yield Detected(_Step(index, error=error))
+            yield from self._detected_in(piece, index, reader)
+
+    def _detected_in(self, piece: Piece, index: int, reader: RangeReader) -> Iterator[Detected[_Step]]:
+        error: InputError | None = None
+        try:
+            media, frames = reader.open(piece.path, piece.within)
+            for frame in frames:
+                step = _Step(index, media, frame)
+                yield self.recognizer.find(step, frame.image, any_angle=media.kind != "video")
+        except InputError as caught:
+            error = caught
+        yield Detected(_Step(index, error=error))
 
     def _seen(
         self, piece: Piece, steps: Iterable[tuple[_Step, list[Expression]]], progress: Progress | None

@@ -49,6 +49,7 @@ SHARD_SIZE = 256  # pictures: a minute of work, which is what a killed process l
 SHARD_FRAMES = (
     15_000  # of a video, ten minutes at 25 per second: less means more decoding again, see docs/decisions/0051
 )
+LENGTH_SECONDS = 60.0  # for opening a video, after which it stays whole
 MIN_FRAME_BYTES = 200  # of a video on average, below which it is not divided: 40 kbit/s at 25 per second
 ERROR_COLUMNS = ["part", "source", "error"]
 
@@ -477,7 +478,7 @@ def _lengths(paths: Sequence[str], workers: int) -> list[tuple[float, float]]:
     """Return the seconds of videos and their frames per second, 0 where unknown; from several processes if asked."""
     if workers < 2:
         return [_length(path) for path in paths]
-    results = in_order(_each_length, paths, workers=workers)
+    results = in_order(_each_length, paths, workers=workers, silence_seconds=LENGTH_SECONDS)
     return [(0.0, 0.0) if isinstance(result, Crash) else result for _, result in results]
 
 
