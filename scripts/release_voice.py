@@ -156,16 +156,16 @@ def report(evaluations: list[VoiceEvaluation], in_float32: dict[str, VoiceEvalua
         "blocks and the\npenalty were compared by heads trained without two folds, on these two: 77.8 for blocks 2 and "
         "3 with penalty 0.1, 77.3\nwith 0.3, 75.2 for block 3 alone with 0.3. The best on average is used for all "
         "folds, so a little optimism is left.",
-        "Temperatures are those of heads that heard the speakers of one fold only "
-        "([decision 46](../decisions/0046-voice-temperature.md)).\nSo answers within a corpus are less sure than they "
-        "could be, and across corpora they are less overconfident.",
+        "Temperatures are those of heads that heard the speakers of one fold only\n"
+        "([decision 46](../decisions/0046-voice-temperature.md)), so answers within a corpus are less sure than they "
+        "could be.",
         "Short of what was wanted: enrolment, which gains a point at most, and both directions across corpora. Block 2 "
         "costs\nfrom RAVDESS to EmoDB what it gains within RAVDESS. The other way it is the better one: 57.8 by block "
         "2 alone, 53.6 by\nblock 3 alone, 54.5 by both, with penalty 0.5. So neither direction decides. Tuning the "
         "encoder itself was not measured.",
         "## 8 bits and float32",
-        "The released files, and the same with the matrices of their encoders in float32, on all clips of the other "
-        "corpus.",
+        "The released files, and the same with their encoders in float32, on all clips of the other corpus. Heads "
+        "were trained on\nfeatures in 8 bits.",
         table(
             ["model and data", "UAR in 8 bits, %", "UAR in float32, %", "difference"],
             [rounding_row(in_8_bits, in_float32[in_8_bits.model]) for in_8_bits in (free_across, limited_across)],
