@@ -32,6 +32,8 @@ CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 class MienError(Exception):
     """Base class of all errors that mien raises on purpose."""
 
+    reported = False  # whether another process prints it, one of several that train together
+
 
 class InputError(MienError):
     """A picture, video, sound or folder that cannot be read; also an object in place of a path or image."""

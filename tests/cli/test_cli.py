@@ -84,7 +84,7 @@ BAD: list[tuple[Sequence[str], str]] = [
     (("train", "huge", "--data", "DRAWN"), "unknown recipe 'huge'; choose from"),
     (("train", "tiny", "--data", "DRAWN", "--set", "learning_rat=1"), "unknown setting 'learning_rat'"),
     (("train", "tiny", "--data", "DRAWN", "--set", "seed"), "is not key=value"),
-    (("train", "tiny", "--data", "DRAWN", "--devices", "2"), "name it with --run"),
+    (("train", "tiny", "--data", "DRAWN", "--devices", "999"), "999 devices (--devices) are more than"),
     (("train", "--resume", "nowhere"), "not a run folder"),
     (("export", "nowhere"), "not a run folder"),
     (("evaluate", "nobody", "--data", "DRAWN"), "no model 'nobody'"),

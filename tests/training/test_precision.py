@@ -1,4 +1,4 @@
-"""The precision of training is measured once, and shared by all processes of a run."""
+"""The precision of training is chosen by the recipe, or measured."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ from mien.training import precision
 
 def test_a_chosen_precision_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(precision, "fastest_precision")
-    assert precision.agreed_precision("bf16-mixed", 2) == "bf16-mixed"
+    assert precision.chosen_precision("bf16-mixed") == "bf16-mixed"
 
 
-def test_further_processes_take_the_precision_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(precision.VARIABLE, "")
-    monkeypatch.setattr(precision, "fastest_precision", lambda: "bf16-mixed")
-    assert precision.agreed_precision("auto", 2) == "bf16-mixed"
-    monkeypatch.setattr(precision, "fastest_precision", lambda: "32-true")  # as another process may measure
-    assert precision.agreed_precision("auto", 2) == "bf16-mixed"
-    assert precision.agreed_precision("auto", 1) == "32-true"
+def test_auto_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    for fastest in ("bf16-mixed", "32-true"):
+        monkeypatch.setattr(precision, "fastest_precision", lambda fastest=fastest: fastest)
+        assert precision.chosen_precision("auto") == fastest

@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             code = 2
             if isinstance(error.__cause__, BrokenPipeError):
                 code = BROKEN_PIPE
-            else:
+            elif not error.reported:
                 fail(error)
         except BaseException as error:
             _on_stop(dict.fromkeys(before, _exit_at_once))

@@ -57,8 +57,14 @@ out = PlainConsole()
 err = PlainConsole(stderr=True)
 
 
+def hush() -> None:
+    """Print nothing but errors from now on, in a process whose first of its kind prints the same."""
+    out.quiet = err.quiet = True
+
+
 def fail(error: object) -> None:
     """Print one line about an error."""
+    err.quiet = err.failure is not None
     notice("[bold red]error:[/]", error)
 
 

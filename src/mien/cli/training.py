@@ -15,7 +15,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mien.cli.arguments import NewModelsDir, Votes, model_file, read_data, readings_for, reads_data
-from mien.cli.console import bar, err, extra, out, percent, say
+from mien.cli.console import bar, err, extra, hush, out, percent, say
 from mien.cli.voices import RECIPE, train_voice_command
 from mien.data.reading import AS_CROPS, Reading
 from mien.errors import ConfigError
@@ -63,7 +63,12 @@ def train(
         typer.Option(help="Freeze a part of the net, e.g. backbone.0; may be repeated.", metavar="PART"),
     ] = None,
     seed: Seed = None,
-    devices: Annotated[int, typer.Option(min=1, help="Graphics cards, or processes, that share each batch.")] = 1,
+    devices: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Graphics cards, or processes, that share each batch; by default 1, or those of torchrun."
+        ),
+    ] = None,
     audited: Annotated[
         Path | None, typer.Option("--audit", help="Output of `mien data audit` for this data.", metavar="AUDIT")
     ] = None,
@@ -84,9 +89,11 @@ def train(
     """
     from mien.data.audit import select_training
 
+    if not _leads():
+        hush()
     if recipe == RECIPE:
         others = {
-            "--weight": weight, "--votes": votes, "--freeze": freeze, "--devices": devices > 1, "--audit": audited,
+            "--weight": weight, "--votes": votes, "--freeze": freeze, "--devices": devices, "--audit": audited,
             "--drop-leaks": drop_leaks, "--folds": n_folds, "--fold": fold, "--resume": resume,
             "options for pictures": reading != AS_CROPS,
         }  # fmt: skip
@@ -102,18 +109,10 @@ def train(
             raise ConfigError("a resumed run continues from its own checkpoint; leave out --init and --freeze")
         if setting or weight or seed is not None or run is not None:
             raise ConfigError("a resumed run keeps folder and settings; leave out --run, --set, --weight and --seed")
-        if (finished := _run(resume)).finished:
-            if data or votes is not None or reading != AS_CROPS:
-                _opened(resume, data, votes, reading).check_data()
-            epochs = finished.config.epochs
-            say(f"{resume} is finished: {epochs} of {epochs} epochs are done, and its model is {finished.model}")
-            return
-        _fit(_opened(resume, data, votes, reading))
+        _resume(resume, data, votes, reading)
         return
     if by_audit and audited is None:
         raise ConfigError("--drop-leaks, --folds and --fold need the output of mien data audit; name it with --audit")
-    if devices > 1 and run is None:
-        raise ConfigError("several devices are several processes, which must agree on a folder; name it with --run")
     flags = {"init": init, "freeze": freeze or None, "seed": seed, "data_weights": weight or None}
     config = _recipe(recipe, setting, flags)
     select = partial(select_training, without_leaks=drop_leaks, n_folds=n_folds, fold=fold)
@@ -208,6 +207,26 @@ def export(
     _export(finished, target=to, storage=storage, install=(models_dir or user_dir()) if install else None)
 
 
+def _resume(folder: Path, data: list[str] | None, votes: Path | None, reading: Reading) -> None:
+    """Train a run to its end, unless it is there."""
+    with extra("training", "train"):
+        from mien.training.processes import agreed, new_fabric, together
+
+    fabric = new_fabric()  # of torchrun's processes; those that mien starts read the run later
+    with together(fabric):
+        run = _run(folder)
+    finished = agreed(fabric, lambda: run.finished)
+    with together(fabric):
+        if data or votes is not None or reading != AS_CROPS or not finished:
+            run = _opened(folder, data, votes, reading)
+            run.check_data()
+    if not finished:
+        _fit(run)
+        return
+    epochs = run.config.epochs
+    say(f"{folder} is finished: {epochs} of {epochs} epochs are done, and its model is {run.model}")
+
+
 def _run(folder: Path) -> Run:
     """Open a run without its data."""
     with extra("training", "train"):
@@ -245,44 +264,45 @@ def _recipe(name: str, settings: list[str] | None, flags: Mapping[str, object]) 
 
 def _started(
     config: TrainConfig, data: list[str] | None, votes: Path | None, reading: Reading, folder: Path | None,
-    devices: int, audited: Path | None, select: Callable[[Audit], Selection],
+    devices: int | None, audited: Path | None, select: Callable[[Audit], Selection],
 ) -> Run:  # fmt: skip
     """Start a run, on the images that an audit of the first dataset selects if there is one."""
     with extra("training", "train"):
+        from mien.training.processes import new_fabric, together
         from mien.training.run import Run
 
     from mien.data.audit import read_audit
     from mien.data.readers import data_path
     from mien.targets import check_targets
-    from mien.training.recipe import new_folder
 
     places: Sequence[str | None] = data or [None]
     model = [] if folder is None else [folder / f"{config.name or config.net}.onnx"]
-    check_targets([*map(data_path, places), votes, config.init, config.teacher], files=model, folders=[folder])
-    readings = readings_for(places, reading.for_model(config.preprocess.size))
-    datasets, paths = zip(*_read_all(places, votes, readings), strict=True)
-    selection = None if audited is None else select(read_audit(audited, datasets[0]))
+    with together(new_fabric(devices)):  # of torchrun's processes; those that mien starts don't run yet
+        if _leads():  # the others must not ask for the folder before it is there: network file systems keep the answer
+            check_targets([*map(data_path, places), votes, config.init, config.teacher], files=model, folders=[folder])
+        readings = readings_for(places, reading.for_model(config.preprocess.size))
+        datasets, paths = zip(*_read_all(places, votes, readings), strict=True)
+        selection = None if audited is None else select(read_audit(audited, datasets[0]))
     run = Run.start(
-        config, datasets, folder or new_folder(config), data_path=[path.resolve() for path in paths],
+        config, datasets, folder, data_path=[path.resolve() for path in paths],
         reading=readings, selection=selection, audit_path=audited and audited.resolve(), devices=devices,
     )  # fmt: skip
-    if _leads() and selection is not None:
+    if selection is not None:
         dropped = "".join(f", {key} {value}" for key, value in selection.facts.items())
         say(f"training on {selection.rows.sum():,} of {datasets[0].counts()[0].sum():,} training images{dropped}")
-    if _leads() and run.origin:
+    if run.origin:
         say(run.origin)
     return run
 
 
 def _leads() -> bool:
     """Return whether this is the process that prints, of several that share each batch."""
-    return os.environ.get("LOCAL_RANK", "0") == "0"
+    return os.environ.get("RANK" if "TORCHELASTIC_RUN_ID" in os.environ else "LOCAL_RANK", "0") == "0"
 
 
 def _fit(run: Run) -> None:
     """Train a run to its end and export it."""
-    if _leads():
-        say(f"run: {run.folder}")
+    say(f"run: {run.folder}")
     try:
         with _TrainingProgress(run.config) if _leads() else nullcontext() as progress:
             run.fit(progress)

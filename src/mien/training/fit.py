@@ -12,14 +12,16 @@ import copy
 import math
 import time
 from collections.abc import Iterator, Mapping
-from typing import Literal, Protocol
+from dataclasses import replace
+from typing import Protocol
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
 from mien.cores import usable_cores
-from mien.errors import ConfigError, RunError
+from mien.errors import RunError
 from mien.evaluation.metrics import accuracy, balanced_accuracy, confusion_matrix
 from mien.models.spec import ModelSpec
 from mien.nets.nets import freeze, normalize
@@ -28,6 +30,7 @@ from mien.training.checkpoint import Checkpoint
 from mien.training.initial import new_net
 from mien.training.loss import head_losses, training_loss
 from mien.training.optimizer import EMA_EVERY, learning_rate, new_optimizer, update_average
+from mien.training.processes import copy_from_first, in_all, joined, local_processes, sums
 from mien.training.recipe import Stage, TrainConfig
 from mien.training.records import Row
 from mien.training.targets import Targets
@@ -51,22 +54,6 @@ class Silent:
     def epoch(self, row: Mapping[str, float]) -> None: ...
 
 
-def new_fabric(precision: Literal["32-true", "bf16-mixed"], devices: int) -> Fabric:
-    """Return Fabric, not yet launched, on a number of graphics cards, or of processes where there are none.
-
-    Raises:
-        ConfigError: There are not as many graphics cards or, where there are none, cores.
-    """
-    available = torch.cuda.device_count() or usable_cores()
-    if devices > available:
-        raise ConfigError(
-            f"{devices} devices (--devices) are more than this process may use; expected 1 to {available}"
-        )
-    if devices == 1:
-        return Fabric(precision=precision, devices=1)
-    return Fabric(precision=precision, devices=devices, strategy="ddp")
-
-
 class Trainer:
     """A net, its moving average and its optimiser, and the loop that trains them.
 
@@ -82,10 +69,11 @@ class Trainer:
     def __init__(
         self, config: TrainConfig, spec: ModelSpec, train: Tensors, valid: Mapping[str, Tensors], fabric: Fabric
     ) -> None:
-        torch.set_num_threads(max(usable_cores() // fabric.world_size, 1))
+        torch.set_num_threads(max(usable_cores() // local_processes(fabric), 1))
         self._config, self._train, self._valid, self._fabric = config, train, valid, fabric
         self._steps = train.epoch_size // config.batch_size  # per epoch
         self._losses = head_losses(config, train, [head.labels for head in spec.heads])
+        self._n_classes = {head.labels.name: len(head.labels) for head in spec.heads}
         net = new_net(config, spec)
         self._frozen_norms = freeze(net, config.freeze)
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
@@ -99,6 +87,7 @@ class Trainer:
         for epoch in range(first, self._config.epochs):
             began = time.perf_counter()
             row = self._train_epoch(epoch, report)
+            copy_from_first(self._fabric, self.state.average.buffers())  # batch statistics are each process's own
             for suffix, valid in self._valid.items():
                 scores = self._validate(valid, size=self._config.stage_of(epoch).size)
                 row |= {f"{name}{suffix}": score for name, score in scores.items()}
@@ -114,7 +103,8 @@ class Trainer:
         for step, (images, targets) in enumerate(self._batches(stage, epoch), start=1):
             loss, plain = self._step(images, targets, epoch * self._steps + step - 1)
             if not math.isfinite(loss):
-                raise RunError(f"the loss became {loss} in epoch {epoch + 1}; try a smaller learning_rate")
+                text = f"the loss became {loss} in epoch {epoch + 1}; try a smaller learning_rate"
+                raise in_all(self._fabric, RunError(text))
             losses.append(loss)
             if targets.share == 1:
                 plain_losses.append(plain)
@@ -135,11 +125,18 @@ class Trainer:
         return batches(self._train, self._config, stage, epoch=epoch, rank=rank, world=world)
 
     def _step(self, images: Tensor, targets: Targets, step: int) -> tuple[float, float]:
-        """Take one step, counted from 0 over all epochs; return the objective and the first head's cross-entropy."""
+        """Take one step, counted from 0 over all epochs; return the objective and the first head's cross-entropy.
+
+        Both are of the whole batch. Each process divides by its share of the images that count in the whole batch, so
+        that the gradients' mean over the processes is the gradient of one process, whatever each of them got.
+        """
         config, fabric = self._config, self._fabric
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(config, step / self._steps) * group["share"]
         logits = self._model(normalize(fabric.to_device(images), config.preprocess.normalize))
+        if joined(fabric):
+            counts = sums(fabric, targets.counts())
+            targets = targets.divided_by([max(count, 1) / fabric.world_size for count in counts])
         targets = fabric.to_device(targets)
         loss = training_loss(logits, targets, self._losses, smoothing=config.label_smoothing)
         self._optimizer.zero_grad()
@@ -150,30 +147,37 @@ class Trainer:
         if since == EMA_EVERY or step == config.epochs * self._steps - 1:
             update_average(self.state.average, self.state.net, decay=config.ema_decay**since, step=step)
         first = next(iter(self._losses))
-        return float(loss.detach()), float(targets[first].loss(logits[first].detach().float()))
+        plain = targets[first].loss(logits[first].detach().float())
+        objective, cross_entropy = sums(fabric, [float(loss.detach()), float(plain)])
+        return objective / fabric.world_size, cross_entropy / fabric.world_size
 
     @torch.no_grad()
     def _validate(self, data: Tensors, *, size: int) -> Row:
         """Return loss and accuracies of the averaged net: single view, in the run's precision.
 
         They are of the first head that the images have targets for; of votes, the most frequent label is the target.
+        Each process takes its share of the images.
         """
-        config = self._config
+        config, fabric = self._config, self._fabric
         head = next((name for name in self._losses if data.targets[name].counted.any()), None)
         if head is None:
             return {}
-        targets, parts = data.targets[head], []
-        for start in range(0, len(data), VALID_BATCH):
-            pixels = data.images[0][start : start + VALID_BATCH]
-            images = sample(pixels, config, size, strength=0, generator=torch.Generator())
-            images = normalize(images, config.preprocess.normalize).contiguous(memory_format=torch.channels_last)
-            with self._fabric.autocast():
-                parts.append(self.state.average(self._fabric.to_device(images))[head].float().cpu())
+        own = torch.arange(fabric.global_rank, len(data), fabric.world_size)
+        images, targets = data.images[0][fabric.global_rank :: fabric.world_size], data.targets[head].rows(own)
+        parts = [torch.zeros(0, self._n_classes[head])]
+        for start in range(0, len(own), VALID_BATCH):
+            pixels = images[start : start + VALID_BATCH]
+            batch = sample(pixels, config, size, strength=0, generator=torch.Generator())
+            batch = normalize(batch, config.preprocess.normalize).contiguous(memory_format=torch.channels_last)
+            with fabric.autocast():
+                parts.append(self.state.average(fabric.to_device(batch))[head].float().cpu())
         logits, counted = torch.cat(parts), targets.counted > 0
         classes, answers = targets.first[counted].numpy(), logits.argmax(1)[counted].numpy()
         matrix = confusion_matrix(classes, answers, n_classes=logits.shape[1])
+        loss, *cells = sums(fabric, [float(replace(targets, divisor=1).loss(logits)), *matrix.ravel().tolist()])
+        matrix = np.array(cells).reshape(matrix.shape).astype(np.int64)
         return {
-            "valid_loss": float(targets.loss(logits)),
+            "valid_loss": loss / int(matrix.sum()),
             "valid_accuracy": accuracy(matrix),
             "valid_balanced_accuracy": balanced_accuracy(matrix),
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Literal
 
@@ -11,8 +10,6 @@ from torch.nn import functional as F
 
 from mien.machine.facts import machine_facts
 from mien.training.recipe import Precision
-
-VARIABLE = "MIEN_TRAINING_PRECISION"  # from the first process of a run to its others
 
 
 def training_facts() -> dict[str, object]:
@@ -32,15 +29,9 @@ def fastest_precision() -> Literal["32-true", "bf16-mixed"]:
     return "bf16-mixed" if half < 0.9 * full else "32-true"
 
 
-def agreed_precision(wanted: Precision, devices: int) -> Literal["32-true", "bf16-mixed"]:
-    """Return the precision to train in, measured for "auto"; the processes of further devices take the first one's."""
-    if wanted != "auto":
-        return wanted
-    if devices == 1:
-        return fastest_precision()
-    agreed = os.environ.get(VARIABLE) or fastest_precision()
-    os.environ[VARIABLE] = agreed  # for the processes that Fabric starts
-    return "bf16-mixed" if agreed == "bf16-mixed" else "32-true"
+def chosen_precision(wanted: Precision) -> Literal["32-true", "bf16-mixed"]:
+    """Return the precision to train in, measured for "auto"."""
+    return fastest_precision() if wanted == "auto" else wanted
 
 
 def _seconds(dtype: torch.dtype) -> float:

@@ -6,8 +6,9 @@ import copy
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from lightning_fabric import Fabric
 
+from mien import __version__
 from mien.data.arrays import Field, read_npy
 from mien.data.audit import Selection
 from mien.data.dataset import SPLITS, Dataset
@@ -32,7 +34,7 @@ from mien.settings import from_dict
 from mien.training.batches import Tensors, to_tensors, training_tensors
 from mien.training.checkpoint import Checkpoint, epochs_done, load_average, load_checkpoint, save_checkpoint
 from mien.training.finish import finish
-from mien.training.fit import Reporter, Silent, Trainer, new_fabric
+from mien.training.fit import Reporter, Silent, Trainer
 from mien.training.initial import (
     check_datasets,
     check_sizes,
@@ -43,8 +45,18 @@ from mien.training.initial import (
     new_spec,
 )
 from mien.training.optimizer import new_optimizer
-from mien.training.precision import agreed_precision, training_facts
-from mien.training.recipe import TrainConfig, current_settings
+from mien.training.precision import chosen_precision, training_facts
+from mien.training.processes import (
+    agreed,
+    check_alike,
+    check_shared,
+    joined,
+    new_fabric,
+    noticing_losses,
+    together,
+    torchrun,
+)
+from mien.training.recipe import TrainConfig, current_settings, new_folder
 from mien.training.records import Row, read_environment, read_json, read_metrics
 from mien.training.targets import dataset_names, trained_heads
 from mien.training.teacher import Teacher, read_teacher, teacher_digest
@@ -54,6 +66,7 @@ CONFIG = "config.json"
 ENVIRONMENT = "environment.json"
 METRICS = "metrics.jsonl"
 ROWS = "rows.npy"
+FILES = (CONFIG, ENVIRONMENT, ROWS, METRICS, CHECKPOINT)  # that every process reads
 
 
 class Run:
@@ -84,65 +97,77 @@ class Run:
         cls,
         config: TrainConfig,
         datasets: Dataset | Sequence[Dataset],
-        folder: str | Path,
+        folder: str | Path | None = None,
         *,
         data_path: Path | Sequence[Path] | None = None,
         reading: Reading | Sequence[Reading] | None = None,
         selection: Selection | None = None,
         audit_path: Path | None = None,
-        devices: int = 1,
+        devices: int | None = None,
     ) -> Run:
         """Make the folder of a new run; `fit` trains it.
+
+        Where several processes train together, all call this with the same arguments.
 
         Args:
             config: The recipe.
             datasets: Data with a "train" split, and a "valid" one to measure progress on; one or several datasets,
                 which train the heads that `TrainConfig.heads` names.
-            folder: Folder to make.
+            folder: Folder to make; runs/NAME-DATE-TIME when None. The processes of several machines must share it.
             data_path: Where each dataset was read from; recorded, so that `open` finds it.
             reading: How each was read, if not by default; recorded, so that `open` reads it in the same way.
             selection: Which images of "train" of the first dataset to fit on, if not all. The dataset is the whole one
                 nevertheless, so that its fingerprint is that of the data.
             audit_path: The audit that they were selected by; recorded.
-            devices: How many graphics cards, or processes where there are none, share each batch.
+            devices: How many graphics cards, or processes where there are none, of this machine share each batch; when
+                None as many as torchrun started, or else 1.
 
         Raises:
-            RunError: The folder holds a run already.
+            RunError: The folder holds a run already. Of several processes, one has other data or another recipe, or
+                doesn't see the same folder.
             DatasetError: There are too few images to train on, the selection or soft labels are of other data, a
                 dataset is given twice, or has a label that no head has.
             ConfigError: The net cannot take images of a stage's size, a part to freeze or the labels of a head don't
                 exist, no data trains a head, the number of weights is not that of the datasets, the initial weights are
-                of another net, or there are fewer devices.
+                of another net, there are fewer devices, or torchrun started another number.
             ModelError: The initial weights cannot be read, or don't fit.
         """
-        folder, datasets = as_path(folder), _several(datasets)
-        _check_unused(folder)
-        check_datasets(config, datasets)
-        weights = _initial_weights(config)
-        spec = new_spec(config, datasets, selection, weights)
-        heads = [head.labels for head in spec.heads]
-        trained = trained_heads(config, datasets, heads)
-        precision = agreed_precision(config.precision, devices)
-        fabric = new_fabric(precision, devices)
-        fabric.launch()  # further processes run the script up to here, so all of them have checked the folder by now
-        fitted, teacher = _fitted(config, datasets, heads, selection)
-        train = training_tensors(fitted, heads, trained, config, teacher=teacher, world=fabric.world_size)
-        net = new_net(config, spec)
-        check_sizes(net, config)
-        freeze(net, config.freeze)  # raises before there is a folder
-        origin = "" if weights is None else load_weights(net, weights, config, spec, train)
-        data = data_facts(config, datasets, trained, data_path, reading, selection, audit_path)
-        environment = {
-            **training_facts(), "commit": git_commit(), "precision": precision, "devices": devices, "init": origin,
-            "data": data, "teacher": teacher_digest(config.teacher) if config.teacher else "",
-            "spec": json.loads(spec.to_json()),
-        }  # fmt: skip
+        datasets, fabric = _several(datasets), new_fabric(devices)
+        with together(fabric):
+            if folder is not None and fabric.is_global_zero:
+                _check_unused(as_path(folder))
+            check_datasets(config, datasets)
+            weights = _initial_weights(config)
+            spec = new_spec(config, datasets, selection, weights)
+            heads = [head.labels for head in spec.heads]
+            trained = trained_heads(config, datasets, heads)
+        fabric.launch()  # further processes of this machine run the script up to here
+        given, world = config.precision, fabric.world_size
+        precision = agreed(fabric, lambda: chosen_precision(given))
+        fabric = new_fabric(devices, precision)
+        fabric.launch()  # starts no further ones
+        folder = agreed(fabric, lambda: new_folder(config)) if folder is None else as_path(folder)
+        with together(fabric):
+            fitted, teacher = _fitted(config, datasets, heads, selection)
+            train = training_tensors(fitted, heads, trained, config, teacher=teacher, world=world)
+            net = new_net(config, spec)
+            check_sizes(net, config)
+            freeze(net, config.freeze)  # raises before there is a folder
+            origin = "" if weights is None else load_weights(net, weights, config, spec, train)
+            data = data_facts(config, datasets, trained, data_path, reading, selection, audit_path)
+            environment = {
+                **training_facts(), "commit": git_commit(), "precision": precision, "devices": world, "init": origin,
+                "data": data, "teacher": teacher_digest(config.teacher) if config.teacher else "",
+                "spec": json.loads(spec.to_json()),
+            }  # fmt: skip
         run = cls(folder, config, environment, datasets)
         run._fabric, run._train = fabric, train
-        if fabric.is_global_zero:
-            _warn_of_size(config)
-            run._write(selection, None if weights is None else net)
-        fabric.barrier()
+        run._check_alike(fabric, None if selection is None else selection.rows)
+        with together(fabric):
+            if fabric.is_global_zero:
+                _warn_of_size(config)
+                run._write(selection, None if weights is None else net)
+        check_shared(fabric, folder, FILES)
         return run
 
     @classmethod
@@ -290,44 +315,64 @@ class Run:
     def fit(self, report: Reporter | None = None) -> None:
         """Train to the last epoch, from the last checkpoint if there is one, with a checkpoint after each epoch.
 
-        A run resumes on as many devices as it was started on. A finished run is left as it is.
+        A run resumes on as many devices as it was started on, of one machine or more. A finished run stays as it is.
 
         Args:
             report: Receives each step and epoch, finished ones first.
 
         Raises:
-            RunError: The data differs from that of the start, the checkpoint is damaged, another process trains the
-                run, or the loss diverged.
+            RunError: The data differs from that of the start, the checkpoint is damaged, the run is being trained
+                already, the loss diverged, or, of several processes, one has ended or doesn't see the same folder.
         """
-        self.check_data()
-        fabric = self._launched()
-        with self._alone() if fabric.is_global_zero else nullcontext():
+        n = self.environment.get("devices", 1)
+        fabric = self._fabric or new_fabric(None if torchrun() else n, self.environment["precision"])
+        with together(fabric):
+            if fabric.world_size != n:
+                raise RunError(
+                    f"{self.folder} was started on {n} process(es), torchrun starts {fabric.world_size}; start as many"
+                )
+            self.check_data()
+        fabric.launch()
+        self._fabric = fabric
+        with ExitStack() as stack, noticing_losses(fabric, self.folder):
+            with together(fabric):
+                if fabric.is_global_zero:
+                    stack.enter_context(self._alone())
+            check_shared(fabric, self.folder, FILES)
+            self._check_alike(fabric, None)
             self._train_on(fabric, report or Silent())
 
     def _train_on(self, fabric: Fabric, report: Reporter) -> None:
-        heads = [head.labels for head in self.spec.heads]
-        trained = trained_heads(self.config, self.datasets, heads)
-        train = self._train or training_tensors(
-            self.fitted(), heads, trained, self.config, teacher=self._teacher(heads), world=fabric.world_size
-        )
-        trainer = Trainer(self.config, self.spec, train, self._valid(heads, trained), fabric)
-        rows = self.metrics()
-        if self.checkpoint.exists():
-            done = load_checkpoint(self.checkpoint, trainer.state)
-        elif self.config.init or len(rows) > 1:
-            raise RunError(f"'{self.checkpoint}' is missing; restore it, or start anew with another --run")
-        else:
-            done = 0
+        with together(fabric):
+            trainer, rows = self._trainer(fabric)
+            done = self._load(trainer, len(rows))
         rows = [row for row in rows if row["epoch"] <= done]  # a kill before the checkpoint leaves one row too many
         for row in rows:
             report.epoch(row)
         for row in trainer.epochs(done, report):
             rows.append(row)
-            if fabric.is_global_zero:
-                write_text(self.folder / METRICS, "".join(json.dumps(row) + "\n" for row in rows))
-                save_checkpoint(self.checkpoint, trainer.state, spec=self.spec, epochs_done=round(row["epoch"]))
-            fabric.barrier()
+            with together(fabric):
+                if fabric.is_global_zero:
+                    write_text(self.folder / METRICS, "".join(json.dumps(row) + "\n" for row in rows))
+                    save_checkpoint(self.checkpoint, trainer.state, spec=self.spec, epochs_done=round(row["epoch"]))
             report.epoch(row)
+
+    def _trainer(self, fabric: Fabric) -> tuple[Trainer, list[Row]]:
+        """Return the trainer before its first epoch, and the metrics so far."""
+        heads = [head.labels for head in self.spec.heads]
+        trained = trained_heads(self.config, self.datasets, heads)
+        train = self._train or training_tensors(
+            self.fitted(), heads, trained, self.config, teacher=self._teacher(heads), world=fabric.world_size
+        )
+        return Trainer(self.config, self.spec, train, self._valid(heads, trained), fabric), self.metrics()
+
+    def _load(self, trainer: Trainer, n_rows: int) -> int:
+        """Load the checkpoint, if there must be one; return the number of epochs done."""
+        if self.checkpoint.exists():
+            return load_checkpoint(self.checkpoint, trainer.state)
+        if self.config.init or n_rows > 1:
+            raise RunError(f"'{self.checkpoint}' is missing; restore it, or start anew with another --run")
+        return 0
 
     def export(
         self, *, target: Path | None = None, storage: str = "float16", install: Path | None = None
@@ -388,12 +433,17 @@ class Run:
                 raise RunError(f"another process is training {self.folder}; wait for it, or stop it") from error
             yield
 
-    def _launched(self) -> Fabric:
-        """Return Fabric after its launch, which must happen once per process."""
-        if self._fabric is None:
-            self._fabric = new_fabric(self.environment["precision"], self.environment.get("devices", 1))
-            self._fabric.launch()
-        return self._fabric
+    def _check_alike(self, fabric: Fabric, rows: npt.NDArray[np.bool_] | None) -> None:
+        """Check that all processes train the same recipe on the same data; `rows` are those selected of the first."""
+        if joined(fabric):
+            facts = {
+                "version of mien": __version__,
+                "recipe": json.dumps(asdict(self.config)),
+                "dataset": " ".join(dataset.fingerprint for dataset in self.datasets),
+                "selection of images": "" if rows is None else sha256(rows.tobytes()).hexdigest(),
+                "file of soft labels": str(self.environment.get("teacher", "")),
+            }
+            check_alike(fabric, facts)
 
     def _teacher(self, heads: Sequence[LabelSet]) -> Teacher | None:
         """Return the soft labels of the images fitted on, if the recipe names a teacher."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -24,11 +24,13 @@ class Classes:
         first: int64 (n,), NONE where an image has no target.
         second: Classes of the images mixed in, int64 (n,); None without mixup.
         share: Of the first in the mixture.
+        divisor: Of the sum of losses; the number of images that have a target when None.
     """
 
     first: Tensor
     second: Tensor | None = None
     share: float = 1.0
+    divisor: float | None = None
 
     @property
     def counted(self) -> Tensor:
@@ -47,7 +49,8 @@ class Classes:
 
     def to(self, device: torch.device) -> Classes:
         """Return a copy on a device."""
-        return Classes(self.first.to(device), None if self.second is None else self.second.to(device), self.share)
+        second = None if self.second is None else self.second.to(device)
+        return replace(self, first=self.first.to(device), second=second)
 
     def distributions(self, n_classes: int, *, smoothing: float = 0.0) -> Distributions:
         """Return the classes as smoothed one-hot rows."""
@@ -63,7 +66,7 @@ class Classes:
         if self.second is not None:
             second = F.cross_entropy(logits, self.second, label_smoothing=smoothing)
             loss = self.share * loss + (1 - self.share) * second
-        return weight * loss
+        return weight * loss if self.divisor is None else weight * loss * (self.counted.sum() / self.divisor)
 
 
 @dataclass(frozen=True)
@@ -73,10 +76,12 @@ class Distributions:
     Args:
         probabilities: float32 (n, k); zeros where an image has no target.
         counted: float32 (n,), 1 where an image has a target.
+        divisor: Of the sum of losses; the number of images that have a target when None.
     """
 
     probabilities: Tensor
     counted: Tensor
+    divisor: float | None = None
 
     @property
     def first(self) -> Tensor:
@@ -94,7 +99,7 @@ class Distributions:
 
     def to(self, device: torch.device) -> Distributions:
         """Return a copy on a device."""
-        return Distributions(self.probabilities.to(device), self.counted.to(device))
+        return replace(self, probabilities=self.probabilities.to(device), counted=self.counted.to(device))
 
     def followed_by(self, n: int) -> Distributions:
         """Return the targets with n more images, which have none."""
@@ -108,7 +113,7 @@ class Distributions:
     def loss(self, logits: Tensor, *, weight: float = 1.0, smoothing: float = 0.0) -> Tensor:
         """Return the weighted mean cross-entropy of the images that have a target; 0 where none has."""
         per_image = -(self.probabilities * logits.log_softmax(1)).sum(1)
-        return weight * (per_image * self.counted).sum() / self.counted.sum().clamp(min=1)
+        return weight * (per_image * self.counted).sum() / (self.divisor or self.counted.sum().clamp(min=1))
 
 
 HeadTargets = Classes | Distributions
@@ -143,6 +148,20 @@ class Targets:
         """Mix with the reverse order (mixup: Zhang et al. 2018, arXiv:1710.09412)."""
         taught = {name: targets.mixed(share) for name, targets in self.taught.items()}
         return Targets({name: targets.mixed(share) for name, targets in self.heads.items()}, share, taught)
+
+    def counts(self) -> list[float]:
+        """Return the number of images that have a target, for each head, and for each that has a teacher."""
+        return [float(targets.counted.sum()) for targets in (*self.heads.values(), *self.taught.values())]
+
+    def divided_by(self, divisors: Sequence[float]) -> Targets:
+        """Return targets whose sums of losses are divided by these numbers, in the order of `counts`."""
+        heads, n = dict(self.heads), len(self.heads)
+        heads = {name: replace(heads[name], divisor=number) for name, number in zip(heads, divisors, strict=False)}
+        taught = {
+            name: replace(self.taught[name], divisor=number)
+            for name, number in zip(self.taught, divisors[n:], strict=True)
+        }
+        return replace(self, heads=heads, taught=taught)
 
     def to(self, device: torch.device) -> Targets:
         """Return a copy on a device."""
