@@ -4,16 +4,23 @@ Ours is `mien.training.Run.fit`: augmentation, gradient clipping, averaged weigh
 FER2013's size. The bare loop repeats forward, backward and an SGD step on one batch. Both take turns in one process,
 with the same precision and threads. Target: ours reaches at least 0.95 of the bare loop's images/s.
 
+With --processes, compare the processor time per image of two processes that share each batch with that of one instead,
+all with one thread, in turns. Target: at most 1.15 times that of one.
+
 Example: python benchmarks/training.py --net base --size 32 --out training.json
 """
 
 from __future__ import annotations
 
+import argparse
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -22,7 +29,7 @@ import torch
 from torch.nn import functional as F
 
 from _common import Target, arguments, markdown, report, target_data, target_table
-from mien.cores import usable_cores
+from mien.cores import usable_cores, use_one_core
 from mien.data.dataset import Dataset
 from mien.labels import FER2013
 from mien.nets.nets import build_net
@@ -31,6 +38,7 @@ from mien.training.precision import fastest_precision
 from mien.training.recipe import Stage, TrainConfig, load_recipe, recipe_names
 
 RATIO = 0.95
+CPU_RATIO = 1.15
 TRAIN_IMAGES = 28_709  # FER2013 Training: the epoch that one checkpoint is spread over
 WARMUP = 3  # steps of each turn that are not measured: first calls choose and compile kernels
 
@@ -61,10 +69,17 @@ def main() -> None:
         choices=("auto", "32-true", "bf16-mixed", "both"),
         help="auto takes the faster one; both compares the two, in the bare loop only",
     )
+    parser.add_argument("--processes", action="store_true", help="compare two processes with one, in processor time")
+    parser.add_argument("--rank-of", type=Path, help=argparse.SUPPRESS)  # set in these processes: where they report
     options = parser.parse_args()
+    if options.rank_of is not None:
+        train_as_rank(options)
+        return
     torch.set_num_threads(usable_cores())  # as `Trainer` does
     config = replace(load_recipe(options.net), stages=(Stage(size=options.size, epochs=1),), batch_size=options.batch)
-    if options.precision == "both":
+    if options.processes:
+        compare_processes(options.net, config, steps=options.steps, rounds=options.rounds, out=options.out)
+    elif options.precision == "both":
         compare_precisions(config, steps=options.steps, rounds=options.rounds, out=options.out)
     else:
         precision = fastest_precision() if options.precision == "auto" else options.precision
@@ -122,6 +137,52 @@ def compare_precisions(config: TrainConfig, *, steps: int, rounds: int, out: Pat
     )
 
 
+def compare_processes(recipe: str, config: TrainConfig, *, steps: int, rounds: int, out: Path | None) -> None:
+    """Measure the processor time per image of one and of two processes in turns; print and write the results."""
+    times: dict[int, list[float]] = {1: [], 2: []}
+    for number in range(rounds):
+        for n in (1, 2) if number % 2 == 0 else (2, 1):
+            times[n].append(processor_time(recipe, config, n, steps=steps))
+    ratios = [two / one for one, two in zip(times[1], times[2], strict=True)]
+    rows = [
+        [f"round {i}", f"{1000 * one:.1f}", f"{1000 * two:.1f}", f"{ratio:.3f}"]
+        for i, (one, two, ratio) in enumerate(zip(times[1], times[2], ratios, strict=True), start=1)
+    ]
+    target = Target(
+        what="two processes / one, median round", value=statistics.median(ratios), limit=CPU_RATIO, at_least=False
+    )
+    report(
+        f"Training: {config.net}, ms of processor time per image, {steps} steps per round",
+        [markdown(["", "one process", "two processes", "ratio"], rows), target_table([target])],
+        {"targets": target_data([target]), "seconds": times},
+        out=out,
+        **conditions(config) | {"torch_threads": 1},
+    )
+
+
+def processor_time(recipe: str, config: TrainConfig, n: int, *, steps: int) -> float:
+    """Return the seconds of processor time per image, of n processes together."""
+    with tempfile.TemporaryDirectory() as folder:
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(n), "--"]
+        options = ("--net", recipe, "--size", config.stages[0].size, "--batch", config.batch_size, "--steps", steps)
+        subprocess.run([*launcher, __file__, *map(str, options), "--rank-of", folder], check=True)
+        return sum(float(file.read_text()) for file in Path(folder).glob("*.txt")) / (steps * config.batch_size)
+
+
+def train_as_rank(options: argparse.Namespace) -> None:
+    """Train as one of the processes that torchrun started, and report its processor time after the warm-up."""
+    use_one_core()
+    stage = Stage(size=options.size, epochs=1)
+    config = replace(load_recipe(options.net), stages=(stage,), batch_size=options.batch, precision="32-true")
+    watch = Watch(time.process_time)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        images = random_images(config.batch_size * (options.steps + WARMUP), config)
+        Run.start(config, images, options.rank_of / "run").fit(watch)
+    spent = watch.steps[-1] - watch.steps[WARMUP - 1]
+    (options.rank_of / f"{os.environ['RANK']}.txt").write_text(str(spent))
+
+
 def conditions(config: TrainConfig) -> dict[str, object]:
     return {
         "torch": torch.__version__,
@@ -132,17 +193,18 @@ def conditions(config: TrainConfig) -> dict[str, object]:
 
 
 class Watch:
-    """A reporter that records the end of each step and of the epoch."""
+    """A reporter that records the end of each step and of the epoch, by a clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.clock = clock
         self.steps: list[float] = []
         self.end = 0.0
 
     def step(self, epoch: int, done: int, total: int, loss: float, images_per_second: float) -> None:
-        self.steps.append(time.perf_counter())
+        self.steps.append(self.clock())
 
     def epoch(self, row: Mapping[str, float]) -> None:
-        self.end = time.perf_counter()
+        self.end = self.clock()
 
 
 def our_seconds(config: TrainConfig, *, steps: int) -> tuple[float, float]:

@@ -111,6 +111,7 @@ def test_an_audit_alone_leaves_nothing_out(drawn: Path, audited: Path) -> None:
         (("--weight", 1, "--weight", 2), "there are 2 weights (--weight) for 1 datasets (--data)"),
         (("--weight", 0), "data_weights[0] is 0.0; expected a positive number; --weight takes one"),
         (("--devices", 999), "more than this process may use"),
+        (("--log", "csv"), "unknown logger 'csv' (--log); choose from tensorboard, wandb, mlflow"),
     ],
 )
 def test_impossible_flags_are_one_clear_line(

@@ -80,6 +80,10 @@ def train(
         int | None, typer.Option("--folds", help="Split the training images into N folds; needs --audit.", metavar="N")
     ] = None,
     fold: Annotated[int | None, typer.Option(help="Leave this fold out, counted from 0.", metavar="I")] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(help="Log to tensorboard, wandb or mlflow as well; may be repeated.", metavar="LOGGER"),
+    ] = None,
     resume: Annotated[Path | None, typer.Option(help="Resume this run.", metavar="RUN")] = None,
 ) -> None:
     """Train a model by a recipe; a run that was stopped continues with --resume.
@@ -94,7 +98,7 @@ def train(
     if recipe == RECIPE:
         others = {
             "--weight": weight, "--votes": votes, "--freeze": freeze, "--devices": devices, "--audit": audited,
-            "--drop-leaks": drop_leaks, "--folds": n_folds, "--fold": fold, "--resume": resume,
+            "--drop-leaks": drop_leaks, "--folds": n_folds, "--fold": fold, "--log": log, "--resume": resume,
             "options for pictures": reading != AS_CROPS,
         }  # fmt: skip
         if given := [option for option, value in others.items() if value]:
@@ -109,14 +113,15 @@ def train(
             raise ConfigError("a resumed run continues from its own checkpoint; leave out --init and --freeze")
         if setting or weight or seed is not None or run is not None:
             raise ConfigError("a resumed run keeps folder and settings; leave out --run, --set, --weight and --seed")
-        _resume(resume, data, votes, reading)
+        _resume(resume, data, votes, reading, log or [])
         return
     if by_audit and audited is None:
         raise ConfigError("--drop-leaks, --folds and --fold need the output of mien data audit; name it with --audit")
     flags = {"init": init, "freeze": freeze or None, "seed": seed, "data_weights": weight or None}
     config = _recipe(recipe, setting, flags)
     select = partial(select_training, without_leaks=drop_leaks, n_folds=n_folds, fold=fold)
-    _fit(_started(config, data, votes, reading, run, devices, audited, select))
+    _check_loggers(log or [])
+    _fit(_started(config, data, votes, reading, run, devices, audited, select), log or [])
 
 
 @reads_data
@@ -207,8 +212,9 @@ def export(
     _export(finished, target=to, storage=storage, install=(models_dir or user_dir()) if install else None)
 
 
-def _resume(folder: Path, data: list[str] | None, votes: Path | None, reading: Reading) -> None:
+def _resume(folder: Path, data: list[str] | None, votes: Path | None, reading: Reading, loggers: Sequence[str]) -> None:
     """Train a run to its end, unless it is there."""
+    _check_loggers(loggers)
     with extra("training", "train"):
         from mien.training.processes import agreed, new_fabric, together
 
@@ -221,7 +227,7 @@ def _resume(folder: Path, data: list[str] | None, votes: Path | None, reading: R
             run = _opened(folder, data, votes, reading)
             run.check_data()
     if not finished:
-        _fit(run)
+        _fit(run, loggers)
         return
     epochs = run.config.epochs
     say(f"{folder} is finished: {epochs} of {epochs} epochs are done, and its model is {run.model}")
@@ -300,12 +306,19 @@ def _leads() -> bool:
     return os.environ.get("RANK" if "TORCHELASTIC_RUN_ID" in os.environ else "LOCAL_RANK", "0") == "0"
 
 
-def _fit(run: Run) -> None:
+def _check_loggers(names: Sequence[str]) -> None:
+    if _leads():  # no other process logs
+        from mien.training.loggers import check_loggers
+
+        check_loggers(names)
+
+
+def _fit(run: Run, loggers: Sequence[str]) -> None:
     """Train a run to its end and export it."""
     say(f"run: {run.folder}")
     try:
         with _TrainingProgress(run.config) if _leads() else nullcontext() as progress:
-            run.fit(progress)
+            run.fit(progress, log=loggers)
     except KeyboardInterrupt:
         resume = f"mien train --resume {quote(str(run.folder))}"
         raise KeyboardInterrupt(f"resume with: {resume}") from None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
@@ -44,6 +44,7 @@ from mien.training.initial import (
     new_net,
     new_spec,
 )
+from mien.training.loggers import logging_to
 from mien.training.optimizer import new_optimizer
 from mien.training.precision import chosen_precision, training_facts
 from mien.training.processes import (
@@ -312,17 +313,20 @@ class Run:
             raise RunError(f"'{path}' is damaged ({error}), so the images to fit on are unknown; start anew") from error
         return rows
 
-    def fit(self, report: Reporter | None = None) -> None:
+    def fit(self, report: Reporter | None = None, *, log: Sequence[str] = ()) -> None:
         """Train to the last epoch, from the last checkpoint if there is one, with a checkpoint after each epoch.
 
         A run resumes on as many devices as it was started on, of one machine or more. A finished run stays as it is.
 
         Args:
             report: Receives each step and epoch, finished ones first.
+            log: Names in `training.loggers.LOGGERS`, which get settings and metrics; nothing else is sent anywhere.
 
         Raises:
-            RunError: The data differs from that of the start, the checkpoint is damaged, the run is being trained
-                already, the loss diverged, or, of several processes, one has ended or doesn't see the same folder.
+            ConfigError: A logger is unknown, or its package is missing.
+            RunError: A logger cannot be started, the data differs from that of the start, the checkpoint is damaged,
+                the run is being trained already, the loss diverged, or, of several processes, one has ended or doesn't
+                see the same folder.
         """
         n = self.environment.get("devices", 1)
         fabric = self._fabric or new_fabric(None if torchrun() else n, self.environment["precision"])
@@ -340,22 +344,32 @@ class Run:
                     stack.enter_context(self._alone())
             check_shared(fabric, self.folder, FILES)
             self._check_alike(fabric, None)
-            self._train_on(fabric, report or Silent())
+            self._train_on(fabric, report or Silent(), log if fabric.is_global_zero else ())
 
-    def _train_on(self, fabric: Fabric, report: Reporter) -> None:
+    def _train_on(self, fabric: Fabric, report: Reporter, log: Sequence[str]) -> None:
         with together(fabric):
             trainer, rows = self._trainer(fabric)
             done = self._load(trainer, len(rows))
         rows = [row for row in rows if row["epoch"] <= done]  # a kill before the checkpoint leaves one row too many
         for row in rows:
             report.epoch(row)
-        for row in trainer.epochs(done, report):
-            rows.append(row)
+        with ExitStack() as stack:
             with together(fabric):
-                if fabric.is_global_zero:
-                    write_text(self.folder / METRICS, "".join(json.dumps(row) + "\n" for row in rows))
-                    save_checkpoint(self.checkpoint, trainer.state, spec=self.spec, epochs_done=round(row["epoch"]))
-            report.epoch(row)
+                to_loggers = stack.enter_context(self._logging(log, done))
+            for row in trainer.epochs(done, report):
+                rows.append(row)
+                with together(fabric):
+                    if fabric.is_global_zero:
+                        write_text(self.folder / METRICS, "".join(json.dumps(row) + "\n" for row in rows))
+                        save_checkpoint(self.checkpoint, trainer.state, spec=self.spec, epochs_done=round(row["epoch"]))
+                to_loggers(row)
+                report.epoch(row)
+
+    def _logging(self, names: Sequence[str], done: int) -> AbstractContextManager[Callable[[Row], None]]:
+        known = ("mien", "torch", "precision", "devices", "commit", "init")
+        data = [f"{facts.get('name', '')} {facts['fingerprint']}" for facts in self.environment["data"]]
+        facts = {key: self.environment[key] for key in known if key in self.environment} | {"data": data}
+        return logging_to(names, self.folder, asdict(self.config) | facts, epochs_done=done)
 
     def _trainer(self, fabric: Fabric) -> tuple[Trainer, list[Row]]:
         """Return the trainer before its first epoch, and the metrics so far."""
