@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import commands as commands_module
 from commands import run
 from mien.data.audit import FOLD_SEED, audit, folds, read_audit, save_audit
 from mien.data.prepared import prepare
@@ -125,6 +129,21 @@ def test_impossible_flags_are_one_clear_line(
     assert expected in line
     assert not Path("run").exists()
     assert not Path("runs").exists()
+
+
+def test_bad_input_is_found_before_pytorch_is_imported() -> None:
+    commands = [
+        ("train", "tiny", "--data", "nowhere"),
+        ("train", "huge", "--data", "nowhere"),
+        ("train", "tiny", "--data", "nowhere", "--set", "seed"),
+        ("train", "tiny", "--data", "nowhere", "--log", "paper"),
+        ("train", "--resume", "nowhere"),
+        ("train", "--help"),
+    ]
+    code = "import sys; from commands import run; codes = [run(*each) for each in eval(sys.argv[1])]; "
+    code += "assert codes == [2] * 5 + [0], codes; assert 'torch' not in sys.modules"
+    path = os.pathsep.join(filter(None, [str(Path(commands_module.__file__).parent), os.environ.get("PYTHONPATH")]))
+    subprocess.run([sys.executable, "-c", code, repr(commands)], check=True, env={**os.environ, "PYTHONPATH": path})
 
 
 def test_an_audit_of_other_data_is_refused(drawn: Path, audited: Path, capsys: pytest.CaptureFixture[str]) -> None:

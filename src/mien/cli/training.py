@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
@@ -214,7 +215,11 @@ def export(
 
 def _resume(folder: Path, data: list[str] | None, votes: Path | None, reading: Reading, loggers: Sequence[str]) -> None:
     """Train a run to its end, unless it is there."""
+    from mien.training.records import read_run
+
     _check_loggers(loggers)
+    if not _by_torchrun():
+        read_run(folder)  # fails before PyTorch is imported
     with extra("training", "train"):
         from mien.training.processes import agreed, new_fabric, together
 
@@ -273,22 +278,21 @@ def _started(
     devices: int | None, audited: Path | None, select: Callable[[Audit], Selection],
 ) -> Run:  # fmt: skip
     """Start a run, on the images that an audit of the first dataset selects if there is one."""
-    with extra("training", "train"):
-        from mien.training.processes import new_fabric, together
-        from mien.training.run import Run
-
     from mien.data.audit import read_audit
     from mien.data.readers import data_path
     from mien.targets import check_targets
 
     places: Sequence[str | None] = data or [None]
     model = [] if folder is None else [folder / f"{config.name or config.net}.onnx"]
-    with together(new_fabric(devices)):  # of torchrun's processes; those that mien starts don't run yet
+    with _together(devices):
         if _leads():  # the others must not ask for the folder before it is there: network file systems keep the answer
             check_targets([*map(data_path, places), votes, config.init, config.teacher], files=model, folders=[folder])
         readings = readings_for(places, reading.for_model(config.preprocess.size))
         datasets, paths = zip(*_read_all(places, votes, readings), strict=True)
         selection = None if audited is None else select(read_audit(audited, datasets[0]))
+    with extra("training", "train"):
+        from mien.training.run import Run
+
     run = Run.start(
         config, datasets, folder, data_path=[path.resolve() for path in paths],
         reading=readings, selection=selection, audit_path=audited and audited.resolve(), devices=devices,
@@ -301,9 +305,26 @@ def _started(
     return run
 
 
+@contextmanager
+def _together(devices: int | None) -> Iterator[None]:
+    """Let an error within the block end all processes of torchrun, and print it once; without it, import no PyTorch."""
+    with extra("training", "train"):
+        for package in ("torch", "lightning_fabric", "safetensors", "onnx"):
+            if find_spec(package) is None:
+                raise ModuleNotFoundError(name=package)
+        if _by_torchrun():
+            from mien.training.processes import new_fabric, together
+    with together(new_fabric(devices)) if _by_torchrun() else nullcontext():
+        yield
+
+
+def _by_torchrun() -> bool:
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
 def _leads() -> bool:
     """Return whether this is the process that prints, of several that share each batch."""
-    return os.environ.get("RANK" if "TORCHELASTIC_RUN_ID" in os.environ else "LOCAL_RANK", "0") == "0"
+    return os.environ.get("RANK" if _by_torchrun() else "LOCAL_RANK", "0") == "0"
 
 
 def _check_loggers(names: Sequence[str]) -> None:

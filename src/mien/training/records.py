@@ -1,4 +1,4 @@
-"""What a run folder records beside its recipe: the schema of environment.json and metrics.jsonl."""
+"""What a run folder records: its recipe, and the schema of environment.json and metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ from numbers import Real
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict, cast
 
-from mien.errors import ConfigError, RunError
+from mien.errors import ConfigError, MienError, RunError
 from mien.files import refuse_pipe
-from mien.settings import NotNegative, Positive, Range, checked, shown
+from mien.models.spec import ModelSpec
+from mien.settings import NotNegative, Positive, Range, checked, from_dict, shown
+from mien.training.recipe import TrainConfig, current_settings
+
+CONFIG = "config.json"
+ENVIRONMENT = "environment.json"
+METRICS = "metrics.jsonl"
 
 Row = dict[str, float]  # metrics of one epoch
 
@@ -69,6 +75,30 @@ def read_json(path: Path) -> Any:
         raise RunError(f"cannot read '{path}': {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
         raise RunError(f"'{path}' is damaged ({shown(str(error))})") from error
+
+
+def read_run(folder: Path) -> tuple[TrainConfig, Mapping[str, Any]]:
+    """Read the recipe and the environment of a run.
+
+    Raises:
+        RunError: The folder is no run, a file in it is missing or was changed, or it is of a newer version.
+    """
+    try:
+        config, environment = _read_config(folder / CONFIG), read_environment(folder / ENVIRONMENT)
+        ModelSpec.from_json(json.dumps(environment["spec"]))  # or ModelError
+    except MienError as error:
+        raise RunError(
+            f"{folder} is not a run folder of this mien: {error}; expected one that `mien train` made, unchanged"
+        ) from error
+    return config, environment
+
+
+def _read_config(path: Path) -> TrainConfig:
+    plain = read_json(path)
+    try:
+        return from_dict(TrainConfig, current_settings(plain) if isinstance(plain, dict) else plain)
+    except ConfigError as error:
+        raise RunError(f"'{path}' is damaged ({error})") from error
 
 
 def read_environment(path: Path) -> Mapping[str, Any]:

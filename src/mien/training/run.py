@@ -21,7 +21,7 @@ from mien.data.arrays import Field, read_npy
 from mien.data.audit import Selection
 from mien.data.dataset import SPLITS, Dataset
 from mien.data.reading import Reading
-from mien.errors import ConfigError, DatasetError, MienError, RunError
+from mien.errors import ConfigError, DatasetError, RunError
 from mien.files import as_path, atomic_path, locked, make_folder, write_text
 from mien.labels import LabelSet
 from mien.machine.facts import git_commit
@@ -57,15 +57,12 @@ from mien.training.processes import (
     together,
     torchrun,
 )
-from mien.training.recipe import TrainConfig, current_settings, new_folder
-from mien.training.records import Row, read_environment, read_json, read_metrics
+from mien.training.recipe import TrainConfig, new_folder
+from mien.training.records import CONFIG, ENVIRONMENT, METRICS, Row, read_metrics, read_run
 from mien.training.targets import dataset_names, trained_heads
 from mien.training.teacher import Teacher, read_teacher, teacher_digest
 
 CHECKPOINT = "last.safetensors"
-CONFIG = "config.json"
-ENVIRONMENT = "environment.json"
-METRICS = "metrics.jsonl"
 ROWS = "rows.npy"
 FILES = (CONFIG, ENVIRONMENT, ROWS, METRICS, CHECKPOINT)  # that every process reads
 
@@ -184,12 +181,7 @@ class Run:
             RunError: The folder is no run, a file in it is missing or was changed, or it is of a newer version.
         """
         folder = as_path(folder)
-        try:
-            run = cls(folder, _read_config(folder / CONFIG), read_environment(folder / ENVIRONMENT), datasets)
-        except MienError as error:
-            raise RunError(
-                f"{folder} is not a run folder of this mien: {error}; expected one that `mien train` made, unchanged"
-            ) from error
+        run = cls(folder, *read_run(folder), datasets)
         if (run.config.net, run.config.preprocess) != (run.spec.arch, run.spec.preprocess):
             raise RunError(
                 f"{CONFIG} and {ENVIRONMENT} of {folder} are of different nets ({run.config.net} and {run.spec.arch}) "
@@ -492,14 +484,6 @@ class Run:
                 save_checkpoint(self.checkpoint, state, spec=self.spec, epochs_done=0)
             config = json.dumps(asdict(self.config), indent=2) + "\n"
             write_text(self.folder / CONFIG, config)  # last, since it makes the folder a run
-
-
-def _read_config(path: Path) -> TrainConfig:
-    plain = read_json(path)
-    try:
-        return from_dict(TrainConfig, current_settings(plain) if isinstance(plain, dict) else plain)
-    except ConfigError as error:
-        raise RunError(f"'{path}' is damaged ({error})") from error
 
 
 def _check_unused(folder: Path) -> None:
