@@ -79,7 +79,9 @@ def train(case: str, folder: Path, devices: int | None) -> None:
     if case == "odd":
         config = exact_config(31)
     elif case == "apart":
-        place = folder / f"apart-{rank()}"
+        (node := folder / f"node-{rank()}").mkdir()
+        os.chdir(node)
+        place = Path("run")
     elif case == "other data" and rank() == 1:
         dataset = small_dataset(seed=1)
     elif case == "too little data" and rank() == 1:

@@ -281,6 +281,7 @@ def _started(
     from mien.data.audit import read_audit
     from mien.data.readers import data_path
     from mien.targets import check_targets
+    from mien.training.recipe import new_folder
 
     places: Sequence[str | None] = data or [None]
     model = [] if folder is None else [folder / f"{config.name or config.net}.onnx"]
@@ -294,7 +295,7 @@ def _started(
         from mien.training.run import Run
 
     run = Run.start(
-        config, datasets, folder, data_path=[path.resolve() for path in paths],
+        config, datasets, folder or new_folder(config), data_path=[path.resolve() for path in paths],
         reading=readings, selection=selection, audit_path=audited and audited.resolve(), devices=devices,
     )  # fmt: skip
     if selection is not None:

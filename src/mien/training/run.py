@@ -57,7 +57,7 @@ from mien.training.processes import (
     together,
     torchrun,
 )
-from mien.training.recipe import TrainConfig, new_folder
+from mien.training.recipe import TrainConfig
 from mien.training.records import CONFIG, ENVIRONMENT, METRICS, Row, read_metrics, read_run
 from mien.training.targets import dataset_names, trained_heads
 from mien.training.teacher import Teacher, read_teacher, teacher_digest
@@ -95,7 +95,7 @@ class Run:
         cls,
         config: TrainConfig,
         datasets: Dataset | Sequence[Dataset],
-        folder: str | Path | None = None,
+        folder: str | Path,
         *,
         data_path: Path | Sequence[Path] | None = None,
         reading: Reading | Sequence[Reading] | None = None,
@@ -111,7 +111,7 @@ class Run:
             config: The recipe.
             datasets: Data with a "train" split, and a "valid" one to measure progress on; one or several datasets,
                 which train the heads that `TrainConfig.heads` names.
-            folder: Folder to make; runs/NAME-DATE-TIME when None. The processes of several machines must share it.
+            folder: Folder to make. Of several processes, all take the first one's, which their machines must share.
             data_path: Where each dataset was read from; recorded, so that `open` finds it.
             reading: How each was read, if not by default; recorded, so that `open` reads it in the same way.
             selection: Which images of "train" of the first dataset to fit on, if not all. The dataset is the whole one
@@ -130,10 +130,10 @@ class Run:
                 of another net, there are fewer devices, or torchrun started another number.
             ModelError: The initial weights cannot be read, or don't fit.
         """
-        datasets, fabric = _several(datasets), new_fabric(devices)
+        place, datasets, fabric = as_path(folder), _several(datasets), new_fabric(devices)
         with together(fabric):
-            if folder is not None and fabric.is_global_zero:
-                _check_unused(as_path(folder))
+            if fabric.is_global_zero:
+                _check_unused(place)
             check_datasets(config, datasets)
             weights = _initial_weights(config)
             spec = new_spec(config, datasets, selection, weights)
@@ -144,7 +144,7 @@ class Run:
         precision = agreed(fabric, lambda: chosen_precision(given))
         fabric = new_fabric(devices, precision)
         fabric.launch()  # starts no further ones
-        folder = agreed(fabric, lambda: new_folder(config)) if folder is None else as_path(folder)
+        place = agreed(fabric, lambda: as_path(folder))
         with together(fabric):
             fitted, teacher = _fitted(config, datasets, heads, selection)
             train = training_tensors(fitted, heads, trained, config, teacher=teacher, world=world)
@@ -158,14 +158,14 @@ class Run:
                 "data": data, "teacher": teacher_digest(config.teacher) if config.teacher else "",
                 "spec": json.loads(spec.to_json()),
             }  # fmt: skip
-        run = cls(folder, config, environment, datasets)
+        run = cls(place, config, environment, datasets)
         run._fabric, run._train = fabric, train
         run._check_alike(fabric, None if selection is None else selection.rows)
         with together(fabric):
             if fabric.is_global_zero:
                 _warn_of_size(config)
                 run._write(selection, None if weights is None else net)
-        check_shared(fabric, folder, FILES)
+        check_shared(fabric, place, FILES)
         return run
 
     @classmethod
