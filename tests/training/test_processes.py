@@ -8,9 +8,10 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -154,17 +155,59 @@ def test_torchrun_trains_as_the_processes_that_mien_starts(two: Path, tmp_path: 
     assert set(differences(folder, two / "tiny").values()) == {0.0}
 
 
+class Machine(NamedTuple):
+    """A stand-in for a machine: the words that run a command there, its address and network interface."""
+
+    words: list[str]
+    address: str
+    interface: str
+
+
+@pytest.fixture
+def machines() -> Iterator[list[Machine]]:
+    """Two network namespaces, joined by a cable, where they can be made: by root on Linux; else this machine twice."""
+    names, cables = ([f"mien-{side}{os.getpid()}" for side in sides] for sides in ("ab", "cd"))
+    try:
+        for name in names:
+            ip("netns", "add", name)
+        ip("link", "add", cables[0], "type", "veth", "peer", "name", cables[1])
+        made = []
+        for i, (name, cable) in enumerate(zip(names, cables, strict=True), start=1):
+            ip("link", "set", cable, "netns", name)
+            ip("-n", name, "addr", "add", f"10.77.0.{i}/24", "dev", cable)
+            ip("-n", name, "link", "set", "lo", "up")
+            ip("-n", name, "link", "set", cable, "up")
+            ip("netns", "exec", name, "true")
+            made.append(Machine(["ip", "netns", "exec", name], f"10.77.0.{i}", cable))
+        yield made
+    except (OSError, subprocess.CalledProcessError):
+        yield [Machine([], "127.0.0.1", "lo")] * 2
+    finally:
+        for name in names:
+            with suppress(OSError, subprocess.CalledProcessError):
+                ip("netns", "del", name)
+
+
+def ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
 @several
 @pytest.mark.slow
-def test_two_machines_train_as_the_processes_that_mien_starts(two: Path, tmp_path: Path) -> None:
-    """Machines are two runs of torchrun here, which share a disk and meet at an address of this one."""
-    options = ("--nnodes", 2, "--nproc-per-node", 1, "--rdzv-backend", "c10d", "--rdzv-id", "test", "--local-addr")
-    words = torchrun_words(*options, "127.0.0.1", "--rdzv-endpoint", f"127.0.0.1:{free_port()}")
-    both = [
-        subprocess.Popen(command(*words, SCRIPT, tmp_path, 0, "even", "apart", cores=1), env=environment())
-        for _ in range(2)
-    ]
-    assert [each.wait(SECONDS) for each in both] == [0, 0]
+def test_two_machines_train_as_the_processes_that_mien_starts(
+    two: Path, machines: list[Machine], tmp_path: Path
+) -> None:
+    """They share a disk, but not the folder that they start in."""
+    port, started = free_port(), []
+    for i, machine in enumerate(machines):
+        words = torchrun_words(
+            "--nnodes", 2, "--nproc-per-node", 1, "--rdzv-backend", "c10d", "--rdzv-id", "test",
+            "--rdzv-endpoint", f"{machines[0].address}:{port}", "--rdzv-conf", f"is_host={i == 0}",
+            "--local-addr", machine.address, SCRIPT, tmp_path, 0, "even", "apart",
+        )  # fmt: skip
+        own = environment(GLOO_SOCKET_IFNAME=machine.interface)
+        started.append(subprocess.Popen([*machine.words, *command(*words, cores=1)], env=own))
+    assert [each.wait(SECONDS) for each in started] == [0, 0]
     assert set(differences(tmp_path / "even", two / "even").values()) == {0.0}
     assert outcomes(tmp_path, "apart")[1]["error"].startswith("the run folder is not the same on all nodes")
 
