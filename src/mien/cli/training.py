@@ -92,8 +92,6 @@ def train(
     Example: `mien train base --data fer2013.csv`, `mien train finetune --data my-faces`,
     `mien train voice --data RAVDESS`
     """
-    from mien.data.audit import select_training
-
     if not _leads():
         hush()
     if recipe == RECIPE:
@@ -120,8 +118,10 @@ def train(
         raise ConfigError("--drop-leaks, --folds and --fold need the output of mien data audit; name it with --audit")
     flags = {"init": init, "freeze": freeze or None, "seed": seed, "data_weights": weight or None}
     config = _recipe(recipe, setting, flags)
-    select = partial(select_training, without_leaks=drop_leaks, n_folds=n_folds, fold=fold)
     _check_loggers(log or [])
+    from mien.data.audit import select_training
+
+    select = partial(select_training, without_leaks=drop_leaks, n_folds=n_folds, fold=fold)
     _fit(_started(config, data, votes, reading, run, devices, audited, select), log or [])
 
 
