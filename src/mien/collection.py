@@ -174,6 +174,8 @@ def see(
         ...     print(result.path, result.error if isinstance(result, Failure) else result.expressions)
     """
     check_part("recognizer", recognizer, "classify_each", expected="a Recognizer")
+    if listener is not None:
+        check_part("listener", listener, "stream", expected="None, or a mien.Listener")
     if not isinstance(sinks, Iterable) or isinstance(sinks, str):
         raise ConfigError(f"sinks is of type {type(sinks).__name__}; expected a list of opened sinks")
     for sink in sinks:

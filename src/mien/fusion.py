@@ -100,6 +100,12 @@ class Heard:
     fused: Fused | None
 
 
+def check_heard(heard: Heard | None) -> None:
+    """Raise InputError unless it is what `fuse_faces` returns, or None."""
+    if heard is not None and not isinstance(heard, Heard):
+        raise InputError(f"heard is of type {type(heard).__name__}; expected what mien.fuse_faces returns, or None")
+
+
 class VoiceTrack:
     """The utterances of a stream by time.
 

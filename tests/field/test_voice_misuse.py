@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 
 import mien
-from mien import Block, Listener, Live, MienError, Utterance, VoiceTrack, fuse, fuse_faces
+from mien import Block, Frame, Listener, Live, MienError, Utterance, VoiceTrack, draw, fuse, fuse_faces, see
 from mien.hearing import FileSound, Hearing, MicrophoneSound
 from mien.models import VoiceClassifier, load_voice
-from mien.sinks import UtteranceCsvSink, UtteranceJsonlSink, WavSink, utterance_records
+from mien.sinks import CsvSink, JsonlSink, UtteranceCsvSink, UtteranceJsonlSink, WavSink, utterance_records
 from mien.sources import Microphone
 from mien.structures import Prediction, Provenance
 from mien.voice import Segmenter, SileroDetector
@@ -186,6 +186,22 @@ def test_any_object_is_refused_in_one_line(name: str, tmp_path: Path, monkeypatc
             assert isinstance(thing, right) or refused is not None, f"use {number} takes {thing!r}"
             assert "\n" not in (refused or "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_voice_beside_faces_is_refused_in_one_line_by_pictures_and_tables() -> None:
+    frame, csv = Frame(np.zeros((48, 48, 3), np.uint8), 0.0, 0, "a.png"), CsvSink("-", ORIGIN, voice=ORIGIN)
+    uses: list[Use] = [
+        lambda thing: draw(frame.image, [], heard=thing),
+        lambda thing: csv.write(frame, [], heard=thing),
+        lambda thing: JsonlSink("-", ORIGIN, voice=ORIGIN).write(frame, [], heard=thing),
+        lambda thing: CsvSink("-", ORIGIN, voice=thing),
+        lambda thing: list(see(["a.png"], SimpleNamespace(stream=None), listener=thing)),  # type: ignore[arg-type]
+    ]
+    for use in uses:
+        for thing in THINGS[1:]:
+            with pytest.raises(MienError) as caught:
+                use(thing)
+            assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("thing", THINGS, ids=lambda thing: type(thing).__name__)

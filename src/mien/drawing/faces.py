@@ -12,7 +12,7 @@ import numpy as np
 from mien.drawing.colours import BLACK, WHITE, Colour, colour_of, ink_on
 from mien.drawing.text import SMALLEST_LETTER, draw_text, shorten, text_width
 from mien.drawing.voices import draw_voice
-from mien.fusion import Fused, Heard
+from mien.fusion import Fused, Heard, check_heard
 from mien.images import ImageLike, to_rgb
 from mien.structures import UNCERTAIN, Box, Expression, FloatArray, ImageArray, check_count, checked_expressions
 
@@ -73,6 +73,7 @@ def draw(
     boxes = [expression.face.box for expression in shown]
     colours = [colour_of(expression.label, expression.prediction.labels) for expression in shown]
     rows = [_rows(expression, top) for expression in shown]
+    check_heard(heard)
     fused = None if heard is None else heard.fused
     if len(shown) == 1 and fused is not None and fused.voice is not None:
         colours, rows = [_fused_colour(fused)], [_fused_rows(fused, top)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mien import __version__
 from mien.errors import InputError, MienError
-from mien.fusion import Fused, Heard
+from mien.fusion import Fused, Heard, check_heard
 from mien.pixels import is_dark
 from mien.structures import Expression, Frame, Provenance
 
@@ -184,6 +184,7 @@ def _flat(expression: Expression, scale: float = 1.0) -> dict[str, Any]:
 
 def _voice(heard: Heard | None) -> dict[str, Any]:
     """Return the voice at a frame's time, and what it is fused to, as plain data."""
+    check_heard(heard)
     utterance, fused = (None, None) if heard is None else (heard.utterance, heard.fused)
     return {
         "voice": None if utterance is None else {**utterance.to_dict(), "final": utterance.final},

@@ -61,6 +61,7 @@ class Statistics:
     """
 
     def __init__(self, provenance: Provenance) -> None:
+        origin_keys(provenance)  # or InputError
         self.provenance, self.labels = provenance, provenance.labels
         labels = self.labels
         self._answers = [*labels, UNCERTAIN]

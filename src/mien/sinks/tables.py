@@ -36,6 +36,8 @@ class TableSink(GrowingFile):
     ) -> None:
         super().__init__(path, resume=resume)
         origin_keys(provenance)  # or InputError
+        if voice is not None:
+            origin_keys(voice)
         self.provenance, self.voice = provenance, voice
 
     def _append(self, data: bytes, *, at: int | None = None) -> None:
