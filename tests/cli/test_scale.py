@@ -159,7 +159,9 @@ class TestParts:
         assert message in error_of(capsys, *predict("--parts", "faces", *options))
         assert not Path("faces").exists()
 
-    @pytest.mark.parametrize("options", [["--format", "csv"], ["--shard", 3], ["--shard-frames", 3], ["--retry-errors"]])
+    @pytest.mark.parametrize(
+        "options", [["--format", "csv"], ["--shard", 3], ["--shard-frames", 3], ["--retry-errors"]]
+    )
     def test_options_that_need_parts(
         self, options: list[object], album: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

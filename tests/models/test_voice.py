@@ -59,6 +59,17 @@ def test_enrolment_changes_the_answer(model: VoiceClassifier) -> None:
     assert not np.allclose(enrolled, model.predict_proba(speech(1.0)))
 
 
+def test_the_neutral_voice_shifts_the_logarithms_in_proportion(model: VoiceClassifier) -> None:
+    """The enrolled head is linear in the features and in their difference from the neutral voice."""
+
+    def logits(neutral: FloatArray) -> FloatArray:
+        logs = np.log(model.predict_proba(speech(1.0), neutral=neutral).astype(np.float64))
+        return np.asarray(logs - logs.mean(), np.float32)
+
+    own, other = model.enrol(speech(1.0)), model.enrol(speech(1.5, seed=1))
+    assert logits((own + other) / 2) == pytest.approx((logits(own) + logits(other)) / 2, abs=1e-4)
+
+
 @pytest.mark.parametrize(
     ("sound", "message"),
     [
