@@ -22,44 +22,41 @@ from _common import arguments, markdown, report
 from mien.data.synthetic import draw_faces
 from mien.pixels import write_picture
 
-MOST_RUNS = 200  # of one command
-
 
 def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--files", type=int, default=1000, help="number of pictures (default: %(default)s)")
     parser.add_argument("--kills", type=int, default=20, help="of each command (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: %(default)s)")
+    parser.add_argument("--ray", metavar="ADDRESS", help="also kill the command of a job on this cluster")
     given = parser.parse_args()
+    commands = {"--parts": ["--parts", "{}", "--shard", "20"], "--csv": ["--csv", "{}", "--resume"]}
+    if given.ray:
+        commands["--ray"] = [*commands["--parts"], "--ray", given.ray]
     moments = random.Random(given.seed)
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _draw(folder / "pictures", given.files)
-        for what, options in {
-            "--parts": ["--parts", "{}", "--shard", "20"],
-            "--csv": ["--csv", "{}", "--resume"],
-        }.items():
-            whole, killed = folder / f"whole{what}", folder / f"killed{what}"
+        for what, options in commands.items():
+            whole = folder / f"whole{what}"
             start = time.monotonic()
             _predict(folder, whole, options).wait()
             seconds = time.monotonic() - start
-            n_killed = n_runs = 0
-            while n_runs < MOST_RUNS:
-                n_runs += 1
-                run = _predict(folder, killed, options)
-                # Half of the kills come while the program starts, the others while it works.
-                limit = moments.uniform(0, 0.4 * seconds) if n_killed < given.kills else None
-                try:
-                    run.wait(limit)
-                    break
-                except subprocess.TimeoutExpired:
-                    os.killpg(run.pid, signal.SIGKILL)
-                    run.wait()
-                    n_killed += 1
-            same = _contents(whole) == _contents(killed)
-            rows.append([what, str(n_killed), str(n_runs), f"{seconds:.1f}", "same" if same else "DIFFERENT"])
-    header = ["", "kills", "runs", "undisturbed s", "bytes"]
+            n_killed, n_runs, n_done, same = 0, 0, 0, True
+            while n_killed < given.kills:
+                killed, done = folder / f"killed{what}-{n_done}", False
+                while not done:
+                    # Some kills come while the program starts, the others while it works.
+                    limit = moments.uniform(0, 0.4 * seconds) if n_killed < given.kills else None
+                    done = _has_ended(_predict(folder, killed, options), limit)
+                    n_killed, n_runs = n_killed + (not done), n_runs + 1
+                n_done += 1
+                same &= _contents(whole) == _contents(killed)
+            rows.append(
+                [what, str(n_killed), str(n_runs), str(n_done), f"{seconds:.1f}", "same" if same else "DIFFERENT"]
+            )
+    header = ["", "kills", "calls", "until done", "undisturbed s", "bytes"]
     report(f"{given.files} pictures, killed", [markdown(header, rows)], {"runs": rows}, out=given.out, seed=given.seed)
     if any(row[-1] != "same" for row in rows):
         sys.exit(1)
@@ -80,6 +77,17 @@ def _predict(folder: Path, target: Path, options: list[str]) -> subprocess.Popen
         [*command, *(option.format(target) for option in options)], cwd=folder, start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
+
+
+def _has_ended(run: subprocess.Popen[bytes], seconds: float | None) -> bool:
+    """Return whether a run ends by itself in this time; otherwise kill all its processes."""
+    try:
+        run.wait(seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+        return False
+    return True
 
 
 def _contents(path: Path) -> dict[str, bytes]:

@@ -377,6 +377,6 @@ def _reach(host: str, port: int) -> None:
 
 
 def _line(error: Exception) -> str:
-    """Return the first line of Ray's explanations, which are many."""
+    """Return the first sentence of Ray's explanations, which are many."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0].rstrip(".") if lines else type(error).__name__
+    return lines[0].split(". ")[0].rstrip(".") if lines else type(error).__name__
