@@ -354,24 +354,3 @@ def write_as_an_older_version(folder: Path) -> None:
     tensors = {renamed(name): tensor for name, tensor in load_file(folder / CHECKPOINT).items()}
     save_file(tensors, folder / CHECKPOINT, metadata=header)
     assert {"net.body.0.0.weight", "average.body.0.0.weight", "momentum.body.1.0.weight"} <= tensors.keys()
-
-
-@pytest.mark.slow
-def test_two_processes_train_about_as_well_as_one(undisturbed: Run, tmp_path: Path) -> None:
-    """Fabric starts the second process by calling the script again, so this needs a script."""
-    script = tmp_path / "train.py"
-    script.write_text(
-        "import sys\n"
-        "from pathlib import Path\n"
-        f"sys.path.insert(0, {str(Path(runs.__file__).parent)!r})\n"
-        "from mien.training import Run\n"
-        "from runs import small_config, small_dataset\n"
-        "Run.start(small_config(), small_dataset(), Path(sys.argv[1]), devices=2).fit()\n"
-    )
-    folder = tmp_path / "run"
-    done = subprocess.run([sys.executable, str(script), str(folder)], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    ours, theirs = Run.open(folder).metrics(), undisturbed.metrics()
-    assert [row["epoch"] for row in ours] == [1, 2, 3, 4]
-    assert ours[-1]["train_loss"] == pytest.approx(theirs[-1]["train_loss"], abs=0.3)
-    assert ours[-1]["valid_loss"] == pytest.approx(theirs[-1]["valid_loss"], abs=0.3)
