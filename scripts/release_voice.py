@@ -161,8 +161,8 @@ def report(evaluations: list[VoiceEvaluation], in_float32: dict[str, VoiceEvalua
         "could be.",
         "Short of what was wanted: enrolment, which gains a point at most, and both directions across corpora. Block 2 "
         "costs\nfrom RAVDESS to EmoDB what it gains within RAVDESS. The other way it is the better one: 57.8 by block "
-        "2 alone, 53.6 by\nblock 3 alone, 54.5 by both, with penalty 0.5. So neither direction decides. Tuning the "
-        "encoder itself was not measured.",
+        "2 alone, 53.6 by\nblock 3 alone, 54.5 by both, with penalty 0.5. So neither direction decides. Tuning block "
+        "3 gained nothing\nin a trial on two folds ([decision 44](../decisions/0044-voice-encoder.md)).",
         "## 8 bits and float32",
         "The released files, and the same with their encoders in float32, on all clips of the other corpus. Heads "
         "were trained on\nfeatures in 8 bits.",
