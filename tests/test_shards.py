@@ -217,6 +217,22 @@ class TestResuming:
         assert job() == []
         assert job.sources() == ROWS
 
+    def test_rows_of_files_that_are_gone_go_with_a_changed_file_of_their_shard(self, job: Runs, album: Path) -> None:
+        job()
+        (album / "1.png").unlink()
+        write_picture(album / "0.png", np.full((30, 30, 3), 200, np.uint8))
+        assert [(done.shard, done.errors) for done in job()] == [(0, 0)]
+        assert job.sources().keys() == ROWS.keys() - {"1.png"}
+        assert job() == []
+
+    def test_an_error_of_a_file_that_is_gone_ends_with_a_retry(self, job: Runs, album: Path) -> None:
+        job()
+        for path in album.glob("3*"):
+            path.unlink()
+        job(retry_errors=True)
+        assert [row["error"] for row in job.rows() if row["error"]] == []
+        assert job() == []
+
     def test_shards_of_folders_that_are_not_named_again_are_finished(self, job: Runs, tmp_path: Path) -> None:
         more = tmp_path / "more"
         more.mkdir()
@@ -338,6 +354,20 @@ class TestManifest:
         with pytest.warns(UserWarning, match=r"'part-000003.csv' is not in the manifest; removed"):
             assert [done.files for done in job()] == [2]
         assert job.sources() == ROWS
+
+    def test_a_job_without_parts_takes_other_settings(self, job: Runs) -> None:
+        with opened([job.album], job.folder, job.recognizer):
+            pass
+        job(format="jsonl")
+        assert {part.suffix for part in job.parts()} == {".jsonl"}
+
+    def test_a_lost_manifest_costs_no_parts(self, job: Runs) -> None:
+        job()
+        before = {path.name: path.read_bytes() for path in job.parts()}
+        (job.folder / "manifest.jsonl").write_bytes(b"")
+        with pytest.raises(OutputError, match=r"4 parts in .*'part-000000.csv', are not in manifest.jsonl; restore"):
+            job()
+        assert {path.name: path.read_bytes() for path in job.parts()} == before
 
     def test_an_empty_part_counts_as_missing(self, job: Runs) -> None:
         job()

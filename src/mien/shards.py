@@ -271,11 +271,17 @@ def opened(
         shards, changed, new = _known(before, files, place)
         ranges = _ranges(new, shard_frames, selection=selection, workers=workers)
         shards += _new_shards(new, shard_size, ranges, number=shards[-1].number + 1 if shards else 0)
-        for shard in changed:  # first: were the manifest new and a part old, nobody would know
+        for shard in changed:
             part_path(folder, shard.number, format).unlink(missing_ok=True)
+        open_ones = {shard.number for shard in _todo(folder, format, shards, retry_errors)}
+        shards = [_without_gone(shard, files, place) if shard.number in open_ones else shard for shard in shards]
+        for shard in shards:  # first: were the manifest new and a part old, nobody would know
+            if not shard.files:
+                part_path(folder, shard.number, format).unlink(missing_ok=True)
+        shards = [shard for shard in shards if shard.files]
+        todo = [shard for shard in shards if shard.number in open_ones]
         if shards != before:
             _write_manifest(folder, shards)
-        todo = _todo(folder, format, shards, retry_errors)
         for name in ("summary.json", "errors.csv") if todo else ():
             (folder / name).unlink(missing_ok=True)
         yield Job(folder, format, shards, todo, failures)
@@ -431,6 +437,13 @@ def _known(
     return shards, changed, [state for key, state in files.items() if key not in known]
 
 
+def _without_gone(shard: Shard, files: dict[str, FileState], place: Place) -> Shard:
+    """Return a shard without the files that are gone; one whose part stays keeps them, with their rows."""
+    start = Path(shard.folder)
+    there = [file for file in shard.files if place(shard.folder, file[0]) in files or (start / file[0]).exists()]
+    return replace(shard, files=tuple(there))
+
+
 def _new_shards(
     files: Iterable[FileState], size: int, ranges: Mapping[str, list[TimeRange]], *, number: int
 ) -> Iterator[Shard]:
@@ -501,12 +514,21 @@ def _parts(folder: Path, format: str) -> dict[int, Path]:
 
 
 def _remove_unknown(folder: Path, format: str, shards: Sequence[Shard]) -> None:
-    """Remove the parts of shards that the manifest has lost: their numbers are given again, to other files."""
+    """Remove the part of a shard that the manifest has lost: its number is given again, to other files.
+
+    Raises:
+        OutputError: There are several; nothing is removed.
+    """
     known = {shard.number for shard in shards}
-    for number, path in _parts(folder, format).items():
-        if number not in known:
-            warnings.warn(f"'{path.name}' is not in the manifest; removed, its files are recognised anew", stacklevel=5)
-            path.unlink()
+    lost = [path for number, path in sorted(_parts(folder, format).items()) if number not in known]
+    if len(lost) > 1:
+        raise OutputError(
+            f"{len(lost):,} parts in '{printable(folder / 'parts')}', the first of them '{lost[0].name}', are not in "
+            "manifest.jsonl; restore that file, or move these parts away to have their files recognised anew"
+        )
+    for path in lost:
+        warnings.warn(f"'{path.name}' is not in the manifest; removed, its files are recognised anew", stacklevel=5)
+        path.unlink()
 
 
 def _todo(folder: Path, format: str, shards: Sequence[Shard], retry_errors: bool) -> list[Shard]:
@@ -538,7 +560,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _check_job(folder: Path, settings: dict[str, object]) -> None:
-    """Compare the settings of a job with those it was begun with, or note them.
+    """Compare the settings of a job with those it was begun with, or note them while it has no parts.
 
     Raises:
         ConfigError: They differ, or `job.json` is of something else.
@@ -547,13 +569,20 @@ def _check_job(folder: Path, settings: dict[str, object]) -> None:
     try:
         job = json.loads(path.read_bytes())
     except FileNotFoundError:
-        write_text(path, json.dumps({"job": FORMAT, "settings": settings}, indent=2) + "\n")
+        _write_job(path, settings)
         return
     except (OSError, ValueError):
         job = None
     if not isinstance(job, dict) or job.get("job") != FORMAT:
         raise ConfigError(f"'{printable(path)}' is not of a job of mien; choose a new folder")
+    if not any((folder / "parts").glob("part-*")):
+        _write_job(path, settings)
+        return
     check_same(job.get("settings"), settings, place=folder, hint="choose a new folder")
+
+
+def _write_job(path: Path, settings: dict[str, object]) -> None:
+    write_text(path, json.dumps({"job": FORMAT, "settings": settings}, indent=2) + "\n")
 
 
 def _read_manifest(folder: Path) -> list[Shard]:

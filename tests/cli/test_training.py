@@ -110,6 +110,7 @@ def test_an_audit_alone_leaves_nothing_out(drawn: Path, audited: Path) -> None:
         (("--resume", "run", "--init", "base"), "a resumed run continues from its own checkpoint"),
         (("--resume", "run", "--seed", 1), "a resumed run keeps folder and settings"),
         (("--resume", "run", "--set", "learning_rate=0.1"), "leave out --run, --set, --weight and --seed"),
+        (("--resume", "run", "--devices", 2), "a resumed run keeps its number of processes"),
         (("--resume", "run", "--weight", 2), "leave out --run, --set, --weight and --seed"),
         (("--data", "DRAWN"), "is the same data as 'drawn'; give it once, with a --weight"),
         (("--weight", 1, "--weight", 2), "there are 2 weights (--weight) for 1 datasets (--data)"),

@@ -67,7 +67,7 @@ def predict_parts(
                 for failure in done.failures:
                     fail(failure.error)
         except KeyboardInterrupt:
-            kept = f"{counted(n_files, 'file')} in {counted(n_parts, 'part')} kept"
+            kept = f"{counted(n_files, 'file')} in {counted(n_parts, 'part')} of this run kept"
             raise KeyboardInterrupt(f"{kept}; the same command continues") from None
     summary = read_summary(folder)
     if summary is not None:

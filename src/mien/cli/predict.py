@@ -137,6 +137,8 @@ def predict(
 
     check_outputs(csv, jsonl, as_json, excel)
     n_workers, selection = _number(workers or "1"), Selection(fps=fps, start=start, stop=stop)
+    if parts == Path("-"):
+        raise ConfigError("--parts writes many files, so not to standard output; expected a folder")
     if parts is not None:
         check_parts({
             "out": to, "csv": csv, "jsonl": jsonl, "excel": excel, "json": as_json, "top": top > 1, "summary": summary,

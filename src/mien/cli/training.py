@@ -112,6 +112,8 @@ def train(
             raise ConfigError("a resumed run continues from its own checkpoint; leave out --init and --freeze")
         if setting or weight or seed is not None or run is not None:
             raise ConfigError("a resumed run keeps folder and settings; leave out --run, --set, --weight and --seed")
+        if devices is not None:
+            raise ConfigError("a resumed run keeps its number of processes or graphics cards; leave out --devices")
         _resume(resume, data, votes, reading, log or [])
         return
     if by_audit and audited is None:
