@@ -103,12 +103,19 @@ def read_model(path: Path) -> Weights:
     return of_spec(spec, tensors, convolutions)
 
 
+CASTS = ("Cast", "Mul", "Identity", "DequantizeLinear")  # of stored weights, to float32
+
+
 def _constants(graph: onnx.GraphProto) -> dict[str, FloatArray]:
     """Return the weights of a graph as float32, whatever their storage."""
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     for node in graph.node:
-        if node.op_type not in ("Cast", "Mul", "Identity") or any(name not in values for name in node.input):
+        if node.op_type not in CASTS or any(name not in values for name in node.input):
             continue
-        inputs = [values[name] for name in node.input]
-        values[node.output[0]] = inputs[0] * inputs[1] if len(inputs) == 2 else inputs[0].astype(np.float32)
+        first, *others = (values[name] for name in node.input)
+        if node.op_type == "DequantizeLinear":  # others: scale and zero, of the tensor or of each output channel
+            scale, zero = (each.reshape(-1, *[1] * (first.ndim - 1)) for each in others)
+            values[node.output[0]] = ((first.astype(np.float32) - zero) * scale).reshape(first.shape)
+        else:
+            values[node.output[0]] = first * others[0] if others else first.astype(np.float32)
     return values
