@@ -32,9 +32,6 @@ def plain(channels: int, size: int) -> tuple[nn.Module, int]:
     return nn.Sequential(*layers), 72
 
 
-NETS["plain"] = plain
-
-
 def exact_config(batch_size: int) -> TrainConfig:
     """Return a recipe with nothing random within an epoch but the order of the images."""
     return TrainConfig(
@@ -115,4 +112,5 @@ def main(folder: Path, devices: int | None, cases: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    NETS["plain"] = plain
     main(Path(sys.argv[1]), int(sys.argv[2]) or None, sys.argv[3:])

@@ -22,6 +22,7 @@ import ranks
 from mien.cores import usable_cores
 from mien.data.prepared import prepare
 from mien.errors import ConfigError, RunError
+from mien.nets.nets import NETS
 from mien.training import Run
 from mien.training.loss import HeadLoss, training_loss
 from mien.training.processes import agreed, check_alike, check_shared, new_fabric, together, torchrun
@@ -54,6 +55,14 @@ def torchrun_words(*options: object) -> list[object]:
 
 def outcomes(folder: Path, case: str) -> list[dict[str, Any]]:
     return [json.loads((folder / f"{case}-{rank}.json").read_text()) for rank in (0, 1)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plain_net() -> Iterator[None]:
+    """The net of `ranks` has a name while these tests run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(NETS, "plain", ranks.plain)
+        yield
 
 
 @pytest.fixture(scope="module")
