@@ -271,15 +271,12 @@ def opened(
         shards, changed, new = _known(before, files, place)
         ranges = _ranges(new, shard_frames, selection=selection, workers=workers)
         shards += _new_shards(new, shard_size, ranges, number=shards[-1].number + 1 if shards else 0)
-        for shard in changed:
+        redone = {shard.number for shard in (*changed, *_todo(folder, format, shards, retry_errors))}
+        shards = [_without_gone(shard, files, place) if shard.number in redone else shard for shard in shards]
+        for shard in set(before).difference(shards):  # first: were the manifest new and a part old, nobody would know
             part_path(folder, shard.number, format).unlink(missing_ok=True)
-        open_ones = {shard.number for shard in _todo(folder, format, shards, retry_errors)}
-        shards = [_without_gone(shard, files, place) if shard.number in open_ones else shard for shard in shards]
-        for shard in shards:  # first: were the manifest new and a part old, nobody would know
-            if not shard.files:
-                part_path(folder, shard.number, format).unlink(missing_ok=True)
         shards = [shard for shard in shards if shard.files]
-        todo = [shard for shard in shards if shard.number in open_ones]
+        todo = [shard for shard in shards if shard.number in redone]
         if shards != before:
             _write_manifest(folder, shards)
         for name in ("summary.json", "errors.csv") if todo else ():
