@@ -5,11 +5,12 @@ Starlette's own test client is not used: it warns unless a package is installed 
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ pytest.importorskip("httpx", reason="needs the extra: pip install '.[client]'")
 
 import httpx
 from anyio.from_thread import BlockingPortal, start_blocking_portal
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message
 
 from mien.web.engine import Engine
 from mien.web.server import app_of
@@ -63,9 +64,23 @@ class Caller:
 @contextmanager
 def calling(engine: Engine) -> Iterator[Caller]:
     """Call an engine's app, at http://localhost."""
-    with start_blocking_portal() as portal:
-        yield Caller(app_of(engine), portal)
-    engine.close()
+    app = app_of(engine)
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(_lifespan(app)):
+        yield Caller(app, portal)
+
+
+@asynccontextmanager
+async def _lifespan(app: ASGIApp) -> AsyncIterator[None]:
+    """Start an app up and shut it down, as a server does."""
+    requests: asyncio.Queue[Message] = asyncio.Queue()
+    answers: asyncio.Queue[Message] = asyncio.Queue()
+    ending = asyncio.create_task(app({"type": "lifespan", "asgi": {"version": "3.0"}}, requests.get, answers.put))
+    await requests.put({"type": "lifespan.startup"})
+    assert await answers.get() == {"type": "lifespan.startup.complete"}
+    yield
+    await requests.put({"type": "lifespan.shutdown"})
+    assert await answers.get() == {"type": "lifespan.shutdown.complete"}
+    await ending
 
 
 def loaded(**changes: Any) -> Engine:

@@ -61,12 +61,18 @@ def cluster(quiet_ray: None) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        options = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True, "temp_dir": folder}
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **options})
-        cluster.add_node(num_cpus=1)
-        yield cluster
-        ray.shutdown()
-        cluster.shutdown()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RAY_TMPDIR", folder)  # in whose folder "ray" the cluster's address is written
+            place = Path(folder, "ray")
+            place.mkdir()
+            cluster = Cluster()
+            try:
+                cluster.add_node(temp_dir=str(place), include_dashboard=False, include_log_monitor=False, no_monitor=True)
+                cluster.add_node()
+                yield cluster
+            finally:
+                ray.shutdown()
+                cluster.shutdown()
 
 
 @pytest.fixture

@@ -146,13 +146,14 @@ class Window:
 def window(monkeypatch: pytest.MonkeyPatch) -> Iterator[Window]:
     """A window whose worker has a model that calls every face happy."""
     monkeypatch.setattr(camera_module, "STALL_SECONDS", PATIENCE)  # a busy machine is no lost camera
+    before = set(threading.enumerate())  # of other tests
     made = Window()
     made.choose(partial(recognizer, "happy"))
     made.settle()
     yield made
     made.worker.close(wait=PATIENCE)
     end = time.monotonic() + PATIENCE
-    while names := [thread.name for thread in threading.enumerate() if thread.name.startswith("mien")]:
+    while names := [thread.name for thread in set(threading.enumerate()) - before if thread.name.startswith("mien")]:
         assert time.monotonic() < end, names
         time.sleep(0.002)
 
