@@ -60,19 +60,22 @@ def cluster(quiet_ray: None) -> Iterator[Any]:
     """Two machines, as two processes of this one."""
     from ray.cluster_utils import Cluster
 
-    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("RAY_TMPDIR", folder)  # in whose folder "ray" the cluster's address is written
-            place = Path(folder, "ray")
-            place.mkdir()
-            cluster = Cluster()
-            try:
-                cluster.add_node(temp_dir=str(place), include_dashboard=False, include_log_monitor=False, no_monitor=True)
-                cluster.add_node()
-                yield cluster
-            finally:
-                ray.shutdown()
-                cluster.shutdown()
+    options: dict[str, Any] = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
+    with (
+        tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("RAY_TMPDIR", folder)  # in whose folder "ray" the cluster's address is written
+        place = Path(folder, "ray")
+        place.mkdir()
+        cluster = Cluster()
+        try:
+            cluster.add_node(num_cpus=1, temp_dir=str(place), **options)
+            cluster.add_node(num_cpus=1)
+            yield cluster
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
 
 
 @pytest.fixture
