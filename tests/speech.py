@@ -40,9 +40,10 @@ def in_blocks(samples: FloatArray, *, size: int = 700, start: float = 0.0) -> It
 
 
 def write_wav(path: Path, samples: FloatArray, *, rate: int = SAMPLE_RATE, width: int = 2, channels: int = 1) -> Path:
-    """Write a PCM WAV of `width` bytes a sample; all channels hold the same."""
+    """Write a PCM WAV of `width` bytes a sample: samples (n, channels), or (n,), the same in all channels."""
     level = 2 ** (8 * width - 1) - 1
-    whole = np.repeat(np.round(samples.astype(np.float64) * level).astype(np.int64), channels)
+    sound = samples if samples.ndim == 2 else np.column_stack([samples] * channels)
+    whole, channels = np.round(sound.astype(np.float64) * level).astype(np.int64).ravel(), sound.shape[1]
     data = (
         (whole + 128).astype(np.uint8) if width == 1 else whole.astype("<i4").view(np.uint8).reshape(-1, 4)[:, :width]
     )

@@ -14,7 +14,7 @@ import pytest
 from clips import write_video
 from mien.errors import InputError, MissingExtra, NoSound
 from mien.sources.frames import frames
-from mien.sources.sounds import sounds
+from mien.sources.sounds import mono, sounds
 from mien.structures import SAMPLE_RATE, Block, FloatArray
 from speech import go_back, heard, join, silence, tone, write_clip, write_wav
 
@@ -64,6 +64,24 @@ def test_pcm_of_any_width_and_number_of_channels_is_read(
     assert heard(blocks) == pytest.approx(sound, abs=1.1 * 2 ** (1 - 8 * width) + 1e-6)
     assert blocks[0].time == 0
     assert blocks[0].samples.dtype == np.float32
+
+
+@pytest.mark.parametrize("library", ["libsndfile", "wave", "av"])
+@pytest.mark.parametrize(("gains", "loudness"), [((1, 0), 0.15), ((1, -1), 0.3), ((0.9, -1), 0.27),
+    ((0, 0, 1, 0, 0, 0), 0.3), ((0.1, 0.1, -1, 1, 0, 0), 0.3)])  # fmt: skip
+def test_channels_that_cancel_each_other_and_one_of_many_are_heard(
+    tmp_path: Path, without: Without, library: str, gains: tuple[float, ...], loudness: float
+) -> None:
+    if library != "libsndfile":
+        without("soundfile", *(["av"] if library == "wave" else []))
+    path = write_wav(tmp_path / "tone.wav", np.outer(tone(1), np.float32(gains)))
+    assert np.abs(heard(sounds(path))).max() == pytest.approx(loudness, abs=1e-3)
+
+
+def test_of_channels_that_cancel_it_is_the_same_one_whichever_is_a_little_louder() -> None:
+    sound = tone(0.1)
+    for gain in (0.99, 1.01):
+        assert mono(np.column_stack([sound, -gain * sound])) == pytest.approx(sound)
 
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 44_100, 48_000, 96_000, 192_000])

@@ -33,6 +33,7 @@ SOUND_FORMATS = "WAV, FLAC, OGG, MP3, M4A or a video with sound"
 CHUNK = 8192  # samples per channel that are read at a time
 MIN_RATE, MAX_RATE = 4_000, 1_000_000  # samples per second; others are damage
 MAX_CHANNELS = 64
+KEPT = 0.1  # share of the loudest channel's energy; with less, their mean has lost it
 STREAMED = 0x7FFF_0000  # bytes from which on the size in a WAV's header is that of a program that wrote into a pipe
 CUT = "it is cut off or damaged; what is there is read"
 
@@ -42,8 +43,8 @@ def sounds(path: str | Path) -> Iterator[Block]:
 
     libsndfile (the extra `voice`) reads WAV, FLAC, OGG and MP3; PyAV (the extra `video`) reads everything else, such as
     M4A and the sound of videos. Without them, WAV of 8 to 32 bits at 16 kHz is read.
-    Channels are averaged. Of several tracks the first is read, samples that are no numbers are read as silence, and a
-    file that is cut off as far as it goes, each with a warning.
+    Channels are averaged, see `mono`. Of several tracks the first is read, samples that are no numbers are read as
+    silence, and a file that is cut off as far as it goes, each with a warning.
 
     Args:
         path: A sound file, or a video. The times of a video's sound are in step with those of its frames, see
@@ -108,8 +109,18 @@ class Resampler:
 
 
 def mono(samples: FloatArray) -> FloatArray:
-    """Return the mean of the channels of samples (n, channels), float32 (n,)."""
-    return samples.mean(axis=1, dtype=np.float32) if samples.shape[1] > 1 else samples[:, 0].copy()
+    """Return the mean of the channels of samples (n, channels), float32 (n,).
+
+    Where that has less than `KEPT` of the loudest channel's energy, return the first channel with half as much or more:
+    channels cancel each other where one is the inverse of another, and a voice in one of many channels gets quiet.
+    """
+    if samples.shape[1] == 1:
+        return samples[:, 0].copy()
+    mean: FloatArray = samples.mean(axis=1, dtype=np.float32)
+    energies = np.square(samples, dtype=np.float64).sum(axis=0)
+    if np.square(mean, dtype=np.float64).sum() < KEPT * energies.max():
+        return samples[:, np.argmax(energies >= energies.max() / 2)].copy()
+    return mean
 
 
 def _check_kind(start: bytes, path: Path) -> None:
@@ -267,13 +278,14 @@ def _pyav_blocks(container: InputContainer, path: Path) -> Iterator[Block]:
         raise _damaged(path, ValueError("FFmpeg doesn't know its codec"))
     _check_format(path, stream.rate, stream.channels)
     origin = _origin(container)
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
+    resampler = av.AudioResampler(format="flt", rate=SAMPLE_RATE)  # not to mono, which may cancel: see `mono`
     end, n_damaged = None, 0
 
     def block(frame: AudioFrame) -> Block:
         nonlocal end
         times = [time for time in (end, None if frame.time is None else frame.time - origin) if time is not None]
-        block = Block(max(times, default=0.0), np.asarray(frame.to_ndarray(), np.float32).reshape(-1))
+        samples = np.asarray(frame.to_ndarray(), np.float32).reshape(-1, frame.layout.nb_channels)
+        block = Block(max(times, default=0.0), mono(samples))
         end = block.end
         return block
 
