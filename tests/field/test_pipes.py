@@ -47,6 +47,7 @@ def test_no_command_waits_for_a_pipe_in_place_of_a_file(
     (line,) = capsys.readouterr().err.splitlines()
     assert f"{pipe}" in line
     assert "neither a file nor a folder" in line
+    assert ("a sound file" in line) == (words[0] == "listen")
 
 
 @pytest.fixture

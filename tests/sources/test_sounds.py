@@ -151,8 +151,11 @@ def test_where_the_times_of_a_video_go_back_sound_and_frames_go_on(tmp_path: Pat
     assert hertz(heard(block for block in blocks if block.time > 2.3)) == pytest.approx(600, rel=0.01)
 
 
-def test_of_several_tracks_the_first_is_read_with_a_warning(tmp_path: Path) -> None:
-    path = write_clip(tmp_path / "clip.mkv", tone(1, rate=48_000), n_tracks=3)
+@pytest.mark.parametrize(("name", "codec", "n_frames"), [("clip.mkv", "aac", 20), ("sound.ogg", "libopus", 0)])
+def test_of_several_tracks_the_first_is_read_with_a_warning(
+    tmp_path: Path, name: str, codec: str, n_frames: int
+) -> None:
+    path = write_clip(tmp_path / name, tone(1, rate=48_000), n_frames=n_frames, codec=codec, n_tracks=3)
     with pytest.warns(UserWarning, match="has 3 sound tracks; only the first is heard"):
         assert hertz(heard(sounds(path))) == pytest.approx(300, rel=0.01)
 

@@ -34,6 +34,7 @@ CHUNK = 8192  # samples per channel that are read at a time
 MIN_RATE, MAX_RATE = 4_000, 1_000_000  # samples per second; others are damage
 MAX_CHANNELS = 64
 KEPT = 0.1  # share of the loudest channel's energy; with less, their mean has lost it
+OGG_SOUNDS = (b"OpusHead", b"\x01vorbis", b"\x7fFLAC", b"Speex   ")  # a track's first bytes, all at the start: RFC 3533
 STREAMED = 0x7FFF_0000  # bytes from which on the size in a WAV's header is that of a program that wrote into a pipe
 CUT = "it is cut off or damaged; what is there is read"
 
@@ -141,6 +142,7 @@ def _blocks(path: Path, start: bytes, cleaner: Cleaner) -> Iterator[Block]:
     if is_wav:
         _warn_if_shorter(path, int.from_bytes(start[4:8], "little") + 8)
     if (file := _opened_by_libsndfile(path)) is not None:
+        _warn_of_other_tracks(path, sum(start.count(mark) for mark in OGG_SOUNDS))
         return _by_libsndfile(file, path, cleaner)
     if find_spec("av") is not None:
         return _by_pyav(path, cleaner)
