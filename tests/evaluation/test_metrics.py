@@ -173,6 +173,10 @@ def test_nll_agrees_with_scikit_learn(answer):
     assert nll(probabilities, targets) == pytest.approx(expected, rel=1e-4)
 
 
+def test_nll_of_certain_and_right_answers_is_printed_without_a_sign():
+    assert f"{nll(np.eye(2, dtype=np.float32), np.array([0, 1])):.2f}" == "0.00"
+
+
 def test_nll_stays_finite_for_a_confident_error():
     assert nll(np.array([[1, 0]], np.float32), np.array([1])) == pytest.approx(15.94, abs=0.01)
 

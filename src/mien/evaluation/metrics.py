@@ -174,7 +174,7 @@ def nll(probabilities: FloatArray, targets: IntArray) -> float:
     """
     check_rows(probabilities, targets)
     of_truth = probabilities[np.arange(len(targets)), targets].astype(np.float64)
-    return float(-np.log(of_truth.clip(SMALLEST_PROBABILITY, 1)).mean())
+    return float(0 - np.log(of_truth.clip(SMALLEST_PROBABILITY, 1)).mean())  # 0 - 0, since -0 is printed as "-0.00"
 
 
 def brier(probabilities: FloatArray, targets: IntArray) -> float:
