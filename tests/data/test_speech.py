@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.data.speech import Speech, check_apart, folds_of, read_speech, speech_path
+from mien.data import Speech, read_speech
+from mien.data.speech import check_apart, folds_of, speech_path
 from mien.errors import DatasetError
 from mien.labels import LabelSet
 from speech import join, silence, tone, write_wav

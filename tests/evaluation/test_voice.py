@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-from mien.data.speech import Speech, folds_of
+from mien.data import Speech
+from mien.data.speech import folds_of
 from mien.errors import DatasetError
-from mien.evaluation.voice import CONDITIONS, NOISY, WHOLE, Spread, evaluate_voice, restricted, score_voice
+from mien.evaluation import evaluate_voice
+from mien.evaluation.voice import CONDITIONS, NOISY, WHOLE, Spread, restricted, score_voice
 from mien.labels import LabelSet
 from mien.models.voice import VoiceClassifier
 

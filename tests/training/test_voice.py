@@ -11,7 +11,7 @@ import torch
 from safetensors.numpy import save_file
 from sklearn.linear_model import LogisticRegression
 
-from mien.data.speech import Speech
+from mien.data import Speech
 from mien.errors import ConfigError, DatasetError, ModelError, RunError
 from mien.evaluation.voice import NOISY, WHOLE
 from mien.labels import LabelSet
@@ -22,8 +22,8 @@ from mien.models.voice import VoiceClassifier
 from mien.nets.audio import Encoder
 from mien.reports.voice import read_voice_metrics
 from mien.structures import FloatArray
-from mien.training.recipe import VoiceConfig
-from mien.training.voice import ENROLLED, NOT_ENROLLED, _temperatures, copy_of, fit_head, train_voice
+from mien.training import VoiceConfig, train_voice
+from mien.training.voice import ENROLLED, NOT_ENROLLED, _temperatures, copy_of, fit_head
 
 LABELS = LabelSet("beeps", ("happy", "neutral"))
 

@@ -30,6 +30,8 @@ from .reading import Reading as Reading
 from .sequences import FaceSequence as FaceSequence
 from .sequences import moving_stills as moving_stills
 from .sequences import read_clips as read_clips
+from .speech import Speech as Speech
+from .speech import read_speech as read_speech
 from .splits import draw_splits as draw_splits
 from .splits import draw_subset as draw_subset
 from .synthetic import draw_faces as draw_faces

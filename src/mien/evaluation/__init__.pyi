@@ -34,3 +34,5 @@ from .slice_table import read_slices as read_slices
 from .slices import slice_evaluation as slice_evaluation
 from .views import VIEWS as VIEWS
 from .views import predict_views as predict_views
+from .voice import VoiceEvaluation as VoiceEvaluation
+from .voice import evaluate_voice as evaluate_voice

@@ -5,6 +5,7 @@ from .recipe import HeadConfig as HeadConfig
 from .recipe import Stage as Stage
 from .recipe import TemporalConfig as TemporalConfig
 from .recipe import TrainConfig as TrainConfig
+from .recipe import VoiceConfig as VoiceConfig
 from .recipe import load_recipe as load_recipe
 from .recipe import recipe_names as recipe_names
 from .run import Run as Run
@@ -12,3 +13,4 @@ from .teacher import Teacher as Teacher
 from .teacher import read_teacher as read_teacher
 from .teacher import save_teacher as save_teacher
 from .temporal import train_temporal as train_temporal
+from .voice import train_voice as train_voice

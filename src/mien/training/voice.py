@@ -24,7 +24,7 @@ from mien.data.speech import Speech, check_apart, folds_of
 from mien.errors import DatasetError, RunError
 from mien.evaluation.calibration import fit_temperature
 from mien.evaluation.voice import CONDITIONS, NOISY, WHOLE, VoiceEvaluation, score_voice
-from mien.files import atomic_path, make_folder, sha256_of, write_text
+from mien.files import as_path, atomic_path, make_folder, sha256_of, write_text
 from mien.labels import LabelSet
 from mien.models.classifier import softmax
 from mien.models.log_mel import log_mel
@@ -78,7 +78,7 @@ def encoder_path(init: str = "") -> Path:
 
 
 def train_voice(
-    speech: Speech, folder: Path, config: VoiceConfig, *, license: str = "", features: Path | None = None,
+    speech: Speech, folder: str | Path, config: VoiceConfig, *, license: str = "", features: Path | None = None,
     steps: Steps = lambda _: lambda _done, _total: None,
 ) -> TrainedVoice:  # fmt: skip
     """Train a voice model, measure it by speaker, and write the model, its figures and its card into a folder.
@@ -98,6 +98,7 @@ def train_voice(
         RunError: The folder holds a run of other data or settings.
         OutputError: A file cannot be written.
     """
+    folder = as_path(folder)
     init = encoder_path(config.init)
     encoder = read_encoder(init, Sound(), blocks=max(config.blocks))
     spec = _new_spec(speech, config, encoder, init)
