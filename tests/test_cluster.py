@@ -157,6 +157,22 @@ class TestRefused:
         with pytest.raises(ServiceError, match=r"no Ray at 127\.0\.0\.1:1: Connection refused; start it there with"):
             job(engine=Ray("127.0.0.1:1"))
 
+    @pytest.mark.parametrize(
+        "answer", [b"HTTP/1.1 505 HTTP Version Not Supported\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n", b""]
+    )
+    def test_an_address_where_somebody_else_listens(
+        self, answer: bytes, job: Runs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("mien.cluster.CONNECT_SECONDS", 0.5)
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            if answer:  # else it is silent
+                threading.Thread(target=lambda: server.accept()[0].sendall(answer), daemon=True).start()
+            with pytest.raises(
+                ServiceError, match=rf"what listens at 127\.0\.0\.1:{port} is not Ray's head; expected the"
+            ):
+                job(engine=Ray(f"127.0.0.1:{port}"))
+
     def test_a_cluster_that_asks_for_its_token(self, job: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
         def refuse(*_: object, **__: object) -> None:
             try:
@@ -206,6 +222,29 @@ def test_the_files_of_model_and_detector_travel(job: Runs, tmp_path: Path) -> No
         file.unlink()
     for arrived in (pickle.loads(packed), pickle.loads(pickle.dumps(pickle.loads(packed)))):
         assert str(arrived.recognize(faces)) == str(sent.recognize(faces))
+
+
+def test_ctrl_c_while_ray_starts_waits_until_it_has_started(job: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half started, it lets the program crash when that ends."""
+    steps: list[str] = []
+
+    def start(*_: object, **__: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+        steps.append("started")
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as Ray sets an answer of its own
+
+    monkeypatch.setattr("ray.init", start)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.shutdown", lambda: steps.append("ended"))
+    before, of_sigterm = signal.signal(signal.SIGINT, signal.default_int_handler), signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            job()
+        assert steps == ["started", "ended"]
+        assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+        assert signal.getsignal(signal.SIGTERM) == of_sigterm
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_process_ends_when_a_file_takes_too_long() -> None:

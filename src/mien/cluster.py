@@ -20,6 +20,7 @@ from functools import lru_cache
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from mien import __version__, cores
@@ -39,7 +40,11 @@ if TYPE_CHECKING:
 
 TRIES = 5  # of a shard whose task ends with its process or its machine
 CONNECT_SECONDS = 5.0
+# What a client of HTTP/2 says first, with no settings: RFC 9113, 3.4 and 6.5. Ray's head speaks gRPC over it.
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+SETTINGS = b"\4"  # the kind of the frame that a server says first
 MOST_WORKERS = 10_000
+STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +328,7 @@ def _connected(engine: Ray) -> Iterator[None]:
         stack.callback(ray.shutdown)
         logging.getLogger("ray").setLevel(logging.CRITICAL)
         try:
-            with _own_sigterm(), silent_libraries():
+            with _stops_held(), silent_libraries():
                 ray.init(engine.address, log_to_driver=False, logging_level=logging.CRITICAL, **options)
         except Exception as error:  # ConnectionError, RuntimeError, ValueError, of Ray's own and others
             raise ServiceError(f"Ray did not answer: {_line(error)}; {_hint(engine.address, error)}") from error
@@ -343,12 +348,30 @@ def _hint(address: str, error: BaseException) -> str:
 
 
 @contextmanager
-def _own_sigterm() -> Iterator[None]:
-    """Keep this program's answer to SIGTERM, which `ray.init` replaces."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    if threading.current_thread() is threading.main_thread():  # Ray leaves it alone elsewhere
-        signal.signal(signal.SIGTERM, before)
+def _stops_held() -> Iterator[None]:
+    """Hold Ctrl-C and its kin back while Ray starts: half started, it lets the program crash when that ends.
+
+    A second one is not held back. This program's answer to SIGTERM, which `ray.init` replaces, is kept.
+    """
+    if threading.current_thread() is not threading.main_thread():  # Ray leaves signals alone elsewhere
+        yield
+        return
+    before = {number: handler for number in STOPS if (handler := signal.getsignal(number)) is not None}
+    received: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in [number for number, handler in before.items() if callable(handler)]:
+        signal.signal(number, note)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for number in received:
+        signal.raise_signal(number)
 
 
 def _host_and_port(address: str) -> tuple[str, int]:
@@ -361,19 +384,32 @@ def _host_and_port(address: str) -> tuple[str, int]:
 
 
 def _reach(host: str, port: int) -> None:
-    """Make sure that somebody listens there: Ray itself would try for minutes.
+    """Make sure that a server of HTTP/2 listens there: Ray itself would try for minutes.
 
     Raises:
-        ServiceError: Nobody does.
+        ServiceError: None does.
     """
     try:
-        socket.create_connection((host, port), timeout=CONNECT_SECONDS).close()
+        connection = socket.create_connection((host, port), timeout=CONNECT_SECONDS)
     except OSError as error:
         reason = error.strerror or str(error)
         raise ServiceError(
             f"no Ray at {host}:{port}: {reason}; start it there with `ray start --head --port {port}`, or on a machine "
             "of the cluster take the address 'auto'"
         ) from error
+    with connection:
+        if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+            return
+        try:
+            connection.sendall(PREFACE)
+            answer = connection.makefile("rb").read(9)
+        except OSError:  # it is silent, or hangs up
+            answer = b""
+    if answer[3:4] != SETTINGS:
+        raise ServiceError(
+            f"what listens at {host}:{port} is not Ray's head; expected the port of `ray start --head`, 6379 unless "
+            "--port was given, or on a machine of the cluster the address 'auto'"
+        )
 
 
 def _line(error: Exception) -> str:
