@@ -26,6 +26,8 @@ pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install
 
 from playwright.sync_api import Browser, Download, Locator, Page, sync_playwright
 
+from mien.labels import LABEL_SETS
+from mien.models.store import list_models
 from mien.sinks.videos import VideoSink
 from mien.web.engine import Engine
 from mien.web.live import CREDIT
@@ -584,6 +586,16 @@ def test_the_page_speaks_german_and_english_and_all_words_exist_in_both(visit: V
     assert page.inner_text("#smoothing-value") == "0,3 s"
     page.reload()
     assert page.get_by_role("button", name="Kamera starten").is_visible()
+
+
+def test_german_has_an_adjective_for_every_label(visit: Visit) -> None:
+    known = {label for labels in LABEL_SETS.values() for label in labels}
+    specs = [model.spec for model in list_models(Path("no-models")) if model.spec is not None]
+    shipped = {label for spec in specs for head in spec.heads for label in head.labels}
+    names = visit.page.evaluate("async () => (await import('./words.js')).LANGUAGES.de.labels")
+    assert names.keys() == known | shipped | {"uncertain"}
+    assert all(name[0].islower() for name in names.values()), "German nouns, as of feelings, are capitalised"
+    assert len(set(names.values())) == len(names)
 
 
 CONTROLS = "button, select, input, a, canvas[role], table, progress, [role=tab], [role=region]"

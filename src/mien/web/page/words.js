@@ -348,15 +348,15 @@ const DE = {
   service: "Dienst für Programme",
   usingModel: "Modell: {model}",
 
-  labels: /** @type {any} */ ({
-    angry: "Ärger",
-    contempt: "Verachtung",
-    disgust: "Ekel",
-    fear: "Angst",
-    happy: "Freude",
+  labels: /** @type {any} */ ({ // adjectives, as of a face: nouns would name feelings
+    angry: "wütend",
+    contempt: "verächtlich",
+    disgust: "angewidert",
+    fear: "ängstlich",
+    happy: "fröhlich",
     neutral: "neutral",
-    sad: "Trauer",
-    surprise: "Überraschung",
+    sad: "traurig",
+    surprise: "überrascht",
     uncertain: "unsicher",
   }),
   problems: /** @type {any} */ ({
