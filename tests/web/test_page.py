@@ -330,7 +330,7 @@ def test_pictures_are_chosen_dropped_and_pasted(visit: Visit, portrait: Image.Im
     page.click(".gallery li:first-child button")
     page.keyboard.press("ArrowRight")
     page.wait_for_selector(".gallery li:nth-child(2) button[aria-current=true]")
-    visit.until(lambda: "Unreadable picture" in page.inner_text("#notice-text"))
+    page.wait_for_selector("#problem:has-text('Unreadable picture: ')")
     records = [json.loads(line) for line in visit.saved("#save-jsonl").splitlines()]
     assert [record["source"] for record in records] == ["face.png", "dropped.png", "pasted.png"]
     assert [row["label"] for row in rows_of(visit.saved("#save-csv"))] == ["happy"] * 3
@@ -446,12 +446,29 @@ def test_problems_are_explained_in_the_language_of_the_page(visit: Visit) -> Non
     page = visit.page
     page.click("#language")
     page.set_input_files("#picture-files", [upload("broken.png", b"\x89PNG\r\n\x1a\nno")])
-    visit.until(lambda: "Unlesbares Bild: Es ist beschädigt" in page.inner_text("#notice-text"))
+    page.wait_for_selector("#problem:has-text('Unlesbares Bild: Es ist beschädigt')")
     assert "beschädigt" in page.inner_text(".gallery .wrong")
     page.click("#language")
-    assert "'broken.png'" in page.inner_text("#notice-text")
+    assert "'broken.png'" in page.inner_text("#problem")
     assert "'broken.png'" in page.inner_text(".gallery .wrong")
     visit.complaints[:] = [line for line in visit.complaints if "422" not in line]  # Chromium's own line
+
+
+def test_a_picture_without_a_face_says_so_in_its_place(visit: Visit, portrait: Image.Image) -> None:
+    page = visit.page
+    blank = [upload(f"{level}.png", png(Image.new("RGB", (WIDTH, HEIGHT), (level,) * 3))) for level in (0, 200)]
+    page.set_input_files("#picture-files", [*blank, upload("face.png", png(portrait))])
+    page.wait_for_selector("#problem:has-text('No face found: the picture is nearly black')")
+    page.click("#language")
+    assert page.inner_text("#problem") == "Kein Gesicht gefunden: Das Bild ist fast schwarz"
+    page.click(".gallery li:nth-child(2) button")
+    visit.until(lambda: page.inner_text("#problem") == "Kein Gesicht gefunden")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector("#problem", state="hidden")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_selector("#problem:visible")
+    page.click("#tab-camera")
+    assert page.is_hidden("#problem")
 
 
 def test_warnings_about_a_picture_are_shown_with_it(visit: Visit, portrait: Image.Image) -> None:

@@ -68,7 +68,7 @@ export class Pictures {
   /** Leave the page to another mode; recognition goes on. */
   leave() {
     this.#entered = false;
-    withdraw("unreadable", "warned", "noPreview");
+    withdraw("warned");
   }
 
   stop() {
@@ -119,6 +119,7 @@ export class Pictures {
     for (const item of this.items) this.#describe(item);
     if (!this.#entered) return;
     if (this.chosen && this.view.current) this.view.show(this.view.current.picture, this.chosen.seen);
+    if (this.chosen) this.#explain(this.chosen);
     this.#showShares();
   }
 
@@ -180,9 +181,9 @@ export class Pictures {
     Object.assign(item, answer);
     this.#describe(item);
     if (!this.#entered) return;
-    this.#tell(item);
     if (item === this.chosen) {
       if (this.view.current) this.view.show(this.view.current.picture, item.seen);
+      this.#tell(item);
       this.onchange();
     }
     this.#showShares();
@@ -222,11 +223,17 @@ export class Pictures {
 
   /** Say what is the matter with the picture in the large view. @param {Item} item */
   #tell(item) {
-    if (item !== this.chosen) return;
-    if (item.error) notify("unreadable", item.error);
-    else if (item.warnings.length) notify("warned", { detail: item.warnings.join("; ") });
-    else if (!this.view.current && item.seen) notify("noPreview");
-    else withdraw("unreadable", "warned", "noPreview");
+    this.#explain(item);
+    if (item.warnings.length) notify("warned", { detail: item.warnings.join("; ") });
+    else withdraw("warned");
+  }
+
+  /** @param {Item} item */
+  #explain({ error, seen }) {
+    const isDark = seen?.note.endsWith("nearly black");
+    if (error) this.view.explain(say("unreadable", { detail: detailIn(error) }));
+    else if (seen && !seen.faces.length) this.view.explain(say(isDark ? "noFaceInTheDark" : "noFaceFound"));
+    else this.view.explain(seen && !this.view.current ? say("noPreview") : "");
   }
 
   /** @param {Item} item */

@@ -47,9 +47,18 @@ export class View {
   clear() {
     this.current = null;
     this.picked = null;
+    this.explain("");
     this.stage.show(null, null, null);
     this.#showFace(null);
     this.#fillTable();
+  }
+
+  /** Say what is the matter with the picture: on it, or in its place. @param {string} text  empty for nothing */
+  explain(text) {
+    const problem = byId("problem");
+    problem.hidden = !text;
+    problem.classList.toggle("alone", !this.current);
+    write(problem, text);
   }
 
   /** Follow a face; null for the largest one. @param {?Face} face */
