@@ -337,6 +337,7 @@ def test_the_site_works_without_a_network_after_one_visit(chromium: Any, site: P
     page.locator("#picture-files").set_input_files(str(PICTURE))
     page.wait_for_function("() => document.body.innerText.includes('%')", timeout=90_000)
     assert "happy" in page.locator("body").inner_text().lower()
+    assert page.inner_text("#detector-used") == "in use: YuNet"
     assert (problems, outside) == ([], [])
     context.close()
 

@@ -454,6 +454,20 @@ def test_problems_are_explained_in_the_language_of_the_page(visit: Visit) -> Non
     visit.complaints[:] = [line for line in visit.complaints if "422" not in line]  # Chromium's own line
 
 
+def test_the_detector_in_use_is_named(visit: Visit, portrait: Image.Image) -> None:
+    page = visit.page
+    page.set_input_files("#picture-files", [upload("face.png", png(portrait))])
+    page.select_option("#detector", "auto")
+    page.wait_for_selector("#detector-used:has-text('in use: Haar')")  # YuNet is not there
+    page.select_option("#detector", "haar-alt")
+    page.wait_for_selector("#detector-used:has-text('in use: Haar (alt)')")
+    page.select_option("#detector", "whole")
+    page.click("#language")
+    page.wait_for_selector("#detector-used:has-text('in Gebrauch: ganzes Bild')")
+    page.click("#tab-camera")
+    assert page.inner_text("#detector-used") == ""
+
+
 def test_a_picture_without_a_face_says_so_in_its_place(visit: Visit, portrait: Image.Image) -> None:
     page = visit.page
     blank = [upload(f"{level}.png", png(Image.new("RGB", (WIDTH, HEIGHT), (level,) * 3))) for level in (0, 200)]

@@ -2,7 +2,7 @@
 
 import { byId, element } from "./dom.js";
 import { set, settings } from "./settings.js";
-import { fixed, say } from "./words.js";
+import { detectorName, fixed, say } from "./words.js";
 
 const DATA_NAMES = /** @type {Record<string, string>} */ ({ fer2013: "FER2013", ferplus: "FER+" });
 const EVERYDAY = /** @type {const} */ (["auto", "yunet", "haar", "whole"]); // detectors with words, which come first
@@ -82,7 +82,7 @@ function showOffer(about) {
     [name, say("expressionsOf", { count: labels.length, name: DATA_NAMES[name] ?? name })]), labelSetOf(about));
   const everyday = EVERYDAY.filter((name) => about.detectors.includes(name));
   const others = about.detectors.filter((name) => !everyday.includes(/** @type {any} */ (name)));
-  fill("detector", [...everyday.map((name) => [name, say(name)]), ...others.map((name) => [name, name])],
+  fill("detector", [...everyday.map((name) => [name, say(name)]), ...others.map((name) => [name, detectorName(name)])],
     settings.detector ?? about.detector);
   byId("temporal-field").hidden = !hasTemporal(about);
   byId("version").textContent = say("version", { version: about.version });

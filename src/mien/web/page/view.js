@@ -3,7 +3,7 @@
 import { showBars, swatch } from "./charts.js";
 import { byId, element, write } from "./dom.js";
 import { areaOf, Stage } from "./stage.js";
-import { fixed, labelName, say } from "./words.js";
+import { detectorName, fixed, labelName, say } from "./words.js";
 
 /** @typedef {import("./engine.js").Seen} Seen @typedef {import("./engine.js").Face} Face */
 
@@ -50,6 +50,7 @@ export class View {
     this.explain("");
     this.stage.show(null, null, null);
     this.#showFace(null);
+    this.#showDetector();
     this.#fillTable();
   }
 
@@ -89,6 +90,7 @@ export class View {
     const isPicked = face !== null && numberOf(face) === this.picked;
     this.stage.show(this.current.picture, this.current.seen, isPicked ? face : null);
     this.#showFace(face);
+    this.#showDetector();
     const wait = this.#tableTime + TABLE_MS - performance.now();
     clearTimeout(this.#tableTimer);
     if (wait <= 0) this.#fillTable();
@@ -107,6 +109,11 @@ export class View {
     showBars(byId("bars"), face ? face.probabilities : this.#nothing(), this.look);
     if (!face || !this.current) return;
     drawThumbnail(byId("face-picture"), this.current.picture, /** @type {Seen} */ (this.current.seen), face, this.stage.mirrored);
+  }
+
+  #showDetector() {
+    const name = this.current?.seen?.detector;
+    write(byId("detector-used"), name ? say("detectorUsed", { name: detectorName(name) }) : "");
   }
 
   /** Return no probability for each label that can be seen. @returns {Record<string, number>} */

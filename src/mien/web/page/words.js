@@ -82,6 +82,8 @@ const EN = {
   yunet: "accurate (YuNet)",
   haar: "standard (Haar)",
   whole: "whole picture",
+  detectorUsed: "in use: {name}",
+  detectorTip: "Haar finds upright faces seen from the front; YuNet also small, turned and partly covered ones.",
   threshold: "Uncertain below",
   smoothing: "Smoothing",
   temporal: "Smooth by a temporal model",
@@ -257,6 +259,8 @@ const DE = {
   yunet: "genau (YuNet)",
   haar: "einfach (Haar)",
   whole: "ganzes Bild",
+  detectorUsed: "in Gebrauch: {name}",
+  detectorTip: "Haar findet aufrechte Gesichter von vorn; YuNet auch kleine, gedrehte und teils verdeckte.",
   threshold: "Unsicher unter",
   smoothing: "Glättung",
   temporal: "Mit einem zeitlichen Modell glätten",
@@ -420,6 +424,12 @@ export function detailIn({ detail = "", code }) {
 export function labelName(label) {
   const labels = /** @type {Record<string, string>} */ (LANGUAGES[language()].labels);
   return Object.hasOwn(labels, label) ? labels[label] : label;
+}
+
+/** Return the everyday name of a detector: "Haar (alt)". @param {string} name */
+export function detectorName(name) {
+  const names = /** @type {Record<string, string>} */ ({ yunet: "YuNet", haar: "Haar", whole: say("whole") });
+  return names[name] ?? name.replace(/^haar-(.*)/, "Haar ($1)");
 }
 
 /** Write the texts of a part of the document: data-word becomes its text, data-label its name, data-tip its title. */
