@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -590,15 +591,21 @@ def test_the_token_is_asked_for_until_it_is_right(browser: Browser) -> None:
         visit = Visit(browser, service.url)
         page = visit.page
         page.goto(service.url)
+        page.wait_for_selector("#token:visible")
+        assert page.inner_text("#token-wrong") == "", "none was given yet"
         page.fill("#token", "wrong")
         page.keyboard.press("Enter")
-        page.wait_for_function("() => document.getElementById('token-wrong').textContent !== ''")
+        page.wait_for_selector("#token-wrong:has-text('That token is wrong.')")
         page.fill("#token", "open/sesame(%1)=")
         page.keyboard.press("Enter")
         page.wait_for_function("() => document.getElementById('model').options.length > 0")
         page.click("#start")
         visit.until(lambda: visit.seen)
         assert "sesame" not in page.evaluate("() => JSON.stringify({...localStorage, ...sessionStorage})")
+        service.stop()
+        service.settings = replace(service.settings, token="another")
+        service.start()
+        page.wait_for_selector("#token-wrong:has-text('That token is wrong.')")
         visit.context.close()
 
 

@@ -98,8 +98,11 @@ class Guard:
     def _check_token(self, scope: Scope, headers: Headers) -> None:
         if self._token is None or not _needs_token(scope["path"]):
             return
-        if not any(hmac.compare_digest(_digest(given), self._token) for given in _tokens(scope, headers)):
+        given = _tokens(scope, headers)
+        if not given:
             raise Problem("token-needed", "this service needs its token: Authorization: Bearer TOKEN")
+        if not any(hmac.compare_digest(_digest(token), self._token) for token in given):
+            raise Problem("token-wrong", "this is not the service's token; it was set with --token or $MIEN_TOKEN")
 
     def _headers_for(self, headers: Headers) -> Mapping[str, str]:
         """Return the headers of every answer; an allowed page of another origin may read it."""
@@ -136,13 +139,13 @@ def _needs_token(path: str) -> bool:
 
 
 def _tokens(scope: Scope, headers: Headers) -> list[bytes]:
-    """Return the tokens that a request carries, as bytes of any encoding."""
+    """Return the tokens that a request carries, none of them empty, as bytes of any encoding."""
     scheme, _, value = headers.get("authorization", "").partition(" ")
     given = [value.strip()] if scheme.lower() == "bearer" else []
     if scope["type"] == "websocket":
         names = [name for name in scope["subprotocols"] if name.startswith(TOKEN_PROTOCOL)]
         given += [unquote(name.removeprefix(TOKEN_PROTOCOL), "latin-1") for name in names]
-    return [token.encode("latin-1", "replace") for token in given]  # as ASGI decodes headers
+    return [token.encode("latin-1", "replace") for token in given if token]  # as ASGI decodes headers
 
 
 def _digest(token: bytes) -> bytes:

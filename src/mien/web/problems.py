@@ -24,7 +24,8 @@ MEDIA_TYPE = "application/problem+json"
 # By code, for programs: status and meaning. docs/guides/web.md lists them too.
 PROBLEMS = {
     "bad-request": (400, "what came is no HTTP request"),
-    "token-needed": (401, "the service has a token, and the request another one or none"),
+    "token-needed": (401, "the service has a token, and the request none"),
+    "token-wrong": (401, "the service has another token"),
     "foreign-origin": (403, "a page of another site calls"),
     "not-found": (404, "there is nothing at this address"),
     "method-not-allowed": (405, "this address has other methods"),

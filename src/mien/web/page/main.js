@@ -210,9 +210,9 @@ function askToken() {
 let asking = null;
 
 async function takeToken() {
-  const { setToken } = await import("./server.js");
+  const { hasToken, setToken } = await import("./server.js");
   const dialog = byId("token-dialog");
-  for (let isRefused = false; ; isRefused = true) {
+  for (let isRefused = hasToken(); ; isRefused = true) {
     byId("token-wrong").textContent = isRefused ? say("tokenWrong") : "";
     dialog.showModal();
     await new Promise((done) => dialog.addEventListener("close", done, { once: true }));

@@ -16,6 +16,9 @@ export function setToken(text) {
   token = /^[!-~]+$/.test(text.trim()) ? text.trim() : ""; // no service has another one
 }
 
+/** Whether requests carry a token, which may be wrong. */
+export const hasToken = () => token !== "";
+
 /** @returns {import("./engine.js").Engine} */
 export function engine() {
   return {

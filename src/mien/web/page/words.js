@@ -156,7 +156,7 @@ const EN = {
   nothingToSave: "There is nothing to save yet.",
   tokenTitle: "This service needs its token",
   tokenText: "It was set with --token or $MIEN_TOKEN where the service was started.",
-  tokenWrong: "That was not it.",
+  tokenWrong: "That token is wrong.",
   token: "Token",
   connect: "Connect",
 
@@ -333,7 +333,7 @@ const DE = {
   nothingToSave: "Es gibt noch nichts zu speichern.",
   tokenTitle: "Dieser Dienst verlangt sein Token",
   tokenText: "Es wurde mit --token oder $MIEN_TOKEN gesetzt, wo der Dienst gestartet wurde.",
-  tokenWrong: "Das war es nicht.",
+  tokenWrong: "Dieses Token ist falsch.",
   token: "Token",
   connect: "Verbinden",
 
