@@ -10,7 +10,7 @@ from mien.warn import collect_warnings, warn
 
 def test_outside_of_a_block_a_warning_is_pythons_and_names_the_line_that_warns() -> None:
     with pytest.warns(UserWarning, match="dark") as caught:
-        warn("dark")
+        warn("dark", code="picture-cut")
     assert caught[0].filename == __file__
 
 
@@ -19,23 +19,25 @@ def test_in_a_block_each_message_is_collected_once_whatever_the_filters() -> Non
         warnings.simplefilter("ignore")
         with collect_warnings() as collected:
             for message in ("dark", "small", "dark"):
-                warn(message)
+                warn(message, code="picture-cut")
             with collect_warnings() as inner:
-                warn("inner")
-            warn("last")
-    assert (collected, inner) == (["dark", "small", "last"], ["inner"])
+                warn("inner", code="video-cut")
+            warn("last", code="picture-cut")
+    assert collected == [("picture-cut", message) for message in ("dark", "small", "last")]
+    assert inner == [("video-cut", "inner")]
 
 
 def test_threads_collect_their_own() -> None:
-    together, found = threading.Barrier(4), {}
+    together = threading.Barrier(4)
+    found: dict[int, list[str]] = {}
 
     def work(number: int) -> None:
         with collect_warnings() as collected:
             together.wait(20)
             for i in range(100):
-                warn(f"{number}: {i}")
+                warn(f"{number}: {i}", code="picture-cut")
             together.wait(20)
-        found[number] = collected
+        found[number] = [message for _, message in collected]
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for thread in threads:
@@ -49,4 +51,4 @@ def test_an_error_ends_the_block() -> None:
     with pytest.raises(ValueError, match="x"), collect_warnings():
         raise ValueError("x")
     with pytest.warns(UserWarning, match="again"):
-        warn("again")
+        warn("again", code="picture-cut")

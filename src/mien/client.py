@@ -490,7 +490,7 @@ def _results(answer: Mapping[str, Any], min_confidence: float) -> list[PictureRe
             [_expression(face, labels, min_confidence) for face in picture["faces"]],
             picture["error"],
             picture["code"],
-            tuple(picture["warnings"]),
+            tuple(warning["detail"] for warning in picture["warnings"]),
         )
         for picture in answer["pictures"]
     ]
@@ -522,6 +522,7 @@ def _served(model: Mapping[str, Any]) -> ServedModel:
 
 def _job(answer: Mapping[str, Any]) -> VideoJob:
     return VideoJob(
-        answer["id"], answer["state"], answer["frames"], answer["done"], tuple(answer["warnings"]), answer["error"],
-        answer["code"], answer["statistics"] or {}, tuple(answer["files"]),
+        answer["id"], answer["state"], answer["frames"], answer["done"],
+        tuple(warning["detail"] for warning in answer["warnings"]), answer["error"], answer["code"],
+        answer["statistics"] or {}, tuple(answer["files"]),
     )  # fmt: skip

@@ -6,31 +6,51 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Literal, NamedTuple, TypeAlias
 
-_collected: ContextVar[list[str] | None] = ContextVar("collected", default=None)
+# Kinds of warnings, for programs. docs/guides/web.md lists them too.
+WarningCode: TypeAlias = Literal[
+    "picture-shrunk", "picture-cut", "first-page", "first-frame", "video-cut", "sound-cut", "frames-left-out"
+]
 
 
-def warn(message: str, *, stacklevel: int = 1) -> None:
+class Warned(NamedTuple):
+    """A collected warning.
+
+    Args:
+        code: Its kind.
+        message: One line.
+    """
+
+    code: WarningCode
+    message: str
+
+
+_collected: ContextVar[list[Warned] | None] = ContextVar("collected", default=None)
+
+
+def warn(message: str, *, code: WarningCode, stacklevel: int = 1) -> None:
     """Warn as `warnings.warn` does, unless the call is inside `collect_warnings`.
 
     Args:
         message: One line.
+        code: Kind of the warning.
         stacklevel: Of the line that the warning names; 1 is the caller of this function.
     """
     collected = _collected.get()
     if collected is None:
         warnings.warn(message, stacklevel=stacklevel + 1)
-    elif message not in collected:
-        collected.append(message)
+    elif (warned := Warned(code, message)) not in collected:
+        collected.append(warned)
 
 
 @contextmanager
-def collect_warnings() -> Iterator[list[str]]:
-    """Yield a list that grows by each message of `warn` in this thread, once, until the end of the block.
+def collect_warnings() -> Iterator[list[Warned]]:
+    """Yield a list that grows by each warning of `warn` in this thread, once, until the end of the block.
 
     Nothing is shown meanwhile, and the filters of `warnings` don't matter.
     """
-    collected: list[str] = []
+    collected: list[Warned] = []
     token = _collected.set(collected)
     try:
         yield collected

@@ -356,7 +356,10 @@ def test_a_video_that_breaks_off_is_read_as_far_as_it_goes(caller: Caller, long_
     assert (done["state"], done["error"]) == ("done", None)
     assert 0 < done["done"] < 2000
     (warning,) = done["warnings"]
-    assert warning.startswith(f"'cut.avi' ends before its header says: 2,000 frames are announced, {done['done']} were")
+    assert warning["code"] == "video-cut"
+    assert warning["detail"].startswith(
+        f"'cut.avi' ends before its header says: 2,000 frames are announced, {done['done']} were"
+    )
 
 
 @pytest.mark.parametrize(("limit", "value"), [("MAX_FRAMES", 5), ("MAX_JOB_SECONDS", 0.0)])

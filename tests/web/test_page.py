@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -30,6 +30,7 @@ from playwright.sync_api import Browser, Download, Locator, Page, sync_playwrigh
 from mien.labels import LABEL_SETS
 from mien.models.store import list_models
 from mien.sinks.videos import VideoSink
+from mien.warn import WarningCode
 from mien.web.engine import Engine
 from mien.web.live import CREDIT
 from mien.web.serving import Server, listen
@@ -492,12 +493,18 @@ def test_warnings_about_a_picture_are_shown_with_it(visit: Visit, portrait: Imag
     def warn(route: Any) -> None:
         answer = route.fetch()
         answered = answer.json()
-        answered["pictures"][0]["warnings"] = ["'face.png' is read at half its width and height"]
+        answered["pictures"][0]["warnings"] = [
+            {"code": code, "detail": f"'face.png': {code}"} for code in get_args(WarningCode)
+        ]
         route.fulfill(response=answer, json=answered)
 
     page.route("**/v1/predict*", warn)
     page.set_input_files("#picture-files", [upload("face.png", png(portrait))])
-    visit.until(lambda: "at half its width" in page.inner_text("#notice-text"))
+    visit.until(lambda: "'face.png': picture-shrunk; 'face.png'" in page.inner_text("#notice-text"))
+    page.click("#language")
+    assert "sehr groß und wird verkleinert gelesen. " in page.inner_text("#notice-text")
+    assert "face.png" not in page.inner_text("#notice-text"), "every kind is in German"
+    page.click("#language")
     assert page.inner_text("#face-label") == "happy"
     record = json.loads(visit.saved("#save-jsonl"))
     assert not {"warnings", "error", "code"} & record.keys(), "a record of mien's JSON lines"

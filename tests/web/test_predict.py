@@ -88,6 +88,10 @@ def test_pictures_of_a_form_are_answered_in_order_and_an_unreadable_one_in_its_o
     assert [len(picture["faces"]) for picture in pictures] == [1, 1, 1, 0, 1, 1]
 
 
+def warned(code: str, detail: str) -> dict[str, str]:
+    return {"code": code, "detail": detail}
+
+
 def test_warnings_of_a_picture_are_beside_its_record(client: Caller, photo: bytes) -> None:
     jpeg, wave = io.BytesIO(), io.BytesIO()
     frames = [Image.new("L", (64, 48), 20 * i) for i in range(4)]
@@ -100,12 +104,17 @@ def test_warnings_of_a_picture_are_beside_its_record(client: Caller, photo: byte
     pictures = client.post("/v1/predict", files=files).json()["pictures"]
     assert [picture["warnings"] for picture in pictures] == 4 * [
         [],
-        ["'cut.jpg' lacks its end, as after a broken download; all its pixels are there"],
-        ["'wave.gif' is an animation; only its first frame is read: send it to /v1/videos for all"],
-        ["'p.tif' holds 4 pictures; only the first is read"],
+        [warned("picture-cut", "'cut.jpg' lacks its end, as after a broken download; all its pixels are there")],
+        [
+            warned(
+                "first-frame", "'wave.gif' is an animation; only its first frame is read: send it to /v1/videos for all"
+            )
+        ],
+        [warned("first-page", "'p.tif' holds 4 pictures; only the first is read")],
     ]
     alone = client.post("/v1/predict", files={"file": ("c\x1bt.jpg", jpeg.getvalue()[:-2])}).json()["pictures"][0]
-    assert alone["warnings"] == [r"'c\x1bt.jpg' lacks its end, as after a broken download; all its pixels are there"]
+    end = r"'c\x1bt.jpg' lacks its end, as after a broken download; all its pixels are there"
+    assert alone["warnings"] == [warned("picture-cut", end)]
 
 
 def test_settings_of_a_request(client: Caller) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -15,6 +16,7 @@ pytest.importorskip("httpx", reason="needs the extra: pip install '.[client]'")
 import httpx
 
 from clips import write_video
+from mien.warn import WarningCode
 from mien.web.problems import PROBLEMS
 from mien.web.server import DOCS
 from services import connect, loaded, received, serving
@@ -190,6 +192,11 @@ def test_the_documentation_has_an_address_with_and_without_a_slash(port: int) ->
 def test_a_websocket_is_refused_by_a_status(port: int, path: str, headers: dict[str, str], status: int) -> None:
     answer = httpx.get(f"http://localhost:{port}{path}", headers=UPGRADE | headers)
     assert answer.status_code == status
+
+
+def test_the_guide_lists_every_code_of_warnings() -> None:
+    text = GUIDE.read_text(encoding="utf-8")
+    assert [code for code in get_args(WarningCode) if f"`{code}`" not in text] == []
 
 
 def test_the_guide_lists_every_code_with_its_status() -> None:

@@ -114,6 +114,7 @@ class OpenCvEncoder:
             warn(
                 f"{self._n_left_out:,} images at uneven times were left out of a video of constant rate; the 'video' "
                 f"extra keeps all: {install_command('video')}",
+                code="frames-left-out",
                 stacklevel=2,
             )
 

@@ -113,7 +113,7 @@ def _sound_packets(source: Path | None, output: OutputContainer, suffix: str, af
                 target = cast(AudioStream, output.add_stream(encoder, rate=SOUND_RATE))
                 yield from _encoded(file, stream, target, start)
     except (av.FFmpegError, OSError) as error:
-        warn(f"the sound of '{printable(source)}' is lost or cut short: {error}", stacklevel=2)
+        warn(f"the sound of '{printable(source)}' is lost or cut short: {error}", code="sound-cut", stacklevel=2)
 
 
 def _copied(file: InputContainer, stream: AudioStream, target: AudioStream, start: float) -> SoundPackets:

@@ -188,7 +188,7 @@ def _warn_of_pages(picture: ImageFile.ImageFile, name: str) -> None:
     with damage_reported(name):
         pages = int(getattr(picture, "n_frames", 1)) if picture.format in PAGES else 1
     if pages > 1:
-        warn(f"'{name}' holds {pages} pictures; only the first is read", stacklevel=3)
+        warn(f"'{name}' holds {pages} pictures; only the first is read", code="first-page", stacklevel=3)
 
 
 def _animation(picture: ImageFile.ImageFile, path: Path, count: int, selection: Selection) -> Iterator[Frame]:
@@ -255,7 +255,8 @@ def to_rgb(picture: ImageFile.ImageFile, name: str, *, keep_grey: bool = False, 
         turn = UPRIGHT.get(_orientation(picture))
         image = image if turn is None else np.ascontiguousarray(turn(image))
     if halved:
-        warn(f"'{name}' has {width}x{height} pixels and is read at half its width and height", stacklevel=3)
+        halving = f"'{name}' has {width}x{height} pixels and is read at half its width and height"
+        warn(halving, code="picture-shrunk", stacklevel=3)
     return image
 
 
@@ -276,7 +277,7 @@ def _loaded(picture: ImageFile.ImageFile, name: str) -> ImageFile.ImageFile:
         if missing > MAX_MISSING * ended.height:
             raise
     rows = f"its last {missing} of {ended.height} rows are missing" if missing else "all its pixels are there"
-    warn(f"'{name}' lacks its end, as after a broken download; {rows}", stacklevel=4)
+    warn(f"'{name}' lacks its end, as after a broken download; {rows}", code="picture-cut", stacklevel=4)
     return ended
 
 

@@ -147,6 +147,7 @@ def _warn_if_cut(path: Path, media: Media, n_read: int, end: float) -> None:
         warn(
             f"'{printable(path)}' ends before its header says: {media.frames:,} frames are announced, {n_read:,} were "
             "read; it is cut off or damaged",
+            code="video-cut",
             stacklevel=2,
         )
 

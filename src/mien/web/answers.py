@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mien.web.problems import PROBLEMS
+from mien.warn import Warned, WarningCode
+from mien.web.problems import PROBLEMS, one_line
 
 
 class FaceAnswer(BaseModel):
@@ -21,6 +22,13 @@ class FaceAnswer(BaseModel):
     confidence: float = Field(description="Probability of the most probable label.")
     certain: bool = Field(description="Whether the confidence is at least min_confidence.")
     probabilities: dict[str, float] = Field(description="By label; they sum to 1.")
+
+
+class WarningAnswer(BaseModel):
+    """A warning about a picture or a video, as of mien predict."""
+
+    code: WarningCode = Field(description="Kind of warning, for programs.")
+    detail: str = Field(description="One line.")
 
 
 class PictureAnswer(BaseModel):
@@ -42,7 +50,7 @@ class PictureAnswer(BaseModel):
     faces: list[FaceAnswer] = Field(description="Left to right.")
     error: str | None = Field(description="Why the picture cannot be read; null otherwise.")
     code: str | None = Field(description="Kind of the error, see ProblemAnswer; null where there is none.")
-    warnings: list[str] = Field(description="What mien predict warns of: that a picture is read at half its size.")
+    warnings: list[WarningAnswer] = Field(description="For instance that it is read at half its size.")
 
 
 class PredictAnswer(BaseModel):
@@ -101,7 +109,7 @@ class VideoAnswer(BaseModel):
     state: Literal["queued", "running", "done", "failed"]
     frames: int | None = Field(description="Number of frames that the file announces; null where it does not.")
     done: int = Field(description="Number of frames that were read.")
-    warnings: list[str] = Field(description="What mien predict warns of; complete once it is done.")
+    warnings: list[WarningAnswer] = Field(description="Complete once it is done.")
     error: str | None = Field(description="Why the job failed, in one line.")
     code: str | None = Field(description="Kind of the error, see ProblemAnswer.")
     statistics: dict[str, Any] | None = Field(description="As statistics.json of mien live; null until it is done.")
@@ -115,6 +123,11 @@ class ProblemAnswer(BaseModel):
     code: str = Field(description="Kind of problem, for programs.")
     title: str = Field(description="The code in words.")
     detail: str = Field(description="One line: what was wrong, what was expected, what to do.")
+
+
+def warning_keys(warned: Warned) -> dict[str, str]:
+    """Return a warning as JSON, of the shape `WarningAnswer`."""
+    return {"code": warned.code, "detail": one_line(warned.message)}
 
 
 def document(openapi: dict[str, Any], names: Mapping[str, Sequence[str]]) -> dict[str, Any]:

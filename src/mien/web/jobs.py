@@ -29,8 +29,8 @@ from mien.sinks.sink import Sink, many
 from mien.sinks.statistics import Statistics
 from mien.sinks.tables import CsvSink, JsonlSink
 from mien.structures import Expression, Frame
-from mien.warn import collect_warnings
-from mien.web.answers import VideoAnswer
+from mien.warn import Warned, collect_warnings
+from mien.web.answers import VideoAnswer, WarningAnswer
 from mien.web.bodies import receive_video
 from mien.web.engine import Engine
 from mien.web.problems import INTERNAL, Problem, of_error, one_line
@@ -73,7 +73,7 @@ class Job:
     state: State = "queued"
     frames: int | None = None
     done: int = 0
-    warnings: list[str] = field(default_factory=list)  # may name the video's path
+    warnings: list[Warned] = field(default_factory=list)  # may name the video's path
     error: str | None = None
     code: str | None = None  # of the error
     statistics: dict[str, Any] | None = None
@@ -90,8 +90,11 @@ class Job:
         """Return its state, for JSON."""
         return VideoAnswer(
             id=self.id, source=self.source, state=self.state, frames=self.frames, done=self.done,
-            warnings=[one_line(self.without_paths(text)) for text in self.warnings], error=self.error, code=self.code,
-            statistics=self.statistics, files=list(FILES) if self.state == "done" else [],
+            warnings=[
+                WarningAnswer(code=code, detail=one_line(self.without_paths(text))) for code, text in self.warnings
+            ],
+            error=self.error, code=self.code, statistics=self.statistics,
+            files=list(FILES) if self.state == "done" else [],
         )  # fmt: skip
 
     def inspect(self, *, max_animation: int) -> None:

@@ -24,11 +24,11 @@ from mien.sources.content import HEADER_BYTES, decoder_of
 from mien.sources.pictures import ANIMATED, decoder_memory, first_frame, open_picture
 from mien.structures import Expression, Frame
 from mien.warn import collect_warnings, warn
-from mien.web.answers import PredictAnswer
+from mien.web.answers import PredictAnswer, warning_keys
 from mien.web.bodies import RAW, ImageBody, Upload, pictures_of
 from mien.web.engine import MAX_FILES, Engine
 from mien.web.forms import PART
-from mien.web.problems import of_error, one_line
+from mien.web.problems import of_error
 from mien.web.settings import LEAST_SCORE, Choice
 
 RGB_BYTES = 6  # per pixel: the array of a picture, and a copy that is turned or drawn into
@@ -120,7 +120,8 @@ def see(engine: Engine, recognizer: Recognizer, upload: Upload) -> Iterator[tupl
 def _warn_of_frames(picture: ImageFile, name: str) -> None:
     with suppress(Exception):  # of a damaged second frame
         if picture.format in ANIMATED and getattr(picture, "is_animated", False):
-            warn(f"'{name}' is an animation; only its first frame is read: send it to /v1/videos for all")
+            first = f"'{name}' is an animation; only its first frame is read: send it to /v1/videos for all"
+            warn(first, code="first-frame")
 
 
 def _alone(engine: Engine, choice: Choice, upload: Upload) -> tuple[Recognizer, dict[str, Any]]:
@@ -154,7 +155,7 @@ def _record(engine: Engine, recognizer: Recognizer, upload: Upload) -> dict[str,
     """
     with collect_warnings() as warnings, see(engine, recognizer, upload) as (frame, expressions):
         seen = record(frame, expressions, recognizer.provenance)
-        return {**seen, "error": None, "code": None, "warnings": list(map(one_line, warnings))}
+        return {**seen, "error": None, "code": None, "warnings": list(map(warning_keys, warnings))}
 
 
 def _drawn(engine: Engine, choice: Choice, upload: Upload, top: int) -> bytes:

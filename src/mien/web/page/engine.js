@@ -66,7 +66,7 @@
  * @property {number} done  frames
  * @property {?string} error
  * @property {?string} code  of the error, as in EngineError
- * @property {string[]} warnings
+ * @property {Problem[]} warnings
  * @property {?object} statistics  as in mien's statistics.json, once it is done
  *
  * @typedef {object} Videos
@@ -96,7 +96,7 @@
  * @property {string} name  key in `ENGINES`
  * @property {() => Promise<About>} about
  * @property {(settings: Settings, onstate: (session: Session, error: ?EngineError) => void) => Session} open
- * @property {(picture: Blob, name: string, settings: Settings) => Promise<{seen: Seen, warnings: string[]}>} predict
+ * @property {(picture: Blob, name: string, settings: Settings) => Promise<{seen: Seen, warnings: Problem[]}>} predict
  * @property {?Videos} videos  null where whole videos are not recognised
  */
 

@@ -19,7 +19,7 @@ const UNCERTAIN = "uncertain";
  * @property {HTMLButtonElement} button
  * @property {"waiting" | "done" | "failed"} state
  * @property {?import("./engine.js").Seen} seen
- * @property {string[]} warnings
+ * @property {import("./engine.js").Problem[]} warnings
  * @property {?import("./engine.js").Problem} error
  */
 
@@ -224,7 +224,7 @@ export class Pictures {
   /** Say what is the matter with the picture in the large view. @param {Item} item */
   #tell(item) {
     this.#explain(item);
-    if (item.warnings.length) notify("warned", { detail: item.warnings.join("; ") });
+    if (item.warnings.length) notify("warned", { warnings: item.warnings });
     else withdraw("warned");
   }
 

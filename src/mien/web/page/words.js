@@ -55,7 +55,7 @@ const EN = {
   uploading: "Uploading: {percent} %",
   queued: "Waiting for its turn",
   running: ({ done, frames }) => `Frame ${done.toLocaleString("en")}${frames ? ` of ${frames.toLocaleString("en")}` : ""}`,
-  jobDone: ({ warnings }) => ["All frames are done.", ...(warnings ?? [])].join(" "),
+  jobDone: ({ warnings }) => ["All frames are done.", ...warnings.map(detailIn)].join(" "),
   jobFailed: "The video could not be recognised: {detail}",
   progress: "Progress",
   remove: "Delete from the server",
@@ -146,7 +146,7 @@ const EN = {
   settingRefused: "The setting was not taken: {detail}",
   frameRefused: "A frame was not recognised: {detail}",
   unreadable: "Unreadable picture: {detail}",
-  warned: "{detail}",
+  warned: ({ warnings }) => warnings.map(detailIn).join("; "),
   noFaceFound: "No face found",
   noFaceInTheDark: "No face found: the picture is nearly black",
   large: "Larger than {mb} MB",
@@ -179,7 +179,7 @@ const EN = {
   usingModel: "Model: {model}",
 
   labels: { uncertain: "uncertain" },
-  problems: {}, // by code, see docs/guides/web.md; the service explains them in English
+  problems: {}, // and warnings by code, see docs/guides/web.md; the service explains them in English
 };
 
 /** @type {typeof EN} */
@@ -232,7 +232,7 @@ const DE = {
   queued: "Wartet, bis es an der Reihe ist",
   running: ({ done, frames }) =>
     `Einzelbild ${done.toLocaleString("de")}${frames ? ` von ${frames.toLocaleString("de")}` : ""}`,
-  jobDone: ({ warnings }) => ["Alle Einzelbilder sind erkannt.", ...(warnings ?? [])].join(" "),
+  jobDone: ({ warnings }) => ["Alle Einzelbilder sind erkannt.", ...warnings.map(detailIn)].join(" "),
   jobFailed: "Das Video konnte nicht erkannt werden: {detail}",
   progress: "Fortschritt",
   remove: "Vom Server löschen",
@@ -323,7 +323,7 @@ const DE = {
   settingRefused: "Die Einstellung wurde nicht übernommen: {detail}",
   frameRefused: "Ein Einzelbild wurde nicht erkannt: {detail}",
   unreadable: "Unlesbares Bild: {detail}",
-  warned: "{detail}",
+  warned: ({ warnings }) => warnings.map(detailIn).join(" "),
   noFaceFound: "Kein Gesicht gefunden",
   noFaceInTheDark: "Kein Gesicht gefunden: Das Bild ist fast schwarz",
   large: "Größer als {mb} MB",
@@ -387,6 +387,13 @@ const DE = {
     loading: "Er lädt noch sein Modell.",
     ending: "Er wird gerade beendet.",
     "disk-full": "Dort ist kein Platz mehr.",
+    "picture-shrunk": "Das Bild ist sehr groß und wird verkleinert gelesen.",
+    "picture-cut": "Dem Bild fehlt das Ende, wie nach einem abgebrochenen Download.",
+    "first-page": "Die Datei enthält mehrere Bilder; nur das erste wird gelesen.",
+    "first-frame": "Das Bild ist bewegt; nur sein erstes Einzelbild wird gelesen.",
+    "video-cut": "Das Video endet früher, als sein Anfang ankündigt; es ist abgeschnitten oder beschädigt.",
+    "sound-cut": "Der Ton fehlt ganz oder zum Teil.",
+    "frames-left-out": "Einzelbilder in ungleichen Abständen wurden im Video ausgelassen.",
   }),
 };
 
@@ -414,7 +421,7 @@ export function fixed(value, digits) {
   return value.toLocaleString(language(), { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
-/** Return the detail of a problem in the language of the page, else in English. @param {{detail?: string, code?: ?string}} problem */
+/** Return the detail of a problem or warning in the language of the page, else in English. @param {{detail?: string, code?: ?string}} problem */
 export function detailIn({ detail = "", code }) {
   const problems = /** @type {Record<string, string>} */ (LANGUAGES[language()].problems);
   return code && Object.hasOwn(problems, code) ? problems[code] : detail;

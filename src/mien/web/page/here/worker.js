@@ -27,8 +27,8 @@ const answers = {
     const exact = bitmap.width / image.width;
     bitmap.close();
     const seen = await recognize(image, name, exact, origin);
-    const warning = `'${name}' has ${seen.width}x${seen.height} pixels and is read at ${image.width}x${image.height}`;
-    return { seen, warnings: exact > 1 ? [warning] : [] };
+    const detail = `'${name}' has ${seen.width}x${seen.height} pixels and is read at ${image.width}x${image.height}`;
+    return { seen, warnings: exact > 1 ? [{ code: "picture-shrunk", detail }] : [] };
   },
   /** @param {{session: number, settings: any}} asked */
   async open({ session, settings }) {
