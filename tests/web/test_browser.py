@@ -342,6 +342,41 @@ def test_the_site_works_without_a_network_after_one_visit(chromium: Any, site: P
     context.close()
 
 
+BREAK = """() => { OffscreenCanvasRenderingContext2D.prototype.getImageData = () => {
+    throw new WebAssembly.RuntimeError("unreachable"); }; }"""
+CRASHING = "postMessage({ id: 0 }); onmessage = () => { throw new Error('again'); };"
+
+
+def test_recognition_that_crashes_is_started_again_once(chromium: Any, address: str) -> None:
+    context = chromium.new_context(permissions=["camera"], service_workers="block")
+    page = context.new_page()
+
+    def wait_for_frames(least: int) -> int:
+        shown = "() => parseInt(document.getElementById('shares-of').textContent)"
+        page.wait_for_function(f"(least) => ({shown})() >= least", arg=least, timeout=90_000)
+        return int(page.evaluate(shown))
+
+    def break_worker() -> None:
+        (worker,) = [worker for worker in page.workers if worker.url.endswith("/here/worker.js")]
+        worker.evaluate(BREAK)
+
+    page.goto(address)
+    page.click("#start")
+    seen = wait_for_frames(1)
+    break_worker()
+    page.wait_for_selector("#notice-text:has-text('crashed, and was started again')")
+    wait_for_frames(seen + 5)
+    page.route("**/here/worker.js", lambda route: route.fulfill(body=CRASHING, content_type="text/javascript"))
+    break_worker()
+    page.wait_for_selector("#notice-text:has-text('crashed twice. Start again')")
+    page.unroute("**/here/worker.js")
+    page.click("#stop")
+    page.click("#restart")
+    wait_for_frames(1)
+    assert page.is_hidden("#notice")
+    context.close()
+
+
 def test_a_site_replaces_only_a_site(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIEN_YUNET", str(yunet_file()))
     assert write_site(tmp_path / "site", models=["model2020"]) == write_site(tmp_path / "site", models=["base"])

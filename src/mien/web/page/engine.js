@@ -44,9 +44,9 @@
  * @property {string} detector
  * @property {Record<string, string>} colours  label, or "uncertain" → "#rrggbb"
  *
- * @typedef {"connecting" | "ready" | "asleep" | "lost" | "busy" | "token" | "refused" | "closed"} SessionState
+ * @typedef {"connecting" | "ready" | "asleep" | "lost" | "busy" | "token" | "refused" | "failed" | "closed"} SessionState
  *   "asleep" ended after a silence and wakes with the next frame; "lost" and "busy" are tried again by themselves;
- *   "token" and "refused" have ended.
+ *   "token", "refused" and "failed" (the engine itself) have ended.
  *
  * @typedef {object} Session  a stream of frames whose faces keep their track
  * @property {SessionState} state

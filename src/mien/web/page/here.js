@@ -1,12 +1,18 @@
 /** The engine in this browser: the same models on WebAssembly, in a worker; nothing leaves the machine. */
 
 import { EngineError } from "./engine.js";
+import { notify } from "./notice.js";
 
 const MAX_BYTES = 64_000_000; // of a picture
 
+/** @typedef {{asked: Record<string, any>, resolve: Function, reject: Function}} Question */
+
 /** @type {?Worker} */ let worker = null;
+let isLoaded = false; // whether the worker has sent anything
+let hasCrashed = false; // a worker, since the last picture or frame was recognised
 let count = 0; // of questions and sessions
-/** @type {Map<number, {resolve: Function, reject: Function}>} */ const waiting = new Map();
+/** @type {Map<number, Question>} */ const waiting = new Map();
+/** @type {Set<LocalSession>} */ const sessions = new Set();
 
 /** @returns {import("./engine.js").Engine} */
 export function engine() {
@@ -39,25 +45,50 @@ function ask(question, asked = {}) {
   worker ??= started();
   const id = (count += 1);
   return new Promise((resolve, reject) => {
-    waiting.set(id, { resolve, reject });
-    worker?.postMessage({ id, ask: question, ...asked });
+    waiting.set(id, { asked: { id, ask: question, ...asked }, resolve, reject });
+    worker?.postMessage(waiting.get(id)?.asked);
   });
 }
 
 function started() {
+  isLoaded = false;
   const made = new Worker(new URL("here/worker.js", document.baseURI), { type: "module" });
   made.onmessage = ({ data: { id, answer, kind, detail } }) => {
-    const asked = waiting.get(id);
+    isLoaded = true;
+    const question = waiting.get(id);
     waiting.delete(id);
-    if (kind) asked?.reject(new EngineError(kind, detail, { code: kind === "unreadable" ? "unreadable-picture" : null }));
-    else asked?.resolve(answer);
+    if (["predict", "see"].includes(question?.asked.ask)) hasCrashed = false;
+    if (kind) question?.reject(new EngineError(kind, detail, { code: kind === "unreadable" ? "unreadable-picture" : null }));
+    else question?.resolve(answer);
   };
-  made.onerror = (event) => { // the worker or the runtime cannot be loaded
-    for (const { reject } of waiting.values()) reject(new EngineError("gone", event.message ?? ""));
-    waiting.clear();
+  made.onerror = () => {
+    if (made !== worker) return;
+    made.terminate();
     worker = null;
+    if (isLoaded && !hasCrashed) restart();
+    else giveUp();
   };
   return made;
+}
+
+/** Start another worker in place of one that crashed, and ask it all that waits for an answer. */
+function restart() {
+  hasCrashed = true;
+  worker = started();
+  const unanswered = [...waiting.values()];
+  for (const session of sessions) session.reopen();
+  for (const { asked } of unanswered) worker.postMessage(asked);
+  notify("restarted");
+}
+
+/** Reject all: the worker crashed again, or it cannot be loaded. */
+function giveUp() {
+  const error = isLoaded
+    ? new EngineError("refused", "Recognition in this browser crashed twice.", { code: "crashed" })
+    : new EngineError("gone", "Recognition in this browser could not be loaded.", { code: "not-loaded" });
+  for (const { reject } of waiting.values()) reject(error);
+  waiting.clear();
+  for (const session of sessions) session.fail(error);
 }
 
 /** A session, as engine.js describes it. */
@@ -67,12 +98,15 @@ class LocalSession {
   roundTrip = 0;
   #id = (count += 1);
   #busy = false;
+  #settings;
   #onstate;
 
   /** @param {import("./engine.js").Settings} settings @param {(session: any, error: ?EngineError) => void} onstate */
   constructor(settings, onstate) {
+    this.#settings = settings;
     this.#onstate = onstate;
-    this.#use("open", settings);
+    sessions.add(this);
+    this.#use("open");
   }
 
   get free() {
@@ -94,22 +128,40 @@ class LocalSession {
 
   /** @param {import("./engine.js").Settings} settings */
   change(settings) {
-    this.#use("change", settings);
+    this.#settings = settings;
+    if (this.state !== "ready") this.state = "connecting";
+    this.#use(this.ready ? "change" : "open");
   }
 
   statistics() {
+    if (!this.ready) return Promise.reject(new EngineError("gone"));
     return ask("statistics", { session: this.#id });
   }
 
   async close() {
     this.state = "closed";
-    await ask("close", { session: this.#id });
+    sessions.delete(this);
+    if (worker) await ask("close", { session: this.#id }).catch(() => {}); // it may crash
   }
 
-  /** @param {"open" | "change"} question @param {import("./engine.js").Settings} settings */
-  async #use(question, settings) {
+  /** Open it in another worker, unless it waits for that already. */
+  reopen() {
+    if (!this.ready) return;
+    this.state = "connecting";
+    this.#use("open");
+  }
+
+  /** End it, as no worker has it any more. @param {EngineError} error */
+  fail(error) {
+    this.ready = null;
+    this.state = "failed";
+    this.#onstate(this, error);
+  }
+
+  /** @param {"open" | "change"} question */
+  async #use(question) {
     try {
-      const ready = await ask(question, { session: this.#id, settings });
+      const ready = await ask(question, { session: this.#id, settings: this.#settings });
       if (this.state === "closed") return;
       [this.ready, this.state] = [ready, "ready"];
       this.#onstate(this, null);

@@ -14,7 +14,7 @@ const LOADING_MS = 1500; // until it is said that a session takes long to open
 const KEPT = 0.9; // weight of the past in the average time between two answers
 const SLOW_MS = 1000; // between two answers, above which each frame's faces are new ones, as to the tracker
 const SLOW_ANSWERS = 5; // in a row, before that is said
-const STATE_WORDS = /** @type {const} */ ({ lost: "serverGone", busy: "serverBusy", refused: "sessionRefused" });
+const STATE_WORDS = /** @type {const} */ ({ lost: "serverGone", busy: "serverBusy", refused: "sessionRefused", failed: "engineFailed" });
 
 /** @typedef {import("./engine.js").Session} Session */
 
@@ -85,7 +85,7 @@ export class Live {
     if (!session) return;
     this.#watching += 1;
     this.#session = null;
-    withdraw("loading", "slowStream", "serverGone", "serverBusy", "sessionRefused", "settingRefused", "frameRefused");
+    withdraw("loading", "slowStream", ...Object.values(STATE_WORDS), "settingRefused", "frameRefused");
     byId("speed").hidden = true;
     await this.#ask(session);
     session.close();
@@ -141,7 +141,7 @@ export class Live {
     if (session !== this.#session && this.#session) return;
     const { state, ready } = session;
     if (state === "ready" && ready) {
-      withdraw("loading", "serverGone", "serverBusy", "sessionRefused");
+      withdraw("loading", "serverGone", "serverBusy", "sessionRefused", "engineFailed");
       this.#seenTime = 0;
       this.view.paint(ready.colours ?? this.view.look.colours);
       const origin = [ready.model, ready.label_set, ready.detector].join("\n");
@@ -185,7 +185,7 @@ export class Live {
       bitmap?.close();
       if (error instanceof DOMException) return; // the element has no frame now
       if (!(error instanceof EngineError)) throw error;
-      if (error.kind !== "gone") notify("frameRefused", problemOf(error));
+      if (error.kind !== "gone" && session.state === "ready") notify("frameRefused", problemOf(error));
     }
     if (this.#missed !== null && !this.paused && watching === this.#watching) this.#take(this.#missed);
   }

@@ -60,11 +60,14 @@ onmessage = ({ data: { id, ask, ...asked } }) => {
     try {
       postMessage({ id, answer: await answers[/** @type {keyof typeof answers} */ (ask)](asked) });
     } catch (error) {
+      if (error instanceof WebAssembly.RuntimeError) return void setTimeout(() => { throw error; }); // a crash
       const { kind = "refused", message } = /** @type {any} */ (error);
       postMessage({ id, kind, detail: String(message).split("\n")[0] });
     }
   });
 };
+
+postMessage({ id: 0 }); // loaded
 
 /** @param {any} settings @param {"pictures" | "streams"} use @returns {Promise<import("./recognizer.js").Origin>} */
 async function originOf({ model: name, labels, min_confidence, half_life }, use) {
