@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mien.warn import Warned, WarningCode
-from mien.web.problems import PROBLEMS, one_line
+from mien.warn import WarningCode
+from mien.web.problems import PROBLEMS
 
 
 class FaceAnswer(BaseModel):
@@ -123,11 +123,6 @@ class ProblemAnswer(BaseModel):
     code: str = Field(description="Kind of problem, for programs.")
     title: str = Field(description="The code in words.")
     detail: str = Field(description="One line: what was wrong, what was expected, what to do.")
-
-
-def warning_keys(warned: Warned) -> dict[str, str]:
-    """Return a warning as JSON, of the shape `WarningAnswer`."""
-    return {"code": warned.code, "detail": one_line(warned.message)}
 
 
 def document(openapi: dict[str, Any], names: Mapping[str, Sequence[str]]) -> dict[str, Any]:

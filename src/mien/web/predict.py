@@ -24,11 +24,11 @@ from mien.sources.content import HEADER_BYTES, decoder_of
 from mien.sources.pictures import ANIMATED, decoder_memory, first_frame, open_picture
 from mien.structures import Expression, Frame
 from mien.warn import collect_warnings, warn
-from mien.web.answers import PredictAnswer, warning_keys
+from mien.web.answers import PredictAnswer
 from mien.web.bodies import RAW, ImageBody, Upload, pictures_of
 from mien.web.engine import MAX_FILES, Engine
 from mien.web.forms import PART
-from mien.web.problems import of_error
+from mien.web.problems import of_error, one_line
 from mien.web.settings import LEAST_SCORE, Choice
 
 RGB_BYTES = 6  # per pixel: the array of a picture, and a copy that is turned or drawn into
@@ -155,7 +155,8 @@ def _record(engine: Engine, recognizer: Recognizer, upload: Upload) -> dict[str,
     """
     with collect_warnings() as warnings, see(engine, recognizer, upload) as (frame, expressions):
         seen = record(frame, expressions, recognizer.provenance)
-        return {**seen, "error": None, "code": None, "warnings": list(map(warning_keys, warnings))}
+        told = [{"code": code, "detail": one_line(text)} for code, text in warnings]
+        return {**seen, "error": None, "code": None, "warnings": told}
 
 
 def _drawn(engine: Engine, choice: Choice, upload: Upload, top: int) -> bytes:
