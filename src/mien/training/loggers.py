@@ -57,7 +57,9 @@ class TensorBoard:
 
         # Hides what a stopped process logged past its last checkpoint.
         purged: dict[str, Any] = {"purge_step": place.epochs_done + 1} if place.epochs_done else {}
-        self._logger = TensorBoardLogger(place.folder, name="", version="tensorboard", **purged)
+        # Event files are named by the second, and a run can be resumed within it.
+        suffix = f".{place.epochs_done}"
+        self._logger = TensorBoardLogger(place.folder, name="", version="tensorboard", filename_suffix=suffix, **purged)
         self._settings: Mapping[str, Any] | None = place.settings
 
     def log(self, row: Row) -> None:
