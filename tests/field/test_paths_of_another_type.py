@@ -101,6 +101,7 @@ DOORS: dict[str, Callable[[Any], object]] = {
     "write_comparison": lambda thing: reports.write_comparison(ANY, thing, sheet=IMAGE),
     "write_ensemble": lambda thing: models.write_ensemble([thing, thing], "both.onnx", name="both"),
     "write_picture": lambda thing: mien.write_picture(thing, IMAGE),
+    "write_quantized": lambda thing: models.write_quantized(thing, "fast.onnx", [IMAGE], name="fast"),
     "write_report": lambda thing: reports.write_report(ANY, thing),
     "write_reports": lambda thing: reports.write_reports([], thing),
     "write_with_spec": lambda thing: models.write_with_spec(thing, thing, ANY),

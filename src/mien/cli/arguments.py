@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -43,6 +44,9 @@ ModelsDir = Annotated[
 ]
 NewModelsDir = Annotated[
     Path | None, typer.Option("--models", help="Directory of your own models; made where missing.", metavar="DIR")
+]
+NewModel = Annotated[
+    str, typer.Option("--out", help="Name to install it under, or an .onnx file to write.", metavar="NAME")
 ]
 Data = Annotated[
     str | None,
@@ -151,6 +155,45 @@ def open_listener(model: str, min_confidence: float, models_dir: Path | None) ->
 
     name = DEFAULT_VOICE if model == ALONE else model
     return Listener(name, min_confidence=min_confidence, models_dir=models_dir)
+
+
+@dataclass(frozen=True)
+class ModelTarget:
+    """A model to be written, as --out names it.
+
+    Args:
+        name: Its name.
+        path: Its file.
+        called: How `--model` names it.
+        installed: Whether it goes into the user's models directory.
+    """
+
+    name: str
+    path: Path
+    called: str
+    installed: bool
+
+    def make_folder(self) -> None:
+        """Make the models directory where it is missing; a folder of a file must exist."""
+        from mien.files import make_folder
+
+        if self.installed:
+            make_folder(self.path.parent)
+
+
+def model_target(out: str, models_dir: Path | None) -> ModelTarget:
+    """Return the model that --out names: to be installed, or an .onnx file.
+
+    Raises:
+        ModelError: No model can be called so.
+    """
+    from mien.models.store import check_name, models_folder
+
+    installed = not out.endswith(".onnx")
+    name = out if installed else Path(out).stem
+    check_name(name)
+    path = models_folder(models_dir) / f"{name}.onnx" if installed else Path(out)
+    return ModelTarget(name, path, name if installed and models_dir is None else str(path), installed)
 
 
 def reads_data(command: Callable[..., None]) -> Callable[..., None]:

@@ -25,6 +25,7 @@ from mien.cli import (
     models,
     page,
     predict,
+    quantize,
     training,
     web,
 )
@@ -68,6 +69,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train-temporal": training.train_temporal_command,
     "export": training.export,
     "ensemble": ensemble.ensemble,
+    "quantize": quantize.quantize,
     "convert": models.convert_command,
     "evaluate": measuring.evaluate,
     "compare": measuring.compare,

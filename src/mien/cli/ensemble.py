@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.arguments import NewModelsDir, Votes, read_data, reads_data
+from mien.cli.arguments import NewModel, NewModelsDir, Votes, model_target, read_data, reads_data
 from mien.cli.console import bar, extra, say
 from mien.data.reading import AS_CROPS, Reading
 
@@ -17,9 +17,7 @@ from mien.data.reading import AS_CROPS, Reading
 @reads_data
 def ensemble(
     models: Annotated[list[str], typer.Argument(help="Two or more: names from `mien models`, or .onnx files.")],
-    to: Annotated[
-        str, typer.Option("--out", help="Name to install it under, or an .onnx file to write.", metavar="NAME")
-    ],
+    to: NewModel,
     data: Annotated[
         str | None,
         typer.Option(help="Dataset whose valid split calibrates the ensemble; not calibrated without.", metavar="PATH"),
@@ -36,32 +34,27 @@ def ensemble(
     """
     from mien.data.readers import data_path
     from mien.evaluation.calibration import fit_temperatures
-    from mien.files import make_folder
     from mien.models.classifier import OnnxClassifier
-    from mien.models.store import check_name, find_model, models_folder
+    from mien.models.store import find_model
     from mien.targets import check_targets
 
     with extra("making an ensemble", "train"):
         from mien.models.ensemble import write_ensemble
 
-    installed = not to.endswith(".onnx")
-    name = to if installed else Path(to).stem
-    check_name(name)
-    target = models_folder(models_dir) / f"{to}.onnx" if installed else Path(to)
+    new = model_target(to, models_dir)
     members = [find_model(model, models_dir=models_dir) for model in models]
-    check_targets([None if data is None else data_path(data), votes, *members], files=[target])
+    check_targets([None if data is None else data_path(data), votes, *members], files=[new.path])
     temperatures = {}
     if data is not None:
         with tempfile.TemporaryDirectory() as folder:
             plain = Path(folder) / "plain.onnx"
-            spec = write_ensemble(members, plain, name=name)
+            spec = write_ensemble(members, plain, name=new.name)
             dataset, _ = read_data(data, votes, reading.for_model(spec.preprocess.size))
             with bar("calibration") as progress:
                 temperatures = fit_temperatures(OnnxClassifier(plain, spec=spec), dataset, progress=progress)
-    if installed:
-        make_folder(target.parent)
-    spec = write_ensemble(members, target, name=name, temperatures=temperatures)
-    say(f"model: {target} ({target.stat().st_size / 1e6:.2g} MB; {', '.join(spec.names)})")
+    new.make_folder()
+    spec = write_ensemble(members, new.path, name=new.name, temperatures=temperatures)
+    say(f"model: {new.path} ({new.path.stat().st_size / 1e6:.2g} MB; {', '.join(spec.names)})")
     for head, temperature in temperatures.items():
         say(f"temperature of {head}: {temperature:.2f}")
-    say(f"use it: mien predict PHOTO --model {quote(name if installed and models_dir is None else str(target))}")
+    say(f"use it: mien predict PHOTO --model {quote(new.called)}")

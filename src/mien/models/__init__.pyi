@@ -7,6 +7,7 @@ from .ensemble import write_ensemble as write_ensemble
 from .onnx_file import read_spec as read_spec
 from .onnx_file import write_with_spec as write_with_spec
 from .preprocess import preprocess as preprocess
+from .quantize import write_quantized as write_quantized
 from .spec import Graph as Graph
 from .spec import Head as Head
 from .spec import Member as Member

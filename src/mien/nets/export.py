@@ -24,10 +24,10 @@ from mien.files import as_path
 from mien.models.classifier import OnnxClassifier
 from mien.models.onnx_file import read_spec, write_with_spec
 from mien.models.preprocess import preprocess
+from mien.models.quantize import quantized
 from mien.models.spec import ModelSpec, Normalize
 from mien.nets.blocks import fold
 from mien.nets.nets import Net, normalize
-from mien.nets.quantize import quantized
 from mien.structures import FloatArray, ImageArray
 
 OPSET = 17
@@ -81,7 +81,7 @@ def export(
         spec: Its spec, temperatures fitted.
         path: The file to write.
         storage: Number format of large weights in the file; computation is in float32. "int8" has one scale per output
-            channel. "int8-static" also computes with 8-bit numbers, see `quantize.quantized`.
+            channel. "int8-static" also computes with 8-bit numbers, see `models.quantize.quantized`.
         images: Face crops for the ranges of "int8-static", each uint8 (H, W, C), of those the net was fitted on.
 
     Raises:

@@ -16,10 +16,10 @@ from mien.data.dataset import SPLITS, Dataset
 from mien.evaluation.calibration import NONE, calibration_targets, fit_temperature
 from mien.labels import LabelSet
 from mien.models.preprocess import preprocess
+from mien.models.quantize import N_CALIBRATION
 from mien.models.spec import ModelSpec
 from mien.nets.export import Parity, Storage, check_parity, export, torch_logits
 from mien.nets.nets import Net, freeze, normalize
-from mien.nets.quantize import N_CALIBRATION
 from mien.structures import ImageArray
 from mien.training.recipe import TrainConfig, current_settings
 from mien.training.sampling import epoch_rows, expected_draws
