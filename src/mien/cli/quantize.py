@@ -32,6 +32,7 @@ def quantize(
     """
     import numpy as np
 
+    from mien.data.dataset import SPLITS
     from mien.data.readers import data_path
     from mien.machine.bench import time_stage
     from mien.models.classifier import OnnxClassifier
@@ -46,7 +47,7 @@ def quantize(
     check_targets([data_path(data), votes, source], files=[new.path])
     dataset, _ = read_data(data, votes, reading.for_model(OnnxClassifier(source).spec.preprocess.size))
     rng = np.random.default_rng(0)
-    images, others = dataset.split("train").images, dataset.split("valid").images
+    images = dataset.split("train").images
     chosen = [images[i] for i in rng.permutation(len(images))[:N_CALIBRATION]]
     with waiting("measuring ranges"):
         new.make_folder()
@@ -61,8 +62,10 @@ def quantize(
         f"time per face, one thread: {times[1]:.2f} ms instead of {times[0]:.2f} ms"
         + ("" if times[1] < times[0] else "; on this machine the original is as fast")
     )
-    compared = [others[i] for i in rng.permutation(len(others))[:N_COMPARED]]
-    if compared:
+    if (dataset.splits == SPLITS.index("valid")).any():
+        others = dataset.split("valid").images
+        compared = [others[i] for i in rng.permutation(len(others))[:N_COMPARED]]
         labels = [each.predict_proba(compared).argmax(1) for each in (before, after)]
-        say(f"same label: {np.mean(labels[0] == labels[1]):.1%} of {len(compared)} images of valid".replace("%", " %"))
+        same = 100 * np.mean(labels[0] == labels[1])
+        say(f"same label: {same:.1f} % of {len(compared)} images of valid")
     say(f"use it: mien predict PHOTO --model {quote(new.called)}")
