@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import gzip
 import sys
 import tempfile
 import threading
@@ -38,7 +39,7 @@ from mien.sources.paths import list_files
 from mien.sources.pictures import read_picture
 from mien.structures import FloatArray, Frame, ImageArray
 from mien.vision.yunet import YuNetDetector
-from mien.web.browser import runs_in_browsers, runtime_folder, write_site
+from mien.web.browser import runs_in_browsers, write_site
 
 HARNESS = ROOT / "tests" / "web" / "harness.js"
 CHROMIUM = "/usr/bin/chromium"
@@ -102,7 +103,8 @@ def main() -> None:
         paths = list_files(options.photos, glob="*.[jp][pn]g") if options.photos else [PHOTO]
         photos = [measure_photo(page, path) for path in paths]
         rate, own_rate = measure_stream(page)
-        size = sum(file.stat().st_size for file in (site / "here" / "ort").iterdir())
+        files = [file.read_bytes() for file in (site / "here" / "ort").iterdir()]
+        size, compressed = sum(map(len, files)), sum(len(gzip.compress(file)) for file in files)
         browser.close()
     targets = [
         *(Target(what=f"{s.model}: difference", value=s.difference, limit=EXACT.get(s.model, 1e-5)) for s in speeds),
@@ -119,7 +121,7 @@ def main() -> None:
         f"A stream of 640×480 with one face runs at {rate:.1f} frames per second, in Python at {own_rate:.1f}, with the"
     )
     print("default model and YuNet.")
-    print(f"ONNX Runtime for browsers has {size / 1e6:.1f} MB, {runtime_size() / 1e6:.1f} MB compressed by gzip.\n")
+    print(f"ONNX Runtime for browsers has {size / 1e6:.1f} MB, {compressed / 1e6:.1f} MB compressed by gzip.\n")
     report(
         "Browser and Python",
         [speed_table(speeds), photo_table(photos), target_table(targets)],
@@ -244,13 +246,6 @@ def ms(work: Callable[[], object]) -> float:
 def as_url(image: ImageArray) -> str:
     png = cv2.imencode(".png", image[:, :, ::-1])[1].tobytes()
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
-
-
-def runtime_size() -> int:
-    """Return the bytes of ONNX Runtime's files after gzip."""
-    import gzip
-
-    return sum(len(gzip.compress(file.read_bytes())) for file in runtime_folder().iterdir() if file.suffix != "")
 
 
 def browser_version() -> str:
