@@ -45,7 +45,8 @@ def quantize(
 
     new, source = model_target(to, models_dir), find_model(model, models_dir=models_dir)
     check_targets([data_path(data), votes, source], files=[new.path])
-    dataset, _ = read_data(data, votes, reading.for_model(OnnxClassifier(source).spec.preprocess.size))
+    before = OnnxClassifier(source, threads=1)
+    dataset, _ = read_data(data, votes, reading.for_model(before.spec.preprocess.size))
     rng = np.random.default_rng(0)
     images = dataset.split("train").images
     chosen = [images[i] for i in rng.permutation(len(images))[:N_CALIBRATION]]
@@ -53,7 +54,7 @@ def quantize(
         new.make_folder()
         spec = write_quantized(source, new.path, chosen, name=new.name)
     say(f"model: {new.path} ({new.path.stat().st_size / 1e6:.2g} MB; {', '.join(spec.names)})")
-    before, after = OnnxClassifier(source, threads=1), OnnxClassifier(new.path, threads=1)
+    after = OnnxClassifier(new.path, threads=1)
     pixels = preprocess(chosen[:1], spec.preprocess)[0]
     times = [
         time_stage("classify", partial(each.predict_proba, [pixels]), repeats=100).median_ms for each in (before, after)

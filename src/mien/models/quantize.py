@@ -14,16 +14,19 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import ModelProto
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
 from mien.errors import ConfigError, ModelError
 from mien.files import as_path
 from mien.models.onnx_file import check_target, read_spec, write_with_spec
 from mien.models.preprocess import preprocess
+from mien.models.runtime import onnxruntime
 from mien.models.spec import Graph, ModelSpec
 from mien.structures import ImageArray
+
+# After mien.models.runtime, which switches ONNX Runtime's telemetry off.
+# isort: split
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
 # Between the first convolution and the heads, which stay in floats: they are small, and accuracy suffers there first.
 OPERATORS = ["Conv", "Relu", "Add", "Mul", "MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean"]
@@ -57,14 +60,15 @@ def write_quantized(source: str | Path, target: str | Path, images: Sequence[Ima
         raise ModelError(
             f"{source} cannot be quantised; expected a classifier of faces that `mien train` or `mien export` wrote"
         )
-    operators = {node.op_type for node in onnx.load(source).graph.node}
+    if not len(images):
+        raise ConfigError("quantisation needs images for the ranges of its numbers; give some of the training")
+    floats = _in_floats(source)
+    operators = {node.op_type for node in floats.graph.node}
     if "Conv" not in operators or "QuantizeLinear" in operators:
         reason = "is quantised already" if "QuantizeLinear" in operators else "has no convolutions"
         raise ModelError(f"{source} {reason}, so it is as fast as it gets")
-    if not len(images):
-        raise ConfigError("quantisation needs images for the ranges of its numbers; give some of the training")
     spec = replace(spec, name=name, metrics={})
-    model = quantized(_in_floats(source), preprocess(images, spec.preprocess))
+    model = quantized(floats, preprocess(images, spec.preprocess))
     model.doc_string, model.producer_name, model.producer_version = f"mien model {name}", "mien", ""
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / "plain.onnx"
