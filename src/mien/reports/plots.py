@@ -255,9 +255,10 @@ def curves(rows: Sequence[Mapping[str, float | None]], path: str | Path) -> None
             _tidy(axes)
             _mark_sizes(axes, epochs)
         _shade_learning_rate(losses, epochs)
-        losses.legend(frameon=False)
-        if len(accuracies.lines) > 1:
-            accuracies.legend(frameon=False)
+        for axes, columns in ((losses, 3), (accuracies, 2)):
+            if len(axes.get_legend_handles_labels()[0]) > 1:
+                # Below the axes: a legend of four may find no free corner in them.
+                axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=columns)
 
 
 def _draw_accuracies(axes: Axes, epochs: Sequence[Epoch]) -> None:
