@@ -21,6 +21,7 @@ from mien.data.readers import read_dataset
 from mien.data.synthetic import draw_faces
 from mien.models.onnx_file import read_spec
 from mien.pixels import write_picture
+from mien.training import read_teacher
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
@@ -87,6 +88,47 @@ def test_train_leaves_out_a_fold(drawn: Path, audited: Path, capsys: pytest.Capt
     left_out = folds(read_audit(audited, dataset), 4, seed=FOLD_SEED, split="train") == 3
     assert (np.load("run/rows.npy") == ((dataset.splits == 0) & ~left_out)).all()
     assert 0 < left_out.sum() < (dataset.splits == 0).sum()
+
+
+def test_soft_labels_of_folds_teach_a_net(drawn: Path, audited: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ("--data", drawn, "--audit", audited, "--folds", 2, *SETTINGS[2:])
+    for fold in range(2):
+        assert run("train", "tiny", *flags, "--fold", fold, "--run", f"fold-{fold}") == 0
+    capsys.readouterr()
+    assert run("soft-labels", "fold-0", "fold-1", "--out", "teacher.npz") == 0
+    said = capsys.readouterr().out.splitlines()
+    dataset = read_dataset(drawn)
+    rows = read_teacher("teacher.npz", dataset, [dataset.labels]).probabilities[dataset.labels.name]
+    train = dataset.splits == 0
+    assert (np.isfinite(rows).all(1) == train).all()
+    right = 100 * (rows[train].argmax(1) == dataset.targets[train]).mean()
+    assert said[0] == f"soft labels: teacher.npz ({dataset.labels.name})"
+    assert said[1].startswith(f"right about {right:.1f} % of {train.sum()} training images; cross-entropy ")
+    assert said[2] == "use it: mien train RECIPE --set teacher=teacher.npz, with the same --data first"
+    assert run("train", "tiny", "--data", drawn, "--set", "teacher=teacher.npz", *SETTINGS) == 0
+    assert read_spec(Path("run/tiny.onnx")).trained_on["teacher"].startswith("teacher.npz (SHA-256 ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("fold-0", "--out", "teacher.npz"), "training images were left out by no run; give the runs of all folds"),
+        (("fold-0", "nowhere", "--out", "teacher.npz"), "nowhere is not a run folder of this mien"),
+        (("fold-0", "--stack-votes", "--out", "teacher.npz"), "has no FER+ votes to stack; name their file with"),
+        (("fold-0", "--out", "fold-0/rows.npy"), "'fold-0/rows.npy' would overwrite one of the sources"),
+    ],
+)
+def test_soft_labels_that_cannot_be_are_one_clear_line(
+    arguments: tuple[str, ...], expected: str, drawn: Path, audited: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folds = ("--audit", audited, "--folds", 2, "--fold", 0, "--run", "fold-0")
+    assert run("train", "tiny", "--data", drawn, *folds, *SETTINGS[2:]) == 0
+    capsys.readouterr()
+    assert run("soft-labels", *arguments) == 2
+    error = capsys.readouterr().err
+    assert expected in error
+    assert error.count("\n") == 1
+    assert not Path("teacher.npz").exists()
 
 
 def test_an_audit_alone_leaves_nothing_out(drawn: Path, audited: Path) -> None:

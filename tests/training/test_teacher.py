@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from mien.data.audit import Selection
 from mien.data.dataset import Dataset
@@ -17,7 +19,7 @@ from mien.labels import FER2013, FERPLUS
 from mien.models.classifier import OnnxClassifier
 from mien.training import Run, TrainConfig
 from mien.training.batches import to_tensors
-from mien.training.crossfit import out_of_fold
+from mien.training.crossfit import PENALTY, out_of_fold
 from mien.training.loss import HeadLoss, training_loss
 from mien.training.targets import Classes, Distributions, Targets
 from mien.training.teacher import Teacher, read_teacher, save_teacher
@@ -204,3 +206,32 @@ def test_runs_on_other_data_or_on_all_images_are_refused(folds: list[Run], undis
         out_of_fold(folds, small_dataset(seed=1))
     with pytest.raises(RunError, match="is not on a fold; train with --audit, --folds and --fold"):
         out_of_fold([undisturbed], FACES)
+
+
+def test_votes_are_stacked_by_regressions_that_do_not_know_the_label(folds: list[Run]) -> None:
+    """scikit-learn is the oracle."""
+    teacher = out_of_fold(folds, FACES)
+    stacked = out_of_fold(folds, FACES, stack_votes=True)
+    assert FACES.votes is not None
+    rows = [*(np.log(found + 1e-4) for found in teacher.probabilities.values()), np.log(FACES.votes + 1)]
+    features = np.concatenate(rows, axis=1)
+    for run in folds:
+        fitted = run.fitted_rows(FACES)
+        left_out = (FACES.splits == 0) & ~fitted
+        scaler = StandardScaler().fit(features[fitted])
+        oracle = LogisticRegression(C=1 / (PENALTY * fitted.sum()), tol=1e-8, max_iter=5000)
+        oracle.fit(scaler.transform(features[fitted]), FACES.targets[fitted])
+        expected = np.zeros((left_out.sum(), 7))
+        expected[:, oracle.classes_] = oracle.predict_proba(scaler.transform(features[left_out]))
+        np.testing.assert_allclose(stacked.probabilities["fer2013"][left_out], expected, atol=0.02)
+    np.testing.assert_array_equal(stacked.probabilities["ferplus"], teacher.probabilities["ferplus"])
+    assert np.isnan(stacked.probabilities["fer2013"][FACES.splits != 0]).all()
+    assert stacked.members == (*teacher.members, "FER+ votes")
+
+
+def test_votes_can_only_be_stacked_where_there_are_some(folds: list[Run]) -> None:
+    with pytest.raises(DatasetError, match=r"has no FER\+ votes to stack; name their file with --votes"):
+        out_of_fold(folds, replace(FACES, votes=None), stack_votes=True)
+    others = replace(FACES, labels=replace(FER2013, name="others"))
+    with pytest.raises(DatasetError, match="no votes can be stacked for 'others': the runs have fer2013, ferplus"):
+        out_of_fold(folds, others, stack_votes=True)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import save_file
-from sklearn.linear_model import LogisticRegression
 
 from mien.data import Speech
 from mien.errors import ConfigError, DatasetError, ModelError, RunError
@@ -23,7 +22,7 @@ from mien.nets.audio import Encoder
 from mien.reports.voice import read_voice_metrics
 from mien.structures import FloatArray
 from mien.training import VoiceConfig, train_voice
-from mien.training.voice import ENROLLED, NOT_ENROLLED, _temperatures, copy_of, fit_head
+from mien.training.voice import ENROLLED, NOT_ENROLLED, _temperatures, copy_of
 
 LABELS = LabelSet("beeps", ("happy", "neutral"))
 
@@ -153,19 +152,6 @@ def test_settings_out_of_range_are_refused() -> None:
         VoiceConfig(blocks=())
     with pytest.raises(ConfigError, match="penalty"):
         VoiceConfig(penalty=0)
-
-
-def test_the_head_is_a_logistic_regression() -> None:
-    """scikit-learn is the oracle: equal weight of the classes, on standardised features."""
-    rng = np.random.default_rng(0)
-    y = np.repeat([0, 1, 2], [60, 30, 10])
-    x = (rng.normal(size=(100, 4)) * [1, 5, 0.1, 2] + np.eye(3)[y] @ rng.normal(size=(3, 4))).astype(np.float32)
-    weight, bias = fit_head(x, y, n_classes=3, penalty=0.1)
-    scaled = (x - x.mean(0)) / x.std(0)
-    oracle = LogisticRegression(C=1 / (0.1 * 100), class_weight="balanced", tol=1e-8, max_iter=1000).fit(scaled, y)
-    logits = x @ weight.T + bias
-    found = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    np.testing.assert_allclose(found, oracle.predict_proba(scaled), atol=0.01)
 
 
 def test_probabilities_are_as_sure_as_heads_that_heard_few_speakers_may_be() -> None:

@@ -68,6 +68,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": training.train,
     "train-temporal": training.train_temporal_command,
     "export": training.export,
+    "soft-labels": training.soft_labels,
     "ensemble": ensemble.ensemble,
     "quantize": quantize.quantize,
     "convert": models.convert_command,

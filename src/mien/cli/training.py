@@ -215,6 +215,47 @@ def export(
     _export(finished, target=to, storage=storage, install=(models_dir or user_dir()) if install else None)
 
 
+@reads_data
+def soft_labels(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Run folders, of all folds of the data: `mien train --folds N --fold I`.")
+    ],
+    to: Annotated[Path, typer.Option("--out", help="The .npz file to write.", metavar="FILE")],
+    stack_votes: Annotated[
+        bool, typer.Option("--stack-votes", help="Combine the runs with the raters' votes, for the data's own labels.")
+    ] = False,
+    data: DataList = None,
+    votes: Votes = None,
+    reading: Reading = AS_CROPS,
+) -> None:
+    """Write soft labels for `mien train --set teacher=FILE`: each image's from runs that were not fitted on it.
+
+    Example: `mien soft-labels runs/fold-0 runs/fold-1 runs/fold-2 --out teacher.npz`
+    """
+    import numpy as np
+
+    from mien.evaluation.metrics import nll
+    from mien.targets import check_targets
+
+    with extra("training", "train"):
+        from mien.training import out_of_fold, save_teacher
+
+    check_targets([*(data or []), votes, *(path for run in runs for path in run.glob("*.*"))], files=[to])
+    first = _opened(runs[0], data, votes, reading)
+    dataset, opened = first.datasets[0], [first, *map(_run, runs[1:])]
+    with bar("soft labels") as progress:
+        teacher = out_of_fold(opened, dataset, stack_votes=stack_votes, progress=progress)
+    save_teacher(teacher, to)
+    say(f"soft labels: {to} ({', '.join(teacher.labels)})")
+    if teacher.labels.get(dataset.labels.name) == dataset.labels.labels:
+        rows = teacher.probabilities[dataset.labels.name]
+        known = np.isfinite(rows).all(1)
+        right = np.mean(rows[known].argmax(1) == dataset.targets[known])
+        cost = nll(rows[known], dataset.targets[known])
+        say(f"right about {percent(right, 1)} of {known.sum():,} training images; cross-entropy {cost:.3f}")
+    say(f"use it: mien train RECIPE --set {quote(f'teacher={to}')}, with the same --data first")
+
+
 def _resume(folder: Path, data: list[str] | None, votes: Path | None, reading: Reading, loggers: Sequence[str]) -> None:
     """Train a run to its end, unless it is there."""
     from mien.training.records import read_run

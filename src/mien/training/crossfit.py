@@ -5,35 +5,48 @@ A model's probabilities on images that it was fitted on repeat their labels, err
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from mien.data.dataset import SPLITS, Dataset
-from mien.errors import RunError
+from mien.errors import DatasetError, RunError
 from mien.models.classifier import OnnxClassifier
 from mien.structures import FloatArray, IntArray, Progress
+from mien.training.logistic import fit_logistic, predict_logistic
 from mien.training.run import Run
 from mien.training.teacher import Teacher
 
 CHUNK = 512  # images per pass
+RARELY = 1e-4  # added to probabilities before their logarithm, which then has a bound
+PENALTY = 1e-3  # L2, of the regression
 
 
-def out_of_fold(runs: Sequence[Run], dataset: Dataset, *, progress: Progress | None = None) -> Teacher:
+def out_of_fold(
+    runs: Sequence[Run], dataset: Dataset, *, stack_votes: bool = False, progress: Progress | None = None
+) -> Teacher:
     """Return soft labels of the training images: the mean of log-probabilities of the runs that left an image out.
+
+    With `stack_votes`, those for the dataset's own labels know the raters' votes too. They are the probabilities of
+    these labels given the votes and what the runs say for all heads, by multinomial logistic regression (stacking:
+    Wolpert 1992). The one for an image is fitted on images that its run was fitted on, so it doesn't know its label.
 
     Args:
         runs: Exported runs on folds of the dataset, of one net or several (`mien train --folds N --fold I`).
         dataset: The first dataset of the runs, all of it.
+        stack_votes: Whether to combine the runs with the dataset's votes.
         progress: Called with (runs done, total).
 
     Raises:
         RunError: A run is on other data, isn't on a fold, isn't exported, starts from weights that were fitted on this
             data, or no run left out some training image.
+        DatasetError: There are no votes to stack, or no head has the dataset's labels.
     """
     train = dataset.splits == SPLITS.index("train")
     labels = {head.labels.name: head.labels.labels for run in runs[:1] for head in run.spec.heads}
+    if stack_votes:
+        _check_votes(dataset, labels)
     sums = {name: np.zeros((len(dataset), len(names))) for name, names in labels.items()}
     counts = np.zeros(len(dataset), np.int64)
     for done, run in enumerate(runs, start=1):
@@ -55,7 +68,33 @@ def out_of_fold(runs: Sequence[Run], dataset: Dataset, *, progress: Progress | N
         powers = np.exp(total / np.maximum(counts, 1)[:, None])
         means = powers / powers.sum(1, keepdims=True)
         soft[name] = np.where(counts[:, None] > 0, means, np.nan).astype(np.float32)
-    return Teacher(dataset.fingerprint, labels, soft, tuple(run.spec.name for run in runs))
+    members = tuple(run.spec.name for run in runs)
+    if stack_votes:
+        soft[dataset.labels.name], members = _stacked(soft, runs, dataset), (*members, "FER+ votes")
+    return Teacher(dataset.fingerprint, labels, soft, members)
+
+
+def _check_votes(dataset: Dataset, labels: Mapping[str, tuple[str, ...]]) -> None:
+    name = dataset.labels.name
+    if dataset.votes is None:
+        raise DatasetError(f"'{dataset.name}' has no FER+ votes to stack; name their file with --votes")
+    if labels.get(name) != dataset.labels.labels:
+        raise DatasetError(f"no votes can be stacked for '{name}': the runs have {', '.join(labels)}")
+
+
+def _stacked(soft: Mapping[str, FloatArray], runs: Sequence[Run], dataset: Dataset) -> FloatArray:
+    """Return the probabilities (n, k) of the dataset's own labels by soft labels of all heads and by votes."""
+    assert dataset.votes is not None
+    logs = [np.log(np.nan_to_num(rows) + RARELY) for rows in soft.values()]
+    features = np.concatenate([*logs, np.log(dataset.votes + 1)], axis=1).astype(np.float32)
+    rows = soft[dataset.labels.name]
+    stacked, known = np.full_like(rows, np.nan), np.isfinite(rows).all(1)
+    for run in runs:
+        fitted = _fitted(run, dataset)
+        ours, left_out = known & fitted, known & ~fitted
+        layer = fit_logistic(features[ours], dataset.targets[ours], n_classes=rows.shape[1], penalty=PENALTY)
+        stacked[left_out] = predict_logistic(layer, features[left_out])
+    return stacked
 
 
 def _heads(classifier: OnnxClassifier, dataset: Dataset, rows: IntArray, names: Sequence[str]) -> list[FloatArray]:

@@ -12,12 +12,12 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.nn import functional as F
 
 from mien.data.noise import at_speed, cropped, noisy
 from mien.data.speech import Speech, check_apart, folds_of
@@ -35,6 +35,7 @@ from mien.nets.audio import Encoder, VoiceNet, read_encoder
 from mien.nets.export_voice import export_voice
 from mien.reports.voice import voice_card, write_voice_metrics
 from mien.structures import FloatArray, IntArray, Progress
+from mien.training.logistic import Layer, fit_logistic, predict_logistic
 from mien.training.recipe import VoiceConfig
 
 ENCODER = "MIEN_ENCODER"  # environment variable with the encoder to start from
@@ -42,7 +43,6 @@ NEUTRAL = "neutral"  # the label of a speaker's ordinary voice
 NOT_ENROLLED, ENROLLED = "whole, not enrolled", "whole, enrolled"  # on the same clips
 NOT_ENROLLED_NOISY, ENROLLED_NOISY = "noisy, not enrolled", "noisy, enrolled"
 ANSWERS = "answers.npz"  # of a run: what it answers about the speakers of each fold, whom it has not heard
-STEPS = 60  # of L-BFGS; the loss is convex
 SPEEDS = 0.88, 1.12
 CUT_SECONDS = 1.2, 3.0
 LOUD_NOISE_DB = 3.0, 25.0
@@ -251,9 +251,6 @@ def _columns(encoder: Encoder, config: VoiceConfig) -> IntArray:
 # ---------------------------------------------------------------- heads
 
 
-Layer = tuple[FloatArray, FloatArray]  # weight (k, width) and bias (k,)
-
-
 def fit_heads(copies: Sequence[FloatArray], speech: Speech, config: VoiceConfig) -> tuple[Layer, Layer | None]:
     """Fit the heads for strangers and for enrolled speakers, None where these can't be.
 
@@ -264,11 +261,12 @@ def fit_heads(copies: Sequence[FloatArray], speech: Speech, config: VoiceConfig)
     """
     k = len(speech.labels)
     x, y = np.concatenate(copies), np.tile(speech.targets, len(copies))
-    head = fit_head(x, y, n_classes=k, penalty=config.penalty)
+    fit = partial(fit_logistic, n_classes=k, penalty=config.penalty, balanced=True)
+    head = fit(x, y)
     if not _can_enrol(speech, config):
         return head, None
     neutral = np.concatenate([_neutral_of(copy, speech, config.seed + i) for i, copy in enumerate(copies)])
-    return head, fit_head(np.concatenate([x, x - neutral], axis=1), y, n_classes=k, penalty=config.penalty)
+    return head, fit(np.concatenate([x, x - neutral], axis=1), y)
 
 
 def _net(encoder: Encoder, config: VoiceConfig, speech: Speech, heads: tuple[Layer, Layer | None]) -> VoiceNet:
@@ -279,41 +277,6 @@ def _net(encoder: Encoder, config: VoiceConfig, speech: Speech, heads: tuple[Lay
         if layer is not None and values is not None:
             layer.weight.data, layer.bias.data = (torch.from_numpy(value) for value in values)
     return net.eval()
-
-
-def fit_head(
-    features: FloatArray, targets: IntArray, *, n_classes: int, penalty: float
-) -> tuple[FloatArray, FloatArray]:
-    """Fit a multinomial logistic regression with equal weight of the classes, and an L2 penalty on standardised
-    features; it is convex, so it needs no seed.
-
-    Args:
-        features: (n, width).
-        targets: Class ids, (n,).
-        n_classes: k.
-        penalty: Half the sum of squares of the weights counts so often beside the mean loss.
-
-    Returns:
-        Weight (k, width) and bias (k,) for features as they are.
-    """
-    mean, deviation = features.mean(0), features.std(0) + 1e-6
-    x, y = torch.from_numpy((features - mean) / deviation), torch.from_numpy(targets)
-    share = 1 / np.maximum(np.bincount(targets, minlength=n_classes), 1)[targets]
-    shares = torch.from_numpy((share / share.sum()).astype(np.float32))
-    weight = torch.zeros(n_classes, features.shape[1], requires_grad=True)
-    bias = torch.zeros(n_classes, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=STEPS, history_size=10, line_search_fn="strong_wolfe")
-
-    def loss() -> float:
-        optimizer.zero_grad()
-        value = (F.cross_entropy(F.linear(x, weight, bias), y, reduction="none") * shares).sum()
-        value = value + penalty / 2 * weight.square().sum()
-        value.backward()  # type: ignore[no-untyped-call]
-        return value.item()
-
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
-    scaled = weight.detach().numpy() / deviation
-    return scaled.astype(np.float32), (bias.detach().numpy() - scaled @ mean).astype(np.float32)
 
 
 def _can_enrol(speech: Speech, config: VoiceConfig) -> bool:
@@ -354,14 +317,10 @@ def _fold_answers(
         )
     head, enrolled = fit_heads([copy[~held_out] for copy in copies], train, config)
     found = {name: x[held_out] for name, x in tested.items()}
-    answers = {name: _answer(head, x) for name, x in found.items()}
+    answers = {name: predict_logistic(head, x) for name, x in found.items()}
     if enrolled is not None:
         answers |= _enrolled_answers(enrolled, found, test, answers, seed=config.seed)
     return answers
-
-
-def _answer(layer: Layer, features: FloatArray) -> FloatArray:
-    return softmax(features @ layer[0].T + layer[1])
 
 
 def _enrolled_answers(
@@ -376,7 +335,7 @@ def _enrolled_answers(
     results: Answers = {}
     for base, alone, enrolled in ((WHOLE, NOT_ENROLLED, ENROLLED), (NOISY, NOT_ENROLLED_NOISY, ENROLLED_NOISY)):
         results[alone] = answers[base].copy()
-        results[enrolled] = _answer(layer, np.concatenate([found[base], found[base] - neutral], axis=1))
+        results[enrolled] = predict_logistic(layer, np.concatenate([found[base], found[base] - neutral], axis=1))
     for rows in results.values():
         rows[chosen] = np.nan
     return results
