@@ -208,7 +208,7 @@ def test_runs_on_other_data_or_on_all_images_are_refused(folds: list[Run], undis
         out_of_fold([undisturbed], FACES)
 
 
-def test_votes_are_stacked_by_regressions_that_do_not_know_the_label(folds: list[Run]) -> None:
+def test_votes_are_stacked_by_regressions_fitted_on_other_images(folds: list[Run]) -> None:
     """scikit-learn is the oracle."""
     teacher = out_of_fold(folds, FACES)
     stacked = out_of_fold(folds, FACES, stack_votes=True)

@@ -30,7 +30,7 @@ def out_of_fold(
 
     With `stack_votes`, those for the dataset's own labels know the raters' votes too. They are the probabilities of
     these labels given the votes and what the runs say for all heads, by multinomial logistic regression (stacking:
-    Wolpert 1992). The one for an image is fitted on images that its run was fitted on, so it doesn't know its label.
+    Wolpert 1992). The one for an image is fitted on images that its run was fitted on, never on itself.
 
     Args:
         runs: Exported runs on folds of the dataset, of one net or several (`mien train --folds N --fold I`).
