@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mien.cli.arguments import Data, NewModel, NewModelsDir, Votes, model_target, read_data, reads_data
-from mien.cli.console import extra, say, waiting
+from mien.cli.console import extra, percent, say, waiting
 from mien.data.reading import AS_CROPS, Reading
 
 N_COMPARED = 512  # images
@@ -67,6 +67,6 @@ def quantize(
         others = dataset.split("valid").images
         compared = [others[i] for i in rng.permutation(len(others))[:N_COMPARED]]
         labels = [each.predict_proba(compared).argmax(1) for each in (before, after)]
-        same = 100 * np.mean(labels[0] == labels[1])
-        say(f"same label: {same:.1f} % of {len(compared)} images of valid")
+        same = np.mean(labels[0] == labels[1])
+        say(f"same label: {percent(same, 1)} of {len(compared)} images of valid")
     say(f"use it: mien predict PHOTO --model {quote(new.called)}")
