@@ -14,6 +14,7 @@ import numpy.typing as npt
 from mien.errors import ConfigError, InputError
 from mien.labels import LabelSet
 
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
 ImageArray: TypeAlias = npt.NDArray[np.uint8]  # (H, W, 3) RGB unless said otherwise
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 IntArray: TypeAlias = npt.NDArray[np.int64]

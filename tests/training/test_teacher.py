@@ -208,6 +208,14 @@ def test_runs_on_other_data_or_on_all_images_are_refused(folds: list[Run], undis
         out_of_fold([undisturbed], FACES)
 
 
+def test_all_runs_are_checked_before_the_first_answers(folds: list[Run], undisturbed: Run) -> None:
+    done: list[tuple[int, int | None]] = []
+    for runs in ([*folds, undisturbed], folds[:1]):
+        with pytest.raises(RunError):
+            out_of_fold(runs, FACES, progress=lambda *steps: done.append(steps))
+    assert done == []
+
+
 def test_votes_are_stacked_by_regressions_fitted_on_other_images(folds: list[Run]) -> None:
     """scikit-learn is the oracle."""
     teacher = out_of_fold(folds, FACES)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias, TypedDict
+from typing import Annotated, Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +20,9 @@ from mien.data.votes import VOTE_COLUMNS
 from mien.errors import ConfigError, DatasetError
 from mien.files import as_path, atomic_path
 from mien.settings import Range, shown
-from mien.structures import FloatArray, ImageArray, IntArray, Progress
+from mien.structures import BoolArray, FloatArray, ImageArray, IntArray, Progress
 
 AUDIT, WAY_OUT = "an audit", "write one with mien data audit"  # for messages
-BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
 THRESHOLD = 0.9  # of the correlation, at the minimum between the two modes of FER2013: docs/guides/auditing.md
 FOLD_SEED = 0  # of the folds, independent of the training seed, so that models of several seeds share them

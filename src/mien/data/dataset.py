@@ -15,7 +15,7 @@ import numpy.typing as npt
 from mien.errors import DatasetError
 from mien.labels import LabelSet
 from mien.pixels import resize
-from mien.structures import FloatArray, ImageArray, IntArray
+from mien.structures import BoolArray, FloatArray, ImageArray, IntArray
 
 Split = Literal["train", "valid", "test"]  # FER2013: Training, PublicTest, PrivateTest
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -145,7 +145,7 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.images)
 
-    def select(self, index: npt.NDArray[np.bool_] | IntArray) -> Dataset:
+    def select(self, index: BoolArray | IntArray) -> Dataset:
         """Return the images that a mask, bool (n,), or indices select."""
         return replace(
             self,

@@ -12,10 +12,9 @@ from typing import NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from mien.pixels import resize, to_grey
-from mien.structures import FloatArray, ImageArray, IntArray, Progress
+from mien.structures import BoolArray, FloatArray, ImageArray, IntArray, Progress
 
 IMAGE_SIDE = 48  # images are compared at this size, FER2013's
 WINDOW_SIDE = 40  # of the central window, in pixels
@@ -56,7 +55,7 @@ class Pairs(NamedTuple):
     first: IntArray
     second: IntArray
     scores: FloatArray
-    mirrored: npt.NDArray[np.bool_]
+    mirrored: BoolArray
 
 
 class _Candidates(NamedTuple):
@@ -65,7 +64,7 @@ class _Candidates(NamedTuple):
     query: IntArray
     base: IntArray
     window: IntArray
-    mirrored: npt.NDArray[np.bool_]
+    mirrored: BoolArray
     similarity: FloatArray
 
 

@@ -27,7 +27,7 @@ from mien.files import as_path, printable
 from mien.labels import FER2013, LabelSet, canonical
 from mien.sources.paths import SOUND_SUFFIXES
 from mien.sources.sounds import sounds
-from mien.structures import FloatArray, IntArray, Progress
+from mien.structures import BoolArray, FloatArray, IntArray, Progress
 
 Samples: TypeAlias = npt.NDArray[np.int16]
 MAX_BYTES = 4 << 30  # of all sounds, 37 hours
@@ -78,7 +78,7 @@ class Speech:
         """Length of all clips together."""
         return sum(map(len, self.clips)) / RATE
 
-    def select(self, index: npt.NDArray[np.bool_] | IntArray) -> Speech:
+    def select(self, index: BoolArray | IntArray) -> Speech:
         """Return the clips that a mask, bool (n,), or indices select."""
         rows = np.arange(len(self))[index]
         return replace(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from mien.drawing.colours import Colour, colour_of
 from mien.drawing.text import SMALLEST_LETTER, draw_text, shorten, text_width
-from mien.structures import UNCERTAIN, ImageArray
+from mien.structures import UNCERTAIN, BoolArray, ImageArray
 
 Floats = npt.NDArray[np.float64]
 TIME_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)  # s between ticks
@@ -302,7 +302,7 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
 
 
-def _runs(seen: npt.NDArray[np.bool_]) -> Iterator[slice]:
+def _runs(seen: BoolArray) -> Iterator[slice]:
     """Yield each run of true values, bool (n,), as a slice."""
     borders = np.flatnonzero(np.diff(np.concatenate([[False], seen, [False]]).astype(np.int8)))
     for start, stop in borders.reshape(-1, 2).tolist():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mien.structures import IntArray
+from mien.structures import BoolArray, IntArray
 
 RESAMPLES = 1000
 
@@ -77,6 +77,6 @@ def percentile_interval(values: Values, *, confidence: float = 0.95) -> tuple[fl
     return low, high
 
 
-def _mean_where(values: Values, counted: npt.NDArray[np.bool_]) -> Values:
+def _mean_where(values: Values, counted: BoolArray) -> Values:
     """Return the mean of each row over its counted columns, at least one."""
     return np.asarray((values * counted).sum(axis=1) / counted.sum(axis=1), np.float64)

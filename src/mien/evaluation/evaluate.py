@@ -12,13 +12,13 @@ from mien.data.audit import first_identical
 from mien.data.dataset import SPLITS, Dataset, PictureLabel, Split
 from mien.data.votes import majority
 from mien.errors import ConfigError, DatasetError
-from mien.evaluation.results import BoolArray, Evaluation
+from mien.evaluation.results import Evaluation
 from mien.evaluation.score import score
 from mien.evaluation.views import predict_views, transforms_of
 from mien.labels import FERPLUS
 from mien.models.classifier import ExpressionClassifier
 from mien.models.spec import Head, ModelSpec
-from mien.structures import FloatArray, IntArray, Progress
+from mien.structures import BoolArray, FloatArray, IntArray, Progress
 
 NamedProgress: TypeAlias = Callable[[str], AbstractContextManager[Progress]]  # opens the progress of a named task
 

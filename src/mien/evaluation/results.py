@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from mien.data.dataset import PictureLabel, Split
 from mien.evaluation.metrics import Bin, ClassScore
 from mien.evaluation.ranking import PairAuc
 from mien.evaluation.selective import OperatingPoint, RiskCoverage
 from mien.models.spec import Head, ModelSpec
-from mien.structures import FloatArray, IntArray
+from mien.structures import BoolArray, FloatArray, IntArray
 
-BoolArray: TypeAlias = npt.NDArray[np.bool_]
 MIN_SLICE = 30  # pictures of a value that is compared
 LeakCriterion = Literal["pixels", "photo"]  # an image leaks if its exact pixels, or its photo, is in the fitted splits
 

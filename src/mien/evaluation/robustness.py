@@ -15,11 +15,11 @@ from mien.evaluation.compare import paired_interval
 from mien.evaluation.evaluate import happy_neutral
 from mien.evaluation.metrics import confusion_matrix, per_class, wilson_interval
 from mien.evaluation.ranking import pair_auc
-from mien.evaluation.results import Accuracy, BoolArray, DegradedResult, Evaluation
+from mien.evaluation.results import Accuracy, DegradedResult, Evaluation
 from mien.evaluation.views import predict_views
 from mien.models.classifier import ExpressionClassifier
 from mien.pixels import to_bgr
-from mien.structures import FloatArray, ImageArray, Progress
+from mien.structures import BoolArray, FloatArray, ImageArray, Progress
 
 Degradation: TypeAlias = Callable[[ImageArray], ImageArray]
 CLEAN = "clean"

@@ -20,10 +20,10 @@ from mien.evaluation.metrics import (
     wilson_interval,
 )
 from mien.evaluation.ranking import SMALLEST, pair_auc
-from mien.evaluation.results import Accuracy, BoolArray, CalibrationScores, EndToEnd, RaterAgreement, ViewResult
+from mien.evaluation.results import Accuracy, CalibrationScores, EndToEnd, RaterAgreement, ViewResult
 from mien.evaluation.selective import aurc, operating_point, risk_coverage
 from mien.models.classifier import softmax
-from mien.structures import FloatArray, IntArray
+from mien.structures import BoolArray, FloatArray, IntArray
 
 
 def score(

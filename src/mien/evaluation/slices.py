@@ -14,10 +14,10 @@ from mien.data.dataset import Dataset
 from mien.errors import DatasetError, InputError
 from mien.evaluation.compare import holm
 from mien.evaluation.evaluate import happy_neutral
-from mien.evaluation.results import MIN_SLICE, BoolArray, Evaluation, Gap, Slice, SliceColumn
+from mien.evaluation.results import MIN_SLICE, Evaluation, Gap, Slice, SliceColumn
 from mien.evaluation.score import score
 from mien.evaluation.slice_table import UNKNOWN, SliceTable, grouped, match_rows, problem_of
-from mien.structures import IntArray
+from mien.structures import BoolArray, IntArray
 
 MIN_CLASS = 10  # pictures of a class in each compared value
 PERMUTATIONS = 9999

@@ -27,9 +27,9 @@ from mien.drawing.sheets import (
     draw_caption,
 )
 from mien.drawing.text import draw_text, shorten
-from mien.evaluation.results import BoolArray, Evaluation
+from mien.evaluation.results import Evaluation
 from mien.pixels import resize, to_rgb
-from mien.structures import ImageArray, IntArray
+from mien.structures import BoolArray, ImageArray, IntArray
 
 COLUMNS = 10
 SUREST_CELL, SUREST_COLUMNS = 112, 10  # larger images, to judge whether the label or the model is wrong

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from mien.data.dataset import SPLITS, Dataset
 from mien.errors import DatasetError, RunError
 from mien.models.classifier import OnnxClassifier
-from mien.structures import FloatArray, IntArray, Progress
+from mien.structures import BoolArray, FloatArray, IntArray, Progress
 from mien.training.logistic import fit_logistic, predict_logistic
 from mien.training.run import Run
 from mien.training.teacher import Teacher
@@ -47,10 +46,13 @@ def out_of_fold(
     labels = {head.labels.name: head.labels.labels for run in runs[:1] for head in run.spec.heads}
     if stack_votes:
         _check_votes(dataset, labels)
+    fitted = [_fitted(run, dataset) for run in runs]
+    counts = sum((train & ~mask for mask in fitted), np.zeros(len(dataset), np.int64))
+    if missing := int((train & (counts == 0)).sum()):
+        raise RunError(f"{missing} training images were left out by no run; give the runs of all folds")
     sums = {name: np.zeros((len(dataset), len(names))) for name, names in labels.items()}
-    counts = np.zeros(len(dataset), np.int64)
-    for done, run in enumerate(runs, start=1):
-        left_out = np.flatnonzero(train & ~_fitted(run, dataset))
+    for done, (run, mask) in enumerate(zip(runs, fitted, strict=True), start=1):
+        left_out = np.flatnonzero(train & ~mask)
         classifier = OnnxClassifier(run.model)
         if {head.labels.name: head.labels.labels for head in classifier.spec.heads} != labels:
             raise RunError(f"{run.folder} has other heads than {runs[0].folder}; give runs of the same heads")
@@ -58,11 +60,8 @@ def out_of_fold(
             rows = left_out[start : start + CHUNK]
             for name, found in zip(labels, _heads(classifier, dataset, rows, tuple(labels)), strict=True):
                 sums[name][rows] += np.log(np.maximum(found, 1e-7))
-        counts[left_out] += 1
         if progress is not None:
             progress(done, len(runs))
-    if missing := int((train & (counts == 0)).sum()):
-        raise RunError(f"{missing} training images were left out by no run; give the runs of all folds")
     soft: dict[str, FloatArray] = {}
     for name, total in sums.items():
         powers = np.exp(total / np.maximum(counts, 1)[:, None])
@@ -70,7 +69,7 @@ def out_of_fold(
         soft[name] = np.where(counts[:, None] > 0, means, np.nan).astype(np.float32)
     members = tuple(run.spec.name for run in runs)
     if stack_votes:
-        soft[dataset.labels.name], members = _stacked(soft, runs, dataset), (*members, "FER+ votes")
+        soft[dataset.labels.name], members = _stacked(soft, fitted, dataset), (*members, "FER+ votes")
     return Teacher(dataset.fingerprint, labels, soft, members)
 
 
@@ -82,16 +81,21 @@ def _check_votes(dataset: Dataset, labels: Mapping[str, tuple[str, ...]]) -> Non
         raise DatasetError(f"no votes can be stacked for '{name}': the runs have {', '.join(labels)}")
 
 
-def _stacked(soft: Mapping[str, FloatArray], runs: Sequence[Run], dataset: Dataset) -> FloatArray:
-    """Return the probabilities (n, k) of the dataset's own labels by soft labels of all heads and by votes."""
+def _stacked(soft: Mapping[str, FloatArray], fitted: Sequence[BoolArray], dataset: Dataset) -> FloatArray:
+    """Return the probabilities (n, k) of the dataset's own labels by soft labels of all heads and by votes.
+
+    Args:
+        soft: Soft labels by head; NaN where no run left an image out.
+        fitted: The images that each run was fitted on.
+        dataset: Has votes.
+    """
     assert dataset.votes is not None
     logs = [np.log(np.nan_to_num(rows) + RARELY) for rows in soft.values()]
     features = np.concatenate([*logs, np.log(dataset.votes + 1)], axis=1).astype(np.float32)
     rows = soft[dataset.labels.name]
     stacked, known = np.full_like(rows, np.nan), np.isfinite(rows).all(1)
-    for run in runs:
-        fitted = _fitted(run, dataset)
-        ours, left_out = known & fitted, known & ~fitted
+    for mask in fitted:
+        ours, left_out = known & mask, known & ~mask
         layer = fit_logistic(features[ours], dataset.targets[ours], n_classes=rows.shape[1], penalty=PENALTY)
         stacked[left_out] = predict_logistic(layer, features[left_out])
     return stacked
@@ -102,7 +106,7 @@ def _heads(classifier: OnnxClassifier, dataset: Dataset, rows: IntArray, names: 
     return [found[name] for name in names]
 
 
-def _fitted(run: Run, dataset: Dataset) -> npt.NDArray[np.bool_]:
+def _fitted(run: Run, dataset: Dataset) -> BoolArray:
     """Return which images a run was fitted on, bool (n,)."""
     facts = run.environment["data"][0]
     if facts["fingerprint"] != dataset.fingerprint:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 from lightning_fabric import Fabric
 
 from mien import __version__
@@ -31,6 +30,7 @@ from mien.nets.export import Parity, Storage
 from mien.nets.nets import Net, freeze
 from mien.nets.weights import Weights
 from mien.settings import from_dict
+from mien.structures import BoolArray
 from mien.training.batches import Tensors, to_tensors, training_tensors
 from mien.training.checkpoint import Checkpoint, epochs_done, load_average, load_checkpoint, save_checkpoint
 from mien.training.finish import finish
@@ -288,7 +288,7 @@ class Run:
         self.check_data()
         return (first.select(self.fitted_rows(first)), *further)
 
-    def fitted_rows(self, dataset: Dataset) -> npt.NDArray[np.bool_]:
+    def fitted_rows(self, dataset: Dataset) -> BoolArray:
         """Return which images of the first dataset the run is fitted on, bool (n,).
 
         Raises:
@@ -298,7 +298,7 @@ class Run:
         if n is None:
             return np.asarray(dataset.splits == SPLITS.index("train"))
         try:
-            rows: npt.NDArray[np.bool_] = read_npy(path, Field(np.bool_, 1))
+            rows: BoolArray = read_npy(path, Field(np.bool_, 1))
             if rows.shape != (len(dataset),) or rows.sum() != n:
                 raise ValueError(f"expected it to select {n} of {len(dataset)} images")
         except (OSError, ValueError) as error:
@@ -439,7 +439,7 @@ class Run:
                 raise RunError(f"another process is training {self.folder}; wait for it, or stop it") from error
             yield
 
-    def _check_alike(self, fabric: Fabric, rows: npt.NDArray[np.bool_] | None) -> None:
+    def _check_alike(self, fabric: Fabric, rows: BoolArray | None) -> None:
         """Check that all processes train the same recipe on the same data; `rows` are those selected of the first."""
         if joined(fabric):
             facts = {

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal, TypedDict
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from mien.data.arrays import Field, Schema, read_npz
@@ -17,7 +16,7 @@ from mien.data.dataset import Dataset
 from mien.errors import DatasetError
 from mien.files import as_path, atomic_path, sha256_of
 from mien.labels import LabelSet
-from mien.structures import FloatArray
+from mien.structures import BoolArray, FloatArray
 from mien.training.targets import Distributions
 
 FORMAT = "mien teacher 1"
@@ -55,7 +54,7 @@ class Teacher:
             if rows.ndim != 2 or rows.shape[1] != len(self.labels[name]):
                 raise DatasetError(f"soft labels of head '{name}' have shape {rows.shape}; expected a column per label")
 
-    def select(self, rows: npt.NDArray[np.bool_]) -> Teacher:
+    def select(self, rows: BoolArray) -> Teacher:
         """Return the soft labels of the images that a mask, bool (n,), selects."""
         chosen = {name: probabilities[rows] for name, probabilities in self.probabilities.items()}
         return Teacher(self.fingerprint, self.labels, chosen, self.members)

@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from mien.data.noise import at_speed, cropped, noisy
@@ -34,7 +33,7 @@ from mien.models.voice import VoiceClassifier
 from mien.nets.audio import Encoder, VoiceNet, read_encoder
 from mien.nets.export_voice import export_voice
 from mien.reports.voice import voice_card, write_voice_metrics
-from mien.structures import FloatArray, IntArray, Progress
+from mien.structures import BoolArray, FloatArray, IntArray, Progress
 from mien.training.logistic import Layer, fit_logistic, predict_logistic
 from mien.training.recipe import VoiceConfig
 
@@ -48,7 +47,6 @@ CUT_SECONDS = 1.2, 3.0
 LOUD_NOISE_DB = 3.0, 25.0
 TELEPHONE_SHARE = 0.2
 
-Flags = npt.NDArray[np.bool_]
 Answers = dict[str, FloatArray]  # probabilities (n, k) by condition; rows of NaN were not tested
 Steps = Callable[[str], Progress]
 
@@ -305,7 +303,11 @@ def _neutral_of(features: FloatArray, speech: Speech, seed: int) -> FloatArray:
 
 
 def _fold_answers(
-    speech: Speech, copies: Sequence[FloatArray], tested: Mapping[str, FloatArray], held_out: Flags, config: VoiceConfig
+    speech: Speech,
+    copies: Sequence[FloatArray],
+    tested: Mapping[str, FloatArray],
+    held_out: BoolArray,
+    config: VoiceConfig,
 ) -> Answers:
     """Fit heads on the speakers that are not held out, and return the answers for those that are."""
     train, test = speech.select(~held_out), speech.select(held_out)
