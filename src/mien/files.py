@@ -215,6 +215,16 @@ def make_folder(path: str | Path) -> Path:
     return folder
 
 
+def check_folder_of(path: Path) -> None:
+    """Make sure that the folder of a file to write is there, before the work whose result it gets.
+
+    Raises:
+        OutputError: It isn't.
+    """
+    if not path.parent.is_dir():
+        raise OutputError(f"cannot write '{path}': there is no such folder; make it or choose another place")
+
+
 def make_empty_folder(path: str | Path) -> Path:
     """Make a folder and its missing parents, or accept an empty one; return its path.
 

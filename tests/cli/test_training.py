@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -14,11 +15,12 @@ import numpy as np
 import pytest
 
 import commands as commands_module
-from commands import run
+from commands import error_of, run
 from mien.data.audit import FOLD_SEED, audit, folds, read_audit, save_audit
 from mien.data.prepared import prepare
 from mien.data.readers import read_dataset
 from mien.data.synthetic import draw_faces
+from mien.data.votes import VOTE_COLUMNS
 from mien.models.onnx_file import read_spec
 from mien.pixels import write_picture
 from mien.training import read_teacher
@@ -114,21 +116,45 @@ def test_soft_labels_of_folds_teach_a_net(drawn: Path, audited: Path, capsys: py
     [
         (("fold-0", "--out", "teacher.npz"), "training images were left out by no run; give the runs of all folds"),
         (("fold-0", "nowhere", "--out", "teacher.npz"), "nowhere is not a run folder of this mien"),
-        (("fold-0", "--stack-votes", "--out", "teacher.npz"), "has no FER+ votes to stack; name their file with"),
-        (("fold-0", "--out", "fold-0/rows.npy"), "'fold-0/rows.npy' would overwrite one of the sources"),
+        (("fold-0", "--stack-votes", "--out", "teacher.npz"), "has no FER+ votes to stack; train the runs with them"),
+        (("fold-0", "--out", "fold-0/rows.npy"), "soft labels to fold-0/rows.npy; expected a name that ends in .npz"),
+        (("fold-0", "--out", "nowhere/teacher.npz"), "'nowhere/teacher.npz': there is no such folder"),
+        (("fold-0", "--out", "data.npz"), "'data.npz' would overwrite one of the sources"),
     ],
 )
 def test_soft_labels_that_cannot_be_are_one_clear_line(
     arguments: tuple[str, ...], expected: str, drawn: Path, audited: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folds = ("--audit", audited, "--folds", 2, "--fold", 0, "--run", "fold-0")
-    assert run("train", "tiny", "--data", drawn, *folds, *SETTINGS[2:]) == 0
+    shutil.copyfile(drawn, "data.npz")
+    before = Path("data.npz").read_bytes()
+    assert run("train", "tiny", "--data", "data.npz", *folds, *SETTINGS[2:]) == 0
     capsys.readouterr()
     assert run("soft-labels", *arguments) == 2
     error = capsys.readouterr().err
     assert expected in error
     assert error.count("\n") == 1
     assert not Path("teacher.npz").exists()
+    assert Path("data.npz").read_bytes() == before
+
+
+def test_votes_of_another_place_are_found_again(capsys: pytest.CaptureFixture[str]) -> None:
+    faces = draw_faces(90, seed=0, size=16)
+    usages = [("Training", "PublicTest", "PrivateTest")[split] for split in faces.splits]
+    pixels = [" ".join(map(str, image.ravel())) for image in faces.images]
+    rows = [f"{label},{text},{usage}" for label, text, usage in zip(faces.targets, pixels, usages, strict=True)]
+    Path("faces.csv").write_text("\n".join(["emotion,pixels,Usage", *rows]))
+    votes = [",".join([usage, f"fer{i:07}.png", *"1111111111"]) for i, usage in enumerate(usages)]
+    Path("elsewhere.csv").write_text("\n".join([f"Usage,Image name,{','.join(VOTE_COLUMNS)}", *votes]))
+    assert run("train", "tiny", "--data", "faces.csv", "--votes", "elsewhere.csv", *SETTINGS) == 0
+    assert read_spec(Path("run/tiny.onnx")).names == ("fer2013", "ferplus")
+    Path("run/tiny.onnx").unlink()
+    assert run("train", "--resume", "run") == 0
+    Path("elsewhere.csv").rename("moved.csv")
+    Path("run/tiny.onnx").unlink()
+    capsys.readouterr()
+    assert "elsewhere.csv" in error_of(capsys, "train", "--resume", "run")
+    assert run("train", "--resume", "run", "--votes", "moved.csv") == 0
 
 
 def test_an_audit_alone_leaves_nothing_out(drawn: Path, audited: Path) -> None:

@@ -122,7 +122,9 @@ def test_members_that_cannot_be_averaged_are_refused(members: list[Path], foreig
     assert "is given twice" in refused(members[0], members[1], members[0])
     assert "expected the same labels in the same order" in refused(members[0], swapped)
     assert "which no other member has" in refused(members[0], members[1], mine)
-    assert "logits out" in refused(members[0], foreign)
+    assert "is a model of another origin" in refused(members[0], foreign)
+    write_with_spec(members[0], tmp_path / "converted.onnx", replace(read_spec(members[0]), arch="foreign"))
+    assert "is a model of another origin" in refused(members[1], tmp_path / "converted.onnx")
     assert "of kind 'ensemble'" in refused(members[0], tmp_path / "inner.onnx")
     with pytest.raises(ConfigError, match=r"ends in \.onnx"):
         write_ensemble(members, tmp_path / "all.txt", name="all")

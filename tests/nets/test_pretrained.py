@@ -95,7 +95,7 @@ def test_a_net_with_folded_branches_starts_from_its_run_only(tmp_path: Path) -> 
 
 def test_a_shipped_model_is_read_by_name() -> None:
     weights = read_weights("base")
-    assert (weights.arch, weights.origin) == ("base", "base (fer2013)")
+    assert (weights.arch, weights.origin) == ("base", "base (fer2013 dbcc0d73777c)")
     assert [head.name for head in weights.heads] == ["fer2013", "ferplus"]
 
 
@@ -134,6 +134,15 @@ def test_the_origin_of_earlier_weights_is_kept() -> None:
         trained_on={"name": "faces", "init": "net.dat (CC0-1.0)"},
     )  # fmt: skip
     assert of_spec(spec, {}).origin == "mine (faces), itself from net.dat (CC0-1.0)"
+
+
+def test_the_origin_names_all_data_by_its_fingerprint() -> None:
+    first, second = "0123456789abcdef", "fedcba9876543210"
+    spec = ModelSpec(
+        name="mine", arch="tiny", heads=(Head(MINE),), preprocess=Preprocess(),
+        trained_on={"name": "faces", "fingerprint": first, "with more": f"(fingerprint {second}, weight 1)"},
+    )  # fmt: skip
+    assert of_spec(spec, {}).origin == "mine (faces 0123456789ab, more fedcba987654)"
 
 
 @pytest.mark.parametrize(

@@ -70,9 +70,9 @@ def test_images_without_soft_labels_do_not_count() -> None:
     assert longer.counted[-3:].tolist() == [0, 0, 0]
 
 
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
-    path = tmp_path_factory.mktemp("teachers") / "t.npz"
+@pytest.fixture
+def config(tmp_path: Path) -> TrainConfig:
+    path = tmp_path / "t.npz"
     save_teacher(teacher_of(), path)
     return replace(small_config(), teacher=str(path))
 
@@ -80,6 +80,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
 def test_a_taught_run_resumes_and_records_its_teacher(config: TrainConfig, undisturbed: Run, tmp_path: Path) -> None:
     whole = finished(config, FACES, tmp_path / "whole")
     run = stopped(Run.start(config, FACES, tmp_path / "parts"), (2, 2))
+    Path(config.teacher).unlink()  # the run has a copy
     run.fit()
     assert_same_weights(run, whole)
     assert run.spec.trained_on["teacher"].startswith("t.npz (SHA-256 ")
@@ -88,10 +89,8 @@ def test_a_taught_run_resumes_and_records_its_teacher(config: TrainConfig, undis
 
 
 def test_a_teacher_that_changed_is_refused(config: TrainConfig, tmp_path: Path) -> None:
-    path = tmp_path / "t.npz"
-    save_teacher(teacher_of(), path)
-    run = stopped(Run.start(replace(config, teacher=str(path)), FACES, tmp_path / "run"), (0, 0))
-    save_teacher(replace(teacher_of(), members=("c",)), path)
+    run = stopped(Run.start(config, FACES, tmp_path / "run"), (0, 0))
+    save_teacher(replace(teacher_of(), members=("c",)), tmp_path / "run" / "teacher.npz")
     with pytest.raises(RunError, match="has changed since the start"):
         run.fit()
 
@@ -208,6 +207,27 @@ def test_runs_on_other_data_or_on_all_images_are_refused(folds: list[Run], undis
         out_of_fold([undisturbed], FACES)
 
 
+def test_runs_that_start_from_weights_of_the_data_are_refused(
+    folds: list[Run], undisturbed: Run, tmp_path: Path
+) -> None:
+    """Weights of a run on all images have seen those that a fold leaves out, whatever the data was called then."""
+    config = replace(small_config(), init=str(undisturbed.folder))
+    rows = folds[0].fitted_rows(FACES)
+    run = Run.start(config, FACES, tmp_path / "run", selection=Selection(rows=rows, fold="0 of 2"))
+    assert run.spec.trained_on["init"] == f"tiny ({FACES.name} {FACES.fingerprint[:12]})"
+    for name in (FACES.name, "renamed"):
+        with pytest.raises(RunError, match="its folds are not unseen"):
+            out_of_fold([run, folds[1]], replace(FACES, name=name))
+
+
+def test_runs_of_other_heads_are_refused(folds: list[Run], tmp_path: Path) -> None:
+    selection = Selection(rows=folds[1].fitted_rows(FACES), fold="1 of 2")
+    unvoted = finished(replace(small_config(), ferplus_weight=0.0), FACES, tmp_path / "run", selection=selection)
+    unvoted.export()
+    with pytest.raises(RunError, match="has other heads than"):
+        out_of_fold([folds[0], unvoted], FACES)
+
+
 def test_all_runs_are_checked_before_the_first_answers(folds: list[Run], undisturbed: Run) -> None:
     done: list[tuple[int, int | None]] = []
     for runs in ([*folds, undisturbed], folds[:1]):
@@ -238,7 +258,7 @@ def test_votes_are_stacked_by_regressions_fitted_on_other_images(folds: list[Run
 
 
 def test_votes_can_only_be_stacked_where_there_are_some(folds: list[Run]) -> None:
-    with pytest.raises(DatasetError, match=r"has no FER\+ votes to stack; name their file with --votes"):
+    with pytest.raises(DatasetError, match=r"has no FER\+ votes to stack; train the runs with them"):
         out_of_fold(folds, replace(FACES, votes=None), stack_votes=True)
     others = replace(FACES, labels=replace(FER2013, name="others"))
     with pytest.raises(DatasetError, match="no votes can be stacked for 'others': the runs have fer2013, ferplus"):

@@ -173,12 +173,27 @@ class ModelTarget:
     called: str
     installed: bool
 
-    def make_folder(self) -> None:
-        """Make the models directory where it is missing; a folder of a file must exist."""
-        from mien.files import make_folder
+    def prepare(self) -> None:
+        """Make the models directory where it is missing, and say which shipped model the new one will hide.
 
-        if self.installed:
-            make_folder(self.path.parent)
+        Raises:
+            OutputError: The models directory cannot be made, or the folder of a file is missing.
+        """
+        from mien.files import check_folder_of, make_folder
+
+        if not self.installed:
+            check_folder_of(self.path)
+            return
+        make_folder(self.path.parent)
+        note_hidden(self.name)
+
+
+def note_hidden(name: str) -> None:
+    """Tell the user if an installed model of this name hides a shipped one."""
+    from mien.models.store import is_shipped
+
+    if is_shipped(name):
+        notice("note:", f"'{name}' hides the shipped model of that name; choose another name to keep both")
 
 
 def model_target(out: str, models_dir: Path | None) -> ModelTarget:

@@ -90,10 +90,12 @@ def data_prepare(
     from mien.data.prepared import check_target, prepare
     from mien.data.readers import data_path
     from mien.data.splits import draw_splits, draw_subset
+    from mien.files import check_folder_of
     from mien.targets import check_targets
 
     check_target(to)
     check_targets([data_path(path), votes], files=[to])
+    check_folder_of(to)
 
     if hold_out is None and valid is None:
         dataset, _ = read_data(path, votes, replace(reading, size=size), note=split is None)

@@ -44,6 +44,7 @@ def ensemble(
     new = model_target(to, models_dir)
     members = [find_model(model, models_dir=models_dir) for model in models]
     check_targets([None if data is None else data_path(data), votes, *members], files=[new.path])
+    new.prepare()
     temperatures = {}
     if data is not None:
         with tempfile.TemporaryDirectory() as folder:
@@ -52,7 +53,6 @@ def ensemble(
             dataset, _ = read_data(data, votes, reading.for_model(spec.preprocess.size))
             with bar("calibration") as progress:
                 temperatures = fit_temperatures(OnnxClassifier(plain, spec=spec), dataset, progress=progress)
-    new.make_folder()
     spec = write_ensemble(members, new.path, name=new.name, temperatures=temperatures)
     say(f"model: {new.path} ({new.path.stat().st_size / 1e6:.2g} MB; {', '.join(spec.names)})")
     for head, temperature in temperatures.items():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from mien.cli.arguments import Json, NewModelsDir, existing_models
+from mien.cli.arguments import Json, NewModelsDir, existing_models, note_hidden
 from mien.cli.console import extra, new_table, notice, percent, print_json, print_table, say
 from mien.errors import ConfigError
 
@@ -88,7 +88,6 @@ def models_add(
     from mien.models.adopt import adopt_model, parse_columns, parse_numbers
     from mien.models.onnx_file import read_spec
     from mien.models.spec import Layout, Output
-    from mien.models.store import is_shipped
     from mien.targets import check_targets
 
     outer = context.parent.params["models_dir"] if context.parent else None  # mien models --models DIR add …
@@ -114,8 +113,8 @@ def models_add(
     )
     spec = read_spec(path)
     say(f"model: {path} ({_input(spec)}, {spec.graph.output}: {', '.join(spec.labels)})")
-    if to is None and is_shipped(path.stem):
-        notice("note:", f"'{path.stem}' hides the shipped model of that name; add it under another --name to keep both")
+    if to is None:
+        note_hidden(path.stem)
     if terms := _TERMS.get(spec.license):
         notice("licence:", f"{spec.license}: {terms}")
     usable = quote(path.stem if to is None and not (models_dir or outer) else str(path))

@@ -41,17 +41,18 @@ def quantize(
     from mien.targets import check_targets
 
     with extra("quantising a model", "train"):
-        from mien.models.quantize import N_CALIBRATION, write_quantized
+        from mien.models.quantize import N_CALIBRATION, check_quantizable, write_quantized
 
     new, source = model_target(to, models_dir), find_model(model, models_dir=models_dir)
     check_targets([data_path(data), votes, source], files=[new.path])
+    check_quantizable(source)
+    new.prepare()
     before = OnnxClassifier(source, threads=1)
     dataset, _ = read_data(data, votes, reading.for_model(before.spec.preprocess.size))
     rng = np.random.default_rng(0)
     images = dataset.split("train").images
     chosen = [images[i] for i in rng.permutation(len(images))[:N_CALIBRATION]]
     with waiting("measuring ranges"):
-        new.make_folder()
         spec = write_quantized(source, new.path, chosen, name=new.name)
     say(f"model: {new.path} ({new.path.stat().st_size / 1e6:.2g} MB; {', '.join(spec.names)})")
     after = OnnxClassifier(new.path, threads=1)

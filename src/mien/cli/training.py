@@ -234,15 +234,22 @@ def soft_labels(
     """
     import numpy as np
 
+    from mien.data.readers import data_path
     from mien.evaluation.metrics import nll
+    from mien.files import check_folder_of
     from mien.targets import check_targets
 
     with extra("training", "train"):
         from mien.training import out_of_fold, save_teacher
 
-    check_targets([*(data or []), votes, *(path for run in runs for path in run.glob("*.*"))], files=[to])
-    first = _opened(runs[0], data, votes, reading)
-    dataset, opened = first.datasets[0], [first, *map(_run, runs[1:])]
+    if to.suffix != ".npz":
+        raise ConfigError(f"cannot write soft labels to {to}; expected a name that ends in .npz")
+    first, *others = map(_run, runs)
+    places = map(data_path, data) if data else first.data_paths or ()
+    check_targets([*places, votes, *(path for run in runs for path in run.glob("*.*"))], files=[to])
+    check_folder_of(to)
+    opened = [_opened(first.folder, data, votes, reading), *others]
+    dataset = opened[0].datasets[0]
     with bar("soft labels") as progress:
         teacher = out_of_fold(opened, dataset, stack_votes=stack_votes, progress=progress)
     save_teacher(teacher, to)
@@ -296,7 +303,7 @@ def _opened(folder: Path, data: list[str] | None, votes: Path | None, reading: R
     readings = readings_for(places, reading.for_model(run.config.preprocess.size))
     if reading == AS_CROPS and len(run.readings) == len(places):
         readings = run.readings
-    return type(run).open(folder, [dataset for dataset, _ in _read_all(places, votes, readings)])
+    return type(run).open(folder, [dataset for dataset, _ in _read_all(places, votes or run.votes_path, readings)])
 
 
 def _read_all(
@@ -339,7 +346,8 @@ def _started(
 
     run = Run.start(
         config, datasets, folder or new_folder(config), data_path=[path.resolve() for path in paths],
-        reading=readings, selection=selection, audit_path=audited and audited.resolve(), devices=devices,
+        votes_path=votes and votes.resolve(), reading=readings, selection=selection,
+        audit_path=audited and audited.resolve(), devices=devices,
     )  # fmt: skip
     if selection is not None:
         dropped = "".join(f", {key} {value}" for key, value in selection.facts.items())

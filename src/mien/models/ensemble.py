@@ -18,7 +18,7 @@ from mien.errors import ModelError
 from mien.files import as_path
 from mien.labels import LabelSet
 from mien.models.onnx_file import check_target, graph_fingerprint, read_spec, write_with_spec
-from mien.models.spec import MOST_MEMBERS, Graph, Head, Member, ModelSpec
+from mien.models.spec import MOST_MEMBERS, Head, Member, ModelSpec
 
 LEAST = 1e-12  # probability whose logarithm stands for that of zero
 
@@ -70,10 +70,9 @@ def _check_members(paths: Sequence[Path], specs: Sequence[ModelSpec], fingerprin
             raise ModelError(f"{path} is given twice, maybe under another name; name each member once")
         if spec.kind != "face":
             raise ModelError(f"{path} is of kind '{spec.kind}'; expected a classifier of faces")
-        if spec.graph != Graph():
+        if not spec.exported:
             raise ModelError(
-                f"{path} takes or gives other numbers than mien's own models: {spec.graph.input} in, "
-                f"{spec.graph.output} out; an ensemble takes models that `mien train` and `mien export` wrote"
+                f"{path} is a model of another origin; an ensemble takes those that `mien train` or `mien export` wrote"
             )
         if spec.crop != specs[0].crop:
             raise ModelError(f"{path} sees faces cropped as in {spec.crop}, {paths[0]} as in {specs[0].crop}")

@@ -21,7 +21,7 @@ from mien.files import as_path
 from mien.models.onnx_file import check_target, read_spec, write_with_spec
 from mien.models.preprocess import preprocess
 from mien.models.runtime import onnxruntime
-from mien.models.spec import Graph, ModelSpec
+from mien.models.spec import ModelSpec
 from mien.structures import ImageArray
 
 # After mien.models.runtime, which switches ONNX Runtime's telemetry off.
@@ -53,27 +53,38 @@ def write_quantized(source: str | Path, target: str | Path, images: Sequence[Ima
     """
     source, target = as_path(source), as_path(target)
     check_target(target)
-    spec = read_spec(source)
-    if spec.kind == "ensemble":
-        raise ModelError(f"{source} is an ensemble; quantise its members, and make an ensemble of them")
-    if spec.kind != "face" or spec.graph != Graph():
-        raise ModelError(
-            f"{source} cannot be quantised; expected a classifier of faces that `mien train` or `mien export` wrote"
-        )
+    spec = replace(check_quantizable(source), name=name, metrics={})
     if not len(images):
         raise ConfigError("quantisation needs images for the ranges of its numbers; give some of the training")
-    floats = _in_floats(source)
-    operators = {node.op_type for node in floats.graph.node}
-    if "Conv" not in operators or "QuantizeLinear" in operators:
-        reason = "is quantised already" if "QuantizeLinear" in operators else "has no convolutions"
-        raise ModelError(f"{source} {reason}, so it is as fast as it gets")
-    spec = replace(spec, name=name, metrics={})
-    model = quantized(floats, preprocess(images, spec.preprocess))
+    model = quantized(_in_floats(source), preprocess(images, spec.preprocess))
+    domains = {node.domain for node in model.graph.node}
+    for opset in [each for each in model.opset_import if each.domain not in domains]:
+        model.opset_import.remove(opset)  # ONNX Runtime declares all that it knows, which no other model has
     model.doc_string, model.producer_name, model.producer_version = f"mien model {name}", "mien", ""
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / "plain.onnx"
         onnx.save(model, plain)
         write_with_spec(plain, target, spec)
+    return spec
+
+
+def check_quantizable(source: Path) -> ModelSpec:
+    """Return the spec of a classifier that can be quantised.
+
+    Raises:
+        ModelError: As for `write_quantized`.
+    """
+    spec = read_spec(source)
+    if spec.kind == "ensemble":
+        raise ModelError(f"{source} is an ensemble; quantise its members, and make an ensemble of them")
+    if spec.kind != "face" or not spec.exported:
+        raise ModelError(
+            f"{source} cannot be quantised; expected a classifier of faces that `mien train` or `mien export` wrote"
+        )
+    operators = {node.op_type for node in onnx.load(source).graph.node}
+    if "Conv" not in operators or "QuantizeLinear" in operators:
+        reason = "is quantised already" if "QuantizeLinear" in operators else "has no convolutions"
+        raise ModelError(f"{source} {reason}, so it is as fast as it gets")
     return spec
 
 

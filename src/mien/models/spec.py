@@ -267,6 +267,11 @@ class ModelSpec:
         return tuple(dict.fromkeys(member.preprocess for member in self.members)) or (self.preprocess,)
 
     @property
+    def exported(self) -> bool:
+        """Whether mien trained and exported the model, so that its graph has the form and names of mien's own."""
+        return self.arch != "foreign" and self.graph == Graph()
+
+    @property
     def made_by(self) -> list[str]:
         """Commands that draw the training data again; empty if mien did not draw it."""
         return self.trained_on.get("made", "").splitlines()

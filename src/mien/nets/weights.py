@@ -66,7 +66,7 @@ class Weights:
 
 def of_spec(spec: ModelSpec, tensors: Mapping[str, Tensor], convolutions: tuple[Convolution, ...] = ()) -> Weights:
     """Return weights of one of mien's own nets; arguments as for `Weights`."""
-    origin = f"{spec.name} ({spec.trained_on.get('name', 'training data unknown')})"
+    origin = f"{spec.name} ({_data_of(spec.trained_on)})"
     if "init" in spec.trained_on:
         origin += f", itself from {spec.trained_on['init']}"
     heads = tuple(head.labels for head in spec.heads)
@@ -78,6 +78,17 @@ def of_spec(spec: ModelSpec, tensors: Mapping[str, Tensor], convolutions: tuple[
         tensors=tensors,
         heads=heads,
     )
+
+
+def _data_of(origin: Mapping[str, str]) -> str:
+    """Return names and short fingerprints of the data that a model was trained on, from its spec's `trained_on`."""
+    first = [origin.get("name", "training data unknown"), origin.get("fingerprint", "")[:12]]
+    further = [
+        [key.removeprefix("with "), text.partition("fingerprint ")[2][:12]]
+        for key, text in origin.items()
+        if key.startswith("with ")
+    ]
+    return ", ".join(" ".join(filter(None, pair)) for pair in [first, *further])
 
 
 def read_model(path: Path) -> Weights:

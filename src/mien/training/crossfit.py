@@ -5,6 +5,7 @@ A model's probabilities on images that it was fitted on repeat their labels, err
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -43,10 +44,12 @@ def out_of_fold(
         DatasetError: There are no votes to stack, or no head has the dataset's labels.
     """
     train = dataset.splits == SPLITS.index("train")
-    labels = {head.labels.name: head.labels.labels for run in runs[:1] for head in run.spec.heads}
+    labels = _labels(runs[0]) if runs else {}
     if stack_votes:
         _check_votes(dataset, labels)
     fitted = [_fitted(run, dataset) for run in runs]
+    if other := next((run for run in runs if _labels(run) != labels), None):
+        raise RunError(f"{other.folder} has other heads than {runs[0].folder}; give runs of the same heads")
     counts = sum((train & ~mask for mask in fitted), np.zeros(len(dataset), np.int64))
     if missing := int((train & (counts == 0)).sum()):
         raise RunError(f"{missing} training images were left out by no run; give the runs of all folds")
@@ -54,8 +57,6 @@ def out_of_fold(
     for done, (run, mask) in enumerate(zip(runs, fitted, strict=True), start=1):
         left_out = np.flatnonzero(train & ~mask)
         classifier = OnnxClassifier(run.model)
-        if {head.labels.name: head.labels.labels for head in classifier.spec.heads} != labels:
-            raise RunError(f"{run.folder} has other heads than {runs[0].folder}; give runs of the same heads")
         for start in range(0, len(left_out), CHUNK):
             rows = left_out[start : start + CHUNK]
             for name, found in zip(labels, _heads(classifier, dataset, rows, tuple(labels)), strict=True):
@@ -76,7 +77,7 @@ def out_of_fold(
 def _check_votes(dataset: Dataset, labels: Mapping[str, tuple[str, ...]]) -> None:
     name = dataset.labels.name
     if dataset.votes is None:
-        raise DatasetError(f"'{dataset.name}' has no FER+ votes to stack; name their file with --votes")
+        raise DatasetError(f"'{dataset.name}' has no FER+ votes to stack; train the runs with them: mien train --votes")
     if labels.get(name) != dataset.labels.labels:
         raise DatasetError(f"no votes can be stacked for '{name}': the runs have {', '.join(labels)}")
 
@@ -101,6 +102,10 @@ def _stacked(soft: Mapping[str, FloatArray], fitted: Sequence[BoolArray], datase
     return stacked
 
 
+def _labels(run: Run) -> dict[str, tuple[str, ...]]:
+    return {head.labels.name: head.labels.labels for head in run.spec.heads}
+
+
 def _heads(classifier: OnnxClassifier, dataset: Dataset, rows: IntArray, names: Sequence[str]) -> list[FloatArray]:
     found = dict(zip(classifier.spec.names, classifier.predict_heads(list(dataset.images[rows])), strict=True))
     return [found[name] for name in names]
@@ -113,7 +118,8 @@ def _fitted(run: Run, dataset: Dataset) -> BoolArray:
         raise RunError(f"{run.folder} was started on other data than '{dataset.name}'; give runs on its folds")
     if not facts.get("fold"):
         raise RunError(f"{run.folder} is not on a fold; train with --audit, --folds and --fold")
-    if f"({dataset.name})" in run.spec.trained_on.get("init", ""):
+    start = run.spec.trained_on.get("init", "")
+    if dataset.fingerprint[:12] in start or re.search(rf"[(,] ?{re.escape(dataset.name)}[ ,)]", start):
         raise RunError(f"{run.folder} starts from weights fitted on '{dataset.name}'; its folds are not unseen")
     if not run.model.exists():
         raise RunError(f"{run.folder} has no model yet; finish it: mien train --resume {run.folder}")

@@ -83,8 +83,8 @@ def new_spec(
 
 def data_facts(
     config: TrainConfig, datasets: Sequence[Dataset], trained: Sequence[str | None],
-    paths: Path | Sequence[Path] | None, readings: Reading | Sequence[Reading] | None, selection: Selection | None,
-    audit_path: Path | None,
+    paths: Path | Sequence[Path] | None, votes_path: Path | None, readings: Reading | Sequence[Reading] | None,
+    selection: Selection | None, audit_path: Path | None,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Return what a run records of each dataset, as plain data."""
     given = (paths,) if isinstance(paths, Path) else paths or ("",) * len(datasets)
@@ -97,6 +97,8 @@ def data_facts(
         }
         for dataset, path, how, weight, head in zip(datasets, given, ways, weights, trained, strict=True)
     ]  # fmt: skip
+    if votes_path is not None:
+        facts[0]["votes"] = str(votes_path)
     if audit_path is not None:
         facts[0]["audit"] = str(audit_path)
     if selection is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -64,7 +65,8 @@ from mien.training.teacher import Teacher, read_teacher, teacher_digest
 
 CHECKPOINT = "last.safetensors"
 ROWS = "rows.npy"
-FILES = (CONFIG, ENVIRONMENT, ROWS, METRICS, CHECKPOINT)  # that every process reads
+TEACHER = "teacher.npz"
+FILES = (CONFIG, ENVIRONMENT, ROWS, TEACHER, METRICS, CHECKPOINT)  # that every process reads
 
 
 class Run:
@@ -98,6 +100,7 @@ class Run:
         folder: str | Path,
         *,
         data_path: Path | Sequence[Path] | None = None,
+        votes_path: Path | None = None,
         reading: Reading | Sequence[Reading] | None = None,
         selection: Selection | None = None,
         audit_path: Path | None = None,
@@ -113,6 +116,7 @@ class Run:
                 which train the heads that `TrainConfig.heads` names.
             folder: Folder to make. Of several processes, all take the first one's, which their machines must share.
             data_path: Where each dataset was read from; recorded, so that `open` finds it.
+            votes_path: Where the votes of the first were read from, if not beside it; recorded likewise.
             reading: How each was read, if not by default; recorded, so that `open` reads it in the same way.
             selection: Which images of "train" of the first dataset to fit on, if not all. The dataset is the whole one
                 nevertheless, so that its fingerprint is that of the data.
@@ -152,7 +156,7 @@ class Run:
             check_sizes(net, config)
             freeze(net, config.freeze)  # raises before there is a folder
             origin = "" if weights is None else load_weights(net, weights, config, spec, train)
-            data = data_facts(config, datasets, trained, data_path, reading, selection, audit_path)
+            data = data_facts(config, datasets, trained, data_path, votes_path, reading, selection, audit_path)
             environment = {
                 **training_facts(), "commit": git_commit(), "precision": precision, "devices": world, "init": origin,
                 "data": data, "teacher": teacher_digest(config.teacher) if config.teacher else "",
@@ -200,6 +204,12 @@ class Run:
         return paths if all(paths) else None
 
     @property
+    def votes_path(self) -> Path | None:
+        """Where the votes of the first dataset were read from; None if beside it, or if there were none."""
+        path = self.environment["data"][0].get("votes")
+        return None if path is None else Path(path)
+
+    @property
     def readings(self) -> list[Reading]:
         """How each dataset was read when the run was started.
 
@@ -223,7 +233,8 @@ class Run:
             if self.data_paths is None:
                 raise RunError(f"{self.folder} doesn't record where its data is; open it with the dataset")
             self._datasets = tuple(
-                how.read(Path(path)) for how, path in zip(self.readings, self.data_paths, strict=True)
+                how.read(Path(path), votes=None if i else self.votes_path)
+                for i, (how, path) in enumerate(zip(self.readings, self.data_paths, strict=True))
             )
         if len(self._datasets) != (n := len(self.environment["data"])):
             raise RunError(
@@ -453,13 +464,12 @@ class Run:
 
     def _teacher(self, heads: Sequence[LabelSet]) -> Teacher | None:
         """Return the soft labels of the images fitted on, if the recipe names a teacher."""
-        path, first = self.config.teacher, self.datasets[0]
-        if not path:
+        if not self.config.teacher:
             return None
-        teacher = read_teacher(path, first, heads)
+        path, first = self.folder / TEACHER, self.datasets[0]
         if teacher_digest(path) != self.environment.get("teacher"):
-            raise RunError(f"'{path}' has changed since the start of {self.folder}; restore it, or start anew")
-        return teacher.select(self.fitted_rows(first))
+            raise RunError(f"'{path}' has changed since the start of the run; restore it, or start anew")
+        return read_teacher(path, first, heads).select(self.fitted_rows(first))
 
     def _valid(self, heads: Sequence[LabelSet], trained: Sequence[str | None]) -> dict[str, Tensors]:
         """Return the validation images of each dataset that has some, by the suffix of their metrics' names."""
@@ -478,6 +488,9 @@ class Run:
             if selection is not None:
                 with atomic_path(self.folder / ROWS) as temporary, temporary.open("wb") as file:
                     np.save(file, selection.rows, allow_pickle=False)
+            if self.config.teacher:
+                with atomic_path(self.folder / TEACHER) as temporary:
+                    shutil.copyfile(self.config.teacher, temporary)
             write_text(self.folder / ENVIRONMENT, json.dumps(self.environment, indent=2, default=str) + "\n")
             if net is not None:
                 state = Checkpoint(net=net, average=copy.deepcopy(net), optimizer=new_optimizer(net, self.config))

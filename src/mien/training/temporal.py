@@ -18,9 +18,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from mien.data.dataset import Dataset
-from mien.errors import ConfigError, DatasetError, OutputError
+from mien.errors import ConfigError, DatasetError
 from mien.evaluation.temporal import PredictedSequence, TemporalScores, compare_smoothing, head_columns, run_temporal
-from mien.files import as_path, make_folder, write_text
+from mien.files import as_path, check_folder_of, make_folder, write_text
 from mien.labels import LabelSet
 from mien.models.classifier import OnnxClassifier
 from mien.models.onnx_file import check_target, graph_fingerprint, write_with_spec
@@ -63,8 +63,7 @@ def check_place(path: Path, *, install: Path | None = None) -> None:
         OutputError: There is no such folder, or the models directory cannot be made.
     """
     check_target(path)
-    if not path.parent.is_dir():
-        raise OutputError(f"cannot write '{path}': there is no such folder; make it or choose another place")
+    check_folder_of(path)
     if install is not None:
         make_folder(install)
 
