@@ -35,7 +35,7 @@ speed: $(VENV)/.dev  ## measure the speed of mien on this machine, into docs/rep
 	$(BIN)/python scripts/speed.py
 
 test: $(VENV)/.dev  ## run the tests, a file at a time on each core
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --max-worker-restart 2
 
 fuzz: $(VENV)/.dev  ## open 10,000 damaged and odd files of every kind; takes minutes (INPUTS=…, DOOR=…)
 	$(BIN)/python -W ignore tests/fuzz/fuzzing.py --inputs $(INPUTS) $(DOOR)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -32,6 +38,24 @@ def no_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setattr("mien.vision.fetch.cache_dir", lambda: empty)
         patch.setattr("mien.models.limited.tried_dir", lambda: empty / "tried")
         patch.setattr("mien.models.limited.can_start_python", lambda: False)  # trials in this process are faster
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_orphans() -> Iterator[None]:
+    """Kill the processes of a test that fails, for whose end it would wait, and those it has forked."""
+    wait = subprocess.Popen.__exit__
+
+    def end(process: subprocess.Popen[Any], kind: type[BaseException] | None, *rest: Any) -> None:
+        if kind is not None:
+            process.kill()
+        wait(process, kind, *rest)
+
+    if sys.platform == "linux":
+        die_with_parent = partial(ctypes.CDLL(None).prctl, 1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        os.register_at_fork(after_in_child=die_with_parent)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess.Popen, "__exit__", end)
         yield
 
 

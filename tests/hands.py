@@ -55,6 +55,9 @@ def answer_dialog(root: tk.Misc, text: str) -> None:
             subprocess.Popen(["sh", "-c", hands]).wait()
         elif time.monotonic() < deadline:
             root.after(100, look)
+        else:
+            for variable in ("button", "selectFilePath"):  # for which a dialog waits
+                root.tk.call("set", f"::tk::Priv({variable})", "")
 
     root.after(100, look)
 

@@ -28,6 +28,21 @@ def broken() -> Callable[[int], Iterator[int]]:
     raise InputError("no such thing")
 
 
+def sleepless() -> Callable[[int], Iterator[int]]:
+    """Never become ready."""
+    while True:
+        time.sleep(1)
+
+
+def blocked_signals(_: int) -> Iterator[set[int]]:
+    yield {int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, [])}
+
+
+def masked() -> Callable[[int], Iterator[set[int]]]:
+    """Yield the numbers of the signals that the process has blocked."""
+    return blocked_signals
+
+
 def refuse_three(n: int) -> Iterator[int]:
     if n == 3:
         raise InputError("three is too many")
@@ -146,6 +161,8 @@ class OnMachine(WholeImage):
         if ray.is_initialized() and ray.get_runtime_context().get_node_id() == self.machine:
             self.note.touch()
             time.sleep(600)
+        end = time.monotonic() + 100
         while not self.note.exists():
+            assert time.monotonic() < end, "no process of the machine came here"
             time.sleep(0.05)
         return super().detect(image)

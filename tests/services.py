@@ -100,6 +100,7 @@ def serving(engine: Engine, **options: Any) -> Iterator[int]:
     try:
         while not (engine.is_ready and server.started):
             assert server.failure is None
+            assert thread.is_alive()
             time.sleep(0.01)
         yield port
     finally:

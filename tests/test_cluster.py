@@ -52,7 +52,9 @@ def quiet_ray() -> Iterator[None]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
         patch.delenv("RAY_ADDRESS", raising=False)
+        before = signal.getsignal(signal.SIGTERM)
         yield
+        signal.signal(signal.SIGTERM, before)  # Ray puts its own handler there, which forked processes would keep
 
 
 @pytest.fixture(scope="module")

@@ -92,10 +92,13 @@ def test_a_recogniser_used_before_a_fork_works_in_the_child(
         target=lambda: sender.send(recognize_all(recognizer, pictures[:3]))
     )
     child.start()
-    assert receiver.poll(120)
-    assert_same(receiver.recv(), alone)
-    child.join()
-    assert child.exitcode == 0
+    try:
+        assert receiver.poll(120)
+        assert_same(receiver.recv(), alone)
+        child.join(20)
+        assert child.exitcode == 0
+    finally:
+        child.kill()
     assert_same(recognize_all(recognizer, pictures[:3]), alone)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import jobs
-from mien.errors import ConfigError, InputError
+from mien.errors import ConfigError, InputError, MienError
 from mien.workers import Crash, in_order
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are those of Unix")
@@ -49,6 +49,24 @@ def test_an_item_that_stops_its_process_twice_is_given_up_and_the_others_go_on(t
     found = list(in_order(jobs.Dying(1, tmp_path / "seen", always=True), range(4), workers=2))
     assert found[3:6] == [(1, (1, 0)), (1, (1, 1)), (1, Crash("its process was killed (SIGKILL)"))]
     assert [index for index, _ in found] == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
+
+
+def test_a_process_that_never_gets_ready_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mien.workers.START_SECONDS", 2.0)
+    with pytest.raises(MienError, match="a worker process did not start: it gave nothing for 2 s"):
+        list(in_order(jobs.sleepless, range(2), workers=2))
+
+
+def test_no_process_gets_ctrl_c() -> None:
+    """Not the first one of a program either, with which multiprocessing starts a process of its own."""
+    code = (
+        "import jobs, signal\nfrom mien.workers import in_order\n"
+        "masks = [mask for _, mask in in_order(jobs.masked, range(2), workers=2)]\n"
+        "assert all(signal.SIGINT in mask for mask in masks), masks\n"
+        "assert not signal.pthread_sigmask(signal.SIG_BLOCK, [])"
+    )
+    path = os.pathsep.join(sys.path)
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": path}, timeout=120)
 
 
 def test_an_error_in_a_process_is_raised_here() -> None:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from time import monotonic
 from typing import Any, Generic, TypeVar, cast
@@ -27,6 +27,8 @@ TRIES = 2  # an item that stops a process so often is given up
 AHEAD = 64  # items per process that may be done before the first unfinished one, whose results are waited for
 WAITING_BYTES = 1 << 30  # of results that wait; above, no other item is begun
 SILENCE_SECONDS = 300.0  # without a result of an item, after which its process is taken for hung
+START_SECONDS = 300.0  # that a process may take until it is ready
+END_SECONDS = 5.0  # that a process may take to end once its connection is closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,15 +171,15 @@ class _Pool(Generic[R]):
         again = []
         readable = set(wait([worker.connection for worker in self._workers], timeout=1.0))
         for position, worker in enumerate(self._workers):
-            alive = True
+            alive, limit = True, self._silence if worker.ready else START_SECONDS
+            hung = (worker.index is not None or not worker.ready) and monotonic() - worker.heard > limit
             if worker.connection in readable:
                 alive = self._take(worker)
-            elif worker.index is not None and monotonic() - worker.heard > self._silence:
+            elif hung:
                 worker.process.kill()
                 alive = False
             if not alive:
-                hung = monotonic() - worker.heard > self._silence
-                index = self._bury(worker, hung=hung)
+                index = self._bury(worker, f"it gave nothing for {limit:.0f} s" if hung else None)
                 if index is not None:
                     again.append(index)
                 self._workers[position] = self._start()
@@ -206,11 +208,13 @@ class _Pool(Generic[R]):
                 self._waiting += len(value)
         return True
 
-    def _bury(self, worker: _Worker, *, hung: bool) -> int | None:
-        """Note the end of a process; return the item to be tried again."""
+    def _bury(self, worker: _Worker, reason: str | None) -> int | None:
+        """Note the end of a process, for a reason or by itself; return the item to be tried again."""
+        worker.process.join(END_SECONDS)
+        worker.process.kill()
         worker.process.join()
         worker.connection.close()
-        reason = f"it gave nothing for {self._silence:.0f} s" if hung else _reason(worker.process.exitcode)
+        reason = reason or _reason(worker.process.exitcode)
         if not worker.ready:
             raise MienError(
                 f"a worker process did not start: {reason}; in a script of your own, call this below "
@@ -297,6 +301,7 @@ def _ctrl_c_blocked() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
+    resource_tracker.ensure_running()  # which the first process would start, and unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -330,7 +330,6 @@ def test_the_site_works_without_a_network_after_one_visit(chromium: Any, site: P
             "request", lambda request: request.url.startswith((root, "blob:", "data:")) or outside.append(request.url)
         )
         page.goto(root)
-        page.evaluate("async () => { await navigator.serviceWorker.ready; }")
         page.wait_for_function("() => navigator.serviceWorker.controller !== null", timeout=60_000)
     page.reload()  # the server is gone
     assert page.evaluate("() => crossOriginIsolated"), "without headers of the server"

@@ -66,11 +66,13 @@ class Service:
         self._thread.start()
         while not (engine.is_ready and self.server.started):
             assert self.server.failure is None
+            assert self._thread.is_alive()
             time.sleep(0.01)
 
     def stop(self) -> None:
         self.server.should_exit = True
-        self._thread.join()
+        self._thread.join(20)
+        assert not self._thread.is_alive()
 
 
 @contextmanager
@@ -174,8 +176,9 @@ class Visit:
     def pause(self) -> None:
         """Press the key, and wait for the answers to what is under way."""
         self.page.keyboard.press(" ")
-        n = -1
+        n, end = -1, time.monotonic() + 60
         while n < len(self.seen) or self.under_way:
+            assert time.monotonic() < end, "no answer to what is under way"
             n = len(self.seen)
             self.page.wait_for_timeout(250)
 

@@ -117,7 +117,9 @@ class TestClients:
             for _ in range(2):
                 client.portal.start_task_soon(engine.run, wait)
             assert entered.wait(20)
+            end = time.monotonic() + 20  # when both are done
             while "mien_queue 2.0" not in client.get("/metrics").text:
+                assert time.monotonic() < end
                 time.sleep(0.01)
             refused = client.post("/v1/predict", content=ASTRONAUT.read_bytes(), headers=PNG)
             assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")

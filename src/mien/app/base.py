@@ -60,14 +60,15 @@ class StreamWindow(ABC):
 
     def poll(self) -> None:
         """Show the newest frame, run the worker's callbacks, and poll again soon."""
-        if self.worker.newest:
-            self.shown = self.worker.newest.pop()
-            self.show(self.shown)
-        while not self.closed and not self.worker.done.empty():
-            self.worker.done.get()()
-        if self.closed:
-            return
-        self._next_poll = self.root.after(POLL_MS, self.poll)
+        try:
+            if self.worker.newest:
+                self.shown = self.worker.newest.pop()
+                self.show(self.shown)
+            while not self.closed and not self.worker.done.empty():
+                self.worker.done.get()()
+        finally:
+            if not self.closed:
+                self._next_poll = self.root.after(POLL_MS, self.poll)
 
     def wrap_status(self) -> None:
         """Wrap the status line where the room beside it ends."""
