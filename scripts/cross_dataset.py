@@ -23,6 +23,7 @@ from mien.errors import MienError
 from mien.evaluation.evaluate import evaluate
 from mien.evaluation.results import Evaluation
 from mien.files import write_text
+from mien.labels import FER2013
 from mien.models.classifier import OnnxClassifier, load_classifier
 from mien.models.spec import ModelSpec
 from mien.models.store import list_models
@@ -98,7 +99,11 @@ def drawn(spec: ModelSpec) -> Dataset:
 def measure(classifiers: Sequence[OnnxClassifier], fer2013: Dataset, cartoons: Dataset) -> list[Evaluation]:
     """Evaluate each model on photographs and on cartoons."""
     parts = [(fer2013, PARTS["fer2013"]), (cartoons, PARTS["cartoons"])]
-    return [evaluate(each, data, split=split, views=["single"]) for each in classifiers for data, split in parts]
+    return [
+        evaluate(each, data, split=split, views=["single"], head=FER2013.name)
+        for each in classifiers
+        for data, split in parts
+    ]
 
 
 def write_cross_report(evaluations: Sequence[Evaluation], folder: Path) -> None:

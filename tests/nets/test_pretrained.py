@@ -95,7 +95,7 @@ def test_a_net_with_folded_branches_starts_from_its_run_only(tmp_path: Path) -> 
 
 def test_a_shipped_model_is_read_by_name() -> None:
     weights = read_weights("base")
-    assert (weights.arch, weights.origin) == ("base", "base (fer2013 dbcc0d73777c)")
+    assert (weights.arch, weights.origin) == ("base", "base (fer2013 dbcc0d73777c), itself from base (fer2013)")
     assert [head.name for head in weights.heads] == ["fer2013", "ferplus"]
 
 
