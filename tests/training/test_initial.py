@@ -23,6 +23,7 @@ from mien.training import Run, Stage
 from mien.training.checkpoint import load_average
 from runs import assert_same_weights, finished, further_config, interrupted, small_config, small_dataset
 
+DRAWN = f"drawn {small_dataset().fingerprint[:12]}"
 MINE = LabelSet("mine", ("calm", "cross", "glad", "scared", "sad", "awed", "plain"))
 
 
@@ -34,11 +35,12 @@ def other_dataset() -> Dataset:
 def test_a_run_starts_from_weights_with_new_heads_and_says_so(undisturbed: Run, tmp_path: Path) -> None:
     Run.start(further_config(undisturbed.folder), other_dataset(), tmp_path / "run")
     run = Run.open(tmp_path / "run")
-    assert run.origin == "started from tiny (drawn): loaded backbone; dropped head fer2013, head ferplus; new head mine"
+    parts = "loaded backbone; dropped head fer2013, head ferplus; new head mine"
+    assert run.origin == f"started from tiny ({DRAWN}): {parts}"
     assert run.config.init == str(undisturbed.folder)
     spec = load_average(run.checkpoint)[1]
     assert spec.names == ("mine",)
-    assert spec.trained_on["init"] == "tiny (drawn)"
+    assert spec.trained_on["init"] == f"tiny ({DRAWN})"
     assert spec.recipe["init"] == undisturbed.folder.name  # without the path on its maker's machine
 
 
@@ -123,7 +125,7 @@ def test_a_run_starts_from_an_exported_model(undisturbed: Run, tmp_path: Path) -
     with torch.inference_mode():
         got = WithPixels(net, "standardize", temperatures)(images)[0].numpy()
     np.testing.assert_allclose(got, classifier.predict_heads(list(images.numpy()))[0], atol=1e-4)
-    assert spec.trained_on["init"] == "tiny (drawn)"
+    assert spec.trained_on["init"] == f"tiny ({DRAWN})"
     assert (net.backbone[0][1].running_var - 1).abs().max() > 1e-3
 
 

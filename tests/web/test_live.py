@@ -190,7 +190,7 @@ def test_a_wrong_setting_ends_a_start_but_not_a_running_session(
 
 
 def test_a_temporal_model_smooths_where_there_is_one(client: TestClient, face: bytes) -> None:
-    with session(client, labels="fer2013", temporal=True) as socket:
+    with session(client, labels="ferplus", temporal=True) as socket:
         assert "raw" in see(socket, face, 0)["faces"][0]
         assert ask(socket, {"type": "change", "temporal": False})["restarted"] is False
         see(socket, face, 1)
