@@ -40,6 +40,7 @@ def test_a_quantised_copy_is_installed_and_answers_nearly_alike(
     [
         (["nobody", "--out", "fast"], "no model 'nobody'"),
         (["base", "--out", "../fast"], "a model cannot be called"),
+        (["base", "--out", "fast.npz"], "no model ends in .npz; give a name, or a file that ends in .onnx"),
         (["base-temporal", "--out", "fast"], "expected a classifier of faces"),
         (["voice", "--out", "fast"], "expected a classifier of faces"),
     ],

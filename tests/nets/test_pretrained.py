@@ -17,6 +17,8 @@ from torch import nn
 from mien.data.synthetic import draw_faces
 from mien.errors import MissingExtra, ModelError, UnknownModel
 from mien.labels import FER2013, FERPLUS, LabelSet
+from mien.models import shipped_dir
+from mien.models.ensemble import write_ensemble
 from mien.models.spec import Head, ModelSpec, Preprocess
 from mien.nets.blocks import SequencePool
 from mien.nets.dlib_file import _dlib_layers, _DlibFile, read_dlib
@@ -91,6 +93,12 @@ def test_a_net_with_folded_branches_starts_from_its_run_only(tmp_path: Path) -> 
     export(net, spec_of("mini", Preprocess()), tmp_path / "net.onnx")
     with pytest.raises(ModelError, match="its branches were folded when it was exported; start from its run"):
         fill(net, read_model(tmp_path / "net.onnx"), preprocess=Preprocess(), labels=[FER2013])
+
+
+def test_an_ensemble_is_no_start(tmp_path: Path) -> None:
+    write_ensemble([shipped_dir() / f"{name}.onnx" for name in ("mini", "vgg-b")], tmp_path / "both.onnx", name="both")
+    with pytest.raises(ModelError, match="is an ensemble, which cannot be trained; start from one of its members"):
+        read_model(tmp_path / "both.onnx")
 
 
 def test_a_shipped_model_is_read_by_name() -> None:

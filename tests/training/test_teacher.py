@@ -149,7 +149,7 @@ def test_a_damaged_file_of_soft_labels_is_refused_in_one_line(
     with np.load(path) as file:
         arrays = {key: file[key] for key in file.files if key != name}
     np.savez(path, **arrays, **({} if array is None else {name: array}))
-    with pytest.raises(DatasetError, match=f"is not a file of soft labels .*{reason}.*save_teacher") as caught:
+    with pytest.raises(DatasetError, match=f"is not a file of soft labels .*{reason}.*mien soft-labels") as caught:
         read_teacher(path, FACES, HEADS)
     assert "\n" not in str(caught.value)
 

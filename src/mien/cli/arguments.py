@@ -201,10 +201,13 @@ def model_target(out: str, models_dir: Path | None) -> ModelTarget:
 
     Raises:
         ModelError: No model can be called so.
+        ConfigError: It is a file of another kind.
     """
     from mien.models.store import check_name, models_folder
 
     installed = not out.endswith(".onnx")
+    if installed and (suffix := Path(out).suffix)[1:].isalpha():  # "mine-1.2" is a name
+        raise ConfigError(f"--out is '{out}', but no model ends in {suffix}; give a name, or a file that ends in .onnx")
     name = out if installed else Path(out).stem
     check_name(name)
     path = models_folder(models_dir) / f"{name}.onnx" if installed else Path(out)

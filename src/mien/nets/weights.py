@@ -98,6 +98,8 @@ def read_model(path: Path) -> Weights:
         ModelError: Damaged, or of another origin.
     """
     spec = read_spec(path)
+    if spec.kind == "ensemble":
+        raise ModelError(f"{path} is an ensemble, which cannot be trained; start from one of its members")
     if spec.arch not in NETS:
         raise ModelError(f"{path} is a model of another origin, whose architecture mien doesn't know; expected {KINDS}")
     try:

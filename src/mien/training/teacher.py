@@ -98,7 +98,7 @@ def read_teacher(path: str | Path, dataset: Dataset, heads: Sequence[LabelSet]) 
     Raises:
         DatasetError: The file cannot be read, is for another dataset, or has none of the heads.
     """
-    path, kind, way_out = as_path(path), "a file of soft labels", "write one with mien.training.save_teacher"
+    path, kind, way_out = as_path(path), "a file of soft labels", "write one with `mien soft-labels`"
     about, arrays = read_npz(path, _schema, About, kind=kind, way_out=way_out)
     rows = {name: arrays[_array_of(name)].astype(np.float32) for name in about["labels"]}
     try:
