@@ -82,6 +82,14 @@ def choose_from(window: Any, name: str, value: str) -> None:
     until(window.root, lambda: box.get() == value, f"{value} is chosen")
 
 
+def test_the_window_goes_on_after_an_error(window: Any) -> None:
+    ran: list[int] = []
+    window.worker.done.put(lambda: 1 // 0)
+    until(window.root, lambda: "this is a bug in mien" in status(window), "the error is shown")
+    window.worker.done.put(lambda: ran.append(1))
+    until(window.root, lambda: ran, "the next callback runs")
+
+
 class TestPictures:
     def test_a_picture_is_opened_shown_and_saved_with_its_face_named(
         self, window: Any, astronaut: Path, tmp_path: Path

@@ -124,8 +124,11 @@ def test_a_model_is_trained_exported_listed_measured_and_used(drawn: Path, capsy
     assert "mien predict PHOTO --model run/tiny.onnx" in capsys.readouterr().out
 
     assert run("export", "run", "--install", "--storage", "int8") == 0
+    assert "replaces" not in capsys.readouterr().err
+    assert run("export", "run", "--install") == 0
+    assert "'tiny' replaces your model of that name" in capsys.readouterr().err
     assert run("models", "--json") == 0
-    listed = json.loads(capsys.readouterr().out.rpartition("\n[")[2].join(("[", "")))
+    listed = json.loads(capsys.readouterr().out)
     assert "tiny" in {model["name"] for model in listed}
 
     assert run("evaluate", "tiny", "--data", drawn, "--out", "report") == 0

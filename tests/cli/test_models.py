@@ -52,6 +52,14 @@ def test_a_model_that_hides_a_shipped_one_is_marked(tiny_model: Path, capsys: py
     assert listed.count("hides the shipped ") == listed.count("hides the shipped base") == 1
 
 
+def test_a_model_that_replaces_another_is_noted(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, replaces in (("mine", False), ("mine", True), ("other", False)):
+        assert run("models", "add", tiny_model, "--name", name) == 0
+        assert (f"'{name}' replaces your model" in capsys.readouterr().err) == replaces
+    assert run("models", "add", "models/mine.onnx") == 0  # the file in its own place
+    assert "replaces" not in capsys.readouterr().err
+
+
 def test_a_voice_model_is_listed_with_kind_and_licence_and_sees_no_faces(
     tiny_voice: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

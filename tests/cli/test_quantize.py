@@ -78,11 +78,13 @@ def test_a_quantised_model_joins_an_ensemble(drawn: Path) -> None:
     np.testing.assert_allclose(both, means / means.sum(1, keepdims=True), atol=1e-5)
 
 
-def test_a_model_that_will_hide_a_shipped_one_or_has_no_folder_is_told_at_once(
+def test_a_model_that_will_hide_or_replace_another_or_has_no_folder_is_told_at_once(
     drawn: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("ensemble", "mini", "vgg-b", "--out", "base") == 0
     assert "'base' hides the shipped model of that name" in capsys.readouterr().err
+    assert run("ensemble", "mini", "vgg-b", "--out", "base") == 0
+    assert "'base' replaces your model of that name" in capsys.readouterr().err
     for command in ("quantize", "ensemble"):
         models = ["vgg-b", "mini"][: 1 + (command == "ensemble")]
         line = error_of(capsys, command, *models, "--out", "nowhere/new.onnx", "--data", drawn)

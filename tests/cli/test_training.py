@@ -236,6 +236,10 @@ def test_a_run_starts_from_the_weights_of_another(drawn: Path, capsys: pytest.Ca
     assert "started from tiny (" in capsys.readouterr().out
 
 
+def test_a_model_with_folded_branches_is_no_start(drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "start from its run" in error_of(capsys, "train", "tiny", "--data", drawn, *SETTINGS, "--init", "mini")
+
+
 @pytest.fixture
 def photos(drawn: Path, own_folder: None) -> Path:
     """A class folder of two of the drawn faces' labels, larger and in colour."""

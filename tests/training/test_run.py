@@ -125,6 +125,11 @@ def test_a_finished_run_is_left_as_it_is(undisturbed: Run) -> None:
     assert undisturbed.checkpoint.read_bytes() == before
 
 
+def test_a_model_is_not_exported_to_a_folder_that_is_missing(undisturbed: Run, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="there is no such folder"):
+        undisturbed.export(target=tmp_path / "no" / "net.onnx")
+
+
 def test_other_data_cannot_resume_a_run(undisturbed: Run) -> None:
     with pytest.raises(RunError, match="was started on data with fingerprint"):
         Run.open(undisturbed.folder, small_dataset(seed=1)).fit()
@@ -135,6 +140,15 @@ def test_a_run_finds_its_data_where_it_was(tmp_path: Path) -> None:
     prepare(small_dataset(), path)
     Run.start(small_config(), small_dataset(), tmp_path / "run", data_path=path)
     assert Run.open(tmp_path / "run").datasets[0].fingerprint == small_dataset().fingerprint
+
+
+def test_a_run_whose_data_has_moved_asks_where_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "faces.npz"
+    prepare(small_dataset(), path)
+    Run.start(small_config(), small_dataset(), tmp_path / "run", data_path=path)
+    path.rename(tmp_path / "moved.npz")
+    with pytest.raises(RunError, match=r"is no longer at '.*faces\.npz'; say where it is with --data"):
+        Run.open(tmp_path / "run").fit()
 
 
 def test_a_run_without_a_recorded_path_asks_for_its_data(undisturbed: Run) -> None:

@@ -95,6 +95,17 @@ def test_a_teacher_that_changed_is_refused(config: TrainConfig, tmp_path: Path) 
         run.fit()
 
 
+def test_a_trained_run_needs_its_teacher_no_longer(config: TrainConfig, tmp_path: Path) -> None:
+    run = finished(config, FACES, tmp_path / "run")
+    (tmp_path / "run" / "teacher.npz").unlink()
+    before = run.checkpoint.read_bytes()
+    again = Run.open(tmp_path / "run", FACES)
+    again.fit()
+    again.export()
+    assert again.finished
+    assert run.checkpoint.read_bytes() == before
+
+
 def test_soft_labels_follow_a_selection() -> None:
     rows = (FACES.splits == 0) & (np.arange(len(FACES)) % 2 == 0)
     chosen = teacher_of().select(rows).probabilities["fer2013"]

@@ -207,6 +207,8 @@ def test_the_command_trains_and_live_uses_it(
     settings = [part for key in ("drawn=1", "steps=2", "state=16", "extras=1") for part in ("--set", key)]
     assert run("train-temporal", "--model", "tiny", "--models", models, "--install", *settings) == 0
     assert f"use it: mien live --model tiny --temporal --models {models}" in capsys.readouterr().out
+    assert run("train-temporal", "--model", "tiny", "--models", models, *settings) == 0
+    assert f"use it: mien live --model {models / 'tiny.onnx'} --temporal --models ." in capsys.readouterr().out
     astronaut = Path(__file__).parents[2] / "docs" / "images" / "astronaut.png"
     live = ("live", astronaut, "--no-window", "--models", models, "--temporal", "--csv", "faces.csv")
     assert run(*live, "--model", "tiny") == 0

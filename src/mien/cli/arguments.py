@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -174,7 +174,7 @@ class ModelTarget:
     installed: bool
 
     def prepare(self) -> None:
-        """Make the models directory where it is missing, and say which shipped model the new one will hide.
+        """Make the models directory where it is missing, and say which model the new one will replace or hide.
 
         Raises:
             OutputError: The models directory cannot be made, or the folder of a file is missing.
@@ -185,14 +185,27 @@ class ModelTarget:
             check_folder_of(self.path)
             return
         make_folder(self.path.parent)
-        note_hidden(self.name)
+        note_installed(self.name, own_models(self.path.parent))
 
 
-def note_hidden(name: str) -> None:
-    """Tell the user if an installed model of this name hides a shipped one."""
+def own_models(folder: Path, *, without: Path | None = None) -> set[str]:
+    """Return the names of the models in a user's models directory, which may be missing, but for one file."""
+    left_out = without and without.resolve()
+    return {path.stem for path in folder.glob("*.onnx") if path.resolve() != left_out}
+
+
+def note_installed(name: str, own: Set[str]) -> None:
+    """Tell the user if a model of this name takes the place of another.
+
+    Args:
+        name: Of the model.
+        own: Names of the models that were in the user's models directory before.
+    """
     from mien.models.store import is_shipped
 
-    if is_shipped(name):
+    if name in own:
+        notice("note:", f"'{name}' replaces your model of that name; choose another name to keep both")
+    elif is_shipped(name):
         notice("note:", f"'{name}' hides the shipped model of that name; choose another name to keep both")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from mien.cli.arguments import Json, NewModelsDir, existing_models, note_hidden
+from mien.cli.arguments import Json, NewModelsDir, existing_models, note_installed, own_models
 from mien.cli.console import extra, new_table, notice, percent, print_json, print_table, say
 from mien.errors import ConfigError
 
@@ -88,10 +88,12 @@ def models_add(
     from mien.models.adopt import adopt_model, parse_columns, parse_numbers
     from mien.models.onnx_file import read_spec
     from mien.models.spec import Layout, Output
+    from mien.models.store import models_folder
     from mien.targets import check_targets
 
     outer = context.parent.params["models_dir"] if context.parent else None  # mien models --models DIR add …
     check_targets([file], files=[to])
+    own = own_models(models_folder(models_dir or outer), without=file)
     path = adopt_model(
         file,
         labels=labels,
@@ -114,7 +116,7 @@ def models_add(
     spec = read_spec(path)
     say(f"model: {path} ({_input(spec)}, {spec.graph.output}: {', '.join(spec.labels)})")
     if to is None:
-        note_hidden(path.stem)
+        note_installed(path.stem, own)
     if terms := _TERMS.get(spec.license):
         notice("licence:", f"{spec.license}: {terms}")
     usable = quote(path.stem if to is None and not (models_dir or outer) else str(path))
@@ -145,21 +147,24 @@ def convert_command(
 
     Example: `mien convert model.h5 --labels fer2013 --install`
     """
-    from mien.models.store import user_dir
+    from mien.models.store import models_folder
     from mien.targets import check_targets
 
     with extra("converting", "keras"):
         from mien.convert.keras import convert
 
     check_targets([file, architecture], files=[to or (None if install else Path(f"{name or file.stem}.onnx"))])
-
+    folder = models_folder(models_dir)
+    own = own_models(folder)
     done = convert(
         file, to, labels=labels, name=name, normalize=normalize, equalize=equalize, license=licence,
-        install=(models_dir or user_dir()) if install else None, architecture=architecture,
+        install=folder if install else None, architecture=architecture,
     )  # fmt: skip
     if done.parts:
         say("weights: {}, architecture: {}".format(*done.parts))
     say(f"model: {done.path} ({_input(done.spec)}, pixels {done.normalize}: {', '.join(done.spec.labels)})")
+    if install:
+        note_installed(done.spec.name, own)
     usable = done.spec.name if install and not models_dir else str(done.path)
     say(f"use it: mien predict PHOTO --model {quote(usable)}")
 

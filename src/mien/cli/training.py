@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from mien.cli.arguments import NewModelsDir, Votes, model_file, read_data, readings_for, reads_data
+from mien.cli.arguments import (
+    NewModelsDir,
+    Votes,
+    model_file,
+    note_installed,
+    own_models,
+    read_data,
+    readings_for,
+    reads_data,
+)
 from mien.cli.console import bar, err, extra, hush, out, percent, say
 from mien.cli.voices import RECIPE, train_voice_command
 from mien.data.reading import AS_CROPS, Reading
@@ -155,7 +164,7 @@ def train_temporal_command(
     """
     from mien.data.readers import data_path
     from mien.models.classifier import load_classifier
-    from mien.models.store import user_dir
+    from mien.models.store import find_model, models_folder, shipped_dir
     from mien.reports.temporal import temporal_table
     from mien.settings import from_dict, parse_override
     from mien.targets import check_targets
@@ -168,11 +177,13 @@ def train_temporal_command(
     overrides = dict(parse_override(text) for text in setting or [])
     config = from_dict(TemporalConfig, overrides | ({} if seed is None else {"seed": seed}))
     classifier = load_classifier(model, models_dir=models_dir)
-    path = to or Path(f"{config.name_for(classifier.spec.name)}.onnx")
-    folder = (models_dir or user_dir()) if install else None
+    name = config.name_for(classifier.spec.name)
+    path, folder = to or Path(f"{name}.onnx"), models_folder(models_dir) if install else None
     check_place(path, install=folder)  # before the data is read
     read = [None if data is None else data_path(data), clips, model_file(model)]
     check_targets(read, files=[path], texts=[path.with_suffix(".md")])
+    if folder is not None:
+        note_installed(name, own_models(folder))
     faces = None if clips is None else load_detector(reading.detector or "auto")
     reading = (reading if clips is None else replace(reading, detector=None)).for_model(classifier.spec.preprocess.size)
     images = None if data is None else read_data(data, None, reading)[0]
@@ -185,7 +196,9 @@ def train_temporal_command(
         say(line)
     say(f"model: {path} (differs by at most {trained.difference:.1g} from PyTorch); card: {trained.card}")
     where = "" if install and not models_dir else f" --models {quote(str(folder or path.parent))}"
-    say(f"use it: mien live --model {quote(model)} --temporal{where}")
+    file = find_model(model, models_dir=models_dir)
+    usable = model if install or file.parent == shipped_dir() else str(file)  # no name is known in another directory
+    say(f"use it: mien live --model {quote(usable)} --temporal{where}")
 
 
 @reads_data
@@ -207,12 +220,15 @@ def export(
 
     Example: `mien export runs/base-20260401-120000 --install`
     """
-    from mien.models.store import user_dir
+    from mien.models.store import models_folder
     from mien.targets import check_targets
 
     check_targets([*(data or []), *run.glob("*.*")], files=[to])
     finished = _opened(run, data, votes, reading)
-    _export(finished, target=to, storage=storage, install=(models_dir or user_dir()) if install else None)
+    folder = models_folder(models_dir) if install else None
+    if folder is not None:
+        note_installed(finished.spec.name, own_models(folder))
+    _export(finished, target=to, storage=storage, install=folder)
 
 
 @reads_data

@@ -19,7 +19,6 @@ from mien.files import as_path
 from mien.labels import LabelSet
 from mien.models.spec import Preprocess
 from mien.models.store import find_model
-from mien.nets.blocks import RepConvolution
 from mien.nets.dlib_file import dlib_path, read_dlib
 from mien.nets.nets import Net, head_key
 from mien.nets.vggface_file import read_vggface
@@ -158,8 +157,6 @@ def _named(net: nn.Module, weights: Weights) -> dict[str, Tensor]:
         (n, m) for n, m in net.named_modules() if isinstance(m, (nn.Conv2d, nn.BatchNorm2d))
     ]
     found = [i for i, (_, layer) in enumerate(layers) if isinstance(layer, nn.Conv2d)]
-    if any(isinstance(module, RepConvolution) for module in net.modules()):
-        raise ModelError(f"{weights.origin}: its branches were folded when it was exported; start from its run")
     if len(found) != len(weights.convolutions):
         raise ModelError(
             f"{weights.origin}: the file has {len(weights.convolutions)} convolutions, net '{weights.arch}' has "

@@ -17,7 +17,8 @@ from mien.errors import ModelError
 from mien.labels import LabelSet
 from mien.models.onnx_file import read_spec
 from mien.models.spec import ModelSpec, Preprocess, current_name
-from mien.nets.nets import NETS
+from mien.nets.blocks import RepConvolution
+from mien.nets.nets import NETS, build_net
 from mien.structures import FloatArray
 
 KINDS = "a run's folder or checkpoint (.safetensors), a model's name or .onnx, dlib's .dat or VGGFace's .h5"
@@ -102,6 +103,8 @@ def read_model(path: Path) -> Weights:
         raise ModelError(f"{path} is an ensemble, which cannot be trained; start from one of its members")
     if spec.arch not in NETS:
         raise ModelError(f"{path} is a model of another origin, whose architecture mien doesn't know; expected {KINDS}")
+    if any(isinstance(module, RepConvolution) for module in build_net(spec.arch, spec.preprocess, {}).modules()):
+        raise ModelError(f"{path} cannot be trained: its branches were folded when it was exported; start from its run")
     try:
         graph = onnx.load(path, load_external_data=False).graph
         constants = _constants(graph)

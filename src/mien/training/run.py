@@ -22,7 +22,7 @@ from mien.data.audit import Selection
 from mien.data.dataset import SPLITS, Dataset
 from mien.data.reading import Reading
 from mien.errors import ConfigError, DatasetError, RunError
-from mien.files import as_path, atomic_path, locked, make_folder, write_text
+from mien.files import as_path, atomic_path, check_folder_of, locked, make_folder, write_text
 from mien.labels import LabelSet
 from mien.machine.facts import git_commit
 from mien.models.onnx_file import check_target, write_with_spec
@@ -199,9 +199,18 @@ class Run:
 
     @property
     def data_paths(self) -> list[str] | None:
-        """Where each dataset was when the run was started; None if that wasn't recorded."""
+        """Where each dataset was when the run was started; None if that wasn't recorded.
+
+        Raises:
+            RunError: One is no longer there.
+        """
         paths = [facts.get("path") or "" for facts in self.environment["data"]]
-        return paths if all(paths) else None
+        if not all(paths):
+            return None
+        for path in paths:
+            if not Path(path).exists():
+                raise RunError(f"the data of {self.folder} is no longer at '{path}'; say where it is with --data")
+        return paths
 
     @property
     def votes_path(self) -> Path | None:
@@ -226,7 +235,8 @@ class Run:
         """The data; it is read when first needed.
 
         Raises:
-            RunError: It wasn't given and its paths weren't recorded, or the number of datasets isn't that of the start.
+            RunError: It wasn't given, and its paths weren't recorded or it is no longer there, or the number of
+                datasets isn't that of the start.
             DatasetError: It cannot be read.
         """
         if self._datasets is None:
@@ -260,7 +270,10 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether all epochs are done and the model is written."""
-        return self.model.exists() and self.checkpoint.exists() and epochs_done(self.checkpoint) >= self.config.epochs
+        return self.model.exists() and self._trained()
+
+    def _trained(self) -> bool:
+        return self.checkpoint.exists() and epochs_done(self.checkpoint) >= self.config.epochs
 
     def metrics(self) -> list[Row]:
         """Return the metrics of each finished epoch, as docs/guides/training.md lists them.
@@ -350,6 +363,10 @@ class Run:
             self._train_on(fabric, report or Silent(), log if fabric.is_global_zero else ())
 
     def _train_on(self, fabric: Fabric, report: Reporter, log: Sequence[str]) -> None:
+        if agreed(fabric, self._trained):
+            for row in self.metrics():
+                report.epoch(row)
+            return
         with together(fabric):
             trainer, rows = self._trainer(fabric)
             done = self._load(trainer, len(rows))
@@ -413,8 +430,9 @@ class Run:
             raise RunError(f"{self.folder} has no finished epoch yet; resume it: mien train --resume {self.folder}")
         path = target or self.model
         check_target(path)
-        for folder in [path.parent] if install is None else [path.parent, install]:
-            make_folder(folder)  # now, not after the work
+        check_folder_of(path)  # now, not after the work
+        if install is not None:
+            make_folder(install)
         net, spec = load_average(self.checkpoint)
         spec, parity = finish(
             net, spec, self.fitted(), self.datasets, path, config=self.config, storage=cast(Storage, storage)
