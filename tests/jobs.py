@@ -61,10 +61,11 @@ class Dying:
         note: A file that remembers that it was seen.
         always: Whether it kills each time.
         hang: Sleep instead.
+        warn: Warn before that, and never again.
     """
 
-    def __init__(self, item: int, note: Path, *, always: bool, hang: bool = False) -> None:
-        self.item, self.note, self.always, self.hang = item, note, always, hang
+    def __init__(self, item: int, note: Path, *, always: bool, hang: bool = False, warn: bool = False) -> None:
+        self.item, self.note, self.always, self.hang, self.warn = item, note, always, hang, warn
 
     def __call__(self) -> Callable[[int], Iterator[tuple[int, int]]]:
         return self.results
@@ -74,6 +75,8 @@ class Dying:
         yield item, 1
         if item == self.item and (self.always or not self.note.exists()):
             self.note.touch()
+            if self.warn:
+                warnings.warn("only once", UserWarning, stacklevel=1)
             if self.hang:
                 time.sleep(600)
             os.kill(os.getpid(), signal.SIGKILL)

@@ -22,6 +22,8 @@ pytest.importorskip("httpx", reason="needs the extra: pip install '.[client]'")
 
 import httpx
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from starlette.types import ASGIApp, Message
 
 from mien.web.engine import Engine
@@ -66,6 +68,14 @@ def calling(engine: Engine) -> Iterator[Caller]:
     """Call an engine's app, at http://localhost."""
     app = app_of(engine)
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(_lifespan(app)):
+        yield Caller(app, portal)
+
+
+@contextmanager
+def mounted(prefix: str, engine: Engine) -> Iterator[Caller]:
+    """Call an app that has mounted an engine's, whose lifespan no one runs, as under a server."""
+    app = Starlette(routes=[Mount(prefix, app_of(engine))])
+    with start_blocking_portal() as portal:
         yield Caller(app, portal)
 
 

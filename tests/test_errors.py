@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from mien.errors import MissingExtra
+from mien.errors import MienError, MissingExtra
 
 CPU = "--extra-index-url https://download.pytorch.org/whl/cpu"
 
@@ -46,6 +48,18 @@ def test_a_missing_extra_names_the_command_for_the_way_mien_was_installed(
     before, command = str(MissingExtra("converting", "keras")).split(": ", 1)
     assert before == "converting needs the 'keras' extra"
     assert shlex.split(command) == ["pip", "install", *arguments]
+
+
+def test_every_error_survives_pickling_as_a_worker_sends_it() -> None:
+    def kinds(kind: type[MienError]) -> Iterator[type[MienError]]:
+        yield kind
+        for each in kind.__subclasses__():
+            yield from kinds(each)
+
+    for kind in kinds(MienError):
+        error = MissingExtra("training", "train") if kind is MissingExtra else kind("it broke")
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(again)) == (kind, str(error))
 
 
 def test_a_source_tree_that_is_not_installed_counts_as_the_current_folder(monkeypatch: pytest.MonkeyPatch) -> None:

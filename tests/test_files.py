@@ -1,6 +1,8 @@
 import errno
+import os
 import re
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,27 @@ def test_a_finished_file_replaces_the_old_one(tmp_path: Path) -> None:
         assert temporary.suffix == ".md"
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links and pipes are those of Unix")
+def test_a_link_stays_and_a_pipe_gets_the_bytes(tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    (tmp_path / "link.txt").symlink_to(folder / "file.txt")
+    for text in ("new", "newer"):
+        write_text(tmp_path / "link.txt", text)
+        assert (folder / "file.txt").read_text() == text
+    assert (tmp_path / "link.txt").is_symlink()
+    assert [path.name for path in folder.iterdir()] == ["file.txt"]
+
+    os.mkfifo(tmp_path / "pipe")
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append((tmp_path / "pipe").read_text()), daemon=True)
+    reader.start()
+    write_text(tmp_path / "pipe", "whole")
+    reader.join(20)
+    assert read == ["whole"]
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

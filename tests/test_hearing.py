@@ -57,6 +57,33 @@ def test_a_file_is_heard_in_step_with_its_frames(tmp_path: Path) -> None:
     assert not hearing.meter.failed
 
 
+def test_what_is_skipped_is_not_heard(tmp_path: Path) -> None:
+    model = PitchModel()
+    twice = join(SAID, SAID)  # from 1 to 3 s, and from 6 to 8 s
+    hearing = Hearing(FileSound(write_wav(tmp_path / "said.wav", twice)), Listener(model, detector=LoudDetector()))
+    hearing.skip(5.0)
+    heard = [hearing.at(time) for time in (5.0, 5.5, 8.5)]
+    assert heard[:2] == [None, None]
+    assert heard[2] is not None
+    assert heard[2].start == pytest.approx(6, abs=0.15)
+    hearing.skip(11.0)
+    assert not hearing.meter.failed
+
+
+def test_a_microphone_keeps_its_times_over_a_pause() -> None:
+    blocks = [Block(time, tone(0.5)) for time in np.arange(100, 110, 0.5).tolist()]
+    waiting = iter(blocks[:4])
+    microphone = Waiting(waiting)
+    hearing = Hearing(MicrophoneSound(microphone), listener())  # type: ignore[arg-type]
+    hearing.at(0.0)
+    microphone.blocks, microphone.now = iter(blocks[4:8]), 104.0
+    hearing.skip(4.0)
+    microphone.blocks, microphone.now = iter(blocks[8:]), 110.0
+    utterance = hearing.at(10.0)
+    assert utterance is not None
+    assert utterance.start == pytest.approx(4, abs=0.2)
+
+
 def test_speech_at_the_end_of_a_file_gets_its_final_answer(tmp_path: Path) -> None:
     hearing = Hearing(FileSound(write_wav(tmp_path / "said.wav", tone(2))), listener())
     utterance = hearing.at(2.5)

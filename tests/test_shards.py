@@ -227,11 +227,20 @@ class TestResuming:
 
     def test_an_error_of_a_file_that_is_gone_ends_with_a_retry(self, job: Runs, album: Path) -> None:
         job()
-        for path in album.glob("3*"):
-            path.unlink()
+        (album / "3 broken.png").unlink()
         job(retry_errors=True)
         assert [row["error"] for row in job.rows() if row["error"]] == []
         assert job() == []
+
+    def test_a_retry_while_a_drive_is_gone_loses_nothing(self, job: Runs, album: Path) -> None:
+        job()
+        album.rename(album.with_name("unmounted"))
+        job(retry_errors=True)
+        assert job.sources() == ROWS
+        album.with_name("unmounted").rename(album)
+        draw(album / "3 broken.png", 3)
+        job(retry_errors=True)
+        assert [row["error"] for row in job.rows() if row["error"]] == []
 
     def test_shards_of_folders_that_are_not_named_again_are_finished(self, job: Runs, tmp_path: Path) -> None:
         more = tmp_path / "more"
@@ -561,6 +570,13 @@ class TestLongVideos:
         assert summary is not None
         assert (summary.shards, summary.files, summary.errors) == (10, 10, 1)
         assert job() == []
+
+    def test_empty_parts_of_json_lines_are_parts_too(self, job: Runs, film: Path) -> None:
+        cut(film)
+        with pytest.warns(UserWarning, match="ends before its header says"):
+            job(shard_frames=10, format="jsonl")
+        assert b"" in {path.read_bytes() for path in job.parts()}
+        assert job(shard_frames=10, format="jsonl") == []
 
     def test_what_is_no_video_is_one_shard_with_an_error(self, job: Runs, film: Path) -> None:
         film.write_bytes(b"\0\0\0\x18ftypmp42" + bytes(20_000))

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -85,6 +86,14 @@ def test_an_expression_is_uncertain_below_its_least_confidence(min_confidence: f
     assert expression.label == answer
     assert expression.certain == (answer == "happy")
     assert expression.prediction.label == "happy"
+
+
+def test_the_numbers_of_a_detector_of_ones_own_are_plain_in_json() -> None:
+    box = Box(*np.array([1.25, 2, 30, 40], np.float32))
+    face = Face(box, score=np.float32(0.5), track_id=np.int64(3))  # type: ignore[arg-type]
+    prediction = Prediction(np.array([0.75, 0.25], np.float32), LabelSet("mine", ("a", "b")))
+    plain = json.loads(json.dumps(Expression(face, prediction).to_dict()))
+    assert (plain["box"], plain["score"], plain["track"]) == ([1.2, 2.0, 30.0, 40.0], 0.5, 3)
 
 
 def test_another_prediction_is_held_to_the_same_confidence() -> None:

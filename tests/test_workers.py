@@ -45,6 +45,14 @@ def test_an_item_whose_process_ends_is_tried_again_and_gives_each_result_once(ha
     assert found == [(item, (item, part)) for item in range(4) for part in range(3)]
 
 
+def test_warnings_that_a_second_try_does_not_repeat_cost_no_result(tmp_path: Path) -> None:
+    make = jobs.Dying(1, tmp_path / "seen", always=False, warn=True)
+    with pytest.warns(UserWarning, match="only once") as caught:
+        found = list(in_order(make, range(2), workers=2))
+    assert found == [(item, (item, part)) for item in range(2) for part in range(3)]
+    assert len(caught) == 1
+
+
 def test_an_item_that_stops_its_process_twice_is_given_up_and_the_others_go_on(tmp_path: Path) -> None:
     found = list(in_order(jobs.Dying(1, tmp_path / "seen", always=True), range(4), workers=2))
     assert found[3:6] == [(1, (1, 0)), (1, (1, 1)), (1, Crash("its process was killed (SIGKILL)"))]

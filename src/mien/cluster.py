@@ -24,7 +24,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from mien import __version__, cores
-from mien.collection import Failure, Seen, see_each
+from mien.collection import Failure, Seen, longest_silence, see_each
 from mien.errors import ConfigError, MienError, MissingExtra, ServiceError
 from mien.files import printable
 from mien.models.runtime import Session
@@ -247,7 +247,7 @@ def see_shard(job: bytes, work: bytes, packed: ObjectRef[bytes]) -> tuple[Done, 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         results = see_each(shard.pieces(), recognizer, selection=selection, isolated=isolated)
-        longest = SILENCE_SECONDS + shard.within.start  # a video is decoded up to it, at least as fast as it is played
+        longest = longest_silence(shard.pieces(), selection)
         watched = results if isolated else _watched(results, seconds=longest)
         (done,) = write_parts(pickle.loads(job), [shard], watched, recognizer.provenance)
     return done, [str(warning.message) for warning in caught]

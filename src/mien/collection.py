@@ -454,10 +454,18 @@ class _Light:
         return replace(self.seen, frame=replace(self.seen.frame, image=blank))
 
 
+def longest_silence(pieces: Iterable[Piece], selection: Selection) -> float:
+    """Return the seconds without a result after which a process is taken for hung.
+
+    A video is decoded, at least as fast as it is played, up to its first frame, and from one chosen frame to the next.
+    """
+    first = max((piece.within.start for piece in pieces), default=0.0)
+    return SILENCE_SECONDS + max(first, selection.start) + (1 / selection.fps if selection.fps else 0.0)
+
+
 def _from_workers(job: _Job, todo: Sequence[Piece], workers: int) -> Iterator[tuple[int, Seen | Failure | None]]:
     """Yield the results of `_Job.see_all` from several processes."""
-    passed_over = max((piece.within.start for piece in todo), default=0.0)  # decoded at least as fast as it is played
-    for index, result in in_order(job, todo, workers=workers, silence_seconds=SILENCE_SECONDS + passed_over):
+    for index, result in in_order(job, todo, workers=workers, silence_seconds=longest_silence(todo, job.selection)):
         if isinstance(result, Crash):
             item = todo[index]
             name = f"'{printable(item.path)}'" + ("" if item.within == WHOLE else f", {item.within},")

@@ -113,6 +113,10 @@ class MissingExtra(MienError):
 
     def __init__(self, purpose: str, extra: str) -> None:
         super().__init__(f"{purpose} needs the '{extra}' extra: {install_command(extra)}")
+        self._given = purpose, extra
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._given
 
 
 def install_command(extra: str) -> str:

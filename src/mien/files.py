@@ -56,7 +56,8 @@ def atomic_path(path: str | Path, *, within: Path | None = None) -> Iterator[Pat
 
     The temporary file has the same name, by which writers choose a format, in a hidden folder beside `path`. When the
     block fails, both are removed, and a file already at `path` stays as it was. A killed process leaves them behind,
-    and the next one that writes there removes them, where folders can be locked, as on Unix.
+    and the next one that writes there removes them, where folders can be locked, as on Unix. A link stays: the file
+    that it leads to is replaced. A pipe or device, such as /dev/null, gets the bytes.
 
     Args:
         path: The file.
@@ -68,16 +69,28 @@ def atomic_path(path: str | Path, *, within: Path | None = None) -> Iterator[Pat
     """
     path = as_path(path)
     try:
-        with _temporary_folder(within or path.parent) as folder:
+        if is_device(path):
+            with tempfile.TemporaryDirectory(prefix="mien-") as name:
+                yield (temporary := Path(name) / path.name)
+                with temporary.open("rb") as source, path.open("wb") as target:
+                    shutil.copyfileobj(source, target)
+            return
+        place = path.resolve() if path.is_symlink() else path
+        with _temporary_folder(within or place.parent) as folder:
             temporary = folder / path.name
             temporary.touch()
             mode = temporary.stat().st_mode
             yield temporary
             with suppress(OSError):
                 temporary.chmod(mode)  # as the umask says, since some libraries put a file of their own in its place
-            os.replace(temporary, path)
+            os.replace(temporary, place)
     except OSError as error:
         raise _output_error(path, error) from error
+
+
+def is_device(path: Path) -> bool:
+    """Return whether a path is there but neither a file nor a folder, as /dev/null is: nothing can be lost in it."""
+    return os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
 
 
 @contextmanager

@@ -172,6 +172,22 @@ class Hearing:
                 self._end(str(error), failed=True)
         return self._track.at(time)
 
+    def skip(self, time: float) -> None:
+        """Leave what has come until a frame's time in seconds unheard: before the voice was asked for, or in a pause.
+
+        Raises:
+            InputError: The time is not finite.
+        """
+        check_time("the time", time)
+        if self._source is None:
+            return
+        try:
+            self._add(self.listener.finish())
+            for _ in self._source.until(time):
+                pass
+        except MienError as error:
+            self._end(str(error), failed=True)
+
     def close(self) -> None:
         """Release the microphone or file."""
         if self._source is not None:

@@ -36,6 +36,7 @@ from mien.files import as_path, atomic_path, locked, make_empty_folder, make_fol
 from mien.recognizer import Recognizer
 from mien.sinks.journal import check_same, identity
 from mien.sinks.parts import check_format, error_row, open_part, part_columns, part_rows, read_part
+from mien.sinks.records import source_text
 from mien.sinks.tables import csv_lines
 from mien.sources.frames import inspect
 from mien.sources.media import ALL_FRAMES, WHOLE, Selection, TimeRange
@@ -186,7 +187,8 @@ def run(
     """Recognise very many files into the parts of a job; run again, it continues and takes new and changed files.
 
     Each file has its rows in one part, exactly once, however often the job is stopped. A file that cannot be read has a
-    row with the reason. A shard of which a file has changed is recognised anew. Rows of files that are gone stay.
+    row with the reason. A shard of which a file has changed is recognised anew, without the files of it that are gone;
+    the rows of others that are gone stay.
 
     Args:
         paths: Pictures, videos, and folders, searched at any depth.
@@ -271,8 +273,10 @@ def opened(
         shards, changed, new = _known(before, files, place)
         ranges = _ranges(new, shard_frames, selection=selection, workers=workers)
         shards += _new_shards(new, shard_size, ranges, number=shards[-1].number + 1 if shards else 0)
-        redone = {shard.number for shard in (*changed, *_todo(folder, format, shards, retry_errors))}
-        shards = [_without_gone(shard, files, place) if shard.number in redone else shard for shard in shards]
+        remaining = partial(_without_gone, files=files, place=place)
+        todo = _todo(folder, format, shards, retry_errors=retry_errors, remaining=remaining)
+        redone = {shard.number for shard in (*changed, *todo)}
+        shards = [remaining(shard) if shard.number in redone else shard for shard in shards]
         for shard in set(before).difference(shards):  # first: were the manifest new and a part old, nobody would know
             part_path(folder, shard.number, format).unlink(missing_ok=True)
         shards = [shard for shard in shards if shard.files]
@@ -528,15 +532,31 @@ def _remove_unknown(folder: Path, format: str, shards: Sequence[Shard]) -> None:
         path.unlink()
 
 
-def _todo(folder: Path, format: str, shards: Sequence[Shard], retry_errors: bool) -> list[Shard]:
-    """Return the shards without a part, and those with errors if they are retried."""
-    there = _parts(folder, format).items()
-    done = {n for n, path in there if path.stat().st_size and not (retry_errors and _has_errors(path))}
-    return [shard for shard in shards if shard.number not in done]
+def _todo(
+    folder: Path, format: str, shards: Sequence[Shard], *, retry_errors: bool, remaining: Callable[[Shard], Shard]
+) -> list[Shard]:
+    """Return the shards without a part, and those with errors if they are retried.
+
+    A shard is not retried where that would lose the rows of a file that is gone, perhaps with a drive for a while.
+    """
+    parts = _parts(folder, format)
+
+    def is_done(shard: Shard) -> bool:
+        part = parts.get(shard.number)
+        if part is None or not (part.stat().st_size or format == "jsonl"):  # a range of time may have no frames
+            return False
+        failed = set(_failed(part)) if retry_errors else set()
+        if not failed:
+            return True
+        gone = [path for path, _, _ in set(shard.files).difference(remaining(shard).files)]
+        return any(failed.isdisjoint(map(source_text, (path, str(Path(shard.folder, path))))) for path in gone)
+
+    return [shard for shard in shards if not is_done(shard)]
 
 
-def _has_errors(part: Path) -> bool:
-    return any(row["error"] for row in read_part(part, ("error",)))
+def _failed(part: Path) -> Iterator[str]:
+    """Yield the sources of the rows with errors."""
+    return (row["source"] for row in read_part(part, ("source", "error")) if row["error"])
 
 
 @contextmanager

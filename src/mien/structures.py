@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from mien.errors import ConfigError, InputError
 from mien.labels import LabelSet
 
+T = TypeVar("T")
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 ImageArray: TypeAlias = npt.NDArray[np.uint8]  # (H, W, 3) RGB unless said otherwise
 FloatArray: TypeAlias = npt.NDArray[np.float32]
@@ -156,9 +157,9 @@ class Expression:
         """
         box = self.face.box
         return {
-            "track": self.face.track_id,
-            "box": [round(v, 1) for v in (box.x1, box.y1, box.x2, box.y2)],
-            "score": round(self.face.score, 4),
+            "track": plain(self.face.track_id),
+            "box": [round(plain(v), 1) for v in (box.x1, box.y1, box.x2, box.y2)],
+            "score": round(plain(self.face.score), 4),
             "label": self.label,
             "confidence": round(self.prediction.confidence, 6),
             "certain": self.certain,
@@ -393,6 +394,11 @@ def check_frame(frame: Frame) -> None:
             f"a frame is of type {type(frame).__name__}; expected mien.Frame: mien.frames yields those of a file, and "
             "Recognizer.recognize takes an image alone"
         )
+
+
+def plain(number: T) -> T:
+    """Return a number of NumPy, as a detector of one's own may give, as one of Python: JSON knows no others."""
+    return cast("T", number.item()) if isinstance(number, np.generic) else number
 
 
 def _rounded(prediction: Prediction) -> dict[str, float]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from mien.errors import ConfigError, InputError, OutputError
+from mien.files import is_device
 from mien.pixels import WRITABLE_PICTURES
 from mien.sources.paths import PICTURE_SUFFIXES, SOUND_SUFFIXES, VIDEO_SUFFIXES, find_files
 
@@ -93,7 +94,7 @@ def _check_sources(sources: Sequence[Path], targets: Sequence[Path], folders: Se
 def _check_each_other(targets: Sequence[Path]) -> None:
     known: dict[FileId, int] = {}
     for i, target in enumerate(targets):
-        for key in () if _is_device(target) else (_id_of(target), folded(os.path.realpath(target))):
+        for key in () if is_device(target) else (_id_of(target), folded(os.path.realpath(target))):
             if key is not None and (other := known.setdefault(key, i)) != i:
                 raise ConfigError(
                     f"two results for one file: '{targets[other]}' and '{target}'; choose different ones, not only in "
@@ -110,7 +111,7 @@ def _check_writable(path: Path) -> None:
 
 
 def _check_text(path: Path) -> None:
-    if path == STANDARD_OUTPUT or _is_device(path):
+    if path == STANDARD_OUTPUT or is_device(path):
         return
     if path.suffix.lower() in NO_TEXT:
         raise ConfigError(
@@ -131,8 +132,3 @@ def _id_of(path: Path) -> FileId | None:
     return (
         (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(path)
     )  # some network drives number no files
-
-
-def _is_device(path: Path) -> bool:
-    """Return whether a path is there but neither a file nor a folder, as /dev/null is: nothing can be lost in it."""
-    return os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))

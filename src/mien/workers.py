@@ -46,9 +46,10 @@ class Crash:
 class _Item:
     """An item under way, or done before those in front of it."""
 
-    results: deque[bytes | Crash] = field(default_factory=deque)  # pickled, a quarter of the size
-    taken: int = 0  # results that the caller has
+    results: deque[bytes | Crash] = field(default_factory=deque)  # and warnings; pickled, a quarter of the size
+    n_results: int = 0  # received, without warnings, which a second try may not repeat
     repeated: int = 0  # results that come again after a crash, and are dropped
+    warnings: set[bytes] = field(default_factory=set)  # received
     tries: int = 1
     done: bool = False
 
@@ -125,7 +126,6 @@ class _Pool(Generic[R]):
             while (item := self._items.get(first)) is not None:
                 while item.results:
                     result = self._unpickled(item.results.popleft())
-                    item.taken += 1
                     if isinstance(result, Warning):
                         warnings.warn(result, stacklevel=2)
                     else:
@@ -201,9 +201,15 @@ class _Pool(Generic[R]):
             item = self._items[worker.index]
             if kind == "done":
                 item.done, worker.index = True, None
-            elif item.repeated:
+            elif kind == "warning" and value in item.warnings:
+                pass
+            elif kind == "result" and item.repeated:
                 item.repeated -= 1
             else:
+                if kind == "warning":
+                    item.warnings.add(value)
+                else:
+                    item.n_results += 1
                 item.results.append(value)
                 self._waiting += len(value)
         return True
@@ -228,7 +234,7 @@ class _Pool(Generic[R]):
             item.done = True
             return None
         item.tries += 1
-        item.repeated = item.taken + len(item.results)
+        item.repeated = item.n_results
         return worker.index
 
 
@@ -263,7 +269,7 @@ def _work(connection: Connection, pickled: bytes) -> None:
                 os._exit(1)
             with warnings.catch_warnings():
                 warnings.simplefilter("always")
-                warnings.showwarning = lambda message, *_: send("result", pickle.dumps(_picklable(message)))
+                warnings.showwarning = lambda message, *_: send("warning", pickle.dumps(_picklable(message)))
                 for result in function(item):
                     send("result", pickle.dumps(result))
             send("done")

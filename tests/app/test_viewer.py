@@ -71,6 +71,20 @@ def test_its_keys_save_pause_change_the_model_and_quit(viewer: Any, tmp_path: Pa
     assert viewer.failure is None
 
 
+def test_a_key_before_the_first_frame_fails_nothing(viewer: Any) -> None:
+    viewer.shown = None
+    viewer.worker.paused = True
+    until(viewer.root, lambda: not viewer.worker.newest, "the last frame was taken")
+    viewer.shown = None
+    viewer.save_snapshot()
+    assert "there is no frame yet" in viewer.status_label.cget("text")
+    assert viewer.failure is None
+    viewer.complain("the model is broken")
+    viewer.worker.paused = False
+    until(viewer.root, lambda: viewer.shown is not None, "the stream is seen")
+    assert viewer.failure is None
+
+
 def test_v_turns_the_voice_on_and_off(viewer: Any) -> None:
     press("v")
     until(viewer.root, lambda: viewer.shown.meter is not None, "the meter is there")

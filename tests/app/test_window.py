@@ -26,6 +26,7 @@ from mien.hearing import FileSound, Hearing
 from mien.labels import FER2013
 from mien.models.onnx_file import read_spec
 from mien.models.spec import DEFAULT_MODEL
+from mien.recognizer import Recognizer
 from mien.sources.paths import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from mien.sources.pictures import read_picture
 from mien.voice.listener import Listener
@@ -124,6 +125,38 @@ class TestPictures:
         window.root.clipboard_append(f"file://{astronaut}")
         press("ctrl+v")
         until(window.root, lambda: "1 face: happy" in status(window), "the face is named")
+
+    def test_files_of_the_clipboard_are_pasted_where_the_system_lists_them(
+        self, window: Any, astronaut: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from mien.app import clipboard
+
+        monkeypatch.setattr(clipboard.ImageGrab, "grabclipboard", lambda: [str(astronaut)])
+        assert clipboard._system_picture() == astronaut
+
+    def test_a_picture_that_is_opened_while_a_model_loads_stays(
+        self, window: Any, astronaut: Path, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "pictures"
+        folder.mkdir()
+        for name in ("a.png", "b.png"):
+            (folder / name).write_bytes(astronaut.read_bytes())
+        window.open(folder)
+        until(window.root, lambda: status(window).startswith("a.png: 1 face"), "the first picture is there")
+        holds = threading.Event()
+        window.worker.submit(lambda: holds.wait(20))
+        press("Next")
+        until(window.root, lambda: "opening b.png" in status(window), "the next one is asked for")
+        live = window.worker.live
+        live.recognizer = Recognizer(live.recognizer.detector, "ferg")
+        window.mode.recognizer_changed()
+        holds.set()
+        until(window.root, lambda: status(window).startswith("b.png: 1 face"), "the next picture is there")
+        settled: list[None] = []
+        window.worker.submit(lambda: None, settled.append)
+        until(window.root, lambda: settled, "all is done")
+        assert status(window).startswith("b.png: 1 face")
+        assert window.mode.still.recognizer is live.recognizer
 
     def test_a_clipboard_without_a_picture_is_an_error(self, window: Any) -> None:
         window.root.clipboard_clear()

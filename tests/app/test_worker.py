@@ -448,6 +448,24 @@ def hearing(source: Talking, labels: LabelSet | None = None) -> Hearing:
 
 
 class TestVoice:
+    def test_what_was_said_before_it_was_turned_on_or_in_a_pause_is_left(
+        self, window: Window, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        skipped: list[float] = []
+        monkeypatch.setattr(Hearing, "skip", lambda self, time: skipped.append(time))
+        window.start(FakeDevice())
+        window.worker.listen(lambda: hearing(Talking()))
+        window.until(lambda: window.worker.newest and window.worker.newest[-1].result.heard)
+        assert len(skipped) == 1
+        window.worker.paused = True
+        window.settle()
+        time.sleep(0.2)  # the worker looks for jobs every 0.1 s
+        window.worker.newest.clear()
+        window.worker.paused = False
+        window.until(lambda: window.worker.newest)
+        assert len(skipped) == 2
+        assert skipped[0] < skipped[1]
+
     def test_it_is_heard_beside_the_camera_until_it_is_turned_off(self, window: Window) -> None:
         source = Talking()
         window.start(FakeDevice())

@@ -8,6 +8,7 @@ import pytest
 from mien.data.dataset import Dataset
 from mien.data.prepared import prepare
 from mien.data.readers import read_dataset
+from mien.data.splits import draw_splits
 from mien.errors import DatasetError, OutputError
 from mien.labels import LabelSet
 
@@ -50,6 +51,13 @@ def test_a_dataset_without_votes_is_read_back_without(tmp_path: Path, dataset: D
     without = Dataset("drawn", dataset.images, dataset.targets, MOODS, dataset.splits)
     prepare(without, tmp_path / "drawn.npz")
     assert read_dataset(tmp_path / "drawn.npz").votes is None
+
+
+def test_splits_that_were_drawn_can_be_drawn_anew(tmp_path: Path, dataset: Dataset) -> None:
+    prepare(replace(dataset, held_out=("valid", "test")), tmp_path / "drawn.npz")
+    drawn = read_dataset(tmp_path / "drawn.npz")
+    assert drawn.held_out == ("valid", "test")
+    assert draw_splits(drawn, (1, 0, 0)).counts()[1:].sum() == 0
 
 
 def test_a_prepared_dataset_is_resized_on_demand(tmp_path: Path, dataset: Dataset) -> None:

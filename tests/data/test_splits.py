@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mien.data.dataset import SPLITS, Dataset
+from mien.data.dataset import SPLITS, Dataset, FoundFaces, PictureLabel
 from mien.data.splits import SMALL_CLASS, draw_splits, draw_subset, hold_out, name_hash
 from mien.errors import ConfigError, DatasetError
 from mien.labels import LabelSet
@@ -144,6 +144,37 @@ def test_a_subset_keeps_the_shares_of_classes_and_splits(n: int, seed: int) -> N
 def test_another_seed_draws_another_subset() -> None:
     one, again, other = (draw_subset(labelled(60, 60), 20, seed=seed).fingerprint for seed in (1, 1, 2))
     assert one == again != other
+
+
+def photographs(n: int, n_missed: int) -> Dataset:
+    """Return n found faces of each of two classes, and pictures without a face; crowded is every tenth image."""
+    dataset = labelled(n, n)
+    names = [f"{'ab'[target]}/{i}.jpg" for i, target in enumerate(dataset.targets.tolist())]
+    missed = [PictureLabel(f"{label}/missed{i}.jpg", "train", label) for label in "ab" for i in range(n_missed)]
+    crowded = [PictureLabel(name, "train", name[0]) for name in names[::10]]
+    found = FoundFaces(detector="yunet", n_pictures=2 * (n + n_missed), missed=tuple(missed), crowded=tuple(crowded))
+    return replace(dataset, images=np.zeros((2 * n, 1, 1, 1), np.uint8), names=np.array(names), found=found)
+
+
+def test_pictures_without_a_face_are_drawn_as_the_images_are() -> None:
+    drawn = draw_splits(photographs(100, 20), (0.5, 0.25, 0.25))
+    assert drawn.found is not None
+    for label in "ab":
+        missed = [picture.split for picture in drawn.found.missed if picture.label == label]
+        assert [missed.count(split) for split in SPLITS] == [10, 5, 5]
+    own = dict(zip(drawn.names.tolist(), drawn.splits.tolist(), strict=True))  # type: ignore[union-attr]
+    assert all(SPLITS[own[picture.name]] == picture.split for picture in drawn.found.crowded)
+    assert draw_splits(photographs(100, 20), (1, 0, 0)).found == photographs(100, 20).found
+
+
+def test_a_subset_has_its_share_of_the_pictures_without_a_face() -> None:
+    part = draw_subset(draw_splits(photographs(100, 20), (0.5, 0.25, 0.25)), 40)
+    assert part.found is not None
+    splits = [picture.split for picture in part.found.missed]
+    assert [splits.count(split) for split in SPLITS] == [4, 2, 2]
+    assert part.found.n_pictures == 48
+    whole = photographs(100, 20)
+    assert draw_subset(whole, 200).found == whole.found
 
 
 @pytest.mark.parametrize("n", [0, 7])

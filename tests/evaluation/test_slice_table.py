@@ -96,6 +96,16 @@ def test_many_numbers_are_cut_at_the_quartiles():
     assert (of[0], of[11], of[12]) == (groups[0], groups[3], UNKNOWN)
 
 
+def test_ranges_of_large_or_close_numbers_have_labels_of_their_own():
+    dates = [str(20240101 + i) for i in range(20)]
+    groups, of = grouped(dates)
+    assert groups == ["20240101 to 20240106", "20240106 to 20240110", "20240110 to 20240115", "20240115 to 20240120"]
+    assert [of.count(group) for group in groups] == [5, 5, 5, 5]
+    close, of = grouped([f"1.00000{i:02}" for i in range(20)])
+    assert len(set(close)) == 4
+    assert [of.count(group) for group in close] == [5, 5, 5, 5]
+
+
 def test_columns_of_one_value_or_of_names_cannot_be_compared():
     assert problem_of(["f", "m"]) is None
     assert problem_of(["f"]) == "has only the value 'f'"

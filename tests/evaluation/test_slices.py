@@ -141,6 +141,19 @@ def test_the_p_value_is_uniform_where_there_is_no_gap():
     assert 0.35 < np.mean(p) < 0.65
 
 
+def test_intervals_of_slices_resample_photos_with_all_their_images(photos):
+    evaluation, dataset, names, groups = photos((30, HAPPY, HAPPY, "f"), (30, HAPPY, NEUTRAL, "f"), (30, 0, 0, "m"))
+    table = SliceTable(path=NOWHERE, names=names, columns={"sex": groups})
+    clusters = np.arange(len(dataset)) // 15  # two photos of each kind
+    single, clustered = (
+        slice_evaluation(evaluation, dataset, table, clusters=given).slices[0].slices[0].result
+        for given in (None, clusters)
+    )
+    assert single.accuracy == clustered.accuracy
+    width = [np.ptp(result.balanced_accuracy_interval) for result in (single, clustered)]
+    assert width[1] > 2 * width[0]
+
+
 def test_columns_without_groups_are_left_out_with_a_warning(photos):
     evaluation, dataset, names, groups = photos((20, HAPPY, HAPPY, "f"), (20, HAPPY, HAPPY, "m"))
     with pytest.warns(UserWarning, match=r"column 'source' of 'slices\.csv' has only the value 'web'; it is left out"):

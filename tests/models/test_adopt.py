@@ -104,6 +104,13 @@ def test_columns_are_left_out_and_reordered(end: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(predicted(path), softmax(np.outer(UNIT, [5, 0, 9]).astype(np.float32)), rtol=1e-4)
 
 
+def test_a_face_of_a_class_that_is_left_out_has_no_label_of_the_others(tmp_path: Path) -> None:
+    """Where the other classes have a probability of exactly 0, each is as likely."""
+    source = write_foreign(tmp_path / "net.onnx", k=200, end="Softmax")
+    path = adopt_model(source, labels="angry,happy", columns=[0, 1], models_dir=tmp_path / "m")
+    np.testing.assert_allclose(predicted(path).sum(1), 1, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("file", "described", "message"),
     [

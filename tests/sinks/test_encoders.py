@@ -121,6 +121,13 @@ def test_the_sound_of_a_video_is_kept(tmp_path: Path, source: str, codec: str, c
     assert frequency == pytest.approx(440, abs=2)
 
 
+def test_sound_whose_times_jump_back_goes_on(tmp_path: Path) -> None:
+    part = video_with_sound(tmp_path / "part.ts", seconds=1.0)
+    (tmp_path / "joined.ts").write_bytes(part.read_bytes() * 3)
+    write(tmp_path / "b.mp4", [i / 10 for i in range(30)], sound=tmp_path / "joined.ts")
+    assert tone(tmp_path / "b.mp4")[1] == pytest.approx(3, abs=0.15)
+
+
 def test_the_sound_ends_with_the_last_image(tmp_path: Path) -> None:
     write(tmp_path / "b.mp4", [i / 10 for i in range(5)], sound=video_with_sound(tmp_path / "a.mp4"))
     assert tone(tmp_path / "b.mp4")[1] == pytest.approx(0.5, abs=0.05)

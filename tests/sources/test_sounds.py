@@ -5,7 +5,7 @@ import itertools
 import struct
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +149,38 @@ def test_where_the_times_of_a_video_go_back_sound_and_frames_go_on(tmp_path: Pat
     assert seconds(blocks) == pytest.approx(4, abs=0.06)
     assert blocks[-1].end == pytest.approx(shown[-1] + 0.1, abs=0.15)
     assert hertz(heard(block for block in blocks if block.time > 2.3)) == pytest.approx(600, rel=0.01)
+
+
+def test_sound_is_read_up_to_where_another_stream_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyAV raises an IndexError where a transport stream gets a track that its start lacks."""
+    path = write_clip(tmp_path / "clip.ts", tone(2, rate=48_000), n_frames=0)
+    module = sys.modules["mien.sources.sounds"]  # the package has a function of its name
+    read = module._pyav_blocks
+
+    class Joined:
+        def __init__(self, container: object) -> None:
+            self.container, self.streams = container, container.streams  # type: ignore[attr-defined]
+
+        def demux(self, stream: object) -> Iterator[object]:
+            yield from itertools.islice(self.container.demux(stream), 50)  # type: ignore[attr-defined]
+            raise IndexError("list index out of range")
+
+    monkeypatch.setattr(module, "_pyav_blocks", lambda container, path: read(Joined(container), path))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert seconds(list(sounds(path))) == pytest.approx(1, abs=0.2)
+    assert "cannot be read on: it has other streams from there on" in str(caught[0].message)
+
+
+def test_sound_that_outlasts_the_pictures_is_no_damage(tmp_path: Path) -> None:
+    sound, start = tone(6, rate=48_000), {"n_frames": 40}
+    clips = [write_clip(tmp_path / "long.mkv", sound, **start)]  # type: ignore[arg-type]
+    clips.append(write_clip(tmp_path / "late.mkv", sound, video_start=2.0, **start))  # type: ignore[arg-type]
+    assert [len(list(frames(clip))) for clip in clips] == [40, 40]
+    data = clips[0].read_bytes()
+    clips[0].write_bytes(data[: len(data) // 3])
+    with pytest.warns(UserWarning, match="ends before its header says"):
+        assert len(list(frames(clips[0]))) < 40
 
 
 @pytest.mark.parametrize(("name", "codec", "n_frames"), [("clip.mkv", "aac", 20), ("sound.ogg", "libopus", 0)])

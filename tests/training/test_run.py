@@ -130,9 +130,11 @@ def test_a_model_is_not_exported_to_a_folder_that_is_missing(undisturbed: Run, t
         undisturbed.export(target=tmp_path / "no" / "net.onnx")
 
 
-def test_other_data_cannot_resume_a_run(undisturbed: Run) -> None:
-    with pytest.raises(RunError, match="was started on data with fingerprint"):
-        Run.open(undisturbed.folder, small_dataset(seed=1)).fit()
+def test_other_data_cannot_resume_a_run_or_export_it(undisturbed: Run) -> None:
+    other = Run.open(undisturbed.folder, small_dataset(seed=1))
+    for work in (other.fit, other.export):
+        with pytest.raises(RunError, match="was started on data with fingerprint"):
+            work()
 
 
 def test_a_run_finds_its_data_where_it_was(tmp_path: Path) -> None:

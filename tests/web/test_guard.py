@@ -30,12 +30,14 @@ async def let_in(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def ask(
-    headers: Headers, *, method: str = "POST", path: str = "/v1/predict", kind: str = "http", scheme: str = "http",
-    **settings: Any,
+    headers: Headers, *, method: str = "POST", path: str = "/v1/predict", prefix: str = "", kind: str = "http",
+    scheme: str = "http", **settings: Any,
 ) -> list[Message]:  # fmt: skip
     """Return what a guard sends for a request."""
     raw = [(name.encode(), value.encode("latin-1")) for name, value in headers]
     scope: Scope = {"type": kind, "path": path, "scheme": scheme, "headers": raw, "query_string": b""}
+    if prefix:
+        scope["root_path"] = prefix
     if kind == "http":
         scope["method"] = method
     else:
@@ -182,6 +184,12 @@ def test_the_token_opens_the_service(given: str | None, code: str | None) -> Non
 )  # fmt: skip
 def test_only_the_page_and_the_health_need_no_token(path: str, needs: bool) -> None:
     assert status(LOCAL, path=path, method="GET", token="secret") == (401 if needs else 200)
+    assert status(LOCAL, path=f"/faces{path}", prefix="/faces", method="GET", token="secret") == (401 if needs else 200)
+
+
+def test_a_path_that_is_no_longer_than_its_prefix_is_open() -> None:
+    assert status(LOCAL, path="/faces", prefix="/faces", method="GET", token="secret") == 200
+    assert status(LOCAL, path="/v1", prefix="/v", method="GET", token="secret") == 401
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from mien.files import locked
 from mien.sources.frames import inspect
 from mien.web import bodies, jobs, video_files
 from mien.web.jobs import PREFIX
-from services import ASTRONAUT, Caller, calling, loaded, serving
+from services import ASTRONAUT, Caller, calling, loaded, mounted, serving
 
 VIDEO = {"content-type": "video/mp4"}
 
@@ -427,6 +427,22 @@ def test_the_oldest_results_make_room(caller: Caller, clip: bytes, monkeypatch: 
         answers.append(send(caller, clip))
         finished(caller, answers[-1])
     assert [caller.get(answer.headers["location"]).status_code for answer in answers] == [404, 200, 200]
+
+
+def test_a_mounted_service_keeps_its_token_and_addresses_and_deletes_at_the_end(
+    clip: bytes, long_clip: bytes, folder: Path
+) -> None:
+    with mounted("/faces", loaded(token="secret")) as caller:
+        for path in ("/faces/v1/about", "/faces/metrics"):
+            assert caller.get(path).status_code == 401
+        token = {"authorization": "Bearer secret"}
+        answer = caller.post("/faces/v1/videos", files={"file": ("clip.mp4", clip)}, headers=token)
+        address = answer.headers["location"]
+        assert address == f"/faces/v1/videos/{answer.json()['id']}"
+        eventually(lambda: caller.get(address, headers=token).json()["state"] == "done")
+        caller.post("/faces/v1/videos", files={"file": ("long.avi", long_clip)}, headers=token)
+        assert len(list(folder.iterdir())) == 2
+    eventually(lambda: not list(folder.iterdir()))
 
 
 def test_the_end_of_the_service_deletes_everything_at_once(clip: bytes, long_clip: bytes, folder: Path) -> None:

@@ -448,6 +448,33 @@ def test_a_temporal_model_smooths_where_there_is_one(visit: Visit) -> None:
     assert page.is_hidden("#smoothing")
 
 
+def test_who_chose_this_browser_is_not_sent_to_the_server_unasked(browser: Browser, service: Service) -> None:
+    visit = Visit(browser, service.url)
+    page = visit.open()
+    page.evaluate("""() => localStorage.setItem("mien.settings", JSON.stringify({ engine: "here" }))""")
+    page.reload()
+    page.wait_for_selector("#notice:has-text('this page has no models for the browser')")
+    assert page.input_value("#engine") == "here"
+    page.select_option("#engine", "server")
+    page.wait_for_function("() => document.getElementById('model').options.length > 0")
+    page.wait_for_selector("#notice", state="hidden")
+    visit.context.close()
+
+
+def test_a_recording_without_a_known_end_has_no_slider(visit: Visit, tmp_path: Path, portrait: Image.Image) -> None:
+    page = visit.page
+    with VideoSink(tmp_path / "clip.webm", fps=4) as sink:
+        for i in range(4):
+            sink.write(np.asarray(portrait), time=i / 4)
+    page.evaluate(
+        """() => Object.defineProperty(document.getElementById("file-video"), "duration", { get: () => Infinity })"""
+    )
+    page.set_input_files("#video-file", str(tmp_path / "clip.webm"))
+    page.wait_for_selector("#play:not([hidden])")
+    assert page.is_hidden("#position")
+    assert re.fullmatch(r"\d:\d\d", page.inner_text("#clock"))
+
+
 def test_problems_are_explained_in_the_language_of_the_page(visit: Visit) -> None:
     page = visit.page
     page.click("#language")

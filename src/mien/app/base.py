@@ -108,9 +108,9 @@ class StreamWindow(ABC):
             self.save_file(lambda: recorder.statistics.save(folder), folder)
 
     def newest(self) -> Shown | None:
-        """Return the newest frame of the stream; complain if there is none."""
+        """Return the newest frame of the stream; say so if there is none."""
         if self.shown is None:
-            self.complain("there is no frame yet; start a camera or a video first")
+            self.say("there is no frame yet; start a camera or a video first")
         return self.shown
 
     def save_file(self, work: Callable[[], object], path: Path) -> None:

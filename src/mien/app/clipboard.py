@@ -52,6 +52,8 @@ def _x11_picture(root: tk.Misc) -> ImageArray | None:
         return read_picture(file)
 
 
-def _system_picture() -> ImageArray | None:
+def _system_picture() -> ImageArray | Path | None:
     found = ImageGrab.grabclipboard()
+    if isinstance(found, list) and found:  # files that Windows' Explorer has copied
+        return Path(found[0])
     return np.asarray(found.convert("RGB"), np.uint8) if isinstance(found, Image.Image) else None

@@ -112,7 +112,9 @@ class PictureMode:
     def recognizer_changed(self) -> None:
         still, live = self.still, self.window.worker.live
         if still is not None and live is not None and still.recognizer is not live.recognizer:
-            self._recognize(still.frame, still.name)
+            self.window.worker.submit(
+                partial(self._recognize_now, still.frame, still.name), partial(self._recognized_again, still)
+            )
 
     def open_paths(self, paths: Sequence[Path]) -> None:
         """Open the first of the pictures that paths name; the others are a key away."""
@@ -130,7 +132,8 @@ class PictureMode:
             return
         self.window.turn_to("picture")
         self.files, self._wanted = [], None
-        self._recognize(Frame(pasted, time=0.0, index=0, source="pasted.png"), "pasted.png")
+        frame = Frame(pasted, time=0.0, index=0, source="pasted.png")
+        self.window.worker.submit(lambda: self._recognize_now(frame, "pasted.png"), self._opened)
 
     def turn(self, steps: int) -> None:
         """Open the picture so many steps further in the folder."""
@@ -149,9 +152,6 @@ class PictureMode:
 
     def _read_now(self, path: Path) -> Still:
         return self._recognize_now(Frame(read_picture(path), time=0.0, index=0, source=str(path)), path.name)
-
-    def _recognize(self, frame: Frame, name: str) -> None:
-        self.window.worker.submit(lambda: self._recognize_now(frame, name), self._opened)
 
     def _recognize_now(self, frame: Frame, name: str) -> Still:
         """Recognise a picture, in the worker's thread."""
@@ -172,6 +172,11 @@ class PictureMode:
         if self.window.mode is self:
             self.window.say(self.status())
             self.show()
+        self.recognizer_changed()  # while the picture was read
+
+    def _recognized_again(self, before: Still, still: Still) -> None:
+        if self.still is before:  # no other picture was opened meanwhile
+            self._opened(still)
 
     def _show_charts(self, still: Still, charts: list[ImageArray]) -> None:
         if self.window.mode is self and self.still is still:

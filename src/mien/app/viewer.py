@@ -74,6 +74,7 @@ class Viewer(StreamWindow):
         self.poll()
 
     def show(self, shown: Shown) -> None:
+        self.failure = None  # what failed before the first frame didn't stop the stream
         self.view.show(shown.drawn)
         names = f"{visible(self.models[0])} · {detector_used(self._used_detector())}"
         self.speed.configure(text=f"{names} · {shown.rate:.0f} frames/s · {1000 * shown.latency:.0f} ms")

@@ -89,7 +89,8 @@ class Worker:
         self.hearing: Hearing | None = None  # None where nobody listens
         self.voices: Statistics | None = None  # of the voice, in the bins of the recorder's statistics
         self._open_voice: Callable[[], Hearing] | None = None  # None where the voice is off
-        self._first_time = 0.0  # of the stream's frames
+        self._first_time: float | None = None  # of the frames that the recorder's statistics count
+        self._resumes = False  # after a pause
         self._camera: Camera | None = None
         self._stream = ExitStack()  # closes camera and recorder
         self._smoother_for = smoother_for
@@ -131,6 +132,7 @@ class Worker:
     def _run(self) -> None:
         while not self._closing.is_set():
             streaming = self._camera is not None and not self.paused
+            self._resumes = self._resumes or self.paused
             try:
                 job = self._jobs.get_nowait() if streaming else self._jobs.get(timeout=IDLE)
             except Empty:
@@ -155,6 +157,7 @@ class Worker:
             self.recorder.switch(recognizer.provenance)
         elif self.recorder is not None:
             self.recorder = Recorder(recognizer.provenance)
+        self.voices, self._first_time = None, None
         smoother = self._smoother_for(recognizer)
         if self.live is None:
             self.live = Live(recognizer, smoother=smoother)
@@ -178,6 +181,7 @@ class Worker:
         recognizer = self.live.recognizer
         self.live = Live(recognizer, smoother=self._smoother_for(recognizer))  # another stream, other tracks
         self._times.clear()
+        self._first_time, self._resumes = None, False
         self._lost = False
         self.newest.clear()
         self._hear()
@@ -204,6 +208,8 @@ class Worker:
             self._lose_voice(str(error))
         else:
             self._check_voice()
+            if self.hearing is not None and self._camera is not None and self._times:
+                self.hearing.skip(self._camera.clock())  # a file's sound begins at its start
 
     def _check_voice(self) -> None:
         """Stop hearing a voice that has too few labels in common with the faces."""
@@ -238,6 +244,9 @@ class Worker:
         if self._camera is None or self.live is None or self.recorder is None:
             return
         try:
+            if self._resumes and self.hearing is not None:
+                self.hearing.skip(self._camera.clock())
+            self._resumes = False
             frame = self._camera.read(timeout=PATIENCE)
             self._report(self._camera.status)
             if frame is None:
@@ -266,7 +275,7 @@ class Worker:
 
     def _count_voice(self, result: FrameResult) -> None:
         """Count the voice of a frame like a face, so that both can be drawn over the same time."""
-        if not self._times:
+        if self._first_time is None:
             self._first_time = result.frame.time
         if self.hearing is None or result.heard is None:
             return

@@ -128,6 +128,7 @@ def predict(
     faces --workers auto`, `mien predict archive/ --parts faces --ray auto`
     """
     from mien.collection import Failure, Summary, auto_workers, row_settings, see
+    from mien.files import is_device
     from mien.fusion import shared_labels
     from mien.sinks.journal import Journal
     from mien.sinks.records import record
@@ -158,9 +159,10 @@ def predict(
     for name, value in only_parts.items():
         if value:
             raise ConfigError(f"--{name} is about --parts; add that, or leave it out")
-    tables = [path for path in (csv, jsonl) if path not in (None, Path("-"))]
-    if resume and (not tables or Path("-") in (csv, jsonl)):
-        raise ConfigError("--resume continues tables; name a file with --csv or --jsonl, and do not write to -")
+    tables = [path for path in (csv, jsonl) if path is not None]
+    devices = [path for path in tables if path == Path("-") or is_device(path)]
+    if resume and (devices or not tables):
+        raise ConfigError("--resume continues tables; name a file with --csv or --jsonl, no pipe, device or -")
     check_targets([*paths, model_file(model), model_file(voice or "")], texts=[csv, jsonl], glob=glob)
     recognizer = open_recognizer(model, detector, min_score, labels, min_confidence, models_dir, device)
     listener = None if voice is None else open_listener(voice, min_confidence, models_dir)
@@ -169,7 +171,7 @@ def predict(
         shared_labels(recognizer.head.labels, speech.labels)
     table, counts, records, n_failed = _Table(top), Summary(), [], 0
     sinks = _sinks(csv, jsonl, recognizer.provenance, speech, excel=excel, resume=resume)
-    noted = resume or (tables and _is_long(paths) and Path("-") not in (csv, jsonl))
+    noted = resume or (tables and _is_long(paths) and not devices)
     with ExitStack() as stack:
         sink = stack.enter_context(many(sinks))
         journal = None

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TypedDict
 import numpy as np
 
 from mien.data.arrays import Field, read_npz
-from mien.data.dataset import SPLITS, Dataset, FoundFaces, PictureLabel, Several
+from mien.data.dataset import SPLITS, Dataset, FoundFaces, PictureLabel, Several, Split
 from mien.data.reading import AS_CROPS, Reading
 from mien.errors import DatasetError, OutputError
 from mien.files import as_path, atomic_path
@@ -50,6 +50,7 @@ class About(Basics, total=False):
     """JSON text in a prepared dataset."""
 
     found: FoundAbout
+    held_out: tuple[Split, ...]
 
 
 def prepare(dataset: Dataset, path: str | Path) -> None:
@@ -67,6 +68,8 @@ def prepare(dataset: Dataset, path: str | Path) -> None:
     about: dict[str, object] = {
         "format": FORMAT, "name": dataset.name, "label_set": dataset.labels.name, "labels": [*dataset.labels],
     }  # fmt: skip
+    if dataset.held_out:
+        about["held_out"] = list(dataset.held_out)
     if dataset.found is not None:
         about["found"] = asdict(dataset.found)
     arrays = {name: getattr(dataset, name) for name in SCHEMA if getattr(dataset, name) is not None}
@@ -113,6 +116,7 @@ def read(path: Path, reading: Reading = AS_CROPS, *, votes: Path | None = None) 
             images=arrays["images"],
             targets=arrays["targets"],
             splits=arrays["splits"],
+            held_out=about.get("held_out", ()),
             votes=arrays.get("votes"),
             names=arrays.get("names"),
             groups=arrays.get("groups"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import random
 import re
 import warnings
 from collections import defaultdict
@@ -14,8 +15,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from mien.data.dataset import SPLITS, Dataset, NameArray, Split
+from mien.data.dataset import SPLITS, Dataset, NameArray, PictureLabel, Split
 from mien.errors import ConfigError, DatasetError
+from mien.labels import LabelSet
 from mien.structures import IntArray
 
 SPLIT_NAMES: dict[str, Split] = {  # without case and punctuation
@@ -171,14 +173,35 @@ def draw_splits(dataset: Dataset, shares: Sequence[float], *, seed: int = 0) -> 
         raise ConfigError(f"the shares of train, valid and test are {given}; expected three that sum to 1: 0.8,0.1,0.1")
     if dataset.groups is not None:
         drawn = draw_groups(dataset.groups, dataset.targets, shares[1:], key=_seeded(seed))
-        return replace(dataset, splits=drawn.astype(np.int8), held_out=())
+        return _with_drawn_pictures(replace(dataset, splits=drawn.astype(np.int8), held_out=()), shares, seed)
     splits = np.zeros(len(dataset), np.int8)
     for class_id in range(len(dataset.labels)):
         members = np.random.default_rng((seed, class_id)).permutation(np.flatnonzero(dataset.targets == class_id))
         n_valid, n_test = _counts(len(members), shares[1:])
         splits[members[:n_valid]] = SPLITS.index("valid")
         splits[members[n_valid : n_valid + n_test]] = SPLITS.index("test")
-    return replace(dataset, splits=splits, held_out=())
+    return _with_drawn_pictures(replace(dataset, splits=splits, held_out=()), shares, seed)
+
+
+def _with_drawn_pictures(dataset: Dataset, shares: Sequence[float], seed: int) -> Dataset:
+    """Draw the splits of the pictures in the record of face detection, too: an image's own, or else by the shares."""
+    if dataset.found is None:
+        return dataset
+    names = () if dataset.names is None else dataset.names.tolist()
+    splits = {name.split("#")[0]: SPLITS[place] for name, place in zip(names, dataset.splits.tolist(), strict=False)}
+    missed, crowded = dataset.found.missed, dataset.found.crowded
+    members = defaultdict(list)
+    for picture in (*missed, *crowded):
+        if picture.name not in splits:
+            members[picture.label].append(picture.name)
+    rng = random.Random(seed)
+    for label in sorted(members):
+        rng.shuffle(members[label])
+        n = len(members[label])
+        for place, name in enumerate(members[label]):
+            splits[name] = SPLITS[min(int(np.searchsorted(np.cumsum(shares) * n, place + 0.5)), 2)]
+    missed, crowded = (tuple(each._replace(split=splits[each.name]) for each in part) for part in (missed, crowded))
+    return replace(dataset, found=replace(dataset.found, missed=missed, crowded=crowded))
 
 
 def draw_subset(dataset: Dataset, n: int, *, seed: int = 0) -> Dataset:
@@ -199,7 +222,30 @@ def draw_subset(dataset: Dataset, n: int, *, seed: int = 0) -> Dataset:
         members = rng.permutation(np.flatnonzero(strata == stratum))
         quantile[members] = (np.arange(len(members)) + 0.5) / len(members)
         quantile[members[0]] = 0  # so that every stratum is represented
-    return dataset.select(np.sort(np.lexsort((-size, quantile))[:n]))
+    part = dataset.select(np.sort(np.lexsort((-size, quantile))[:n]))
+    if dataset.found is None:
+        return part
+    kept = part.counts() / np.maximum(dataset.counts(), 1)  # by split and class
+    missed, crowded = (
+        _subset_of_pictures(pictures, dataset.labels, kept, seed)
+        for pictures in (dataset.found.missed, dataset.found.crowded)
+    )
+    n_pictures = round(dataset.found.n_pictures * n / len(dataset))
+    return replace(part, found=replace(dataset.found, n_pictures=n_pictures, missed=missed, crowded=crowded))
+
+
+def _subset_of_pictures(
+    pictures: Sequence[PictureLabel], labels: LabelSet, kept: npt.NDArray[np.float64], seed: int
+) -> tuple[PictureLabel, ...]:
+    """Return the same share of pictures as of images, (splits, classes), drawn at random."""
+    strata = defaultdict(list)
+    for picture in pictures:
+        strata[picture.split, picture.label].append(picture)
+    rng, chosen = random.Random(seed), set[PictureLabel]()
+    for (split, label), members in sorted(strata.items()):
+        share = kept[SPLITS.index(split), labels.index(label)] if label in labels else 0
+        chosen |= set(rng.sample(members, round(len(members) * float(share))))
+    return tuple(picture for picture in pictures if picture in chosen)
 
 
 def shared_groups(groups: Sequence[str], splits: Sequence[Split]) -> dict[str, list[Split]]:

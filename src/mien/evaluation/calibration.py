@@ -32,8 +32,8 @@ def fit_temperature(logits: FloatArray, targets: IntArray) -> float:
         targets: True class ids in [0, k), shape (n,).
 
     Returns:
-        T in [COLDEST, HOTTEST], never worse than T = 1. It is a bound if the best T is beyond it (COLDEST if every
-        prediction is correct), and 1 if the temperature has no effect.
+        T in [COLDEST, HOTTEST], never worse than T = 1. It is a bound if the best T is beyond it; 1 if the temperature
+        has no effect, or if every prediction is correct: such images, usually few, would call the model infallible.
 
     Raises:
         ValueError: The shapes don't fit, there is no row, an id is out of range, or a logit is not finite.
@@ -42,7 +42,7 @@ def fit_temperature(logits: FloatArray, targets: IntArray) -> float:
     if not np.isfinite(logits).all():
         raise ValueError("the logits hold NaN or infinity; expected finite numbers")
     centred = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    if not centred.any():
+    if not centred.any() or (logits.argmax(axis=1) == targets).all():
         return 1.0
     low, high = np.log(COLDEST), np.log(HOTTEST)
     for _ in range(50):  # halves 6 nats down to the precision of float64

@@ -119,9 +119,16 @@ def grouped(values: Sequence[str]) -> tuple[list[str], list[str]]:
     if len(set(numbers.values())) <= MAX_NUMBERS:
         return sorted(kinds, key=numbers.__getitem__), list(values)
     cuts = np.unique(np.quantile([numbers[value] for value in values if value != UNKNOWN], (0, 0.25, 0.5, 0.75, 1)))
-    ranges = [f"{low:g} to {high:g}" for low, high in pairwise(cuts)]
+    ranges = [f"{low} to {high}" for low, high in pairwise(_distinct_texts(cuts.tolist()))]
     of = {value: ranges[int(np.searchsorted(cuts[1:-1], number, side="right"))] for value, number in numbers.items()}
     return ranges, [of.get(value, UNKNOWN) for value in values]
+
+
+def _distinct_texts(numbers: Sequence[float]) -> list[str]:
+    """Return different numbers as different texts: whole ones, such as dates, in full, others as short as can be."""
+    formats = [".0f"] if all(number.is_integer() for number in numbers) else [f".{digits}g" for digits in range(6, 18)]
+    tries = ([format(number, spec) for number in numbers] for spec in formats)
+    return next(texts for texts in tries if len(set(texts)) == len(texts))
 
 
 def problem_of(groups: Sequence[str]) -> str | None:

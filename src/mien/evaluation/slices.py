@@ -32,14 +32,18 @@ class _Pictures(NamedTuple):
         names: Paths, with "/".
         targets: True class ids, int64 (n,).
         correct: Whether the prediction is correct, bool (n,); not of a missed face.
+        clusters: Cluster id of each that is no missed face, for the bootstrap; None resamples single images.
     """
 
     names: list[str]
     targets: IntArray
     correct: BoolArray
+    clusters: IntArray | None
 
 
-def slice_evaluation(evaluation: Evaluation, dataset: Dataset, table: SliceTable) -> Evaluation:
+def slice_evaluation(
+    evaluation: Evaluation, dataset: Dataset, table: SliceTable, *, clusters: IntArray | None = None
+) -> Evaluation:
     """Return the evaluation with the results of its first view by value of each column of a table.
 
     A row belongs to the picture whose path below the root of the data ends with the row's file. A numeric column with
@@ -56,6 +60,7 @@ def slice_evaluation(evaluation: Evaluation, dataset: Dataset, table: SliceTable
         evaluation: An evaluation of this dataset.
         dataset: Provides the names of the pictures.
         table: From `read_slices`.
+        clusters: Cluster id of each image of the dataset, for the bootstrap; None resamples single images.
 
     Raises:
         DatasetError: The dataset has no file names.
@@ -66,7 +71,7 @@ def slice_evaluation(evaluation: Evaluation, dataset: Dataset, table: SliceTable
         raise DatasetError(
             f"dataset '{dataset.name}' has no file names to look up in '{table.path}'; slices need picture files"
         )
-    pictures = _pictures(evaluation, dataset)
+    pictures = _pictures(evaluation, dataset, clusters)
     found = dataset.found
     known = [*dataset.names.tolist(), *(each.name for each in (found.missed + found.crowded if found else ()))]
     rows = match_rows(table, pictures.names, known=known)
@@ -104,7 +109,7 @@ def gap_p_value(sizes: IntArray, hits: IntArray, *, seed: int = 0) -> float:
     return float((1 + reached.sum()) / (1 + PERMUTATIONS))
 
 
-def _pictures(evaluation: Evaluation, dataset: Dataset) -> _Pictures:
+def _pictures(evaluation: Evaluation, dataset: Dataset, clusters: IntArray | None) -> _Pictures:
     assert dataset.names is not None
     missed = evaluation.missed
     of_missed = np.array([evaluation.labels.index(picture.label) for picture in missed], np.int64)
@@ -113,6 +118,7 @@ def _pictures(evaluation: Evaluation, dataset: Dataset) -> _Pictures:
         names=[*dataset.names[evaluation.rows].tolist(), *(picture.name for picture in missed)],
         targets=np.concatenate([evaluation.targets, of_missed]),
         correct=np.concatenate([correct, np.zeros(len(missed), np.bool_)]),
+        clusters=None if clusters is None else clusters[evaluation.rows],
     )
 
 
@@ -134,6 +140,7 @@ def _slice(value: str, members: BoolArray, evaluation: Evaluation, pictures: _Pi
     result = score(
         next(iter(evaluation.views.values())).probabilities[found],
         evaluation.targets[found],
+        clusters=None if pictures.clusters is None else pictures.clusters[found],
         happy_neutral=happy_neutral(evaluation.labels),
         missed=None if evaluation.detector is None else np.bincount(missed, minlength=len(evaluation.labels)),
     )

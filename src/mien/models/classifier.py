@@ -164,8 +164,10 @@ class OnnxClassifier:
             raise ModelError(f"{self.path} returns numbers that are not finite; export it again, as float32")
         if graph.output == "logits":
             return softmax(scores, temperature=head.temperature)
-        if graph.columns:  # the classes left out are ruled out
-            scores = scores / np.maximum(scores.sum(1, keepdims=True), np.float32(1e-12))
+        if graph.columns:  # the classes left out are ruled out, even where they have all the probability
+            total = scores.sum(1, keepdims=True, dtype=np.float64)
+            shares = scores / np.where(total == 0, 1, total)
+            scores = np.where(total == 0, 1 / len(head.labels), shares).astype(np.float32)
         if not are_probabilities(scores):
             raise ModelError(
                 f"{self.path} returns {scores.min():.3g} to {scores.max():.3g}, no probabilities, as its spec "

@@ -85,7 +85,7 @@ def report_models(
                 answer_accuracy=answer_accuracy, progress=progress,
             )  # fmt: skip
             if slices is not None:
-                evaluation = slice_evaluation(evaluation, dataset, slices)
+                evaluation = slice_evaluation(evaluation, dataset, slices, clusters=clusters)
             if robustness:
                 with progress(f"{name} on degraded images") as advance:
                     evaluation = degrade_evaluation(evaluation, classifier, dataset, progress=advance)

@@ -112,17 +112,24 @@ def _sound_packets(source: Path | None, output: OutputContainer, suffix: str, af
             else:
                 target = cast(AudioStream, output.add_stream(encoder, rate=SOUND_RATE))
                 yield from _encoded(file, stream, target, start)
-    except (av.FFmpegError, OSError) as error:
-        warn(f"the sound of '{printable(source)}' is lost or cut short: {error}", code="sound-cut", stacklevel=2)
+    except (av.FFmpegError, OSError, IndexError) as error:
+        # IndexError: of PyAV, where another stream begins
+        reason = "it has other streams from there on" if isinstance(error, IndexError) else error
+        warn(f"the sound of '{printable(source)}' is lost or cut short: {reason}", code="sound-cut", stacklevel=2)
 
 
 def _copied(file: InputContainer, stream: AudioStream, target: AudioStream, start: float) -> SoundPackets:
+    shift, end = None, None  # in ticks; `end` is that of the last packet
     for packet in file.demux(stream):
         if packet.pts is None or packet.dts is None:  # the last one is empty
             continue
-        time = _seconds(packet.pts, packet.time_base) - start
-        shift = round(start / packet.time_base)
+        if shift is None:
+            shift = round(start / packet.time_base)
+        if end is not None and packet.dts - shift < end:
+            shift = packet.dts - end  # times jump back where recordings were joined: the sound goes on
         packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, target
+        end = packet.dts + max(packet.duration or 0, 1)
+        time = _seconds(packet.pts, packet.time_base)
         if time >= 0:
             yield time, [packet]
 

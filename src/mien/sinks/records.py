@@ -9,7 +9,7 @@ from mien import __version__
 from mien.errors import InputError, MienError
 from mien.fusion import Fused, Heard, check_heard
 from mien.pixels import is_dark
-from mien.structures import Expression, Frame, Provenance
+from mien.structures import Expression, Frame, Provenance, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -161,8 +161,8 @@ def source_text(source: str) -> str:
 def _frame_keys(frame: Frame, expressions: Sequence[Expression]) -> dict[str, Any]:
     return {
         "source": source_text(frame.source),
-        "index": frame.index,
-        "time": round(frame.time, 6),
+        "index": plain(frame.index),
+        "time": round(plain(frame.time), 6),
         "note": note(frame, expressions),
     }
 

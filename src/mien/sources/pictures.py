@@ -320,7 +320,7 @@ def _white_level(picture: Image.Image) -> int:
     if not picture.mode.startswith("I"):
         return 255
     brightest = int(max(np.asarray(strip).max() for _, strip in _strips(picture)))
-    return next(white for bits in SENSOR_BITS if brightest <= (white := (1 << bits) - 1))
+    return next((white for bits in SENSOR_BITS if brightest <= (white := (1 << bits) - 1)), brightest)
 
 
 def _grey_or_rgb(picture: Image.Image, name: str, *, kind: str | None, white: int, drop_alpha: bool) -> Image.Image:

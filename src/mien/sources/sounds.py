@@ -309,8 +309,9 @@ def _packets(container: InputContainer, path: Path) -> Iterator[Packet[AudioStre
 
     try:
         yield from container.demux(container.streams.audio[0])
-    except av.FFmpegError as error:
-        warnings.warn(f"the sound of '{printable(path)}' cannot be read on: {error.strerror}; {CUT}", stacklevel=6)
+    except (av.FFmpegError, IndexError) as error:  # IndexError: of PyAV, where another stream begins
+        reason = error.strerror if isinstance(error, av.FFmpegError) else "it has other streams from there on"
+        warnings.warn(f"the sound of '{printable(path)}' cannot be read on: {reason}; {CUT}", stacklevel=6)
 
 
 def _origin(container: InputContainer) -> float:

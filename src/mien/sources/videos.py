@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -142,6 +143,8 @@ def _warn_if_cut(path: Path, media: Media, n_read: int, end: float) -> None:
     rate = media.rate or FALLBACK_FPS
     if media.frames is None or n_read >= media.frames - max(1, SHORTFALL * media.frames):
         return
+    if _is_whole_matroska(path):  # its only duration is that of the longest stream, which may be the sound
+        return
     duration = _mp4_seconds(path) or media.frames / rate
     if end < duration - max(2 / rate, SHORTFALL * duration, MIN_SHORTFALL_SECONDS):
         warn(
@@ -150,6 +153,30 @@ def _warn_if_cut(path: Path, media: Media, n_read: int, end: float) -> None:
             code="video-cut",
             stacklevel=2,
         )
+
+
+def _is_whole_matroska(path: Path) -> bool:
+    """Return whether a file is Matroska or WebM (RFC 9559) with all the bytes that its header announces."""
+    try:
+        with path.open("rb") as file:
+            if file.read(4) != b"\x1aE\xdf\xa3":
+                return False
+            file.seek(_ebml_size(file) or 0, os.SEEK_CUR)
+            if file.read(4) != b"\x18S\x80g":
+                return False
+            size, start = _ebml_size(file), file.tell()
+            return size is not None and start + size <= file.seek(0, os.SEEK_END)
+    except (OSError, ValueError, IndexError):
+        return False
+
+
+def _ebml_size(file: BinaryIO) -> int | None:
+    """Read the size of an element (RFC 8794, section 6); None where it is unknown, as in a live recording."""
+    first = file.read(1)[0]
+    length = 9 - first.bit_length()
+    bits = (1 << 7 * length) - 1
+    size = int.from_bytes(bytes([first]) + file.read(length - 1), "big") & bits
+    return None if size == bits else size
 
 
 def _mp4_seconds(path: Path) -> float | None:

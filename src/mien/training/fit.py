@@ -1,7 +1,7 @@
 """The training loop (extra: train).
 
 All randomness of an epoch follows from (seed, epoch), so a run that is stopped at any moment and resumed from its last
-checkpoint ends with the same weights, bit for bit on the same machine, as an undisturbed one.
+checkpoint ends with the same weights, bit for bit on the same processor, as an undisturbed one.
 
 See docs/decisions/0002.
 """

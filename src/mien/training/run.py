@@ -422,7 +422,7 @@ class Run:
             The file, and its difference from PyTorch on real images.
 
         Raises:
-            RunError: The run has no checkpoint yet, or it was fitted on a selection of other data.
+            RunError: The run has no checkpoint yet, or the data differs from that of the start.
             ConfigError: The target is no .onnx file.
             OutputError: The file cannot be written.
         """
@@ -430,6 +430,7 @@ class Run:
             raise RunError(f"{self.folder} has no finished epoch yet; resume it: mien train --resume {self.folder}")
         path = target or self.model
         check_target(path)
+        self.check_data()  # other data would give other batch statistics and temperatures
         check_folder_of(path)  # now, not after the work
         if install is not None:
             make_folder(install)

@@ -19,7 +19,7 @@ from mien.models.classifier import ExpressionClassifier, OnnxClassifier, load_cl
 from mien.models.store import Model, list_models, shipped_dir, user_dir
 from mien.recognizer import Recognizer
 from mien.vision.detect import DETECTORS, FaceDetector, load_detector
-from mien.vision.fetch import is_offline, local_yunet
+from mien.vision.fetch import is_offline, local_yunet, recent_failure, yunet_path
 from mien.vision.yunet import YuNetDetector
 from mien.web.batching import BatchingClassifier
 from mien.web.limits import Budget, Slots, limit_heaps
@@ -76,6 +76,11 @@ class Engine:
     def is_ready(self) -> bool:
         """Whether the default model is loaded."""
         return self._default is not None
+
+    def check_ready(self) -> None:
+        """Raise Problem, 503, while the default model is loading."""
+        if not self.is_ready:
+            raise Problem("loading", "the model is loading; try again in a moment")
 
     def close(self) -> None:
         """Drop the functions that wait for a thread; those that run end by themselves."""
@@ -170,8 +175,8 @@ class Engine:
         }
 
     def _classifier(self, name: str | None) -> ExpressionClassifier:
-        if self._default is None:
-            raise Problem("loading", "the model is loading; try again in a moment")
+        self.check_ready()
+        assert self._default is not None
         default, classifier = self._default
         if name in (None, default.name):
             return classifier
@@ -198,6 +203,8 @@ class Engine:
         if name not in DETECTORS:
             raise Problem("unknown-detector", f"unknown detector '{name}'; choose from {', '.join(DETECTORS)}")
         try:
+            if name == YuNetDetector.name:
+                yunet_path(retry=False)  # a fetch that failed is not repeated for each request
             return self._detectors.get((name, min_score), lambda: load_detector(name, min_score=min_score))
         except ModelError as error:
             of_error(error)  # into the log
@@ -217,9 +224,9 @@ class Engine:
 
 
 def _has_yunet() -> bool:
-    """Return whether YuNet is at hand, or may be fetched."""
+    """Return whether YuNet is at hand, or may be fetched and did not fail to be lately."""
     try:
-        return not is_offline() or local_yunet() is not None
+        return local_yunet() is not None or not (is_offline() or recent_failure())
     except ModelError:  # $MIEN_YUNET names something else
         return False
 
@@ -241,13 +248,24 @@ class Kept(Generic[T]):
     def __init__(self, n: int) -> None:
         self._n, self._lock = n, threading.Lock()
         self._things: OrderedDict[Hashable, T] = OrderedDict()
+        self._loading: dict[Hashable, threading.Lock] = {}
 
     def get(self, key: Hashable, load: Callable[[], T]) -> T:
-        """Return the thing of a key; threads that ask for it at once wait for one load."""
+        """Return the thing of a key; threads that ask for it at once wait for one load, and others don't."""
         with self._lock:
-            if key not in self._things:
-                self._things[key] = load()
-            self._things.move_to_end(key)
-            while len(self._things) > self._n:
-                self._things.popitem(last=False)
-            return self._things[key]
+            if key in self._things:
+                self._things.move_to_end(key)
+                return self._things[key]
+            loading = self._loading.setdefault(key, threading.Lock())
+        with loading:
+            thing = self._things.get(key)  # loaded by another thread meanwhile
+            try:
+                thing = load() if thing is None else thing
+            finally:
+                with self._lock:
+                    self._loading.pop(key, None)
+            with self._lock:
+                self._things[key] = thing
+                while len(self._things) > self._n:
+                    self._things.popitem(last=False)
+            return thing

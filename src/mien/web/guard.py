@@ -96,7 +96,7 @@ class Guard:
         return (name, port) == (host[0], own_port) and (scheme in ("http", "ws") or page_scheme == "https")
 
     def _check_token(self, scope: Scope, headers: Headers) -> None:
-        if self._token is None or not _needs_token(scope["path"]):
+        if self._token is None or not _needs_token(own_path(scope)):
             return
         given = _tokens(scope, headers)
         if not given:
@@ -116,6 +116,14 @@ class Guard:
             "Access-Control-Expose-Headers": "Retry-After",
             "Vary": "Origin",
         }
+
+
+def own_path(scope: Scope) -> str:
+    """Return the path that the router takes: below the prefix at which another app has mounted this one."""
+    path: str = scope["path"]
+    prefix: str = scope.get("root_path", "")
+    below = path.removeprefix(prefix)
+    return below if below.startswith("/") or not below else path  # "/v1" is no prefix of "/v12"
 
 
 def _only(headers: Headers, name: str) -> str:

@@ -27,6 +27,7 @@ def add_routes(app: FastAPI, engine: Engine) -> None:
 
     @app.get("/here/site.json", include_in_schema=False)
     def described() -> dict[str, Any]:
+        engine.check_ready()
         models = _models(engine) if _is_there(engine) else {}
         if not models:
             return {"about": None}  # no error: the page asks whether it may offer this
@@ -71,7 +72,7 @@ def _is_there(engine: Engine) -> bool:
         _parts(engine)
     except Problem:
         return False
-    return engine.is_ready
+    return True
 
 
 def _models(engine: Engine) -> dict[str, Model]:

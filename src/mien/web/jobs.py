@@ -132,21 +132,24 @@ class Videos:
         self._running: set[Future[None]] = set()
         self._pool = ThreadPoolExecutor(JOBS, thread_name_prefix="mien-video")
         self._n_uploads = 0
-        self._home: Path | None = (
-            None  # of the jobs' folders; locked, so that no other service takes it for a dead one's
-        )
-        self._lock = ExitStack()
+        self._sweeper: asyncio.Task[None] | None = None
 
     @asynccontextmanager
     async def lifespan(self, _: object) -> AsyncIterator[None]:
         """Delete old jobs from time to time, and all at the end."""
-        _delete_left_behind()
-        sweeper = asyncio.create_task(self._sweep())
+        self._start()
         try:
             yield
         finally:
-            sweeper.cancel()
-            await asyncio.to_thread(self._close)
+            if self._sweeper is not None:
+                self._sweeper.cancel()
+                await asyncio.wait([self._sweeper])
+
+    def _start(self) -> None:
+        """Begin to delete old jobs, also where no lifespan is run: where another app has mounted the service."""
+        if self._sweeper is None or self._sweeper.done():
+            _delete_left_behind()
+            self._sweeper = asyncio.create_task(self._sweep())
 
     @asynccontextmanager
     async def upload(self, request: Request) -> AsyncIterator[Job]:
@@ -155,6 +158,7 @@ class Videos:
         Raises:
             Problem: busy: too many are uploaded or queued; disk-full; see `bodies.receive_video` for the others.
         """
+        self._start()
         self._check_room()
         if self._n_uploads >= MAX_UPLOADS:
             raise Problem("busy", f"busy: {self._n_uploads} videos are being uploaded; try again in a moment")
@@ -223,17 +227,18 @@ class Videos:
             job.delete()
 
     async def _sweep(self) -> None:
-        while True:
-            await asyncio.sleep(SWEPT_SECONDS)
-            self._delete_old()
-
-    def _close(self) -> None:
-        for job in self._jobs.values():
-            job.cancelled.set()
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        wait(list(self._running), CLOSING_SECONDS)
-        for job in self._jobs.values():
-            job.delete()
+        """Delete old jobs until the end of the service cancels this, and then all."""
+        try:
+            while True:
+                await asyncio.sleep(SWEPT_SECONDS)
+                self._delete_old()
+        finally:
+            for job in self._jobs.values():
+                job.cancelled.set()
+            wait(list(self._running), CLOSING_SECONDS)
+            for job in self._jobs.values():
+                job.delete()
+            self._jobs.clear()
 
     def _work(self, job: Job, recognizer: Recognizer) -> None:
         if job.cancelled.is_set():

@@ -21,9 +21,9 @@ from mien.web import here, live, predict, videos
 from mien.web.answers import AboutAnswer, HealthAnswer, LimitsAnswer, ModelAnswer, document
 from mien.web.browser import PAGE, described
 from mien.web.engine import MAX_FILES, Engine
-from mien.web.guard import Guard
+from mien.web.guard import Guard, own_path
 from mien.web.metrics import Observer
-from mien.web.problems import Problem, add_handlers, answering_problems
+from mien.web.problems import add_handlers, answering_problems
 from mien.web.settings import ServerSettings
 
 DOCS = Path(__file__).parent / "docs"
@@ -75,8 +75,7 @@ def _add_routes(app: FastAPI, engine: Engine) -> None:
     @app.get("/v1/health")
     async def health() -> HealthAnswer:
         """Return whether the service is ready: a problem, 503, while it loads."""
-        if not engine.is_ready:
-            raise Problem("loading", "the model is loading; try again in a moment")
+        engine.check_ready()
         return HealthAnswer(status="ok")
 
     @app.get("/v1/about")
@@ -99,8 +98,7 @@ def _add_routes(app: FastAPI, engine: Engine) -> None:
 
 def _about(engine: Engine) -> AboutAnswer:
     settings = engine.settings
-    if not engine.is_ready:
-        raise Problem("loading", "the model is loading; try again in a moment")
+    engine.check_ready()
     temporal = list_models(settings.models_dir, kind="temporal")
     models = [
         ModelAnswer(**described(model.name, model.spec, model.path, temporal))
@@ -147,7 +145,7 @@ def _page(otherwise: ASGIApp) -> ASGIApp:
     files = _PageFiles(directory=PAGE, html=True)
 
     async def serve(scope: Any, receive: Any, send: Any) -> None:
-        is_file = scope["type"] == "http" and not scope["path"].startswith("/v1/")
+        is_file = scope["type"] == "http" and not own_path(scope).startswith("/v1/")
         await (files if is_file else otherwise)(scope, receive, send)
 
     return serve
@@ -159,6 +157,9 @@ def _describe(app: FastAPI, engine: Engine) -> None:
             app.openapi_schema = get_openapi(
                 title=app.title, version=app.version, description=app.description, routes=app.routes
             )
-        return document(app.openapi_schema, engine.names())  # models come and go
+        names = engine.names()  # models come and go
+        if engine.settings.token is not None:  # the document needs none, and a model may be private
+            names = {"detector": names["detector"]}
+        return document(app.openapi_schema, names)
 
     app.openapi = openapi  # type: ignore[method-assign]

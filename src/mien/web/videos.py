@@ -37,7 +37,7 @@ def routes(engine: Engine) -> APIRouter:
         async with videos.upload(request) as job:
             await engine.run(job.inspect, max_animation=engine.settings.max_upload)
             videos.queue(job, recognizer)
-        response.headers["Location"] = f"/v1/videos/{job.id}"
+        response.headers["Location"] = f"{request.scope.get('root_path', '')}/v1/videos/{job.id}"
         return job.answer()
 
     @router.get("/{key}")

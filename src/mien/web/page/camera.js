@@ -67,6 +67,7 @@ export class Camera {
       if (turn !== this.#turn) return;
       withdraw(...NOTICES);
       await this.#list();
+      if (turn !== this.#turn) return;
       this.live.start(track.label || say("camera"));
       announce(say("started"));
     } catch (error) {

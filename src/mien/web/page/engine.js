@@ -109,11 +109,15 @@ export const ENGINES = {
 /** Whether this is a static site, without a service. */
 export const isStatic = document.querySelector('meta[name="mien-site"]') !== null;
 
-/** Return the names of the engines that this page comes with. */
-export async function available() {
+/**
+ * Return the names of the engines that this page comes with.
+ *
+ * @param {string} chosen  is among them, there or not: pictures that are to stay here aren't sent to a server unasked
+ */
+export async function available(chosen) {
   if (isStatic) return ["here"];
   const { isThere } = await import("./here.js");
-  return (await isThere()) ? ["server", "here"] : ["server"];
+  return chosen === "here" || (await isThere()) ? ["server", "here"] : ["server"];
 }
 
 /**

@@ -35,8 +35,9 @@ async function about() {
   } catch {
     throw new EngineError("gone");
   }
+  if (answer.status === 503) throw new EngineError("busy");
   const { about: found } = answer.ok ? await answer.json() : { about: null };
-  if (!found) throw new EngineError("refused", "this page has no models for the browser");
+  if (!found) throw new EngineError("refused", "this page has no models for the browser.", { code: "no-models" });
   return { ...found, limits: { bytes: MAX_BYTES } };
 }
 

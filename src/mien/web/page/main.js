@@ -265,5 +265,8 @@ showState();
 camera.enter();
 byId("docs").hidden = isStatic;
 if (isStatic) navigator.serviceWorker?.register("sw.js");
-engines = await available();
+engines = await available(settings.engine);
+showChoices(about, engines);
 await useEngine();
+engines = await available(settings.engine); // the server may have been loading
+showChoices(about, engines);

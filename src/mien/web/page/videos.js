@@ -87,14 +87,17 @@ export class Videos {
   rewrite() {
     const { video } = this.live;
     const isPlayable = this.file !== null && video.duration > 0;
-    byId("play").hidden = byId("position").hidden = !isPlayable;
+    const isFinite = Number.isFinite(video.duration); // a browser's own recording doesn't know its end
+    byId("play").hidden = !isPlayable;
+    byId("position").hidden = !isPlayable || !isFinite;
     byId("play").textContent = say(video.paused ? "play" : "pause");
-    if (isPlayable) {
+    if (isPlayable && isFinite) {
       byId("position").max = String(video.duration);
       byId("position").value = String(video.currentTime);
       byId("position").setAttribute("aria-valuetext", clock(video.currentTime));
     }
-    byId("clock").textContent = isPlayable ? `${clock(video.currentTime)} / ${clock(video.duration)}` : "";
+    const end = isFinite ? ` / ${clock(video.duration)}` : "";
+    byId("clock").textContent = isPlayable ? `${clock(video.currentTime)}${end}` : "";
     const offersJob = this.file !== null && this.engine()?.videos;
     byId("job").classList.toggle("none", !offersJob);
     this.#writeText();

@@ -392,6 +392,7 @@ const DE = {
     ending: "Er wird gerade beendet.",
     "disk-full": "Dort ist kein Platz mehr.",
     crashed: "Die Erkennung in diesem Browser ist zweimal abgestürzt.",
+    "no-models": "Diese Seite hat keine Modelle für den Browser.",
     "not-loaded": "Die Erkennung in diesem Browser konnte nicht geladen werden.",
     "picture-shrunk": "Das Bild ist sehr groß und wird verkleinert gelesen.",
     "picture-cut": "Dem Bild fehlt das Ende, wie nach einem abgebrochenen Download.",
