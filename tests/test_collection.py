@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from clips import write_video
-from mien.collection import Failure, Seen, Summary, see
+from mien import collection
+from mien.collection import Failure, Piece, Seen, Summary, longest_silence, see
 from mien.errors import OutputError
 from mien.pixels import write_picture
 from mien.recognizer import Recognizer
 from mien.sinks.tables import JsonlSink
 from mien.sources.frames import inspect
-from mien.sources.media import Selection
+from mien.sources.media import Selection, TimeRange
 from mien.sources.pictures import read_picture
 from mien.structures import Expression, Face, Frame, ImageArray
 from mien.voice.listener import Listener
@@ -276,3 +277,17 @@ def test_what_an_abandoned_video_leaves_is_not_heard_in_the_next_one(
     list(see(clip, recognizer, listener=listener, selection=Selection(stop=3)))
     heard = [result.heard for result in see(quiet, recognizer, listener=listener) if isinstance(result, Seen)]
     assert all(one is not None and one.utterance is None for one in heard)
+
+
+@pytest.mark.parametrize(
+    ("selection", "seconds"),
+    [
+        (Selection(), 40),  # the latest range begins there
+        (Selection(start=100), 100),
+        (Selection(start=10, fps=0.1), 50),
+        (Selection(fps=0.01), 140),
+    ],
+)
+def test_decoding_without_a_result_is_no_silence(selection: Selection, seconds: float) -> None:
+    pieces = [Piece(Path("a.mp4"), TimeRange(start, start + 20)) for start in (0, 20, 40)]
+    assert longest_silence(pieces, selection) == collection.SILENCE_SECONDS + seconds

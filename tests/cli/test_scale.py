@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -91,6 +93,22 @@ def test_impossible_options_are_one_line(
     options: list[str], message: str, album: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert message in error_of(capsys, *predict(*options))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes are those of Unix")
+def test_a_table_goes_into_a_pipe_without_a_journal(album: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo("pipe")
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append(Path("pipe").read_text()), daemon=True)
+    reader.start()
+    assert run(*predict("--csv", "pipe")) == 2  # for the broken picture
+    reader.join(20)
+    assert run(*predict("--csv", "file.csv")) == 2
+    assert read == [Path("file.csv").read_text()]
+    assert Path("pipe").is_fifo()
+    assert not Path("pipe.journal").exists()
+    capsys.readouterr()
+    assert "no pipe, device or -" in error_of(capsys, *predict("--csv", "pipe", "--resume"))
 
 
 def test_a_device_that_is_not_there_is_one_line(album: Path, capsys: pytest.CaptureFixture[str]) -> None:

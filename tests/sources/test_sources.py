@@ -336,6 +336,11 @@ class TestBadPictures:
         (tmp_path / name).write_bytes(content)
         self.fails(tmp_path / name, f"{name}' is {kind}", "expected", error=InputError)
 
+    def test_a_tiff_of_32_bits_is_a_rare_kind(self, tmp_path: Path) -> None:
+        Image.fromarray(np.full((8, 8), 1 << 20, np.int32)).save(tmp_path / "deep.tif")
+        with pytest.raises(UnreadablePicture, match=r"mode I\) is rare"):
+            read_picture(tmp_path / "deep.tif")
+
     def test_a_kind_of_picture_that_cannot_become_rgb(self, tmp_path: Path) -> None:
         Image.fromarray(np.zeros((8, 8), np.float32)).save(tmp_path / "a.tif")
         self.fails(tmp_path / "a.tif", "TIFF", "save it again")
@@ -618,6 +623,12 @@ class TestVideos:
         next(stream)
         del stream
         (tmp_path / "a.mp4").unlink()
+
+
+def test_a_raw_video_of_dark_pixels_is_no_text(tmp_path: Path) -> None:
+    frame = b"FRAME\n" + bytes([80]) * (64 * 48 * 3 // 2)
+    (tmp_path / "dark.y4m").write_bytes(b"YUV4MPEG2 W64 H48 F10:1 Ip A1:1 C420jpeg\n" + frame * 3)
+    assert len(list(frames(tmp_path / "dark.y4m"))) == 3
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "clip.mp4", "list.m3u8", "noend"])

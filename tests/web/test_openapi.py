@@ -47,6 +47,12 @@ def test_the_document_describes_problems_bodies_and_the_names_of_this_moment(cli
     assert "HTTPValidationError" not in document["components"]["schemas"]
 
 
+def test_the_document_of_a_service_with_a_token_names_no_models() -> None:
+    with calling(loaded(token="secret")) as client:
+        document = client.get("/v1/openapi.json").json()
+    assert "ferg" not in str(document)
+
+
 def test_a_wrong_method_names_those_of_all_routes(client: Caller) -> None:
     assert client.request("PUT", "/v1/videos/1").headers["allow"] == "DELETE, GET, HEAD"
     assert client.get("/v1/predict").headers["allow"] == "POST"
