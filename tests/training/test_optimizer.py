@@ -28,6 +28,13 @@ def test_a_run_without_warm_up_begins_at_the_peak() -> None:
     assert learning_rate(config, 0) == pytest.approx(0.1)
 
 
+def test_the_cosine_ends_at_the_final_rate() -> None:
+    config = TrainConfig(
+        net="tiny", learning_rate=0.1, final_rate=0.6, warmup_epochs=0, stages=(Stage(size=48, epochs=4),)
+    )
+    assert [learning_rate(config, epochs) for epochs in (0, 2, 4)] == pytest.approx([0.1, 0.08, 0.06])
+
+
 def test_a_run_shorter_than_its_warm_up_ends() -> None:
     config = TrainConfig(net="tiny", learning_rate=0.1, warmup_epochs=5, stages=(Stage(size=48, epochs=2),))
     assert [learning_rate(config, e) for e in (0, 1, 2)] == pytest.approx([0.01, 0.055, 0.1])

@@ -351,6 +351,18 @@ def test_pictures_are_chosen_dropped_and_pasted(visit: Visit, portrait: Image.Im
     visit.complaints[:] = [line for line in visit.complaints if "422" not in line]  # Chromium's line on the broken one
 
 
+def test_a_picture_that_was_stopped_is_recognised_when_it_is_chosen(visit: Visit, portrait: Image.Image) -> None:
+    page, held = visit.page, list[Any]()
+    page.route("**/v1/predict*", lambda route: held.append(route))
+    page.set_input_files("#picture-files", [upload(f"{n}.png", png(portrait)) for n in range(4)])
+    visit.until(lambda: len(held) == 2)
+    page.keyboard.press("q")
+    page.unroute("**/v1/predict*")  # what is held goes on
+    page.wait_for_function("() => document.querySelectorAll('#gallery .waiting').length === 2")
+    page.locator("#gallery .waiting").nth(1).click()
+    page.wait_for_function("() => document.querySelectorAll('#gallery .waiting').length === 1")
+
+
 def test_a_face_is_picked_by_its_box_or_its_row(visit: Visit, portrait: Image.Image) -> None:
     page = visit.page
     small = portrait.resize((WIDTH // 2, HEIGHT // 2))

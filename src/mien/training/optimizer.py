@@ -30,12 +30,13 @@ def new_optimizer(net: Net, config: TrainConfig) -> torch.optim.SGD:
 
 
 def learning_rate(config: TrainConfig, epochs_done: float) -> float:
-    """Return the learning rate after a number of epochs: linear warm-up from a tenth, then one cosine to 0."""
+    """Return the learning rate after a number of epochs: linear warm-up from a tenth, then one cosine to its end."""
     warmup = min(config.warmup_epochs, config.epochs)
     if epochs_done < warmup:
         return config.learning_rate * (0.1 + 0.9 * epochs_done / warmup)
     share = (epochs_done - warmup) / max(config.epochs - warmup, 1e-9)
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+    cosine = 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+    return config.learning_rate * (config.final_rate + (1 - config.final_rate) * cosine)
 
 
 # Not swa_utils.AveragedModel: its first update copies, and it counts updates, where the decay depends on steps.

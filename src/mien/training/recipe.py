@@ -92,7 +92,8 @@ class TrainConfig:
     stages: tuple[Stage, ...] = (Stage(size=48, epochs=30),)  # progressive size saves a third of the work
     augment: Augment = field(default_factory=Augment)
     batch_size: BatchSize = 128  # the last short batch of an epoch is dropped
-    learning_rate: Positive = 0.1  # the peak, reached after warm-up; then one cosine to 0
+    learning_rate: Positive = 0.1  # the peak, reached after warm-up; then one cosine
+    final_rate: Share = 0.0  # where the cosine ends, of the peak; the average of the weights needs no 0
     warmup_epochs: Annotated[int, Range(0)] = 2  # linear, from a tenth of the peak
     momentum: BelowOne = 0.9  # Nesterov
     weight_decay: NotNegative = 5e-4  # on weights of convolutions and dense layers only

@@ -29,7 +29,7 @@ export class Pictures {
   /** @type {?Item} */ chosen = null;
 
   /** @type {Item[]} */ #queue = [];
-  #working = 0;
+  /** @type {Set<Item>} */ #underWay = new Set();
   #round = 0; // counts changes of the model, so that older answers are left
   #held = false; // until there is a token
   #entered = false; // whether the page shows pictures, rather than a camera or video
@@ -145,6 +145,10 @@ export class Pictures {
   /** Show a picture large. @param {Item} item */
   async choose(item) {
     this.chosen = item;
+    if (item.state === "waiting" && !this.#queue.includes(item) && !this.#underWay.has(item)) { // it was stopped
+      this.#queue.unshift(item);
+      this.#work();
+    }
     for (const { button } of this.items) button.setAttribute("aria-current", String(button === item.button));
     this.onchange();
     const picture = await opened(item.file);
@@ -163,11 +167,11 @@ export class Pictures {
   }
 
   async #work() {
-    while (this.#working < AT_ONCE && this.#queue.length && !this.#held) {
+    while (this.#underWay.size < AT_ONCE && this.#queue.length && !this.#held) {
       const item = /** @type {Item} */ (this.#queue.shift());
-      this.#working += 1;
+      this.#underWay.add(item);
       this.#recognise(item, this.#round).finally(() => {
-        this.#working -= 1;
+        this.#underWay.delete(item);
         this.#work();
       });
     }
