@@ -66,6 +66,19 @@ def test_many_pictures_come_in_order_and_an_unreadable_one_as_its_error(client: 
     assert {len(result.expressions) for result in results if result.error is None} == {1}
 
 
+def test_a_picture_that_is_too_large_costs_no_other(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (700, 700, 3), np.uint8)
+    folder = write_pictures(tmp_path, {"large.png": noise})
+    with serving(loaded(max_upload=1_000_000)) as port, Client(f"http://127.0.0.1:{port}") as client:
+        results = list(client.predict_many([ASTRONAUT, folder / "large.png", ASTRONAUT]))
+    assert [result.code for result in results] == [None, "too-large", None]
+
+
+def test_a_number_of_retries_below_zero_is_none() -> None:
+    with Client("http://127.0.0.1:9", retries=-1) as client, pytest.raises(ServiceError, match="cannot reach the service"):
+        client.about()
+
+
 def test_warnings_come_with_their_picture(client: Client) -> None:
     cut = encode(Path("cut"), ".jpg", read_picture(ASTRONAUT))[:-2]
     (warning,) = client.predict(cut).warnings

@@ -20,7 +20,7 @@ from mien.labels import LabelSet
 from mien.pixels import encode
 from mien.sources.paths import opened_file
 from mien.sources.pictures import decode
-from mien.structures import Box, Expression, Face, ImageArray, Prediction, Progress
+from mien.structures import Box, Expression, Face, ImageArray, Prediction, Progress, check_count
 
 T = TypeVar("T")
 Picture: TypeAlias = ImageLike | bytes  # a path, an array or an image of PIL; or the bytes of a file
@@ -172,7 +172,8 @@ class Client:
         except ModuleNotFoundError as error:
             raise MissingExtra("the client", "client") from error
 
-        self._http, self._retries = httpx, retries
+        check_count("retries", retries)
+        self._http, self._retries = httpx, max(retries, 0)
         headers = {} if token is None else {b"authorization": f"Bearer {token}".encode()}
         try:
             address = httpx.URL(url)
@@ -262,7 +263,7 @@ class Client:
             try:
                 body = self._ask("POST", "v1/predict", query, files=[("file", file) for file in group])
             except ServiceError as error:
-                if len(group) > 1 or error.code != UNREADABLE:
+                if len(group) > 1 or error.code not in (UNREADABLE, "too-large"):
                     raise
                 yield PictureResult(group[0][0], None, None, "", [], str(error), error.code)
             else:

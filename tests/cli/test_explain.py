@@ -27,6 +27,8 @@ def test_explain_draws_a_row_for_each_face(
     assert first.startswith("face 1: angry ")
     assert last.split() == ["explained:", str(Path("new/explained/astronaut-explained.png"))]
     assert read_picture("new/explained/astronaut-explained.png").shape[0] < 400
+    assert run("explain", ASTRONAUT, "--model", tiny_model, "--out", "new/explained", "--label", "happy") == 0
+    assert str(Path("new/explained/astronaut-explained-2.png")) in "".join(capsys.readouterr().out.split())
 
 
 def test_explain_finds_the_face_of_a_lying_picture(

@@ -50,8 +50,11 @@ def test_a_model_is_evaluated_on_other_recordings(
     (found,) = json.loads(Path("report/metrics.json").read_text(encoding="utf-8"))
     assert (found["n"], found["labels"], found["n_folds"]) == (8, ["happy", "neutral"], 2)
     assert "not what a person feels" in Path("report/report.md").read_text(encoding="utf-8")
-    assert run("evaluate", str(tiny_voice), "--data", str(recordings), "--out", "again", "--json") == 0
-    assert '"n_speakers": 2' in capsys.readouterr().out
+    assert run("evaluate", str(tiny_voice), "--data", str(recordings), "--json") == 0
+    (plain,) = json.loads(capsys.readouterr().out)
+    assert plain["n_speakers"] == 2
+    (report,) = Path("reports").iterdir()
+    assert report.name == "tiny_voice-beeps"
 
 
 def test_options_of_pictures_and_missing_data_are_one_line(
@@ -63,6 +66,8 @@ def test_options_of_pictures_and_missing_data_are_one_line(
     assert "no folder 'nowhere' of recordings" in error_of(capsys, "train", "voice", "--data", "nowhere")
     assert "blokcs" in error_of(capsys, "train", "voice", *data, "--set", "blokcs=[1]")
     assert "leave out --robustness" in error_of(capsys, "evaluate", str(tiny_voice), *data, "--robustness")
+    ignored = error_of(capsys, "evaluate", str(tiny_voice), *data, "--device", "cuda", "--group-by", "name")
+    assert "leave out --device, --group-by" in ignored
     assert "no recordings to evaluate on" in error_of(capsys, "evaluate", str(tiny_voice))
     both = error_of(capsys, "evaluate", str(tiny_voice), str(tiny_model), *data)
     assert "and models of faces are evaluated separately" in both

@@ -23,7 +23,7 @@ from mien.machine.bench import (
     fit_image,
     time_stage,
 )
-from mien.machine.facts import machine_facts
+from mien.machine.facts import git_commit, machine_facts
 from mien.structures import Box, Face, ImageArray
 
 ROOT = Path(__file__).parents[2]
@@ -130,6 +130,25 @@ def test_machine_facts_are_plain_data() -> None:
     facts = machine_facts()
     assert json.loads(json.dumps(facts)) == facts
     assert facts["onnxruntime"] != "not installed"
+
+
+def test_the_commit_is_that_of_mien_not_of_a_project_around_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(*arguments: str) -> None:
+        named = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+        subprocess.run(["git", *named, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    (tmp_path / ".venv").mkdir()
+    installed = tmp_path / ".venv" / "facts.py"
+    installed.write_text("")
+    (tmp_path / ".gitignore").write_text(".venv\n")
+    git("init")
+    git("add", ".gitignore")
+    git("commit", "-m", "first")
+    monkeypatch.setattr("mien.machine.facts.__file__", str(installed))
+    assert git_commit() == ""
+    git("add", "-f", str(installed))
+    git("commit", "-m", "second")
+    assert len(git_commit()) == 12
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

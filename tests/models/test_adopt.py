@@ -252,6 +252,7 @@ def test_a_graph_that_cannot_be_loaded_is_refused_in_one_plain_line(
 
 def test_columns_are_parsed() -> None:
     assert parse_columns("0-2, 7,5") == [0, 1, 2, 7, 5]
+    assert parse_columns("0-1,6-4") == [0, 1, 6, 5, 4]
     for wrong in ("", "a", "1-", "-1", "1.5", "0-99999999"):
         with pytest.raises(ConfigError, match="names no columns"):
             parse_columns(wrong)

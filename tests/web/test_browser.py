@@ -381,6 +381,16 @@ def test_a_site_replaces_only_a_site(site: Path, tmp_path: Path, monkeypatch: py
     assert write_site(tmp_path / "site", models=["model2020"]) == write_site(tmp_path / "site", models=["base"])
     assert [path.name for path in (tmp_path / "site" / "here" / "models").iterdir()] == ["base.onnx"]
     assert [path.name for path in tmp_path.iterdir()] == ["site"]
+    others = (tmp_path / "site" / ".git" / "HEAD", tmp_path / "site" / "CNAME")
+    for other in others:
+        other.parent.mkdir(exist_ok=True)
+        other.write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "site")
+    write_site(tmp_path / "link", models=["model2020"])
+    assert [path.name for path in (tmp_path / "site" / "here" / "models").iterdir()] == ["model2020.onnx"]
+    assert [other.read_text() for other in others] == ["mine", "mine"]
+    assert (tmp_path / "link").is_symlink()
+    (tmp_path / "link").unlink()
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "dear.txt").write_text("…", encoding="utf-8")
     with pytest.raises(OutputError, match="holds other files"):

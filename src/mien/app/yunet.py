@@ -12,7 +12,7 @@ from mien.app.layout import Tooltip
 from mien.app.worker import sentence
 from mien.errors import FetchError, ModelError
 from mien.vision.detect import FaceDetector, detector_name, load_detector
-from mien.vision.fetch import fetch_yunet, is_offline, local_yunet, recent_failure
+from mien.vision.fetch import PATIENT_SECONDS, fetch_yunet, is_offline, local_yunet, recent_failure
 from mien.vision.haar import HaarDetector
 from mien.vision.yunet import YuNetDetector
 
@@ -27,7 +27,6 @@ TIP = (
 )
 NAMES = {"yunet": "YuNet", "haar": "Haar", "whole": "whole picture"}
 LOOK_MS = 50  # between two looks at the download's progress
-SECONDS = 120  # for 230 kB through a slow connection, in the background
 
 
 class Missing(NamedTuple):
@@ -197,7 +196,7 @@ _Event = str | tuple[int, int | None]  # a failure, empty for success; or the pr
 def _fetch(events: SimpleQueue[_Event]) -> None:
     """Fetch YuNet's file. The thread knows no widget: Tk's objects may only be deleted in Tk's thread."""
     try:
-        fetch_yunet(lambda done, total: events.put((done, total)), seconds=SECONDS)
+        fetch_yunet(lambda done, total: events.put((done, total)), seconds=PATIENT_SECONDS)
     except FetchError as error:
         events.put(error.reason)
     except Exception as error:  # a bug of ours must not leave the window waiting

@@ -40,10 +40,13 @@ def data_info(
 
     from mien.data.info import info, sample_sheet
     from mien.data.readers import data_path
+    from mien.files import check_folder_of
     from mien.pixels import write_picture
     from mien.targets import check_targets
 
     check_targets([data_path(path), votes], pictures=[sheet])
+    if sheet is not None:
+        check_folder_of(sheet)
     dataset, _ = read_data(path, votes, reading)
     facts = info(dataset)
     if as_json:
@@ -156,10 +159,13 @@ def data_draw(
     Example: `mien data draw cartoons --count 5000 --extras 20 --sheet cartoons.png`
     """
     from mien.cartoons.characters import CHARACTERS, cartoon_sheet, write_cartoons
+    from mien.files import check_folder_of
     from mien.pixels import write_picture
     from mien.targets import check_targets
 
     check_targets((), pictures=[sheet], folders=[to])
+    if sheet is not None and sheet.parent != to:
+        check_folder_of(sheet)
     named = characters.split(",") if characters else CHARACTERS
     names = list(dict.fromkeys([*named, *(f"extra{i}" for i in range(1, extras + 1))]))
     with bar("drawing") as progress:

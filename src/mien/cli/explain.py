@@ -31,7 +31,7 @@ def explain(
     Example: `mien explain photo.jpg --out explained`
     """
     from mien.drawing.explanations import draw_explanations
-    from mien.files import make_folder
+    from mien.files import make_folder, unused
     from mien.pixels import write_picture
     from mien.recognizer import Recognizer
     from mien.sources.pictures import read_picture
@@ -41,7 +41,7 @@ def explain(
 
     if photo.is_dir():
         raise InputError(f"'{photo}' is a folder; expected a picture")
-    path = to / f"{photo.stem}-explained.png"
+    path = unused(to / f"{photo.stem}-explained.png")  # other pictures have this stem, and labels are compared
     check_targets([photo, model_file(model)], pictures=[path], folders=[to])
     recognizer = Recognizer(detector, model, labels=labels, models_dir=models_dir)
     image = read_picture(photo)

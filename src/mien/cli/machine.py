@@ -81,10 +81,10 @@ def doctor_command(
     Examples: `mien doctor --json`, `mien doctor --fetch`
     """
     from mien.machine.doctor import doctor
-    from mien.vision.fetch import fetch_yunet
+    from mien.vision.fetch import PATIENT_SECONDS, fetch_yunet
 
     if fetch:
-        fetch_yunet()
+        fetch_yunet(seconds=PATIENT_SECONDS)
     facts = doctor(models_dir)
     if as_json:
         print_json(facts)

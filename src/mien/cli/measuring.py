@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mien.models.classifier import OnnxClassifier
 
 SPLIT, VIEWS = "valid", "single,flip"
+ANSWER_ACCURACY = 0.8
 REPORTS = Path("reports")  # holds the folders of reports that get no --out
 SplitName = Annotated[
     str,
@@ -75,7 +76,7 @@ def evaluate(
     ] = None,
     answer_accuracy: Annotated[
         float, typer.Option(help="Report the confidence threshold that reaches this accuracy.")
-    ] = 0.8,
+    ] = ANSWER_ACCURACY,
     audited: Audited = None,
     published: Annotated[
         bool, typer.Option("--published", help="Re-measure the figures published in the specs of these models, or all.")
@@ -106,7 +107,12 @@ def evaluate(
         if value is not None and len(places) > 1:
             raise ConfigError(f"--{name} belongs to one dataset; evaluate the others separately")
     if published:
-        for option, given in (("audit", audited), ("slices", slices), ("robustness", robustness), ("sheet", sheet)):
+        unused = {
+            "audit": audited, "slices": slices, "robustness": robustness, "sheet": sheet, "labels": labels, "out": to,
+            "views": views != VIEWS, "split": split != SPLIT, "device": device != "cpu",
+            "answer-accuracy": answer_accuracy != ANSWER_ACCURACY,
+        }  # fmt: skip
+        for option, given in unused.items():
             if given:
                 raise ConfigError(f"--{option} does not change what --published measures; leave it out")
         _check_published(model or _shipped(models_dir), places, votes, reading, as_json, models_dir, named=bool(model))
@@ -116,7 +122,8 @@ def evaluate(
     if _hear(model, models_dir):
         _refuse_options_of_pictures(
             votes=votes, audit=audited, slices=slices, robustness=robustness, sheet=sheet, labels=labels,
-            views=views != VIEWS, split=split != SPLIT,
+            views=views != VIEWS, split=split != SPLIT, device=device != "cpu", detector=reading.detector,
+            group_by=reading.group_by, answer_accuracy=answer_accuracy != ANSWER_ACCURACY,
         )  # fmt: skip
         if not data:
             raise ConfigError("no recordings to evaluate on; name a folder of them: --data RAVDESS")
@@ -191,7 +198,7 @@ def _hear(models: Sequence[str], models_dir: Path | None) -> bool:
 
 
 def _refuse_options_of_pictures(**given: object) -> None:
-    if names := [f"--{name}" for name, value in given.items() if value]:
+    if names := [f"--{name.replace('_', '-')}" for name, value in given.items() if value]:
         raise ConfigError(f"a voice model is evaluated on whole recordings; leave out {', '.join(names)}")
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from mien.cli.console import bar, extra, new_table, percent, print_json, print_table, say, waiting
+from mien.cli.console import bar, err, extra, new_table, out, percent, print_json, print_table, say, waiting
 from mien.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from mien.data.speech import Speech
     from mien.evaluation.voice import VoiceEvaluation
     from mien.structures import Progress
@@ -61,13 +63,18 @@ def evaluate_voices(
     from mien.evaluation.voice import evaluate_voice
     from mien.files import make_folder, write_text
     from mien.models.voice import load_voice
+    from mien.reports.report import file_name
     from mien.reports.voice import to_plain, voice_report, write_voice_metrics
     from mien.targets import check_targets
 
-    folder = to or Path("reports") / "-".join([*(Path(model).stem for model in models), "speech"])
-    check_targets([Path(place) for place in data], files=[folder / name for name in ("report.md", "metrics.json")])
+    of_report = [] if to is None else [to / name for name in ("report.md", "metrics.json")]
+    check_targets([Path(place) for place in data], files=of_report, folders=[to or Path("reports")])
     classifiers = [load_voice(model, models_dir=models_dir) for model in models]
-    speeches = [read_recordings(place) for place in data]
+    speeches = [read_recordings(place, console=err if as_json else out) for place in data]
+    folder = to
+    if folder is None:
+        named = (dict.fromkeys(part) for part in ([m.spec.name for m in classifiers], [s.name for s in speeches]))
+        folder = Path("reports") / file_name(*map("+".join, named))
     with _Steps() as steps:
         found = [
             evaluate_voice(classifier, speech, progress=steps) for speech in speeches for classifier in classifiers
@@ -82,7 +89,7 @@ def evaluate_voices(
     say(f"report: {folder / 'report.md'}")
 
 
-def read_recordings(place: str) -> Speech:
+def read_recordings(place: str, *, console: Console = out) -> Speech:
     """Read a folder of recordings, with what it holds on one line."""
     from mien.data.speech import read_speech, speech_path
 
@@ -91,7 +98,8 @@ def read_recordings(place: str) -> Speech:
         speech = read_speech(path, progress=progress)
     counts = ", ".join(f"{label} {(speech.targets == i).sum():,}" for i, label in enumerate(speech.labels))
     speakers = len(set(speech.speakers.tolist()))
-    say(f"{speech.name}: {len(speech):,} clips, {speech.seconds / 60:.0f} min, {speakers} speakers; {counts}")
+    size = f"{len(speech):,} clips, {speech.seconds / 60:.0f} min, {speakers} speakers"
+    say(f"{speech.name}: {size}; {counts}", console=console)
     return speech
 
 

@@ -74,9 +74,11 @@ def draw(
     colours = [colour_of(expression.label, expression.prediction.labels) for expression in shown]
     rows = [_rows(expression, top) for expression in shown]
     check_heard(heard)
+    labels = [expression.label for expression in shown]
     fused = None if heard is None else heard.fused
     if len(shown) == 1 and fused is not None and fused.voice is not None:
-        colours, rows = [_fused_colour(fused)], [_fused_rows(fused, top)]
+        labels = [UNCERTAIN if fused.contradict else fused.label]
+        colours, rows = [colour_of(labels[0], fused.prediction.labels)], [_fused_rows(fused, top)]
     for box, colour in zip(boxes, colours, strict=True):
         _draw_box(canvas, box, colour)
     if heard is not None and heard.utterance is not None:
@@ -84,7 +86,7 @@ def draw(
     for plate, colour in zip(_place(canvas.shape[:2], boxes, rows), colours, strict=True):
         if plate is not None:
             _draw_plate(canvas, plate, colour)
-    return np.vstack([canvas, _summary_strip(canvas.shape[:2], shown)]) if summary else canvas
+    return np.vstack([canvas, _summary_strip(canvas.shape[:2], labels)]) if summary else canvas
 
 
 def _rows(answer: Expression | Fused, top: int) -> list[tuple[str, str]]:
@@ -102,10 +104,6 @@ def _fused_rows(fused: Fused, top: int) -> list[tuple[str, str]]:
 
 def _row(label: str, probability: float) -> tuple[str, str]:
     return label, f"{100 * probability:.0f} %"
-
-
-def _fused_colour(fused: Fused) -> Colour:
-    return colour_of(UNCERTAIN if fused.contradict else fused.label, fused.prediction.labels)
 
 
 def _draw_box(canvas: ImageArray, box: Box, colour: Colour) -> None:
@@ -261,10 +259,10 @@ def _draw_plate(canvas: ImageArray, plate: Plate, colour: Colour) -> None:
         draw_text(ground, value, letter, x=round(width - padding) - text_width(value, letter), base=base, ink=ink)
 
 
-def _summary_strip(shape: tuple[int, ...], expressions: Sequence[Expression]) -> ImageArray:
+def _summary_strip(shape: tuple[int, ...], labels: Sequence[str]) -> ImageArray:
     """Return the strip below an image of this shape, RGB uint8 (h, width, 3), h even."""
     letter, width = round(max(8.0, 0.018 * min(shape))), shape[1]
-    text = _summary(expressions)
+    text = _summary(labels)
     while letter > SMALLEST_LETTER and text_width(text, letter) > width - 2 * letter:
         letter -= 1
     strip = np.full((2 * round(SUMMARY_HEIGHT * letter / 2), width, 3), BLACK, np.uint8)
@@ -273,14 +271,11 @@ def _summary_strip(shape: tuple[int, ...], expressions: Sequence[Expression]) ->
     return strip
 
 
-def _summary(expressions: Sequence[Expression]) -> str:
+def _summary(labels: Sequence[str]) -> str:
     """Return the number of faces with each label, the most frequent first: "5 faces: 3 happy, 2 neutral"."""
-    if not expressions:
+    if not labels:
         return "no face"
-    if len(expressions) == 1:
-        return f"1 face: {expressions[0].label}"
-    counts = Counter(
-        expression.label if expression.label.isascii() else expression.label + LEFT_TO_RIGHT
-        for expression in expressions
-    )
-    return f"{len(expressions)} faces: " + ", ".join(f"{n} {label}" for label, n in counts.most_common())
+    if len(labels) == 1:
+        return f"1 face: {labels[0]}"
+    counts = Counter(label if label.isascii() else label + LEFT_TO_RIGHT for label in labels)
+    return f"{len(labels)} faces: " + ", ".join(f"{n} {label}" for label, n in counts.most_common())

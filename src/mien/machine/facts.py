@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import mien
 from mien.cores import usable_cores
 
-PACKAGES = {"numpy": "numpy", "opencv": "opencv-python-headless", "onnxruntime": "onnxruntime"}
+PACKAGES = {  # the first one that is installed
+    "numpy": ("numpy",),
+    "opencv": ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python"),
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino"),
+}
 
 
 def machine_facts() -> dict[str, object]:
@@ -18,7 +24,7 @@ def machine_facts() -> dict[str, object]:
     return {
         "mien": mien.__version__,
         "python": platform.python_version(),
-        **{name: _version(package) for name, package in PACKAGES.items()},
+        **{name: _version(packages) for name, packages in PACKAGES.items()},
         "platform": platform.platform(),
         "processor": processor(),
         "cores": usable_cores(),
@@ -42,17 +48,18 @@ def git_commit() -> str:
     """Return the commit of the checkout mien runs from, with "+" if it was changed; empty outside a checkout."""
     here = Path(__file__).parent
     try:
+        _git("ls-files", "--error-unmatch", Path(__file__).name, folder=here)  # not that of a project around a venv
         commit = _git("rev-parse", "--short=12", "HEAD", folder=here)
         return commit + ("+" if _git("status", "--porcelain", "--", ".", folder=here) else "")
     except (OSError, subprocess.CalledProcessError):
         return ""
 
 
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
+def _version(packages: Sequence[str]) -> str:
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            return version(package) if package == packages[0] else f"{version(package)} ({package})"
+    return "not installed"
 
 
 def _git(*arguments: str, folder: Path) -> str:

@@ -377,7 +377,8 @@ def parse_columns(text: str) -> list[int]:
         first, dash, last = part.strip().partition("-")
         if not (first.isdecimal() and (not dash or last.isdecimal()) and len(first) < 6 and len(last) < 6):
             raise ConfigError(f"'{text}' names no columns; expected numbers from 0, such as 0-6 or 3,4,0")
-        columns += range(int(first), int(last or first) + 1)
+        begin, end = int(first), int(last or first)
+        columns += range(begin, end + 1) if begin <= end else range(begin, end - 1, -1)
     return columns
 
 

@@ -21,6 +21,7 @@ YUNET_URL = f"https://github.com/opencv/opencv_zoo/raw/main/models/face_detectio
 YUNET_HASH = "ebafce4e3c118d6554634be5c27ab333b4c047a9a8c3faf1d7cf93101c22f0f0"  # SHA-256
 CONNECT_SECONDS = 2  # to reach the server; a machine without network pays this once per RETRY_HOURS
 FETCH_SECONDS = 8  # in all
+PATIENT_SECONDS = 120  # in all where the user asked for it: for 230 kB through a slow connection
 LEFTOVER_HOURS = 0.1  # a part of the file is deleted after this long, more than any fetch takes
 NEWS_HOURS = 24  # a warning is not repeated for this long
 REASONS = {  # by exceptions of requests

@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any
 from mien import __version__
 from mien.drawing.colours import css_colours
 from mien.errors import ConfigError, MienError, ModelError, OutputError
-from mien.files import make_folder, user_folder
+from mien.files import atomic_folder, make_folder, user_folder
 from mien.models.spec import DEFAULT_MODEL, ModelSpec
 from mien.models.store import Model, find_model, list_models
 from mien.structures import Progress
@@ -156,7 +157,8 @@ def write_site(
     """Write the page as a static site, which recognises in the browser and works without a network after one visit.
 
     Args:
-        out: Folder; made where missing. One that holds an earlier site is replaced, any other must be empty.
+        out: Folder; made where missing. In one that holds an earlier site, that one's files are replaced and others,
+            such as .git, stay; any other must be empty.
         models: Names of the models; the first one is used unless another is chosen.
         models_dir: Directory of user models; the default one when None.
         progress: Called with the files fetched and their number, where ONNX Runtime is not on this machine yet.
@@ -175,18 +177,26 @@ def write_site(
     runtime, yunet = runtime_folder(progress=progress), yunet_path()
     target = Path(out)
     _check_replaceable(target)
-    make_folder(target.parent)
-    try:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".mien-") as temporary:
-            made = Path(temporary) / "site"
-            shutil.copytree(PAGE, made)
-            _fill(made, chosen, runtime, yunet)
-            if target.exists():
-                target.rename(Path(temporary) / "before")
-            made.rename(target)
-    except OSError as error:
-        raise OutputError(f"cannot write '{target}': {error.strerror}; make room, or choose another folder") from error
+    before = _files_of(target)
+    with atomic_folder(target) as made:
+        shutil.copytree(PAGE, made, dirs_exist_ok=True)
+        _fill(made, chosen, runtime, yunet)
+        now = _files_of(made)
+    for name in before - now:
+        with suppress(OSError):
+            (target / name).unlink()
     return target
+
+
+def _files_of(site: Path) -> set[str]:
+    """Return the files that a site's service worker keeps; none where there is no site."""
+    try:
+        text = (site / "sw.js").read_text(encoding="utf-8")
+        lists = re.findall(r"(?:FILES|LATER) = (\[.*?\]);", text)
+        names = {name for part in lists for name in json.loads(part) if isinstance(name, str)}
+    except (OSError, ValueError):
+        return set()
+    return {name for name in names if not (name.endswith("/") or name.startswith("/") or ".." in Path(name).parts)}
 
 
 def _fill(folder: Path, models: Sequence[Model], runtime: Path, yunet: Path) -> None:

@@ -6,6 +6,7 @@
 const VERSION = "none"; // of the files; filled in when the site is written
 /** @type {string[]} */ const FILES = [];
 /** Files that not every visitor needs, kept once they were. @type {string[]} */ const LATER = [];
+const OWN = `mien:${new URL("./", location.href).href}:`; // begins the names of this site's caches: others share the origin
 const ISOLATION = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
 
 const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self));
@@ -17,20 +18,20 @@ worker.addEventListener("fetch", (event) => {
 });
 
 async function keep() {
-  const cache = await caches.open(VERSION);
+  const cache = await caches.open(OWN + VERSION);
   await cache.addAll(FILES.map((file) => new Request(new URL(file, location.href), { cache: "no-cache" })));
   await worker.skipWaiting();
 }
 
 /** Delete the files of other versions. */
 async function forget() {
-  for (const name of await caches.keys()) if (name !== VERSION) await caches.delete(name);
+  for (const name of await caches.keys()) if (name.startsWith(OWN) && name !== OWN + VERSION) await caches.delete(name);
   await worker.clients.claim();
 }
 
 /** Answer from the cache; from the network what is not there. @param {Request} request */
 async function answer(request) {
-  const cache = await caches.open(VERSION);
+  const cache = await caches.open(OWN + VERSION);
   const kept = await cache.match(request, { ignoreSearch: true });
   if (kept) return isolated(kept);
   const found = await fetch(request);
