@@ -501,7 +501,7 @@ class TestChoices:
             tops = [child for child in widget(window, "models").winfo_children() if child.winfo_class() == "Toplevel"]
             return "".join(top.winfo_children()[0].cget("text") for top in tops if top.winfo_children())
 
-        until(window.root, lambda: "right on 72 % of its test pictures" in tip(), "it is there")
+        until(window.root, lambda: "right on 73 % of its test pictures" in tip(), "it is there")
         hover(widget(window, "view"))
         until(window.root, lambda: not tip(), "it is gone")
 

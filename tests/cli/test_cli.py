@@ -177,6 +177,7 @@ def test_probabilities_that_are_called_logits_are_warned_about(
         assert line.startswith("warning: the model's outputs look like probabilities")
         assert line.endswith("add it again with --graph-output probabilities")
         assert read_spec(Path("here/mine.onnx")).graph.output == "logits"
+        Path("here/mine.onnx").unlink()
         assert run("models", "add", tiny_model, *options) == 0
         assert read_spec(Path("here/mine.onnx")).graph.output == "probabilities"
     assert capsys.readouterr().err == ""

@@ -66,9 +66,10 @@ def test_an_export_that_cannot_be_written_fails_before_the_work(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.delattr("mien.training.finish.recompute_batch_norm")
-    for places in ({"target": tmp_path / "file" / "x.onnx"}, {"install": tmp_path / "file" / "models"}):
-        with pytest.raises(OutputError, match=r"cannot make folder '.*file.*; choose another place"):
-            run.export(**places)  # type: ignore[arg-type]
+    with pytest.raises(OutputError, match="there is no such folder"):
+        run.export(target=tmp_path / "file" / "x.onnx")
+    with pytest.raises(OutputError, match=r"cannot make folder '.*file.*; choose another place"):
+        run.export(install=tmp_path / "file" / "models")
 
 
 def test_export_fits_a_temperature_and_is_the_same_each_time(run: Run, tmp_path: Path) -> None:
@@ -106,5 +107,5 @@ def test_export_installs_a_copy(run: Run, tmp_path: Path) -> None:
 
 def test_data_without_validation_is_exported_uncalibrated(run: Run, tmp_path: Path) -> None:
     train = FACES.select(FACES.splits == 0)
-    path, _ = Run.open(run.folder, train).export(target=tmp_path / "a.onnx")
+    path, _ = finished(run.config, train, tmp_path / "run").export(target=tmp_path / "a.onnx")
     assert read_spec(path).heads[0].temperature == 1

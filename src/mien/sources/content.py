@@ -18,10 +18,10 @@ HEIF_BRANDS = frozenset({
 })  # fmt: skip
 AVIF_BRANDS = frozenset({b"avif", b"avis"})
 TEXT = frozenset(b"\t\n\f\r" + bytes(range(32, 127)))
-TEXT_PICTURE = re.compile(rb"P[1-6]\s")  # PNM
+TEXT_PICTURE = re.compile(rb"P[1-6]\s|YUV4MPEG2 ")  # PNM, and raw video, whose dark pixels are letters
 VIDEO = re.compile(
     rb"\x1aE\xdf\xa3|RIFF.{4}AVI |FLV\x01|OggS|\0\0\x01[\xb3\xba]|0&\xb2u|.{4}(ftyp|moov|mdat|wide)"
-    rb"|G.{187}G|.{4}G.{191}G|YUV4MPEG2 ",
+    rb"|G.{187}G|.{4}G.{191}G",
     re.DOTALL,
 )
 MARKUP = rb"(?i:(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?%b)"  # after a byte order mark, blanks, an XML declaration
@@ -88,6 +88,6 @@ def kind_of(start: bytes) -> str | None:
     for pattern, kind in _KINDS:
         if pattern.match(start):
             return kind
-    if start and all(byte in TEXT for byte in start) and not (TEXT_PICTURE.match(start) or is_video(start)):
+    if start and all(byte in TEXT for byte in start) and not TEXT_PICTURE.match(start):
         return TEXT_FILE
     return None
