@@ -114,5 +114,3 @@ def main(folder: Path, devices: int | None, cases: list[str]) -> None:
 if __name__ == "__main__":
     NETS["plain"] = plain
     main(Path(sys.argv[1]), int(sys.argv[2]) or None, sys.argv[3:])
-    if torch.distributed.is_initialized() and "killed" not in sys.argv:
-        torch.distributed.destroy_process_group()  # its threads, left to the end of the process, may abort that

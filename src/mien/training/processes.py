@@ -8,6 +8,7 @@ See docs/decisions/0050.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import logging
 import os
@@ -29,6 +30,13 @@ from mien.files import sha256_of
 T = TypeVar("T")
 PATIENCE = 3  # looks at the run folder, one second apart: network file systems keep old answers for a moment
 CLOSED = ("closed", "reset", "broken pipe", "refused", "timed out")  # in errors of gloo and NCCL about a lost process
+
+
+@atexit.register
+def _disconnect() -> None:
+    """Disconnect from the other processes: the threads that do, left to the end of the process, may abort that."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 class Torchrun(NamedTuple):
