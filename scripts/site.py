@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import ast
+import importlib
+import inspect
 import os
 import re
 import shutil
@@ -18,6 +20,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from update_docs import PUBLIC_MODULES
 
 ROOT = Path(__file__).parent.parent
 LINK = re.compile(r"(?<=\]\()([^)\s#]+)(#[^)\s]*)?(?=\))")
@@ -144,10 +148,15 @@ def relinked(text: str, page: Path, origin: Path, pages: Path) -> str:
 
 
 def public_names() -> dict[str, dict[str, str]]:
-    """Return each package's public names with the module that defines them, as the `__init__.pyi` files list them."""
+    """Return the public names of each package and public module, with the module that defines them."""
     stubs = sorted((ROOT / "src" / "mien").rglob("__init__.pyi"))
     packages = {".".join(stub.parent.relative_to(ROOT / "src").parts): stub for stub in stubs}
-    return {package: dict(exports(package, stub)) for package, stub in packages.items()}
+    modules = map(importlib.import_module, (f"mien.{name}" for name in PUBLIC_MODULES))
+    names = {package: dict(exports(package, stub)) for package, stub in packages.items()}
+    for module in modules:
+        own = [name for name in module.__all__ if name not in names["mien"]]  # a name has one place
+        names[module.__name__] = {name: f"{module.__name__}.{name}" for name in own}
+    return names
 
 
 def exports(package: str, stub: Path) -> Iterator[tuple[str, str]]:
@@ -159,9 +168,8 @@ def exports(package: str, stub: Path) -> Iterator[tuple[str, str]]:
 
 
 def reference(package: str, names: dict[str, str]) -> str:
-    """Return the page of a package: what it is for, then each public name with its docstring."""
-    init = ROOT / "src" / Path(*package.split(".")) / "__init__.py"
-    purpose = ast.get_docstring(ast.parse(init.read_text(encoding="utf-8"))) or ""
+    """Return the page of a package or module: what it is for, then each public name with its docstring."""
+    purpose = inspect.getdoc(importlib.import_module(package)) or ""
     blocks = (f"::: {path}" for _, path in sorted(names.items(), key=lambda item: item[0].lower()))
     return "\n\n".join([f"# {package}", purpose, *blocks]) + "\n"
 

@@ -37,6 +37,7 @@ SPLITS = {"PublicTest": "valid", "PrivateTest": "test"}
 PHOTOGRAPHS = ("happy", "neutral", "angry", "sad", "surprise")  # classes with 18 photographs or more
 OTHER_DATA = "Trained and evaluated on other data, described in the card; not comparable with the figures above:"
 NONE_YET = "None yet."
+PUBLIC_MODULES = ["client", "cluster", "errors", "shards"]  # beside the packages; their names are in __all__
 
 # From the 2020 prototype's published confusion matrices, over PublicTest and PrivateTest together: name and accuracy of
 # each model, and our nets that replace it.
@@ -137,10 +138,11 @@ def renewed(text: str, content: str, *, name: str) -> str:
 
 
 def reference() -> str:
-    """Return Markdown tables of the public names of each package, with the first line of their docstrings."""
-    folders = sorted(stub.parent.name for stub in (ROOT / "src" / "mien").glob("*/__init__.pyi"))
+    """Return Markdown tables of the public names of packages and modules, with the first line of their docstrings."""
+    folders = [stub.parent.name for stub in (ROOT / "src" / "mien").glob("*/__init__.pyi")]
+    names = ["mien", *(f"mien.{name}" for name in sorted(folders + PUBLIC_MODULES))]
     parts = []
-    for package in map(importlib.import_module, ["mien", *(f"mien.{folder}" for folder in folders)]):
+    for package in map(importlib.import_module, names):
         purpose = (package.__doc__ or "").splitlines()[0]
         rows = (f"| `{name}` | {summary(getattr(package, name))} |\n" for name in package.__all__)
         parts.append(f"## {package.__name__}\n\n{purpose}\n\n| name | summary |\n| --- | --- |\n{''.join(rows)}")

@@ -22,6 +22,8 @@ from mien.sources.paths import opened_file
 from mien.sources.pictures import decode
 from mien.structures import Box, Expression, Face, ImageArray, Prediction, Progress, check_count
 
+__all__ = ["About", "Client", "Limits", "PictureResult", "ServedModel", "VideoJob"]
+
 T = TypeVar("T")
 Picture: TypeAlias = ImageLike | bytes  # a path, an array or an image of PIL; or the bytes of a file
 

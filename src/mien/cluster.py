@@ -38,6 +38,8 @@ from mien.workers import SILENCE_SECONDS
 if TYPE_CHECKING:
     from ray import ObjectRef
 
+__all__ = ["Ray"]
+
 TRIES = 5  # of a shard whose task ends with its process or its machine
 CONNECT_SECONDS = 5.0
 # What a client of HTTP/2 says first, with no settings: RFC 9113, 3.4 and 6.5. Ray's head speaks gRPC over it.

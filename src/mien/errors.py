@@ -26,6 +26,25 @@ import shlex
 import sys
 from typing import Any
 
+__all__ = [
+    "CameraError",
+    "ConfigError",
+    "DatasetError",
+    "FetchError",
+    "InputError",
+    "MicrophoneError",
+    "MienError",
+    "MissingExtra",
+    "MissingSpec",
+    "ModelError",
+    "NoSound",
+    "OutputError",
+    "RunError",
+    "ServiceError",
+    "UnknownModel",
+    "UnreadablePicture",
+]
+
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 
 

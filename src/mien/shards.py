@@ -45,6 +45,8 @@ from mien.structures import Progress, Provenance, check_count, check_part
 from mien.targets import check_targets
 from mien.workers import Crash, in_order
 
+__all__ = ["Done", "Engine", "Job", "Shard", "Summary", "run"]
+
 FORMAT = "mien job 1"
 SHARD_SIZE = 256  # pictures: a minute of work, which is what a killed process loses
 SHARD_FRAMES = (

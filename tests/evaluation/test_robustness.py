@@ -12,6 +12,7 @@ from mien.evaluation.robustness import (
     at_face_size,
     blurred,
     degrade_evaluation,
+    noisy,
     reframed,
     rotated,
     with_gamma,
@@ -43,7 +44,7 @@ def test_degradations_keep_shape_and_type_are_deterministic_and_leave_the_image_
     assert np.array_equal(degraded, DEGRADATIONS[name](image))
 
 
-@pytest.mark.parametrize("name", [name for name in DEGRADATIONS if not name.startswith("gamma")])
+@pytest.mark.parametrize("name", [name for name in DEGRADATIONS if not name.startswith(("gamma", "noise"))])
 def test_a_grey_field_stays_as_it_is(name):
     field = np.full((120, 120, 3), 128, np.uint8)  # JPEG keeps it at any quality
     assert np.abs(DEGRADATIONS[name](field).astype(int) - 128).max() <= 1
@@ -74,6 +75,16 @@ def test_jpeg_keeps_the_order_of_colours():
     red[..., 0] = 250
     assert as_jpeg(red, quality=20)[32, 32].argmax() == 0
     assert np.abs(as_jpeg(ramp(), quality=100).astype(int) - ramp()).max() <= 2
+
+
+def test_noise_has_its_standard_deviation_stays_in_range_and_differs_between_images():
+    grey = np.full((100, 100, 1), 128, np.uint8)
+    noise = noisy(grey, sigma=12).astype(float) - 128
+    assert noise.mean() == pytest.approx(0, abs=0.5)  # four standard errors
+    assert noise.std() == pytest.approx(12, abs=0.4)
+    other = noisy(grey + 1, sigma=12).astype(float) - 129
+    assert abs(np.corrcoef(noise.ravel(), other.ravel())[0, 1]) < 0.04
+    assert noisy(np.full((50, 50, 3), 255, np.uint8), sigma=12).min() > 128  # clipped at white, not wrapped
 
 
 def test_gamma_below_one_brightens_and_keeps_black_and_white():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -61,6 +62,15 @@ def with_gamma(image: ImageArray, *, gamma: float) -> ImageArray:
     return np.asarray(table[image], np.uint8)
 
 
+def noisy(image: ImageArray, *, sigma: float) -> ImageArray:
+    """Return an image with Gaussian noise, σ in grey levels, independent per pixel and channel. Of uint8 (H, W, C).
+
+    The noise is seeded by the image's pixels: the same for the same image, and another one for another image.
+    """
+    noise = np.random.default_rng(zlib.crc32(image.tobytes())).normal(0, sigma, image.shape)
+    return np.asarray(np.clip(np.rint(image + noise), 0, 255), np.uint8)
+
+
 def rotated(image: ImageArray, *, degrees: float) -> ImageArray:
     """Return an image turned counter-clockwise around its centre; edges are repeated outwards. Of uint8 (H, W, C)."""
     height, width = image.shape[:2]
@@ -87,6 +97,7 @@ DEGRADATIONS: dict[str, Degradation] = {
     "JPEG, quality 20": partial(as_jpeg, quality=20),
     "gamma 0.5, brighter": partial(with_gamma, gamma=0.5),
     "gamma 2, darker": partial(with_gamma, gamma=2.0),
+    "noise, σ 12 grey levels": partial(noisy, sigma=12),
     **{f"rotated by {degrees:+}°": partial(rotated, degrees=degrees) for degrees in (-15, 15)},
     **{f"box scaled by {scale}": partial(reframed, scale=scale) for scale in (0.85, 1.2)},
 }
