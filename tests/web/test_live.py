@@ -92,7 +92,8 @@ def test_a_start_is_answered_with_model_labels_colours_and_limits(client: TestCl
     with client.websocket_connect(URL, subprotocols=[PROTOCOL]) as socket:
         assert socket.accepted_subprotocol == PROTOCOL
         ready = ask(socket, {"type": "start", "model": "base", "labels": None, "detector": "haar", "half_life": 0.3,
-                             "rest": 0.2, "min_confidence": 0, "min_score": None, "temporal": False})  # fmt: skip
+                             "max_detection_gap": 0.2, "min_confidence": 0, "min_score": None,
+                             "temporal": False})  # fmt: skip
     assert ready["type"] == "ready"
     assert (ready["model"], ready["label_set"], ready["detector"]) == ("base", "ferplus", "haar")
     assert ready["labels"] == list(FERPLUS)
@@ -164,8 +165,8 @@ WRONG_SETTINGS = [
     {"detector": "eye"},
     {"half_life": -1},
     {"half_life": None},
-    {"rest": 0.6},
-    {"rest": math.nan},
+    {"max_detection_gap": 0.6},
+    {"max_detection_gap": math.nan},
     {"min_confidence": 1.5},
     {"min_score": "high"},
     {"temporal": 1},

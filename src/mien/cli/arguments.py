@@ -79,7 +79,7 @@ Device = Annotated[
 ]
 ALONE, LOCAL = "default", "local"  # values of --voice and --ray
 STANDING_ALONE = {"--voice": ALONE, "--ray": LOCAL}  # options that may stand alone, with their values there
-Top = Annotated[int, typer.Option(min=1, help="Number of expressions shown per face.", metavar="N")]
+Top = Annotated[int, typer.Option(min=1, help="Number of labels shown per face.", metavar="N")]
 Votes = Annotated[
     Path | None, typer.Option(help="FER+ votes (fer2013new.csv); looked up beside the data if not given.")
 ]

@@ -28,11 +28,11 @@ FPS = 25.0  # of a video that is not Matroska
 class AnnotatedVideoSink:
     """Writes the annotated video of a stream.
 
-    While it grows it is Matroska (.mkv), which plays at any moment and survives a crash. An .mp4 or .avi grows as an
-    .mkv beside it and is converted at the end; if that fails the .mkv stays.
+    An .mkv (Matroska) plays at any moment while it grows, and survives a crash. Every other format is recorded as an
+    .mkv beside it, and converted at the end; if that fails the .mkv stays.
 
     Args:
-        path: Ends in .mkv, .mp4, .mov or .avi.
+        path: Ends in .mkv, .mp4, .m4v, .mov, .webm or .avi.
         top: Number of labels per face.
 
     Raises:

@@ -58,7 +58,7 @@ class SessionSettings:
         labels: Label set; the model's default one when None.
         detector: Name of a detector; the service's own when None.
         half_life: Half-life of the smoothing in seconds; 0 for no smoothing.
-        rest: Longest time between two runs of the detector in seconds; see `Live`.
+        max_detection_gap: Longest time between two runs of the detector in seconds; see `Live`.
         min_confidence: Confidence below which a label is "uncertain".
         min_score: Minimum detector score of a face; the detector's own when None.
         temporal: Smooth by the classifier's temporal model instead of a half-life.
@@ -68,7 +68,7 @@ class SessionSettings:
     labels: str | None = None
     detector: str | None = None
     half_life: NotNegative = 0.3
-    rest: Annotated[float, Range(0, 0.5)] = 0.2
+    max_detection_gap: Annotated[float, Range(0, 0.5)] = 0.2
     min_confidence: Share = 0.0
     min_score: MinScore | None = None
     temporal: bool = False
@@ -130,7 +130,7 @@ class _Seer:
         self.settings = settings
         recognizer = engine.recognizer(settings.choice)
         smoother = self._smoother(settings, recognizer)
-        self._live = Live(recognizer, smoother=smoother, max_detection_gap=settings.rest)
+        self._live = Live(recognizer, smoother=smoother, max_detection_gap=settings.max_detection_gap)
         self.statistics = Statistics(recognizer.provenance)
 
     def change(self, given: Mapping[str, object]) -> bool:
@@ -148,7 +148,7 @@ class _Seer:
             live.smoother.half_life = smoother.half_life
         else:
             live.smoother = smoother
-        live.recognizer, live.max_detection_gap, self.settings = recognizer, settings.rest, settings
+        live.recognizer, live.max_detection_gap, self.settings = recognizer, settings.max_detection_gap, settings
         if recognizer.provenance == self.statistics.provenance:
             return False
         self.statistics = Statistics(recognizer.provenance)
