@@ -152,8 +152,8 @@ class Recognizer:
 
         Args:
             image: As for `recognize`.
-            any_angle: Whether to search a turned or lying picture at other angles too, where no face is surely
-                upright; see `vision.detect_turned`. Slow where there are no faces, so it is for pictures.
+            any_angle: Whether to search other angles too if no upright face is detected with high confidence; see
+                `vision.detect_turned`. Slow if there are no faces, so it is for pictures.
 
         Raises:
             InputError: It is no such image.

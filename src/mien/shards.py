@@ -187,7 +187,7 @@ def run(
     """Recognise very many files into the parts of a job; run again, it continues and takes new and changed files.
 
     Each file has its rows in one part, exactly once, however often the job is stopped. A file that cannot be read has a
-    row with the reason. A shard of which a file has changed is recognised anew, without the files of it that are gone;
+    row with the reason. A shard of which a file has changed is recognised again, without the files of it that are gone;
     the rows of others that are gone stay.
 
     Args:
@@ -203,7 +203,7 @@ def run(
         selection: The frames of videos that are read.
         workers: Number of processes that share the files, see `see`; None for one per core, if there is work for them.
         engine: Recognises the shards in place of processes on this machine, as `cluster.Ray` does; None for these.
-        retry_errors: Recognise shards with errors anew.
+        retry_errors: Recognise shards with errors again.
         progress: Called with the files done in this run and their number; the ranges of a divided video count as files.
 
     Yields:
@@ -525,10 +525,10 @@ def _remove_unknown(folder: Path, format: str, shards: Sequence[Shard]) -> None:
     if len(lost) > 1:
         raise OutputError(
             f"{len(lost):,} parts in '{printable(folder / 'parts')}', the first of them '{lost[0].name}', are not in "
-            "manifest.jsonl; restore that file, or move these parts away to have their files recognised anew"
+            "manifest.jsonl; restore that file, or move these parts away to have their files recognised again"
         )
     for path in lost:
-        warnings.warn(f"'{path.name}' is not in the manifest; removed, its files are recognised anew", stacklevel=5)
+        warnings.warn(f"'{path.name}' is not in the manifest; removed, its files are recognised again", stacklevel=5)
         path.unlink()
 
 
@@ -623,7 +623,7 @@ def _read_manifest(folder: Path) -> list[Shard]:
                 raise ValueError("shards are in order")
         except (ValueError, TypeError, KeyError) as error:
             raise ConfigError(
-                f"line {number} of '{printable(path)}' is damaged; restore it, or start anew in another folder"
+                f"line {number} of '{printable(path)}' is damaged; restore it, or start again in another folder"
             ) from error
     return shards
 

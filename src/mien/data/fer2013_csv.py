@@ -291,7 +291,7 @@ def _listed_pixels(field: bytes) -> npt.NDArray[np.float64]:
     except (DeprecationWarning, ValueError):
         values = np.array([0.5])
     if not (values == np.floor(values)).all():  # nor NaN
-        raise ValueError("pixels that are not whole numbers; expected 0..255 with blanks between")
+        raise ValueError("pixels that are not integers; expected 0..255 separated by spaces")
     return values
 
 
