@@ -126,7 +126,7 @@ def model_file(model: str) -> Path | None:
 def check_outputs(csv: Path | None, jsonl: Path | None, as_json: bool, excel: bool) -> None:
     """Raise ConfigError for options of results that don't go together."""
     if excel and csv is None:
-        raise ConfigError("--excel is about the table of --csv; add that, or leave it out")
+        raise ConfigError("--excel needs --csv; add --csv FILE or omit --excel")
     if [csv == Path("-"), jsonl == Path("-"), as_json].count(True) > 1:
         raise ConfigError("--json, --csv - and --jsonl - all write to standard output; choose one")
 

@@ -50,7 +50,7 @@ class _Commands(TyperGroup):
 
 app = typer.Typer(
     cls=_Commands,
-    help="Facial expression recognition: see, train, evaluate and compare.\n\n"
+    help="Facial expression recognition: predict, train, evaluate and compare.\n\n"
     "mien names what a face shows; it does not read what a person feels.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -72,7 +72,7 @@ def live(
     voice: Annotated[
         str | None,
         typer.Option(
-            help="Also hear how the voice sounds: by the default microphone, this one, or the sound of a file.",
+            help="Also classify how the voice sounds, from the default microphone, this one, or a file's sound track.",
             metavar="[MICROPHONE]",
         ),
     ] = None,
@@ -97,7 +97,7 @@ def live(
         return open_recognizer(name, detector, min_score, labels, min_confidence, models_dir, device)
 
     if excel and csv is None:
-        raise ConfigError("--excel is about the table of --csv; add that, or leave it out")
+        raise ConfigError("--excel needs --csv; add --csv FILE or omit --excel")
     parsed = parse_source(source)
     read = [parsed if isinstance(parsed, Path) else None, model_file(model), model_file(voice_model)]
     charts = [] if to is None else [to / name for name in FILES]

@@ -44,7 +44,9 @@ SplitName = Annotated[
 ]
 Audited = Annotated[
     Path | None,
-    typer.Option("--audit", help="Folder or file by `mien data audit`; leaks are found by it.", metavar="AUDIT"),
+    typer.Option(
+        "--audit", help="Output of `mien data audit` (folder or audit.npz), used to find leaks.", metavar="AUDIT"
+    ),
 ]
 Slices = Annotated[
     Path | None,

@@ -68,7 +68,10 @@ def predict(
         bool, typer.Option("--summary", help="Count the expressions in a strip below each annotated image.")
     ] = False,
     glob: Annotated[
-        str | None, typer.Option(help="Read only these files of a folder.", metavar="PATTERN", show_default=False)
+        str | None,
+        typer.Option(
+            help="In folders, read only files that match this pattern.", metavar="PATTERN", show_default=False
+        ),
     ] = None,
     fps: Annotated[
         float | None, typer.Option(help="Read at most this many frames per second of a video.", metavar="N")
@@ -90,12 +93,13 @@ def predict(
     voice: Annotated[
         str | None,
         typer.Option(
-            help="Also hear how the voices of videos sound, by the default voice model or this one.", metavar="[MODEL]"
+            help="Also classify how the voices in videos sound, with the default voice model or this one.",
+            metavar="[MODEL]",
         ),
     ] = None,
     parts: Annotated[
         Path | None,
-        typer.Option(help="Write many tables to this folder of a job, which continues when run again.", metavar="DIR"),
+        typer.Option(help="Job folder for many tables (parts); the same command resumes the job.", metavar="DIR"),
     ] = None,
     format: Annotated[
         str | None, typer.Option(help="Format of --parts: csv, jsonl or parquet.", metavar="NAME", show_default="csv")
@@ -158,11 +162,11 @@ def predict(
     }  # fmt: skip
     for name, value in only_parts.items():
         if value:
-            raise ConfigError(f"--{name} is about --parts; add that, or leave it out")
+            raise ConfigError(f"--{name} needs --parts; add --parts DIR or omit --{name}")
     tables = [path for path in (csv, jsonl) if path is not None]
     devices = [path for path in tables if path == Path("-") or is_device(path)]
     if resume and (devices or not tables):
-        raise ConfigError("--resume continues tables; name a file with --csv or --jsonl, no pipe, device or -")
+        raise ConfigError("--resume needs a table in a regular file: --csv FILE or --jsonl FILE")
     check_targets([*paths, model_file(model), model_file(voice or "")], texts=[csv, jsonl], glob=glob)
     recognizer = open_recognizer(model, detector, min_score, labels, min_confidence, models_dir, device)
     listener = None if voice is None else open_listener(voice, min_confidence, models_dir)
