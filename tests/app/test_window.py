@@ -334,7 +334,7 @@ class TestCamera:
         recorder = window.worker.recorder
         choose_from(window, "models", "tiny")
         until(window.root, lambda: status(window).startswith("tiny: neutral"), "the model is loaded")
-        assert status(window).endswith("; the statistics start again")
+        assert status(window).endswith("; statistics were reset")
         assert window.worker.recorder is not recorder
         assert window.pictures.still is still
         press("ctrl+1")
@@ -478,7 +478,7 @@ class TestCamera:
 class TestChoices:
     def test_a_model_for_cartoons_is_marked_and_not_remembered(self, window: Any, astronaut: Path) -> None:
         choose_from(window, "models", "ferg (cartoons)")
-        note = f"– ferg is for drawn faces; the next start uses {DEFAULT_MODEL}"
+        note = f"– ferg is for drawn faces; mien starts with {DEFAULT_MODEL} next time"
         until(window.root, lambda: note in status(window), "it says so")
         assert window.worker.live.recognizer.classifier.spec.name == "ferg"
         assert window.settings().model == DEFAULT_MODEL
@@ -501,7 +501,7 @@ class TestChoices:
             tops = [child for child in widget(window, "models").winfo_children() if child.winfo_class() == "Toplevel"]
             return "".join(top.winfo_children()[0].cget("text") for top in tops if top.winfo_children())
 
-        until(window.root, lambda: "right on 73 % of its test pictures" in tip(), "it is there")
+        until(window.root, lambda: "accuracy on its test images: 73 %" in tip(), "it is there")
         hover(widget(window, "view"))
         until(window.root, lambda: not tip(), "it is gone")
 
