@@ -329,7 +329,7 @@ def test_pictures_are_chosen_dropped_and_pasted(visit: Visit, portrait: Image.Im
     page.wait_for_function("() => !document.querySelector('.gallery .waiting')")
     assert page.locator(".gallery .wrong").count() == 1
     assert page.locator(".gallery .file").all_inner_texts() == ["face.png", "=broken.png", "dropped.png", "pasted.png"]
-    assert "1 file is neither picture nor video" in page.inner_text("#notice-text")
+    assert "1 file skipped: neither picture nor video" in page.inner_text("#notice-text")
     assert page.inner_text("#shares-of") == "4 pictures, 3 faces, 1 unreadable"
 
     page.click(".gallery li:first-child button")
@@ -628,7 +628,7 @@ def test_more_sessions_than_the_server_takes_wait_for_their_turn(browser: Browse
         first.until(lambda: first.seen)
         second.open().click("#start")
         second.page.wait_for_selector("#notice:visible")
-        assert "as many sessions as it takes" in second.page.inner_text("#notice-text")
+        assert "reached its maximum number of sessions" in second.page.inner_text("#notice-text")
         first.page.click("#stop")
         second.until(lambda: second.seen)
         assert second.page.is_hidden("#notice")
