@@ -23,7 +23,7 @@ from mien.sources.pictures import decode
 from mien.structures import Box, Expression, Face, ImageArray, Prediction, Progress, check_count
 
 T = TypeVar("T")
-Picture: TypeAlias = ImageLike | bytes  # a path, an array or an image of PIL; or the bytes of a file
+Picture: TypeAlias = ImageLike | bytes  # a path, an array or a PIL image; or the bytes of a file
 
 UNREADABLE = "unreadable-picture"  # code of the problem of a picture that is alone in its request
 LONGEST_WAIT = 30.0  # seconds, whatever a service asks for

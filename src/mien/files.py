@@ -28,14 +28,14 @@ def as_path(path: object) -> Path:
     """Return a path that a caller handed over.
 
     Raises:
-        InputError: It is neither a text nor a path, such as None or the bytes of a file, or has a null byte.
+        InputError: It is neither a str nor a path (such as None or the bytes of a file), or has a null byte.
     """
     if isinstance(path, (str, os.PathLike)) and isinstance(text := os.fspath(path), str):
         if "\0" in text:
             raise InputError(f"the path '{printable(Path(text))}' has a null byte, which no file's name has")
         return Path(text)
     hint = "; decode the bytes of a picture file with mien.sources.decode" if isinstance(path, bytes) else ""
-    raise InputError(f"the path is of type {type(path).__name__}; expected a text or a pathlib.Path{hint}")
+    raise InputError(f"the path is of type {type(path).__name__}; expected a str or a pathlib.Path{hint}")
 
 
 def refuse_pipe(path: Path) -> None:

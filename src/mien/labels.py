@@ -140,7 +140,9 @@ def _listed(text: str) -> str:
         with path.open(encoding="utf-8-sig") as file:
             lines = file.read(MOST_CHARACTERS).splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the labels in '{path}': {error}; expected a text with one per line") from error
+        raise ConfigError(
+            f"cannot read the labels in '{path}': {error}; expected a text file with one label per line"
+        ) from error
     lines = [line.strip() for line in lines if line.strip()]
     numbered = [found for line in lines if (found := NUMBERED.fullmatch(line))]
     if len(numbered) == len(lines):

@@ -146,7 +146,7 @@ def test_an_object_in_place_of_a_path_is_refused_in_one_line(
 
 def test_no_paths_at_all_are_refused() -> None:
     for thing in (None, 3, b"a.jpg"):
-        with pytest.raises(InputError, match=r"the path is of type \w+; expected a text or a pathlib.Path"):
+        with pytest.raises(InputError, match=r"the path is of type \w+; expected a str or a pathlib.Path"):
             list(mien.see(thing, types.SimpleNamespace(classify_each=None)))  # type: ignore[arg-type]
 
 

@@ -36,7 +36,7 @@ MAX_CHANNELS = 64
 KEPT = 0.1  # share of the loudest channel's energy; with less, their mean has lost it
 OGG_SOUNDS = (b"OpusHead", b"\x01vorbis", b"\x7fFLAC", b"Speex   ")  # a track's first bytes, all at the start: RFC 3533
 STREAMED = 0x7FFF_0000  # bytes from which on the size in a WAV's header is that of a program that wrote into a pipe
-CUT = "it is cut off or damaged; what is there is read"
+CUT = "it is cut off or damaged; it is read as far as possible"
 
 
 def sounds(path: str | Path) -> Iterator[Block]:

@@ -112,7 +112,7 @@ class Engine:
             Problem: 503, too many are waiting already, or the service ends.
         """
         if self._is_closed:
-            raise Problem("ending", "the service ends; try again later")
+            raise Problem("ending", "the service is shutting down; try again later")
         if self._admitted >= self.slots.n + self.settings.waiting:
             raise Problem("busy", f"busy: {self._admitted} requests are waiting; try again in a moment")
         self._admitted += 1

@@ -346,7 +346,7 @@ def _disk_full_reported() -> Iterator[None]:
         yield
     except OSError as error:
         log.error("no room for a video in %s: %s", tempfile.gettempdir(), error.strerror)
-        raise Problem("disk-full", "the service has no room for this video") from error
+        raise Problem("disk-full", "no disk space for the video") from error
 
 
 def _delete_left_behind() -> None:
