@@ -349,7 +349,7 @@ def _hint(address: str, error: BaseException) -> str:
 
 @contextmanager
 def _stops_held() -> Iterator[None]:
-    """Hold Ctrl-C and its kin back while Ray starts: half started, it lets the program crash when that ends.
+    """Hold termination signals back while Ray starts: half started, it lets the program crash when that ends.
 
     A second one is not held back. This program's answer to SIGTERM, which `ray.init` replaces, is kept.
     """

@@ -97,7 +97,7 @@ def run(arguments: Sequence[str] | None) -> int:
     """Run a command and return its exit code.
 
     Raises:
-        MienError: What the user can mend.
+        MienError: An error that the user can fix.
         Interrupted: Ctrl-C or a signal.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)

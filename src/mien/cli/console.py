@@ -1,4 +1,4 @@
-"""What all commands print with: lines, errors, tables and progress bars, the same everywhere."""
+"""Output of all commands: lines, errors, tables and progress bars, the same everywhere."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Columns(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What a row says about a picture; split and group are empty where there is no such column."""
+    """A row of a label table; split and group are empty where there is no such column."""
 
     line: int
     name: str

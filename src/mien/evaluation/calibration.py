@@ -33,7 +33,8 @@ def fit_temperature(logits: FloatArray, targets: IntArray) -> float:
 
     Returns:
         T in [COLDEST, HOTTEST], never worse than T = 1. It is a bound if the best T is beyond it; 1 if the temperature
-        has no effect, or if every prediction is correct: such images, usually few, would call the model infallible.
+        has no effect, or if every prediction is correct: such images, usually few, would drive the temperature to its
+        lower bound.
 
     Raises:
         ValueError: The shapes don't fit, there is no row, an id is out of range, or a logit is not finite.

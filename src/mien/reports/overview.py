@@ -37,8 +37,8 @@ from mien.structures import ImageArray
 MATRIX = "matrix.png"
 MATRIX_TITLE = "Confusion matrices: one row per model, one column per dataset"
 MATRIX_NOTE = (
-    "*Chance* always predicts the commonest class of the dataset. In brackets: 95 % Wilson intervals. In the confusion "
-    "matrices, rows are true and columns predicted, in percent of the row."
+    "*Chance* always predicts the most frequent class of the dataset. In brackets: 95 % Wilson intervals. In the "
+    "confusion matrices, rows are true and columns predicted, in percent of the row."
 )
 
 
