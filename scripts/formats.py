@@ -123,7 +123,7 @@ megapixels. A video that ends before its header says is read as far as it goes, 
 
 Without the extras, WAV of 8, 16, 24 or 32 bits at 16 kHz is read. Channels become their mean, or the loudest one where
 they cancel each other; any rate from 4 kHz to 1 MHz becomes 16 kHz. A file that is cut off is read as far as it goes,
-and NaN samples are read as silence, both with a warning. Videos need the extra `video`.
+and NaN or infinite samples are read as silence, both with a warning. Videos need the extra `video`.
 
 ## What is written
 

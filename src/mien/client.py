@@ -44,7 +44,7 @@ class PictureResult:
         expressions: Left to right; boxes are in pixels of the picture.
         error: Why the picture cannot be read; None where it was.
         code: Kind of the error, of docs/guides/web.md; None where there is none.
-        warnings: What `mien predict` warns of: "…is read at half its width and height".
+        warnings: Warnings, as of `mien predict`: "…is read at half its width and height".
     """
 
     source: str
@@ -121,7 +121,7 @@ class VideoJob:
         state: Of the job.
         frames: Number of frames that the file announces; None where it does not.
         done: Number of frames that were read.
-        warnings: What `mien predict` warns of: that the video ends before its header says.
+        warnings: Warnings, as of `mien predict`: that the video is shorter than its header states.
         error: Why the job failed; None where it did not.
         code: Kind of the error, of docs/guides/web.md; None where there is none.
         statistics: As in statistics.json of `mien live`; empty until it is done.

@@ -64,7 +64,7 @@ class Seen:
         media: Its properties; `media.kind` is "picture" or "video".
         frame: The picture, or a frame of the video.
         expressions: One per face, left to right.
-        heard: The voice at the frame's time; None of pictures, and where nobody listens.
+        heard: The voice at the frame's time; None for pictures, and without voice recognition.
     """
 
     path: Path
@@ -165,8 +165,8 @@ def see(
         `Seen` for each frame, and `Failure` for each path that cannot be read; the other paths are still read.
 
     Raises:
-        InputError: An object among the paths is none.
-        ConfigError: The recognizer or a sink is none.
+        InputError: An object among the paths is not a path.
+        ConfigError: `recognizer` is not a Recognizer, or a sink is not a Sink.
         OutputError: A sink or an annotated copy cannot be written, or a copy would overwrite one of the files.
 
     Example:
@@ -245,7 +245,7 @@ def see_each(
 def row_settings(
     recognizer: Recognizer, selection: Selection = ALL_FRAMES, listener: Listener | None = None
 ) -> dict[str, object]:
-    """Return what the rows of a table depend on besides the files, as plain JSON data."""
+    """Return the settings that determine the rows of a table, apart from the files, as plain JSON data."""
     origin = recognizer.provenance
     settings: dict[str, object] = {
         "model": origin.model, "graph": _graph_of(recognizer.classifier), "labels": origin.labels.name,

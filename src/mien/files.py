@@ -64,7 +64,7 @@ def atomic_path(path: str | Path, *, within: Path | None = None) -> Iterator[Pat
         within: Folder for the hidden one, on the same file system; that of `path` when None.
 
     Raises:
-        InputError: It is no path.
+        InputError: It is not a path.
         OutputError: The file cannot be written: no such folder, no permission, disk full.
     """
     path = as_path(path)
@@ -215,7 +215,7 @@ def make_folder(path: str | Path) -> Path:
     """Make a folder and its missing parents; return its path.
 
     Raises:
-        InputError: It is no path.
+        InputError: It is not a path.
         OutputError: It cannot be made.
     """
     folder = as_path(path)

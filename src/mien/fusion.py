@@ -81,7 +81,7 @@ class Fused:
         return self.prediction.label if self.certain else UNCERTAIN
 
     def __str__(self) -> str:
-        """Return the label, or what face and voice contradict in: "face happy, voice sounds angry"."""
+        """Return the label, or both labels if face and voice disagree: "face happy, voice sounds angry"."""
         if self.face is not None and self.voice is not None and self.contradict:
             return f"face {self.face.label}, voice sounds {self.voice.label}"
         return self.label
@@ -92,7 +92,7 @@ class Heard:
     """The voice at a frame's time.
 
     Args:
-        utterance: What was said last; None without speech.
+        utterance: The latest utterance; None without speech.
         fused: The face and the voice joined; None with two or more faces, and with neither face nor voice.
     """
 
@@ -134,7 +134,7 @@ class VoiceTrack:
         """Add the next utterance, or a newer answer for the last one, which was provisional.
 
         Raises:
-            InputError: It is no utterance.
+            InputError: It is not an Utterance.
         """
         check_utterance(utterance)
         if self._known and not self._known[-1].final:
@@ -207,7 +207,7 @@ def fuse(
 
     Raises:
         InputError: Both are None, or one is of another type.
-        ConfigError: They share fewer than two labels, or a label has no positive prior, or that is no mapping.
+        ConfigError: They share fewer than two labels, a label has no positive prior, or `prior` is not a mapping.
     """
     for name, part, kind in (("face", face, Expression), ("voice", voice, Utterance)):
         if part is not None and not isinstance(part, (kind, Prediction)):

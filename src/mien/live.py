@@ -25,7 +25,7 @@ class FrameResult:
         expressions: One per face, left to right, each with a track and a smoothed prediction.
         seconds: Duration of each stage in seconds: "detect" (0 where the detector was skipped), "track" (with
             smoothing), "classify" (with cropping), "voice" (only with one).
-        heard: The voice at the frame's time; None where nobody listens.
+        heard: The voice at the frame's time; None without voice recognition.
     """
 
     frame: Frame
@@ -59,7 +59,7 @@ class Live:
             0.4 s it is 98.6 % (benchmarks/tracking.py, Haar and YuNet).
         tracker: Follows the faces; `Tracker()` when None.
         voice: Gives the voice at each frame's time, such as a `Hearing` or a `VoiceTrack`; it is joined with the faces,
-            see `fusion.fuse_faces`. None where nobody listens; it may be replaced between frames too.
+            see `fusion.fuse_faces`. None without voice recognition; it may be replaced between frames too.
 
     Raises:
         ConfigError: half_life is negative or not finite, or max_detection_gap is not between 0 and half the tracker's
@@ -108,7 +108,7 @@ class Live:
         Another source or an earlier time resets all tracks, and with them the smoothing; track numbers continue.
 
         Raises:
-            InputError: The image is none, see `Recognizer.recognize`, or the time is not finite.
+            InputError: The image has an unsupported type, shape or value range, or the time is not finite.
         """
         check_frame(frame)
         seconds = {"detect": 0.0, "track": 0.0, "classify": 0.0}
@@ -127,7 +127,7 @@ class Live:
         """Recognise each frame in order, one at a time.
 
         Raises:
-            InputError: See `see`; or the frames are no iterable.
+            InputError: See `see`; or `frames` is not iterable.
         """
         return map(self.see, each_frame(frames))
 

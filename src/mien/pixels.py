@@ -57,7 +57,7 @@ def write_picture(path: str | Path, image: ImageArray) -> None:
         image: uint8 (H, W, 3) RGB or (H, W) grey.
 
     Raises:
-        InputError: The path is none.
+        InputError: `path` is neither a str nor a pathlib.Path.
         OutputError: Another suffix, or the file cannot be written.
     """
     path = as_path(path)

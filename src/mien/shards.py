@@ -2,7 +2,7 @@
 
 The folder of a job:
 
-- `job.json`: what the rows depend on besides the files; a resume with other settings is refused.
+- `job.json`: settings that determine the rows, apart from the files; a resume with other settings is refused.
 - `manifest.jsonl`: a line per shard, with the size and the time of change that its files had when they were planned,
   and for a piece of a video the seconds from which and to which it goes.
 - `parts/part-000012.csv`: the rows of shard 12. `parts` holds nothing else, so that other programs read it as a table.

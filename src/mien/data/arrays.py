@@ -99,7 +99,7 @@ def read_npy(path: Path, field: Field) -> npt.NDArray[Any]:
     """Read an .npy file.
 
     Raises:
-        ValueError: It is none, is truncated, has another type or number of dimensions, or exceeds `MAX_BYTES`.
+        ValueError: It is not an .npy file, is truncated, has another type or rank, or exceeds `MAX_BYTES`.
         OSError: It cannot be read.
     """
     refuse_pipe(path)
@@ -114,7 +114,7 @@ def read_array(content: bytes) -> npt.NDArray[Any]:
     """Read an .npy of numbers or texts.
 
     Raises:
-        ValueError: It is none, or is truncated.
+        ValueError: It is not an .npy file, or is truncated.
     """
     return _read(io.BytesIO(content), len(content))
 

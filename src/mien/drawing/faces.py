@@ -59,13 +59,14 @@ def draw(
         expressions: Their boxes are in pixels of the image.
         top: Number of labels per face, the most probable ones.
         summary: Append a strip below the image that counts the expressions: "5 faces: 3 happy, 2 neutral".
-        heard: The voice at the time of the image; None where nobody listens.
+        heard: The voice at the time of the image; None without voice recognition.
 
     Returns:
         RGB uint8 (H, W, 3); with a summary, a few rows more.
 
     Raises:
-        InputError: It is no such image, or the box of a face is reversed, empty or not finite.
+        InputError: The image has an unsupported type, shape or value range, or the box of a face is reversed, empty or
+            not finite.
     """
     shown = checked_expressions(expressions)
     check_count("top", top)

@@ -1,6 +1,6 @@
-"""Ensembles: several classifiers in one ONNX file, whose answers are averaged (extra: train or keras, to make one).
+"""Ensembles: several classifiers in one ONNX file, whose predictions are averaged (extra: train or keras, to make one).
 
-The answer is the mean of the members' calibrated log-probabilities, normalised: their geometric mean, a product of
+The prediction is the mean of the members' calibrated log-probabilities, normalised: their geometric mean, a product of
 experts of equal weight (Hinton 2002, "Training products of experts by minimizing contrastive divergence").
 """
 

@@ -99,7 +99,7 @@ class Session:
     Raises:
         ModelError: ONNX Runtime cannot load the file, or not on that device.
         ConfigError: No such device, or a number of threads out of range.
-        InputError: The number of threads is no whole number.
+        InputError: The number of threads is not an integer.
     """
 
     def __init__(self, path: Path, *, threads: int = 0, device: str = "cpu", content: bytes | None = None) -> None:

@@ -165,8 +165,8 @@ class Sound:
     Args:
         rate: Samples per second, mono.
         bands: Mel bands of the spectrogram.
-        window: Samples of a frame.
-        hop: Samples from a frame to the next.
+        window: Window length in samples.
+        hop: Hop length in samples.
         shortest: Seconds of speech below which the model's answers are not to be used.
         longest: Seconds that the graph takes at most; longer speech is cut into equal parts.
         width: Number of features of a speaker's neutral voice, see `models.voice`; 0 if the model doesn't use them.

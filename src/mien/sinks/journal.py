@@ -50,7 +50,7 @@ class Journal(GrowingFile):
 
     Args:
         tables: The tables: opened, with `resume` if this run resumes one.
-        settings: What the rows depend on besides the files: model, detector, …, as plain JSON data.
+        settings: Settings that determine the rows, apart from the files: model, detector, …, as plain JSON data.
         resume: Whether to continue the run that an existing journal describes.
 
     Raises:

@@ -74,7 +74,7 @@ class AnnotatedVideoSink:
             frame: The frame.
             expressions: Its expressions.
             drawn: The annotated frame, RGB uint8 (H, W, 3); drawn here when None.
-            heard: The voice at its time; None where nobody listens.
+            heard: The voice at its time; None without voice recognition.
         """
         image = draw(frame.image, expressions, top=self.top, heard=heard) if drawn is None else drawn
         self._live.write(image, time=frame.time)
@@ -93,7 +93,7 @@ class Recorder:
         jsonl: File with one line per frame; see `JsonlSink`.
         top: Number of labels per face in the video.
         excel: As for `CsvSink`.
-        voice: Origin of the voice's predictions, for the tables; None where nobody listens.
+        voice: Origin of the voice's predictions, for the tables; None without voice recognition.
 
     Raises:
         ConfigError: Two of the files are the same, or a table has the suffix of a picture or video.
@@ -178,7 +178,7 @@ class Recorder:
             frame: The frame.
             expressions: Its expressions.
             drawn: The annotated frame, RGB uint8 (H, W, 3); drawn here, for a video, when None.
-            heard: The voice at its time; None where nobody listens.
+            heard: The voice at its time; None without voice recognition.
         """
         if not self._open:
             self._begin(frame.source)

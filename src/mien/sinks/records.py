@@ -54,7 +54,7 @@ def record(
         expressions: Its expressions.
         provenance: `Recognizer.provenance`.
         heard: The voice at its time.
-        voice: Origin of the voice's predictions; None where nobody listens.
+        voice: Origin of the voice's predictions; None without voice recognition.
     """
     height, width = (round(frame.scale * side) for side in frame.image.shape[:2])
     faces = [{"face": number, **_nested(e, frame.scale)} for number, e in enumerate(expressions, start=1)]
@@ -88,7 +88,7 @@ def origin_keys(provenance: Provenance) -> dict[str, str]:
     """Return model, label set, detector and mien's version.
 
     Raises:
-        InputError: It is no provenance.
+        InputError: It is not a Provenance.
     """
     if not isinstance(provenance, Provenance):
         raise InputError(

@@ -38,7 +38,7 @@ class VoiceSink(Sink, Protocol):
         Args:
             frame: The frame.
             expressions: Its expressions.
-            heard: The voice at its time; None where nobody listens.
+            heard: The voice at its time; None without voice recognition.
 
         Raises:
             OutputError: The file cannot be written.
@@ -76,7 +76,7 @@ class Sinks:
 
 
 def write_to(sink: Sink, frame: Frame, expressions: list[Expression], heard: Heard | None) -> None:
-    """Write a frame to a sink, which must be a `VoiceSink` where somebody listens."""
+    """Write a frame to a sink, which must be a `VoiceSink` with voice recognition."""
     if heard is None:
         sink.write(frame, expressions)
     else:

@@ -82,7 +82,7 @@ class VideoSink:
             time: Seconds from the video's start, later than the last image's; by the frame rate when None.
 
         Raises:
-            InputError: It is no such image.
+            InputError: The image has an unsupported type, shape or value range.
             OutputError: The file cannot be written.
         """
         image = to_rgb(image)

@@ -38,7 +38,8 @@ def detect_turned(detector: FaceDetector, image: ImageLike) -> list[Face]:
         centre of the face.
 
     Raises:
-        InputError: It is no such image, or the detector returns something else than faces.
+        InputError: The image has an unsupported type, shape or value range, or the detector returns anything other than
+            faces.
     """
     image = to_rgb(image)
     faces = checked_faces(detector.detect(image))  # a detector may be anyone's

@@ -28,7 +28,7 @@ class Segment:
 
     Args:
         start: Time at which its utterance begins, in seconds.
-        end: Time at which the speech ends, or so far.
+        end: End of the speech in seconds; while provisional, the end so far.
         samples: The speech alone, float32 (n,): all of it at the end, else its last 3 s.
         speech_seconds: Duration of all speech of the utterance.
         final: Whether the utterance is over.
@@ -80,7 +80,7 @@ class Segmenter:
             probability: That it is speech, in [0, 1].
 
         Raises:
-            InputError: The step is no block, or the probability none.
+            InputError: The step is not a Block, or the probability not a number in [0, 1].
         """
         check_block(step)
         if not isinstance(probability, Real) or not 0 <= probability <= 1:

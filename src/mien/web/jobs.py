@@ -101,7 +101,7 @@ class Job:
         """Check the video, and note its number of frames; see `video_files.inspect_video`.
 
         Raises:
-            Problem: It is none that can be recognised.
+            Problem: It is not a video that can be recognised.
         """
         try:
             self.frames = inspect_video(self.upload, self.source, max_animation=max_animation).frames

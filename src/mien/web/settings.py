@@ -47,7 +47,7 @@ class ServerSettings:
         max_batch: Most faces classified together.
 
     Raises:
-        ConfigError: A value of the wrong type or out of range, a name that is none, or an empty token.
+        ConfigError: A value of the wrong type or out of range, an invalid host name, or an empty token.
     """
 
     model: str = DEFAULT_MODEL
