@@ -26,7 +26,7 @@ T = TypeVar("T")
 Picture: TypeAlias = ImageLike | bytes  # a path, an array or a PIL image; or the bytes of a file
 
 UNREADABLE = "unreadable-picture"  # code of the problem of a picture that is alone in its request
-LONGEST_WAIT = 30.0  # seconds, whatever a service asks for
+MAX_WAIT = 30.0  # seconds, whatever a service asks for
 ATTEMPTS_SECONDS = 1.0  # where it asks for nothing
 POLL_SECONDS = 0.5
 PART_BYTES = 2000  # of a multipart form, for each picture, besides its file
@@ -351,7 +351,7 @@ class Client:
 
         Args:
             job: A job that is done.
-            name: "faces.csv", "faces.jsonl" or "seen.mp4".
+            name: "faces.csv", "faces.jsonl" or "annotated.mp4".
             path: The file.
 
         Raises:
@@ -469,7 +469,7 @@ def _grouped(files: Iterable[tuple[str, bytes]], limits: Limits) -> Iterator[lis
 def _wait(asked: str) -> float:
     """Return the seconds to wait, by a header Retry-After; dates, which mien does not send, count as nothing."""
     try:
-        return min(max(float(asked), 0.0), LONGEST_WAIT)
+        return min(max(float(asked), 0.0), MAX_WAIT)
     except ValueError:
         return ATTEMPTS_SECONDS
 

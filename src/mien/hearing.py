@@ -121,7 +121,7 @@ class Hearing:
     Example:
         >>> with Camera(0) as camera, Hearing(MicrophoneSound(Microphone()), Listener(load_voice())) as hearing:
         ...     for result in Live(Recognizer(), voice=hearing).stream(camera):
-        ...         print(result.heard.fused)
+        ...         print(result.voice_result.fused)
     """
 
     def __init__(self, source: SoundSource, listener: Listener) -> None:

@@ -28,7 +28,7 @@ from mien.structures import (
 )
 from mien.vision.crop import crop_faces
 from mien.vision.detect import FaceDetector, detector_name, load_detector
-from mien.vision.turned import detect_turned
+from mien.vision.rotated import detect_rotated
 
 T = TypeVar("T")
 DEVICE_BATCH = 32  # images whose faces an accelerator gets at once
@@ -153,13 +153,13 @@ class Recognizer:
         Args:
             image: As for `recognize`.
             any_angle: Whether to search other angles too if no upright face is detected with high confidence; see
-                `vision.detect_turned`. Slow if there are no faces, so it is for pictures.
+                `vision.detect_rotated`. Slow if there are no faces, so it is for pictures.
 
         Raises:
             InputError: The image has an unsupported type, shape or value range.
         """
         pixels = to_rgb(image)
-        found = detect_turned(self.detector, pixels) if any_angle else self.detector.detect(pixels)
+        found = detect_rotated(self.detector, pixels) if any_angle else self.detector.detect(pixels)
         found = checked_faces(found)  # a detector may be anyone's
         return left_to_right(face for face in found if not face.box.is_outside(pixels))
 

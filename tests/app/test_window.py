@@ -107,7 +107,7 @@ class TestPictures:
         original, annotated = read_picture(astronaut), read_picture(saved)
         assert annotated.shape == original.shape
         changed = (annotated != original).any(axis=2)
-        assert 0.001 < changed.mean() < 0.2  # a box and a plate
+        assert 0.001 < changed.mean() < 0.2  # a box and a label box
 
     def test_probabilities_are_shown_and_hidden_by_their_switch(self, window: Any, astronaut: Path) -> None:
         window.open(astronaut)
@@ -391,7 +391,7 @@ class TestCamera:
         assert str(window.root.tk.call("ttk::style", "lookup", button.cget("style"), "-foreground")) == LISTENING[False]
         until(
             window.root,
-            lambda: (heard := window.shown.result.heard) is not None and heard.utterance,
+            lambda: (voice_result := window.shown.result.voice_result) is not None and voice_result.utterance,
             "an utterance is heard",
         )
         assert widget(window, "hearing").cget("text") == "speaking"

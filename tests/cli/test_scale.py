@@ -108,7 +108,7 @@ def test_a_table_goes_into_a_pipe_without_a_journal(album: Path, capsys: pytest.
     assert Path("pipe").is_fifo()
     assert not Path("pipe.journal").exists()
     capsys.readouterr()
-    assert "no pipe, device or -" in error_of(capsys, *predict("--csv", "pipe", "--resume"))
+    assert "needs a table in a regular file" in error_of(capsys, *predict("--csv", "pipe", "--resume"))
 
 
 def test_a_device_that_is_not_there_is_one_line(album: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -200,7 +200,7 @@ def test_a_file_that_is_not_the_csv_is_an_error(tmp_path: Path, content: bytes, 
 
 def test_a_line_without_end_is_not_read_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mien.data.fer2013_csv.BLOCK_BYTES", 8)
-    monkeypatch.setattr("mien.data.fer2013_csv.LONGEST_LINE_BYTES", 100)
+    monkeypatch.setattr("mien.data.fer2013_csv.MAX_LINE_BYTES", 100)
     (tmp_path / "a.csv").write_bytes(bytes(1000))
     with pytest.raises(DatasetError, match="line 1 is longer than 0 MB"):
         read(tmp_path / "a.csv")

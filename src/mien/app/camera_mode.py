@@ -191,9 +191,9 @@ class CameraMode:
 
     def _voice_chart(self, shown: Shown) -> list[ImageArray]:
         voices = self.window.worker.voices
-        if voices is None or shown.result.heard is None:
+        if voices is None or shown.result.voice_result is None:
             return []
-        return [self.window.charts.voice(shown.result.heard.utterance, voices.labels)]
+        return [self.window.charts.voice(shown.result.voice_result.utterance, voices.labels)]
 
     def _show_listening(self) -> None:
         style = "Listening.TButton" if self.listening else "TButton"

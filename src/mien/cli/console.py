@@ -57,7 +57,7 @@ out = PlainConsole()
 err = PlainConsole(stderr=True)
 
 
-def hush() -> None:
+def mute() -> None:
     """Print nothing but errors from now on, in a process whose first of its kind prints the same."""
     out.quiet = err.quiet = True
 

@@ -252,7 +252,7 @@ def _record(
         live = Live(recognizer, smoother=smoother_for(recognizer), voice=hearing)
         with suppress(KeyboardInterrupt):
             for result in live.stream(stream):
-                recorder.write(result.frame, result.expressions, heard=result.heard)
+                recorder.write(result.frame, result.expressions, voice_result=result.voice_result)
         if hearing is not None and hearing.meter.failed:
             warnings.warn(f"no voice was recorded: {hearing.meter.text}", stacklevel=2)
         console = err if recorder.uses_stdout else out

@@ -25,7 +25,7 @@ from mien.cli.arguments import (
     readings_for,
     reads_data,
 )
-from mien.cli.console import bar, err, extra, hush, out, percent, say
+from mien.cli.console import bar, err, extra, mute, out, percent, say
 from mien.cli.voices import RECIPE, train_voice_command
 from mien.data.reading import AS_CROPS, Reading
 from mien.errors import ConfigError
@@ -104,7 +104,7 @@ def train(
     `mien train voice --data RAVDESS`
     """
     if not _leads():
-        hush()
+        mute()
     if recipe == RECIPE:
         others = {
             "--weight": weight, "--votes": votes, "--freeze": freeze, "--devices": devices, "--audit": audited,

@@ -38,7 +38,7 @@ class VideoSink:
         OutputError: Another suffix, or the file cannot be written.
 
     Example:
-        >>> with VideoSink("seen.mp4", fps=25) as sink:
+        >>> with VideoSink("annotated.mp4", fps=25) as sink:
         ...     sink.write(image)
     """
 

@@ -23,7 +23,7 @@ from mien.structures import (
     check_block,
     check_part,
 )
-from mien.voice.segments import LONGEST_SECONDS, PAUSE_SECONDS, SHORTEST_SECONDS, Segment, Segmenter
+from mien.voice.segments import MAX_SECONDS, MIN_SECONDS, PAUSE_SECONDS, Segment, Segmenter
 from mien.voice.speech import STEP, SileroDetector, SpeechDetector
 
 NOTHING = Block(0.0, np.empty(0, np.float32))
@@ -105,8 +105,8 @@ class Listener:
                 check_part("detector", detector, attribute, expected="None, or a SpeechDetector")
         self.classifier = classifier
         self.detector = SileroDetector() if detector is None else detector
-        self.shortest = SHORTEST_SECONDS if sound is None else sound.shortest
-        self.longest = LONGEST_SECONDS if sound is None else sound.longest
+        self.shortest = MIN_SECONDS if sound is None else sound.shortest
+        self.longest = MAX_SECONDS if sound is None else sound.longest
         self._segmenter = Segmenter(shortest=self.shortest, longest=self.longest)
         self._rest = NOTHING  # less than a step, for the next block
         self._level = 0.0

@@ -16,10 +16,10 @@ ENTER, STAY = 0.5, 0.35
 HANGOVER_SECONDS = 0.1  # after speech that still count as speech, as Silero's own tools do: words end softly
 PAUSE_SECONDS = 0.5  # that end an utterance
 # One second of speech names the expression of half of the clips (UAR 49 % of RAVDESS), 1.5 s of two thirds.
-SHORTEST_SECONDS = 1.5  # of speech before the first answer, unless the model's spec says otherwise
+MIN_SECONDS = 1.5  # of speech before the first answer, unless the model's spec says otherwise
 NEXT_SECONDS = 0.5  # of speech between two provisional answers
 WINDOW_SECONDS = 3.0  # of speech that a provisional answer is about
-LONGEST_SECONDS = 10.0  # of speech after which an utterance ends without a pause, unless the spec says otherwise
+MAX_SECONDS = 10.0  # of speech after which an utterance ends without a pause, unless the spec says otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Segmenter:
         n_short: Utterances so far that ended before there was enough speech to judge.
     """
 
-    def __init__(self, *, shortest: float = SHORTEST_SECONDS, longest: float = LONGEST_SECONDS) -> None:
+    def __init__(self, *, shortest: float = MIN_SECONDS, longest: float = MAX_SECONDS) -> None:
         self.shortest = Range(0, above=True).check("shortest", shortest)
         self.longest = Range(self.shortest).check("longest", longest)
         self.speaking = False

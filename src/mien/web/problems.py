@@ -57,7 +57,7 @@ HINTS = {
 }
 FAULTS = {"extra_forbidden": "unknown; /docs lists what this address takes"}  # by pydantic's type, for its own words
 RETRY_SECONDS = 1  # in the header Retry-After of a busy service
-LONGEST_DETAIL = 1000  # characters; a detail may quote the request
+MAX_DETAIL = 1000  # characters; a detail may quote the request
 INTERNAL = "the request failed with an internal error; see the service's log"
 
 
@@ -79,7 +79,7 @@ class Problem(Exception):
 def one_line(text: str) -> str:
     """Return a text on one line without control characters, and without its middle where it is too long."""
     line = visible(" ".join(text.split()))
-    return line if len(line) <= LONGEST_DETAIL else f"{line[: LONGEST_DETAIL - 200]} … {line[-190:]}"
+    return line if len(line) <= MAX_DETAIL else f"{line[: MAX_DETAIL - 200]} … {line[-190:]}"
 
 
 def response(refusal: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:

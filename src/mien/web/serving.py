@@ -31,7 +31,7 @@ from mien.web.settings import ServerSettings
 
 DEFAULT_PORT = 8008
 HEAD_SECONDS = 10  # for the head of a request, and for the rest of a body that is refused
-GRACE_SECONDS = 1  # for requests under way when the service ends
+GRACE_SECONDS = 1  # for requests in flight when the service ends
 
 
 def serve(
@@ -182,7 +182,7 @@ class _Protocol(H11Protocol):
         self._expect_request()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer bytes that are no request with a problem, unless an answer to an earlier one is under way."""
+        """Answer bytes that are no request with a problem, unless an answer to an earlier one is in flight."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             refused = response(Problem("bad-request", "this is no HTTP/1.1 request, or its head is too long"))
             headers = [*refused.raw_headers, (b"connection", b"close")]

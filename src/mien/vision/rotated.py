@@ -23,7 +23,7 @@ ANGLES = tuple(range(45, 360, 45))
 SEARCH_SIDE, SIDE = 480, 1280  # pixels on the long side, for the choice of the angle and for the faces at that angle
 
 
-def detect_turned(detector: FaceDetector, image: ImageLike) -> list[Face]:
+def detect_rotated(detector: FaceDetector, image: ImageLike) -> list[Face]:
     """Return the faces of an image that may be rotated: upright ones, else those at the angle of the best score.
 
     Upright faces are returned at once if one has the detector's `upright_score`, or any score where a detector has no
