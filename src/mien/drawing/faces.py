@@ -51,8 +51,8 @@ def draw(
     """Return a copy of the image with a box around each face and a label box that names its expression.
 
     Lines and letters grow with the faces and the image. Label boxes stay inside the image and avoid faces and each
-    other, by smaller letters if necessary; long labels are shortened. An uncertain expression is drawn in grey: its label box
-    says "uncertain" alone, or above the most probable labels if `top` is 2 or more.
+    other, by smaller letters if necessary; long labels are shortened. An uncertain expression is drawn in grey: its
+    label box says "uncertain" alone, or above the most probable labels if `top` is 2 or more.
 
     With a voice, its bars are drawn in a corner. The label box of a single face names the fused expression, then those
     of the face and of the voice; if these contradict each other, it is grey and names only them.
