@@ -178,7 +178,7 @@ def test_uploads_are_private_and_deleted_once_seen(
     finished(caller, answer)
     assert oct(modes[0] & 0o777) == "0o700"
     left = sorted(path.name for path in folder.rglob("*") if path.is_file())
-    assert left == ["faces.csv", "faces.jsonl", "annotated.mp4"]
+    assert left == ["annotated.mp4", "faces.csv", "faces.jsonl"]
     assert caller.request("DELETE", answer.headers["location"]).status_code == 204
     assert list(folder.iterdir()) == []
     assert caller.get(answer.headers["location"]).status_code == 404

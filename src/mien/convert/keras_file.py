@@ -40,7 +40,7 @@ OLD_SETTINGS = {
     "bias": "use_bias", "output_dim": "units", "p": "rate",
 }  # fmt: skip
 OLD_ORDERS = {"tf": "channels_last", "th": "channels_first"}
-MAX_TIMES = 100  # limit of a part's compression ratio: Keras does not compress, and weights hardly can be
+MAX_COMPRESSION_RATIO = 100  # limit of a part's compression ratio: Keras does not compress, and weights hardly can be
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
     if name not in archive.namelist():
         raise ModelError(f"there is no {name} inside; expected a file written by model.save('net.keras')")
     info = archive.getinfo(name)
-    if info.file_size > MAX_TIMES * max(info.compress_size, 2**20):
+    if info.file_size > MAX_COMPRESSION_RATIO * max(info.compress_size, 2**20):
         raise ModelError(f"{name} would unpack to {info.file_size:,} bytes, more than any model; save it again")
     return archive.read(name)
 
@@ -264,7 +264,7 @@ def numbers_of(data: h5py.Dataset) -> FloatArray:
     Raises:
         ModelError: They are in another file, or far more than the file has bytes for.
     """
-    if data.external or data.is_virtual or data.nbytes > MAX_TIMES * max(data.id.get_storage_size(), 2**16):
+    if data.external or data.is_virtual or data.nbytes > MAX_COMPRESSION_RATIO * max(data.id.get_storage_size(), 2**16):
         raise ModelError(f"the numbers of '{data.name}' are not inside the file; save the model again")
     return np.asarray(data[()], np.float32)
 
