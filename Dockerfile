@@ -1,4 +1,4 @@
-# The page and the service in a container; see docs/guides/web.md and compose.yaml.
+# The page and the HTTP API in a container; see docs/guides/web.md and compose.yaml.
 #   docker build -t mien . && docker run --rm -p 127.0.0.1:8008:8008 mien --no-token --allow-host localhost
 
 FROM python:3.11-slim AS build

@@ -109,7 +109,7 @@ def place_on_canvas(image: ImageArray, *, scale: int, margin_ratio: float, borde
 
 
 def find_face(detector: FaceDetector, canvas: Canvas) -> Face | None:
-    """Return the surest face that a detector sees, if it is the one in the frame."""
+    """Return the most confident face that a detector sees, if it is the one in the frame."""
     faces = detector.detect(canvas.image)
     return faces[0] if faces and faces[0].box.iou(canvas.frame) >= MIN_OVERLAP else None
 

@@ -210,7 +210,7 @@ def measure(scene: ImageArray, recognizer: Recognizer, *, faces: int, detector: 
             times.append(perf_counter())
             if captured is None:
                 raise MienError("the simulated camera gave no frame within a minute")
-            sight = live.see(Frame(captured.image, clock, index, captured.source))
+            sight = live.recognize(Frame(captured.image, clock, index, captured.source))
             times.append(perf_counter())
             drawn = draw(sight.frame.image, sight.expressions)
             times.append(perf_counter())
@@ -252,7 +252,7 @@ def soak(
     ):
         for index in range(n):
             image = sway(scenes[index // SCENE_FRAMES % len(scenes)], index)
-            sight = live.see(Frame(image, index / CAMERA_FPS, index, "soak"))
+            sight = live.recognize(Frame(image, index / CAMERA_FPS, index, "soak"))
             recorder.write(sight.frame, sight.expressions, draw(image, sight.expressions))
             tracks.update(expression.face.track_id for expression in sight.expressions)
             if index + 1 in (SETTLED, n):

@@ -92,12 +92,12 @@ def run_job(kind: str, pictures: str, address: str, *, detector: str, shard: int
 
     from mien import Recognizer, cores
     from mien.cluster import Ray
-    from mien.collection import see_each
+    from mien.collection import recognize_each
     from mien.shards import run, write_parts
 
     def isolated(job, shards, recognizer, *, selection, progress):  # type: ignore[no-untyped-def]
         pieces = [piece for shard in shards for piece in shard.pieces()]
-        results = see_each(pieces, recognizer, selection=selection, isolated=True)
+        results = recognize_each(pieces, recognizer, selection=selection, isolated=True)
         yield from write_parts(job, shards, results, recognizer.provenance, progress=progress)
 
     if kind == "one thread":

@@ -77,7 +77,7 @@ def in_process(pictures: list[bytes], recognizer: Recognizer, n: int) -> Run:
     for i in range(n + WARM_UP):
         if i == WARM_UP:
             began, cpu = perf_counter(), process_time()
-        live.see(Frame(decode(pictures[i % len(pictures)]), i / FPS, i, "live"))
+        live.recognize(Frame(decode(pictures[i % len(pictures)]), i / FPS, i, "live"))
     return Run(1000 * (process_time() - cpu) / n, n / (perf_counter() - began))
 
 
@@ -128,7 +128,7 @@ class Server:
                 if i == WARM_UP + UNDER_WAY:
                     began, cpu = perf_counter(), self.cpu_seconds()
                 if i >= UNDER_WAY:
-                    assert json.loads(socket.recv())["type"] == "seen"
+                    assert json.loads(socket.recv())["type"] == "result"
                 if i < n + WARM_UP:
                     socket.send(struct.pack("<Id", i, i / FPS) + pictures[i % len(pictures)])
             return Run(1000 * (self.cpu_seconds() - cpu) / n, n / (perf_counter() - began))

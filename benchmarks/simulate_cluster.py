@@ -230,21 +230,21 @@ def children_s() -> float:
 
 def measure(photos: Path, *, files: int, startup_files: Sequence[Path]) -> Costs:
     """Measure all costs; in this process, but for the start of workers."""
-    from mien.collection import see
+    from mien.collection import recognize_files
     from mien.recognizer import Recognizer
     from mien.shards import opened, run
     from mien.sources.paths import list_files
 
     recognizer = Recognizer()
     paths = list_files(photos)
-    list(see(paths[:3], recognizer))  # warm
+    list(recognize_files(paths[:3], recognizer))  # warm
     times = []
     for path in paths:
         began = process_time()
-        list(see(path, recognizer))
+        list(recognize_files(path, recognizer))
         times.append(process_time() - began)
     began = children_s()
-    list(see(startup_files, recognizer, workers=len(startup_files)))
+    list(recognize_files(startup_files, recognizer, workers=len(startup_files)))
     small = times[paths.index(startup_files[0])]
     startup_s = max((children_s() - began) / len(startup_files) - small, 0.0)
     with tempfile.TemporaryDirectory() as temporary:

@@ -108,12 +108,12 @@ pixels of the file. Larger ones than those of the table are refused before they 
 
 ## Videos that are read
 
-OpenCV's FFmpeg decodes them, and more codecs than these. Those in the last column could not be written for a try.
+OpenCV's FFmpeg decodes them, and more codecs than these. No test file could be encoded for those in the last column.
 
 {videos}
 
-Frames are turned upright and get square pixels, as the file says, and keep their times. Frames may have up to
-{frame} megapixels. A video that ends before its header says is read as far as it goes, with a warning.
+The file's rotation and pixel aspect ratio are applied, and frames keep their times. Frames may have up to {frame}
+megapixels. A video that ends before its header says is read as far as it goes, with a warning.
 
 ## Sound that is read
 
@@ -121,9 +121,9 @@ Frames are turned upright and get square pixels, as the file says, and keep thei
 
 {sounds}
 
-Without the extras, WAV of 8, 16, 24 or 32 bits at 16 kHz is read. Any number of channels becomes one, any rate from
-4 kHz to 1 MHz becomes 16 kHz. A file that is cut off is read as far as it goes, and samples that are no numbers are
-read as silence, both with a warning. Videos need the extra `video`.
+Without the extras, WAV of 8, 16, 24 or 32 bits at 16 kHz is read. Channels become their mean, or the loudest one where
+they cancel each other; any rate from 4 kHz to 1 MHz becomes 16 kHz. A file that is cut off is read as far as it goes,
+and NaN or infinite samples are read as silence, both with a warning. Videos need the extra `video`.
 
 ## What is written
 

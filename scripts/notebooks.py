@@ -28,7 +28,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS, PAGES = ROOT / "notebooks", ROOT / "docs" / "notebooks"
 PHOTO = "docs/images/astronaut.png"
-WIDTH, COLOURS, MOST_BYTES = 640, 128, 100_000  # of a picture on a page, at most; width in pixels
+WIDTH, COLOURS, MAX_BYTES = 640, 128, 100_000  # of a picture on a page, at most; width in pixels
 OWN_DATA = ("MIEN_DATA", "MIEN_FACES", "MIEN_SPEECH", "MIEN_VOICES")  # of users; must not come into the documents
 
 Output = dict[str, str]  # "text", "markdown" or "png" (base64) -> its content
@@ -140,7 +140,7 @@ def small_png(png: bytes) -> bytes:
         size = (width, round(picture.height * width / picture.width))
         file = io.BytesIO()
         picture.resize(size, Image.Resampling.LANCZOS).quantize(COLOURS).save(file, "png", optimize=True)
-        if len(file.getvalue()) < MOST_BYTES:
+        if len(file.getvalue()) < MAX_BYTES:
             return file.getvalue()
         width = round(0.9 * width)
 

@@ -147,8 +147,8 @@ def add_sound(silent: Path, speech: Path, clip: Path) -> None:
 
 
 def is_fused(window: Window) -> bool:
-    heard = None if window.shown is None else window.shown.result.heard
-    return heard is not None and heard.fused is not None and heard.fused.agree is not None
+    voice_result = None if window.shown is None else window.shown.result.voice_result
+    return voice_result is not None and voice_result.fused is not None and voice_result.fused.agree is not None
 
 
 if __name__ == "__main__":

@@ -194,8 +194,8 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            (["--ray"], "--ray is about --parts; add that, or leave it out"),
-            (["--parts", "job", "--ray", "auto", "--device", "auto"], "--device does not go with --ray"),
+            (["--ray"], "--ray needs --parts; add --parts DIR or omit --ray"),
+            (["--parts", "job", "--ray", "auto", "--device", "auto"], "--device cannot be combined with --ray"),
         ],
     )
     def test_options_that_do_not_go_together(

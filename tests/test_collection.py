@@ -12,7 +12,7 @@ import pytest
 
 from clips import write_video
 from mien import collection
-from mien.collection import Failure, Piece, Seen, Summary, longest_silence, see
+from mien.collection import Failure, FileResult, Piece, Summary, longest_silence, recognize_files
 from mien.errors import OutputError
 from mien.pixels import write_picture
 from mien.recognizer import Recognizer
@@ -62,16 +62,18 @@ def album(tmp_path: Path) -> Path:
 def test_all_frames_come_in_order_and_failures_in_their_place(album: Path, recognizer: Recognizer) -> None:
     memory, steps = Memory(), []
     results = list(
-        see([album / "no.png", album], recognizer, sinks=[memory], progress=lambda *step: steps.append(step))
+        recognize_files(
+            [album / "no.png", album], recognizer, sinks=[memory], progress=lambda *step: steps.append(step)
+        )
     )
     assert [(result.path.name, type(result)) for result in results] == [
-        ("no.png", Failure), ("a.png", Seen), ("b.png", Failure), ("a.png", Seen),
-        ("z.mp4", Seen), ("z.mp4", Seen), ("z.mp4", Seen),
+        ("no.png", Failure), ("a.png", FileResult), ("b.png", Failure), ("a.png", FileResult),
+        ("z.mp4", FileResult), ("z.mp4", FileResult), ("z.mp4", FileResult),
     ]  # fmt: skip
     assert "truncated" in str(results[2].error) or "damaged" in str(results[2].error)
     assert memory.written == [("a.png", 0, 1), ("a.png", 0, 1), ("z.mp4", 0, 1), ("z.mp4", 1, 1), ("z.mp4", 2, 1)]
     assert steps == [(done, 4) for done in (1, 2, 3, 4)]
-    seen = [result for result in results if isinstance(result, Seen)]
+    seen = [result for result in results if isinstance(result, FileResult)]
     assert [result.media.kind for result in seen] == ["picture"] * 2 + ["video"] * 3
 
 
@@ -82,9 +84,9 @@ def test_batches_give_the_same_results_in_the_same_order(
     (album / "c.mp4").write_bytes((album / "z.mp4").read_bytes()[:-300])
     paths = [album / "no.png", album]
     one, many, steps = Memory(), Memory(), []
-    expected = list(see(paths, recognizer, sinks=[one]))
+    expected = list(recognize_files(paths, recognizer, sinks=[one]))
     found = list(
-        see(
+        recognize_files(
             paths, recognizer, sinks=[many], batch=batch, workers=workers, out=tmp_path / "out",
             progress=lambda *step: steps.append(step),
         )
@@ -93,7 +95,7 @@ def test_batches_give_the_same_results_in_the_same_order(
     assert many.written == one.written
     assert steps == [(done, 5) for done in range(1, 6)]
     for ours, theirs in zip(found, expected, strict=True):
-        if isinstance(ours, Seen) and isinstance(theirs, Seen):
+        if isinstance(ours, FileResult) and isinstance(theirs, FileResult):
             assert (ours.frame.index, ours.frame.time, ours.media) == (
                 theirs.frame.index, theirs.frame.time, theirs.media,
             )  # fmt: skip
@@ -119,33 +121,37 @@ def test_pictures_are_searched_at_eight_angles_and_videos_at_one(album: Path, ti
     runs = {}
     for path in (album / "a.png", album / "z.mp4"):
         detector = NoFaces()
-        list(see([path], Recognizer(detector, tiny_model)))
+        list(recognize_files([path], Recognizer(detector, tiny_model)))
         runs[path.name] = detector.runs
     assert runs == {"a.png": 8, "z.mp4": 3}
 
 
 def test_one_video_reports_its_frames_as_progress(album: Path, recognizer: Recognizer) -> None:
     steps: list[tuple[int, int | None]] = []
-    list(see([album / "z.mp4"], recognizer, progress=lambda *step: steps.append(step)))
+    list(recognize_files([album / "z.mp4"], recognizer, progress=lambda *step: steps.append(step)))
     assert steps == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_a_file_named_twice_is_read_once_and_a_glob_selects(album: Path, recognizer: Recognizer) -> None:
-    assert len(list(see([album / "a.png", album / "a.png"], recognizer))) == 1
-    assert len(list(see(str(album / "a.png"), recognizer))) == len(list(see(album / "a.png", recognizer))) == 1
-    assert [r.path.name for r in see([album], recognizer, glob="*.mp4")] == ["z.mp4"] * 3
+    assert len(list(recognize_files([album / "a.png", album / "a.png"], recognizer))) == 1
+    assert (
+        len(list(recognize_files(str(album / "a.png"), recognizer)))
+        == len(list(recognize_files(album / "a.png", recognizer)))
+        == 1
+    )
+    assert [r.path.name for r in recognize_files([album], recognizer, glob="*.mp4")] == ["z.mp4"] * 3
 
 
 def test_annotated_copies_keep_their_places_and_do_not_overwrite_each_other(
     album: Path, recognizer: Recognizer, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    list(see([album, album / "day1"], recognizer, out=out))
+    list(recognize_files([album, album / "day1"], recognizer, out=out))
     assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.*")) == ["a.png", "day1/a.png", "z.mp4"]
     assert read_picture(out / "a.png").shape == read_picture(ASTRONAUT).shape
     assert inspect(out / "z.mp4").frames == 3
     other = tmp_path / "other"
-    list(see([album / "a.png", album / "day1" / "a.png"], recognizer, out=other))
+    list(recognize_files([album / "a.png", album / "day1" / "a.png"], recognizer, out=other))
     assert sorted(path.relative_to(other).as_posix() for path in other.rglob("*.*")) == ["a.png", "day1/a.png"]
 
 
@@ -158,7 +164,7 @@ def test_copies_whose_names_differ_in_case_or_by_an_appended_suffix_are_two_file
     write_picture(tmp_path / "a.bmp", np.zeros((60, 60, 3), np.uint8))
     (tmp_path / "a.bmp").rename(tmp_path / "three" / "a.dib")  # its copy is a.dib.png
     out = tmp_path / "out"
-    list(see([tmp_path / name for name in ("one", "two", "three")], recognizer, out=out))
+    list(recognize_files([tmp_path / name for name in ("one", "two", "three")], recognizer, out=out))
     copies = [path.relative_to(out).as_posix() for path in out.rglob("*.png")]
     assert sorted(copies) == ["A.png", "a.dib.png", "three/a.dib.png", "two/a.png"]
 
@@ -167,22 +173,22 @@ def test_copies_whose_names_differ_in_case_or_by_an_appended_suffix_are_two_file
 def test_a_copy_never_takes_the_place_of_a_source(names: list[str], album: Path, recognizer: Recognizer) -> None:
     before = (album / "a.png").read_bytes()
     with pytest.raises(OutputError, match="would overwrite one of the sources"):
-        list(see([album / name for name in names], recognizer, out=album))
+        list(recognize_files([album / name for name in names], recognizer, out=album))
     assert (album / "a.png").read_bytes() == before
 
 
 def test_copies_of_an_earlier_run_are_not_read_again(album: Path, recognizer: Recognizer) -> None:
-    first = list(see([album], recognizer, out=album / "seen"))
+    first = list(recognize_files([album], recognizer, out=album / "seen"))
     with pytest.warns(UserWarning, match="3 files in '.*seen', the folder of annotated copies, not read"):
-        again = list(see([album], recognizer, out=album / "seen"))
+        again = list(recognize_files([album], recognizer, out=album / "seen"))
     assert [result.path for result in again] == [result.path for result in first]
 
 
 def test_nothing_is_opened_before_its_turn(recognizer: Recognizer, tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         write_picture(tmp_path / name, np.zeros((60, 60, 3), np.uint8))
-    results = see([tmp_path], recognizer)
-    assert isinstance(next(results), Seen)
+    results = recognize_files([tmp_path], recognizer)
+    assert isinstance(next(results), FileResult)
     (tmp_path / "b.png").unlink()
     assert [type(result) for result in results] == [Failure]
 
@@ -190,8 +196,8 @@ def test_nothing_is_opened_before_its_turn(recognizer: Recognizer, tmp_path: Pat
 def test_a_summary_counts_files_faces_and_labels(album: Path, recognizer: Recognizer) -> None:
     summary = Summary()
     assert str(summary) == "0 faces"
-    for result in see([album], recognizer):
-        if isinstance(result, Seen):
+    for result in recognize_files([album], recognizer):
+        if isinstance(result, FileResult):
             summary.add(result)
     assert (summary.pictures, summary.videos, summary.frames, summary.labels.total()) == (2, 1, 3, 5)
     assert str(summary).startswith("2 pictures, 1 video (3 frames), 5 faces: ")
@@ -207,9 +213,13 @@ def listener() -> Listener:
     return Listener(PitchModel(), detector=LoudDetector())
 
 
-def heard_between(results: Iterable[Seen | Failure]) -> tuple[float, float]:
+def heard_between(results: Iterable[FileResult | Failure]) -> tuple[float, float]:
     """Return the times of the first and last frame with a voice."""
-    times = [r.frame.time for r in results if isinstance(r, Seen) and r.heard is not None and r.heard.utterance]
+    times = [
+        r.frame.time
+        for r in results
+        if isinstance(r, FileResult) and r.voice_result is not None and r.voice_result.utterance
+    ]
     return min(times), max(times)
 
 
@@ -218,7 +228,7 @@ def test_sound_that_begins_late_stays_in_step(
     tmp_path: Path, recognizer: Recognizer, listener: Listener, sound_start: float, begins: float
 ) -> None:
     clip = write_clip(tmp_path / "clip.mp4", tone(2, rate=48_000), n_frames=40, fps=5, sound_start=sound_start)
-    first, last = heard_between(see(clip, recognizer, listener=listener))
+    first, last = heard_between(recognize_files(clip, recognizer, listener=listener))
     assert first == pytest.approx(begins, abs=0.21)
     assert last == pytest.approx(begins + 2 + 3, abs=0.21)  # the voice counts until 3 s after its end
 
@@ -228,10 +238,12 @@ def test_the_voice_of_a_video_reaches_results_and_sinks(
 ) -> None:
     clip = write_clip(tmp_path / "clip.mp4", tone(2, rate=48_000), n_frames=10)
     with JsonlSink(tmp_path / "both.jsonl", recognizer.provenance, voice=listener.provenance) as sink:
-        results = list(see([clip, ASTRONAUT], recognizer, sinks=[sink], listener=listener, out=tmp_path / "out"))
+        results = list(
+            recognize_files([clip, ASTRONAUT], recognizer, sinks=[sink], listener=listener, out=tmp_path / "out")
+        )
     lines = [json.loads(line) for line in (tmp_path / "both.jsonl").read_text().splitlines()]
     assert [line["voice"] and line["voice"]["label"] for line in lines] == ["sad"] * 10 + [None]
-    assert [type(result) for result in results] == [Seen] * 11
+    assert [type(result) for result in results] == [FileResult] * 11
     assert lines[0]["fused"]["agree"] in (True, False)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"clip.mp4", "astronaut.png"}
 
@@ -240,21 +252,21 @@ def test_pictures_and_sinks_that_know_no_voice_are_not_affected(
     album: Path, recognizer: Recognizer, listener: Listener
 ) -> None:
     memory = Memory()
-    results = list(see(album, recognizer, sinks=[memory], listener=listener, glob="[!z]*"))
+    results = list(recognize_files(album, recognizer, sinks=[memory], listener=listener, glob="[!z]*"))
     assert len(memory.written) == 2
-    assert all(result.heard is None for result in results if isinstance(result, Seen))
+    assert all(result.voice_result is None for result in results if isinstance(result, FileResult))
 
 
 def test_a_video_without_sound_is_a_warning_and_its_faces_answer_alone(
     album: Path, recognizer: Recognizer, listener: Listener
 ) -> None:
     with pytest.warns(UserWarning, match=r"has no sound.*only its faces are recognised"):
-        results = list(see(album / "z.mp4", recognizer, listener=listener))
+        results = list(recognize_files(album / "z.mp4", recognizer, listener=listener))
     for result in results:
-        assert isinstance(result, Seen)
-        assert result.heard is not None
-        assert result.heard.fused is not None
-        assert (result.heard.utterance, result.heard.fused.voice) == (None, None)
+        assert isinstance(result, FileResult)
+        assert result.voice_result is not None
+        assert result.voice_result.fused is not None
+        assert (result.voice_result.utterance, result.voice_result.fused.voice) == (None, None)
 
 
 def test_a_stretch_of_a_video_is_heard_from_its_start(
@@ -262,7 +274,7 @@ def test_a_stretch_of_a_video_is_heard_from_its_start(
 ) -> None:
     sound = np.concatenate([tone(2, rate=48_000), np.zeros(12 * 48_000, np.float32), tone(4, rate=48_000)])
     clip = write_clip(tmp_path / "clip.mp4", sound, n_frames=36, fps=2)
-    results = see(clip, recognizer, listener=listener, selection=Selection(start=14.5, stop=17))
+    results = recognize_files(clip, recognizer, listener=listener, selection=Selection(start=14.5, stop=17))
     assert heard_between(results) == pytest.approx((14.5, 16.5), abs=0.01)
     model = listener.classifier
     assert isinstance(model, PitchModel)
@@ -274,9 +286,13 @@ def test_what_an_abandoned_video_leaves_is_not_heard_in_the_next_one(
 ) -> None:
     clip = write_clip(tmp_path / "clip.mp4", tone(6, rate=48_000), n_frames=30, fps=5)
     quiet = write_clip(tmp_path / "quiet.mp4", np.zeros(3 * 48_000, np.float32), n_frames=15, fps=5)
-    list(see(clip, recognizer, listener=listener, selection=Selection(stop=3)))
-    heard = [result.heard for result in see(quiet, recognizer, listener=listener) if isinstance(result, Seen)]
-    assert all(one is not None and one.utterance is None for one in heard)
+    list(recognize_files(clip, recognizer, listener=listener, selection=Selection(stop=3)))
+    voice_results = [
+        result.voice_result
+        for result in recognize_files(quiet, recognizer, listener=listener)
+        if isinstance(result, FileResult)
+    ]
+    assert all(one is not None and one.utterance is None for one in voice_results)
 
 
 @pytest.mark.parametrize(

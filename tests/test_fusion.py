@@ -179,9 +179,9 @@ def test_a_threshold_of_confidence_holds_for_the_fused_answer_too() -> None:
 
 def test_a_single_face_is_fused_with_the_voice() -> None:
     expression, utterance = shown(predicted(FERPLUS, happy=0.5)), said(0, 2)
-    heard = fuse_faces([expression], utterance)
-    assert heard.utterance is utterance
-    assert heard.fused == fuse(expression, utterance)
+    voice_result = fuse_faces([expression], utterance)
+    assert voice_result.utterance is utterance
+    assert voice_result.fused == fuse(expression, utterance)
     assert fuse_faces([expression], None).fused == fuse(expression, None)
 
 
@@ -193,15 +193,15 @@ def test_a_voice_without_a_face_answers_alone() -> None:
 
 
 def test_the_voice_never_decides_between_two_faces() -> None:
-    heard = fuse_faces([shown(predicted(FERPLUS, happy=0.5))] * 2, said(0, 2))
-    assert heard.fused is None
-    assert heard.utterance == said(0, 2)
+    voice_result = fuse_faces([shown(predicted(FERPLUS, happy=0.5))] * 2, said(0, 2))
+    assert voice_result.fused is None
+    assert voice_result.utterance == said(0, 2)
 
 
 def test_an_utterance_counts_until_three_seconds_after_its_end() -> None:
     track = VoiceTrack([said(1, 2)])
-    heard = {time: track.at(time) is not None for time in (0.0, 0.99, 1.0, 2.0, 2 + MAX_SILENCE, 2.01 + MAX_SILENCE)}
-    assert list(heard.values()) == [False, False, True, True, True, False]
+    spoken = {time: track.at(time) is not None for time in (0.0, 0.99, 1.0, 2.0, 2 + MAX_SILENCE, 2.01 + MAX_SILENCE)}
+    assert list(spoken.values()) == [False, False, True, True, True, False]
 
 
 def test_the_next_utterance_replaces_the_last_one_when_it_begins() -> None:

@@ -88,7 +88,7 @@ def test_a_file_of_labels_is_read_in_the_order_of_its_numbers(content: str, tmp_
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_bytes(b"\xff\xfe\x80")
-    with pytest.raises(ConfigError, match="expected a text with one per line"):
+    with pytest.raises(ConfigError, match="expected a text file with one label per line"):
         named_label_set(str(tmp_path / "labels.txt"), name="mine")
 
 

@@ -106,7 +106,7 @@ def test_detection_is_not_skipped_without_a_face_nor_for_a_fast_one() -> None:
     live = Live(Recognizer(runner, Named()), max_detection_gap=0.25)
     for frame in clip(32):
         runner.corners = [10 + 200 * frame.time]  # two sides of the face per second
-        live.see(frame)
+        live.recognize(frame)
     assert runner.runs > 28
 
 
@@ -115,7 +115,7 @@ def test_faces_are_predicted_where_detection_is_skipped() -> None:
     live = Live(Recognizer(detector, Named()), max_detection_gap=0.25)
     for frame in clip(64):
         detector.corners = [10 + 30 * frame.time]
-        (expression,) = live.see(frame).expressions
+        (expression,) = live.recognize(frame).expressions
         assert expression.face.box.x1 == pytest.approx(10 + 30 * frame.time, abs=2)
         assert expression.face.track_id == 1
     assert detector.runs < 20
@@ -126,7 +126,7 @@ def test_a_face_that_leaves_is_gone_at_the_next_detection() -> None:
     live = Live(Recognizer(detector, Named()), max_detection_gap=0.25)
     list(live.stream(clip(11)))  # the detector ran on the last one
     detector.corners = []
-    seen = [len(live.see(shot(index)).expressions) for index in range(11, 24)]
+    seen = [len(live.recognize(shot(index)).expressions) for index in range(11, 24)]
     assert seen == [1] * 7 + [0] * 6
     assert detector.runs == 4 + 6  # without faces it runs on every frame
 
@@ -136,11 +136,11 @@ def test_predictions_are_smoothed_and_those_of_the_frame_alone_are_in_raw() -> N
     live = Live(recognizer, half_life=0.25)
     list(live.stream(clip(9)))  # until 0.25 s
     classifier.label = "sad"
-    (expression,) = live.see(shot(16)).expressions  # 0.25 s later
+    (expression,) = live.recognize(shot(16)).expressions  # 0.25 s later
     assert expression.prediction.as_dict()["sad"] == pytest.approx(0.5)
     assert expression.raw is not None
     assert expression.raw.label == "sad"
-    (unsmoothed,) = Live(recognizer, half_life=0).see(shot(0)).expressions
+    (unsmoothed,) = Live(recognizer, half_life=0).recognize(shot(0)).expressions
     assert unsmoothed.raw is None
 
 
@@ -149,12 +149,12 @@ def test_another_model_between_frames_keeps_tracks_and_starts_smoothing_anew() -
     live = Live(Recognizer(detector, Named("happy")), half_life=0.3)
     list(live.stream(clip(5)))
     live.recognizer = Recognizer(detector, Named("contempt", labels=FERPLUS))
-    (expression,) = live.see(shot(5)).expressions
+    (expression,) = live.recognize(shot(5)).expressions
     assert expression.face.track_id == 1
     assert expression.prediction.labels == FERPLUS
     assert expression.prediction.as_dict()["contempt"] == 1
     live.recognizer = Recognizer(detector, Named("sad", labels=FERPLUS))  # the same labels: it goes on
-    (expression,) = live.see(shot(6)).expressions
+    (expression,) = live.recognize(shot(6)).expressions
     assert expression.face.track_id == 1
     assert expression.label == "contempt"
 
@@ -166,7 +166,7 @@ def test_another_source_an_earlier_time_or_a_long_gap_starts_new_tracks(next_fra
     list(live.stream(clip(30)))
     runs = detector.runs
     classifier.label = "sad"
-    (expression,) = live.see(next_frame).expressions
+    (expression,) = live.recognize(next_frame).expressions
     assert detector.runs == runs + 1
     assert expression.face.track_id == 2
     assert expression.prediction.as_dict()["sad"] == 1
@@ -181,7 +181,7 @@ def test_a_temporal_smoother_sees_all_heads_and_is_replaced_with_the_recogniser(
     rng = np.random.default_rng(0)
     for index in range(8):
         frame = replace(shot(index), image=rng.integers(0, 256, (120, 400, 3), np.uint8))
-        seen = live.see(frame).expressions
+        seen = live.recognize(frame).expressions
         raw = recognizer.classify(frame.image, [e.face for e in seen])
         expected = smoother.update(raw, frame.time)
         for expression, other, alone in zip(seen, expected, raw, strict=True):
@@ -189,14 +189,14 @@ def test_a_temporal_smoother_sees_all_heads_and_is_replaced_with_the_recogniser(
             assert expression.raw is not None
             np.testing.assert_array_equal(expression.raw.probabilities, alone.prediction.probabilities)
     live.smoother = HalfLifeSmoother()
-    (first, _) = live.see(shot(8)).expressions
+    (first, _) = live.recognize(shot(8)).expressions
     assert first.face.track_id == 1
     np.testing.assert_array_equal(
         first.prediction.probabilities, recognizer.classify(shot(8).image, [first.face])[0].prediction.probabilities
     )
     live.smoother = TemporalSmoother(model)  # a new one starts anew, and so does another source
     for frame in (shot(9), shot(10, source="camera 1")):
-        (again, _) = live.see(frame).expressions
+        (again, _) = live.recognize(frame).expressions
         (fresh,) = TemporalSmoother(model).update(recognizer.classify(frame.image, [again.face]), 0.0)
         np.testing.assert_allclose(again.prediction.probabilities, fresh.prediction.probabilities, atol=1e-6)
 
@@ -209,7 +209,7 @@ def test_a_temporal_model_of_another_classifier_is_refused(tiny_model: Path, tin
     live = Live(Recognizer(Followed(), str(tiny_model), labels="fer2013"), smoother=smoother)
     live.recognizer = Recognizer(Followed(), Named())
     with pytest.raises(ModelError, match="reads 15 probabilities of 'tiny', the expression has 7"):
-        live.see(shot(0))
+        live.recognize(shot(0))
 
 
 def test_faces_are_listed_from_left_to_right_whether_detected_or_predicted() -> None:
@@ -226,8 +226,8 @@ def test_a_bad_frame_is_an_error_and_the_next_one_continues() -> None:
     timeless = replace(shot(3), time=float("nan"))
     for frame in (transparent, timeless):
         with pytest.raises(InputError):
-            live.see(frame)
-    assert live.see(shot(4)).expressions[0].face.track_id == 1
+            live.recognize(frame)
+    assert live.recognize(shot(4)).expressions[0].face.track_id == 1
 
 
 def test_a_tracker_of_ones_own_is_used() -> None:
@@ -246,7 +246,7 @@ def test_a_detection_gap_out_of_range_is_refused(gap: float) -> None:
 def test_the_longest_detection_gap_loses_no_face_at_any_frame_rate(gap: float) -> None:
     live = Live(Recognizer(Followed(), Named()), max_detection_gap=0.5)
     for index in range(30):
-        (expression,) = live.see(replace(shot(index), time=index * gap)).expressions
+        (expression,) = live.recognize(replace(shot(index), time=index * gap)).expressions
         assert expression.face.track_id == 1
 
 
@@ -266,20 +266,20 @@ def test_the_voice_is_fused_with_a_single_face_while_it_is_heard() -> None:
     utterance = Utterance(1.0, 2.0, voice, speech_seconds=1.0)
     detector = Followed()
     live = Live(Recognizer(detector, Named("fear")), voice=VoiceTrack([utterance]), max_detection_gap=0)
-    early, during, after = (live.see(shot(index)) for index in (16, 48, 5 * 32 + 1))
-    assert early.heard is not None
-    assert early.heard.utterance is None
-    assert during.heard is not None
-    assert during.heard.utterance is utterance
-    assert during.heard.fused == fuse(during.expressions[0], utterance)
+    early, during, after = (live.recognize(shot(index)) for index in (16, 48, 5 * 32 + 1))
+    assert early.voice_result is not None
+    assert early.voice_result.utterance is None
+    assert during.voice_result is not None
+    assert during.voice_result.utterance is utterance
+    assert during.voice_result.fused == fuse(during.expressions[0], utterance)
     assert list(during.seconds) == ["detect", "track", "classify", "voice"]
-    assert after.heard is not None
-    assert after.heard.utterance is None
+    assert after.voice_result is not None
+    assert after.voice_result.utterance is None
     detector.corners = [10.0, 200.0]
-    two = Live(Recognizer(detector, Named("fear")), voice=VoiceTrack([utterance])).see(shot(48)).heard
+    two = Live(Recognizer(detector, Named("fear")), voice=VoiceTrack([utterance])).recognize(shot(48)).voice_result
     assert two is not None
     assert (two.utterance, two.fused) == (utterance, None)
 
 
 def test_without_a_voice_nothing_is_heard() -> None:
-    assert Live(Recognizer(Followed(), Named())).see(shot(0)).heard is None
+    assert Live(Recognizer(Followed(), Named())).recognize(shot(0)).voice_result is None

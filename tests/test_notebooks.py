@@ -105,7 +105,7 @@ def test_the_page_of_a_notebook_has_its_cells_and_small_images(name: str, script
     images = sorted((PAGES / name).iterdir())
     assert all(f"({name}/{image.name})" in page for image in images)
     assert len(images) >= 2
-    assert max(image.stat().st_size for image in images) < script["MOST_BYTES"]
+    assert max(image.stat().st_size for image in images) < script["MAX_BYTES"]
 
 
 def test_a_cell_shows_what_it_prints_and_its_last_value(script: dict[str, Any]) -> None:
@@ -128,7 +128,7 @@ def test_large_images_are_shrunk(script: dict[str, Any]) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (900, 1200, 3), np.uint8)
     small = script["small_png"](cv2.imencode(".png", noise)[1].tobytes())
     shape = cv2.imdecode(np.frombuffer(small, np.uint8), cv2.IMREAD_COLOR).shape
-    assert len(small) < script["MOST_BYTES"]
+    assert len(small) < script["MAX_BYTES"]
     assert shape[0] / shape[1] == pytest.approx(0.75, abs=0.01)
 
 

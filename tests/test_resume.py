@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from clips import write_video
-from mien.collection import Failure, Seen, auto_workers, see
+from mien.collection import Failure, FileResult, auto_workers, recognize_files
 from mien.errors import ConfigError
 from mien.pixels import write_picture
 from mien.recognizer import Recognizer
@@ -70,7 +70,7 @@ class Run:
             JsonlSink(self.folder / "faces.jsonl", origin, resume=resume),
         ]
         with many(tables) as sink, Journal(tables, settings, resume=resume) as journal:
-            yield from see(album, self.recognizer, sinks=[sink], journal=journal, workers=workers)
+            yield from recognize_files(album, self.recognizer, sinks=[sink], journal=journal, workers=workers)
 
     @property
     def bytes(self) -> list[bytes]:
@@ -103,10 +103,10 @@ def test_several_processes_give_the_same_results(album: Path, recognizer: Recogn
     run = Run(whole.folder.with_name("several"), recognizer)
     results = list(run.results(album, workers=3))
     assert run.bytes == whole.bytes
-    alone = list(see(album, recognizer))
+    alone = list(recognize_files(album, recognizer))
     assert [(type(result), result.path) for result in results] == [(type(result), result.path) for result in alone]
     for ours, theirs in zip(results, alone, strict=True):
-        if isinstance(ours, Seen) and isinstance(theirs, Seen):
+        if isinstance(ours, FileResult) and isinstance(theirs, FileResult):
             origin = recognizer.provenance
             assert record(ours.frame, ours.expressions, origin) == record(theirs.frame, theirs.expressions, origin)
         elif isinstance(ours, Failure) and isinstance(theirs, Failure):
@@ -114,8 +114,8 @@ def test_several_processes_give_the_same_results(album: Path, recognizer: Recogn
 
 
 def test_annotated_copies_are_written_by_the_processes(album: Path, recognizer: Recognizer, tmp_path: Path) -> None:
-    list(see(album, recognizer, out=tmp_path / "one"))
-    list(see(album, recognizer, out=tmp_path / "two", workers=2))
+    list(recognize_files(album, recognizer, out=tmp_path / "one"))
+    list(recognize_files(album, recognizer, out=tmp_path / "two", workers=2))
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert names == sorted(path.name for path in (tmp_path / "two").iterdir())
     assert (tmp_path / "one" / "0.png").read_bytes() == (tmp_path / "two" / "0.png").read_bytes()
@@ -132,12 +132,12 @@ class Deadly(WholeImage):
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="signals are those of Unix")
 def test_a_picture_that_kills_its_process_is_a_failure_and_the_others_are_seen(album: Path, tiny_model: Path) -> None:
-    results = list(see(album, Recognizer(Deadly(), tiny_model), workers=2))
+    results = list(recognize_files(album, Recognizer(Deadly(), tiny_model), workers=2))
     assert [result.path.name for result in results if isinstance(result, Failure)] == ["2.png", "3 broken.png"]
     (failure,) = (result for result in results if result.path.name == "2.png")
     assert isinstance(failure, Failure)
     assert str(failure.error).endswith("2.png' cannot be recognised: twice, its process was killed (SIGKILL)")
-    assert sum(isinstance(result, Seen) for result in results) == 7 + 6
+    assert sum(isinstance(result, FileResult) for result in results) == 7 + 6
 
 
 @pytest.mark.parametrize("after", [1, 3, 5, 9, 13])
@@ -164,7 +164,7 @@ def test_a_run_is_resumed_by_several_processes_and_more_than_once(
     results.close()
     again = list(run.results(album, resume=True, workers=2))
     assert run.bytes == whole.bytes
-    assert len(again) < len(list(see(album, recognizer)))
+    assert len(again) < len(list(recognize_files(album, recognizer)))
     assert all(isinstance(result, Failure) for result in run.results(album, resume=True))
 
 
@@ -175,7 +175,7 @@ def test_failures_of_finished_files_are_yielded_again(album: Path, whole: Run, r
     assert [(result.path.name, str(result.error)) for result in second if isinstance(result, Failure)] == [
         (result.path.name, str(result.error)) for result in first if isinstance(result, Failure)
     ]
-    assert not any(isinstance(result, Seen) for result in second)
+    assert not any(isinstance(result, FileResult) for result in second)
     assert run.bytes == whole.bytes
 
 

@@ -23,11 +23,11 @@ from clips import write_video
 from disks import no_room_for
 from films import cut, variable, write_film
 from mien import shards
-from mien.collection import see
+from mien.collection import recognize_files
 from mien.errors import ConfigError, MissingExtra, OutputError
 from mien.pixels import write_picture
 from mien.recognizer import Recognizer
-from mien.shards import Done, Summary, opened, read_summary, run, see_shards
+from mien.shards import Done, Summary, opened, read_summary, recognize_shards, run
 from mien.sinks.parts import FORMATS, read_part
 from mien.sinks.tables import CsvSink
 from mien.sources.frames import frames
@@ -111,7 +111,7 @@ class TestRows:
     def test_parts_hold_the_rows_of_a_csv_table_and_errors(self, job: Runs, album: Path, tmp_path: Path) -> None:
         done = job()
         with CsvSink(tmp_path / "faces.csv", job.recognizer.provenance) as sink:
-            list(see(album, job.recognizer, sinks=[sink]))
+            list(recognize_files(album, job.recognizer, sinks=[sink]))
         with (tmp_path / "faces.csv").open(encoding="utf-8", newline="") as file:
             expected = {(row["source"], row["index"]): row for row in csv.DictReader(file)}
         errors = [row for row in job.rows() if row["error"]]
@@ -267,7 +267,7 @@ class TestResuming:
         monkeypatch.chdir(tmp_path)
         job.album = Path("album")
         with opened([job.album], job.folder, job.recognizer, shard_size=3) as planned:
-            list(see_shards(planned, planned.todo[:2], job.recognizer))
+            list(recognize_shards(planned, planned.todo[:2], job.recognizer))
         (tmp_path / "elsewhere").mkdir()
         monkeypatch.chdir(tmp_path / "elsewhere")
         job.album = Path("../album")

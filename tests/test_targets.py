@@ -50,9 +50,9 @@ def test_two_results_never_share_a_file(targets: tuple[str, str]) -> None:
 @pytest.mark.parametrize(
     ("kind", "target", "expected"),
     [
-        ("texts", "new.jpg", "whose suffix is not a text's"),
-        ("texts", "new.MP4", "whose suffix is not a text's"),
-        ("texts", "model.onnx", "whose suffix is not a text's"),
+        ("texts", "new.jpg", "does not have the suffix of a table or text file"),
+        ("texts", "new.MP4", "does not have the suffix of a table or text file"),
+        ("texts", "model.onnx", "does not have the suffix of a table or text file"),
         ("texts", "hard.csv", "is not a text"),
         ("texts", "day1", "is a folder"),
         ("pictures", "sheet.csv", "unknown suffix"),

@@ -1,7 +1,7 @@
 from . import notebook as notebook
 from .collection import Failure as Failure
-from .collection import Seen as Seen
-from .collection import see as see
+from .collection import FileResult as FileResult
+from .collection import recognize_files as recognize_files
 from .drawing.faces import draw as draw
 from .errors import MienError as MienError
 from .fusion import VoiceTrack as VoiceTrack

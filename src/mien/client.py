@@ -25,10 +25,10 @@ from mien.structures import Box, Expression, Face, ImageArray, Prediction, Progr
 __all__ = ["About", "Client", "Limits", "PictureResult", "ServedModel", "VideoJob"]
 
 T = TypeVar("T")
-Picture: TypeAlias = ImageLike | bytes  # a path, an array or an image of PIL; or the bytes of a file
+Picture: TypeAlias = ImageLike | bytes  # a path, an array or a PIL image; or the bytes of a file
 
 UNREADABLE = "unreadable-picture"  # code of the problem of a picture that is alone in its request
-LONGEST_WAIT = 30.0  # seconds, whatever a service asks for
+MAX_WAIT = 30.0  # seconds, whatever a service asks for
 ATTEMPTS_SECONDS = 1.0  # where it asks for nothing
 POLL_SECONDS = 0.5
 PART_BYTES = 2000  # of a multipart form, for each picture, besides its file
@@ -46,7 +46,7 @@ class PictureResult:
         expressions: Left to right; boxes are in pixels of the picture.
         error: Why the picture cannot be read; None where it was.
         code: Kind of the error, of docs/guides/web.md; None where there is none.
-        warnings: What `mien predict` warns of: "…is read at half its width and height".
+        warnings: Warnings, as of `mien predict`: "…is read at half its width and height".
     """
 
     source: str
@@ -123,7 +123,7 @@ class VideoJob:
         state: Of the job.
         frames: Number of frames that the file announces; None where it does not.
         done: Number of frames that were read.
-        warnings: What `mien predict` warns of: that the video ends before its header says.
+        warnings: Warnings, as of `mien predict`: that the video is shorter than its header states.
         error: Why the job failed; None where it did not.
         code: Kind of the error, of docs/guides/web.md; None where there is none.
         statistics: As in statistics.json of `mien live`; empty until it is done.
@@ -353,7 +353,7 @@ class Client:
 
         Args:
             job: A job that is done.
-            name: "faces.csv", "faces.jsonl" or "seen.mp4".
+            name: "faces.csv", "faces.jsonl" or "annotated.mp4".
             path: The file.
 
         Raises:
@@ -471,7 +471,7 @@ def _grouped(files: Iterable[tuple[str, bytes]], limits: Limits) -> Iterator[lis
 def _wait(asked: str) -> float:
     """Return the seconds to wait, by a header Retry-After; dates, which mien does not send, count as nothing."""
     try:
-        return min(max(float(asked), 0.0), LONGEST_WAIT)
+        return min(max(float(asked), 0.0), MAX_WAIT)
     except ValueError:
         return ATTEMPTS_SECONDS
 

@@ -24,7 +24,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from mien import __version__, cores
-from mien.collection import Failure, Seen, longest_silence, see_each
+from mien.collection import Failure, FileResult, longest_silence, recognize_each
 from mien.errors import ConfigError, MienError, MissingExtra, ServiceError
 from mien.files import printable
 from mien.models.runtime import Session
@@ -45,7 +45,7 @@ CONNECT_SECONDS = 5.0
 # What a client of HTTP/2 says first, with no settings: RFC 9113, 3.4 and 6.5. Ray's head speaks gRPC over it.
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
 SETTINGS = b"\4"  # the kind of the frame that a server says first
-MOST_WORKERS = 10_000
+MAX_WORKERS = 10_000
 STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
@@ -86,8 +86,8 @@ class Ray:
             _host_and_port(self.address)
         if self.workers is not None:
             check_count("workers", self.workers)
-            if not 1 <= self.workers <= MOST_WORKERS:
-                raise ConfigError(f"workers is {self.workers}; expected 1 to {MOST_WORKERS:,}")
+            if not 1 <= self.workers <= MAX_WORKERS:
+                raise ConfigError(f"workers is {self.workers}; expected 1 to {MAX_WORKERS:,}")
 
     def __call__(
         self,
@@ -190,9 +190,9 @@ class _Tasks:
     def _start(self, tries: _Tries) -> None:
         start = os.getcwd()
         there = (os.path.join(start, piece.path) for piece in tries.shard.pieces() if piece.path.exists())
-        witnesses = [self._job_file, *islice(there, 1)]  # a machine that sees these sees all
+        probe_files = [self._job_file, *islice(there, 1)]  # a machine that sees these sees all
         work = pickle.dumps((tries.shard, start, tries.ended > 0))
-        self._running[self._submit(__version__, witnesses, self._job, work, [self._packed])] = tries
+        self._running[self._submit(__version__, probe_files, self._job, work, [self._packed])] = tries
 
     def _explain(self, kind: str, details: Sequence[str]) -> None:
         """Raise the error of a machine that cannot do its part; return if a picture is gone on this machine too."""
@@ -214,7 +214,9 @@ def _task() -> Callable[..., tuple[Done | str, list[str]]]:
     As an inner function it travels as code, so that it runs where mien is missing or another one.
     """
 
-    def see(version: str, witnesses: list[str], job: bytes, work: bytes, packed: list[Any]) -> tuple[Any, list[str]]:
+    def recognize(
+        version: str, probe_files: list[str], job: bytes, work: bytes, packed: list[Any]
+    ) -> tuple[Any, list[str]]:
         import os
         import socket
 
@@ -226,14 +228,14 @@ def _task() -> Callable[..., tuple[Done | str, list[str]]]:
             found = "no mien"
         if found != f"mien {version}":
             return "version", [socket.gethostname(), found]
-        for witness in witnesses:
-            if not os.path.exists(witness):
-                return "unseen", [socket.gethostname(), witness]
+        for probe_file in probe_files:
+            if not os.path.exists(probe_file):
+                return "unseen", [socket.gethostname(), probe_file]
         from mien.cluster import see_shard
 
         return see_shard(job, work, packed[0])
 
-    return see
+    return recognize
 
 
 def see_shard(job: bytes, work: bytes, packed: ObjectRef[bytes]) -> tuple[Done, list[str]]:
@@ -248,7 +250,7 @@ def see_shard(job: bytes, work: bytes, packed: ObjectRef[bytes]) -> tuple[Done, 
         os.chdir(folder)  # relative paths stay what they are in the rows of the other machines
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        results = see_each(shard.pieces(), recognizer, selection=selection, isolated=isolated)
+        results = recognize_each(shard.pieces(), recognizer, selection=selection, isolated=isolated)
         longest = longest_silence(shard.pieces(), selection)
         watched = results if isolated else _watched(results, seconds=longest)
         (done,) = write_parts(pickle.loads(job), [shard], watched, recognizer.provenance)
@@ -264,8 +266,8 @@ def _unpacked(packed: ObjectRef[bytes]) -> tuple[Recognizer, Selection]:
 
 
 def _watched(
-    results: Iterator[tuple[int, Seen | Failure | None]], *, seconds: float = SILENCE_SECONDS
-) -> Iterator[tuple[int, Seen | Failure | None]]:
+    results: Iterator[tuple[int, FileResult | Failure | None]], *, seconds: float = SILENCE_SECONDS
+) -> Iterator[tuple[int, FileResult | Failure | None]]:
     """Yield results, and end this process where one takes too long: the shard is then recognised again, isolated."""
     with open(os.devnull, "wb") as nowhere:
         try:
@@ -351,7 +353,7 @@ def _hint(address: str, error: BaseException) -> str:
 
 @contextmanager
 def _stops_held() -> Iterator[None]:
-    """Hold Ctrl-C and its kin back while Ray starts: half started, it lets the program crash when that ends.
+    """Hold termination signals back while Ray starts: half started, it lets the program crash when that ends.
 
     A second one is not held back. This program's answer to SIGTERM, which `ray.init` replaces, is kept.
     """

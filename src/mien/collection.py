@@ -19,7 +19,7 @@ from mien import __version__
 from mien.cores import usable_cores
 from mien.errors import ConfigError, InputError
 from mien.files import as_path, counted, printable
-from mien.fusion import Heard, VoiceTrack, fuse_faces
+from mien.fusion import VoiceResult, VoiceTrack, fuse_faces
 from mien.models.onnx_file import graph_fingerprint
 from mien.pixels import is_dark
 from mien.recognizer import Detected, Recognizer
@@ -56,7 +56,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class FileResult:
     """A frame of a file and its expressions.
 
     Args:
@@ -64,14 +64,14 @@ class Seen:
         media: Its properties; `media.kind` is "picture" or "video".
         frame: The picture, or a frame of the video.
         expressions: One per face, left to right.
-        heard: The voice at the frame's time; None of pictures, and where nobody listens.
+        voice_result: The voice at the frame's time; None for pictures, and without voice recognition.
     """
 
     path: Path
     media: Media
     frame: Frame
     expressions: list[Expression]
-    heard: Heard | None = None
+    voice_result: VoiceResult | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Summary:
     labels: Counter[str] = field(default_factory=Counter)
     _last: Path | None = field(default=None, repr=False)  # the video counted last
 
-    def add(self, seen: Seen) -> None:
+    def add(self, seen: FileResult) -> None:
         """Count a picture, or the next frame of a video."""
         if seen.media.kind == "picture":
             self.pictures += 1
@@ -123,7 +123,7 @@ class Summary:
         return f"{faces}: {labels}" if labels else faces
 
 
-def see(
+def recognize_files(
     paths: str | Path | Sequence[str | Path],
     recognizer: Recognizer,
     *,
@@ -138,7 +138,7 @@ def see(
     batch: int | None = None,
     journal: Journal | None = None,
     progress: Progress | None = None,
-) -> Iterator[Seen | Failure]:
+) -> Iterator[FileResult | Failure]:
     """Yield the frames of files and folders with their expressions; each file is opened once, when its turn comes.
 
     Args:
@@ -162,15 +162,15 @@ def see(
         progress: Called with the files done and their number; for one video, with its frames.
 
     Yields:
-        `Seen` for each frame, and `Failure` for each path that cannot be read; the other paths are still read.
+        `FileResult` for each frame, and `Failure` for each path that cannot be read; the other paths are still read.
 
     Raises:
-        InputError: An object among the paths is none.
-        ConfigError: The recognizer or a sink is none.
+        InputError: An object among the paths is not a path.
+        ConfigError: `recognizer` is not a Recognizer, or a sink is not a Sink.
         OutputError: A sink or an annotated copy cannot be written, or a copy would overwrite one of the files.
 
     Example:
-        >>> for result in see(["party.jpg", "holiday"], Recognizer()):
+        >>> for result in recognize_files(["party.jpg", "holiday"], Recognizer()):
         ...     print(result.path, result.error if isinstance(result, Failure) else result.expressions)
     """
     check_part("recognizer", recognizer, "classify_each", expected="a Recognizer")
@@ -203,9 +203,9 @@ def see(
     results = job.shared(todo, workers, progress if len(files) == 1 else None)
     error: InputError | None = None
     for index, result in results:
-        if isinstance(result, Seen):
+        if isinstance(result, FileResult):
             for sink in sinks:
-                write_to(sink, result.frame, result.expressions, result.heard)
+                write_to(sink, result.frame, result.expressions, result.voice_result)
         if isinstance(result, Failure):
             error = result.error
         if result is not None:
@@ -218,21 +218,21 @@ def see(
             progress(n_kept + index + 1, len(files))
 
 
-def see_each(
+def recognize_each(
     pieces: Sequence[Piece],
     recognizer: Recognizer,
     *,
     selection: Selection = ALL_FRAMES,
     workers: int = 1,
     isolated: bool = False,
-) -> Iterator[tuple[int, Seen | Failure | None]]:
-    """Yield the results of files with the ends of the files: `see` for callers that note what is done.
+) -> Iterator[tuple[int, FileResult | Failure | None]]:
+    """Yield the results of files with the ends of the files: `recognize_files` for callers that note what is done.
 
     Args:
         pieces: Pictures, videos, and time ranges of videos; each is opened when its turn comes.
         recognizer: Detects and classifies.
         selection: The frames of videos that are read.
-        workers: See `see`.
+        workers: See `recognize_files`.
         isolated: Recognise in another process even with one worker, so that a file that crashes it is a `Failure`.
 
     Yields:
@@ -245,7 +245,7 @@ def see_each(
 def row_settings(
     recognizer: Recognizer, selection: Selection = ALL_FRAMES, listener: Listener | None = None
 ) -> dict[str, object]:
-    """Return what the rows of a table depend on besides the files, as plain JSON data."""
+    """Return the settings that determine the rows of a table, apart from the files, as plain JSON data."""
     origin = recognizer.provenance
     settings: dict[str, object] = {
         "model": origin.model, "graph": _graph_of(recognizer.classifier), "labels": origin.labels.name,
@@ -344,7 +344,7 @@ class _Job:
 
     def shared(
         self, todo: Sequence[Piece], workers: int, progress: Progress | None, *, isolated: bool = False
-    ) -> Iterator[tuple[int, Seen | Failure | None]]:
+    ) -> Iterator[tuple[int, FileResult | Failure | None]]:
         """Yield the results of `see_all` from one or several processes."""
         if isolated or (workers > 1 and len(todo) > 1):
             return _from_workers(self, todo, workers)
@@ -352,7 +352,7 @@ class _Job:
 
     def see_all(
         self, todo: Sequence[Piece], progress: Progress | None, reader: RangeReader | None = None
-    ) -> Iterator[tuple[int, Seen | Failure | None]]:
+    ) -> Iterator[tuple[int, FileResult | Failure | None]]:
         """Yield the index of each file with its results, the last of which is None."""
         with RangeReader(self.selection) if reader is None else nullcontext(reader) as opened:
             steps = self.recognizer.classify_each(self._detected(todo, opened), batch=self.batch)
@@ -379,9 +379,9 @@ class _Job:
 
     def _seen(
         self, piece: Piece, steps: Iterable[tuple[_Step, list[Expression]]], progress: Progress | None
-    ) -> Iterator[Seen | Failure]:
+    ) -> Iterator[FileResult | Failure]:
         """Yield the frames of a file, written to its annotated copy and joined with its voice."""
-        copy, heard, voice = None, None, None
+        copy, voice_result, voice = None, None, None
         try:
             with ExitStack() as stack:
                 for step, expressions in steps:
@@ -394,12 +394,12 @@ class _Job:
                         copy = stack.enter_context(self._copy(piece.path, piece.out, media))
                     if self.listener is not None and media.kind == "video":
                         voice = voice or VoiceTrack(_utterances(piece.path, self.listener, self.selection))
-                        heard = fuse_faces(expressions, voice.at(frame.time))
+                        voice_result = fuse_faces(expressions, voice.at(frame.time))
                     if copy is not None:
-                        write_to(copy, frame, expressions, heard)
+                        write_to(copy, frame, expressions, voice_result)
                     if progress is not None:
                         progress(frame.index + 1, media.frames)
-                    yield Seen(piece.path, media, frame, expressions, heard)
+                    yield FileResult(piece.path, media, frame, expressions, voice_result)
         except InputError as error:
             yield Failure(piece.path, error)
 
@@ -414,7 +414,7 @@ class _Job:
 
     def _see_light(self, reader: RangeReader, item: Piece) -> Iterator[_Light | Failure | None]:
         for _, result in self.see_all([item], None, reader):
-            yield _Light.of(result) if isinstance(result, Seen) else result
+            yield _Light.of(result) if isinstance(result, FileResult) else result
 
 
 def _utterances(path: Path, listener: Listener, selection: Selection) -> Iterator[Utterance]:
@@ -438,17 +438,17 @@ def _selected(blocks: Iterable[Block], selection: Selection, *, lead: float) -> 
 class _Light:
     """A result on its way from a worker process, without pixels."""
 
-    seen: Seen
+    seen: FileResult
     size: tuple[int, int]  # height, width of the image
     dark: bool  # asked only where no face was found
 
     @classmethod
-    def of(cls, seen: Seen) -> _Light:
+    def of(cls, seen: FileResult) -> _Light:
         image = seen.frame.image
         empty = replace(seen, frame=replace(seen.frame, image=image[:0]))
         return cls(empty, (image.shape[0], image.shape[1]), not seen.expressions and is_dark(image))
 
-    def restored(self) -> Seen:
+    def restored(self) -> FileResult:
         """Return the result with a blank image of the same size, black if the real one is nearly so."""
         blank = np.broadcast_to(np.uint8(0 if self.dark else 255), (*self.size, 3))
         return replace(self.seen, frame=replace(self.seen.frame, image=blank))
@@ -463,7 +463,7 @@ def longest_silence(pieces: Iterable[Piece], selection: Selection) -> float:
     return SILENCE_SECONDS + max(first, selection.start) + (1 / selection.fps if selection.fps else 0.0)
 
 
-def _from_workers(job: _Job, todo: Sequence[Piece], workers: int) -> Iterator[tuple[int, Seen | Failure | None]]:
+def _from_workers(job: _Job, todo: Sequence[Piece], workers: int) -> Iterator[tuple[int, FileResult | Failure | None]]:
     """Yield the results of `_Job.see_all` from several processes."""
     for index, result in in_order(job, todo, workers=workers, silence_seconds=longest_silence(todo, job.selection)):
         if isinstance(result, Crash):

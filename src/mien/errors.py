@@ -7,13 +7,13 @@
     │   ├── CameraError        a camera or stream that is missing, busy or forbidden
     │   └── MicrophoneError    a microphone that is missing, busy or forbidden
     ├── DatasetError           a dataset with unexpected layout, pixels or labels
-    ├── ModelError             a model file that is not ONNX, or without a readable spec
+    ├── ModelError             a model that cannot be read, used or found, or has no such head
     │   ├── FetchError         a file that cannot be fetched from the network
     │   ├── UnknownModel       no model of that name
     │   └── MissingSpec        an ONNX file of another origin, not added yet
-    ├── ConfigError            a recipe or flag with an unknown key or a value out of range
+    ├── ConfigError            an invalid setting, option or argument
     ├── RunError               a run folder that cannot be started, resumed or exported
-    ├── OutputError            a result that cannot be written
+    ├── OutputError            a result or job folder that cannot be written or read
     ├── ServiceError           a service or cluster that refuses a request, or cannot be reached
     └── MissingExtra           an optional part that is not installed
 
@@ -49,7 +49,7 @@ CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 
 
 class MienError(Exception):
-    """Base class of all errors that mien raises on purpose."""
+    """Base class of errors of files, models, settings and devices; metrics raise ValueError for invalid arrays."""
 
     reported = False  # whether another process prints it, one of several that train together
 
@@ -79,7 +79,7 @@ class DatasetError(MienError):
 
 
 class ModelError(MienError):
-    """A model file that is not ONNX, or without a readable spec."""
+    """A model that cannot be read, used or found, or has no such head."""
 
 
 class FetchError(ModelError):
@@ -97,7 +97,7 @@ class MissingSpec(ModelError):
 
 
 class ConfigError(MienError):
-    """A recipe or flag with an unknown key or a value out of range."""
+    """An invalid setting, option or argument."""
 
 
 class RunError(MienError):
@@ -105,7 +105,7 @@ class RunError(MienError):
 
 
 class OutputError(MienError):
-    """A result that cannot be written."""
+    """A result or job folder that cannot be written or read."""
 
 
 class ServiceError(MienError):

@@ -28,14 +28,14 @@ def as_path(path: object) -> Path:
     """Return a path that a caller handed over.
 
     Raises:
-        InputError: It is neither a text nor a path, such as None or the bytes of a file, or has a null byte.
+        InputError: It is neither a str nor a path (such as None or the bytes of a file), or has a null byte.
     """
     if isinstance(path, (str, os.PathLike)) and isinstance(text := os.fspath(path), str):
         if "\0" in text:
             raise InputError(f"the path '{printable(Path(text))}' has a null byte, which no file's name has")
         return Path(text)
     hint = "; decode the bytes of a picture file with mien.sources.decode" if isinstance(path, bytes) else ""
-    raise InputError(f"the path is of type {type(path).__name__}; expected a text or a pathlib.Path{hint}")
+    raise InputError(f"the path is of type {type(path).__name__}; expected a str or a pathlib.Path{hint}")
 
 
 def refuse_pipe(path: Path) -> None:
@@ -64,7 +64,7 @@ def atomic_path(path: str | Path, *, within: Path | None = None) -> Iterator[Pat
         within: Folder for the hidden one, on the same file system; that of `path` when None.
 
     Raises:
-        InputError: It is no path.
+        InputError: It is not a path.
         OutputError: The file cannot be written: no such folder, no permission, disk full.
     """
     path = as_path(path)
@@ -215,7 +215,7 @@ def make_folder(path: str | Path) -> Path:
     """Make a folder and its missing parents; return its path.
 
     Raises:
-        InputError: It is no path.
+        InputError: It is not a path.
         OutputError: It cannot be made.
     """
     folder = as_path(path)

@@ -81,18 +81,18 @@ class Fused:
         return self.prediction.label if self.certain else UNCERTAIN
 
     def __str__(self) -> str:
-        """Return the label, or what face and voice contradict in: "face happy, voice sounds angry"."""
+        """Return the label, or both labels if face and voice disagree: "face happy, voice sounds angry"."""
         if self.face is not None and self.voice is not None and self.contradict:
             return f"face {self.face.label}, voice sounds {self.voice.label}"
         return self.label
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class VoiceResult:
     """The voice at a frame's time.
 
     Args:
-        utterance: What was said last; None without speech.
+        utterance: The latest utterance; None without speech.
         fused: The face and the voice joined; None with two or more faces, and with neither face nor voice.
     """
 
@@ -100,10 +100,12 @@ class Heard:
     fused: Fused | None
 
 
-def check_heard(heard: Heard | None) -> None:
+def check_voice_result(voice_result: VoiceResult | None) -> None:
     """Raise InputError unless it is what `fuse_faces` returns, or None."""
-    if heard is not None and not isinstance(heard, Heard):
-        raise InputError(f"heard is of type {type(heard).__name__}; expected what mien.fuse_faces returns, or None")
+    if voice_result is not None and not isinstance(voice_result, VoiceResult):
+        raise InputError(
+            f"voice_result is of type {type(voice_result).__name__}; expected what mien.fuse_faces returns, or None"
+        )
 
 
 class VoiceTrack:
@@ -134,7 +136,7 @@ class VoiceTrack:
         """Add the next utterance, or a newer answer for the last one, which was provisional.
 
         Raises:
-            InputError: It is no utterance.
+            InputError: It is not an Utterance.
         """
         check_utterance(utterance)
         if self._known and not self._known[-1].final:
@@ -164,7 +166,7 @@ class VoiceTrack:
 
 def fuse_faces(
     expressions: Sequence[Expression], utterance: Utterance | None, *, prior: Mapping[str, float] | None = None
-) -> Heard:
+) -> VoiceResult:
     """Join the faces of a frame with the voice.
 
     A single face is fused with the voice. Without speech the face answers alone, without a face the voice. With two or
@@ -184,8 +186,8 @@ def fuse_faces(
         check_utterance(utterance)
     face = expressions[0] if expressions else None
     if len(expressions) > 1 or (face is None and utterance is None):
-        return Heard(utterance, None)
-    return Heard(utterance, fuse(face, utterance, prior=prior))
+        return VoiceResult(utterance, None)
+    return VoiceResult(utterance, fuse(face, utterance, prior=prior))
 
 
 def fuse(
@@ -207,21 +209,21 @@ def fuse(
 
     Raises:
         InputError: Both are None, or one is of another type.
-        ConfigError: They share fewer than two labels, or a label has no positive prior, or that is no mapping.
+        ConfigError: They share fewer than two labels, a label has no positive prior, or `prior` is not a mapping.
     """
     for name, part, kind in (("face", face, Expression), ("voice", voice, Utterance)):
         if part is not None and not isinstance(part, (kind, Prediction)):
             raise InputError(f"{name} is of type {type(part).__name__}; expected {kind.__name__}, Prediction or None")
-    seen = face.prediction if isinstance(face, Expression) else face
-    heard = voice.prediction if isinstance(voice, Utterance) else voice
+    of_face = face.prediction if isinstance(face, Expression) else face
+    of_voice = voice.prediction if isinstance(voice, Utterance) else voice
     given = [part.min_confidence for part in (face, voice) if isinstance(part, (Expression, Utterance))]
     min_confidence = given[0] if given else 0.0
-    if seen is None or heard is None:
-        alone = seen or heard
+    if of_face is None or of_voice is None:
+        alone = of_face or of_voice
         if alone is None:
             raise InputError("there is neither a face nor a voice to fuse; give at least one of them")
-        return Fused(alone, seen, heard, min_confidence)
-    return Fused(_product(seen, heard, prior), seen, heard, min_confidence)
+        return Fused(alone, of_face, of_voice, min_confidence)
+    return Fused(_product(of_face, of_voice, prior), of_face, of_voice, min_confidence)
 
 
 def shared_labels(face: LabelSet, voice: LabelSet) -> list[str]:

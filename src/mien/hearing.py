@@ -18,7 +18,7 @@ from mien.voice.listener import Listener
 
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """What a level meter shows.
+    """State of a level meter.
 
     Args:
         level: Loudness of the last sound, from 0 (-60 dBFS) to 1.
@@ -42,7 +42,7 @@ class SoundSource(Protocol):
 
     @property
     def problem(self) -> str:
-        """What is wrong for now, as a sentence; empty when nothing is."""
+        """The current problem, as a sentence; empty without one."""
         ...
 
     @property
@@ -116,12 +116,12 @@ class Hearing:
         listener: Finds utterances in it, and names how they sound; what it heard before is left.
 
     Raises:
-        ConfigError: One of them is none.
+        ConfigError: `source` is not a SoundSource, or `listener` is not a Listener.
 
     Example:
         >>> with Camera(0) as camera, Hearing(MicrophoneSound(Microphone()), Listener(load_voice())) as hearing:
         ...     for result in Live(Recognizer(), voice=hearing).stream(camera):
-        ...         print(result.heard.fused)
+        ...         print(result.voice_result.fused)
     """
 
     def __init__(self, source: SoundSource, listener: Listener) -> None:
@@ -155,7 +155,7 @@ class Hearing:
         return Meter(self.listener.level, speaking, self._source.problem or ("speaking" if speaking else "listening"))
 
     def at(self, time: float) -> Utterance | None:
-        """Hear what has come until a frame's time in seconds, and return the utterance then; see `VoiceTrack.at`.
+        """Process the sound received up to a frame's time in seconds; return the utterance then, see `VoiceTrack.at`.
 
         Raises:
             InputError: The time is not finite.
@@ -173,7 +173,7 @@ class Hearing:
         return self._track.at(time)
 
     def skip(self, time: float) -> None:
-        """Leave what has come until a frame's time in seconds unheard: before the voice was asked for, or in a pause.
+        """Discard the sound received up to a frame's time in seconds: before the voice was asked for, or in a pause.
 
         Raises:
             InputError: The time is not finite.
@@ -211,8 +211,8 @@ def open_hearing(sound: Path | int | str | None, listener: Listener) -> Hearing:
         listener: Finds utterances in it.
 
     Raises:
-        MienError: The microphone is missing or busy, or an extra is not installed. A file that cannot be heard is told
-            by `Hearing.meter`.
+        MienError: The microphone is missing or busy, or an extra is not installed. An unreadable file is
+            reported by `Hearing.meter`.
     """
     check_part("listener", listener, "hear", expected="a mien.Listener")
     source = FileSound(sound) if isinstance(sound, Path) else MicrophoneSound(Microphone(sound))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # See `to_rgb`.
 ImageLike: TypeAlias = Union[npt.NDArray[np.generic], "Image.Image", str, PathLike[str]]
 
-EXPECTED = "expected RGB uint8 (H, W, 3), an image of PIL or a path"
+EXPECTED = "expected RGB uint8 (H, W, 3), a PIL image or a path"
 
 
 def to_rgb(image: ImageLike, *, keep_grey: bool = False) -> ImageArray:
@@ -26,7 +26,7 @@ def to_rgb(image: ImageLike, *, keep_grey: bool = False) -> ImageArray:
 
     Args:
         image: An array (H, W, 3) in RGB, or (H, W) or (H, W, 1) grey: integers from 0 to 255, floats from 0 to 1, or
-            floats that are whole numbers from 0 to 255. An image of PIL, which is turned upright by its EXIF
+            floats that are whole numbers from 0 to 255. A PIL image, which is turned upright by its EXIF
             orientation and blended with white where it is transparent, as `read_picture` does; or the path of a
             picture. Objects with `__array__`, such as CPU tensors of PyTorch, are read as arrays.
         keep_grey: Return grey arrays as they are, uint8 (H, W) or (H, W, 1).

@@ -12,7 +12,7 @@ from mien.errors import ConfigError, DatasetError
 
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d*)?")
 NUMBERED = re.compile(r"(\d+)[\s:,;]+(\S.*)")  # a line of a list
-MOST_CHARACTERS = 1 << 16  # of a file of labels
+MAX_CHARACTERS = 1 << 16  # of a file of labels
 
 # Names in other datasets and papers -> canonical name.
 SYNONYMS = {
@@ -138,9 +138,11 @@ def _listed(text: str) -> str:
         return text.strip().strip("[](){}")
     try:
         with path.open(encoding="utf-8-sig") as file:
-            lines = file.read(MOST_CHARACTERS).splitlines()
+            lines = file.read(MAX_CHARACTERS).splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the labels in '{path}': {error}; expected a text with one per line") from error
+        raise ConfigError(
+            f"cannot read the labels in '{path}': {error}; expected a text file with one label per line"
+        ) from error
     lines = [line.strip() for line in lines if line.strip()]
     numbered = [found for line in lines if (found := NUMBERED.fullmatch(line))]
     if len(numbered) == len(lines):

@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Protocol
 
 from mien.errors import ConfigError
-from mien.fusion import Heard, fuse_faces
+from mien.fusion import VoiceResult, fuse_faces
 from mien.recognizer import Recognizer
 from mien.structures import Expression, Face, Frame, Utterance, check_frame, check_part, each_frame, left_to_right
 from mien.vision.smooth import HalfLifeSmoother, Smoother, TemporalSmoother
@@ -25,13 +25,13 @@ class FrameResult:
         expressions: One per face, left to right, each with a track and a smoothed prediction.
         seconds: Duration of each stage in seconds: "detect" (0 where the detector was skipped), "track" (with
             smoothing), "classify" (with cropping), "voice" (only with one).
-        heard: The voice at the frame's time; None where nobody listens.
+        voice_result: The voice at the frame's time; None without voice recognition.
     """
 
     frame: Frame
     expressions: list[Expression]
     seconds: dict[str, float]
-    heard: Heard | None = None
+    voice_result: VoiceResult | None = None
 
 
 class Voice(Protocol):
@@ -59,7 +59,7 @@ class Live:
             0.4 s it is 98.6 % (benchmarks/tracking.py, Haar and YuNet).
         tracker: Follows the faces; `Tracker()` when None.
         voice: Gives the voice at each frame's time, such as a `Hearing` or a `VoiceTrack`; it is joined with the faces,
-            see `fusion.fuse_faces`. None where nobody listens; it may be replaced between frames too.
+            see `fusion.fuse_faces`. None without voice recognition; it may be replaced between frames too.
 
     Raises:
         ConfigError: half_life is negative or not finite, or max_detection_gap is not between 0 and half the tracker's
@@ -102,13 +102,13 @@ class Live:
         self._source: str | None = None
         self._detected = 0.0  # time of the last frame that the detector saw
 
-    def see(self, frame: Frame) -> FrameResult:
+    def recognize(self, frame: Frame) -> FrameResult:
         """Recognise the next frame of the stream.
 
         Another source or an earlier time resets all tracks, and with them the smoothing; track numbers continue.
 
         Raises:
-            InputError: The image is none, see `Recognizer.recognize`, or the time is not finite.
+            InputError: The image has an unsupported type, shape or value range, or the time is not finite.
         """
         check_frame(frame)
         seconds = {"detect": 0.0, "track": 0.0, "classify": 0.0}
@@ -120,16 +120,16 @@ class Live:
         if self.voice is None:
             return FrameResult(frame, expressions, seconds)
         with _timed(seconds, "voice"):
-            heard = fuse_faces(expressions, self.voice.at(frame.time))
-        return FrameResult(frame, expressions, seconds, heard)
+            voice_result = fuse_faces(expressions, self.voice.at(frame.time))
+        return FrameResult(frame, expressions, seconds, voice_result)
 
     def stream(self, frames: Iterable[Frame]) -> Iterator[FrameResult]:
         """Recognise each frame in order, one at a time.
 
         Raises:
-            InputError: See `see`; or the frames are no iterable.
+            InputError: See `recognize`; or `frames` is not iterable.
         """
-        return map(self.see, each_frame(frames))
+        return map(self.recognize, each_frame(frames))
 
     def _find_faces(self, frame: Frame, seconds: dict[str, float]) -> list[Face]:
         """Return the faces of a frame with their tracks, left to right: detected, or predicted by the tracker."""

@@ -13,7 +13,7 @@ from mien.files import as_path, atomic_path
 from mien.structures import ImageArray
 
 DARK = 40  # of 255; a portrait at 6 % of its brightness, which no detector finds, has 15
-LONGEST_SIDES = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}  # pixels; libjpeg's and libwebp's limits
+MAX_SIDES = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}  # pixels; libjpeg's and libwebp's limits
 WRITABLE_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 
 
@@ -57,7 +57,7 @@ def write_picture(path: str | Path, image: ImageArray) -> None:
         image: uint8 (H, W, 3) RGB or (H, W) grey.
 
     Raises:
-        InputError: The path is none.
+        InputError: `path` is neither a str nor a pathlib.Path.
         OutputError: Another suffix, or the file cannot be written.
     """
     path = as_path(path)
@@ -86,7 +86,7 @@ def encode(path: Path, suffix: str, image: ImageArray, options: Sequence[int] = 
         raise OutputError(
             f"cannot write '{path}': the image is {kind}; expected uint8 (H, W, 3) or (H, W), as mien.to_rgb returns"
         )
-    longest = LONGEST_SIDES.get(suffix)
+    longest = MAX_SIDES.get(suffix)
     if longest is not None and max(image.shape[:2]) > longest:
         raise OutputError(f"cannot write '{path}': {suffix} has at most {longest:,} pixels a side; choose .png")
     try:

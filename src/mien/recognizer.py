@@ -28,7 +28,7 @@ from mien.structures import (
 )
 from mien.vision.crop import crop_faces
 from mien.vision.detect import FaceDetector, detector_name, load_detector
-from mien.vision.turned import detect_turned
+from mien.vision.rotated import detect_rotated
 
 T = TypeVar("T")
 DEVICE_BATCH = 32  # images whose faces an accelerator gets at once
@@ -124,7 +124,7 @@ class Recognizer:
             any_angle: See `detect`.
 
         Raises:
-            InputError: It is no such image.
+            InputError: The image has an unsupported type, shape or value range.
         """
         return self.recognize_many([image], any_angle=any_angle)[0]
 
@@ -139,7 +139,7 @@ class Recognizer:
             The expressions of each image.
 
         Raises:
-            InputError: One is no such image.
+            InputError: An image has an unsupported type, shape or value range.
         """
         pixels = [to_rgb(image) for image in each_image(images, name="images")]
         faces = [self.detect(image, any_angle=any_angle) for image in pixels]
@@ -152,14 +152,14 @@ class Recognizer:
 
         Args:
             image: As for `recognize`.
-            any_angle: Whether to search a turned or lying picture at other angles too, where no face is surely
-                upright; see `vision.detect_turned`. Slow where there are no faces, so it is for pictures.
+            any_angle: Whether to search other angles too if no upright face is detected with high confidence; see
+                `vision.detect_rotated`. Slow if there are no faces, so it is for pictures.
 
         Raises:
-            InputError: It is no such image.
+            InputError: The image has an unsupported type, shape or value range.
         """
         pixels = to_rgb(image)
-        found = detect_turned(self.detector, pixels) if any_angle else self.detector.detect(pixels)
+        found = detect_rotated(self.detector, pixels) if any_angle else self.detector.detect(pixels)
         found = checked_faces(found)  # a detector may be anyone's
         return left_to_right(face for face in found if not face.box.is_outside(pixels))
 
@@ -174,7 +174,8 @@ class Recognizer:
             One expression per face, in the order of the faces.
 
         Raises:
-            InputError: It is no such image, or a face is impossible: its box is reversed, empty or outside the image.
+            InputError: The image has an unsupported type, shape or value range, or a face is impossible: its box is
+                reversed, empty or outside the image.
         """
         return self._classify(faces, self._crop(to_rgb(image), faces))
 
@@ -190,7 +191,7 @@ class Recognizer:
                 more to feed an accelerator.
 
         Raises:
-            InputError: One is no frame, or its image is none.
+            InputError: One is not a Frame, or its image has an unsupported type, shape or value range.
             ConfigError: batch is less than 1.
         """
         found = (self.find(frame, frame.image, any_angle=any_angle) for frame in each_frame(frames))

@@ -2,7 +2,7 @@
 
 The folder of a job:
 
-- `job.json`: what the rows depend on besides the files; a resume with other settings is refused.
+- `job.json`: settings that determine the rows, apart from the files; a resume with other settings is refused.
 - `manifest.jsonl`: a line per shard, with the size and the time of change that its files had when they were planned,
   and for a piece of a video the seconds from which and to which it goes.
 - `parts/part-000012.csv`: the rows of shard 12. `parts` holds nothing else, so that other programs read it as a table.
@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from mien import __version__
-from mien.collection import FILES_PER_WORKER, Failure, Piece, Seen, row_settings, see_each
+from mien.collection import FILES_PER_WORKER, Failure, FileResult, Piece, recognize_each, row_settings
 from mien.cores import usable_cores
 from mien.errors import ConfigError, InputError, OutputError
 from mien.files import as_path, atomic_path, locked, make_empty_folder, make_folder, printable, write_text
@@ -189,7 +189,7 @@ def run(
     """Recognise very many files into the parts of a job; run again, it continues and takes new and changed files.
 
     Each file has its rows in one part, exactly once, however often the job is stopped. A file that cannot be read has a
-    row with the reason. A shard of which a file has changed is recognised anew, without the files of it that are gone;
+    row with the reason. A shard of which a file has changed is recognised again, without the files of it that are gone;
     the rows of others that are gone stay.
 
     Args:
@@ -203,9 +203,10 @@ def run(
             new. Rows are those of the undivided video, frame by frame.
         glob: Pattern for a folder's files; see `sources.list_files`.
         selection: The frames of videos that are read.
-        workers: Number of processes that share the files, see `see`; None for one per core, if there is work for them.
+        workers: Number of processes that share the files, see `recognize_files`; None for one per core, if there is
+            work for them.
         engine: Recognises the shards in place of processes on this machine, as `cluster.Ray` does; None for these.
-        retry_errors: Recognise shards with errors anew.
+        retry_errors: Recognise shards with errors again.
         progress: Called with the files done in this run and their number; the ranges of a divided video count as files.
 
     Yields:
@@ -228,8 +229,8 @@ def run(
         workers = _auto_workers(job.todo) if workers is None else workers
         if job.failures:
             yield Done(None, failures=job.failures)
-        see = partial(see_shards, workers=workers) if engine is None else engine
-        yield from see(job, job.todo, recognizer, selection=selection, progress=progress)
+        recognize = partial(recognize_shards, workers=workers) if engine is None else engine
+        yield from recognize(job, job.todo, recognizer, selection=selection, progress=progress)
         if job.shards:
             finish(job)
 
@@ -290,7 +291,7 @@ def opened(
         yield Job(folder, format, shards, todo, failures)
 
 
-def see_shards(
+def recognize_shards(
     job: Job,
     shards: Sequence[Shard],
     recognizer: Recognizer,
@@ -301,19 +302,19 @@ def see_shards(
 ) -> Iterator[Done]:
     """Recognise shards of a job and write their parts; see `run`."""
     pieces = [piece for shard in shards for piece in shard.pieces()]
-    results = see_each(pieces, recognizer, selection=selection, workers=workers)
+    results = recognize_each(pieces, recognizer, selection=selection, workers=workers)
     yield from write_parts(job, shards, results, recognizer.provenance, progress=progress)
 
 
 def write_parts(
     job: Job,
     shards: Sequence[Shard],
-    results: Iterator[tuple[int, Seen | Failure | None]],
+    results: Iterator[tuple[int, FileResult | Failure | None]],
     origin: Provenance,
     *,
     progress: Progress | None = None,
 ) -> Iterator[Done]:
-    """Write the parts of shards from the results of their pieces, as `see_each` yields them."""
+    """Write the parts of shards from the results of their pieces, as `recognize_each` yields them."""
     columns = part_columns(origin)
     n_files, n_done = sum(len(shard.files) for shard in shards), 0
     for shard in shards:
@@ -321,7 +322,7 @@ def write_parts(
         with open_part(job.part(shard), columns, within=job.folder) as append:
             for _ in shard.files:
                 for result in _of_one_file(results):
-                    if isinstance(result, Seen):
+                    if isinstance(result, FileResult):
                         n_faces += len(result.expressions)
                         rows = part_rows(result.frame, result.expressions, origin)
                     else:
@@ -373,7 +374,7 @@ def read_summary(folder: Path) -> Summary | None:
         return None
 
 
-def _of_one_file(results: Iterator[tuple[int, Seen | Failure | None]]) -> Iterator[Seen | Failure]:
+def _of_one_file(results: Iterator[tuple[int, FileResult | Failure | None]]) -> Iterator[FileResult | Failure]:
     for _, result in results:
         if result is None:
             return
@@ -527,10 +528,10 @@ def _remove_unknown(folder: Path, format: str, shards: Sequence[Shard]) -> None:
     if len(lost) > 1:
         raise OutputError(
             f"{len(lost):,} parts in '{printable(folder / 'parts')}', the first of them '{lost[0].name}', are not in "
-            "manifest.jsonl; restore that file, or move these parts away to have their files recognised anew"
+            "manifest.jsonl; restore that file, or move these parts away to have their files recognised again"
         )
     for path in lost:
-        warnings.warn(f"'{path.name}' is not in the manifest; removed, its files are recognised anew", stacklevel=5)
+        warnings.warn(f"'{path.name}' is not in the manifest; removed, its files are recognised again", stacklevel=5)
         path.unlink()
 
 
@@ -625,7 +626,7 @@ def _read_manifest(folder: Path) -> list[Shard]:
                 raise ValueError("shards are in order")
         except (ValueError, TypeError, KeyError) as error:
             raise ConfigError(
-                f"line {number} of '{printable(path)}' is damaged; restore it, or start anew in another folder"
+                f"line {number} of '{printable(path)}' is damaged; restore it, or start again in another folder"
             ) from error
     return shards
 

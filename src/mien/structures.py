@@ -108,7 +108,7 @@ class Prediction:
         """Return the n most probable labels with their probabilities, best first.
 
         Raises:
-            InputError: n is no whole number.
+            InputError: n is not an integer.
         """
         check_count("n", n)
         order = np.argsort(-self.probabilities, kind="stable")[:n]
@@ -213,11 +213,11 @@ class Utterance:
 
     Args:
         start: Time at which the speech begins, in seconds of its source; see `Block.time`.
-        end: Time at which it ends, or so far.
+        end: End of the speech in seconds; while provisional, the end so far.
         prediction: Probabilities of the expressions of the voice.
         speech_seconds: Duration of the speech, short pauses left out.
-        final: Whether the utterance is over, and all its speech was judged. Provisional answers are about its last
-            seconds.
+        final: Whether the utterance is over, and all its speech was classified. Provisional predictions are about its
+            last seconds.
         min_confidence: Confidence below which the label is "uncertain", in [0, 1]; 0 accepts all.
     """
 
@@ -282,7 +282,7 @@ def checked_faces(faces: Iterable[Face], image: ImageArray | None = None) -> lis
         image: The image that their boxes are in; None skips that check.
 
     Raises:
-        InputError: One is no face, its box is reversed, empty, outside the image or not finite, or it has other
+        InputError: One is not a Face, its box is reversed, empty, outside the image or not finite, or it has other
             landmarks than five points.
     """
     if not isinstance(faces, Iterable):
@@ -315,7 +315,7 @@ def checked_expressions(expressions: Iterable[Expression]) -> list[Expression]:
     """Return expressions that a caller handed over.
 
     Raises:
-        InputError: They are no list, one is no expression, or its face is impossible; see `checked_faces`.
+        InputError: They are not iterable, one is not an Expression, or its face is impossible; see `checked_faces`.
     """
     if not isinstance(expressions, Iterable):
         raise InputError(f"the expressions are of type {type(expressions).__name__}; expected a list of them")
@@ -363,7 +363,7 @@ def check_block(block: Block) -> None:
         raise InputError(f"the samples of a block are {samples.dtype} {samples.shape}; expected float32 (n,)")
     check_time("the time of a block", block.time)
     if not np.isfinite(samples).all():
-        raise InputError("a block has samples that are no numbers; expected finite ones in [-1, 1]")
+        raise InputError("a block has NaN or infinite samples; expected finite ones in [-1, 1]")
 
 
 def check_utterance(utterance: Utterance) -> None:
@@ -378,7 +378,7 @@ def each_frame(frames: Iterable[Frame]) -> Iterator[Frame]:
     """Yield frames that a caller handed over.
 
     Raises:
-        InputError: They are no iterable, or one is no frame.
+        InputError: They are not iterable, or one is not a Frame.
     """
     if not isinstance(frames, Iterable):
         raise InputError(f"the frames are of type {type(frames).__name__}; expected those of mien.frames")

@@ -115,8 +115,7 @@ def _check_text(path: Path) -> None:
         return
     if path.suffix.lower() in NO_TEXT:
         raise ConfigError(
-            f"a table or text is written to '{path}', whose suffix is not a text's; expected a name such as "
-            f"'{path.stem}.csv'"
+            f"'{path}' does not have the suffix of a table or text file; expected a name such as '{path.stem}.csv'"
         )
     with suppress(OSError), path.open("rb") as file:
         if b"\0" in file.read(START_BYTES):

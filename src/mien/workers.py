@@ -179,7 +179,7 @@ class _Pool(Generic[R]):
                 worker.process.kill()
                 alive = False
             if not alive:
-                index = self._bury(worker, f"it gave nothing for {limit:.0f} s" if hung else None)
+                index = self._reap(worker, f"it gave nothing for {limit:.0f} s" if hung else None)
                 if index is not None:
                     again.append(index)
                 self._workers[position] = self._start()
@@ -214,7 +214,7 @@ class _Pool(Generic[R]):
                 self._waiting += len(value)
         return True
 
-    def _bury(self, worker: _Worker, reason: str | None) -> int | None:
+    def _reap(self, worker: _Worker, reason: str | None) -> int | None:
         """Note the end of a process, for a reason or by itself; return the item to be tried again."""
         worker.process.join(END_SECONDS)
         worker.process.kill()

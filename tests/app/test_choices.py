@@ -56,7 +56,7 @@ def test_a_description_names_data_accuracy_and_licence() -> None:
     text = describe(spec(trained_on={"name": "fer2013"}, metrics={"test/flip/accuracy": 0.736}, license="Apache-2.0"))
     assert text.splitlines() == [
         "For photos, cameras and videos.",
-        "Trained on FER2013; right on 74 % of its test pictures.",
+        "Trained on FER2013; accuracy on its test images: 74 %.",
         "Licence of the weights: Apache-2.0.",
     ]
     assert "unknown data" in describe(spec())

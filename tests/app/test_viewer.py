@@ -88,7 +88,7 @@ def test_a_key_before_the_first_frame_fails_nothing(viewer: Any) -> None:
 def test_v_turns_the_voice_on_and_off(viewer: Any) -> None:
     press("v")
     until(viewer.root, lambda: viewer.shown.meter is not None, "the meter is there")
-    until(viewer.root, lambda: viewer.shown.result.heard.utterance, "the voice is heard")
+    until(viewer.root, lambda: viewer.shown.result.voice_result.utterance, "the voice is heard")
     assert viewer.meter.label.cget("text") == "speaking"
     press("v")
     until(viewer.root, lambda: viewer.shown.meter is None, "the voice is off")

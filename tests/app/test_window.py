@@ -107,7 +107,7 @@ class TestPictures:
         original, annotated = read_picture(astronaut), read_picture(saved)
         assert annotated.shape == original.shape
         changed = (annotated != original).any(axis=2)
-        assert 0.001 < changed.mean() < 0.2  # a box and a plate
+        assert 0.001 < changed.mean() < 0.2  # a box and a label box
 
     def test_probabilities_are_shown_and_hidden_by_their_switch(self, window: Any, astronaut: Path) -> None:
         window.open(astronaut)
@@ -334,7 +334,7 @@ class TestCamera:
         recorder = window.worker.recorder
         choose_from(window, "models", "tiny")
         until(window.root, lambda: status(window).startswith("tiny: neutral"), "the model is loaded")
-        assert status(window).endswith("; the statistics start again")
+        assert status(window).endswith("; statistics were reset")
         assert window.worker.recorder is not recorder
         assert window.pictures.still is still
         press("ctrl+1")
@@ -391,7 +391,7 @@ class TestCamera:
         assert str(window.root.tk.call("ttk::style", "lookup", button.cget("style"), "-foreground")) == LISTENING[False]
         until(
             window.root,
-            lambda: (heard := window.shown.result.heard) is not None and heard.utterance,
+            lambda: (voice_result := window.shown.result.voice_result) is not None and voice_result.utterance,
             "an utterance is heard",
         )
         assert widget(window, "hearing").cget("text") == "speaking"
@@ -478,7 +478,7 @@ class TestCamera:
 class TestChoices:
     def test_a_model_for_cartoons_is_marked_and_not_remembered(self, window: Any, astronaut: Path) -> None:
         choose_from(window, "models", "ferg (cartoons)")
-        note = f"– ferg is for drawn faces; the next start uses {DEFAULT_MODEL}"
+        note = f"– ferg is for drawn faces; mien starts with {DEFAULT_MODEL} next time"
         until(window.root, lambda: note in status(window), "it says so")
         assert window.worker.live.recognizer.classifier.spec.name == "ferg"
         assert window.settings().model == DEFAULT_MODEL
@@ -501,7 +501,7 @@ class TestChoices:
             tops = [child for child in widget(window, "models").winfo_children() if child.winfo_class() == "Toplevel"]
             return "".join(top.winfo_children()[0].cget("text") for top in tops if top.winfo_children())
 
-        until(window.root, lambda: "right on 73 % of its test pictures" in tip(), "it is there")
+        until(window.root, lambda: "accuracy on its test images: 73 %" in tip(), "it is there")
         hover(widget(window, "view"))
         until(window.root, lambda: not tip(), "it is gone")
 

@@ -455,7 +455,7 @@ class TestVoice:
         monkeypatch.setattr(Hearing, "skip", lambda self, time: skipped.append(time))
         window.start(FakeDevice())
         window.worker.listen(lambda: hearing(Talking()))
-        window.until(lambda: window.worker.newest and window.worker.newest[-1].result.heard)
+        window.until(lambda: window.worker.newest and window.worker.newest[-1].result.voice_result)
         assert len(skipped) == 1
         window.worker.paused = True
         window.settle()
@@ -471,21 +471,21 @@ class TestVoice:
         window.start(FakeDevice())
         assert window.worker.newest[-1].meter is None
         window.worker.listen(lambda: hearing(source))
-        window.until(lambda: window.worker.newest and window.worker.newest[-1].result.heard)
-        window.until(lambda: window.worker.newest[-1].result.heard.utterance)
+        window.until(lambda: window.worker.newest and window.worker.newest[-1].result.voice_result)
+        window.until(lambda: window.worker.newest[-1].result.voice_result.utterance)
         shown = window.worker.newest[-1]
         assert shown.meter is not None
         assert shown.meter.speaking
-        assert shown.result.heard is not None
-        assert shown.result.heard.fused is not None
-        assert shown.result.heard.fused.agree is False  # happy by the face, sad by the voice
+        assert shown.result.voice_result is not None
+        assert shown.result.voice_result.fused is not None
+        assert shown.result.voice_result.fused.agree is False  # happy by the face, sad by the voice
         assert window.worker.voices is not None
         window.worker.listen(None)
         window.settle()
         assert source.closed.is_set()
         window.worker.newest.clear()
         window.until(lambda: window.worker.newest)
-        assert window.worker.newest[-1].result.heard is None
+        assert window.worker.newest[-1].result.voice_result is None
         assert window.voices_lost == []
 
     def test_it_starts_and_ends_with_the_stream(self, window: Window) -> None:

@@ -143,7 +143,7 @@ def test_the_button_downloads_yunet_while_the_window_works_and_yunet_finds_the_f
 def test_a_failure_is_one_sentence_and_the_download_can_be_repeated(window: Any, server: Server) -> None:
     until(window.root, lambda: is_shown(window, "download"), "it is offered")
     click(window.layout.widget("download"))
-    sentence = "YuNet could not be downloaded (its hash differs from the expected one); remedy that and try again"
+    sentence = "YuNet could not be downloaded (its hash differs from the expected one); fix this and try again"
     until(window.root, lambda: status(window) == sentence, "it says so")
     assert detector(window) == "haar"
     server.content = yunet_file().read_bytes()

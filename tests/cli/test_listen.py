@@ -241,10 +241,10 @@ def test_a_voice_is_enrolled_from_a_file_which_is_never_overwritten(capsys: pyte
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["speech.wav", "--microphone", "1"], "--microphone is about the microphone"),
-        (["speech.wav", "--record", "copy.wav"], "--record is about the microphone"),
+        (["speech.wav", "--microphone", "1"], "--microphone applies to the microphone only"),
+        (["speech.wav", "--record", "copy.wav"], "--record applies to the microphone only"),
         (["--csv", "-", "--json"], "all write to standard output"),
-        (["--excel"], "--excel is about the table of --csv"),
+        (["--excel"], "--excel needs --csv"),
         (["--glob", "*.wav"], "--glob selects files of a folder"),
         (["--min-confidence", "3"], "min_confidence is 3"),
         (["speech.wav", "--record", ""], "an argument is empty"),
@@ -308,7 +308,7 @@ def test_the_microphone_is_heard_until_ctrl_c_which_loses_nothing(
     shown = capsys.readouterr()
     assert "sounds happy  60 %" in shown.out
     assert "heard: 2 utterances" in shown.out
-    assert "listening to fake; Ctrl+C ends" in shown.err
+    assert "listening to fake; press Ctrl+C to stop" in shown.err
 
 
 def test_ctrl_c_while_an_answer_is_computed_does_not_lose_it(

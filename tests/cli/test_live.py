@@ -167,7 +167,9 @@ class TestWhatIsLeft:
         for original in (originals[5], originals[15], originals[24]):
             then = next(frame for frame in shown if frame.time > original.time - 0.001)
             changed = np.abs(then.image.astype(int) - original.image).max(axis=2) > 60
-            assert changed.mean() == pytest.approx(0.018 * (1, 2, 0)[original.index // 10], abs=0.008)  # box and plate
+            assert changed.mean() == pytest.approx(
+                0.018 * (1, 2, 0)[original.index // 10], abs=0.008
+            )  # box and label box
 
     def test_statistics_of_the_whole_clip(self, seen: Path) -> None:
         folder = seen / "new" / "out"

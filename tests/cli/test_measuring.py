@@ -173,7 +173,7 @@ def test_published_figures_whose_data_is_not_given_are_named(
     ("arguments", "expected"),
     [
         ([], "no model to evaluate"),
-        (["--answer-accuracy", "80"], "at most 1"),
+        (["--target-accuracy", "80"], "at most 1"),
         (["--views", "single,best"], "no view 'best'; choose from single, flip, tencrop"),
         (["--published"], "published without figures"),
         (["--published", "--votes", "v.csv", "--data", "DRAWN"], "--votes belongs to one dataset"),
@@ -200,7 +200,7 @@ def test_bad_arguments_of_evaluate_are_one_clear_line(
     [
         ("evaluate", "--labels", "quark"),
         ("evaluate", "--views", "foo"),
-        ("evaluate", "--answer-accuracy", "3"),
+        ("evaluate", "--target-accuracy", "3"),
         ("evaluate", "--audit", "nope"),
         ("compare", "--labels", "quark"),
         ("compare", "--view", "foo"),
@@ -241,7 +241,7 @@ def test_evaluate_shows_missed_faces_apart_and_end_to_end(
     report = Path("report/report.html").read_text()
     assert "haar detected no face in 1 of" in report
     assert Path("report/missed_faces.csv").read_text() == "file,true\nvalid/happy/empty.png,happy\n"
-    lines = Path("report/surest_mistakes.csv").read_text().splitlines()
+    lines = Path("report/most_confident_mistakes.csv").read_text().splitlines()
     assert lines[0] == "file,row,true,predicted,confidence"
     assert all(line.split(",")[0].endswith(".png") for line in lines[1:])
 

@@ -151,7 +151,7 @@ def test_what_is_played_is_heard_recorded_and_cut_into_utterances(
     first, second, *_ = map(json.loads, path.read_text().splitlines())
     assert 0 <= first["start"] < first["end"] < second["start"] < second["end"]
     assert first["source"] == "default"
-    assert (tmp_path / "errors.txt").read_text() == "listening to default; Ctrl+C ends\n"
+    assert (tmp_path / "errors.txt").read_text() == "listening to default; press Ctrl+C to stop\n"
 
 
 def test_a_microphone_that_vanishes_is_reopened_when_it_returns(
@@ -164,4 +164,6 @@ def test_a_microphone_that_vanishes_is_reopened_when_it_returns(
     until(lambda: size(tmp_path / "heard.wav") > before + 2000, "sound after the return")
     listening.send_signal(signal.SIGINT)
     assert listening.wait(PATIENCE) == 0
-    assert (tmp_path / "errors.txt").read_text() == "listening to default; Ctrl+C ends\n"  # PortAudio is silent
+    assert (
+        tmp_path / "errors.txt"
+    ).read_text() == "listening to default; press Ctrl+C to stop\n"  # PortAudio is silent

@@ -84,9 +84,9 @@ def test_resuming_with_another_model_is_refused(album: Path, capsys: pytest.Capt
         (["--workers", "many"], "--workers is 'many'"),
         (["--workers", "²"], "--workers is '²'"),
         (["--parts", "-"], "--parts writes many files, so not to standard output; expected a folder"),
-        (["--resume"], "name a file with --csv or --jsonl"),
-        (["--resume", "--csv", "-"], "name a file with --csv or --jsonl"),
-        (["--resume", "--csv", "a.csv", "--jsonl", "-"], "name a file with --csv or --jsonl"),
+        (["--resume"], "needs a table in a regular file"),
+        (["--resume", "--csv", "-"], "needs a table in a regular file"),
+        (["--resume", "--csv", "a.csv", "--jsonl", "-"], "needs a table in a regular file"),
     ],
 )
 def test_impossible_options_are_one_line(
@@ -108,7 +108,7 @@ def test_a_table_goes_into_a_pipe_without_a_journal(album: Path, capsys: pytest.
     assert Path("pipe").is_fifo()
     assert not Path("pipe.journal").exists()
     capsys.readouterr()
-    assert "no pipe, device or -" in error_of(capsys, *predict("--csv", "pipe", "--resume"))
+    assert "needs a table in a regular file" in error_of(capsys, *predict("--csv", "pipe", "--resume"))
 
 
 def test_a_device_that_is_not_there_is_one_line(album: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,13 +161,13 @@ class TestParts:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            (["--csv", "a.csv"], "--csv does not go with --parts: a job only writes its parts"),
-            (["--out", "a"], "--out does not go with --parts"),
-            (["--json"], "--json does not go with --parts"),
-            (["--voice", "default"], "--voice does not go with --parts"),
-            (["--summary"], "--summary does not go with --parts"),
-            (["--top", "2"], "--top does not go with --parts"),
-            (["--resume"], "--resume does not go with --parts: a job resumes by itself"),
+            (["--csv", "a.csv"], "--csv cannot be combined with --parts: a job only writes its parts"),
+            (["--out", "a"], "--out cannot be combined with --parts"),
+            (["--json"], "--json cannot be combined with --parts"),
+            (["--voice", "default"], "--voice cannot be combined with --parts"),
+            (["--summary"], "--summary cannot be combined with --parts"),
+            (["--top", "2"], "--top cannot be combined with --parts"),
+            (["--resume"], "--resume cannot be combined with --parts: a job resumes by itself"),
             (["--format", "xlsx"], "no format 'xlsx' of parts; choose from csv, jsonl, parquet"),
             (["--shard", "0"], "'--shard'"),
         ],
@@ -184,4 +184,6 @@ class TestParts:
     def test_options_that_need_parts(
         self, options: list[object], album: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert f"{options[0]} is about --parts; add that, or leave it out" in error_of(capsys, *predict(*options))
+        assert f"{options[0]} needs --parts; add --parts DIR or omit {options[0]}" in error_of(
+            capsys, *predict(*options)
+        )

@@ -153,13 +153,13 @@ def test_images_are_resized_on_demand(tmp_path: Path) -> None:
         ("0,1 2 300 4,Training", r"line 5 has pixels from 1 to 300; expected 0\.\.255"),
         ("0,1 2 -1 4,Training", "line 5 has pixels from -1 to 4"),
         ("0,1 2 99999999999999999999 4,Training", "line 5 has pixels from"),
-        ("0,1 2 x 4,Training", "line 5 has pixels that are not whole numbers"),
-        ("0,1 2 3 4.5,Training", "line 5 has pixels that are not whole numbers"),
+        ("0,1 2 x 4,Training", "line 5 has pixels that are not integers"),
+        ("0,1 2 3 4.5,Training", "line 5 has pixels that are not integers"),
         ("9,1 2 3 4,Training", "line 5 has emotion '9'; expected 0 angry, 1 disgust"),
         ("-1,1 2 3 4,Training", "line 5 has emotion '-1'"),
         ("happy,1 2 3 4,Training", "line 5 has emotion 'happy'"),
         ('0,"[1 2 ... 4]",Training', r"line 5 has pixels cut short by '\.\.\.'"),
-        ("0,nan 2 3 4,Training", "line 5 has pixels that are not whole numbers"),
+        ("0,nan 2 3 4,Training", "line 5 has pixels that are not integers"),
         ("0,1 2 3 4,Extra", "line 5 has Usage 'Extra'; expected Training, PublicTest, PrivateTest"),
         ("0,1 2 3 4", "line 5 has 2 columns; expected 3"),
     ],
@@ -200,7 +200,7 @@ def test_a_file_that_is_not_the_csv_is_an_error(tmp_path: Path, content: bytes, 
 
 def test_a_line_without_end_is_not_read_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mien.data.fer2013_csv.BLOCK_BYTES", 8)
-    monkeypatch.setattr("mien.data.fer2013_csv.LONGEST_LINE_BYTES", 100)
+    monkeypatch.setattr("mien.data.fer2013_csv.MAX_LINE_BYTES", 100)
     (tmp_path / "a.csv").write_bytes(bytes(1000))
     with pytest.raises(DatasetError, match="line 1 is longer than 0 MB"):
         read(tmp_path / "a.csv")

@@ -1,4 +1,4 @@
-"""Annotated images: boxes and plates are drawn, everything else stays, labels stay inside."""
+"""Annotated images: boxes and label boxes are drawn, everything else stays, labels stay inside."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -12,7 +12,7 @@ from mien.drawing import faces
 from mien.drawing.colours import BLACK, COLOURS, UNCERTAIN_COLOUR, WHITE, colour_of, css_colours, ink_on
 from mien.drawing.faces import draw
 from mien.drawing.voices import voice_title
-from mien.fusion import Heard, fuse_faces
+from mien.fusion import VoiceResult, fuse_faces
 from mien.labels import FER2013, FERPLUS, LabelSet
 from mien.structures import Box, Expression, Face, ImageArray, Prediction, Utterance
 
@@ -41,7 +41,7 @@ def changed(image: ImageArray) -> tuple[int, int, int, int]:
     return int(x.min()), int(y.min()), int(x.max()) + 1, int(y.max()) + 1
 
 
-def plate_area(image: ImageArray, colour: Iterable[int]) -> int:
+def label_box_area(image: ImageArray, colour: Iterable[int]) -> int:
     return int((image == tuple(colour)).all(axis=2).sum())
 
 
@@ -56,7 +56,7 @@ def test_the_image_itself_is_unchanged_and_copied() -> None:
     assert np.array_equal(draw(image, []), image)
 
 
-def test_only_the_box_and_its_plate_change() -> None:
+def test_only_the_box_and_its_label_box_change() -> None:
     drawn = draw(blank(), [expression(Box(200, 200, 300, 300))])
     x1, y1, x2, y2 = changed(drawn)
     assert 195 <= x1 < 200
@@ -69,16 +69,16 @@ def test_only_the_box_and_its_plate_change() -> None:
 def test_the_box_has_the_colour_of_the_expression() -> None:
     drawn = draw(blank(), [expression(Box(200, 200, 300, 300), "sad")])
     assert tuple(drawn[250, 200]) == COLOURS["sad"]
-    assert plate_area(drawn, COLOURS["sad"]) > 500
+    assert label_box_area(drawn, COLOURS["sad"]) > 500
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (560, 0), (0, 400), (560, 400), (600, 440), (-30, -30)])
-def test_the_plate_stays_inside_at_the_corners(corner: tuple[int, int]) -> None:
+def test_the_label_box_stays_inside_at_the_corners(corner: tuple[int, int]) -> None:
     x, y = corner
     drawn = draw(blank(), [expression(Box(x, y, x + 80, y + 80))])
     whole = draw(blank(), [expression(Box(200, 200, 280, 280))])
     # Not equal: less is visible of the box, which has the same colour.
-    assert plate_area(drawn, COLOURS["happy"]) >= plate_area(whole, COLOURS["happy"]) * 0.75
+    assert label_box_area(drawn, COLOURS["happy"]) >= label_box_area(whole, COLOURS["happy"]) * 0.75
     assert drawn.shape == (480, 640, 3)
 
 
@@ -100,23 +100,23 @@ def test_any_box_in_any_image_is_drawn(
 
 @pytest.mark.parametrize("shape", [(40, 40), (100, 640), (640, 60), (300, 300)])
 @pytest.mark.parametrize("top", [1, 3, 7])
-def test_every_plate_is_inside_the_image(shape: tuple[int, int], top: int) -> None:
+def test_every_label_box_is_inside_the_image(shape: tuple[int, int], top: int) -> None:
     seen = expression(Box(10, 10, 30, 30))
-    (plate,) = faces._place(shape, [seen.face.box], [faces._rows(seen, top)])
-    if plate is not None:
-        assert plate.x >= 0
-        assert plate.y >= 0
-        assert plate.x + plate.width <= shape[1]
-        assert plate.y + plate.height <= shape[0]
+    (label_box,) = faces._place(shape, [seen.face.box], [faces._rows(seen, top)])
+    if label_box is not None:
+        assert label_box.x >= 0
+        assert label_box.y >= 0
+        assert label_box.x + label_box.width <= shape[1]
+        assert label_box.y + label_box.height <= shape[0]
 
 
-def test_plates_of_a_crowd_do_not_cover_each_other() -> None:
+def test_label_boxes_of_a_crowd_do_not_cover_each_other() -> None:
     crowd = [expression(Box(x, y, x + 60, y + 70), "neutral") for y in (100, 230, 360) for x in range(60, 580, 130)]
-    one = plate_area(draw(blank(), crowd[:1]), COLOURS["neutral"])
-    assert plate_area(draw(blank(), crowd), COLOURS["neutral"]) == pytest.approx(one * len(crowd), rel=0.02)
+    one = label_box_area(draw(blank(), crowd[:1]), COLOURS["neutral"])
+    assert label_box_area(draw(blank(), crowd), COLOURS["neutral"]) == pytest.approx(one * len(crowd), rel=0.02)
 
 
-def test_plates_of_three_rows_in_a_crowd_cover_no_face() -> None:
+def test_label_boxes_of_three_rows_in_a_crowd_cover_no_face() -> None:
     crowd = [expression(Box(x, y, x + 40, y + 50), "neutral") for y in (100, 210, 320) for x in range(60, 580, 90)]
     drawn = draw(blank(), crowd, top=3)
     covered = [seen.face.box for seen in crowd if (drawn[inside(seen.face.box)] != GREY).any()]
@@ -128,10 +128,10 @@ def inside(box: Box) -> tuple[slice, slice]:
     return slice(int(box.y1) + 4, int(box.y2) - 4), slice(int(box.x1) + 4, int(box.x2) - 4)
 
 
-def test_a_plate_gives_way_to_one_that_has_no_other_place() -> None:
+def test_a_label_box_gives_way_to_one_that_has_no_other_place() -> None:
     free, hemmed_in = expression(Box(200, 200, 300, 300)), expression(Box(0, 0, 640, 480))
-    plates = faces._place((480, 640), [free.face.box, hemmed_in.face.box], [faces._rows(free, 1)] * 2)
-    first, second = (Box(p.x, p.y, p.x + p.width, p.y + p.height) for p in plates if p is not None)
+    label_boxes = faces._place((480, 640), [free.face.box, hemmed_in.face.box], [faces._rows(free, 1)] * 2)
+    first, second = (Box(p.x, p.y, p.x + p.width, p.y + p.height) for p in label_boxes if p is not None)
     assert first.iou(second) == 0
     assert first.iou(free.face.box) == 0
 
@@ -140,20 +140,20 @@ def test_long_labels_are_shortened() -> None:
     long = "an expression that nobody can spell"
     labels = LabelSet("own", (long, "other"))
     seen = expression(Box(200, 200, 300, 300), long, labels=labels)
-    (plate,) = faces._place((480, 640), [seen.face.box], [faces._rows(seen, 1)])
-    assert plate is not None
-    ((label, value),) = plate.rows
+    (label_box,) = faces._place((480, 640), [seen.face.box], [faces._rows(seen, 1)])
+    assert label_box is not None
+    ((label, value),) = label_box.rows
     assert label.endswith("…")
     assert long.startswith(label[:-1])
     assert value == "97 %"
-    assert plate.width < 300
+    assert label_box.width < 300
 
 
 def test_in_a_tiny_image_the_label_goes_before_the_percentage() -> None:
     seen = expression(Box(0, 0, 48, 48), "surprise")
-    (plate,) = faces._place((48, 48), [seen.face.box], [faces._rows(seen, 1)])
-    assert plate is not None
-    assert plate.rows == [("surprise", "")]
+    (label_box,) = faces._place((48, 48), [seen.face.box], [faces._rows(seen, 1)])
+    assert label_box is not None
+    assert label_box.rows == [("surprise", "")]
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_the_summary_is_a_strip_below_the_unchanged_rest() -> None:
     assert draw(blank(1, 1), crowd, summary=True).shape[1:] == (1, 3)
 
 
-def test_a_plate_avoids_a_face_above() -> None:
+def test_a_label_box_avoids_a_face_above() -> None:
     upper, lower = Box(200, 100, 300, 200), Box(200, 205, 300, 305)
     drawn = draw(blank(), [expression(lower), expression(upper)])
     assert (drawn[110:190, 210:290] == GREY).all()
@@ -200,8 +200,8 @@ def test_an_uncertain_expression_is_drawn_in_dark_grey_without_a_label() -> None
     unsure = replace(expression(Box(200, 200, 300, 300), "sad", probability=0.4), min_confidence=0.5)
     drawn = draw(blank(), [unsure])
     assert tuple(drawn[250, 200]) == UNCERTAIN_COLOUR
-    assert plate_area(drawn, UNCERTAIN_COLOUR) > 500
-    assert plate_area(drawn, COLOURS["sad"]) == 0
+    assert label_box_area(drawn, UNCERTAIN_COLOUR) > 500
+    assert label_box_area(drawn, COLOURS["sad"]) == 0
     assert UNCERTAIN_COLOUR not in COLOURS.values()
     assert faces._rows(unsure, 1) == [("uncertain", "")]
     assert faces._rows(unsure, 2) == [("uncertain", ""), ("sad", "40 %"), ("angry", "10 %")]
@@ -245,17 +245,17 @@ def test_every_known_label_has_a_colour_of_its_own_with_legible_ink() -> None:
 
 
 def test_the_bars_of_a_voice_are_drawn_in_a_corner_without_faces() -> None:
-    drawn = draw(blank(), [], heard=fuse_faces([], utterance()))
+    drawn = draw(blank(), [], voice_result=fuse_faces([], utterance()))
     x1, y1, x2, y2 = changed(drawn)
     assert (x1, y2) == (0, 480)
     assert x2 < 320
     assert y1 > 200
-    beside = draw(blank(), [expression(Box(10, 300, 150, 470))], heard=Heard(utterance(), None))
+    beside = draw(blank(), [expression(Box(10, 300, 150, 470))], voice_result=VoiceResult(utterance(), None))
     assert (beside[479, 0] == GREY).all()
     assert (beside[479, 639] != GREY).any()
 
 
-def test_the_plate_of_a_single_face_names_the_fused_expression_and_its_parts() -> None:
+def test_the_label_box_of_a_single_face_names_the_fused_expression_and_its_parts() -> None:
     face = expression(Box(200, 200, 300, 300), "sad", probability=0.4)
     fused = fuse_faces([face], utterance("sad")).fused
     assert fused is not None
@@ -266,24 +266,24 @@ def test_the_plate_of_a_single_face_names_the_fused_expression_and_its_parts() -
 
 def test_a_contradiction_is_grey_and_has_no_mixture() -> None:
     face = expression(Box(200, 200, 300, 300), "happy", probability=0.97)
-    heard = fuse_faces([face], utterance("angry", probability=0.97))
-    assert heard.fused is not None
-    assert faces._fused_rows(heard.fused, 1) == [("face happy", "97 %"), ("voice angry", "97 %")]
-    drawn = draw(blank(), [face], heard=Heard(None, heard.fused))
-    assert plate_area(drawn, UNCERTAIN_COLOUR) > 500
-    assert not plate_area(drawn, COLOURS["happy"])
+    voice_result = fuse_faces([face], utterance("angry", probability=0.97))
+    assert voice_result.fused is not None
+    assert faces._fused_rows(voice_result.fused, 1) == [("face happy", "97 %"), ("voice angry", "97 %")]
+    drawn = draw(blank(), [face], voice_result=VoiceResult(None, voice_result.fused))
+    assert label_box_area(drawn, UNCERTAIN_COLOUR) > 500
+    assert not label_box_area(drawn, COLOURS["happy"])
 
 
-def test_without_speech_or_with_two_faces_plates_are_those_of_the_faces() -> None:
+def test_without_speech_or_with_two_faces_label_boxes_are_those_of_the_faces() -> None:
     pair = [expression(Box(100, 200, 200, 300)), expression(Box(400, 200, 500, 300), "sad")]
-    assert np.array_equal(draw(blank(), pair[:1], heard=fuse_faces(pair[:1], None)), draw(blank(), pair[:1]))
-    heard = fuse_faces(pair, utterance("angry"))
-    assert np.array_equal(draw(blank(), pair, heard=Heard(None, heard.fused)), draw(blank(), pair))
+    assert np.array_equal(draw(blank(), pair[:1], voice_result=fuse_faces(pair[:1], None)), draw(blank(), pair[:1]))
+    voice_result = fuse_faces(pair, utterance("angry"))
+    assert np.array_equal(draw(blank(), pair, voice_result=VoiceResult(None, voice_result.fused)), draw(blank(), pair))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (48, 64), (90, 900), (2000, 3000)])
 def test_a_voice_fits_into_any_image_or_is_left_out(shape: tuple[int, int]) -> None:
-    assert draw(blank(*shape), [], heard=fuse_faces([], utterance())).shape == (*shape, 3)
+    assert draw(blank(*shape), [], voice_result=fuse_faces([], utterance())).shape == (*shape, 3)
 
 
 def test_the_title_names_how_a_voice_sounds() -> None:

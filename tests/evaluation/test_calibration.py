@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from mien.data.synthetic import draw_faces
 from mien.errors import DatasetError
 from mien.evaluation.calibration import (
-    COLDEST,
-    HOTTEST,
+    MAX_TEMPERATURE,
+    MIN_TEMPERATURE,
     NONE,
     calibration_targets,
     fit_temperature,
@@ -61,7 +61,7 @@ def test_the_fitted_temperature_is_never_worse_than_none(seed, n, scale):
     rng = np.random.default_rng(seed)
     logits, targets = rng.normal(0, scale, (n, 4)).astype(np.float32), rng.integers(0, 4, n)
     temperature = fit_temperature(logits, targets)
-    assert COLDEST <= temperature <= HOTTEST
+    assert MIN_TEMPERATURE <= temperature <= MAX_TEMPERATURE
     assert nll(softmax(logits, temperature=temperature), targets) <= nll(softmax(logits), targets) + 1e-6
 
 
@@ -85,7 +85,7 @@ def test_images_that_are_all_right_sharpen_no_model():
 
 
 def test_a_model_that_is_always_wrong_is_softened_to_the_bound():
-    assert fit_temperature(np.eye(3, dtype=np.float32), np.array([1, 2, 0])) == pytest.approx(HOTTEST)
+    assert fit_temperature(np.eye(3, dtype=np.float32), np.array([1, 2, 0])) == pytest.approx(MAX_TEMPERATURE)
 
 
 def test_uniform_logits_keep_temperature_one():

@@ -246,7 +246,7 @@ def test_an_evaluation_names_model_data_and_split(evaluation):
 
 def test_the_operating_point_is_the_threshold_for_the_target_accuracy(evaluation, pixel_reader, written):
     dataset = written([(HAPPY, HAPPY, 0, "test"), (SAD, HAPPY, 0, "test")])
-    honesty = evaluate(pixel_reader(FER2013), dataset, answer_accuracy=0.5, split="test").views["single"].calibration
+    honesty = evaluate(pixel_reader(FER2013), dataset, target_accuracy=0.5, split="test").views["single"].calibration
     assert (honesty.operating_point.n, honesty.operating_point.threshold) == (2, pytest.approx(0.7))
     assert evaluate(pixel_reader(FER2013), dataset, split="test").views["single"].calibration.operating_point is None
 
@@ -254,7 +254,7 @@ def test_the_operating_point_is_the_threshold_for_the_target_accuracy(evaluation
 @pytest.mark.parametrize("wanted", [0, 80])
 def test_a_target_accuracy_out_of_range_is_refused(pixel_reader, written, wanted):
     with pytest.raises(ConfigError, match="more than 0 and at most 1"):
-        evaluate(pixel_reader(FER2013), written([(0, 0, 0, "test")]), answer_accuracy=wanted, split="test")
+        evaluate(pixel_reader(FER2013), written([(0, 0, 0, "test")]), target_accuracy=wanted, split="test")
 
 
 def test_intervals_enclose_their_metrics_and_widen_with_clusters(pixel_reader, written):

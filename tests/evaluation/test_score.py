@@ -61,7 +61,7 @@ def test_predictions_of_a_model_give_the_same_evaluation_as_the_model(pixel_read
         assert result.uncalibrated.nll == scored.views[view].uncalibrated.nll
 
 
-def test_chance_is_the_share_of_the_commonest_class(pixel_reader, written):
+def test_chance_is_the_share_of_the_most_frequent_class(pixel_reader, written):
     dataset = written([(3, 3, 4, "test"), (3, 3, 4, "test"), (4, 3, 4, "test")])
     assert evaluate(pixel_reader(FER2013), dataset, split="test").chance == pytest.approx(2 / 3)
 

@@ -123,5 +123,5 @@ def test_a_run_that_lost_its_checkpoint_does_not_begin_again_in_silence(started:
     lines = (folder / METRICS).read_text().splitlines()
     (folder / METRICS).write_text("\n".join([*lines, json.dumps(json.loads(lines[0]) | {"epoch": 2})]))
     (folder / CHECKPOINT).unlink()
-    with pytest.raises(RunError, match=r"last\.safetensors' is missing; restore it, or start anew"):
+    with pytest.raises(RunError, match=r"last\.safetensors' is missing; restore it, or start again"):
         Run.open(folder, small_dataset()).fit()

@@ -38,7 +38,7 @@ from mien.reports.card import model_card
 from mien.reports.comparison import write_comparison
 from mien.reports.metrics_json import to_metrics
 from mien.reports.overview import write_reports
-from mien.reports.sheets import mistakes_sheet, surest_mistakes
+from mien.reports.sheets import mistakes_sheet, most_confident_mistakes
 from mien.reports.temporal import temporal_card
 
 PRINTABLE = r"=[b]x[/b] <i>y</i> \[red] $\frac{$ *a* `c` | [l](j:x) # "
@@ -83,8 +83,8 @@ def write_all(name: str, folder: Path, pixel_reader: Any, written: Any) -> None:
     folder.mkdir()
     evaluation, dataset = evaluation_named(name, pixel_reader, written)
     other = replace(evaluation, name=f"{name} 2", dataset=f"{name} 2")
-    sheet, surest = mistakes_sheet(evaluation, dataset), surest_mistakes(evaluation, dataset, 2)
-    write_reports([evaluation, other], folder / "several", sheets=[sheet, sheet], surest=[surest, None])
+    sheet, most_confident = mistakes_sheet(evaluation, dataset), most_confident_mistakes(evaluation, dataset, 2)
+    write_reports([evaluation, other], folder / "several", sheets=[sheet, sheet], most_confident=[most_confident, None])
     comparison = compare(evaluation, other, view="single")
     write_comparison(comparison, folder / "comparison", sheet=sheet)
     write_audit(audit(dataset), dataset, folder / "audit")

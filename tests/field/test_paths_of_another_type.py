@@ -92,7 +92,7 @@ DOORS: dict[str, Callable[[Any], object]] = {
     "save_audit": lambda thing: data.save_audit(audited(), thing),
     "save_faces": lambda thing: sinks.save_faces(Frame(IMAGE, time=0, index=0, source=""), [], thing),
     "save_teacher": lambda thing: training.save_teacher(training.Teacher("", {}, {}), thing),
-    "see": lambda thing: list(mien.see([thing], ANY)),
+    "recognize_files": lambda thing: list(mien.recognize_files([thing], ANY)),
     "sounds": lambda thing: list(mien.sounds(thing)),
     "train_voice": lambda thing: training.train_voice(ANY, thing, ANY),
     "train_temporal": lambda thing: training.train_temporal(ANY, thing, ANY, labels=ANY),
@@ -146,8 +146,8 @@ def test_an_object_in_place_of_a_path_is_refused_in_one_line(
 
 def test_no_paths_at_all_are_refused() -> None:
     for thing in (None, 3, b"a.jpg"):
-        with pytest.raises(InputError, match=r"the path is of type \w+; expected a text or a pathlib.Path"):
-            list(mien.see(thing, types.SimpleNamespace(classify_each=None)))  # type: ignore[arg-type]
+        with pytest.raises(InputError, match=r"the path is of type \w+; expected a str or a pathlib.Path"):
+            list(mien.recognize_files(thing, types.SimpleNamespace(classify_each=None)))  # type: ignore[arg-type]
 
 
 def test_models_are_found_by_paths_as_by_texts() -> None:

@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 import pytest
 
-from mien import Live, MienError, Recognizer, draw, frames, read_picture, see, write_picture
+from mien import Live, MienError, Recognizer, draw, frames, read_picture, recognize_files, write_picture
 from mien.errors import ConfigError, InputError, OutputError
 from mien.models import preprocess
 from mien.sinks import CsvSink, JsonlSink, VideoSink, save_faces
 from mien.sources import decode
 from mien.structures import Box, Face, Frame
-from mien.vision import HaarDetector, WholeImage, crop_faces, detect_turned, explain, explain_faces
+from mien.vision import HaarDetector, WholeImage, crop_faces, detect_rotated, explain, explain_faces
 
 IMAGE = np.zeros((48, 48, 3), np.uint8)
 
@@ -41,7 +41,7 @@ def test_any_object_is_refused_in_one_line_everywhere(recognizer: Recognizer, th
         lambda: recognizer.recognize_many([thing]),  # type: ignore[list-item]
         lambda: recognizer.classify(IMAGE, [thing]),  # type: ignore[list-item]
         lambda: list(recognizer.stream([thing])),  # type: ignore[list-item]
-        lambda: Live(recognizer).see(thing),  # type: ignore[arg-type]
+        lambda: Live(recognizer).recognize(thing),  # type: ignore[arg-type]
         lambda: classifier.predict_proba([thing]),  # type: ignore[list-item]
         lambda: draw(thing, []),  # type: ignore[arg-type]
         lambda: HaarDetector().detect(thing),  # type: ignore[arg-type]
@@ -52,7 +52,7 @@ def test_any_object_is_refused_in_one_line_everywhere(recognizer: Recognizer, th
         lambda: explain_faces(classifier, [thing], n_masks=2),  # type: ignore[list-item]
         lambda: crop_faces(thing, []),  # type: ignore[arg-type]
         lambda: crop_faces(IMAGE, [thing]),  # type: ignore[list-item]
-        lambda: detect_turned(WholeImage(), thing),  # type: ignore[arg-type]
+        lambda: detect_rotated(WholeImage(), thing),  # type: ignore[arg-type]
         lambda: preprocess([thing], classifier.spec.preprocess),  # type: ignore[list-item]
         lambda: save_faces(thing, [], tmp_path / "faces"),  # type: ignore[arg-type]
         lambda: decode(thing),  # type: ignore[arg-type]
@@ -87,8 +87,8 @@ def test_any_object_in_place_of_a_part_is_refused_in_one_line(
     cv2.imwrite(str(tmp_path / "a.png"), IMAGE)
     sink = CsvSink(tmp_path / "a.csv", recognizer.provenance)
     uses = [
-        lambda: list(see([tmp_path / "a.png"], thing)),
-        lambda: list(see([tmp_path / "a.png"], recognizer, sinks=thing)),
+        lambda: list(recognize_files([tmp_path / "a.png"], thing)),
+        lambda: list(recognize_files([tmp_path / "a.png"], recognizer, sinks=thing)),
         lambda: list(recognizer.stream(thing)),
         lambda: list(Live(recognizer).stream(thing)),
         lambda: Live(thing),

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import mien
-from mien import Block, Frame, Listener, Live, MienError, Utterance, VoiceTrack, draw, fuse, fuse_faces, see
+from mien import Block, Frame, Listener, Live, MienError, Utterance, VoiceTrack, draw, fuse, fuse_faces, recognize_files
 from mien.hearing import FileSound, Hearing, MicrophoneSound
 from mien.models import VoiceClassifier, load_voice
 from mien.sinks import CsvSink, JsonlSink, UtteranceCsvSink, UtteranceJsonlSink, WavSink, utterance_records
@@ -191,11 +191,11 @@ def test_any_object_is_refused_in_one_line(name: str, tmp_path: Path, monkeypatc
 def test_a_voice_beside_faces_is_refused_in_one_line_by_pictures_and_tables() -> None:
     frame, csv = Frame(np.zeros((48, 48, 3), np.uint8), 0.0, 0, "a.png"), CsvSink("-", ORIGIN, voice=ORIGIN)
     uses: list[Use] = [
-        lambda thing: draw(frame.image, [], heard=thing),
-        lambda thing: csv.write(frame, [], heard=thing),
-        lambda thing: JsonlSink("-", ORIGIN, voice=ORIGIN).write(frame, [], heard=thing),
+        lambda thing: draw(frame.image, [], voice_result=thing),
+        lambda thing: csv.write(frame, [], voice_result=thing),
+        lambda thing: JsonlSink("-", ORIGIN, voice=ORIGIN).write(frame, [], voice_result=thing),
         lambda thing: CsvSink("-", ORIGIN, voice=thing),
-        lambda thing: list(see(["a.png"], SimpleNamespace(stream=None), listener=thing)),  # type: ignore[arg-type]
+        lambda thing: list(recognize_files(["a.png"], SimpleNamespace(stream=None), listener=thing)),  # type: ignore[arg-type]
     ]
     for use in uses:
         for thing in THINGS[1:]:

@@ -82,21 +82,21 @@ def test_a_long_name_fits_into_the_title():
     assert widths[0] < widths[1]
 
 
-def test_the_surest_mistakes_are_listed_over_all_classes_with_their_files():
+def test_the_most_confident_mistakes_are_listed_over_all_classes_with_their_files():
     dataset = replace(DATA, names=np.array([f"test/{i}.png" for i in range(len(DATA))]))
-    found = sheets.surest_mistakes(evaluate(Brightness(), dataset, split="test"), dataset, 2)
+    found = sheets.most_confident_mistakes(evaluate(Brightness(), dataset, split="test"), dataset, 2)
     assert [(m.row, m.name, m.true, m.predicted) for m in found.mistakes] == [
         (3, "test/3.png", "calm", "wild"),
         (5, "test/5.png", "wild", "calm"),
     ]
     assert found.mistakes[0].confidence == pytest.approx(250 / 255, abs=1e-4)
-    middle = MARGIN + HEADER_HEIGHT + sheets.SUREST_CELL // 2
+    middle = MARGIN + HEADER_HEIGHT + sheets.MOST_CONFIDENT_CELL // 2
     assert found.sheet[middle, MARGIN + 40].tolist() == [250] * 3
-    assert found.sheet[middle, MARGIN + 40 + sheets.SUREST_CELL + 3 * GAP].tolist() == [90] * 3
+    assert found.sheet[middle, MARGIN + 40 + sheets.MOST_CONFIDENT_CELL + 3 * GAP].tolist() == [90] * 3
 
 
-def test_without_mistakes_the_sheet_of_the_surest_is_empty():
+def test_without_mistakes_the_sheet_of_the_most_confident_is_empty():
     dataset = greys((0, 0, "test"), (255, 1, "test"))
-    found = sheets.surest_mistakes(evaluate(Brightness(), dataset, split="test"), dataset, 50)
+    found = sheets.most_confident_mistakes(evaluate(Brightness(), dataset, split="test"), dataset, 50)
     assert found.mistakes == []
     assert found.sheet.ndim == 3

@@ -10,7 +10,7 @@ import pytest
 
 import mien
 from mien.errors import InputError, MienError
-from mien.fusion import Heard, fuse_faces
+from mien.fusion import VoiceResult, fuse_faces
 from mien.labels import FER2013, LabelSet
 from mien.live import FrameResult
 from mien.sinks.records import SCHEMA, record, to_dataframe
@@ -46,7 +46,7 @@ def test_a_record_names_its_model_labels_detector_version_and_schema() -> None:
 
 def test_a_record_with_a_voice_has_its_keys_besides() -> None:
     alone = record(SHOT, [HAPPY], ORIGIN)
-    plain = record(SHOT, [HAPPY], ORIGIN, heard=fuse_faces([HAPPY], SAID), voice=VOICE)
+    plain = record(SHOT, [HAPPY], ORIGIN, voice_result=fuse_faces([HAPPY], SAID), voice=VOICE)
     assert {key: plain[key] for key in alone} == alone  # programs that know no voice read it as before
     assert plain["voice"] == {**SAID.to_dict(), "final": False}
     fused = plain["fused"]
@@ -58,10 +58,10 @@ def test_a_record_with_a_voice_has_its_keys_besides() -> None:
 
 
 def test_a_record_without_speech_or_with_two_faces_says_so() -> None:
-    silent = record(SHOT, [HAPPY], ORIGIN, heard=fuse_faces([HAPPY], None), voice=VOICE)
+    silent = record(SHOT, [HAPPY], ORIGIN, voice_result=fuse_faces([HAPPY], None), voice=VOICE)
     assert silent["voice"] is None
     assert (silent["fused"]["label"], silent["fused"]["agree"]) == ("happy", None)
-    two = record(SHOT, [HAPPY, HAPPY], ORIGIN, heard=fuse_faces([HAPPY, HAPPY], SAID), voice=VOICE)
+    two = record(SHOT, [HAPPY, HAPPY], ORIGIN, voice_result=fuse_faces([HAPPY, HAPPY], SAID), voice=VOICE)
     assert two["fused"] is None
     assert two["voice"]["label"] == "happy"
     picture = record(SHOT, [HAPPY], ORIGIN, voice=VOICE)
@@ -78,7 +78,7 @@ def test_width_and_height_are_in_pixels_of_the_source_as_boxes_are(scale: float,
 
 def test_a_data_frame_has_a_row_per_face_of_any_results(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=list))
-    rows = to_dataframe([(SHOT, [HAPPY, HAPPY]), FrameResult(SHOT, [], {}, Heard(SAID, None))])
+    rows = to_dataframe([(SHOT, [HAPPY, HAPPY]), FrameResult(SHOT, [], {}, VoiceResult(SAID, None))])
     assert [(row["source"], row["index"], row.get("face"), row["note"]) for row in rows] == [
         ("a.mp4", 1, 1, ""),
         ("a.mp4", 1, 2, ""),

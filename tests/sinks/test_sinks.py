@@ -56,10 +56,10 @@ class TestTables:
         with CsvSink(tmp_path / "faces.csv", ORIGIN) as sink:
             sink.write(frame(0), [HAPPY])
         with CsvSink(tmp_path / "both.csv", ORIGIN, voice=VOICE) as sink:
-            sink.write(frame(0), [HAPPY], heard=fuse_faces([HAPPY], SAID))
-            sink.write(frame(1), [HAPPY, SAD], heard=fuse_faces([HAPPY, SAD], SAID))
-            sink.write(frame(2), [], heard=fuse_faces([], SAID))
-            sink.write(frame(3), [HAPPY], heard=fuse_faces([HAPPY], None))
+            sink.write(frame(0), [HAPPY], voice_result=fuse_faces([HAPPY], SAID))
+            sink.write(frame(1), [HAPPY, SAD], voice_result=fuse_faces([HAPPY, SAD], SAID))
+            sink.write(frame(2), [], voice_result=fuse_faces([], SAID))
+            sink.write(frame(3), [HAPPY], voice_result=fuse_faces([HAPPY], None))
             sink.write(frame(4), [HAPPY])  # a picture among the videos
         faces, both = ((tmp_path / name).read_text().splitlines() for name in ("faces.csv", "both.csv"))
         assert both[0].startswith(faces[0] + ",voice_start,voice_end,")
@@ -75,11 +75,11 @@ class TestTables:
         }
 
     def test_json_lines_hold_the_voice_and_the_fused_expression(self, tmp_path: Path) -> None:
-        heard = fuse_faces([HAPPY], SAID)
+        voice_result = fuse_faces([HAPPY], SAID)
         with JsonlSink(tmp_path / "both.jsonl", ORIGIN, voice=VOICE) as sink:
-            sink.write(frame(0), [HAPPY], heard=heard)
+            sink.write(frame(0), [HAPPY], voice_result=voice_result)
         line = json.loads((tmp_path / "both.jsonl").read_text())
-        assert line == record(frame(0), [HAPPY], ORIGIN, heard=heard, voice=VOICE)
+        assert line == record(frame(0), [HAPPY], ORIGIN, voice_result=voice_result, voice=VOICE)
 
     def test_csv_has_one_row_per_face_and_one_for_a_frame_without_faces(self, tmp_path: Path) -> None:
         with CsvSink(tmp_path / "a.csv", ORIGIN) as sink:

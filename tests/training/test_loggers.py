@@ -131,7 +131,7 @@ def test_a_service_that_fails_costs_no_training(wandb: Service, tmp_path: Path) 
 def test_a_service_that_cannot_be_reached_is_one_line_before_training(wandb: Service, tmp_path: Path) -> None:
     wandb.fails = True
     run = Run.start(small_config(), small_dataset(), tmp_path / "run")
-    with pytest.raises(RunError, match="cannot log to wandb: no network; leave out --log wandb, or mend it"):
+    with pytest.raises(RunError, match="cannot log to wandb: no network; omit --log wandb, or fix the cause"):
         run.fit(log=["wandb"])
     assert run.metrics() == []
 

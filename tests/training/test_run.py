@@ -300,7 +300,7 @@ class TestSelections:
             np.save(tmp_path / ROWS, np.ones_like(rows))
         elif damage == "of others":
             np.save(tmp_path / ROWS, rows[:100])
-        with pytest.raises(RunError, match=r"is damaged .*, so the images to fit on are unknown; start anew"):
+        with pytest.raises(RunError, match=r"is damaged .*, so the images to fit on are unknown; start again"):
             run.fit()
 
     def test_a_selection_of_other_data_is_refused(self, tmp_path: Path) -> None:

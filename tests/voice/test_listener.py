@@ -192,7 +192,7 @@ def test_too_short_a_sentence_is_not_enrolled() -> None:
         (np.zeros(3, np.float32), "a block is of type ndarray"),
         (Block(0.0, np.zeros(3)), r"float64 \(3,\); expected float32"),
         (Block(0.0, np.zeros((3, 2), np.float32)), r"\(3, 2\); expected float32"),
-        (Block(0.0, np.array([np.nan], np.float32)), "no numbers"),
+        (Block(0.0, np.array([np.nan], np.float32)), "NaN or infinite samples"),
         (Block(float("nan"), np.zeros(3, np.float32)), "the time of a block is nan; expected finite seconds"),
         (Block(None, np.zeros(3, np.float32)), "the time of a block is of type NoneType"),  # type: ignore[arg-type]
     ],

@@ -51,10 +51,10 @@ def crops_of(*values: int) -> list[ImageArray]:
 
 
 def batching(
-    classifier: ExpressionClassifier, *, under_way: int = 99, batch_ms: float = 20, max_batch: int = 32, slots: int = 16
+    classifier: ExpressionClassifier, *, in_flight: int = 99, batch_ms: float = 20, max_batch: int = 32, slots: int = 16
 ) -> BatchingClassifier:
     return BatchingClassifier(
-        classifier, batch_ms=batch_ms, max_batch=max_batch, slots=Slots(slots), under_way=lambda: under_way
+        classifier, batch_ms=batch_ms, max_batch=max_batch, slots=Slots(slots), in_flight=lambda: in_flight
     )
 
 
@@ -92,7 +92,7 @@ def test_a_real_model_gives_the_probabilities_of_serial_calls(tiny_model: Path) 
 
 def test_calls_that_come_together_are_one_batch() -> None:
     echo = Echo()
-    shared = batching(echo, under_way=3, batch_ms=60_000)  # ends as soon as all three are there
+    shared = batching(echo, in_flight=3, batch_ms=60_000)  # ends as soon as all three are there
     with ThreadPoolExecutor(3) as pool:
         found = list(pool.map(shared.predict_heads, [crops_of(1), crops_of(2, 3), crops_of(4)]))
     assert echo.batches == [4]
@@ -101,22 +101,22 @@ def test_calls_that_come_together_are_one_batch() -> None:
 
 def test_a_call_that_is_alone_does_not_wait() -> None:
     echo = Echo()
-    batching(echo, under_way=1, batch_ms=10**9).predict_heads(crops_of(1))  # a wait would never end
+    batching(echo, in_flight=1, batch_ms=10**9).predict_heads(crops_of(1))  # a wait would never end
     assert echo.batches == [1]
 
 
 def test_a_full_batch_does_not_wait() -> None:
     echo = Echo()
-    batching(echo, under_way=2, batch_ms=10**9, max_batch=2).predict_heads(crops_of(1, 2, 3))
+    batching(echo, in_flight=2, batch_ms=10**9, max_batch=2).predict_heads(crops_of(1, 2, 3))
     assert echo.batches == [3]
 
 
 def test_batches_are_bounded() -> None:
     echo = Echo()
-    shared = batching(echo, under_way=8, batch_ms=60_000, max_batch=16)
+    shared = batching(echo, in_flight=8, batch_ms=60_000, max_batch=16)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(shared.predict_heads, [crops_of(i, i) for i in range(8)]))
-    shared = batching(echo, under_way=8, batch_ms=200, max_batch=5)
+    shared = batching(echo, in_flight=8, batch_ms=200, max_batch=5)
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(shared.predict_heads, [crops_of(i, i) for i in range(8)]))
     assert max(echo.batches[1:]) <= 5
@@ -125,7 +125,7 @@ def test_batches_are_bounded() -> None:
 
 def test_an_error_reaches_only_the_call_that_caused_it() -> None:
     echo = Echo()
-    shared = batching(echo, under_way=3, batch_ms=60_000)
+    shared = batching(echo, in_flight=3, batch_ms=60_000)
     with ThreadPoolExecutor(3) as pool:
         good, bad, other = (pool.submit(shared.predict_heads, crops_of(value)) for value in (1, BAD, 2))
         assert (good.result()[0][0, 0], other.result()[0][0, 0]) == (1, 2)
@@ -136,7 +136,7 @@ def test_an_error_reaches_only_the_call_that_caused_it() -> None:
 
 def test_a_thread_that_waits_lends_its_slot() -> None:
     echo, slots = Echo(), Slots(1)
-    shared = BatchingClassifier(echo, batch_ms=60_000, slots=slots, under_way=lambda: 2)
+    shared = BatchingClassifier(echo, batch_ms=60_000, slots=slots, in_flight=lambda: 2)
 
     def call(value: int) -> int:
         with slots.taken():
@@ -150,7 +150,7 @@ def test_a_thread_that_waits_lends_its_slot() -> None:
 def test_calls_that_come_during_a_batch_are_the_next_one() -> None:
     echo = Echo()
     echo.gate.clear()
-    shared = batching(echo, under_way=1)
+    shared = batching(echo, in_flight=1)
     with ThreadPoolExecutor(3) as pool:
         first = pool.submit(shared.predict_heads, crops_of(1))
         assert echo.entered.wait(20)

@@ -175,7 +175,7 @@ def test_a_stream_has_the_tracks_and_statistics_of_python(modules: Any) -> None:
     statistics = Statistics(live.recognizer.provenance)
     expected = []
     for index, (image, time) in enumerate(stream()):
-        result = live.see(Frame(image, time, index, "live"))
+        result = live.recognize(Frame(image, time, index, "live"))
         statistics.write(result.frame, result.expressions)
         expected.append(record(result.frame, result.expressions, live.recognizer.provenance))
     found, counted = modules.evaluate(

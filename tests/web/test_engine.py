@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("fastapi", reason="needs the extra: pip install '.[web]'")
 
 from mien.vision import fetch
-from mien.web.engine import Kept
+from mien.web.engine import LruCache
 from mien.web.problems import Problem
 from mien.web.settings import Choice
 from services import loaded
@@ -20,7 +20,7 @@ PATIENCE = 20  # seconds
 
 
 def test_a_thing_is_loaded_once_while_others_are_had() -> None:
-    kept: Kept[str] = Kept(8)
+    kept: LruCache[str] = LruCache(8)
     began, goes_on = threading.Event(), threading.Event()
     loads: list[str] = []
 
@@ -41,14 +41,14 @@ def test_a_thing_is_loaded_once_while_others_are_had() -> None:
 
 
 def test_a_load_that_failed_is_tried_again() -> None:
-    kept: Kept[int] = Kept(8)
+    kept: LruCache[int] = LruCache(8)
     with pytest.raises(ZeroDivisionError):
         kept.get("thing", lambda: 1 // 0)
     assert kept.get("thing", lambda: 1) == 1
 
 
 def test_the_least_recently_used_thing_makes_room() -> None:
-    kept: Kept[int] = Kept(2)
+    kept: LruCache[int] = LruCache(2)
     for key in ("a", "b", "a", "c"):
         kept.get(key, lambda: 1)
     assert (kept.get("a", lambda: 2), kept.get("b", lambda: 2)) == (1, 2)

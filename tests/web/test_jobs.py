@@ -103,7 +103,7 @@ def test_a_video_is_queued_recognised_and_fetched_as_the_command_line_writes_it(
     address = answer.headers["location"]
     got = {name: caller.get(f"{address}/{name}") for name in done["files"]}
     assert {name: file.headers["content-type"] for name, file in got.items()} == {
-        "faces.csv": "text/csv; charset=utf-8", "faces.jsonl": "application/jsonl", "seen.mp4": "video/mp4",
+        "faces.csv": "text/csv; charset=utf-8", "faces.jsonl": "application/jsonl", "annotated.mp4": "video/mp4",
     }  # fmt: skip
 
     (tmp_path / "clip.mp4").write_bytes(clip)
@@ -116,8 +116,8 @@ def test_a_video_is_queued_recognised_and_fetched_as_the_command_line_writes_it(
     assert run.exit_code == 0, run.output
     for name in ("faces.csv", "faces.jsonl"):
         assert got[name].text == (tmp_path / name).read_text().replace(str(tmp_path / "clip.mp4"), "clip.mp4")
-    (tmp_path / "seen.mp4").write_bytes(got["seen.mp4"].content)
-    assert inspect(tmp_path / "seen.mp4") == inspect(tmp_path / "out" / "clip.mp4")
+    (tmp_path / "annotated.mp4").write_bytes(got["annotated.mp4"].content)
+    assert inspect(tmp_path / "annotated.mp4") == inspect(tmp_path / "out" / "clip.mp4")
 
 
 def test_a_raw_body_is_taken_too(caller: Caller, clip: bytes) -> None:
@@ -178,7 +178,7 @@ def test_uploads_are_private_and_deleted_once_seen(
     finished(caller, answer)
     assert oct(modes[0] & 0o777) == "0o700"
     left = sorted(path.name for path in folder.rglob("*") if path.is_file())
-    assert left == ["faces.csv", "faces.jsonl", "seen.mp4"]
+    assert left == ["annotated.mp4", "faces.csv", "faces.jsonl"]
     assert caller.request("DELETE", answer.headers["location"]).status_code == 204
     assert list(folder.iterdir()) == []
     assert caller.get(answer.headers["location"]).status_code == 404

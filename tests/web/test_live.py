@@ -81,7 +81,7 @@ def see(socket: WebSocketTestSession, picture: bytes, number: int = 0, time: flo
 def closing(socket: WebSocketTestSession) -> WebSocketDisconnect:
     """The close of a session; answers and errors before it are passed over."""
     try:
-        while socket.receive_json()["type"] in ("error", "seen"):
+        while socket.receive_json()["type"] in ("error", "result"):
             pass
     except WebSocketDisconnect as closed:
         return closed
@@ -92,7 +92,8 @@ def test_a_start_is_answered_with_model_labels_colours_and_limits(client: TestCl
     with client.websocket_connect(URL, subprotocols=[PROTOCOL]) as socket:
         assert socket.accepted_subprotocol == PROTOCOL
         ready = ask(socket, {"type": "start", "model": "base", "labels": None, "detector": "haar", "half_life": 0.3,
-                             "rest": 0.2, "min_confidence": 0, "min_score": None, "temporal": False})  # fmt: skip
+                             "max_detection_gap": 0.2, "min_confidence": 0, "min_score": None,
+                             "temporal": False})  # fmt: skip
     assert ready["type"] == "ready"
     assert (ready["model"], ready["label_set"], ready["detector"]) == ("base", "ferplus", "haar")
     assert ready["labels"] == list(FERPLUS)
@@ -105,11 +106,11 @@ def test_a_start_is_answered_with_model_labels_colours_and_limits(client: TestCl
 def test_frames_are_answered_in_order_with_tracks_and_durations(client: TestClient, face: bytes) -> None:
     with session(client) as socket:
         for first in (0, 2, 4):
-            for number in (first, first + 1):  # two under way
+            for number in (first, first + 1):  # two in flight
                 socket.send_bytes(HEAD.pack(number, number / 32) + face)
             for number in (first, first + 1):
                 seen = socket.receive_json()
-                assert (seen["type"], seen["number"], seen["index"]) == ("seen", number, number)
+                assert (seen["type"], seen["number"], seen["index"]) == ("result", number, number)
                 assert (seen["time"], seen["width"], seen["height"]) == (number / 32, 320, 240)
                 (expression,) = seen["faces"]
                 assert expression["track"] == 1
@@ -164,8 +165,8 @@ WRONG_SETTINGS = [
     {"detector": "eye"},
     {"half_life": -1},
     {"half_life": None},
-    {"rest": 0.6},
-    {"rest": math.nan},
+    {"max_detection_gap": 0.6},
+    {"max_detection_gap": math.nan},
     {"min_confidence": 1.5},
     {"min_score": "high"},
     {"temporal": 1},
@@ -210,7 +211,7 @@ def test_a_model_that_vanished_is_an_error_and_the_session_goes_on(tmp_path: Pat
         error = ask(socket, {"type": "change", "model": "other"})
         assert "no model 'other'" in error["detail"]
         assert str(tmp_path) not in error["detail"]
-        assert see(socket, face, 1)["type"] == "seen"
+        assert see(socket, face, 1)["type"] == "result"
 
 
 def big_picture() -> bytes:
@@ -233,7 +234,7 @@ def test_an_unreadable_picture_is_an_error_and_the_session_goes_on(client: TestC
         error = see(socket, data, 7)
         assert (error["type"], error["number"]) == ("error", 7)
         assert words in error["detail"]
-        assert see(socket, face, 8)["type"] == "seen"
+        assert see(socket, face, 8)["type"] == "result"
         assert ask(socket, {"type": "statistics"})["frames"] == 1
 
 
@@ -281,13 +282,13 @@ def test_a_message_that_is_too_large_ends_the_session(client: TestClient, messag
         assert closing(socket).code == 1009
 
 
-def test_more_frames_under_way_than_the_credit_end_the_session(client: TestClient, face: bytes) -> None:
+def test_more_frames_in_flight_than_the_credit_end_the_session(client: TestClient, face: bytes) -> None:
     with session(client) as socket:
         for number in range(CREDIT + 6):
             socket.send_bytes(HEAD.pack(number, number / 32) + face)
         closed = closing(socket)
     assert closed.code == 1008
-    assert "under way" in closed.reason
+    assert "in flight" in closed.reason
 
 
 def test_a_silent_session_ends(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -413,7 +414,7 @@ def test_the_own_page_and_allowed_ones_are_let_in(face: bytes) -> None:
         for origin in (f"http://127.0.0.1:{port}", "https://faces.example"):
             with started(port, origin=Origin(origin)) as socket:
                 socket.send(HEAD.pack(0, 0) + face)
-                assert json.loads(socket.recv())["type"] == "seen"
+                assert json.loads(socket.recv())["type"] == "result"
         assert status(port, origin=Origin("https://other.example")) == 403
 
 
@@ -427,7 +428,7 @@ def test_a_token_comes_as_a_second_subprotocol_which_is_not_answered(face: bytes
         with started(port, subprotocols=[Subprotocol(PROTOCOL), carried]) as socket:
             assert socket.subprotocol == PROTOCOL
             socket.send(HEAD.pack(0, 0) + face)
-            assert json.loads(socket.recv())["type"] == "seen"
+            assert json.loads(socket.recv())["type"] == "result"
 
 
 def test_a_large_message_is_refused_by_a_server_too(port: int) -> None:
@@ -491,7 +492,7 @@ def test_sessions_have_their_turns_one_after_the_other(face: bytes) -> None:
             together.wait(20)
             for number in range(n_frames + CREDIT):
                 if number >= CREDIT:
-                    assert json.loads(socket.recv())["type"] == "seen"
+                    assert json.loads(socket.recv())["type"] == "result"
                     order.append(name)
                 if number < n_frames:
                     socket.send(HEAD.pack(number, number / 32) + face)

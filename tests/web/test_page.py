@@ -135,7 +135,7 @@ class Visit:
         self.complaints: list[str] = []
         self.sent: list[bytes | str] = []
         self.received: list[dict[str, Any]] = []
-        self.under_way, self.most_under_way = 0, 0
+        self.in_flight, self.most_in_flight = 0, 0
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("console", lambda line: self.complaints.append(line.text) if line.type == "error" else None)
         self.page.on("pageerror", lambda error: self.complaints.append(f"{error.message}\n{error.stack}"))
@@ -143,24 +143,24 @@ class Visit:
         self.url = url
 
     def _listen(self, connection: Any) -> None:
-        self.under_way = 0
+        self.in_flight = 0
         connection.on("framesent", self._on_sent)
         connection.on("framereceived", self._on_received)
 
     def _on_sent(self, data: bytes | str) -> None:
         self.sent.append(data)
         if isinstance(data, bytes):
-            self.under_way += 1
-            self.most_under_way = max(self.most_under_way, self.under_way)
+            self.in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self.in_flight)
 
     def _on_received(self, data: bytes | str) -> None:
         message = json.loads(data)
         self.received.append(message)
-        self.under_way -= message["type"] == "seen"
+        self.in_flight -= message["type"] == "result"
 
     @property
     def seen(self) -> list[dict[str, Any]]:
-        return [message for message in self.received if message["type"] == "seen"]
+        return [message for message in self.received if message["type"] == "result"]
 
     def open(self) -> Page:
         self.page.goto(self.url)
@@ -177,7 +177,7 @@ class Visit:
         """Press the key, and wait for the answers to what is under way."""
         self.page.keyboard.press(" ")
         n, end = -1, time.monotonic() + 60
-        while n < len(self.seen) or self.under_way:
+        while n < len(self.seen) or self.in_flight:
             assert time.monotonic() < end, "no answer to what is under way"
             n = len(self.seen)
             self.page.wait_for_timeout(250)
@@ -239,7 +239,7 @@ def test_the_camera_is_seen_live_and_all_of_it_can_be_saved(visit: Visit) -> Non
     heads = [HEAD.unpack_from(frame) for frame in visit.sent if isinstance(frame, bytes)]
     assert [number for number, _ in heads] == list(range(len(heads))), "frames in order"
     assert all(a[1] < b[1] for a, b in itertools.pairwise(heads)), "by the time of the camera"
-    assert visit.most_under_way <= CREDIT
+    assert visit.most_in_flight <= CREDIT
     assert {face["label"] for message in seen for face in message["faces"]} == {"happy"}
     assert page.inner_text("#face-label") == "happy"
     assert page.locator("#bars li").count() == 8
@@ -329,7 +329,7 @@ def test_pictures_are_chosen_dropped_and_pasted(visit: Visit, portrait: Image.Im
     page.wait_for_function("() => !document.querySelector('.gallery .waiting')")
     assert page.locator(".gallery .wrong").count() == 1
     assert page.locator(".gallery .file").all_inner_texts() == ["face.png", "=broken.png", "dropped.png", "pasted.png"]
-    assert "1 file is neither picture nor video" in page.inner_text("#notice-text")
+    assert "1 file skipped: neither picture nor video" in page.inner_text("#notice-text")
     assert page.inner_text("#shares-of") == "4 pictures, 3 faces, 1 unreadable"
 
     page.click(".gallery li:first-child button")
@@ -396,7 +396,7 @@ def test_a_video_is_played_with_its_own_times(visit: Visit, tmp_path: Path, port
     page.set_input_files("#video-file", clip)
     visit.until(lambda: visit.seen and page.is_visible("#play"))
     visit.until(lambda: page.inner_text("#clock") == "0:03 / 0:03")
-    visit.until(lambda: visit.under_way == 0)
+    visit.until(lambda: visit.in_flight == 0)
     assert {message["faces"][0]["label"] for message in visit.seen} == {"happy"}
     times = [message["time"] for message in visit.seen]
     assert all(4 * time == pytest.approx(round(4 * time), abs=0.1) for time in times), "of the file's frames"
@@ -413,11 +413,11 @@ def test_a_video_that_is_played_again_is_counted_anew(visit: Visit, tmp_path: Pa
     page = visit.page
     page.set_input_files("#video-file", clip)
     visit.until(lambda: visit.seen and page.evaluate("() => document.getElementById('file-video').ended"))
-    visit.until(lambda: visit.under_way == 0)
+    visit.until(lambda: visit.in_flight == 0)
     seen = len(visit.seen)
     page.click("#play")
     visit.until(lambda: len(visit.seen) > seen and page.evaluate("() => document.getElementById('file-video').ended"))
-    visit.until(lambda: visit.under_way == 0)
+    visit.until(lambda: visit.in_flight == 0)
     assert len(visit.saved("#save-jsonl").splitlines()) == len(visit.seen) - seen
     assert page.inner_text("#shares-of").endswith(", 1 face")
 
@@ -437,7 +437,7 @@ def test_every_frame_of_a_video_is_recognised_on_the_server(
     assert [row["source"] for row in rows_of(visit.saved("[data-file='faces.csv']"))] == ["face.webm"] * 10
     assert len(visit.saved("[data-file='faces.jsonl']").splitlines()) == 10
     assert json.loads(visit.saved("[data-file='statistics.json']"))["frames"] == 10
-    assert visit.saved("[data-file='seen.mp4']")[4:8] == b"ftyp"
+    assert visit.saved("[data-file='annotated.mp4']")[4:8] == b"ftyp"
     page.click("#job-remove")
     page.wait_for_selector("#job-start:visible")
 
@@ -628,7 +628,7 @@ def test_more_sessions_than_the_server_takes_wait_for_their_turn(browser: Browse
         first.until(lambda: first.seen)
         second.open().click("#start")
         second.page.wait_for_selector("#notice:visible")
-        assert "as many sessions as it takes" in second.page.inner_text("#notice-text")
+        assert "reached its maximum number of sessions" in second.page.inner_text("#notice-text")
         first.page.click("#stop")
         second.until(lambda: second.seen)
         assert second.page.is_hidden("#notice")

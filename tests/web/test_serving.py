@@ -134,7 +134,7 @@ class TestClients:
         with calling(engine) as client:
             engine.close()
             refused = client.post("/v1/predict", content=ASTRONAUT.read_bytes(), headers=PNG)
-        assert (refused.status_code, refused.json()["detail"]) == (503, "the service ends; try again later")
+        assert (refused.status_code, refused.json()["detail"]) == (503, "the service is shutting down; try again later")
 
     def test_uploads_that_would_take_all_memory_are_asked_to_come_again(self) -> None:
         engine = loaded()
@@ -165,7 +165,7 @@ class TestLog:
         with calling(loaded()) as client:
             answer = client.post("/v1/predict?model=ferg", content=ASTRONAUT.read_bytes(), headers=PNG)
         assert (answer.status_code, answer.json()["detail"]) == (
-            500, "the service failed at this request; its log says why",
+            500, "the request failed with an internal error; see the service's log",
         )  # fmt: skip
         (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
         line = json.loads(web_serving.JsonLines().format(record))
@@ -220,11 +220,11 @@ class TestStart:
         ("words", "line"),
         [
             (["--host", "127.0.0.1:9000"], "an address without its port: --host 127.0.0.1 --port 9000"),
-            (["--host", "0.0.0.0"], "at 0.0.0.0 other machines reach the service: give a secret with --token"),
-            (["--host", "::", "--no-token"], "at :: the service must know its name: give it with --allow-host"),
-            (["--host", "nowhere.invalid", "--token", "a", "--allow-host", "b"], "this is no address of this machine"),
-            (["--host", "192.0.2.1", "--token", "a"], "this is no address of this machine"),
-            (["--host", "a" * 64 + ".x", "--token", "a", "--allow-host", "b"], "this is no address of this machine"),
+            (["--host", "0.0.0.0"], "0.0.0.0 is reachable from other machines: set a token with --token"),
+            (["--host", "::", "--no-token"], "a service on :: must know the host name that clients use: --allow-host"),
+            (["--host", "nowhere.invalid", "--token", "a", "--allow-host", "b"], "this machine has no such address"),
+            (["--host", "192.0.2.1", "--token", "a"], "this machine has no such address"),
+            (["--host", "a" * 64 + ".x", "--token", "a", "--allow-host", "b"], "this machine has no such address"),
             (["--tls-cert", "a.pem"], "https needs both --tls-cert and --tls-key"),
             (["--tls-cert", "a.pem", "--tls-key", "b.pem"], "cannot read 'a.pem': No such file or directory"),
             (["--allow-host", "http://a"], "'http://a' is no name of a host"),
@@ -245,7 +245,7 @@ class TestStart:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             line = error_of(capsys, "serve", "--port", port)
-        assert f"port {port}: another program does; choose a free one with --port 0" in line
+        assert f"port {port}: the port is in use; choose a free one with --port 0" in line
 
     def test_a_reserved_port_is_one_line(
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -308,7 +308,7 @@ def serving_process(folder: Path, *words: object) -> Iterator[tuple[subprocess.P
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
-        assert line.startswith("mien is at http://127.0.0.1:"), line + process.communicate()[1]
+        assert line.startswith("mien is running at http://127.0.0.1:"), line + process.communicate()[1]
         yield process, int(line.split(";")[0].rpartition(":")[2])
     finally:
         process.kill()

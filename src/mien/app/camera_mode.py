@@ -84,7 +84,7 @@ class CameraMode:
 
     def recognizer_changed(self) -> None:
         if self.window.shown is not None:
-            self.window.say(f"{self.window.choices.sentence}; the statistics start again")
+            self.window.say(f"{self.window.choices.sentence}; statistics were reset")
             self.show()
 
     def offer(self, cameras: Sequence[CameraInfo]) -> None:
@@ -132,7 +132,7 @@ class CameraMode:
         self.window.worker.start(lambda: Camera(source, as_camera=True))
 
     def toggle_voice(self) -> None:
-        """Hear the voice beside the camera, or no longer: the microphone is released."""
+        """Turn voice recognition on or off; off releases the microphone."""
         self.listening = not self.listening
         self._show_listening()
         self.window.worker.listen(self._open_voice if self.listening else None)
@@ -140,10 +140,12 @@ class CameraMode:
             self.window.say("the voice is off")
         elif self.streaming:
             self.window.say(
-                "hearing the video's sound" if self._sound else "hearing the microphone; no sound is stored"
+                "listening to the video's sound track"
+                if self._sound
+                else "listening to the microphone; no sound is stored"
             )
         else:
-            self.window.say("the voice is heard as soon as a camera or video runs")
+            self.window.say("voice recognition starts with the next camera or video")
 
     def voice_lost(self) -> None:
         """Show that no voice is heard any more."""
@@ -189,9 +191,9 @@ class CameraMode:
 
     def _voice_chart(self, shown: Shown) -> list[ImageArray]:
         voices = self.window.worker.voices
-        if voices is None or shown.result.heard is None:
+        if voices is None or shown.result.voice_result is None:
             return []
-        return [self.window.charts.voice(shown.result.heard.utterance, voices.labels)]
+        return [self.window.charts.voice(shown.result.voice_result.utterance, voices.labels)]
 
     def _show_listening(self) -> None:
         style = "Listening.TButton" if self.listening else "TButton"

@@ -107,7 +107,7 @@ class Choices:
         """Note on a model for cartoons, to append to a sentence; empty for other models."""
         if self.model not in self._names or not self._is_for_cartoons:
             return ""
-        return f" – {self.model} is for drawn faces; the next start uses {self.remembered}"
+        return f" – {self.model} is for drawn faces; mien starts with {self.remembered} next time"
 
     @property
     def _names(self) -> list[str]:
@@ -164,7 +164,7 @@ def describe(spec: ModelSpec) -> str:
     data = DATA_TITLES.get(name, visible(name)) or "unknown data"
     lines = ["For drawn faces, not for photos." if is_for_cartoons(spec) else "For photos, cameras and videos."]
     accuracy = spec.metrics.get("test/flip/accuracy")
-    right = "" if accuracy is None else f"; right on {100 * accuracy:.0f} % of its test pictures"
+    right = "" if accuracy is None else f"; accuracy on its test images: {100 * accuracy:.0f} %"
     lines.append(f"Trained on {'drawn cartoons' if spec.made_by else data}{right}.")
     lines.append(f"Licence of the weights: {visible(spec.license) or 'unknown'}.")
     return "\n".join(lines)

@@ -32,7 +32,7 @@ GAP = "4p"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
+class ConversionSettings:
     """The dialog's fields; arguments of `mien.convert.convert`."""
 
     labels: str
@@ -89,7 +89,7 @@ class KerasModels:
         convert = partial(self._convert, path)
         self.dialog = ConvertDialog(self.window.root, path, findings, pixels=pixels, convert=convert)
 
-    def _convert(self, path: Path, answers: Answers) -> None:
+    def _convert(self, path: Path, answers: ConversionSettings) -> None:
         self.window.say(f"converting {path.name} …")
         self.window.worker.submit(partial(convert_keras, path, answers, self.window.models_dir), self._converted)
 
@@ -111,7 +111,13 @@ class ConvertDialog:
     """
 
     def __init__(
-        self, root: tk.Tk, path: Path, findings: Findings, *, pixels: list[str], convert: Callable[[Answers], None]
+        self,
+        root: tk.Tk,
+        path: Path,
+        findings: Findings,
+        *,
+        pixels: list[str],
+        convert: Callable[[ConversionSettings], None],
     ) -> None:
         self.top = tk.Toplevel(root, background=root.cget("background"))
         self.top.title(f"Convert {visible(path.name)}")
@@ -151,10 +157,10 @@ class ConvertDialog:
         self.labels.focus_set()
 
     @property
-    def answers(self) -> Answers:
+    def answers(self) -> ConversionSettings:
         """The values of the fields."""
         pixels = self.pixels.get().partition(":")[0] or None
-        return Answers(labels=self.labels.get(), normalize=pixels, equalize=self._equalize.get())
+        return ConversionSettings(labels=self.labels.get(), normalize=pixels, equalize=self._equalize.get())
 
     def close(self) -> None:
         """Close the dialog, if it is open."""
@@ -182,7 +188,7 @@ def examine(path: Path) -> tuple[Findings, list[str]]:
     return findings, keras.normalizations_for(findings.channels)
 
 
-def convert_keras(path: Path, answers: Answers, models_dir: Path | None) -> Conversion:
+def convert_keras(path: Path, answers: ConversionSettings, models_dir: Path | None) -> Conversion:
     """Convert a Keras model into the user's models directory.
 
     Raises:

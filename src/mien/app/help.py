@@ -9,10 +9,10 @@ import mien
 from mien.app.keys import KEYS
 
 GUIDE = (
-    ("Pictures", "Open a picture or a folder, paste a picture, or drop files on the window. The panel on the right has "
-     "the probabilities of each face, from left to right."),
+    ("Pictures", "Open a picture or a folder, paste a picture, or drop files on the window. The panel on the right "
+     "shows the probabilities of each face, from left to right."),
     ("Camera and video", "Choose a camera or type the address of a stream, then press Start; a video file starts by "
-     "itself. The panel has the largest face, each expression's share of the time so far, and the mean "
+     "itself. The panel shows the largest face, each expression's share of the time so far, and the mean "
      "probabilities over time. A change of model or detector resets these statistics."),
     ("Models", "Put .onnx files into your models folder and press F5. A model marked (cartoons) is for drawn faces."),
     ("Please note", "mien names the expression that a face shows, not the feeling behind it, and it is often wrong. "

@@ -95,7 +95,7 @@ class Viewer(StreamWindow):
         self.worker.choose(partial(self.make, chosen), lambda _: self._turn_to(chosen))
 
     def toggle_voice(self) -> None:
-        """Hear the voice, or no longer; the microphone is released."""
+        """Turn voice recognition on or off; off releases the microphone."""
         self._listens = not self._listens
         self.worker.listen(self._open_voice if self._listens else None)
         self.say("voice on" if self._listens else "voice off; press v to hear it again")
@@ -126,7 +126,7 @@ class Viewer(StreamWindow):
 
     def _turn_to(self, model: str) -> None:
         self.models = [model, *(other for other in self.models if other != model)]
-        self.say(f"{model}; the statistics start again")
+        self.say(f"{model}; statistics were reset")
 
     def _show_download(self, share: float | None) -> None:
         self.say("downloading YuNet …" if share is None else f"downloading YuNet … {share:.0%}")

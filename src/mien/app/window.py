@@ -46,7 +46,8 @@ TOOLTIPS = {
     "next": "Next picture (→)",
     "cameras": "A camera, the address of a stream (rtsp://…), or the path of a video",
     "find": "Find cameras and models again (F5)",
-    "voice": "Hear how the voice sounds: by the microphone, or of a video its own sound (Ctrl+M). No sound is stored",
+    "voice": "Recognise how the voice sounds, from the microphone or a video's sound track (Ctrl+M). "
+    "No sound is stored",
     "statistics": "Save each expression's share of the time, as charts and JSON",
 }
 

@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 
 from mien.drawing.faces import draw
 from mien.errors import ConfigError, MienError
-from mien.fusion import Heard, shared_labels
+from mien.fusion import VoiceResult, shared_labels
 from mien.hearing import Hearing, Meter
 from mien.live import FrameResult, Live
 from mien.recognizer import Recognizer
@@ -255,9 +255,11 @@ class Worker:
                 elif self.hearing is not None and self._times:
                     self.hearing.at(self._camera.clock())  # the sound goes on
                 return
-            result = self.live.see(frame)
-            drawn = draw(frame.image, result.expressions, top=self.top, heard=self._drawn_voice(result.heard))
-            self.recorder.write(frame, result.expressions, drawn, heard=result.heard)
+            result = self.live.recognize(frame)
+            drawn = draw(
+                frame.image, result.expressions, top=self.top, voice_result=self._drawn_voice(result.voice_result)
+            )
+            self.recorder.write(frame, result.expressions, drawn, voice_result=result.voice_result)
             self._count_voice(result)
         except Exception as error:
             self._end(error)
@@ -270,19 +272,19 @@ class Worker:
         if meter is not None and meter.failed:
             self._lose_voice(meter.text)
 
-    def _drawn_voice(self, heard: Heard | None) -> Heard | None:
-        return heard if heard is None or self.voice_bars else replace(heard, utterance=None)
+    def _drawn_voice(self, voice_result: VoiceResult | None) -> VoiceResult | None:
+        return voice_result if voice_result is None or self.voice_bars else replace(voice_result, utterance=None)
 
     def _count_voice(self, result: FrameResult) -> None:
         """Count the voice of a frame like a face, so that both can be drawn over the same time."""
         if self._first_time is None:
             self._first_time = result.frame.time
-        if self.hearing is None or result.heard is None:
+        if self.hearing is None or result.voice_result is None:
             return
         if self.voices is None:
             self.voices = Statistics(self.hearing.provenance)
             self.voices.write(replace(result.frame, time=self._first_time), [])
-        utterance = result.heard.utterance
+        utterance = result.voice_result.utterance
         voice = [] if utterance is None else [Expression(NO_FACE, utterance.prediction, utterance.min_confidence)]
         self.voices.write(result.frame, voice)
 

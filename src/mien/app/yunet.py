@@ -83,7 +83,7 @@ def missing_yunet(chosen: str, used: str) -> Missing | None:
 
 def failure_sentence(reason: str) -> str:
     """Return the sentence about a download that failed for a reason in a few words."""
-    return f"YuNet could not be downloaded ({reason}); remedy that and try again"
+    return f"YuNet could not be downloaded ({reason}); fix this and try again"
 
 
 class YunetDownload:

@@ -26,7 +26,7 @@ class Interrupted(BaseException):
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run a command; what the user can mend is one line on stderr and exit code 2.
+    """Run a command; an error that the user can fix is one line on stderr and exit code 2.
 
     Ctrl-C ends it with exit code 130, SIGTERM with 143, and a closed pipe, as of `mien models | head -1`, with 141.
 
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _on_stop(handlers: dict[signal.Signals, Handler]) -> dict[signal.Signals, Handler]:
-    """Set the handlers of Ctrl-C and its kin, and return those before; ignored signals, as under nohup, stay so."""
+    """Set the handlers of termination signals, and return those before; ignored signals, as under nohup, stay so."""
     handled = [number for number in handlers if signal.getsignal(number) not in (signal.SIG_IGN, None)]
     try:
         return {number: signal.signal(number, handlers[number]) for number in handled}

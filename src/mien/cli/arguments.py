@@ -79,7 +79,7 @@ Device = Annotated[
 ]
 ALONE, LOCAL = "default", "local"  # values of --voice and --ray
 STANDING_ALONE = {"--voice": ALONE, "--ray": LOCAL}  # options that may stand alone, with their values there
-Top = Annotated[int, typer.Option(min=1, help="Number of expressions shown per face.", metavar="N")]
+Top = Annotated[int, typer.Option(min=1, help="Number of labels shown per face.", metavar="N")]
 Votes = Annotated[
     Path | None, typer.Option(help="FER+ votes (fer2013new.csv); looked up beside the data if not given.")
 ]
@@ -126,7 +126,7 @@ def model_file(model: str) -> Path | None:
 def check_outputs(csv: Path | None, jsonl: Path | None, as_json: bool, excel: bool) -> None:
     """Raise ConfigError for options of results that don't go together."""
     if excel and csv is None:
-        raise ConfigError("--excel is about the table of --csv; add that, or leave it out")
+        raise ConfigError("--excel needs --csv; add --csv FILE or omit --excel")
     if [csv == Path("-"), jsonl == Path("-"), as_json].count(True) > 1:
         raise ConfigError("--json, --csv - and --jsonl - all write to standard output; choose one")
 

@@ -50,7 +50,7 @@ class _Commands(TyperGroup):
 
 app = typer.Typer(
     cls=_Commands,
-    help="Facial expression recognition: see, train, evaluate and compare.\n\n"
+    help="Facial expression recognition: predict, train, evaluate and compare.\n\n"
     "mien names what a face shows; it does not read what a person feels.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -97,7 +97,7 @@ def run(arguments: Sequence[str] | None) -> int:
     """Run a command and return its exit code.
 
     Raises:
-        MienError: What the user can mend.
+        MienError: An error that the user can fix.
         Interrupted: Ctrl-C or a signal.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)

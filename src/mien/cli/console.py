@@ -1,4 +1,4 @@
-"""What all commands print with: lines, errors, tables and progress bars, the same everywhere."""
+"""Output of all commands: lines, errors, tables and progress bars, the same everywhere."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ out = PlainConsole()
 err = PlainConsole(stderr=True)
 
 
-def hush() -> None:
+def mute() -> None:
     """Print nothing but errors from now on, in a process whose first of its kind prints the same."""
     out.quiet = err.quiet = True
 

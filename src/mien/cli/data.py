@@ -254,7 +254,7 @@ def _print_info(facts: DatasetInfo) -> None:
 
 
 def _print_audit(found: AuditFigures) -> None:
-    table = new_table("split", "pictures", *(f"also in {name}" for name in found["splits"]), "blank", "not a face")
+    table = new_table("split", "images", *(f"also in {name}" for name in found["splits"]), "blank", "not a face")
     for name, part in found["splits"].items():
         also = ("" if other == name else f"{part['same_photo'][other]:,}" for other in found["splits"])
         table.add_row(name, f"{part['pictures']:,}", *also, f"{part['blank']:,}", f"{part['not_a_face']:,}")

@@ -26,7 +26,7 @@ def ensemble(
     reading: Reading = AS_CROPS,
     models_dir: NewModelsDir = None,
 ) -> None:
-    """Combine models into one, which answers with the mean of their calibrated log-probabilities.
+    """Combine models into one that predicts the mean of their calibrated log-probabilities.
 
     The members must be as good as each other, and different; evaluate the ensemble on the valid split.
 

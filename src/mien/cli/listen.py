@@ -48,7 +48,10 @@ def listen(
     excel: Excel = False,
     as_json: Json = False,
     glob: Annotated[
-        str | None, typer.Option(help="Hear only these files of a folder.", metavar="PATTERN", show_default=False)
+        str | None,
+        typer.Option(
+            help="In folders, process only files that match this pattern.", metavar="PATTERN", show_default=False
+        ),
     ] = None,
     record: Annotated[
         Path | None,
@@ -59,16 +62,14 @@ def listen(
     ] = DEFAULT_VOICE,
     enrol: Annotated[
         Path | None,
-        typer.Option(
-            help="A sentence in the speaker's ordinary voice, which answers are compared with.", metavar="FILE"
-        ),
+        typer.Option(help="Recording of a sentence in the speaker's ordinary voice, as a reference.", metavar="FILE"),
     ] = None,
     min_confidence: MinConfidence = 0.0,
     models_dir: ModelsDir = None,
 ) -> None:
-    """Name how speech sounds, in files or from a microphone. Who sounds angry need not be.
+    """Classify how speech sounds, in files or from a microphone. Someone who sounds angry need not be angry.
 
-    Each stretch of speech between two pauses is an utterance. In less than 1.5 s of speech there is too little to name.
+    Each stretch of speech between two pauses is an utterance. Utterances shorter than 1.5 s are not classified.
 
     Examples: `mien listen speech.wav clip.mp4 --csv voice.csv`, `mien listen calls/ --glob '*.mp3'`, `mien listen`,
     `mien listen --microphone 2 --jsonl voice.jsonl`
@@ -81,7 +82,7 @@ def listen(
     check_outputs(csv, jsonl, as_json, excel)
     if files and (microphone is not None or record is not None):
         option = "--microphone" if microphone is not None else "--record"
-        raise ConfigError(f"{option} is about the microphone; leave out either that or the files")
+        raise ConfigError(f"{option} applies to the microphone only; omit it or the files")
     if record is not None and record.suffix.lower() not in (".wav", ".wave"):
         raise ConfigError(
             f"cannot record into '{printable(record)}': a recording is WAV; expected a name such as 'x.wav'"
@@ -222,7 +223,7 @@ def _hear_microphone(microphone: Microphone, listener: Listener, results: _Resul
 
     with ExitStack() as stack:
         sound = None if record is None else stack.enter_context(WavSink(record))
-        say(f"listening to {microphone.name}; Ctrl+C ends", console=err)
+        say(f"listening to {microphone.name}; press Ctrl+C to stop", console=err)
         with _noting_ctrl_c() as stopped, _display(listener, microphone) as show, suppress(KeyboardInterrupt):
             while not stopped.is_set():
                 block = microphone.read(timeout=0.1)

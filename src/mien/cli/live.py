@@ -72,7 +72,7 @@ def live(
     voice: Annotated[
         str | None,
         typer.Option(
-            help="Also hear how the voice sounds: by the default microphone, this one, or the sound of a file.",
+            help="Also classify how the voice sounds, from the default microphone, this one, or a file's sound track.",
             metavar="[MICROPHONE]",
         ),
     ] = None,
@@ -97,7 +97,7 @@ def live(
         return open_recognizer(name, detector, min_score, labels, min_confidence, models_dir, device)
 
     if excel and csv is None:
-        raise ConfigError("--excel is about the table of --csv; add that, or leave it out")
+        raise ConfigError("--excel needs --csv; add --csv FILE or omit --excel")
     parsed = parse_source(source)
     read = [parsed if isinstance(parsed, Path) else None, model_file(model), model_file(voice_model)]
     charts = [] if to is None else [to / name for name in FILES]
@@ -252,7 +252,7 @@ def _record(
         live = Live(recognizer, smoother=smoother_for(recognizer), voice=hearing)
         with suppress(KeyboardInterrupt):
             for result in live.stream(stream):
-                recorder.write(result.frame, result.expressions, heard=result.heard)
+                recorder.write(result.frame, result.expressions, voice_result=result.voice_result)
         if hearing is not None and hearing.meter.failed:
             warnings.warn(f"no voice was recorded: {hearing.meter.text}", stacklevel=2)
         console = err if recorder.uses_stdout else out

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from mien.models.classifier import OnnxClassifier
 
 SPLIT, VIEWS = "valid", "single,flip"
-ANSWER_ACCURACY = 0.8
+TARGET_ACCURACY = 0.8
 REPORTS = Path("reports")  # holds the folders of reports that get no --out
 SplitName = Annotated[
     str,
@@ -44,7 +44,9 @@ SplitName = Annotated[
 ]
 Audited = Annotated[
     Path | None,
-    typer.Option("--audit", help="Folder or file by `mien data audit`; leaks are found by it.", metavar="AUDIT"),
+    typer.Option(
+        "--audit", help="Output of `mien data audit` (folder or audit.npz), used to find leaks.", metavar="AUDIT"
+    ),
 ]
 Slices = Annotated[
     Path | None,
@@ -74,9 +76,9 @@ def evaluate(
     to: Annotated[
         Path | None, typer.Option("--out", help="Folder of the report; reports/MODEL-DATA-SPLIT if not given.")
     ] = None,
-    answer_accuracy: Annotated[
+    target_accuracy: Annotated[
         float, typer.Option(help="Report the confidence threshold that reaches this accuracy.")
-    ] = ANSWER_ACCURACY,
+    ] = TARGET_ACCURACY,
     audited: Audited = None,
     published: Annotated[
         bool, typer.Option("--published", help="Re-measure the figures published in the specs of these models, or all.")
@@ -110,7 +112,7 @@ def evaluate(
         unused = {
             "audit": audited, "slices": slices, "robustness": robustness, "sheet": sheet, "labels": labels, "out": to,
             "views": views != VIEWS, "split": split != SPLIT, "device": device != "cpu",
-            "answer-accuracy": answer_accuracy != ANSWER_ACCURACY,
+            "target-accuracy": target_accuracy != TARGET_ACCURACY,
         }  # fmt: skip
         for option, given in unused.items():
             if given:
@@ -123,7 +125,7 @@ def evaluate(
         _refuse_options_of_pictures(
             votes=votes, audit=audited, slices=slices, robustness=robustness, sheet=sheet, labels=labels,
             views=views != VIEWS, split=split != SPLIT, device=device != "cpu", detector=reading.detector,
-            group_by=reading.group_by, answer_accuracy=answer_accuracy != ANSWER_ACCURACY,
+            group_by=reading.group_by, target_accuracy=target_accuracy != TARGET_ACCURACY,
         )  # fmt: skip
         if not data:
             raise ConfigError("no recordings to evaluate on; name a folder of them: --data RAVDESS")
@@ -139,7 +141,7 @@ def evaluate(
     datasets = (read_data(place, votes, how)[0] for place, how in zip(places, readings, strict=True))
     evaluations, report = report_models(
         classifiers, datasets, to, split=_split(split), views=views.split(","), head=labels, audit=audited,
-        answer_accuracy=answer_accuracy, slices=table, robustness=robustness, n_surest=sheet, progress=bar,
+        target_accuracy=target_accuracy, slices=table, robustness=robustness, n_most_confident=sheet, progress=bar,
     )  # fmt: skip
     _print_evaluations(evaluations, report, as_json=as_json)
 

@@ -66,18 +66,25 @@ def models_add(
         str | None, typer.Option(help="unit (÷ 255), signed, standardize, none, torch (ImageNet's), caffe, …")
     ] = None,
     equalize: Equalize = False,
-    bgr: Annotated[bool, typer.Option("--bgr", help="Channels are blue, green, red.")] = False,
-    mean: Annotated[str, typer.Option(help="Subtracted after --normalize: one number, or one per channel.")] = "",
-    deviation: Annotated[str, typer.Option("--std", help="Divides what remains: one number, or one per channel.")] = "",
+    bgr: Annotated[bool, typer.Option("--bgr", help="The graph expects BGR.")] = False,
+    mean: Annotated[str, typer.Option(help="Mean to subtract after --normalize: one number, or one per channel.")] = "",
+    deviation: Annotated[
+        str,
+        typer.Option("--std", help="Standard deviation to divide by, after --mean: one number, or one per channel."),
+    ] = "",
     graph_input: Annotated[
         str | None, typer.Option(help="float32-nchw, float32-nhwc, uint8-nhwc, …; the graph's if not given.")
     ] = None,
     graph_output: Annotated[
-        str | None, typer.Option(help="logits or probabilities; found by a trial if not given.")
+        str | None, typer.Option(help="logits or probabilities; inferred by a trial run if not given.")
     ] = None,
     output: Annotated[str, typer.Option("--output", help="Name of the output with the scores.", metavar="NAME")] = "",
-    columns: Annotated[str, typer.Option(help="Its columns that are the labels, from 0: 0-6, or 3,4,0.")] = "",
-    to: Annotated[Path | None, typer.Option("--out", help="Write this .onnx file, and don't install it.")] = None,
+    columns: Annotated[
+        str, typer.Option(help="Columns of that output that hold the labels, from 0: 0-6, or 3,4,0.")
+    ] = "",
+    to: Annotated[
+        Path | None, typer.Option("--out", help=".onnx file to write instead of installing the model.")
+    ] = None,
     licence: Licence = "",
     models_dir: NewModelsDir = None,
 ) -> None:

@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 
 
 def check_parts(others: Mapping[str, object]) -> None:
-    """Raise ConfigError for options that don't go with --parts; `others` holds their values by name."""
+    """Raise ConfigError for options that cannot be combined with --parts; `others` holds their values by name."""
     for name, value in others.items():
         if value:
             reason = "a job resumes by itself" if name == "resume" else "a job only writes its parts"
-            raise ConfigError(f"--{name} does not go with --parts: {reason}; leave one of them out")
+            raise ConfigError(f"--{name} cannot be combined with --parts: {reason}; omit one of them")
 
 
 def ray_engine(address: str, workers: int | None, device: str) -> Engine:
     """Return the engine of --ray.
 
     Raises:
-        ConfigError: --device does not go with it, or the address is none.
+        ConfigError: --device cannot be combined with it, or the address is invalid.
         MissingExtra: Ray is not installed.
     """
     from mien.cluster import Ray
 
     if device != "cpu":
-        raise ConfigError("--device does not go with --ray, whose tasks take processor cores; leave one of them out")
+        raise ConfigError("--device cannot be combined with --ray, whose tasks run on CPU cores; omit one of them")
     return Ray(address, workers=workers or None)
 
 

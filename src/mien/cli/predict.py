@@ -39,13 +39,13 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from mien.collection import Seen
+    from mien.collection import FileResult
     from mien.sinks.journal import Journal
     from mien.sinks.tables import CsvSink, JsonlSink
     from mien.structures import Expression, Provenance
 
-MOST_WORKERS = 256
-MOST_FILES = 1000  # shown in the table of the terminal
+MAX_WORKERS = 256
+MAX_FILES = 1000  # shown in the table of the terminal
 FEW_FACES = 0.9  # share of a video's frames without a face from which another detector is suggested
 
 
@@ -68,7 +68,10 @@ def predict(
         bool, typer.Option("--summary", help="Count the expressions in a strip below each annotated image.")
     ] = False,
     glob: Annotated[
-        str | None, typer.Option(help="Read only these files of a folder.", metavar="PATTERN", show_default=False)
+        str | None,
+        typer.Option(
+            help="In folders, read only files that match this pattern.", metavar="PATTERN", show_default=False
+        ),
     ] = None,
     fps: Annotated[
         float | None, typer.Option(help="Read at most this many frames per second of a video.", metavar="N")
@@ -90,12 +93,13 @@ def predict(
     voice: Annotated[
         str | None,
         typer.Option(
-            help="Also hear how the voices of videos sound, by the default voice model or this one.", metavar="[MODEL]"
+            help="Also classify how the voices in videos sound, with the default voice model or this one.",
+            metavar="[MODEL]",
         ),
     ] = None,
     parts: Annotated[
         Path | None,
-        typer.Option(help="Write many tables to this folder of a job, which continues when run again.", metavar="DIR"),
+        typer.Option(help="Job folder for many tables (parts); the same command resumes the job.", metavar="DIR"),
     ] = None,
     format: Annotated[
         str | None, typer.Option(help="Format of --parts: csv, jsonl or parquet.", metavar="NAME", show_default="csv")
@@ -127,7 +131,7 @@ def predict(
     archive/ --csv faces.csv --workers auto --resume`, `mien predict clip.mp4 --voice`, `mien predict archive/ --parts
     faces --workers auto`, `mien predict archive/ --parts faces --ray auto`
     """
-    from mien.collection import Failure, Summary, auto_workers, row_settings, see
+    from mien.collection import Failure, Summary, auto_workers, recognize_files, row_settings
     from mien.files import is_device
     from mien.fusion import shared_labels
     from mien.sinks.journal import Journal
@@ -158,11 +162,11 @@ def predict(
     }  # fmt: skip
     for name, value in only_parts.items():
         if value:
-            raise ConfigError(f"--{name} is about --parts; add that, or leave it out")
+            raise ConfigError(f"--{name} needs --parts; add --parts DIR or omit --{name}")
     tables = [path for path in (csv, jsonl) if path is not None]
     devices = [path for path in tables if path == Path("-") or is_device(path)]
     if resume and (devices or not tables):
-        raise ConfigError("--resume continues tables; name a file with --csv or --jsonl, no pipe, device or -")
+        raise ConfigError("--resume needs a table in a regular file: --csv FILE or --jsonl FILE")
     check_targets([*paths, model_file(model), model_file(voice or "")], texts=[csv, jsonl], glob=glob)
     recognizer = open_recognizer(model, detector, min_score, labels, min_confidence, models_dir, device)
     listener = None if voice is None else open_listener(voice, min_confidence, models_dir)
@@ -186,7 +190,7 @@ def predict(
         )
         if journal is not None:
             stack.enter_context(_how_to_resume(journal))
-        for result in see(
+        for result in recognize_files(
             paths, recognizer, glob=glob, selection=selection, sinks=[sink], out=to, top=top, summary=summary,
             listener=listener, workers=n_workers or auto_workers(paths, glob=glob), journal=journal,
             progress=progress,
@@ -199,7 +203,13 @@ def predict(
             counts.add(result)
             if as_json:
                 records.append(
-                    record(result.frame, result.expressions, recognizer.provenance, heard=result.heard, voice=speech)
+                    record(
+                        result.frame,
+                        result.expressions,
+                        recognizer.provenance,
+                        voice_result=result.voice_result,
+                        voice=speech,
+                    )
                 )
     if journal is not None and journal.kept:
         say(f"resumed: {counted(len(journal.kept), 'file')} done before, not read again")
@@ -223,17 +233,17 @@ class _Counts:
     voices: dict[float, str] = field(default_factory=dict)  # by the utterance's start
     fused: Counter[str] = field(default_factory=Counter)  # of frames with a face and a voice
 
-    def add(self, seen: Seen) -> None:
+    def add(self, seen: FileResult) -> None:
         from mien.sinks.records import note
 
         self.frames += 1
         self.labels.update(expression.label for expression in seen.expressions)
         if not seen.expressions:
             self.notes[note(seen.frame, seen.expressions)] += 1
-        if seen.heard is not None and seen.heard.utterance is not None:
-            self.voices[seen.heard.utterance.start] = seen.heard.utterance.label
-            if seen.heard.fused is not None and seen.heard.fused.agree is not None:
-                self.fused[seen.heard.fused.label] += 1
+        if seen.voice_result is not None and seen.voice_result.utterance is not None:
+            self.voices[seen.voice_result.utterance.start] = seen.voice_result.utterance.label
+            if seen.voice_result.fused is not None and seen.voice_result.fused.agree is not None:
+                self.fused[seen.voice_result.fused.label] += 1
 
     @property
     def note(self) -> str:
@@ -257,7 +267,7 @@ class _Table:
     def paths(self) -> list[Path]:
         return list(self._counts)
 
-    def add(self, seen: Seen) -> None:
+    def add(self, seen: FileResult) -> None:
         counts = self._counts.setdefault(seen.path, _Counts())
         counts.add(seen)
         if seen.media.kind == "picture":
@@ -268,11 +278,11 @@ class _Table:
 
     def drawn(self) -> Table:
         table = new_table("picture", "face", "expression", "probability", "box")
-        for path in self.paths[:MOST_FILES]:
+        for path in self.paths[:MAX_FILES]:
             for row in self._pictures.get(path) or self._video_rows(path):
                 table.add_row(printable(path), *row)
-        if len(self.paths) > MOST_FILES:
-            table.add_row(f"… {len(self.paths) - MOST_FILES:,} more", "", "", "", "")
+        if len(self.paths) > MAX_FILES:
+            table.add_row(f"… {len(self.paths) - MAX_FILES:,} more", "", "", "", "")
         return table
 
     def hint(self, detector: str) -> str:
@@ -360,8 +370,8 @@ def _number(workers: str) -> int:
     """Return the number of processes of --workers; 0 for auto."""
     if workers == "auto":
         return 0
-    if not (workers.isascii() and workers.isdecimal()) or not 1 <= int(workers) <= MOST_WORKERS:
-        raise ConfigError(f"--workers is '{workers}'; expected 1 to {MOST_WORKERS}, or auto")
+    if not (workers.isascii() and workers.isdecimal()) or not 1 <= int(workers) <= MAX_WORKERS:
+        raise ConfigError(f"--workers is '{workers}'; expected 1 to {MAX_WORKERS}, or auto")
     return int(workers)
 
 

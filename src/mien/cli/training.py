@@ -25,7 +25,7 @@ from mien.cli.arguments import (
     readings_for,
     reads_data,
 )
-from mien.cli.console import bar, err, extra, hush, out, percent, say
+from mien.cli.console import bar, err, extra, mute, out, percent, say
 from mien.cli.voices import RECIPE, train_voice_command
 from mien.data.reading import AS_CROPS, Reading
 from mien.errors import ConfigError
@@ -56,11 +56,11 @@ def train(
     data: DataList = None,
     weight: Annotated[
         list[float] | None,
-        typer.Option(help="How often an epoch draws an image of a dataset; one per --data.", metavar="W"),
+        typer.Option(help="Draws per image and epoch, for each dataset; one per --data.", metavar="W"),
     ] = None,
     votes: Votes = None,
     reading: Reading = AS_CROPS,
-    run: Annotated[Path | None, typer.Option(help="Folder to make for the run.", metavar="DIR")] = None,
+    run: Annotated[Path | None, typer.Option(help="Run folder to create.", metavar="DIR")] = None,
     setting: Settings = None,
     init: Annotated[
         str | None,
@@ -76,7 +76,7 @@ def train(
     devices: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Graphics cards, or processes, that share each batch; by default 1, or those of torchrun."
+            min=1, help="GPUs, or processes without GPUs, that share each batch; default: torchrun's number, or 1."
         ),
     ] = None,
     audited: Annotated[
@@ -84,7 +84,9 @@ def train(
     ] = None,
     drop_leaks: Annotated[
         bool,
-        typer.Option("--drop-leaks", help="Drop training images that valid or test contain too; needs --audit."),
+        typer.Option(
+            "--drop-leaks", help="Drop training images whose photo also occurs in valid or test; needs --audit."
+        ),
     ] = False,
     n_folds: Annotated[
         int | None, typer.Option("--folds", help="Split the training images into N folds; needs --audit.", metavar="N")
@@ -102,7 +104,7 @@ def train(
     `mien train voice --data RAVDESS`
     """
     if not _leads():
-        hush()
+        mute()
     if recipe == RECIPE:
         others = {
             "--weight": weight, "--votes": votes, "--freeze": freeze, "--devices": devices, "--audit": audited,

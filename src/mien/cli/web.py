@@ -16,7 +16,9 @@ from mien.settings import Range, shown
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for all.", metavar="ADDRESS")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 for all interfaces.", metavar="ADDRESS")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for a free one.")] = 8008,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     page: Annotated[bool, typer.Option("--page/--no-page", help="Serve the page, or only the service.")] = True,
@@ -24,7 +26,7 @@ def serve(
     detector: Detector = "auto",
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(help="Name that the service may be called by; may be given several times.", metavar="NAME"),
+        typer.Option(help="Host name that requests may use; may be given several times.", metavar="NAME"),
     ] = None,
     allow_origin: Annotated[
         list[str] | None,
@@ -39,10 +41,10 @@ def serve(
         Path | None, typer.Option(help="Certificate for https (PEM); needs --tls-key.", metavar="FILE")
     ] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Private key of the certificate (PEM).", metavar="FILE")] = None,
-    workers: Annotated[
-        int, typer.Option(min=0, max=256, help="Threads that compute; 0 for one per core.", metavar="N")
-    ] = 0,
-    sessions: Annotated[int, typer.Option(min=0, max=1000, help="Live sessions at once.", metavar="N")] = 8,
+    workers: Annotated[int, typer.Option(min=0, max=256, help="Worker threads; 0 for one per core.", metavar="N")] = 0,
+    sessions: Annotated[
+        int, typer.Option(min=0, max=1000, help="Maximum number of concurrent live sessions.", metavar="N")
+    ] = 8,
     max_upload: Annotated[
         float, typer.Option(help="Largest upload in megabytes, except for videos.", metavar="MB")
     ] = 32,
@@ -61,7 +63,7 @@ def serve(
     if (tls_cert is None) != (tls_key is None):
         raise ConfigError("https needs both --tls-cert and --tls-key")
     if token is not None and no_token:
-        raise ConfigError("--no-token beside a token, by --token or $MIEN_TOKEN; leave one out")
+        raise ConfigError("--no-token conflicts with the token from --token or $MIEN_TOKEN; omit one")
     if tls_cert is not None:
         check_certificate(tls_cert, tls_key)
     if not _is_loopback(host):
@@ -77,7 +79,7 @@ def serve(
     address = f"{'https' if tls_cert else 'http'}://{name}:{listening.getsockname()[1]}"
 
     def started() -> None:
-        say(f"mien is at {address}; Ctrl+C ends it")
+        say(f"mien is running at {address}; press Ctrl+C to stop")
         if open_page:
             import webbrowser
 
@@ -106,9 +108,9 @@ def _check_exposed(host: str, allow_host: list[str] | None, token: str | None, n
         raise ConfigError(f"--host is {shown(host)}; expected an address without its port: --host {name} --port {port}")
     if token is None and not no_token:
         raise ConfigError(
-            f"at {host} other machines reach the service: give a secret with --token or $MIEN_TOKEN, or --no-token"
+            f"{host} is reachable from other machines: set a token with --token or $MIEN_TOKEN, or pass --no-token"
         )
     if _is_any(host) and not allow_host:
-        raise ConfigError(f"at {host} the service must know its name: give it with --allow-host NAME")
+        raise ConfigError(f"a service on {host} must know the host name that clients use: --allow-host NAME")
     if no_token:
         notice("[yellow]warning:[/]", "no token: anyone who reaches this address can use the service")

@@ -18,7 +18,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from mien.convert.keras_file import MODELS, Json, KerasModel, Names, layers_of, name_of, open_keras
-from mien.convert.keras_layers import ADVICE, LAYERS, MERGES, MOST_NUMBERS, PICTURES, Builder, Layer, Value
+from mien.convert.keras_layers import ADVICE, LAYERS, MAX_NUMBERS, MERGES, PICTURES, Builder, Layer, Value
 from mien.errors import ConfigError, ModelError
 from mien.files import as_path, make_folder
 from mien.labels import LABEL_SETS, LabelSet, named_label_set
@@ -382,9 +382,9 @@ def _call(builder: Builder, layer: Json, inputs: list[Value], file: KerasModel, 
         result = LAYERS[kind](builder, found, x)
     else:
         raise found.refused(f"is a {kind}, which mien does not convert")
-    if (n := math.prod(result.shape)) > MOST_NUMBERS:
+    if (n := math.prod(result.shape)) > MAX_NUMBERS:
         raise ModelError(
-            f"layer '{found.name}' outputs {n:,} numbers per image, expected at most {MOST_NUMBERS:,}; make it smaller"
+            f"layer '{found.name}' outputs {n:,} numbers per image, expected at most {MAX_NUMBERS:,}; make it smaller"
         )
     return result
 

@@ -32,7 +32,7 @@ Json: TypeAlias = dict[str, Any]
 Names: TypeAlias = tuple[str, ...]  # path of a layer: the nested models around it, outermost first, and its own name
 MODELS = ("Sequential", "Functional", "Model")  # "Functional" was called "Model" before Keras 2.4
 OLD_PART = "_layer_checkpoint_dependencies"
-MOST_JSON = 2**24  # bytes of an architecture; the largest of keras.applications has 2^20
+MAX_JSON = 2**24  # bytes of an architecture; the largest of keras.applications has 2^20
 # Keras 1 -> Keras 2: https://github.com/keras-team/keras/wiki/Keras-2.0-release-notes
 OLD_LAYERS = {"Convolution2D": "Conv2D", "SeparableConvolution2D": "SeparableConv2D", "AtrousConvolution2D": "Conv2D"}
 OLD_SETTINGS = {
@@ -40,7 +40,7 @@ OLD_SETTINGS = {
     "bias": "use_bias", "output_dim": "units", "p": "rate",
 }  # fmt: skip
 OLD_ORDERS = {"tf": "channels_last", "th": "channels_first"}
-MOST_TIMES = 100  # limit of a part's compression ratio: Keras does not compress, and weights hardly can be
+MAX_COMPRESSION_RATIO = 100  # limit of a part's compression ratio: Keras does not compress, and weights hardly can be
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ def _read_json(path: Path) -> Json:
     """Read the JSON file of an architecture."""
     refuse_pipe(path)
     with suppress(ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        model = json.loads(path.read_bytes() if path.stat().st_size <= MOST_JSON else b"", object_hook=_plain)
+        model = json.loads(path.read_bytes() if path.stat().st_size <= MAX_JSON else b"", object_hook=_plain)
         if isinstance(model, dict) and isinstance(model.get("class_name"), str) and "config" in model:
             return model
     raise ModelError(f"{path} is not the architecture of a Keras model; expected the text of model.to_json()")
@@ -205,7 +205,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
     if name not in archive.namelist():
         raise ModelError(f"there is no {name} inside; expected a file written by model.save('net.keras')")
     info = archive.getinfo(name)
-    if info.file_size > MOST_TIMES * max(info.compress_size, 2**20):
+    if info.file_size > MAX_COMPRESSION_RATIO * max(info.compress_size, 2**20):
         raise ModelError(f"{name} would unpack to {info.file_size:,} bytes, more than any model; save it again")
     return archive.read(name)
 
@@ -264,7 +264,7 @@ def numbers_of(data: h5py.Dataset) -> FloatArray:
     Raises:
         ModelError: They are in another file, or far more than the file has bytes for.
     """
-    if data.external or data.is_virtual or data.nbytes > MOST_TIMES * max(data.id.get_storage_size(), 2**16):
+    if data.external or data.is_virtual or data.nbytes > MAX_COMPRESSION_RATIO * max(data.id.get_storage_size(), 2**16):
         raise ModelError(f"the numbers of '{data.name}' are not inside the file; save the model again")
     return np.asarray(data[()], np.float32)
 

@@ -20,7 +20,7 @@ from mien.structures import FloatArray
 PICTURES = "pictures"  # name of the net's input
 # A layer beyond these would take gigabytes: 2^26 numbers are 64 channels of the largest images, 1024×1024, and 2^28
 # weights twice VGG16's largest layer.
-MOST_NUMBERS, MOST_WEIGHTS = 2**26, 2**28
+MAX_NUMBERS, MAX_WEIGHTS = 2**26, 2**28
 ADVICE = (
     "build it from Keras' own layers, or export it in Keras, model.export('net.onnx', format='onnx'), and add that: "
     "mien models add net.onnx --labels angry,disgust,…"
@@ -73,9 +73,9 @@ class Layer:
                 f"the weights of layer '{self.name}' ({self.kind}) have shapes {have}, expected {want}; "
                 "save the model again"
             )
-        if (n := sum(math.prod(shape) for shape in shapes)) > MOST_WEIGHTS:
+        if (n := sum(math.prod(shape) for shape in shapes)) > MAX_WEIGHTS:
             raise ModelError(
-                f"layer '{self.name}' has {n:,} weights, expected at most {MOST_WEIGHTS:,}; make it smaller"
+                f"layer '{self.name}' has {n:,} weights, expected at most {MAX_WEIGHTS:,}; make it smaller"
             )
         return [numbers_of(data) for data in found]
 

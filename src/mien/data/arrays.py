@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from mien.data.damage import check_expansion, damage_reported
 from mien.data.dataset import MAX_BYTES
-from mien.data.disguise import refuse_disguise
+from mien.data.wrong_kind import refuse_wrong_kind
 from mien.errors import ConfigError, DatasetError
 from mien.files import refuse_pipe
 from mien.settings import checked
@@ -28,10 +28,10 @@ T = TypeVar("T")
 HEADER = re.compile(
     rb"\{'descr': '([<>|=]?[?biufUS]\d{0,9})', 'fortran_order': (True|False), 'shape': \(([\d, ]{0,99})\), \}\s*"
 )
-LONGEST_HEADER = 10_000  # bytes, NumPy's own limit
+MAX_HEADER = 10_000  # bytes, NumPy's own limit
 LARGEST_CODE_POINT = 0x10FFFF
 ABOUT = "about"  # the array with a JSON text
-LONGEST_ABOUT = 64 << 20  # bytes; it lists the pictures without a face
+MAX_ABOUT = 64 << 20  # bytes; it lists the pictures without a face
 CHUNK_BYTES = 16 << 20
 
 
@@ -74,13 +74,13 @@ def read_npz(
         DatasetError: The file doesn't follow the schema, is damaged, or exceeds `MAX_BYTES`.
     """
     try:
-        refuse_disguise(path)
+        refuse_wrong_kind(path)
         if not zipfile.is_zipfile(path):
             raise ValueError("no .npz archive, or a truncated one")
         with damage_reported(path), zipfile.ZipFile(path) as archive:
             sizes = {member.filename: member.file_size for member in archive.infolist()}
-            if (length := sizes.get(f"{ABOUT}.npy", 0)) > LONGEST_ABOUT:
-                raise ValueError(f"'{ABOUT}' has {length:,} bytes; expected at most {LONGEST_ABOUT:,}")
+            if (length := sizes.get(f"{ABOUT}.npy", 0)) > MAX_ABOUT:
+                raise ValueError(f"'{ABOUT}' has {length:,} bytes; expected at most {MAX_ABOUT:,}")
             check_expansion(path, length)
             text = _member(archive, sizes, ABOUT, Field(np.str_, 0))
             data = checked(about, json.loads(str(text)), ABOUT)
@@ -99,7 +99,7 @@ def read_npy(path: Path, field: Field) -> npt.NDArray[Any]:
     """Read an .npy file.
 
     Raises:
-        ValueError: It is none, is truncated, has another type or number of dimensions, or exceeds `MAX_BYTES`.
+        ValueError: It is not an .npy file, is truncated, has another type or rank, or exceeds `MAX_BYTES`.
         OSError: It cannot be read.
     """
     refuse_pipe(path)
@@ -114,7 +114,7 @@ def read_array(content: bytes) -> npt.NDArray[Any]:
     """Read an .npy of numbers or texts.
 
     Raises:
-        ValueError: It is none, or is truncated.
+        ValueError: It is not an .npy file, or is truncated.
     """
     return _read(io.BytesIO(content), len(content))
 
@@ -137,7 +137,7 @@ def _read(stream: Stream, size: int, field: Field | None = None) -> npt.NDArray[
         raise ValueError("no array of NumPy")
     packed = stream.read(length_bytes).ljust(length_bytes, b"\0")
     (length,) = struct.unpack("<H" if length_bytes == 2 else "<I", packed)
-    header = stream.read(min(length, LONGEST_HEADER))
+    header = stream.read(min(length, MAX_HEADER))
     found = HEADER.fullmatch(header)
     if found is None:
         raise ValueError(f"an array of objects, or with the header {header[:60]!r}")

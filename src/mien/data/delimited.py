@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TextIO
 
 from mien.data.dataset import MAX_IMAGES
-from mien.data.disguise import refuse_disguise
+from mien.data.wrong_kind import refuse_wrong_kind
 from mien.errors import DatasetError
 from mien.files import refuse_pipe
 from mien.sources.content import HEADER_BYTES
 
 EXCEL_SEPARATOR = re.compile(r"sep=[,;\t]?\s*")  # a first line that Excel reads
-LONGEST_LINE = 1 << 20  # characters
+MAX_LINE = 1 << 20  # characters
 
 
 def table_rows(path: Path, *, kind: str) -> Iterator[tuple[int, list[str]]]:
@@ -33,12 +33,12 @@ def table_rows(path: Path, *, kind: str) -> Iterator[tuple[int, list[str]]]:
     try:
         refuse_pipe(path)
         with path.open("rb") as start:
-            refuse_disguise(path, start.read(HEADER_BYTES))
+            refuse_wrong_kind(path, start.read(HEADER_BYTES))
         with path.open(newline="", encoding="utf-8-sig") as file:
-            first = file.readline(LONGEST_LINE)
+            first = file.readline(MAX_LINE)
             skipped = EXCEL_SEPARATOR.fullmatch(first) is not None
             begin = file.tell() if skipped else 0
-            first = file.readline(LONGEST_LINE) if skipped else first
+            first = file.readline(MAX_LINE) if skipped else first
             file.seek(begin)
             delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
             rows = csv.reader(_bounded_lines(file), delimiter=delimiter)
@@ -54,7 +54,7 @@ def table_rows(path: Path, *, kind: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _bounded_lines(file: TextIO) -> Iterator[str]:
-    while line := file.readline(LONGEST_LINE):
-        if len(line) == LONGEST_LINE:
-            raise csv.Error(f"a line of more than {LONGEST_LINE:,} characters")
+    while line := file.readline(MAX_LINE):
+        if len(line) == MAX_LINE:
+            raise csv.Error(f"a line of more than {MAX_LINE:,} characters")
         yield line

@@ -20,11 +20,11 @@ import numpy.typing as npt
 from mien.data.classes import name_classes, plain_number
 from mien.data.damage import check_expansion, damage_reported
 from mien.data.dataset import SPLITS, Dataset, Split, SplitArray, check_memory
-from mien.data.disguise import first_bytes, refuse_disguise
 from mien.data.reading import AS_CROPS, Reading
 from mien.data.splits import hold_out, split_named
 from mien.data.tars import bounded_tar, members
 from mien.data.votes import USAGES, VOTES_NAME, read_votes, votes_by_row
+from mien.data.wrong_kind import first_bytes, refuse_wrong_kind
 from mien.errors import DatasetError
 from mien.escape import visible
 from mien.labels import FER2013, LabelSet, label_set_for
@@ -47,8 +47,8 @@ MEMBER_NAMES = ("fer2013.csv", "icml_face_data.csv")  # in Kaggle's archives, am
 N_KINDS = 3  # of files, in a message
 ENOUGH_ROWS = 50  # in which every class may be expected
 BLOCK_BYTES = 1 << 22
-LONGEST_LINE_BYTES = 1 << 24  # a 48×48 row has 9 kB
-LONGEST_NAME = 200  # characters of a column's name; pixels are longer
+MAX_LINE_BYTES = 1 << 24  # a 48×48 row has 9 kB
+MAX_NAME = 200  # characters of a column's name; pixels are longer
 EXCEL_SEPARATOR = re.compile(rb"(?:\xef\xbb\xbf)?sep=[,;\t]?")  # a first line that Excel reads
 LIST_PUNCTUATION = bytes.maketrans(b"[](),;\t\n", b" " * 8)
 
@@ -246,7 +246,7 @@ def _header(lines: Iterator[tuple[int, bytes]], path: Path) -> Header:
     )
     pixels = [i for i, name in enumerate(names) if PIXEL.fullmatch(name)] if pixel is None else [pixel]
     if emotion is None or not pixels:
-        if any(len(name) > LONGEST_NAME for name in names):
+        if any(len(name) > MAX_NAME for name in names):
             raise DatasetError(f"'{path}' has no names of columns in its first line; {EXPECTED}: add them")
         missing = [of[0] for of, found in ((EMOTIONS, emotion is not None), (PIXELS, pixels)) if not found]
         raise DatasetError(
@@ -291,7 +291,7 @@ def _listed_pixels(field: bytes) -> npt.NDArray[np.float64]:
     except (DeprecationWarning, ValueError):
         values = np.array([0.5])
     if not (values == np.floor(values)).all():  # nor NaN
-        raise ValueError("pixels that are not whole numbers; expected 0..255 with blanks between")
+        raise ValueError("pixels that are not integers; expected 0..255 separated by spaces")
     return values
 
 
@@ -312,7 +312,7 @@ def _numbered_lines(stream: ByteStream, path: Path) -> Iterator[tuple[int, bytes
     parts: list[bytes] = []  # of a line whose quotes are open
     while block := stream.read(BLOCK_BYTES):
         if number == 0 and not rest:
-            refuse_disguise(path, block[:HEADER_BYTES])
+            refuse_wrong_kind(path, block[:HEADER_BYTES])
         n_bytes += len(block)
         check_expansion(path, n_bytes)
         *lines, rest = (rest + block).splitlines(keepends=True)  # may end within a line or within \r\n
@@ -327,9 +327,9 @@ def _numbered_lines(stream: ByteStream, path: Path) -> Iterator[tuple[int, bytes
                 parts.clear()
             if line := line.strip():
                 yield number, line
-        if max(len(rest), sum(map(len, parts))) > LONGEST_LINE_BYTES:
+        if max(len(rest), sum(map(len, parts))) > MAX_LINE_BYTES:
             raise DatasetError(
-                f"'{path}', line {number + 1} is longer than {LONGEST_LINE_BYTES >> 20} MB; expected a csv of images"
+                f"'{path}', line {number + 1} is longer than {MAX_LINE_BYTES >> 20} MB; expected a csv of images"
             )
     parts.append(rest.strip())
     if rest := b" ".join(parts).strip():

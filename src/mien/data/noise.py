@@ -53,7 +53,8 @@ def band_limited(samples: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def at_speed(samples: FloatArray, factor: float) -> FloatArray:
     """Return a sound played faster by a factor, so that pitch and timbre rise with it: as if someone else spoke.
 
-    Ko et al. 2015, "Audio augmentation for speech recognition".
+    Ko et al. 2015, "Audio augmentation for speech recognition". `samples` is float32 (n,); the result is float32, about
+    n / factor samples.
     """
     n = max(round(len(samples) / factor), 2)
     spectrum = np.fft.rfft(samples.astype(np.float64))
@@ -64,7 +65,7 @@ def at_speed(samples: FloatArray, factor: float) -> FloatArray:
 
 
 def cropped(samples: FloatArray, seconds: float, rng: np.random.Generator | None = None) -> FloatArray:
-    """Return so many seconds of a sound: the middle, or a random part given `rng`; all of it if it is shorter."""
+    """Return a segment of `seconds` seconds: the centre, or a random one given `rng`; all of a shorter sound."""
     n = round(seconds * RATE)
     spare = len(samples) - n
     if spare <= 0:

@@ -10,7 +10,7 @@ from mien.pixels import to_rgb
 from mien.structures import Box, Face, ImageArray
 from mien.vision.crop import crop_faces
 from mien.vision.detect import FaceDetector, detector_name, load_detector
-from mien.vision.turned import detect_turned
+from mien.vision.rotated import detect_rotated
 
 # Haar's box of a face as a share of the shorter side of the image, measured: .81 (median) in crops of FER2013, .78 in
 # mien's drawn faces, .63 in its cartoons (2 % below .5). Labeled Faces in the Wild has .45: its photographs are
@@ -66,7 +66,7 @@ class FaceCropper:
             The crop, RGB or grey like the picture; None without a face, or with several that are skipped.
         """
         rgb = to_rgb(image)
-        faces = detect_turned(self.detector, rgb)
+        faces = detect_rotated(self.detector, rgb)
         if near is not None:
             faces = sorted(faces, key=lambda face: -face.box.iou(near))[:1]
             faces = [face for face in faces if face.box.iou(near) >= MIN_OVERLAP]

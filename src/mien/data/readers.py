@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from mien.data import fer2013_csv, ferg, folders, layouts, prepared, tables
 from mien.data.dataset import Dataset
-from mien.data.disguise import refuse_disguise
 from mien.data.photographs import FaceCropper
 from mien.data.reading import Reading
+from mien.data.wrong_kind import refuse_wrong_kind
 from mien.errors import DatasetError
 from mien.files import as_path
 from mien.structures import Progress
@@ -154,7 +154,7 @@ def _reader_of(path: Path, reader: str | None) -> tuple[str, Path]:
         return reader, path
     path = _known_file_in(path)
     if not path.is_dir():
-        refuse_disguise(path)
+        refuse_wrong_kind(path)
     for name, candidate in READERS.items():
         if candidate.can_read(path):
             return name, path

@@ -32,8 +32,8 @@ from mien.structures import BoolArray, FloatArray, IntArray, Progress
 Samples: TypeAlias = npt.NDArray[np.int16]
 MAX_BYTES = 4 << 30  # of all sounds, 37 hours
 SHORTEST = 0.2  # seconds; a shorter file is no sentence
-FEWEST_SPEAKERS = 2  # of a class: with one, it could not be tested on another speaker
-MOST_WARNINGS = 20  # of single files
+MIN_SPEAKERS = 2  # of a class: with one, it could not be tested on another speaker
+MAX_WARNINGS = 20  # of single files
 
 
 @dataclass(frozen=True)
@@ -251,13 +251,13 @@ def _labels(root: Path, names: Sequence[str], speakers: Sequence[str], naming: s
     of_class = {name: {s for n, s in zip(names, speakers, strict=True) if n == name} for name in dict.fromkeys(names)}
     counts = Counter(names)
     for name, known in sorted(of_class.items()):
-        if len(known) < FEWEST_SPEAKERS:
+        if len(known) < MIN_SPEAKERS:
             warnings.warn(
                 f"'{printable(root)}' has {counts[name]} recordings of '{name}' by {len(known)} speaker; a class needs "
-                f"{FEWEST_SPEAKERS} speakers, so it is left out",
+                f"{MIN_SPEAKERS} speakers, so it is left out",
                 stacklevel=3,
             )
-    left = [name for name, known in of_class.items() if len(known) >= FEWEST_SPEAKERS]
+    left = [name for name, known in of_class.items() if len(known) >= MIN_SPEAKERS]
     if len(left) < 2:
         raise DatasetError(f"'{printable(root)}' has {len(left)} classes by two or more speakers; expected two or more")
     order = {label: i for i, label in enumerate(FER2013)}
@@ -273,12 +273,12 @@ class _Complaints:
 
     def __call__(self, text: str) -> None:
         self._n += 1
-        if self._n <= MOST_WARNINGS:
+        if self._n <= MAX_WARNINGS:
             warnings.warn(text, stacklevel=3)
 
     def end(self) -> None:
-        if self._n > MOST_WARNINGS:
-            warnings.warn(f"{self._n - MOST_WARNINGS} further files are left out", stacklevel=3)
+        if self._n > MAX_WARNINGS:
+            warnings.warn(f"{self._n - MAX_WARNINGS} further files are left out", stacklevel=3)
 
 
 def _read_clip(path: Path, *, trim: bool) -> Samples:

@@ -23,7 +23,7 @@ from mien.structures import Progress
 
 KIND = "a label table"
 SUFFIXES = (".csv", ".tsv")
-LONGEST_NAME = 200  # characters of a column's name; pixels are longer
+MAX_NAME = 200  # characters of a column's name; pixels are longer
 PREFERRED = ("labels", "legend")  # stems, where a folder holds several tables
 # Names of columns that are recognised, in order of preference, without case and punctuation.
 IMAGE_NAMES = (
@@ -43,7 +43,7 @@ class Columns(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What a row says about a picture; split and group are empty where there is no such column."""
+    """A row of a label table; split and group are empty where there is no such column."""
 
     line: int
     name: str
@@ -64,9 +64,7 @@ def can_read(path: Path) -> bool:
         return False
     words = list(map(_plain, header))
     has_names = any(character.isalpha() for word in words for character in word)
-    return (
-        len(words) > 1 and has_names and not any(word.startswith("pixel") or len(word) > LONGEST_NAME for word in words)
-    )
+    return len(words) > 1 and has_names and not any(word.startswith("pixel") or len(word) > MAX_NAME for word in words)
 
 
 def read(

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple, cast
 
 from mien.data.damage import check_expansion
-from mien.data.disguise import first_bytes
+from mien.data.wrong_kind import first_bytes
 from mien.errors import DatasetError, UnreadablePicture
 from mien.sources.content import GZIP, kind_of
 

@@ -16,7 +16,7 @@ from mien.vision.rise import Explanation, T
 # In pixels.
 SIDE, MARGIN, LETTER, LINE, BAR = 240, 18, 10, 34, 12
 PAPER, INK = 255, (40, 40, 40)
-LEAST_SCALE = 0.05  # a map with a lower maximum is mostly noise and is not stretched to the full colour range
+MIN_SCALE = 0.05  # a map with a lower maximum is mostly noise and is not stretched to the full colour range
 
 
 def draw_explanations(explanations: Sequence[Explanation]) -> ImageArray:
@@ -35,7 +35,7 @@ def draw_explanations(explanations: Sequence[Explanation]) -> ImageArray:
 
 
 def _row(number: int, explanation: Explanation) -> ImageArray:
-    label, scale = explanation.label, max(float(explanation.importance.max()), LEAST_SCALE)
+    label, scale = explanation.label, max(float(explanation.importance.max()), MIN_SCALE)
     crop = _enlarge(to_rgb(explanation.crop))
     heat = _colours((_enlarge(explanation.importance) / scale).clip(0, 1))
     overlay = np.asarray(cv2.addWeighted(to_rgb(to_grey(crop)), 0.5, heat, 0.5, 0), np.uint8)

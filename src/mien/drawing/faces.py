@@ -12,21 +12,24 @@ import numpy as np
 from mien.drawing.colours import BLACK, WHITE, Colour, colour_of, ink_on
 from mien.drawing.text import SMALLEST_LETTER, draw_text, shorten, text_width
 from mien.drawing.voices import draw_voice
-from mien.fusion import Fused, Heard, check_heard
+from mien.fusion import Fused, VoiceResult, check_voice_result
 from mien.images import ImageLike, to_rgb
 from mien.structures import UNCERTAIN, Box, Expression, FloatArray, ImageArray, check_count, checked_expressions
 
-PADDING, LINE_HEIGHT, COLUMN_GAP = 0.55, 1.75, 0.6  # of a plate, in heights of a capital letter
-LONGEST_LABEL = 16  # heights of a capital letter, about 20 characters; longer labels are shortened
-SMALLER_LETTER = 0.75  # of the usual height, where a plate would otherwise cover a face or another plate
-FACE_WEIGHT, PLATE_WEIGHT = 2.0, 4.0  # cost of a plate that is wholly over another face or plate; over its own face, 1
+PADDING, LINE_HEIGHT, COLUMN_GAP = 0.55, 1.75, 0.6  # of a label box, in heights of a capital letter
+MAX_LABEL = 16  # heights of a capital letter, about 20 characters; longer labels are shortened
+SMALLER_LETTER = 0.75  # of the usual height, where a label box would otherwise cover a face or another label box
+FACE_WEIGHT, LABEL_BOX_WEIGHT = (
+    2.0,
+    4.0,
+)  # cost of a label box that is wholly over another face or label box; over its own face, 1
 SMALL_WEIGHT = 0.05  # cost of smaller letters
-SWEEPS = 2  # over all plates, once each is placed; in a picture of 29 faces the second changes nothing
+SWEEPS = 2  # over all label boxes, once each is placed; in a picture of 29 faces the second changes nothing
 SUMMARY_HEIGHT = 2.4  # of the strip, in heights of a capital letter
 LEFT_TO_RIGHT = "\u200e"  # the invisible mark that keeps the next count right of an Arabic or Hebrew label
 
 
-class Plate(NamedTuple):
+class LabelBox(NamedTuple):
     """A label's rectangle in pixels, the height of its capital letters, and its rows: label and percentage."""
 
     x: int
@@ -43,29 +46,30 @@ def draw(
     *,
     top: int = 1,
     summary: bool = False,
-    heard: Heard | None = None,
+    voice_result: VoiceResult | None = None,
 ) -> ImageArray:
-    """Return a copy of the image with a box around each face and a plate that names its expression.
+    """Return a copy of the image with a box around each face and a label box that names its expression.
 
-    Lines and letters grow with the faces and the image. Plates stay inside the image and avoid faces and each other,
-    by smaller letters if necessary; long labels are shortened. An uncertain expression is drawn in grey: its plate
-    says "uncertain" alone, or above the most probable labels if `top` is 2 or more.
+    Lines and letters grow with the faces and the image. Label boxes stay inside the image and avoid faces and each
+    other, by smaller letters if necessary; long labels are shortened. An uncertain expression is drawn in grey: its
+    label box says "uncertain" alone, or above the most probable labels if `top` is 2 or more.
 
-    With a voice, its bars are drawn in a corner. The plate of a single face names the fused expression, then those of
-    the face and of the voice; if these contradict each other, it is grey and names only them.
+    With a voice, its bars are drawn in a corner. The label box of a single face names the fused expression, then those
+    of the face and of the voice; if these contradict each other, it is grey and names only them.
 
     Args:
         image: As for `Recognizer.recognize`; not changed.
         expressions: Their boxes are in pixels of the image.
         top: Number of labels per face, the most probable ones.
         summary: Append a strip below the image that counts the expressions: "5 faces: 3 happy, 2 neutral".
-        heard: The voice at the time of the image; None where nobody listens.
+        voice_result: The voice at the time of the image; None without voice recognition.
 
     Returns:
         RGB uint8 (H, W, 3); with a summary, a few rows more.
 
     Raises:
-        InputError: It is no such image, or the box of a face is reversed, empty or not finite.
+        InputError: The image has an unsupported type, shape or value range, or the box of a face is reversed, empty or
+            not finite.
     """
     shown = checked_expressions(expressions)
     check_count("top", top)
@@ -73,19 +77,19 @@ def draw(
     boxes = [expression.face.box for expression in shown]
     colours = [colour_of(expression.label, expression.prediction.labels) for expression in shown]
     rows = [_rows(expression, top) for expression in shown]
-    check_heard(heard)
+    check_voice_result(voice_result)
     labels = [expression.label for expression in shown]
-    fused = None if heard is None else heard.fused
+    fused = None if voice_result is None else voice_result.fused
     if len(shown) == 1 and fused is not None and fused.voice is not None:
         labels = [UNCERTAIN if fused.contradict else fused.label]
         colours, rows = [colour_of(labels[0], fused.prediction.labels)], [_fused_rows(fused, top)]
     for box, colour in zip(boxes, colours, strict=True):
         _draw_box(canvas, box, colour)
-    if heard is not None and heard.utterance is not None:
-        draw_voice(canvas, heard.utterance, boxes)
-    for plate, colour in zip(_place(canvas.shape[:2], boxes, rows), colours, strict=True):
-        if plate is not None:
-            _draw_plate(canvas, plate, colour)
+    if voice_result is not None and voice_result.utterance is not None:
+        draw_voice(canvas, voice_result.utterance, boxes)
+    for label_box, colour in zip(_place(canvas.shape[:2], boxes, rows), colours, strict=True):
+        if label_box is not None:
+            _draw_label_box(canvas, label_box, colour)
     return np.vstack([canvas, _summary_strip(canvas.shape[:2], labels)]) if summary else canvas
 
 
@@ -133,36 +137,40 @@ def _letter_height(shape: tuple[int, ...], box: Box) -> int:
     return round(float(np.clip(0.125 * box.height, smallest, max(smallest, 0.03 * short))))
 
 
-def _place(shape: tuple[int, ...], boxes: Sequence[Box], rows: Sequence[list[tuple[str, str]]]) -> list[Plate | None]:
-    """Return the plate of each face at the place where it covers least; None where no letter fits into the image."""
+def _place(
+    shape: tuple[int, ...], boxes: Sequence[Box], rows: Sequence[list[tuple[str, str]]]
+) -> list[LabelBox | None]:
+    """Return the label box of each face at the place where it covers least; None if no letter fits into the image."""
     candidates = [_candidates(shape, box, own) for box, own in zip(boxes, rows, strict=True)]
     faces = np.array([(box.x1, box.y1, box.x2, box.y2) for box in boxes], np.float32).reshape(-1, 4)
-    corners = [_corners_of(plates) for plates in candidates]
+    corners = [_corners_of(label_boxes) for label_boxes in candidates]
     costs = [_cost_of_faces(candidates[number], corners[number], faces, number) for number in range(len(boxes))]
-    chosen = np.zeros((len(boxes), 4), np.float32)  # corners of the plates; of no area until placed
+    chosen = np.zeros((len(boxes), 4), np.float32)  # corners of the label boxes; of no area until placed
     choice = [0] * len(boxes)
     for _ in range(1 + SWEEPS):
         before = list(choice)
-        for number in (number for number, plates in enumerate(candidates) if plates):
+        for number in (number for number, label_boxes in enumerate(candidates) if label_boxes):
             chosen[number] = 0
-            cost = costs[number] + PLATE_WEIGHT * _covered(corners[number], chosen).sum(axis=1)
+            cost = costs[number] + LABEL_BOX_WEIGHT * _covered(corners[number], chosen).sum(axis=1)
             choice[number] = int(cost.argmin())  # the first of the best
             chosen[number] = corners[number][choice[number]]
         if choice == before:
             break
-    return [plates[number] if plates else None for plates, number in zip(candidates, choice, strict=True)]
+    return [
+        label_boxes[number] if label_boxes else None for label_boxes, number in zip(candidates, choice, strict=True)
+    ]
 
 
-def _candidates(shape: tuple[int, ...], box: Box, rows: list[tuple[str, str]]) -> list[Plate]:
-    """Return the candidate plates, the preferred first: above, below, beside and inside the box."""
+def _candidates(shape: tuple[int, ...], box: Box, rows: list[tuple[str, str]]) -> list[LabelBox]:
+    """Return the candidate label boxes, the preferred first: above, below, beside and inside the box."""
     usual = _letter_height(shape, box)
     smaller = max(round(SMALLER_LETTER * usual), SMALLEST_LETTER)
-    plates = []
+    label_boxes = []
     for letter in sorted({usual, smaller}, reverse=True):
         fitted = _fit(rows, letter, shape)
         if fitted is not None:
-            plates += _around(shape, box, *fitted)
-    return plates
+            label_boxes += _around(shape, box, *fitted)
+    return label_boxes
 
 
 def _fit(rows: list[tuple[str, str]], letter: int, shape: tuple[int, ...]) -> tuple[list[tuple[str, str]], int] | None:
@@ -171,9 +179,9 @@ def _fit(rows: list[tuple[str, str]], letter: int, shape: tuple[int, ...]) -> tu
     Letters shrink first; at their smallest, percentages and the last rows are dropped and labels are shortened.
     """
     height, width = shape
-    rows = [(shorten(label, letter, LONGEST_LABEL * letter), value) for label, value in rows]
+    rows = [(shorten(label, letter, MAX_LABEL * letter), value) for label, value in rows]
     while True:
-        wide, high = _plate_size(rows, letter)
+        wide, high = _label_box_size(rows, letter)
         if wide <= width and high <= height:
             return rows, letter
         if letter <= SMALLEST_LETTER:
@@ -181,30 +189,30 @@ def _fit(rows: list[tuple[str, str]], letter: int, shape: tuple[int, ...]) -> tu
         letter -= 1
     room = width - 2 * PADDING * letter
     rows = [(shorten(label, letter, room), "") for label, _ in rows]
-    while rows and _plate_size(rows, letter)[1] > height:
+    while rows and _label_box_size(rows, letter)[1] > height:
         rows.pop()
-    return (rows, letter) if rows and _plate_size(rows, letter)[0] <= width else None
+    return (rows, letter) if rows and _label_box_size(rows, letter)[0] <= width else None
 
 
-def _around(shape: tuple[int, ...], box: Box, rows: list[tuple[str, str]], letter: int) -> list[Plate]:
+def _around(shape: tuple[int, ...], box: Box, rows: list[tuple[str, str]], letter: int) -> list[LabelBox]:
     height, width = shape
-    plate_width, plate_height = _plate_size(rows, letter)
+    label_width, label_height = _label_box_size(rows, letter)
     x1, y1, x2, y2 = _corners(shape, box)
     edge = (_line_width(shape, box) + 3) // 2  # of the box's line, outward
-    left, right = x1 - edge, x2 + edge + 1 - plate_width
-    above, below = y1 - edge - plate_height, y2 + edge + 1
-    before, after = x1 - edge - plate_width, x2 + edge + 1
-    inside_top, inside_bottom = y1 + edge, y2 - edge - plate_height
+    left, right = x1 - edge, x2 + edge + 1 - label_width
+    above, below = y1 - edge - label_height, y2 + edge + 1
+    before, after = x1 - edge - label_width, x2 + edge + 1
+    inside_top, inside_bottom = y1 + edge, y2 - edge - label_height
     columns = (left, right, (left + right) // 2)
     places = [(x, y) for y in (above, below) for x in columns]
-    places += [(x, y) for x in (after, before) for y in (y1 - edge, y2 + edge + 1 - plate_height)]
+    places += [(x, y) for x in (after, before) for y in (y1 - edge, y2 + edge + 1 - label_height)]
     places += [(x, y) for y in (inside_bottom, inside_top) for x in columns]
     return [
-        Plate(
-            max(min(x, width - plate_width), 0),
-            max(min(y, height - plate_height), 0),
-            plate_width,
-            plate_height,
+        LabelBox(
+            max(min(x, width - label_width), 0),
+            max(min(y, height - label_height), 0),
+            label_width,
+            label_height,
             letter,
             rows,
         )
@@ -212,43 +220,43 @@ def _around(shape: tuple[int, ...], box: Box, rows: list[tuple[str, str]], lette
     ]
 
 
-def _corners_of(plates: Sequence[Plate]) -> FloatArray:
-    return np.array([(p.x, p.y, p.x + p.width, p.y + p.height) for p in plates], np.float32).reshape(-1, 4)
+def _corners_of(label_boxes: Sequence[LabelBox]) -> FloatArray:
+    return np.array([(p.x, p.y, p.x + p.width, p.y + p.height) for p in label_boxes], np.float32).reshape(-1, 4)
 
 
-def _cost_of_faces(plates: Sequence[Plate], corners: FloatArray, faces: FloatArray, own: int) -> FloatArray:
-    """Return the cost of each plate without other plates: faces that it covers, and letters smaller than usual."""
+def _cost_of_faces(label_boxes: Sequence[LabelBox], corners: FloatArray, faces: FloatArray, own: int) -> FloatArray:
+    """Return the cost of each label box without others: faces that it covers, and letters smaller than usual."""
     weights = np.full(len(faces), FACE_WEIGHT, np.float32)
     weights[own] = 1
-    small = np.array([plate.letter < plates[0].letter for plate in plates], np.float32)
+    small = np.array([label_box.letter < label_boxes[0].letter for label_box in label_boxes], np.float32)
     return np.asarray(_covered(corners, faces) @ weights + np.float32(SMALL_WEIGHT) * small, np.float32)
 
 
-def _covered(plates: FloatArray, others: FloatArray) -> FloatArray:
-    """Return the area that each plate shares with each other rectangle, in parts of its own.
+def _covered(label_boxes: FloatArray, others: FloatArray) -> FloatArray:
+    """Return the area that each label box shares with each other rectangle, in parts of its own.
 
     Args:
-        plates: Corners x1, y1, x2, y2, shape (n, 4).
+        label_boxes: Corners x1, y1, x2, y2, shape (n, 4).
         others: Corners, shape (m, 4).
 
     Returns:
         Shares in [0, 1], shape (n, m).
     """
-    shared = np.minimum(plates[:, None, 2:], others[:, 2:]) - np.maximum(plates[:, None, :2], others[:, :2])
-    area = (plates[:, 2] - plates[:, 0]) * (plates[:, 3] - plates[:, 1])
+    shared = np.minimum(label_boxes[:, None, 2:], others[:, 2:]) - np.maximum(label_boxes[:, None, :2], others[:, :2])
+    area = (label_boxes[:, 2] - label_boxes[:, 0]) * (label_boxes[:, 3] - label_boxes[:, 1])
     return np.asarray(shared.clip(min=0).prod(axis=2) / area[:, None], np.float32)
 
 
-def _plate_size(rows: Sequence[tuple[str, str]], letter: int) -> tuple[int, int]:
-    """Return width and height of a plate in pixels."""
+def _label_box_size(rows: Sequence[tuple[str, str]], letter: int) -> tuple[int, int]:
+    """Return width and height of a label box in pixels."""
     labels = max(text_width(label, letter) for label, _ in rows)
     values = max((text_width(value, letter) + COLUMN_GAP * letter for _, value in rows if value), default=0.0)
     width = labels + values + 2 * PADDING * letter
     return round(width), round((1 + LINE_HEIGHT * (len(rows) - 1) + 2 * PADDING) * letter)
 
 
-def _draw_plate(canvas: ImageArray, plate: Plate, colour: Colour) -> None:
-    x, y, width, height, letter, rows = plate
+def _draw_label_box(canvas: ImageArray, label_box: LabelBox, colour: Colour) -> None:
+    x, y, width, height, letter, rows = label_box
     ground = canvas[y : y + height, x : x + width]
     ground[:] = colour
     ink = ink_on(colour)

@@ -18,7 +18,10 @@ from mien.models.classifier import ExpressionClassifier, predict_heads
 from mien.structures import FloatArray, IntArray, Progress
 
 NONE = -100  # class of an image without a target; PyTorch's cross entropy leaves it out
-COLDEST, HOTTEST = 0.05, 20.0  # beyond these, the model is broken rather than miscalibrated, or the data too few
+MIN_TEMPERATURE, MAX_TEMPERATURE = (
+    0.05,
+    20.0,
+)  # beyond these, the model is broken rather than miscalibrated, or the data too few
 
 
 def fit_temperature(logits: FloatArray, targets: IntArray) -> float:
@@ -32,8 +35,9 @@ def fit_temperature(logits: FloatArray, targets: IntArray) -> float:
         targets: True class ids in [0, k), shape (n,).
 
     Returns:
-        T in [COLDEST, HOTTEST], never worse than T = 1. It is a bound if the best T is beyond it; 1 if the temperature
-        has no effect, or if every prediction is correct: such images, usually few, would call the model infallible.
+        T in [MIN_TEMPERATURE, MAX_TEMPERATURE], never worse than T = 1. It is a bound if the best T is beyond it; 1 if
+        the temperature has no effect, or if every prediction is correct: such images, usually few, would drive the
+        temperature to its lower bound.
 
     Raises:
         ValueError: The shapes don't fit, there is no row, an id is out of range, or a logit is not finite.
@@ -44,7 +48,7 @@ def fit_temperature(logits: FloatArray, targets: IntArray) -> float:
     centred = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     if not centred.any() or (logits.argmax(axis=1) == targets).all():
         return 1.0
-    low, high = np.log(COLDEST), np.log(HOTTEST)
+    low, high = np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE)
     for _ in range(50):  # halves 6 nats down to the precision of float64
         middle = (low + high) / 2
         if _slope(centred, targets, beta=np.exp(-middle)) > 0:

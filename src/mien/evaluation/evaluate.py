@@ -39,7 +39,7 @@ def evaluate(
     name: str | None = None,
     fitted_on: Sequence[Split] = ("train",),
     clusters: IntArray | None = None,
-    answer_accuracy: float = 0.8,
+    target_accuracy: float = 0.8,
     batch_size: int = 256,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -62,16 +62,16 @@ def evaluate(
             one cluster show the same photo. They are resampled together by the bootstrap, and excluded from
             `ViewResult.leak_free` if the model was fitted on one of them. None resamples single images, and excludes
             images whose exact pixels the model was fitted on.
-        answer_accuracy: Target accuracy of `CalibrationScores.operating_point`, in (0, 1].
+        target_accuracy: Target accuracy of `CalibrationScores.operating_point`, in (0, 1].
         batch_size: Images per call of the classifier.
         progress: Called with (done, total) after each batch; each image counts once per transform.
 
     Raises:
-        ConfigError: No view, or an unknown one; `answer_accuracy` or the number of clusters is out of range.
+        ConfigError: No view, or an unknown one; `target_accuracy` or the number of clusters is out of range.
         DatasetError: The split is empty, or dataset and model share fewer than two classes or no image.
         ModelError: No such head, or its probabilities have the wrong shape or are not finite.
     """
-    _check_settings(dataset, clusters, answer_accuracy)
+    _check_settings(dataset, clusters, target_accuracy)
     head = evaluated_head(dataset, classifier.spec, head).labels.name
     rows = evaluated_rows(dataset, classifier.spec, split=split, head=head)
     predictions = predict_views(
@@ -79,7 +79,7 @@ def evaluate(
     )
     return evaluate_predictions(
         predictions, dataset, classifier.spec, split=split, head=head, name=name, fitted_on=fitted_on,
-        clusters=clusters, answer_accuracy=answer_accuracy,
+        clusters=clusters, target_accuracy=target_accuracy,
     )  # fmt: skip
 
 
@@ -93,7 +93,7 @@ def evaluate_predictions(
     name: str | None = None,
     fitted_on: Sequence[Split] = ("train",),
     clusters: IntArray | None = None,
-    answer_accuracy: float = 0.8,
+    target_accuracy: float = 0.8,
 ) -> Evaluation:
     """Compute all metrics of predictions that were made before, by a model or an ensemble.
 
@@ -103,7 +103,7 @@ def evaluate_predictions(
         dataset: As for `evaluate`, like all arguments below.
         spec: Of the model that made the predictions.
     """
-    _check_settings(dataset, clusters, answer_accuracy)
+    _check_settings(dataset, clusters, target_accuracy)
     rows, chosen = evaluated_rows(dataset, spec, split=split, head=head), evaluated_head(dataset, spec, head)
     names = dataset.labels.labels
     labels = tuple(label for label in names if label in chosen.labels.labels)
@@ -118,7 +118,7 @@ def evaluate_predictions(
     views = {
         view: score(
             probabilities[..., columns], targets, temperature=chosen.temperature, unseen=unseen,
-            clusters=None if clusters is None else clusters[rows], votes=votes, answer_accuracy=answer_accuracy,
+            clusters=None if clusters is None else clusters[rows], votes=votes, target_accuracy=target_accuracy,
             happy_neutral=happy_neutral(labels),
             missed=None if dataset.found is None else n_missed,
         )
@@ -154,7 +154,7 @@ def evaluate_models(
     views: Sequence[str] = ("single", "flip"),
     head: str | None = None,
     clusters: IntArray | None = None,
-    answer_accuracy: float = 0.8,
+    target_accuracy: float = 0.8,
     progress: NamedProgress = no_progress,
 ) -> list[Evaluation]:
     """Evaluate several classifiers on the same images.
@@ -174,7 +174,7 @@ def evaluate_models(
             evaluation = evaluate(
                 classifier, labelled, split=split, views=views, head=head, name=name,
                 fitted_on=fitted_splits(classifier.spec, dataset), clusters=clusters,
-                answer_accuracy=answer_accuracy, progress=advance,
+                target_accuracy=target_accuracy, progress=advance,
             )  # fmt: skip
         evaluations.append(evaluation)
     return evaluations
@@ -230,27 +230,27 @@ def relabel_for(dataset: Dataset, heads: Iterable[Head]) -> Dataset:
 
 
 def check_options(
-    specs: Iterable[ModelSpec], *, views: Sequence[str], head: str | None = None, answer_accuracy: float = 0.8
+    specs: Iterable[ModelSpec], *, views: Sequence[str], head: str | None = None, target_accuracy: float = 0.8
 ) -> None:
     """Check what an evaluation needs before its data is read, which can take minutes where faces are detected.
 
     Raises:
-        ConfigError: No view, or an unknown one; or `answer_accuracy` is out of range.
+        ConfigError: No view, or an unknown one; or `target_accuracy` is out of range.
         ModelError: A model has no such head.
     """
     transforms_of(views)
-    _check_accuracy(answer_accuracy)
+    _check_accuracy(target_accuracy)
     for spec in specs if head is not None else ():
         spec.head(head)
 
 
-def _check_accuracy(answer_accuracy: float) -> None:
-    if not 0 < answer_accuracy <= 1:
-        raise ConfigError(f"answer accuracy is {answer_accuracy}; expected more than 0 and at most 1")
+def _check_accuracy(target_accuracy: float) -> None:
+    if not 0 < target_accuracy <= 1:
+        raise ConfigError(f"target accuracy is {target_accuracy}; expected more than 0 and at most 1")
 
 
-def _check_settings(dataset: Dataset, clusters: IntArray | None, answer_accuracy: float) -> None:
-    _check_accuracy(answer_accuracy)
+def _check_settings(dataset: Dataset, clusters: IntArray | None, target_accuracy: float) -> None:
+    _check_accuracy(target_accuracy)
     if clusters is not None and clusters.shape != (len(dataset),):
         raise ConfigError(f"clusters have shape {clusters.shape}; expected one for each of {len(dataset)} images")
 

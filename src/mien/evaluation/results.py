@@ -270,7 +270,7 @@ class Evaluation:
 
     @property
     def chance(self) -> float:
-        """Share of the commonest class, in [0, 1]: the accuracy of always predicting it."""
+        """Share of the most frequent class, in [0, 1]: the accuracy of always predicting it."""
         return float(np.bincount(self.targets).max() / self.n)
 
     def is_correct(self, view: str) -> BoolArray:

@@ -34,7 +34,7 @@ def score(
     unseen: BoolArray | None = None,
     clusters: IntArray | None = None,
     votes: FloatArray | None = None,
-    answer_accuracy: float = 0.8,
+    target_accuracy: float = 0.8,
     happy_neutral: tuple[int, int] | None = None,
     missed: IntArray | None = None,
 ) -> ViewResult:
@@ -48,7 +48,7 @@ def score(
         unseen: Images of `ViewResult.leak_free`, bool (n,); None skips it.
         clusters: Cluster id per image, shape (n,), for the bootstrap; None resamples single images.
         votes: Distribution of the raters' votes per image, shape (n, k), rows sum to 1.
-        answer_accuracy: Target accuracy of `CalibrationScores.operating_point`, in (0, 1].
+        target_accuracy: Target accuracy of `CalibrationScores.operating_point`, in (0, 1].
         happy_neutral: Class ids of happy and neutral, for their AUC; None skips it.
         missed: Pictures without a detected face by class, shape (k,); None if no faces were detected.
 
@@ -73,8 +73,8 @@ def score(
         confusion=confusion,
         balanced_accuracy_interval=percentile_interval(balanced_accuracies(resampled)),
         macro_f1_interval=percentile_interval(macro_f1s(resampled)),
-        calibration=_calibration(mean, targets, answer_accuracy),
-        uncalibrated=None if uncalibrated is None else _calibration(uncalibrated, targets, answer_accuracy),
+        calibration=_calibration(mean, targets, target_accuracy),
+        uncalibrated=None if uncalibrated is None else _calibration(uncalibrated, targets, target_accuracy),
         raters=None if votes is None else _agreement(mean, votes),
         happy_neutral=happy_neutral and pair_auc(mean, targets, first=happy_neutral[0], second=happy_neutral[1]),
         end_to_end=None if missed is None else _end_to_end(targets, predictions, missed, clusters),

@@ -74,7 +74,7 @@ class VoiceEvaluation:
     Args:
         model: Name of the model.
         data: Name of the recordings.
-        labels: Labels that are told apart.
+        labels: The evaluated classes.
         n: Number of clips.
         n_speakers: Number of speakers.
         n_folds: Number of folds that means and deviations are over.

@@ -28,7 +28,7 @@ from mien.vision.haar import HaarDetector
 from mien.vision.yunet import YuNetDetector
 
 WIDTH, HEIGHT = 640, 480  # the default of most cameras
-MOST_REPEATS = 10_000  # a model of 100 ms takes half an hour for them
+MAX_REPEATS = 10_000  # a model of 100 ms takes half an hour for them
 BATCH = 8  # faces, as in a group photo
 CROP, PREPROCESS = "crop", "preprocess"
 ONE_THREAD = "classify, 1 face, 1 thread"
@@ -109,7 +109,7 @@ def bench(
         ModelError: The model file, or the local YuNet file, cannot be used.
         ConfigError: `repeats` is out of range.
     """
-    Range(1, MOST_REPEATS).check("repeats", repeats)
+    Range(1, MAX_REPEATS).check("repeats", repeats)
     path = find_model(model, models_dir=models_dir)
     image = fit_image(_drawn() if photo is None else to_rgb(photo), width=WIDTH, height=HEIGHT)
     # Detectors are timed before ONNX Runtime starts its threads, which busy-wait after each run.

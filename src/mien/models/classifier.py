@@ -29,7 +29,13 @@ class ExpressionClassifier(Protocol):
         ...
 
     def predict_proba(self, crops: Sequence[ImageArray], *, head: str | None = None) -> FloatArray:
-        """Return probabilities, float32 (n, k), of uint8 crops, each (H, W[, 1]) grey or (H, W, 3) RGB."""
+        """Return probabilities, float32 (n, k), of uint8 crops, each (H, W[, 1]) grey or (H, W, 3) RGB.
+
+        Rows sum to 1. `head` names a label set, the default head when None.
+
+        Raises:
+            ModelError: The model has no such head.
+        """
         ...
 
 
@@ -94,7 +100,7 @@ class OnnxClassifier:
 
         Raises:
             ModelError: No such head, or the graph does not match the spec.
-            InputError: It is a single crop, or one that is no image or empty.
+            InputError: It is a single crop, or one is not an image or is empty.
         """
         (probabilities,) = self._run(crops, [self.spec.head(head)])
         return probabilities

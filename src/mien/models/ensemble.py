@@ -1,6 +1,6 @@
-"""Ensembles: several classifiers in one ONNX file, whose answers are averaged (extra: train or keras, to make one).
+"""Ensembles: several classifiers in one ONNX file, whose predictions are averaged (extra: train or keras, to make one).
 
-The answer is the mean of the members' calibrated log-probabilities, normalised: their geometric mean, a product of
+The prediction is the mean of the members' calibrated log-probabilities, normalised: their geometric mean, a product of
 experts of equal weight (Hinton 2002, "Training products of experts by minimizing contrastive divergence").
 """
 
@@ -18,9 +18,9 @@ from mien.errors import ModelError
 from mien.files import as_path
 from mien.labels import LabelSet
 from mien.models.onnx_file import check_target, graph_fingerprint, read_spec, write_with_spec
-from mien.models.spec import MOST_MEMBERS, Head, Member, ModelSpec
+from mien.models.spec import MAX_MEMBERS, Head, Member, ModelSpec
 
-LEAST = 1e-12  # probability whose logarithm stands for that of zero
+MIN_PROBABILITY = 1e-12  # probability whose logarithm stands for that of zero
 
 
 def write_ensemble(
@@ -62,8 +62,8 @@ def write_ensemble(
 
 
 def _check_members(paths: Sequence[Path], specs: Sequence[ModelSpec], fingerprints: Sequence[str]) -> None:
-    if not 2 <= len(specs) <= MOST_MEMBERS:
-        raise ModelError(f"an ensemble of {len(specs)}; expected 2 to {MOST_MEMBERS} models")
+    if not 2 <= len(specs) <= MAX_MEMBERS:
+        raise ModelError(f"an ensemble of {len(specs)}; expected 2 to {MAX_MEMBERS} models")
     labels: dict[str, LabelSet] = {}
     for i, (path, spec) in enumerate(zip(paths, specs, strict=True)):
         if fingerprints[i] in fingerprints[:i]:
@@ -130,7 +130,7 @@ def _merged(models: Sequence[onnx.ModelProto], specs: Sequence[ModelSpec], spec:
     }
     if len(versions) > 1:
         raise ModelError("the members have different versions of ONNX; export them again by the same release of mien")
-    nodes, weights = [], [_number(LEAST, "least")]
+    nodes, weights = [], [_number(MIN_PROBABILITY, "least")]
     inputs = [
         helper.make_tensor_value_info(_input_name(i), TensorProto.UINT8, ["n", each.size, each.size, each.channels])
         for i, each in enumerate(spec.inputs)

@@ -14,7 +14,7 @@ from mien.files import as_path, atomic_path, refuse_pipe
 from mien.models.other_files import other_kind
 from mien.models.spec import SPEC_KEY, ModelSpec
 
-MOST_BYTES = 2**31 - 1  # of a Protocol Buffers message, which an ONNX file is
+MAX_BYTES = 2**31 - 1  # of a Protocol Buffers message, which an ONNX file is
 
 
 def read_spec(path: str | Path) -> ModelSpec:
@@ -89,7 +89,7 @@ def _read_whole(source: Path) -> Any:
     total = source.stat().st_size
     for tensor in _tensors(graph):
         if tensor.data_location == 1:
-            total += _read_inside(tensor, source, most=MOST_BYTES - total)
+            total += _read_inside(tensor, source, most=MAX_BYTES - total)
     model.graph[:] = [graph.SerializeToString()]
     return model
 
@@ -151,8 +151,8 @@ def _read(path: Path) -> Any:
         refuse_pipe(path)
         if path.is_dir():
             raise _not_onnx(path)
-        if path.stat().st_size > MOST_BYTES:
-            raise ModelError(f"{path} has {path.stat().st_size:,} bytes; an ONNX file has at most {MOST_BYTES:,}")
+        if path.stat().st_size > MAX_BYTES:
+            raise ModelError(f"{path} has {path.stat().st_size:,} bytes; an ONNX file has at most {MAX_BYTES:,}")
         model = _message("ModelProto").FromString(path.read_bytes())
     except OSError as error:
         raise ModelError(f"cannot read model {path}: {error.strerror}") from error

@@ -38,7 +38,7 @@ def preprocess(images: Iterable[ImageLike], config: Preprocess) -> ImageArray:
         uint8 (n, size, size, channels); n may be 0.
 
     Raises:
-        InputError: It is a single crop, or one that is no image or empty.
+        InputError: It is a single crop, or one is not an image or is empty.
     """
     batch = [_preprocess_one(to_rgb(image, keep_grey=True), config) for image in each_image(images, name="crops")]
     if not batch:

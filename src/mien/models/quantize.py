@@ -89,7 +89,7 @@ def check_quantizable(source: Path) -> ModelSpec:
 
 
 def quantized(model: ModelProto, images: ImageArray) -> ModelProto:
-    """Return a graph that computes its convolutions, and what lies between them, with 8-bit numbers.
+    """Return a graph that computes its convolutions, and the operators between them, with 8-bit numbers.
 
     Activations are uint8 in the range that they have for some images, weights int8 with a scale per output channel.
     Weights use 7 of the 8 bits: processors without VNNI add pairs of products in 16 bits, which 8 bits would overflow.

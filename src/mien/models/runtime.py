@@ -42,8 +42,8 @@ CPU = DEVICES["cpu"]
 _SESSIONS: WeakSet[Session] = WeakSet()  # of this process
 
 
-MOST_THREADS = 1024
-LONGEST_REASON = 200  # characters
+MAX_THREADS = 1024
+MAX_REASON = 200  # characters
 _FRAMING = re.compile(  # status, file, place in the source code with its signature, and advice to programmers
     r"\[ONNXRuntimeError\] : \d+ : \w+ : |Load model from .*? failed: ?|/\S+\.(?:h|cc):\d+ .*?\) (?=[A-Z])"
     r"|(?:This is an invalid model\. )|Please fix either .*"
@@ -99,12 +99,12 @@ class Session:
     Raises:
         ModelError: ONNX Runtime cannot load the file, or not on that device.
         ConfigError: No such device, or a number of threads out of range.
-        InputError: The number of threads is no whole number.
+        InputError: The number of threads is not an integer.
     """
 
     def __init__(self, path: Path, *, threads: int = 0, device: str = "cpu", content: bytes | None = None) -> None:
         check_count("threads", threads)
-        Range(0, MOST_THREADS).check("threads", threads)
+        Range(0, MAX_THREADS).check("threads", threads)
         self._path, self._content, self._threads, self._provider = path, content, threads, provider_of(device)
         self._session: onnxruntime.InferenceSession | None = _load(path, content, threads, self._provider)
         self._device = device
@@ -154,7 +154,7 @@ def reason_of(error: Exception) -> str:
     if found := re.search(r"(\S+?)\(-?\d+\) is not a registered function/op", text):
         return f"it uses the operator {found[1]}, which is not in ONNX; export it with ONNX's own operators"
     text = _FRAMING.sub("", text)
-    reason = text if len(text) <= LONGEST_REASON else f"{text[: LONGEST_REASON - 1]}…"
+    reason = text if len(text) <= MAX_REASON else f"{text[: MAX_REASON - 1]}…"
     return f"{reason.rstrip('. ')}; export it again"
 
 

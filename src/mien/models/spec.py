@@ -18,7 +18,7 @@ DEFAULT_VOICE = "voice"  # likewise, for voices
 SPEC_VERSION = 3
 SPEC_KEY = "mien_spec"  # key of the JSON in ONNX metadata_props and in a checkpoint's header
 # Limits that no real model reaches; a spec beyond them is damaged or hostile.
-MOST_CHARACTERS, MOST_HEADS, MOST_LABELS, MOST_MEMBERS = 2**20, 16, 1000, 16
+MAX_CHARACTERS, MAX_HEADS, MAX_LABELS, MAX_MEMBERS = 2**20, 16, 1000, 16
 
 Kind = Literal["face", "temporal", "voice", "ensemble"]
 FACE_KINDS: tuple[Kind, ...] = ("face", "ensemble")  # those that classify face crops
@@ -73,8 +73,8 @@ class Head:
         _check_text("the name of a label set", self.labels.name, 200)
         for label in self.labels:
             _check_text(f"a label of '{self.labels.name}'", label, 100)
-        if len(self.labels) > MOST_LABELS:
-            raise ModelError(f"'{self.labels.name}' has {len(self.labels):,} labels, expected at most {MOST_LABELS:,}")
+        if len(self.labels) > MAX_LABELS:
+            raise ModelError(f"'{self.labels.name}' has {len(self.labels):,} labels, expected at most {MAX_LABELS:,}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,8 +165,8 @@ class Sound:
     Args:
         rate: Samples per second, mono.
         bands: Mel bands of the spectrogram.
-        window: Samples of a frame.
-        hop: Samples from a frame to the next.
+        window: Window length in samples.
+        hop: Hop length in samples.
         shortest: Seconds of speech below which the model's answers are not to be used.
         longest: Seconds that the graph takes at most; longer speech is cut into equal parts.
         width: Number of features of a speaker's neutral voice, see `models.voice`; 0 if the model doesn't use them.
@@ -237,8 +237,8 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         _check_text("the name of the model", self.name, 200)
-        if not 1 <= len(self.heads) <= MOST_HEADS:
-            raise ModelError(f"the model's spec has {len(self.heads)} heads, expected 1 to {MOST_HEADS}")
+        if not 1 <= len(self.heads) <= MAX_HEADS:
+            raise ModelError(f"the model's spec has {len(self.heads)} heads, expected 1 to {MAX_HEADS}")
         if len(set(self.names)) < len(self.heads):
             raise ModelError(f"two heads of the model have the same name: {shown(', '.join(self.names))}")
         coloured = self.graph.bgr or 3 in (len(self.graph.mean), len(self.graph.deviation))
@@ -250,10 +250,10 @@ class ModelSpec:
         _check("input", self.input, get_args(Input))
         if (self.temporal is None) == (self.kind == "temporal"):
             raise ModelError(f"the spec of a model of kind '{self.kind}' has temporal = {self.temporal}")
-        if len(self.members) > MOST_MEMBERS or bool(self.members) != (self.kind == "ensemble"):
+        if len(self.members) > MAX_MEMBERS or bool(self.members) != (self.kind == "ensemble"):
             raise ModelError(
                 f"the spec of a model of kind '{self.kind}' has {len(self.members)} members; expected 2 to "
-                f"{MOST_MEMBERS} in an ensemble, none otherwise"
+                f"{MAX_MEMBERS} in an ensemble, none otherwise"
             )
         voice = self.kind == "voice"
         if (self.sound is not None) != voice or (self.input == "sound") != voice:
@@ -340,8 +340,8 @@ class ModelSpec:
         Raises:
             ModelError: The text is not such JSON, is incomplete, or is of a newer version.
         """
-        if len(text) > MOST_CHARACTERS:
-            raise ModelError(f"the model's spec has {len(text):,} characters, expected at most {MOST_CHARACTERS:,}")
+        if len(text) > MAX_CHARACTERS:
+            raise ModelError(f"the model's spec has {len(text):,} characters, expected at most {MAX_CHARACTERS:,}")
         try:
             plain = json.loads(text)
         except (ValueError, RecursionError) as error:

@@ -19,7 +19,7 @@ from mien.models.spec import DEFAULT_VOICE, ModelSpec
 from mien.models.store import find_model
 from mien.structures import FloatArray
 
-MOST = 2.0**31  # of a sample: 32-bit sound that was not scaled; larger ones overflow when they are squared
+MAX_SAMPLE = 2.0**31  # of a sample: 32-bit sound that was not scaled; larger ones overflow when they are squared
 SHORTEST = 0.1  # seconds that are computed at all; answers below `Sound.shortest` are not to be used
 
 
@@ -145,7 +145,7 @@ def checked_sound(samples: npt.ArrayLike) -> FloatArray:
         )
     if not np.isfinite(sound).all():
         raise InputError("the sound has samples that are not finite; expected floats in [-1, 1]")
-    if len(sound) and (most := float(np.abs(sound).max())) > MOST:
+    if len(sound) and (most := float(np.abs(sound).max())) > MAX_SAMPLE:
         raise InputError(f"the sound has samples of {most:.2g}; expected floats in [-1, 1]")
     return np.asarray(sound, np.float32)
 

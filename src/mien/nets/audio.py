@@ -27,7 +27,7 @@ from mien.models.onnx_file import read_spec
 from mien.models.spec import Sound
 from mien.structures import FloatArray
 
-LEAST_VARIANCE = 1e-10  # under the root of the standard deviation
+MIN_VARIANCE = 1e-10  # under the root of the standard deviation
 
 
 class Block(nn.Module):
@@ -97,7 +97,7 @@ def statistics(frames: Tensor, mask: Tensor | None = None) -> Tensor:
         share = (mask / mask.sum(1, keepdim=True)).unsqueeze(2)
         mean = (frames * share).sum(1)
         variance = ((frames - mean[:, None]).square() * share).sum(1)
-    return torch.cat([mean, variance.clamp_min(LEAST_VARIANCE).sqrt()], 1)
+    return torch.cat([mean, variance.clamp_min(MIN_VARIANCE).sqrt()], 1)
 
 
 def read_encoder(path: str | Path, sound: Sound, *, blocks: int | None = None) -> Encoder:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-LEAST = 1e-4  # smaller probabilities are clamped to this
+MIN_PROBABILITY = 1e-4  # smaller probabilities are clamped to this
 GAPS = (0.01, 1.0)  # seconds between frames; others are clamped to this range
 
 
@@ -61,12 +61,12 @@ class TemporalNet(nn.Module):
 
     def _logits(self, mean: Tensor, known: Tensor) -> Tensor:
         # Divided by its sum, since a running mean that started at 0 is too small at first, equally for all labels.
-        share = mean / mean.sum(-1, keepdim=True).clamp(min=LEAST)
-        return share.clamp(min=LEAST).log() + self.correct(known)  # type: ignore[no-any-return]
+        share = mean / mean.sum(-1, keepdim=True).clamp(min=MIN_PROBABILITY)
+        return share.clamp(min=MIN_PROBABILITY).log() + self.correct(known)  # type: ignore[no-any-return]
 
     def _inputs(self, heads: Tensor, seconds: Tensor) -> Tensor:
         # Shifted and scaled to about mean 0 and deviation 1.
-        return torch.cat([heads.clamp(min=LEAST).log() / 3 + 1, seconds.clamp(*GAPS).log() / 2 + 1.4], dim=-1)
+        return torch.cat([heads.clamp(min=MIN_PROBABILITY).log() / 3 + 1, seconds.clamp(*GAPS).log() / 2 + 1.4], dim=-1)
 
 
 class Step(nn.Module):

@@ -16,6 +16,6 @@ from .report import write_report as write_report
 from .sheets import differences_sheet as differences_sheet
 from .sheets import example_sheet as example_sheet
 from .sheets import mistakes_sheet as mistakes_sheet
-from .sheets import surest_mistakes as surest_mistakes
+from .sheets import most_confident_mistakes as most_confident_mistakes
 from .tables import classes_table as classes_table
 from .tables import views_table as views_table

@@ -339,7 +339,7 @@ def _renamed(value: Any) -> Any:
 
 
 def chance(metrics: ViewMetrics) -> float:
-    """Return the share of the commonest class, in [0, 1]: the accuracy of always predicting it."""
+    """Return the share of the most frequent class, in [0, 1]: the accuracy of always predicting it."""
     return max(scores["support"] for scores in metrics["classes"].values()) / metrics["n"]
 
 

@@ -22,7 +22,7 @@ from mien.reports.metrics_json import Metrics, to_metrics
 from mien.reports.page import page
 from mien.reports.plots import draw_confusions, drawn_or_warned
 from mien.reports.report import NO_PLOTS, NOTE, file_name, write_report
-from mien.reports.sheets import SurestMistakes, mistakes_sheet, surest_mistakes
+from mien.reports.sheets import MostConfidentMistakes, mistakes_sheet, most_confident_mistakes
 from mien.reports.tables import (
     by_model_and_data,
     data_title,
@@ -37,8 +37,8 @@ from mien.structures import ImageArray
 MATRIX = "matrix.png"
 MATRIX_TITLE = "Confusion matrices: one row per model, one column per dataset"
 MATRIX_NOTE = (
-    "*Chance* always predicts the commonest class of the dataset. In brackets: 95 % Wilson intervals. In the confusion "
-    "matrices, rows are true and columns predicted, in percent of the row."
+    "*Chance* always predicts the most frequent class of the dataset. In brackets: 95 % Wilson intervals. In the "
+    "confusion matrices, rows are true and columns predicted, in percent of the row."
 )
 
 
@@ -51,10 +51,10 @@ def report_models(
     views: Sequence[str] = ("single", "flip"),
     head: str | None = None,
     audit: Path | None = None,
-    answer_accuracy: float = 0.8,
+    target_accuracy: float = 0.8,
     slices: SliceTable | None = None,
     robustness: bool = False,
-    n_surest: int = 0,
+    n_most_confident: int = 0,
     progress: NamedProgress = no_progress,
 ) -> tuple[list[Evaluation], Path]:
     """Evaluate every model on every dataset and write the report, with sheets of mistakes.
@@ -67,22 +67,22 @@ def report_models(
         audit: What `save_audit` or `mien data audit` wrote about the only dataset; leaks are then found by it.
         slices: Table about the pictures of the only dataset, for results by group.
         robustness: Evaluate degraded images too.
-        n_surest: Number of mistakes on a sheet of the most confident ones over all classes; 0 writes none.
+        n_most_confident: Number of mistakes on a sheet of the most confident ones over all classes; 0 writes none.
         progress: Opens the progress of each evaluation by its name.
 
     Returns:
         The evaluations, one dataset after another, and the path of report.md.
     """
-    check_options((each.spec for each in classifiers.values()), views=views, head=head, answer_accuracy=answer_accuracy)
+    check_options((each.spec for each in classifiers.values()), views=views, head=head, target_accuracy=target_accuracy)
     if audit is not None:
         audit_file(audit)
-    evaluations, sheets, surest = [], [], []
+    evaluations, sheets, most_confident = [], [], []
     for dataset in datasets:
         clusters = None if audit is None else read_audit(audit, dataset).clusters
         for name, classifier in classifiers.items():
             (evaluation,) = evaluate_models(
                 {name: classifier}, dataset, split=split, views=views, head=head, clusters=clusters,
-                answer_accuracy=answer_accuracy, progress=progress,
+                target_accuracy=target_accuracy, progress=progress,
             )  # fmt: skip
             if slices is not None:
                 evaluation = slice_evaluation(evaluation, dataset, slices, clusters=clusters)
@@ -91,12 +91,16 @@ def report_models(
                     evaluation = degrade_evaluation(evaluation, classifier, dataset, progress=advance)
             evaluations.append(evaluation)
             sheets.append(mistakes_sheet(evaluation, dataset, view=views[0]))
-            surest.append(surest_mistakes(evaluation, dataset, n_surest, view=views[0]) if n_surest else None)
+            most_confident.append(
+                most_confident_mistakes(evaluation, dataset, n_most_confident, view=views[0])
+                if n_most_confident
+                else None
+            )
     names = "+".join(dict.fromkeys(evaluation.dataset for evaluation in evaluations))
     folder = folder or Path("reports") / file_name("+".join(classifiers), names, split)
     if len(evaluations) == 1:
-        return evaluations, write_report(evaluations[0], folder, sheet=sheets[0], surest=surest[0])
-    return evaluations, write_reports(evaluations, folder, sheets=sheets, surest=surest)
+        return evaluations, write_report(evaluations[0], folder, sheet=sheets[0], most_confident=most_confident[0])
+    return evaluations, write_reports(evaluations, folder, sheets=sheets, most_confident=most_confident)
 
 
 def write_reports(
@@ -104,7 +108,7 @@ def write_reports(
     folder: str | Path,
     *,
     sheets: Sequence[ImageArray] | None = None,
-    surest: Sequence[SurestMistakes | None] | None = None,
+    most_confident: Sequence[MostConfidentMistakes | None] | None = None,
 ) -> Path:
     """Write one table of several evaluations, and the report of each in a subfolder.
 
@@ -114,7 +118,7 @@ def write_reports(
         evaluations: In the order to show; no two of the same model, dataset and split.
         folder: Created if missing; files of an earlier report are replaced, all at once.
         sheets: The `sheet` of each for `write_report`; None for none.
-        surest: The `surest` of each for `write_report`; None for none.
+        most_confident: The `most_confident` of each for `write_report`; None for none.
 
     Returns:
         The path of report.md with the table.
@@ -135,7 +139,7 @@ def write_reports(
                 evaluation,
                 temporary / subfolder,
                 sheet=sheets[i] if sheets else None,
-                surest=surest[i] if surest else None,
+                most_confident=most_confident[i] if most_confident else None,
             )
         several = _several_data(all_metrics)
         plots = several and drawn_or_warned(lambda: draw_matrix(all_metrics, temporary / MATRIX))

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 Epoch = Mapping[str, float]
 # Okabe & Ito's colour-blind safe colours: jfly.uni-koeln.de/color
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"
-LONGEST_LABEL = 30  # characters; longer ones leave no room for the plot
-LEAST_COVERAGE = 0.02  # below it the risk is not drawn: one error among the first few predictions makes it jump
+MAX_LABEL = 30  # characters; longer ones leave no room for the plot
+MIN_COVERAGE = 0.02  # below it the risk is not drawn: one error among the first few predictions makes it jump
 
 
 def drawn_or_warned(draw: Callable[[], object], *, missing: str = "the report has no plots") -> bool:
@@ -74,7 +74,7 @@ def draw_confusion(matrix: IntArray, labels: Sequence[str], path: str | Path, *,
             colour = "white" if share > 0.65 else "black"
             axes.text(column, row, f"{100 * share:.0f} %", color=colour, ha="center", va="bottom", size=14)
             axes.text(column, row + 0.05, f"{count:,}", color=colour, ha="center", va="top", size=10)
-        names = [plot_text(label, longest=LONGEST_LABEL) for label in labels]
+        names = [plot_text(label, longest=MAX_LABEL) for label in labels]
         turned = k > 8  # names side by side have no room
         axes.set_xticks(range(k), names, size=12, rotation=45 if turned else 0, ha="right" if turned else "center")
         axes.set_yticks(range(k), names, size=12)
@@ -107,7 +107,7 @@ def draw_confusions(confusions: Mapping[tuple[str, str], tuple[IntArray, Sequenc
             for (row, column), share in np.ndenumerate(shares):
                 colour = "white" if share > 0.65 else "black"
                 axes.text(column, row, f"{100 * share:.0f}", color=colour, ha="center", va="center", size=10)
-            names = [plot_text(label, longest=LONGEST_LABEL) for label in labels]
+            names = [plot_text(label, longest=MAX_LABEL) for label in labels]
             axes.set_xticks(range(len(labels)), names, size=9, rotation=45, ha="right")
             axes.set_yticks(range(len(labels)), names, size=9)
             axes.set_title(plot_text(f"{row_name} on {column_name}"), size=10, pad=8)
@@ -158,7 +158,7 @@ def draw_risk_coverage(
     title: str,
     operating_point: OperatingPoint | None,
 ) -> None:
-    """Write risk–coverage curves as PNG, from `LEAST_COVERAGE` on.
+    """Write risk–coverage curves as PNG, from `MIN_COVERAGE` on.
 
     Args:
         after: Curve of the calibrated probabilities.
@@ -266,7 +266,7 @@ def _draw_accuracies(axes: Axes, epochs: Sequence[Epoch]) -> None:
     keys = dict.fromkeys(key for epoch in epochs for key in epoch if key.startswith("valid_accuracy"))
     for i, suffix in enumerate(key.removeprefix("valid_accuracy") for key in keys):
         colour = (ORANGE, BLUE, "C2", "C4", "C5")[i % 5]
-        name = plot_text(suffix.removeprefix("_"), longest=LONGEST_LABEL) or (
+        name = plot_text(suffix.removeprefix("_"), longest=MAX_LABEL) or (
             "valid" if len(keys) == 1 else "first dataset"
         )
         _draw_line(axes, epochs, f"valid_accuracy{suffix}", label=name, colour=colour, scale=100)
@@ -331,7 +331,7 @@ def _draw_bins(axes: Axes, bins: Sequence[Bin], *, label: str, colour: str) -> N
 
 
 def _draw_risk(axes: Axes, curve: RiskCoverage, **style: Any) -> None:
-    shown = curve.n >= LEAST_COVERAGE * curve.n[-1]
+    shown = curve.n >= MIN_COVERAGE * curve.n[-1]
     n, wrong = curve.n[shown], curve.wrong[shown]
     axes.plot(100 * n / curve.n[-1], 100 * wrong / n, **style)
 

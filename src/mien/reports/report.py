@@ -23,7 +23,7 @@ from mien.reports.plots import (
     draw_risk_coverage,
     drawn_or_warned,
 )
-from mien.reports.sheets import SurestMistakes
+from mien.reports.sheets import MostConfidentMistakes
 from mien.reports.tables import (
     calibration_table,
     classes_table,
@@ -39,7 +39,7 @@ from mien.structures import ImageArray, IntArray
 
 NOTE = "mien names the expression annotators saw, not what a person feels."
 ROBUSTNESS, MISSED = "robustness.png", "missed_faces.csv"
-SUREST = "surest_mistakes"  # .png and .csv
+MOST_CONFIDENT = "most_confident_mistakes"  # .png and .csv
 MAX_NAME = 150  # bytes of a folder name; file systems allow 255
 NO_PLOTS = "Plots are missing: matplotlib, which mien's extra `reports` installs, was not there or failed."
 _CALIBRATION_NOTES = (
@@ -53,7 +53,7 @@ def write_report(
     folder: str | Path,
     *,
     sheet: ImageArray | None = None,
-    surest: SurestMistakes | None = None,
+    most_confident: MostConfidentMistakes | None = None,
 ) -> Path:
     """Write metrics.json, report.md, report.html, and per view a confusion matrix (PNG, CSV) and two diagrams (PNG).
 
@@ -64,7 +64,7 @@ def write_report(
         folder: Created if missing; files of an earlier report are replaced, all at once.
         sheet: From `sheets.mistakes_sheet`. Leave it out of a report that will be published if the terms of the data
             forbid showing its images.
-        surest: From `sheets.surest_mistakes`, likewise.
+        most_confident: From `sheets.most_confident_mistakes`, likewise.
 
     Returns:
         The path of report.md.
@@ -75,12 +75,17 @@ def write_report(
     folder = as_path(folder)
     metrics = to_metrics(evaluation)
     with atomic_folder(folder) as temporary:
-        _write_files(evaluation, metrics, temporary, sheet=sheet, surest=surest)
+        _write_files(evaluation, metrics, temporary, sheet=sheet, most_confident=most_confident)
     return folder / "report.md"
 
 
 def _write_files(
-    evaluation: Evaluation, metrics: Metrics, folder: Path, *, sheet: ImageArray | None, surest: SurestMistakes | None
+    evaluation: Evaluation,
+    metrics: Metrics,
+    folder: Path,
+    *,
+    sheet: ImageArray | None,
+    most_confident: MostConfidentMistakes | None,
 ) -> None:
     write_text(folder / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n")
     for view, result in evaluation.views.items():
@@ -89,25 +94,28 @@ def _write_files(
         _write_csv(folder / MISSED, ["file", "true"], [[each.name, each.label] for each in evaluation.missed])
     if sheet is not None:
         write_picture(folder / "mistakes.png", sheet)
-    if surest is not None:
-        write_picture(folder / f"{SUREST}.png", surest.sheet)
-        rows = [[m.name, m.row, m.true, m.predicted, f"{m.confidence:.4f}"] for m in surest.mistakes]
-        _write_csv(folder / f"{SUREST}.csv", ["file", "row", "true", "predicted", "confidence"], rows)
+    if most_confident is not None:
+        write_picture(folder / f"{MOST_CONFIDENT}.png", most_confident.sheet)
+        rows = [[m.name, m.row, m.true, m.predicted, f"{m.confidence:.4f}"] for m in most_confident.mistakes]
+        _write_csv(folder / f"{MOST_CONFIDENT}.csv", ["file", "row", "true", "predicted", "confidence"], rows)
     plots = drawn_or_warned(lambda: _draw_plots(evaluation, folder, title=report_title(metrics)))
     text = report_markdown(
-        metrics, mistakes=sheet is not None, surest=len(surest.mistakes) if surest else 0, plots=plots
+        metrics,
+        mistakes=sheet is not None,
+        most_confident=len(most_confident.mistakes) if most_confident else 0,
+        plots=plots,
     )
     write_text(folder / "report.md", text)
     write_text(folder / "report.html", page(text, folder=folder))
 
 
-def report_markdown(metrics: Metrics, *, mistakes: bool = False, surest: int = 0, plots: bool = True) -> str:
+def report_markdown(metrics: Metrics, *, mistakes: bool = False, most_confident: int = 0, plots: bool = True) -> str:
     """Return report.md for the contents of a metrics.json; images are linked in the same folder.
 
     Args:
         metrics: The contents.
         mistakes: Whether there is a sheet of mistakes.
-        surest: Number of mistakes on the sheet of the most confident ones over all classes; 0 without one.
+        most_confident: Number of mistakes on the sheet of the most confident ones over all classes; 0 without one.
         plots: Whether there are plots.
     """
     parts = [
@@ -130,12 +138,12 @@ def report_markdown(metrics: Metrics, *, mistakes: bool = False, surest: int = 0
             "![The most confident mistakes of each class](mistakes.png)",
             "Below each image: the predicted class and its confidence in percent.",
         ]
-    if surest:
+    if most_confident:
         parts += [
-            f"## The {surest} most confident mistakes of all classes",
-            f"![The most confident mistakes]({SUREST}.png)",
+            f"## The {most_confident} most confident mistakes of all classes",
+            f"![The most confident mistakes]({MOST_CONFIDENT}.png)",
             f"Below each image: true and predicted class, confidence in percent, and file; as a table in "
-            f"[{SUREST}.csv]({SUREST}.csv).",
+            f"[{MOST_CONFIDENT}.csv]({MOST_CONFIDENT}.csv).",
         ]
     return "\n\n".join(parts) + "\n"
 
@@ -143,7 +151,7 @@ def report_markdown(metrics: Metrics, *, mistakes: bool = False, surest: int = 0
 def report_files(views: Iterable[str]) -> list[str]:
     """Return the names of the files that a report may have."""
     plots = ("confusion_{}.png", "confusion_{}.csv", "reliability_{}.png", "risk_coverage_{}.png")
-    sheets = ("mistakes.png", f"{SUREST}.png", f"{SUREST}.csv")
+    sheets = ("mistakes.png", f"{MOST_CONFIDENT}.png", f"{MOST_CONFIDENT}.csv")
     of_views = [name.format(view) for view in views for name in plots]
     return ["metrics.json", "report.md", "report.html", ROBUSTNESS, MISSED, *sheets, *of_views]
 

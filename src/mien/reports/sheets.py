@@ -32,7 +32,7 @@ from mien.pixels import resize, to_rgb
 from mien.structures import BoolArray, ImageArray, IntArray
 
 COLUMNS = 10
-SUREST_CELL, SUREST_COLUMNS = 112, 10  # larger images, to judge whether the label or the model is wrong
+MOST_CONFIDENT_CELL, MOST_CONFIDENT_COLUMNS = 112, 10  # larger images, to judge whether the label or the model is wrong
 EXAMPLES, EXAMPLE_COLUMNS = 3, 8  # of clusters for each kind of finding, of images in a row
 EXAMPLE_CAPTION = 18  # height of the line below an image
 
@@ -75,7 +75,7 @@ class Mistake(NamedTuple):
     confidence: float
 
 
-class SurestMistakes(NamedTuple):
+class MostConfidentMistakes(NamedTuple):
     """The most confident mistakes over all classes, the most confident first.
 
     Args:
@@ -88,7 +88,9 @@ class SurestMistakes(NamedTuple):
     sheet: ImageArray
 
 
-def surest_mistakes(evaluation: Evaluation, dataset: Dataset, n: int, *, view: str = "single") -> SurestMistakes:
+def most_confident_mistakes(
+    evaluation: Evaluation, dataset: Dataset, n: int, *, view: str = "single"
+) -> MostConfidentMistakes:
     """Return the n most confident mistakes over all classes; fewer if there are fewer.
 
     Args:
@@ -104,19 +106,19 @@ def surest_mistakes(evaluation: Evaluation, dataset: Dataset, n: int, *, view: s
         name = "" if dataset.names is None else str(dataset.names[row])
         mistakes.append(Mistake(row, name, true, predicted, float(p.max())))
     title = f"{evaluation.name}: the {len(mistakes)} most confident mistakes; label above, prediction below"
-    return SurestMistakes(mistakes, _surest_sheet(mistakes, dataset, title=title))
+    return MostConfidentMistakes(mistakes, _most_confident_sheet(mistakes, dataset, title=title))
 
 
-def _surest_sheet(mistakes: Sequence[Mistake], dataset: Dataset, *, title: str) -> ImageArray:
-    cell, gap, lines = SUREST_CELL, 3 * GAP, 3
+def _most_confident_sheet(mistakes: Sequence[Mistake], dataset: Dataset, *, title: str) -> ImageArray:
+    cell, gap, lines = MOST_CONFIDENT_CELL, 3 * GAP, 3
     pitch = cell + lines * CAPTION_HEIGHT + gap
-    rows = -(-len(mistakes) // SUREST_COLUMNS)
-    width = 2 * MARGIN + SUREST_COLUMNS * (cell + gap) - gap
+    rows = -(-len(mistakes) // MOST_CONFIDENT_COLUMNS)
+    width = 2 * MARGIN + MOST_CONFIDENT_COLUMNS * (cell + gap) - gap
     sheet = np.full((2 * MARGIN + HEADER_HEIGHT + rows * pitch, width, 3), PAPER, np.uint8)
     draw_text(sheet, shorten(title, TITLE_LETTER, width - 2 * MARGIN), TITLE_LETTER, x=MARGIN, base=36, ink=INK)
     for number, mistake in enumerate(mistakes):
-        x = MARGIN + (cell + gap) * (number % SUREST_COLUMNS)
-        y = MARGIN + HEADER_HEIGHT + pitch * (number // SUREST_COLUMNS)
+        x = MARGIN + (cell + gap) * (number % MOST_CONFIDENT_COLUMNS)
+        y = MARGIN + HEADER_HEIGHT + pitch * (number // MOST_CONFIDENT_COLUMNS)
         sheet[y : y + cell, x : x + cell] = to_rgb(resize(dataset.images[mistake.row], cell))
         name = PurePosixPath(mistake.name).stem or f"image {mistake.row}"
         texts = (f"{number + 1}: {mistake.true}", f"{100 * mistake.confidence:.0f} {mistake.predicted}", name)

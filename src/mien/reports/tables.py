@@ -83,7 +83,7 @@ def _view_cells(metrics: Metrics, view: str, *, end_to_end: bool, auc: bool) -> 
 def matrix_table(evaluations: Sequence[Metrics]) -> str:
     """Return a Markdown table of accuracies with intervals: one row per model, one column per dataset, first views.
 
-    The last row is chance, the accuracy of always predicting the commonest class of the dataset.
+    The last row is chance, the accuracy of always predicting the most frequent class of the dataset.
     """
     cells = by_model_and_data(evaluations)
     models, titles = (list(dict.fromkeys(pair[i] for pair in cells)) for i in (0, 1))

@@ -26,8 +26,8 @@ _EXPLAINED = """\
 UAR, unweighted average recall, is the mean recall of the classes: mean ± standard deviation over the folds, and that of
 all clips together with its 95 % interval by bootstrap, with speakers drawn as a whole. Chance is {chance:.1f} %."""
 _BY_SPEAKER = """\
-No speaker of a fold was in the training of the net that judged it: these are the figures of nets trained like this one
-on the other folds, while this one was trained on all of them."""
+Cross-validation by speaker: each fold was evaluated by a net trained on the other folds; this model was trained on all
+of them."""
 _DATA_TERMS = {
     "emodb": "EmoDB (Burkhardt, Paeschke, Rolfes, Sendlmeier & Weiss 2005, A Database of German Emotional Speech, "
     "Interspeech), CC0-1.0; a part of it: 339 sentences in German by ten actors, of four of its seven emotions",
@@ -69,7 +69,7 @@ def recalls_table(evaluation: VoiceEvaluation) -> str:
         in_noise = [f"{100 * noise[label]:.1f}"] if noise else []
         rows.append([literal(label), f"{sum(row):,}", f"{100 * whole[label]:.1f}", *in_noise, mistaken])
     in_noise = ["in noise, %"] if noise else []
-    return table(["class", "clips", "recall, %", *in_noise, "most often taken for"], rows)
+    return table(["class", "clips", "recall, %", *in_noise, "most often confused with"], rows)
 
 
 def speakers_text(evaluation: VoiceEvaluation) -> str:
@@ -170,8 +170,8 @@ def _limits(own: VoiceEvaluation, others: Sequence[VoiceEvaluation]) -> str:
     quiet = own.conditions[WHOLE].uar.mean
     short = [f"{name} {100 * found.uar.mean:.0f} %" for name, found in own.conditions.items() if "middle" in name]
     limits = [
-        "How speech sounds is not what a person feels: actors spoke given sentences as they were told to, and people "
-        "who speak freely sound less clear-cut. No recording of free speech was available to measure.",
+        "How speech sounds is not what a person feels: actors spoke given sentences as instructed, and people who "
+        "speak freely sound less clear-cut. No recording of free speech was available to measure.",
         f"{own.n_speakers} speakers are few: expect a stranger's figures to lie anywhere in the range above.",
         *(
             [f"Short speech is not enough: {', '.join(short)} UAR, of {100 * quiet:.0f} % for whole sentences."]

@@ -12,7 +12,7 @@ import numpy as np
 from mien.drawing.faces import draw
 from mien.errors import OutputError
 from mien.files import as_path, make_folder, unused
-from mien.fusion import Heard
+from mien.fusion import VoiceResult
 from mien.pixels import WRITABLE_PICTURES, write_picture
 from mien.sinks.encoders import CODECS
 from mien.sinks.videos import VideoSink
@@ -106,13 +106,13 @@ class AnnotatedSink:
         if self._video is not None:
             self._video.__exit__(kind, error, trace)
 
-    def write(self, frame: Frame, expressions: list[Expression], *, heard: Heard | None = None) -> None:
+    def write(self, frame: Frame, expressions: list[Expression], *, voice_result: VoiceResult | None = None) -> None:
         """Draw the expressions, and the voice if there is one, into a frame and write it.
 
         Raises:
             OutputError: The file cannot be written.
         """
-        image = draw(frame.image, expressions, top=self.top, summary=self.summary, heard=heard)
+        image = draw(frame.image, expressions, top=self.top, summary=self.summary, voice_result=voice_result)
         if self._video is None:
             write_picture(self.path, image)
         else:

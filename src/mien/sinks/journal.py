@@ -50,7 +50,7 @@ class Journal(GrowingFile):
 
     Args:
         tables: The tables: opened, with `resume` if this run resumes one.
-        settings: What the rows depend on besides the files: model, detector, …, as plain JSON data.
+        settings: Settings that determine the rows, apart from the files: model, detector, …, as plain JSON data.
         resume: Whether to continue the run that an existing journal describes.
 
     Raises:
@@ -125,7 +125,7 @@ class Journal(GrowingFile):
             if there := next((table.path for table in self._tables if table.found), None):
                 raise ConfigError(
                     f"cannot resume: '{there}' is there, but not its journal '{self.path.name}'; leave out --resume to "
-                    "write it anew, or name another table"
+                    "write it again, or name another table"
                 ) from None
             return []
         except OSError as error:
@@ -135,27 +135,27 @@ class Journal(GrowingFile):
             entries = [Entry(**{**line, "ends": tuple(line["ends"])}) for line in rest]
             fits = all(len(entry.ends) == len(self._tables) for entry in entries)
         except (ValueError, TypeError, KeyError) as error:
-            raise ConfigError(f"'{self.path}' is not a journal of mien; leave out --resume to start anew") from error
+            raise ConfigError(f"'{self.path}' is not a journal of mien; leave out --resume to start again") from error
         self._check(head)
         if not fits or any(
             end > size for entry in entries for end, size in zip(entry.ends, self._sizes(), strict=True)
         ):
             raise ConfigError(
-                f"the tables are shorter than '{self.path.name}' says; leave out --resume to write them anew"
+                f"the tables are shorter than '{self.path.name}' says; leave out --resume to write them again"
             )
         return entries
 
     def _check(self, head: Any) -> None:
         if not isinstance(head, dict) or head.get("format") != FORMAT:
-            raise ConfigError(f"'{self.path}' is not a journal of mien; leave out --resume to start anew")
+            raise ConfigError(f"'{self.path}' is not a journal of mien; leave out --resume to start again")
         check_same(
             head.get("settings"), self._head["settings"], place=self._tables[0].path,
-            hint="leave out --resume to start anew",
+            hint="leave out --resume to start again",
         )  # fmt: skip
         if head.get("tables") != self._head["tables"]:
             raise ConfigError(
                 f"'{self.path.name}' is of the tables {', '.join(map(str, head.get('tables', [])))}; give the same "
-                "ones, or leave out --resume to start anew"
+                "ones, or leave out --resume to start again"
             )
 
 

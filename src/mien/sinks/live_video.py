@@ -34,7 +34,7 @@ class LiveVideoSink(GrowingFile):
         OutputError: Another suffix, or the file cannot be written; on entering or writing.
 
     Example:
-        >>> with LiveVideoSink("seen.mkv") as sink:
+        >>> with LiveVideoSink("annotated.mkv") as sink:
         ...     sink.write(image, time=frame.time)
     """
 

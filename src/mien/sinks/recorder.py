@@ -10,7 +10,7 @@ from types import TracebackType
 from mien.drawing.faces import draw
 from mien.errors import ConfigError, MienError, OutputError
 from mien.files import as_path, unused
-from mien.fusion import Heard
+from mien.fusion import VoiceResult
 from mien.labels import LabelSet
 from mien.sinks.live_video import LIVE_SUFFIX, LiveVideoSink
 from mien.sinks.sink import Sink, many
@@ -28,11 +28,11 @@ FPS = 25.0  # of a video that is not Matroska
 class AnnotatedVideoSink:
     """Writes the annotated video of a stream.
 
-    While it grows it is Matroska (.mkv), which plays at any moment and survives a crash. An .mp4 or .avi grows as an
-    .mkv beside it and is converted at the end; if that fails the .mkv stays.
+    An .mkv (Matroska) plays at any moment while it grows, and survives a crash. Every other format is recorded as an
+    .mkv beside it, and converted at the end; if that fails the .mkv stays.
 
     Args:
-        path: Ends in .mkv, .mp4, .mov or .avi.
+        path: Ends in .mkv, .mp4, .m4v, .mov, .webm or .avi.
         top: Number of labels per face.
 
     Raises:
@@ -66,7 +66,7 @@ class AnnotatedVideoSink:
         expressions: list[Expression],
         drawn: ImageArray | None = None,
         *,
-        heard: Heard | None = None,
+        voice_result: VoiceResult | None = None,
     ) -> None:
         """Append a frame.
 
@@ -74,9 +74,9 @@ class AnnotatedVideoSink:
             frame: The frame.
             expressions: Its expressions.
             drawn: The annotated frame, RGB uint8 (H, W, 3); drawn here when None.
-            heard: The voice at its time; None where nobody listens.
+            voice_result: The voice at its time; None without voice recognition.
         """
-        image = draw(frame.image, expressions, top=self.top, heard=heard) if drawn is None else drawn
+        image = draw(frame.image, expressions, top=self.top, voice_result=voice_result) if drawn is None else drawn
         self._live.write(image, time=frame.time)
 
 
@@ -93,7 +93,7 @@ class Recorder:
         jsonl: File with one line per frame; see `JsonlSink`.
         top: Number of labels per face in the video.
         excel: As for `CsvSink`.
-        voice: Origin of the voice's predictions, for the tables; None where nobody listens.
+        voice: Origin of the voice's predictions, for the tables; None without voice recognition.
 
     Raises:
         ConfigError: Two of the files are the same, or a table has the suffix of a picture or video.
@@ -170,7 +170,7 @@ class Recorder:
         expressions: list[Expression],
         drawn: ImageArray | None = None,
         *,
-        heard: Heard | None = None,
+        voice_result: VoiceResult | None = None,
     ) -> None:
         """Record a frame.
 
@@ -178,15 +178,15 @@ class Recorder:
             frame: The frame.
             expressions: Its expressions.
             drawn: The annotated frame, RGB uint8 (H, W, 3); drawn here, for a video, when None.
-            heard: The voice at its time; None where nobody listens.
+            voice_result: The voice at its time; None without voice recognition.
         """
         if not self._open:
             self._begin(frame.source)
         self.statistics.write(frame, expressions)
         for table in self._tables:
-            table.write(frame, expressions, heard=heard)
+            table.write(frame, expressions, voice_result=voice_result)
         if self._video is not None:
-            self._video.write(frame, expressions, drawn, heard=heard)
+            self._video.write(frame, expressions, drawn, voice_result=voice_result)
 
     def _begin(self, source: str) -> None:
         check_targets([source], texts=self._texts, files=self._videos)

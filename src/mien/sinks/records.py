@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mien import __version__
 from mien.errors import InputError, MienError
-from mien.fusion import Fused, Heard, check_heard
+from mien.fusion import Fused, VoiceResult, check_voice_result
 from mien.pixels import is_dark
 from mien.structures import Expression, Frame, Provenance, plain
 
@@ -20,7 +20,7 @@ NO_FACE_IN_THE_DARK = f"{NO_FACE}: nearly black"
 
 
 class Result(Protocol):
-    """A frame and its expressions: `live.FrameResult`, `collection.Seen`."""
+    """A frame and its expressions: `live.FrameResult`, `collection.FileResult`."""
 
     @property
     def frame(self) -> Frame: ...
@@ -34,7 +34,7 @@ def record(
     expressions: Sequence[Expression],
     provenance: Provenance,
     *,
-    heard: Heard | None = None,
+    voice_result: VoiceResult | None = None,
     voice: Provenance | None = None,
 ) -> dict[str, Any]:
     """Return the expressions of a frame as plain data, for JSON.
@@ -53,8 +53,8 @@ def record(
         frame: The frame.
         expressions: Its expressions.
         provenance: `Recognizer.provenance`.
-        heard: The voice at its time.
-        voice: Origin of the voice's predictions; None where nobody listens.
+        voice_result: The voice at its time.
+        voice: Origin of the voice's predictions; None without voice recognition.
     """
     height, width = (round(frame.scale * side) for side in frame.image.shape[:2])
     faces = [{"face": number, **_nested(e, frame.scale)} for number, e in enumerate(expressions, start=1)]
@@ -65,13 +65,15 @@ def record(
         **origin_keys(provenance),
         "schema": SCHEMA,
         "faces": faces,
-        **({} if voice is None else voice_keys(voice) | _voice(heard)),
+        **({} if voice is None else voice_keys(voice) | _voice(voice_result)),
     }
 
 
-def rows(frame: Frame, expressions: Sequence[Expression], *, heard: Heard | None = None) -> list[dict[str, Any]]:
+def rows(
+    frame: Frame, expressions: Sequence[Expression], *, voice_result: VoiceResult | None = None
+) -> list[dict[str, Any]]:
     """Return one flat row per face, or one with a note if there are none; see `CsvSink` for the keys."""
-    common = {**_frame_keys(frame, expressions), **({} if heard is None else _flat_voice(heard))}
+    common = {**_frame_keys(frame, expressions), **({} if voice_result is None else _flat_voice(voice_result))}
     return [{**common, "face": number, **_flat(e, frame.scale)} for number, e in enumerate(expressions, start=1)] or [
         common
     ]
@@ -88,7 +90,7 @@ def origin_keys(provenance: Provenance) -> dict[str, str]:
     """Return model, label set, detector and mien's version.
 
     Raises:
-        InputError: It is no provenance.
+        InputError: It is not a Provenance.
     """
     if not isinstance(provenance, Provenance):
         raise InputError(
@@ -118,8 +120,8 @@ def to_dataframe(
     """Return a pandas data frame with one row per face, and one with a note per frame without a face.
 
     Args:
-        results: Results of `Live.stream` or `collection.see` (without its failures), pairs of `Recognizer.stream`,
-            expressions of `Recognizer.recognize`, or lists of them of `Recognizer.recognize_many`.
+        results: Results of `Live.stream` or `collection.recognize_files` (without its failures), pairs of
+            `Recognizer.stream`, expressions of `Recognizer.recognize`, or lists of them of `Recognizer.recognize_many`.
 
     Returns:
         The columns of `CsvSink`, without those of the model. Expressions alone have no columns of a frame, lists of
@@ -145,7 +147,7 @@ def _all_rows(results: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
         elif isinstance(result, tuple) and len(result) == 2:
             yield from rows(*result)
         elif hasattr(result, "frame") and hasattr(result, "expressions"):
-            yield from rows(result.frame, result.expressions, heard=getattr(result, "heard", None))
+            yield from rows(result.frame, result.expressions, voice_result=getattr(result, "voice_result", None))
         else:
             raise InputError(
                 f"a result is of type {type(result).__name__}; expected expressions, lists of them, pairs of a "
@@ -182,10 +184,10 @@ def _flat(expression: Expression, scale: float = 1.0) -> dict[str, Any]:
     return {**nested, **box, **probabilities, **raw}
 
 
-def _voice(heard: Heard | None) -> dict[str, Any]:
+def _voice(voice_result: VoiceResult | None) -> dict[str, Any]:
     """Return the voice at a frame's time, and what it is fused to, as plain data."""
-    check_heard(heard)
-    utterance, fused = (None, None) if heard is None else (heard.utterance, heard.fused)
+    check_voice_result(voice_result)
+    utterance, fused = (None, None) if voice_result is None else (voice_result.utterance, voice_result.fused)
     return {
         "voice": None if utterance is None else {**utterance.to_dict(), "final": utterance.final},
         "fused": None if fused is None else _fused(fused),
@@ -202,10 +204,10 @@ def _fused(fused: Fused) -> dict[str, Any]:
     }
 
 
-def _flat_voice(heard: Heard) -> dict[str, Any]:
+def _flat_voice(voice_result: VoiceResult) -> dict[str, Any]:
     """Return the voice and the fused answer with one key per value: "voice_label", "fused_p_happy"."""
     flat: dict[str, Any] = {}
-    for kind, nested in _voice(heard).items():
+    for kind, nested in _voice(voice_result).items():
         probabilities = (nested or {}).pop("probabilities", {})
         flat |= {f"{kind}_{key}": value for key, value in (nested or {}).items()}
         flat |= {f"{kind}_p_{label}": p for label, p in probabilities.items()}

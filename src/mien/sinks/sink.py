@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Protocol, cast
 
-from mien.fusion import Heard
+from mien.fusion import VoiceResult
 from mien.structures import Expression, Frame
 
 
@@ -32,13 +32,13 @@ class Sink(Protocol):
 class VoiceSink(Sink, Protocol):
     """A sink that writes the voice of each frame too."""
 
-    def write(self, frame: Frame, expressions: list[Expression], *, heard: Heard | None = None) -> None:
+    def write(self, frame: Frame, expressions: list[Expression], *, voice_result: VoiceResult | None = None) -> None:
         """Write a frame.
 
         Args:
             frame: The frame.
             expressions: Its expressions.
-            heard: The voice at its time; None where nobody listens.
+            voice_result: The voice at its time; None without voice recognition.
 
         Raises:
             OutputError: The file cannot be written.
@@ -65,22 +65,22 @@ class Sinks:
     ) -> bool | None:
         return self._stack.__exit__(kind, error, trace)
 
-    def write(self, frame: Frame, expressions: list[Expression], *, heard: Heard | None = None) -> None:
+    def write(self, frame: Frame, expressions: list[Expression], *, voice_result: VoiceResult | None = None) -> None:
         """Write a frame to all sinks, in their order.
 
         Raises:
             OutputError: One cannot write; those after it don't get the frame.
         """
         for sink in self._sinks:
-            write_to(sink, frame, expressions, heard)
+            write_to(sink, frame, expressions, voice_result)
 
 
-def write_to(sink: Sink, frame: Frame, expressions: list[Expression], heard: Heard | None) -> None:
-    """Write a frame to a sink, which must be a `VoiceSink` where somebody listens."""
-    if heard is None:
+def write_to(sink: Sink, frame: Frame, expressions: list[Expression], voice_result: VoiceResult | None) -> None:
+    """Write a frame to a sink, which must be a `VoiceSink` with voice recognition."""
+    if voice_result is None:
         sink.write(frame, expressions)
     else:
-        cast("VoiceSink", sink).write(frame, expressions, heard=heard)
+        cast("VoiceSink", sink).write(frame, expressions, voice_result=voice_result)
 
 
 def many(sinks: Iterable[Sink]) -> Sinks:

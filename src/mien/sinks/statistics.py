@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from mien.drawing.charts import TrackRow, bar_chart, timeline_chart, track_chart
 from mien.files import atomic_folder, counted, write_text
-from mien.fusion import Heard
+from mien.fusion import VoiceResult
 from mien.pixels import write_picture
 from mien.sinks.records import origin_keys
 from mien.structures import UNCERTAIN, Expression, Frame, Provenance
@@ -85,14 +85,16 @@ class Statistics:
     ) -> None:
         """Do nothing: `save` writes the files."""
 
-    def write(self, frame: Frame, expressions: Sequence[Expression], *, heard: Heard | None = None) -> None:
+    def write(
+        self, frame: Frame, expressions: Sequence[Expression], *, voice_result: VoiceResult | None = None
+    ) -> None:
         """Count the expressions of a frame.
 
         Args:
             frame: Its time may start anywhere; after a jump back, as in a restarted stream, counting continues from
                 the previous frame.
             expressions: Its expressions.
-            heard: Not counted; statistics are about faces.
+            voice_result: Not counted; statistics are about faces.
 
         Raises:
             ValueError: An expression has another label set.

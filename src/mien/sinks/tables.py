@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mien.escape import csv_cell, json_line
 from mien.files import standard_output
-from mien.fusion import Heard
+from mien.fusion import VoiceResult
 from mien.labels import LabelSet
 from mien.sinks.growing import GrowingFile
 from mien.sinks.records import origin_keys, record, rows, voice_keys
@@ -106,12 +106,14 @@ class CsvSink(TableSink):
             self._append(codecs.BOM_UTF8 * self._excel + header)
         return self
 
-    def write(self, frame: Frame, expressions: list[Expression], *, heard: Heard | None = None) -> None:
+    def write(self, frame: Frame, expressions: list[Expression], *, voice_result: VoiceResult | None = None) -> None:
         """Append the rows of a frame."""
         check_frame(frame)
         expressions = checked_expressions(expressions)
         origin = origin_keys(self.provenance) | ({} if self.voice is None else voice_keys(self.voice))
-        self._append(csv_lines(self._columns, [{**row, **origin} for row in rows(frame, expressions, heard=heard)]))
+        self._append(
+            csv_lines(self._columns, [{**row, **origin} for row in rows(frame, expressions, voice_result=voice_result)])
+        )
 
 
 class JsonlSink(TableSink):
@@ -131,11 +133,11 @@ class JsonlSink(TableSink):
         self._append(b"")
         return self
 
-    def write(self, frame: Frame, expressions: list[Expression], *, heard: Heard | None = None) -> None:
+    def write(self, frame: Frame, expressions: list[Expression], *, voice_result: VoiceResult | None = None) -> None:
         """Append the line of a frame."""
         check_frame(frame)
         expressions = checked_expressions(expressions)
-        line = json_line(record(frame, expressions, self.provenance, heard=heard, voice=self.voice))
+        line = json_line(record(frame, expressions, self.provenance, voice_result=voice_result, voice=self.voice))
         self._append(line.encode() + b"\n")
 
 

@@ -38,7 +38,7 @@ class VideoSink:
         OutputError: Another suffix, or the file cannot be written.
 
     Example:
-        >>> with VideoSink("seen.mp4", fps=25) as sink:
+        >>> with VideoSink("annotated.mp4", fps=25) as sink:
         ...     sink.write(image)
     """
 
@@ -82,7 +82,7 @@ class VideoSink:
             time: Seconds from the video's start, later than the last image's; by the frame rate when None.
 
         Raises:
-            InputError: It is no such image.
+            InputError: The image has an unsupported type, shape or value range.
             OutputError: The file cannot be written.
         """
         image = to_rgb(image)

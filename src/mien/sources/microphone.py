@@ -20,7 +20,7 @@ from mien.structures import SAMPLE_RATE, Block, FloatArray
 __all__ = ["Microphone", "MicrophoneInfo", "MicrophoneStatus", "list_microphones"]
 BLOCK_SECONDS = 512 / SAMPLE_RATE  # 32 ms; PortAudio's own choice may be 34 samples, 500 callbacks a second
 SILENT_SECONDS = 1.0  # without a block until no sound arrives: a monitor of an idle sink gives none at all
-MOST_QUEUED = 300  # blocks, 10 s, that wait for a slow reader; later ones are lost, which leaves a gap in the times
+MAX_QUEUED = 300  # blocks, 10 s, that wait for a slow reader; later ones are lost, which leaves a gap in the times
 POLL_SECONDS = 0.1
 NOT_NEGATIVE = Range(0)
 MISSING_LIBRARY = (
@@ -120,7 +120,7 @@ class Microphone:
             raise ConfigError(f"opener is of type {type(opener).__name__}; expected a function, or None")
         self._device, self._opener = device, opener
         self._retry_seconds = NOT_NEGATIVE.check("retry_seconds", retry_seconds)
-        self._queue: Queue[tuple[float, float | None, FloatArray]] = Queue(MOST_QUEUED)
+        self._queue: Queue[tuple[float, float | None, FloatArray]] = Queue(MAX_QUEUED)
         self._began: float | None = None  # time.monotonic at block time 0
         self._last = 0.0  # time of the last block
         self._clean = Cleaner()  # a driver of floats may deliver others than in [-1, 1]

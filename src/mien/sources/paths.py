@@ -33,8 +33,8 @@ SOUND_SUFFIXES = frozenset({
 })  # fmt: skip
 SILENT_SUFFIXES = frozenset({".gif", ".m2v", ".mjpg", ".mjpeg", ".y4m", ".h264", ".hevc"})  # of videos without sound
 TYPESCRIPT = frozenset({".ts", ".mts"})  # suffixes of videos and of TypeScript
-LITTER = frozenset({".ds_store", "thumbs.db", "desktop.ini", ".directory"})  # files that systems put into folders
-MOST_KINDS = 5  # named in a message
+SYSTEM_FILES = frozenset({".ds_store", "thumbs.db", "desktop.ini", ".directory"})  # files that systems put into folders
+MAX_KINDS = 5  # named in a message
 FORMATS = "JPEG, PNG, WebP, AVIF, HEIC, TIFF, BMP, GIF or PNM"
 MAX_PIXELS = 250_000_000  # 750 MB as RGB; the largest cameras of phones take 200 million
 
@@ -137,7 +137,7 @@ def kind_passed_over(name: PurePath) -> str | None:
     Args:
         name: Path below the folder that was searched.
     """
-    if name.name.lower() in LITTER or name.name.startswith("._") or "__MACOSX" in name.parts:
+    if name.name.lower() in SYSTEM_FILES or name.name.startswith("._") or "__MACOSX" in name.parts:
         return None
     return "hidden" if is_hidden(name) else printable(Path(name.suffix.lower())) if name.suffix else "without suffix"
 
@@ -283,8 +283,8 @@ def _is_read(path: Path, folder: Path, wanted: Wanted) -> bool:
 
 def _counts(passed_over: Mapping[str, int]) -> str:
     most = sorted(passed_over.items(), key=lambda item: (-item[1], item[0]))
-    rest = sum(n for _, n in most[MOST_KINDS:])
-    named = [f"{n:,} {kind}" for kind, n in most[:MOST_KINDS]]
+    rest = sum(n for _, n in most[MAX_KINDS:])
+    named = [f"{n:,} {kind}" for kind, n in most[:MAX_KINDS]]
     return ", ".join([*named, f"{rest:,} of other kinds"] if rest else named)
 
 

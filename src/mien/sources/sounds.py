@@ -36,7 +36,7 @@ MAX_CHANNELS = 64
 KEPT = 0.1  # share of the loudest channel's energy; with less, their mean has lost it
 OGG_SOUNDS = (b"OpusHead", b"\x01vorbis", b"\x7fFLAC", b"Speex   ")  # a track's first bytes, all at the start: RFC 3533
 STREAMED = 0x7FFF_0000  # bytes from which on the size in a WAV's header is that of a program that wrote into a pipe
-CUT = "it is cut off or damaged; what is there is read"
+CUT = "it is cut off or damaged; it is read as far as possible"
 
 
 def sounds(path: str | Path) -> Iterator[Block]:
@@ -44,7 +44,7 @@ def sounds(path: str | Path) -> Iterator[Block]:
 
     libsndfile (the extra `voice`) reads WAV, FLAC, OGG and MP3; PyAV (the extra `video`) reads everything else, such as
     M4A and the sound of videos. Without them, WAV of 8 to 32 bits at 16 kHz is read.
-    Channels are averaged, see `mono`. Of several tracks the first is read, samples that are no numbers are read as
+    Channels are averaged, see `mono`. Of several tracks the first is read, NaN and infinite samples are read as
     silence, and a file that is cut off as far as it goes, each with a warning.
 
     Args:
@@ -72,7 +72,7 @@ def sounds(path: str | Path) -> Iterator[Block]:
         raise NoSound(f"'{printable(path)}' has no samples; expected {SOUND_FORMATS}")
     if cleaner.n_bad:
         warnings.warn(
-            f"'{printable(path)}' holds {cleaner.n_bad:,} samples that are no numbers; they are read as silence",
+            f"'{printable(path)}' holds {cleaner.n_bad:,} NaN or infinite samples; they are read as silence",
             stacklevel=2,
         )
 

@@ -158,7 +158,7 @@ def logging_to(
             try:
                 loggers[name] = LOGGERS[name](place)
             except Exception as error:  # of any kind that a foreign package raises
-                raise RunError(f"cannot log to {name}: {_line(error)}; leave out --log {name}, or mend it") from error
+                raise RunError(f"cannot log to {name}: {_line(error)}; omit --log {name}, or fix the cause") from error
 
     def log(row: Row) -> None:
         for name in list(loggers):

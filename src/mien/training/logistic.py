@@ -23,7 +23,7 @@ def fit_logistic(
         features: (n, width).
         targets: Class ids, (n,).
         n_classes: k.
-        penalty: Half the sum of squares of the weights counts so often beside the mean loss.
+        penalty: L2 coefficient λ: the objective is mean loss + λ/2 · ‖W‖².
         balanced: Give all classes the same weight, however many images or clips they have.
 
     Returns:

@@ -23,7 +23,7 @@ class HeadLoss:
         adjustment: Added to its logits in training, float32 (k,): τ·log prior of Menon et al. 2021, arXiv:2007.07314.
             The model is exported without it, so rare classes win more often. None for nothing.
         distil_weight: Share of the loss by a teacher, where there is one; the labels have the rest.
-        temperature: That the teacher's labels were softened by.
+        temperature: Temperature with which the teacher's labels were softened.
     """
 
     weight: float = 1.0

@@ -1,4 +1,4 @@
-"""What a run folder records: its recipe, and the schema of environment.json and metrics.jsonl."""
+"""Contents of a run folder: its recipe, and the schema of environment.json and metrics.jsonl."""
 
 from __future__ import annotations
 

@@ -326,7 +326,9 @@ class Run:
             if rows.shape != (len(dataset),) or rows.sum() != n:
                 raise ValueError(f"expected it to select {n} of {len(dataset)} images")
         except (OSError, ValueError) as error:
-            raise RunError(f"'{path}' is damaged ({error}), so the images to fit on are unknown; start anew") from error
+            raise RunError(
+                f"'{path}' is damaged ({error}), so the images to fit on are unknown; start again"
+            ) from error
         return rows
 
     def fit(self, report: Reporter | None = None, *, log: Sequence[str] = ()) -> None:
@@ -405,7 +407,7 @@ class Run:
         if self.checkpoint.exists():
             return load_checkpoint(self.checkpoint, trainer.state)
         if self.config.init or n_rows > 1:
-            raise RunError(f"'{self.checkpoint}' is missing; restore it, or start anew with another --run")
+            raise RunError(f"'{self.checkpoint}' is missing; restore it, or start again with another --run")
         return 0
 
     def export(
@@ -487,7 +489,7 @@ class Run:
             return None
         path, first = self.folder / TEACHER, self.datasets[0]
         if teacher_digest(path) != self.environment.get("teacher"):
-            raise RunError(f"'{path}' has changed since the start of the run; restore it, or start anew")
+            raise RunError(f"'{path}' has changed since the start of the run; restore it, or start again")
         return read_teacher(path, first, heads).select(self.fitted_rows(first))
 
     def _valid(self, heads: Sequence[LabelSet], trained: Sequence[str | None]) -> dict[str, Tensors]:

@@ -41,13 +41,13 @@ ENCODER = "MIEN_ENCODER"  # environment variable with the encoder to start from
 NEUTRAL = "neutral"  # the label of a speaker's ordinary voice
 NOT_ENROLLED, ENROLLED = "whole, not enrolled", "whole, enrolled"  # on the same clips
 NOT_ENROLLED_NOISY, ENROLLED_NOISY = "noisy, not enrolled", "noisy, enrolled"
-ANSWERS = "answers.npz"  # of a run: what it answers about the speakers of each fold, whom it has not heard
+PREDICTIONS = "answers.npz"  # of a run: out-of-fold predictions; the name is that of earlier runs
 SPEEDS = 0.88, 1.12
 CUT_SECONDS = 1.2, 3.0
 LOUD_NOISE_DB = 3.0, 25.0
 TELEPHONE_SHARE = 0.2
 
-Answers = dict[str, FloatArray]  # probabilities (n, k) by condition; rows of NaN were not tested
+OutOfFoldPredictions = dict[str, FloatArray]  # probabilities (n, k) by condition; rows of NaN were not tested
 Steps = Callable[[str], Progress]
 
 
@@ -117,7 +117,7 @@ def train_voice(
         for key, found in merged.items()
     }
     evaluation = score_voice(calibrated, speech, folds, model=spec.name)
-    _write_answers(folder / ANSWERS, calibrated[WHOLE], speech, folds)
+    _write_answers(folder / PREDICTIONS, calibrated[WHOLE], speech, folds)
     net = _net(encoder, config, speech, fit_heads(copies, speech, config))
     for layer, enrolled in ((net.head, False), (net.enrolled, True)):
         if layer is not None:
@@ -308,7 +308,7 @@ def _fold_answers(
     tested: Mapping[str, FloatArray],
     held_out: BoolArray,
     config: VoiceConfig,
-) -> Answers:
+) -> OutOfFoldPredictions:
     """Fit heads on the speakers that are not held out, and return the answers for those that are."""
     train, test = speech.select(~held_out), speech.select(held_out)
     check_apart(train, test)
@@ -327,14 +327,14 @@ def _fold_answers(
 
 def _enrolled_answers(
     layer: Layer, found: Mapping[str, FloatArray], test: Speech, answers: Mapping[str, FloatArray], *, seed: int
-) -> Answers:
+) -> OutOfFoldPredictions:
     """Return the answers with one neutral clip per speaker enrolled, and those without; that clip is not tested."""
     rng, neutral, chosen = np.random.default_rng(seed), np.empty_like(found[WHOLE]), []
     for speaker in np.unique(test.speakers):
         row = int(rng.choice(_neutral_rows(test, speaker)))
         chosen.append(row)
         neutral[test.speakers == speaker] = found[WHOLE][row]
-    results: Answers = {}
+    results: OutOfFoldPredictions = {}
     for base, alone, enrolled in ((WHOLE, NOT_ENROLLED, ENROLLED), (NOISY, NOT_ENROLLED_NOISY, ENROLLED_NOISY)):
         results[alone] = answers[base].copy()
         results[enrolled] = predict_logistic(layer, np.concatenate([found[base], found[base] - neutral], axis=1))
@@ -362,7 +362,7 @@ def _write_answers(path: Path, probabilities: FloatArray, speech: Speech, folds:
 
 def _as_strangers(
     speech: Speech, copies: Sequence[FloatArray], tested: Mapping[str, FloatArray], folds: IntArray, config: VoiceConfig
-) -> list[tuple[Answers, IntArray]]:
+) -> list[tuple[OutOfFoldPredictions, IntArray]]:
     """Return the answers in noise about all speakers but those of one fold, by heads that heard only these, and the
     targets; for each fold that has all classes.
 
@@ -378,7 +378,9 @@ def _as_strangers(
     return found
 
 
-def _temperatures(strange: Sequence[tuple[Answers, IntArray]], merged: Answers, targets: IntArray) -> dict[bool, float]:
+def _temperatures(
+    strange: Sequence[tuple[OutOfFoldPredictions, IntArray]], merged: OutOfFoldPredictions, targets: IntArray
+) -> dict[bool, float]:
     """Return the temperatures of the heads for strangers and for enrolled speakers: those of noisy answers of heads
     that heard few speakers, or, where none has all classes, of the folds' heads."""
     temperatures = {}

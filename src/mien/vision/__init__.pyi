@@ -9,9 +9,9 @@ from .haar import HaarDetector as HaarDetector
 from .rise import Explanation as Explanation
 from .rise import explain as explain
 from .rise import explain_faces as explain_faces
+from .rotated import detect_rotated as detect_rotated
 from .smooth import HalfLifeSmoother as HalfLifeSmoother
 from .smooth import Smoother as Smoother
 from .smooth import TemporalSmoother as TemporalSmoother
 from .track import Tracker as Tracker
-from .turned import detect_turned as detect_turned
 from .yunet import YuNetDetector as YuNetDetector

@@ -62,7 +62,7 @@ def explain(
         classifier: The explained classifier.
         crop: uint8 (H, W) or (H, W, 1) grey, or (H, W, 3) RGB, as for `predict_proba`.
         label: Label to explain; the most probable one when None.
-        head: Name of a label set of the model; the first one when None.
+        head: Name of a label set of the model; the model's default head when None.
         n_masks: Number of masks, even, since they come in pairs; more give a smoother map.
         seed: Seed of the masks; the same seed gives the same map.
         progress: Called after each batch with the number of masks done.
@@ -117,7 +117,7 @@ def explain_faces(
         classifier: The explained classifier.
         crops: Crops as for `explain`; any number.
         label: Label to explain; the most probable one of each face when None.
-        head: Name of a label set of the model; the first one when None.
+        head: Name of a label set of the model; the model's default head when None.
         n_masks: Number of masks per face.
         seed: Seed of the masks.
         progress: Called after each batch with the number of masks done and their total, of all faces.

@@ -46,7 +46,7 @@ class YuNetDetector:
     """
 
     name = "yunet"
-    # For `detect_turned`: nine of ten upright faces in 150 news photos score more, nine of ten inverted ones less.
+    # For `detect_rotated`: nine of ten upright faces in 150 news photos score more, nine of ten inverted ones less.
     upright_score = 0.9
     SECOND_SIDE = 640  # pixels on the long side, in the second search
 

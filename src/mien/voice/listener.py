@@ -23,7 +23,7 @@ from mien.structures import (
     check_block,
     check_part,
 )
-from mien.voice.segments import LONGEST_SECONDS, PAUSE_SECONDS, SHORTEST_SECONDS, Segment, Segmenter
+from mien.voice.segments import MAX_SECONDS, MIN_SECONDS, PAUSE_SECONDS, Segment, Segmenter
 from mien.voice.speech import STEP, SileroDetector, SpeechDetector
 
 NOTHING = Block(0.0, np.empty(0, np.float32))
@@ -50,14 +50,14 @@ class VoiceModel(Protocol):
 
 
 class Listener:
-    """Hears speech in a stream of sound, cuts it into utterances at pauses, and names how each sounds.
+    """Detects speech in an audio stream, splits it into utterances at pauses, and classifies how each sounds.
 
-    An utterance gets a first, provisional answer once it has 1.5 s of speech, another one after each further 0.5 s,
-    about its last 3 s, and the final one about all its speech at a pause of 0.5 s, or after 10 s of speech. Only what
-    is speech is judged, without the silence around it. An utterance of less than 1.5 s gets no answer: too little of a
-    voice is in it. A model may ask for more or less than 1.5 and 10 s, see `models.Sound`.
+    An utterance gets a first, provisional prediction once it has 1.5 s of speech, another one after each further 0.5 s,
+    about its last 3 s, and the final one about all its speech at a pause of 0.5 s, or after 10 s of speech. Only the
+    speech is classified, without the silence around it. An utterance of less than 1.5 s gets no prediction; it is too
+    short to be reliable. A model may ask for more or less than 1.5 and 10 s, see `models.Sound`.
 
-    It hears one stream at a time, in one thread: a new stream begins anew, and ends the one before.
+    It hears one stream at a time, in one thread: a new stream ends the previous one and resets the state.
 
     Args:
         classifier: A voice model, or its name or path.
@@ -105,8 +105,8 @@ class Listener:
                 check_part("detector", detector, attribute, expected="None, or a SpeechDetector")
         self.classifier = classifier
         self.detector = SileroDetector() if detector is None else detector
-        self.shortest = SHORTEST_SECONDS if sound is None else sound.shortest
-        self.longest = LONGEST_SECONDS if sound is None else sound.longest
+        self.shortest = MIN_SECONDS if sound is None else sound.shortest
+        self.longest = MAX_SECONDS if sound is None else sound.longest
         self._segmenter = Segmenter(shortest=self.shortest, longest=self.longest)
         self._rest = NOTHING  # less than a step, for the next block
         self._level = 0.0
@@ -135,7 +135,7 @@ class Listener:
 
     @property
     def n_short(self) -> int:
-        """Number of utterances so far that were too short to be judged."""
+        """Number of utterances so far that were too short to be classified."""
         return self._segmenter.n_short
 
     def hear(self, block: Block) -> list[Utterance]:
@@ -144,8 +144,8 @@ class Listener:
         A gap of 0.5 s between blocks, by their times, is a pause.
 
         Raises:
-            InputError: It is no block, its time or samples are not finite, or of another type or shape; or the detector
-                returns no probability.
+            InputError: It is not a Block, its time or samples are not finite or of another type or shape, or the
+                detector does not return a probability.
         """
         check_block(block)
         if self._stream is not None:
@@ -204,7 +204,7 @@ class Listener:
         yield from rest
 
     def _begin(self, stream: object) -> None:
-        """Begin a stream anew; what was going on is left."""
+        """Begin a new stream; the state of the previous one is discarded."""
         n_short = self.n_short
         self._end()
         self._stream, self._segmenter.n_short = stream, n_short

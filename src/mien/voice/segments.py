@@ -16,10 +16,10 @@ ENTER, STAY = 0.5, 0.35
 HANGOVER_SECONDS = 0.1  # after speech that still count as speech, as Silero's own tools do: words end softly
 PAUSE_SECONDS = 0.5  # that end an utterance
 # One second of speech names the expression of half of the clips (UAR 49 % of RAVDESS), 1.5 s of two thirds.
-SHORTEST_SECONDS = 1.5  # of speech before the first answer, unless the model's spec says otherwise
+MIN_SECONDS = 1.5  # of speech before the first answer, unless the model's spec says otherwise
 NEXT_SECONDS = 0.5  # of speech between two provisional answers
 WINDOW_SECONDS = 3.0  # of speech that a provisional answer is about
-LONGEST_SECONDS = 10.0  # of speech after which an utterance ends without a pause, unless the spec says otherwise
+MAX_SECONDS = 10.0  # of speech after which an utterance ends without a pause, unless the spec says otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Segment:
 
     Args:
         start: Time at which its utterance begins, in seconds.
-        end: Time at which the speech ends, or so far.
+        end: End of the speech in seconds; while provisional, the end so far.
         samples: The speech alone, float32 (n,): all of it at the end, else its last 3 s.
         speech_seconds: Duration of all speech of the utterance.
         final: Whether the utterance is over.
@@ -56,7 +56,7 @@ class Segmenter:
         n_short: Utterances so far that ended before there was enough speech to judge.
     """
 
-    def __init__(self, *, shortest: float = SHORTEST_SECONDS, longest: float = LONGEST_SECONDS) -> None:
+    def __init__(self, *, shortest: float = MIN_SECONDS, longest: float = MAX_SECONDS) -> None:
         self.shortest = Range(0, above=True).check("shortest", shortest)
         self.longest = Range(self.shortest).check("longest", longest)
         self.speaking = False
@@ -80,7 +80,7 @@ class Segmenter:
             probability: That it is speech, in [0, 1].
 
         Raises:
-            InputError: The step is no block, or the probability none.
+            InputError: The step is not a Block, or the probability not a number in [0, 1].
         """
         check_block(step)
         if not isinstance(probability, Real) or not 0 <= probability <= 1:

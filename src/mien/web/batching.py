@@ -17,7 +17,7 @@ from mien.web.limits import Slots
 class BatchingClassifier:
     """A classifier that threads share, and that classifies the faces of several calls in one batch.
 
-    The first call of a batch waits for the others that are under way, for a short time and until it has a slot. Then
+    The first call of a batch waits for the others that are in flight, for a short time and until it has a slot. Then
     it classifies all that came, while further calls form the next batch. Where a batch fails, each of its calls is
     classified alone, so that an error reaches only the call that caused it.
 
@@ -26,7 +26,7 @@ class BatchingClassifier:
         batch_ms: Longest time that a call waits for others, in milliseconds.
         max_batch: Most faces of a batch; a single call may have more.
         slots: Slots of the threads that call; a thread that waits lends its own.
-        under_way: Returns the number of calls that may come, this one included; with 1 there is no wait.
+        in_flight: Returns the number of calls that may come, this one included; with 1 there is no wait.
         observe: Called with the number of faces of each batch.
     """
 
@@ -37,12 +37,12 @@ class BatchingClassifier:
         batch_ms: float = 2.0,
         max_batch: int = 32,
         slots: Slots,
-        under_way: Callable[[], int],
+        in_flight: Callable[[], int],
         observe: Callable[[int], object] = lambda _: None,
     ) -> None:
         self.classifier = classifier
         self._seconds, self._max_batch, self._slots = batch_ms / 1000, max_batch, slots
-        self._under_way, self._observe = under_way, observe
+        self._in_flight, self._observe = in_flight, observe
         self._arrived = threading.Condition()
         self._calls: list[_Call] = []  # without a batch yet; the first one leads
         self._is_led = False
@@ -96,7 +96,7 @@ class BatchingClassifier:
 
     def _is_complete(self) -> bool:
         n_faces = sum(len(call.crops) for call in self._calls)
-        return n_faces >= self._max_batch or len(self._calls) >= self._under_way()
+        return n_faces >= self._max_batch or len(self._calls) >= self._in_flight()
 
     def _take(self) -> list[_Call]:
         """Return the calls of a batch, and let the first of those that remain lead the next one."""

@@ -46,7 +46,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowance:
-    """What the body of a request may take.
+    """Limits of a request body.
 
     Args:
         size: Most bytes.

@@ -51,13 +51,13 @@ class Engine:
         self.bodies = Budget(BODIES * settings.max_upload)
         self._admitted = 0  # requests
         self._is_closed = False
-        self._under_way = 0  # functions in threads
+        self._in_flight = 0  # functions in threads
         self._lock = threading.Lock()
         self._memory = Budget(DECODING_BYTES)
         self._pool = ThreadPoolExecutor(self.slots.n + settings.waiting, thread_name_prefix="mien")
         self._default: tuple[Model, ExpressionClassifier] | None = None
-        self._classifiers: Kept[ExpressionClassifier] = Kept(KEPT_MODELS)
-        self._detectors: Kept[FaceDetector] = Kept(KEPT_DETECTORS)
+        self._classifiers: LruCache[ExpressionClassifier] = LruCache(KEPT_MODELS)
+        self._detectors: LruCache[FaceDetector] = LruCache(KEPT_DETECTORS)
         self._listing: tuple[Hashable, list[Model]] = (None, [])
 
     def load(self) -> None:
@@ -112,7 +112,7 @@ class Engine:
             Problem: 503, too many are waiting already, or the service ends.
         """
         if self._is_closed:
-            raise Problem("ending", "the service ends; try again later")
+            raise Problem("ending", "the service is shutting down; try again later")
         if self._admitted >= self.slots.n + self.settings.waiting:
             raise Problem("busy", f"busy: {self._admitted} requests are waiting; try again in a moment")
         self._admitted += 1
@@ -196,7 +196,7 @@ class Engine:
             return classifier
         return BatchingClassifier(
             classifier, batch_ms=settings.batch_ms, max_batch=settings.max_batch, slots=self.slots,
-            under_way=lambda: self._under_way, observe=self.metrics.batch.observe,
+            in_flight=lambda: self._in_flight, observe=self.metrics.batch.observe,
         )  # fmt: skip
 
     def _detector(self, name: str, min_score: float | None) -> FaceDetector:
@@ -215,12 +215,12 @@ class Engine:
     @contextmanager
     def _counted(self) -> Iterator[None]:
         with self._lock:
-            self._under_way += 1
+            self._in_flight += 1
         try:
             yield
         finally:
             with self._lock:
-                self._under_way -= 1
+                self._in_flight -= 1
 
 
 def _has_yunet() -> bool:
@@ -238,7 +238,7 @@ def _state(folder: Path) -> list[tuple[str, int]]:
     return []
 
 
-class Kept(Generic[T]):
+class LruCache(Generic[T]):
     """Loads things once, and keeps the most recently used ones.
 
     Args:

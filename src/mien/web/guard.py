@@ -73,7 +73,7 @@ class Guard:
         host = _only(headers, "host")
         named = parse_host(host)
         if named is None or named[0] not in self._hosts:
-            raise Problem("foreign-host", f"the host '{host}' is not one of this service; name it with --allow-host")
+            raise Problem("foreign-host", f"host '{host}' is not allowed; add it with --allow-host")
         if "origin" in headers:
             self._check_origin(_only(headers, "origin"), named, scope["scheme"])
         elif _comes_from_elsewhere(scope, headers):
@@ -102,7 +102,7 @@ class Guard:
         if not given:
             raise Problem("token-needed", "this service needs its token: Authorization: Bearer TOKEN")
         if not any(hmac.compare_digest(_digest(token), self._token) for token in given):
-            raise Problem("token-wrong", "this is not the service's token; it was set with --token or $MIEN_TOKEN")
+            raise Problem("token-wrong", "wrong token; the service's token was set with --token or $MIEN_TOKEN")
 
     def _headers_for(self, headers: Headers) -> Mapping[str, str]:
         """Return the headers of every answer; an allowed page of another origin may read it."""

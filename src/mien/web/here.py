@@ -1,4 +1,4 @@
-"""What the page needs to recognise in the browser: models, YuNet and ONNX Runtime, as files of the service.
+"""Files for recognition in the browser, served by the service: models, YuNet and ONNX Runtime.
 
 They are there once ONNX Runtime is on this machine, see `browser.runtime_folder`, and not where a token guards the
 service: these files need none, and a model may be private.

@@ -20,7 +20,7 @@ from typing import Any, Literal, cast
 
 from fastapi import Request
 
-from mien.collection import Failure, Seen, see
+from mien.collection import Failure, FileResult, recognize_files
 from mien.errors import InputError, MienError, OutputError
 from mien.escape import visible
 from mien.files import locked
@@ -48,13 +48,13 @@ LEFT_SECONDS = 86_400.0  # age of folders that a killed process left behind, whe
 MAX_JOB_SECONDS = 3600.0
 CLOSING_SECONDS = 1.0  # that running jobs have to notice the end of the service
 PREFIX = "mien-video-"  # of temporary folders
-LONGEST_NAME = 200  # characters of a file name
+MAX_NAME = 200  # characters of a file name
 FILES = {  # of results: path in a job's folder, media type
     "faces.csv": ("faces.csv", "text/csv; charset=utf-8"),
     "faces.jsonl": ("faces.jsonl", "application/jsonl"),
-    "seen.mp4": ("out/seen.mp4", "video/mp4"),
+    "annotated.mp4": ("out/annotated.mp4", "video/mp4"),
 }
-UPLOAD = "in/seen.mp4"  # whatever it is: the content decides, and the annotated copy gets this name
+UPLOAD = "in/annotated.mp4"  # whatever it is: the content decides, and the annotated copy gets this name
 State = Literal["queued", "running", "done", "failed"]
 
 
@@ -101,7 +101,7 @@ class Job:
         """Check the video, and note its number of frames; see `video_files.inspect_video`.
 
         Raises:
-            Problem: It is none that can be recognised.
+            Problem: It is not a video that can be recognised.
         """
         try:
             self.frames = inspect_video(self.upload, self.source, max_animation=max_animation).frames
@@ -171,7 +171,7 @@ class Videos:
                 job.upload.parent.mkdir()
                 with job.upload.open("wb") as file:
                     name = await receive_video(request, file, self._engine)
-                job.source = visible(re.split(r"[/\\]", name)[-1])[:LONGEST_NAME] or job.source
+                job.source = visible(re.split(r"[/\\]", name)[-1])[:MAX_NAME] or job.source
             yield job
         finally:
             self._n_uploads -= 1
@@ -290,9 +290,9 @@ class Videos:
             job.done = done
 
         with many(sinks) as sink:
-            results = see(job.upload, recognizer, sinks=[_Named(sink, job.source)], out=job.folder / "out",
+            results = recognize_files(job.upload, recognizer, sinks=[_Named(sink, job.source)], out=job.folder / "out",
                           progress=progress)  # fmt: skip
-            with closing(cast("Generator[Seen | Failure]", results)):
+            with closing(cast("Generator[FileResult | Failure]", results)):
                 while True:
                     # frame by frame, so that requests and sessions have their turns
                     result = self._engine.call(next, results, None)
@@ -346,7 +346,7 @@ def _disk_full_reported() -> Iterator[None]:
         yield
     except OSError as error:
         log.error("no room for a video in %s: %s", tempfile.gettempdir(), error.strerror)
-        raise Problem("disk-full", "the service has no room for this video") from error
+        raise Problem("disk-full", "no disk space for the video") from error
 
 
 def _delete_left_behind() -> None:

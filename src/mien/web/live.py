@@ -35,7 +35,7 @@ from mien.web.settings import Choice, MinScore
 
 PROTOCOL = "mien.live.1"
 HEAD = struct.Struct("<Id")  # number and time in seconds, before the picture
-CREDIT = 2  # frames under way: one is seen while the next one is sent
+CREDIT = 2  # frames in flight: one is seen while the next one is sent
 MAX_BYTES = 4 * 1024 * 1024  # of a frame's picture; a JPEG of 12 megapixels has some 4 MB
 MAX_TEXT = 16 * 1024  # characters of a message
 MAX_PIXELS = 16_000_000  # of a frame: 48 MB decoded
@@ -58,7 +58,7 @@ class SessionSettings:
         labels: Label set; the model's default one when None.
         detector: Name of a detector; the service's own when None.
         half_life: Half-life of the smoothing in seconds; 0 for no smoothing.
-        rest: Longest time between two runs of the detector in seconds; see `Live`.
+        max_detection_gap: Longest time between two runs of the detector in seconds; see `Live`.
         min_confidence: Confidence below which a label is "uncertain".
         min_score: Minimum detector score of a face; the detector's own when None.
         temporal: Smooth by the classifier's temporal model instead of a half-life.
@@ -68,7 +68,7 @@ class SessionSettings:
     labels: str | None = None
     detector: str | None = None
     half_life: NotNegative = 0.3
-    rest: Annotated[float, Range(0, 0.5)] = 0.2
+    max_detection_gap: Annotated[float, Range(0, 0.5)] = 0.2
     min_confidence: Share = 0.0
     min_score: MinScore | None = None
     temporal: bool = False
@@ -114,7 +114,7 @@ class _Close(Exception):
         self.code, self.reason = code, reason
 
 
-class _Seer:
+class _SessionRecognizer:
     """The recognition of a session, called from one thread at a time.
 
     Args:
@@ -130,7 +130,7 @@ class _Seer:
         self.settings = settings
         recognizer = engine.recognizer(settings.choice)
         smoother = self._smoother(settings, recognizer)
-        self._live = Live(recognizer, smoother=smoother, max_detection_gap=settings.rest)
+        self._live = Live(recognizer, smoother=smoother, max_detection_gap=settings.max_detection_gap)
         self.statistics = Statistics(recognizer.provenance)
 
     def change(self, given: Mapping[str, object]) -> bool:
@@ -148,7 +148,7 @@ class _Seer:
             live.smoother.half_life = smoother.half_life
         else:
             live.smoother = smoother
-        live.recognizer, live.max_detection_gap, self.settings = recognizer, settings.rest, settings
+        live.recognizer, live.max_detection_gap, self.settings = recognizer, settings.max_detection_gap, settings
         if recognizer.provenance == self.statistics.provenance:
             return False
         self.statistics = Statistics(recognizer.provenance)
@@ -165,7 +165,7 @@ class _Seer:
             "colours": css_colours(origin.labels),
         }
 
-    def see(self, picture: _Picture) -> dict[str, Any]:
+    def recognize(self, picture: _Picture) -> dict[str, Any]:
         """Return the record of a frame.
 
         Raises:
@@ -174,14 +174,14 @@ class _Seer:
         began = perf_counter()
         image = _decode(picture.data)
         decoded = perf_counter()
-        result = self._live.see(Frame(image, picture.time, picture.number, "live"))
+        result = self._live.recognize(Frame(image, picture.time, picture.number, "live"))
         self.statistics.write(result.frame, result.expressions)
         self._engine.metrics.faces.inc(len(result.expressions))
         seen = record(result.frame, result.expressions, self._live.recognizer.provenance)
         seconds = {"wait": began - picture.received, "decode": decoded - began, **result.seconds,
                    "all": perf_counter() - picture.received}  # fmt: skip
         ms = {stage: round(1000 * duration, 2) for stage, duration in seconds.items()}
-        return {"type": "seen", "number": picture.number, **seen, "ms": ms}
+        return {"type": "result", "number": picture.number, **seen, "ms": ms}
 
     def _smoother(self, settings: SessionSettings, recognizer: Recognizer) -> Smoother:
         if not settings.temporal:
@@ -201,7 +201,7 @@ class _Session:
     def __init__(self, socket: WebSocket, engine: Engine) -> None:
         self._socket, self._engine = socket, engine
         self._messages: asyncio.Queue[_Picture | dict[str, Any]] = asyncio.Queue(MAX_WAITING)
-        self._under_way = 0
+        self._in_flight = 0
 
     async def run(self) -> NoReturn:
         """Serve the connection to its end.
@@ -239,59 +239,59 @@ class _Session:
         number, time = HEAD.unpack_from(data)
         if not math.isfinite(time) or abs(time) > MAX_SECONDS:
             raise _Close(NO_FRAME, f"no frame: its time is {time:g}; expected seconds, little-endian float64")
-        if self._under_way >= CREDIT:
-            raise _Close(REFUSED, f"more than {CREDIT} frames under way; wait for an answer before the next one")
-        self._under_way += 1
+        if self._in_flight >= CREDIT:
+            raise _Close(REFUSED, f"more than {CREDIT} frames in flight; wait for an answer before the next one")
+        self._in_flight += 1
         return _Picture(number, time, data[HEAD.size :], perf_counter())
 
     async def _answer_all(self) -> NoReturn:
-        seer = await self._start(await self._messages.get())
+        recognizer = await self._start(await self._messages.get())
         while True:
             message = await self._messages.get()
             if isinstance(message, _Picture):
-                await self._see(seer, message)
+                await self._recognize(recognizer, message)
             elif message["type"] == "change":
-                await self._change(seer, {key: value for key, value in message.items() if key != "type"})
+                await self._change(recognizer, {key: value for key, value in message.items() if key != "type"})
             elif message["type"] in ("statistics", "stop"):
-                await self._send({"type": "statistics", **seer.statistics.as_dict()})
+                await self._send({"type": "statistics", **recognizer.statistics.as_dict()})
                 if message["type"] == "stop":
                     raise _Close(DONE)
             else:
                 raise _Close(UNKNOWN, f"unexpected {shown(message['type'])}; expected change, statistics or stop")
 
-    async def _start(self, message: _Picture | dict[str, Any]) -> _Seer:
+    async def _start(self, message: _Picture | dict[str, Any]) -> _SessionRecognizer:
         if isinstance(message, _Picture) or message["type"] != "start":
             raise _Close(UNKNOWN, 'the first message must be {"type": "start"}')
         given = {key: value for key, value in message.items() if key != "type"}
         try:
-            seer = await self._engine.run(_Seer, self._engine, SessionSettings().changed(given))
+            recognizer = await self._engine.run(_SessionRecognizer, self._engine, SessionSettings().changed(given))
         except (MienError, Problem) as error:
             problem = await self._send_error(None, error)
             raise _Close(TRY_LATER if problem.status == 503 else REFUSED, problem.detail) from None
-        await self._send_ready(seer, restarted=True)
-        return seer
+        await self._send_ready(recognizer, restarted=True)
+        return recognizer
 
-    async def _change(self, seer: _Seer, given: Mapping[str, object]) -> None:
+    async def _change(self, recognizer: _SessionRecognizer, given: Mapping[str, object]) -> None:
         try:
-            restarted = await self._engine.run(seer.change, given)
+            restarted = await self._engine.run(recognizer.change, given)
         except (MienError, Problem) as error:
             await self._send_error(None, error)
         else:
-            await self._send_ready(seer, restarted=restarted)
+            await self._send_ready(recognizer, restarted=restarted)
 
-    async def _see(self, seer: _Seer, picture: _Picture) -> None:
+    async def _recognize(self, recognizer: _SessionRecognizer, picture: _Picture) -> None:
         try:
-            seen = await self._engine.run(seer.see, picture)
+            seen = await self._engine.run(recognizer.recognize, picture)
         except (MienError, Problem) as error:
-            self._under_way -= 1
+            self._in_flight -= 1
             await self._send_error(picture.number, error)
         else:
-            self._under_way -= 1  # before the client, which may send the next one at once, has the answer
+            self._in_flight -= 1  # before the client, which may send the next one at once, has the answer
             await self._send(seen)
 
-    async def _send_ready(self, seer: _Seer, *, restarted: bool) -> None:
+    async def _send_ready(self, recognizer: _SessionRecognizer, *, restarted: bool) -> None:
         limits = {"credit": CREDIT, "max_bytes": MAX_BYTES, "max_pixels": MAX_PIXELS}
-        await self._send({"type": "ready", **seer.ready(), **limits, "restarted": restarted})
+        await self._send({"type": "ready", **recognizer.ready(), **limits, "restarted": restarted})
 
     async def _send_error(self, number: int | None, error: MienError | Problem) -> Problem:
         problem = of_error(error) if isinstance(error, MienError) else error

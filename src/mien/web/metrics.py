@@ -63,7 +63,7 @@ class Observer:
         try:
             await self.app(scope, receive, seen.send)
         except asyncio.CancelledError:  # the service ends
-            await seen.refuse(scope, receive, Problem("ending", "the service ends; try again later"))
+            await seen.refuse(scope, receive, Problem("ending", "the service is shutting down; try again later"))
         except Exception as error:
             fault = _place(error)
             await seen.refuse(scope, receive, Problem("internal-error", INTERNAL))

@@ -29,7 +29,7 @@ from mien.web.bodies import RAW, ImageBody, Upload, pictures_of
 from mien.web.engine import MAX_FILES, Engine
 from mien.web.forms import PART
 from mien.web.problems import of_error, one_line
-from mien.web.settings import LEAST_SCORE, Choice
+from mien.web.settings import MIN_SCORE, Choice
 
 RGB_BYTES = 6  # per pixel: the array of a picture, and a copy that is turned or drawn into
 PICTURES = ("image/jpeg", "image/png", "image/webp", RAW)  # of the OpenAPI document; image/* is taken
@@ -43,7 +43,7 @@ class ChoiceQuery(BaseModel):
     model: str | None = Field(None, description="Name of a model of /v1/about.")
     labels: str | None = Field(None, description="Label set of the model.")
     detector: str | None = Field(None, description="Name of a detector of /v1/about.")
-    min_score: float | None = Field(None, ge=LEAST_SCORE, le=1, description="Minimum detector score of a face.")
+    min_score: float | None = Field(None, ge=MIN_SCORE, le=1, description="Minimum detector score of a face.")
     min_confidence: float = Field(0.0, ge=0, le=1, description='Confidence below which a label is "uncertain".')
 
     def choice(self) -> Choice:
@@ -100,7 +100,7 @@ def routes(engine: Engine) -> APIRouter:
 
 
 @contextmanager
-def see(engine: Engine, recognizer: Recognizer, upload: Upload) -> Iterator[tuple[Frame, list[Expression]]]:
+def recognized(engine: Engine, recognizer: Recognizer, upload: Upload) -> Iterator[tuple[Frame, list[Expression]]]:
     """Decode a picture, and recognise the expressions in it; its memory is reserved meanwhile.
 
     Raises:
@@ -153,14 +153,14 @@ def _record(engine: Engine, recognizer: Recognizer, upload: Upload) -> dict[str,
     Raises:
         UnreadablePicture: It cannot be decoded.
     """
-    with collect_warnings() as warnings, see(engine, recognizer, upload) as (frame, expressions):
+    with collect_warnings() as warnings, recognized(engine, recognizer, upload) as (frame, expressions):
         seen = record(frame, expressions, recognizer.provenance)
         told = [{"code": code, "detail": one_line(text)} for code, text in warnings]
         return {**seen, "error": None, "code": None, "warnings": told}
 
 
 def _drawn(engine: Engine, choice: Choice, upload: Upload, top: int) -> bytes:
-    with see(engine, engine.recognizer(choice), upload) as (frame, expressions):
+    with recognized(engine, engine.recognizer(choice), upload) as (frame, expressions):
         return encode(Path("drawing.png"), ".png", draw(frame.image, expressions, top=top))
 
 

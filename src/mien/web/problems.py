@@ -23,12 +23,12 @@ log = logging.getLogger("mien.web")
 MEDIA_TYPE = "application/problem+json"
 # By code, for programs: status and meaning. docs/guides/web.md lists them too.
 PROBLEMS = {
-    "bad-request": (400, "what came is no HTTP request"),
+    "bad-request": (400, "not a valid HTTP request"),
     "token-needed": (401, "the service has a token, and the request none"),
-    "token-wrong": (401, "the service has another token"),
+    "token-wrong": (401, "wrong token"),
     "foreign-origin": (403, "a page of another site calls"),
     "not-found": (404, "there is nothing at this address"),
-    "method-not-allowed": (405, "this address has other methods"),
+    "method-not-allowed": (405, "method not supported at this address"),
     "too-slow": (408, "the body did not arrive in time"),
     "not-done": (409, "the video is not recognised yet"),
     "video-failed": (409, "the video has no results, since it failed"),
@@ -44,21 +44,21 @@ PROBLEMS = {
     "unreadable-video": (422, "the bytes are no video, or a damaged one"),
     "video-too-long": (422, "the video has too many frames, too large ones, or takes too long"),
     "websocket-only": (426, "this address takes WebSockets"),
-    "internal-error": (500, "a fault of the service; its log says more"),
+    "internal-error": (500, "internal error; see the service's log"),
     "busy": (503, "too many requests wait; try again"),
     "loading": (503, "the model is loading; try again"),
-    "ending": (503, "the service ends"),
-    "disk-full": (507, "the service has no room for the video"),
+    "ending": (503, "the service is shutting down"),
+    "disk-full": (507, "no disk space for the video"),
 }
 HINTS = {
     "not-found": "there is nothing at this address; /docs lists the routes",
-    "method-not-allowed": "this address has other methods; see the header Allow, or /docs",
+    "method-not-allowed": "method not supported at this address; see the header Allow, or /docs",
     "bad-range": "the file has no bytes of this header Range; its length is in the header Content-Range",
 }
 FAULTS = {"extra_forbidden": "unknown; /docs lists what this address takes"}  # by pydantic's type, for its own words
 RETRY_SECONDS = 1  # in the header Retry-After of a busy service
-LONGEST_DETAIL = 1000  # characters; a detail may quote the request
-INTERNAL = "the service failed at this request; its log says why"
+MAX_DETAIL = 1000  # characters; a detail may quote the request
+INTERNAL = "the request failed with an internal error; see the service's log"
 
 
 class Problem(Exception):
@@ -79,7 +79,7 @@ class Problem(Exception):
 def one_line(text: str) -> str:
     """Return a text on one line without control characters, and without its middle where it is too long."""
     line = visible(" ".join(text.split()))
-    return line if len(line) <= LONGEST_DETAIL else f"{line[: LONGEST_DETAIL - 200]} … {line[-190:]}"
+    return line if len(line) <= MAX_DETAIL else f"{line[: MAX_DETAIL - 200]} … {line[-190:]}"
 
 
 def response(refusal: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:

@@ -31,7 +31,7 @@ from mien.web.settings import ServerSettings
 
 DEFAULT_PORT = 8008
 HEAD_SECONDS = 10  # for the head of a request, and for the rest of a body that is refused
-GRACE_SECONDS = 1  # for requests under way when the service ends
+GRACE_SECONDS = 1  # for requests in flight when the service ends
 
 
 def serve(
@@ -79,13 +79,13 @@ def listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=256)
     except (OSError, UnicodeError) as error:  # the latter for a name that cannot be one
-        where, number = f"cannot listen at {host} port {port}", getattr(error, "errno", None)
+        where, number = f"cannot listen on {host}, port {port}", getattr(error, "errno", None)
         if number == errno.EADDRINUSE:
-            raise InputError(f"{where}: another program does; choose a free one with --port 0") from error
+            raise InputError(f"{where}: the port is in use; choose a free one with --port 0") from error
         if number == errno.EACCES:
             raise InputError(f"{where}: ports below 1024 are reserved; choose one above, as --port 8443") from error
         if isinstance(error, (socket.gaierror, UnicodeError)) or number == errno.EADDRNOTAVAIL:
-            raise InputError(f"{where}: this is no address of this machine; try 127.0.0.1, or 0.0.0.0") from error
+            raise InputError(f"{where}: this machine has no such address; try 127.0.0.1, or 0.0.0.0") from error
         raise InputError(f"{where}: {error.strerror or error}; choose another --host or --port") from error
 
 
@@ -182,7 +182,7 @@ class _Protocol(H11Protocol):
         self._expect_request()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer bytes that are no request with a problem, unless an answer to an earlier one is under way."""
+        """Answer bytes that are no request with a problem, unless an answer to an earlier one is in flight."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             refused = response(Problem("bad-request", "this is no HTTP/1.1 request, or its head is too long"))
             headers = [*refused.raw_headers, (b"connection", b"close")]

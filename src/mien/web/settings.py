@@ -19,8 +19,8 @@ _FOREIGN_LABEL = re.compile(r"[^./:]*[^\x00-\x7f./:][^./:]*")
 _AUTHORITY = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^\[\]:]+)(:(?P<port>\d{0,5}))?")
 
 # YuNet has thousands of candidates below 0.05, and takes 17 s for them; a hundred at 0.1 in a photo of 29 people.
-LEAST_SCORE = 0.1
-MinScore: TypeAlias = Annotated[float, Range(LEAST_SCORE, 1)]
+MIN_SCORE = 0.1
+MinScore: TypeAlias = Annotated[float, Range(MIN_SCORE, 1)]
 TOKEN = re.compile(r"[!-~]+")  # ASCII without spaces, which every client can send in a header
 
 
@@ -47,7 +47,7 @@ class ServerSettings:
         max_batch: Most faces classified together.
 
     Raises:
-        ConfigError: A value of the wrong type or out of range, a name that is none, or an empty token.
+        ConfigError: A value of the wrong type or out of range, an invalid host name, or an empty token.
     """
 
     model: str = DEFAULT_MODEL

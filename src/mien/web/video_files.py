@@ -1,4 +1,4 @@
-"""What a file must be before FFmpeg sees it: a video that names no other file and no address."""
+"""Validation of uploaded videos before FFmpeg opens them: none may name another file or an address."""
 
 from __future__ import annotations
 

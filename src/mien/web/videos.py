@@ -26,7 +26,7 @@ def routes(engine: Engine) -> APIRouter:
     body = {"requestBody": {"required": True, "content": {"video/mp4": binary, "video/webm": binary,
                                                           "multipart/form-data": {"schema": form}}}}  # fmt: skip
 
-    @router.post("", status_code=202, openapi_extra=body, responses={507: _problem("There is no room for it.")})
+    @router.post("", status_code=202, openapi_extra=body, responses={507: _problem("There is no disk space for it.")})
     async def upload(request: Request, response: Response, query: Annotated[ChoiceQuery, Query()]) -> VideoAnswer:
         """Queue a video: a raw body, or a form with one file.
 

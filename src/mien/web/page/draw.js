@@ -1,10 +1,10 @@
-/** Draws boxes and plates of faces into a canvas; the same on the stage and in saved pictures. */
+/** Draws boxes and label boxes of faces into a canvas; the same on the stage and in saved pictures. */
 
 const EDGE = "rgba(0, 0, 0, 0.6)"; // around lines, so that they show on any ground
 const OTHER = "#696969"; // of a label without a colour
-const FACE_WEIGHT = 2, PLATE_WEIGHT = 4, OWN_WEIGHT = 1; // cost of a plate that is wholly over one
-const SMALL_WEIGHT = 0.05; // cost of a plate without its percentage
-const PADDING = 0.45; // of plates, in letters
+const FACE_WEIGHT = 2, LABEL_BOX_WEIGHT = 4, OWN_WEIGHT = 1; // cost of a label box that is wholly over one
+const SMALL_WEIGHT = 0.05; // cost of a label box without its percentage
+const PADDING = 0.45; // of label boxes, in letters
 
 /**
  * @typedef {object} Look
@@ -13,7 +13,7 @@ const PADDING = 0.45; // of plates, in letters
  * @property {number} unit  pixels of the canvas per pixel of a standard screen
  *
  * @typedef {{x1: number, y1: number, x2: number, y2: number}} Area
- * @typedef {Area & {text: string, letter: number, cost: number}} Plate
+ * @typedef {Area & {text: string, letter: number, cost: number}} LabelBox
  */
 
 /** @param {Look["colours"]} colours @param {string} label */
@@ -35,7 +35,7 @@ export function inkOn(colour) {
  * @param {CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D} context
  * @param {import("./engine.js").Face[]} faces
  * @param {Area[]} boxes  of the faces, in pixels of the canvas
- * @param {Area} limits  of the picture in the canvas; plates stay inside
+ * @param {Area} limits  of the picture in the canvas; label boxes stay inside
  * @param {Look} look
  * @param {?import("./engine.js").Face} picked  drawn with a thicker line
  */
@@ -57,13 +57,13 @@ export function drawFaces(context, faces, boxes, limits, look, picked = null) {
       context.stroke();
     }
   });
-  const plates = /** @type {Plate[]} */ ([]);
-  faces.forEach((face, place) => plates.push(bestPlate(candidates(context, face, boxes[place], limits, look), boxes, place, plates)));
-  plates.forEach((plate, place) => drawPlate(context, plate, colourOf(look.colours, faces[place].label), unit));
+  const labelBoxes = /** @type {LabelBox[]} */ ([]);
+  faces.forEach((face, place) => labelBoxes.push(bestLabelBox(candidates(context, face, boxes[place], limits, look), boxes, place, labelBoxes)));
+  labelBoxes.forEach((labelBox, place) => drawLabelBox(context, labelBox, colourOf(look.colours, faces[place].label), unit));
 }
 
-/** @param {CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D} context @param {Plate} plate @param {string} colour @param {number} unit */
-function drawPlate(context, { x1, y1, x2, y2, text, letter }, colour, unit) {
+/** @param {CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D} context @param {LabelBox} labelBox @param {string} colour @param {number} unit */
+function drawLabelBox(context, { x1, y1, x2, y2, text, letter }, colour, unit) {
   context.beginPath();
   context.roundRect(x1, y1, x2 - x1, y2 - y1, 0.35 * letter);
   context.strokeStyle = EDGE;
@@ -81,11 +81,11 @@ function drawPlate(context, { x1, y1, x2, y2, text, letter }, colour, unit) {
 const font = (letter) => `600 ${letter}px system-ui, sans-serif`;
 
 /**
- * Return the plates that a face may have, the preferred first: with the percentage, or small and without it; above,
+ * Return the label boxes that a face may have, the preferred first: with the percentage, or small and without it; above,
  * below or inside its box.
  *
  * @param {CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D} context @param {import("./engine.js").Face} face
- * @param {Area} box @param {Area} limits @param {Look} look @returns {Plate[]}
+ * @param {Area} box @param {Area} limits @param {Look} look @returns {LabelBox[]}
  */
 function candidates(context, face, box, limits, { name, unit }) {
   const label = name(face.label), gap = 3 * unit;
@@ -107,21 +107,21 @@ function candidates(context, face, box, limits, { name, unit }) {
   });
 }
 
-/** Return the plate that covers least. @param {Plate[]} plates @param {Area[]} boxes @param {number} own @param {Area[]} placed */
-function bestPlate(plates, boxes, own, placed) {
-  let best = plates[0], least = Infinity;
-  for (const plate of plates) {
-    let cost = plate.cost;
-    boxes.forEach((other, at) => (cost += (at === own ? OWN_WEIGHT : FACE_WEIGHT) * covered(plate, other)));
-    for (const other of placed) cost += PLATE_WEIGHT * covered(plate, other);
-    if (cost < least - 1e-6) [best, least] = [plate, cost];
+/** Return the label box that covers least. @param {LabelBox[]} labelBoxes @param {Area[]} boxes @param {number} own @param {Area[]} placed */
+function bestLabelBox(labelBoxes, boxes, own, placed) {
+  let best = labelBoxes[0], least = Infinity;
+  for (const labelBox of labelBoxes) {
+    let cost = labelBox.cost;
+    boxes.forEach((other, at) => (cost += (at === own ? OWN_WEIGHT : FACE_WEIGHT) * covered(labelBox, other)));
+    for (const other of placed) cost += LABEL_BOX_WEIGHT * covered(labelBox, other);
+    if (cost < least - 1e-6) [best, least] = [labelBox, cost];
   }
   return best;
 }
 
-/** Return the part of a plate that another area covers. @param {Area} plate @param {Area} other */
-function covered(plate, other) {
-  const width = Math.min(plate.x2, other.x2) - Math.max(plate.x1, other.x1);
-  const height = Math.min(plate.y2, other.y2) - Math.max(plate.y1, other.y1);
-  return (Math.max(width, 0) * Math.max(height, 0)) / ((plate.x2 - plate.x1) * (plate.y2 - plate.y1));
+/** Return the part of a label box that another area covers. @param {Area} labelBox @param {Area} other */
+function covered(labelBox, other) {
+  const width = Math.min(labelBox.x2, other.x2) - Math.max(labelBox.x1, other.x1);
+  const height = Math.min(labelBox.y2, other.y2) - Math.max(labelBox.y1, other.y1);
+  return (Math.max(width, 0) * Math.max(height, 0)) / ((labelBox.x2 - labelBox.x1) * (labelBox.y2 - labelBox.y1));
 }

@@ -51,7 +51,7 @@
  * @typedef {object} Session  a stream of frames whose faces keep their track
  * @property {SessionState} state
  * @property {?Ready} ready  null until it is known
- * @property {boolean} free  whether `see` may be called: not while as many frames as are good are under way
+ * @property {boolean} free  whether `see` may be called: not while as many frames as are good are in flight
  * @property {number} roundTrip  of a frame, in ms, averaged
  * @property {(bitmap: ImageBitmap, time: number) => Promise<Seen>} see  the bitmap stays the caller's, and open until
  *   the answer; rejects with an EngineError, after which the session goes on unless its state says otherwise
@@ -74,7 +74,7 @@
  *   submit  progress is of the upload, in [0, 1]
  * @property {(id: string) => Promise<Job>} job
  * @property {(id: string) => Promise<void>} remove
- * @property {(id: string, name: "faces.csv" | "faces.jsonl" | "seen.mp4") => Promise<Blob>} file
+ * @property {(id: string, name: "faces.csv" | "faces.jsonl" | "annotated.mp4") => Promise<Blob>} file
  *
  * @typedef {object} Model
  * @property {string} name

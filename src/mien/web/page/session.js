@@ -7,10 +7,10 @@
 import { EngineError } from "./engine.js";
 
 const QUALITY = 0.8; // of the JPEGs: 20 kB and 5 ms to encode at 640x480
-const LONGEST_SIDE = 1280; // in pixels; larger frames are shrunk
+const MAX_SIDE = 1280; // in pixels; larger frames are shrunk
 const HEAD = 12; // bytes before the JPEG: number (uint32) and time (float64), little-endian
-const LONGEST_WAIT = 5; // seconds between two tries
-const SLOW = 2; // round trips per time of the server, above which one frame is under way at a time
+const MAX_WAIT = 5; // seconds between two tries
+const SLOW = 2; // round trips per time of the server, above which one frame is in flight at a time
 const KEPT = 0.9; // weight of the past in averages
 const CLOSES = /** @type {Record<number, import("./engine.js").SessionState>} */ ({
   1001: "asleep", 1008: "refused", 1013: "busy",
@@ -138,7 +138,7 @@ class SocketSession {
 
   /** @param {any} message */
   #receive(message) {
-    if (message.type === "seen") this.#answer(message);
+    if (message.type === "result") this.#answer(message);
     else if (message.type === "ready") this.#begin(message);
     else if (message.type === "statistics") this.#asking.shift()?.resolve(plain(message));
     else if (message.type === "error") this.#fail(message);
@@ -192,7 +192,7 @@ class SocketSession {
     }
     this.#move(state, error);
     if (state !== "lost" && state !== "busy") return;
-    const seconds = Math.min(LONGEST_WAIT, 0.25 * 2 ** this.#failures++) * (0.8 + 0.4 * Math.random());
+    const seconds = Math.min(MAX_WAIT, 0.25 * 2 ** this.#failures++) * (0.8 + 0.4 * Math.random());
     this.#timer = setTimeout(() => this.#connect(), 1000 * seconds);
   }
 
@@ -219,7 +219,7 @@ class SocketSession {
 
   /** @param {ImageBitmap} bitmap */
   async #encode(bitmap) {
-    const scale = Math.min(1, LONGEST_SIDE / Math.max(bitmap.width, bitmap.height));
+    const scale = Math.min(1, MAX_SIDE / Math.max(bitmap.width, bitmap.height));
     const canvas = this.#canvas;
     canvas.width = Math.max(1, Math.round(scale * bitmap.width));
     canvas.height = Math.max(1, Math.round(scale * bitmap.height));

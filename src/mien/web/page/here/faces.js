@@ -1,5 +1,5 @@
 /**
- * Faces by YuNet, as `mien.vision.yunet` finds them; in pictures also at other angles, as `mien.vision.turned`.
+ * Faces by YuNet, as `mien.vision.yunet` finds them; in pictures also at other angles, as `mien.vision.rotated`.
  *
  * @typedef {[number, number, number, number]} Box  x1, y1, x2, y2 in pixels
  * @typedef {[number, number][]} Points

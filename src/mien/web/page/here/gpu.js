@@ -11,7 +11,7 @@
 
 const FIRST_RUNS = 10; // on WebAssembly, until its code is optimised
 const TIMED_RUNS = 3; // on either, after one on the card that compiles shaders
-const LONGEST_MS = 10_000; // of a trial, or of a run on the card
+const MAX_MS = 10_000; // of a trial, or of a run on the card
 const TOLERANCE = 1e-3; // of an output, relative to values above 1
 
 /** @type {Promise<?Open> | undefined} */ let loading;
@@ -83,7 +83,7 @@ async function leastTime(work) {
 /** Return a result of the card, which may hang. @template Result @param {Promise<Result>} result @returns {Promise<Result>} */
 function inTime(result) {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error("no answer")), LONGEST_MS);
+    const timer = setTimeout(() => reject(new Error("no answer")), MAX_MS);
     result.then(resolve, reject).finally(() => clearTimeout(timer));
   });
 }

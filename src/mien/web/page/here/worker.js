@@ -6,7 +6,7 @@ import { FastModel } from "./gpu.js";
 import { Live, recognize } from "./recognizer.js";
 import { openModel } from "./runtime.js";
 
-const MOST_PIXELS = 16_000_000; // of a picture; a larger one is shrunk
+const MAX_PIXELS = 16_000_000; // of a picture; a larger one is shrunk
 /** @template Kind @typedef {{pictures: Kind, streams: Kind}} Pair  one model, as it is run for each */
 const FORMATS = "JPEG, PNG, WebP, AVIF, GIF or BMP"; // that browsers read
 
@@ -22,7 +22,7 @@ const answers = {
   async predict({ picture, name, settings }) {
     const origin = await originOf(settings, "pictures");
     const bitmap = await decoded(picture, name);
-    const scale = Math.max(1, Math.sqrt((bitmap.width * bitmap.height) / MOST_PIXELS));
+    const scale = Math.max(1, Math.sqrt((bitmap.width * bitmap.height) / MAX_PIXELS));
     const image = pixelsOf(bitmap, Math.round(bitmap.width / scale), Math.round(bitmap.height / scale));
     const exact = bitmap.width / image.width;
     bitmap.close();

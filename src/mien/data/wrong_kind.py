@@ -29,7 +29,7 @@ WAYS_OUT = {  # by the kind of file, see `sources.content.KINDS`
 OTHERWISE = "pass the data itself"
 
 
-def refuse_disguise(path: Path, start: bytes | None = None) -> None:
+def refuse_wrong_kind(path: Path, start: bytes | None = None) -> None:
     """Refuse a file of a kind that is known not to be a dataset.
 
     Args:
@@ -39,11 +39,11 @@ def refuse_disguise(path: Path, start: bytes | None = None) -> None:
     Raises:
         DatasetError: It is of such a kind, or cannot be read.
     """
-    if found := disguise_of(first_bytes(path) if start is None else start):
+    if found := wrong_kind_of(first_bytes(path) if start is None else start):
         raise DatasetError(f"'{path}' is {found}")
 
 
-def disguise_of(start: bytes) -> str:
+def wrong_kind_of(start: bytes) -> str:
     """Return the kind and the way out of a file that is known not to be data, by its first bytes; "" for others."""
     kind = kind_of(start) or (UTF_16 if looks_like_utf_16(start) else None)
     return "" if kind is None or kind in DATA else f"{kind}; {WAYS_OUT.get(kind, OTHERWISE)}"

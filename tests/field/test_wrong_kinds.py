@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mien.data.disguise import DATA, WAYS_OUT
 from mien.data.readers import read_dataset
 from mien.data.votes import read_votes
+from mien.data.wrong_kind import DATA, WAYS_OUT
 from mien.errors import DatasetError
 from mien.sources.content import KINDS, TEXT_FILE
 

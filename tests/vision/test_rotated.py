@@ -12,11 +12,11 @@ from mien.models.classifier import load_classifier
 from mien.recognizer import Recognizer
 from mien.sources.pictures import read_picture
 from mien.structures import Box, Expression, Face, ImageArray
-from mien.vision import turned
+from mien.vision import rotated
 from mien.vision.crop import crop_faces
 from mien.vision.detect import FaceDetector
 from mien.vision.haar import HaarDetector
-from mien.vision.turned import ANGLES, detect_turned
+from mien.vision.rotated import ANGLES, detect_rotated
 from mien.vision.yunet import YuNetDetector
 
 PHOTO = Path(__file__).parents[2] / "docs" / "images" / "astronaut.png"
@@ -86,7 +86,7 @@ def test_yunet_finds_a_rotated_face_and_its_crop_is_upright(angle: float, photo:
 
 
 def test_landmarks_are_in_pixels_of_the_picture(photo: ImageArray) -> None:
-    [upright], [lying] = (detect_turned(yunet(), np.rot90(photo, k).copy()) for k in (0, 1))
+    [upright], [lying] = (detect_rotated(yunet(), np.rot90(photo, k).copy()) for k in (0, 1))
     assert upright.landmarks is not None
     assert lying.landmarks is not None
     x, y = upright.landmarks.T
@@ -95,7 +95,7 @@ def test_landmarks_are_in_pixels_of_the_picture(photo: ImageArray) -> None:
 
 def test_a_large_lying_picture_has_its_faces_at_their_place(photo: ImageArray) -> None:
     large = np.rot90(photo, 1).repeat(3, axis=0).repeat(3, axis=1)
-    [face] = detect_turned(yunet(), large)
+    [face] = detect_rotated(yunet(), large)
     x, y = 3 * CENTRE[1], 3 * (photo.shape[1] - CENTRE[0])
     assert np.hypot((face.box.x1 + face.box.x2) / 2 - x, (face.box.y1 + face.box.y2) / 2 - y) < 36
 
@@ -117,13 +117,13 @@ class Scripted:
 
 def test_an_upright_face_ends_the_search() -> None:
     detector = Scripted(0.1)
-    assert detect_turned(detector, np.zeros((50, 80, 3), np.uint8)) == [Face(Box(10, 10, 30, 40), 0.1)]
+    assert detect_rotated(detector, np.zeros((50, 80, 3), np.uint8)) == [Face(Box(10, 10, 30, 40), 0.1)]
     assert len(detector.shapes) == 1
 
 
 def test_the_angle_of_the_best_score_counts_where_no_face_is_surely_upright() -> None:
     detector = Scripted(0.7, 0.6, 0.8, 0.75, 0, 0, 0, 0, 0.85, upright_score=0.9)
-    [face] = detect_turned(detector, np.zeros((50, 80, 3), np.uint8))
+    [face] = detect_rotated(detector, np.zeros((50, 80, 3), np.uint8))
     assert (face.score, face.roll) == (0.85, 90)
     assert face.box == Box(10, 20, 40, 40)  # 90° clockwise, the picture is 50 wide: (x, y) came from (y, 50 - x)
     assert len(detector.shapes) == 1 + len(ANGLES) + 1
@@ -131,25 +131,25 @@ def test_the_angle_of_the_best_score_counts_where_no_face_is_surely_upright() ->
 
 
 def test_faces_that_are_upright_at_a_lower_score_are_kept_if_no_angle_is_better() -> None:
-    [face] = detect_turned(Scripted(0.7, upright_score=0.9), np.zeros((50, 80, 3), np.uint8))
+    [face] = detect_rotated(Scripted(0.7, upright_score=0.9), np.zeros((50, 80, 3), np.uint8))
     assert (face.score, face.roll) == (0.7, 0)
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (1, 1), (1, 300), (5, 2000), (3000, 7)])
 def test_pictures_without_a_face_and_of_any_shape_have_none(shape: tuple[int, int]) -> None:
-    assert detect_turned(HaarDetector(), np.full((*shape, 3), 127, np.uint8)) == []
+    assert detect_rotated(HaarDetector(), np.full((*shape, 3), 127, np.uint8)) == []
 
 
 def test_the_angle_is_chosen_in_a_small_copy_and_its_faces_are_found_in_a_larger_one() -> None:
     detector = Scripted(0, 0, 0.8, 0, 0, 0, 0, 0, 0.7)
-    [face] = detect_turned(detector, np.zeros((2000, 3000, 3), np.uint8))
+    [face] = detect_rotated(detector, np.zeros((2000, 3000, 3), np.uint8))
     assert face.score == 0.7
-    assert [max(shape) for shape in detector.shapes[2:8:2]] == 3 * [turned.SEARCH_SIDE]
-    assert max(detector.shapes[8]) == turned.SIDE
+    assert [max(shape) for shape in detector.shapes[2:8:2]] == 3 * [rotated.SEARCH_SIDE]
+    assert max(detector.shapes[8]) == rotated.SIDE
 
 
 def test_faces_of_the_small_copy_are_kept_where_the_larger_one_shows_none() -> None:
-    [face] = detect_turned(Scripted(0, 0, 0.8), np.zeros((1000, 1500, 3), np.uint8))
+    [face] = detect_rotated(Scripted(0, 0, 0.8), np.zeros((1000, 1500, 3), np.uint8))
     assert (face.score, face.roll) == (0.8, 90)
 
 

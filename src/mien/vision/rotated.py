@@ -23,7 +23,7 @@ ANGLES = tuple(range(45, 360, 45))
 SEARCH_SIDE, SIDE = 480, 1280  # pixels on the long side, for the choice of the angle and for the faces at that angle
 
 
-def detect_turned(detector: FaceDetector, image: ImageLike) -> list[Face]:
+def detect_rotated(detector: FaceDetector, image: ImageLike) -> list[Face]:
     """Return the faces of an image that may be rotated: upright ones, else those at the angle of the best score.
 
     Upright faces are returned at once if one has the detector's `upright_score`, or any score where a detector has no
@@ -38,7 +38,8 @@ def detect_turned(detector: FaceDetector, image: ImageLike) -> list[Face]:
         centre of the face.
 
     Raises:
-        InputError: It is no such image, or the detector returns something else than faces.
+        InputError: The image has an unsupported type, shape or value range, or the detector returns anything other than
+            faces.
     """
     image = to_rgb(image)
     faces = checked_faces(detector.detect(image))  # a detector may be anyone's
