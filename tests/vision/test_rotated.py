@@ -12,7 +12,7 @@ from mien.models.classifier import load_classifier
 from mien.recognizer import Recognizer
 from mien.sources.pictures import read_picture
 from mien.structures import Box, Expression, Face, ImageArray
-from mien.vision import rotated
+from mien.vision import rotated as module
 from mien.vision.crop import crop_faces
 from mien.vision.detect import FaceDetector
 from mien.vision.haar import HaarDetector
@@ -144,8 +144,8 @@ def test_the_angle_is_chosen_in_a_small_copy_and_its_faces_are_found_in_a_larger
     detector = Scripted(0, 0, 0.8, 0, 0, 0, 0, 0, 0.7)
     [face] = detect_rotated(detector, np.zeros((2000, 3000, 3), np.uint8))
     assert face.score == 0.7
-    assert [max(shape) for shape in detector.shapes[2:8:2]] == 3 * [rotated.SEARCH_SIDE]
-    assert max(detector.shapes[8]) == rotated.SIDE
+    assert [max(shape) for shape in detector.shapes[2:8:2]] == 3 * [module.SEARCH_SIDE]
+    assert max(detector.shapes[8]) == module.SIDE
 
 
 def test_faces_of_the_small_copy_are_kept_where_the_larger_one_shows_none() -> None:
