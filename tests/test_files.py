@@ -4,9 +4,11 @@ import re
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from mien import files
 from mien.errors import OutputError
 from mien.files import atomic_folder, atomic_path, locked, make_empty_folder, write_text
 
@@ -87,6 +89,15 @@ def test_others_may_read_a_file_as_far_as_the_umask_allows(replaced: bool, tmp_p
             temporary.unlink()
             temporary.touch(0o600)
     assert (tmp_path / "atomic").stat().st_mode == plain.stat().st_mode
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="is about its stand-in")
+def test_a_result_on_windows_has_the_rights_of_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "sys", SimpleNamespace(platform="win32"))
+    monkeypatch.setattr("tempfile.mkdtemp", None)  # restricts a folder, and what is made in it, to its owner there
+    with atomic_path(tmp_path / "a.csv") as path:
+        path.write_text("x")
+    assert [file.name for file in tmp_path.iterdir()] == ["a.csv"]
 
 
 def test_a_folder_is_filled_at_once_or_not_at_all(tmp_path: Path) -> None:

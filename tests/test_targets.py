@@ -80,3 +80,9 @@ def test_a_read_only_place_is_named_before_the_work() -> None:
     for target in ("old.csv", "day1/new.csv", "day1/new/deeper/new.csv", "a.jpg/new.csv"):
         with pytest.raises(OutputError, match="is read-only"):
             check_targets([], texts=[Path(target)])
+
+
+def test_a_drive_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mien.targets.os.path.exists", lambda _: False)  # as for all parents of Z:\x on Windows
+    with pytest.raises(OutputError, match="there is no '/'; choose another place"):
+        check_targets([], texts=[Path("faces.csv")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import secrets
 import shutil
 import stat
 import sys
@@ -122,11 +123,20 @@ def _temporary_folder(parent: Path) -> Iterator[Path]:
     with ExitStack() as stack:
         folder = parent
         while folder == parent or not folder.exists():
-            folder = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=parent))
+            folder = _hidden_folder(parent)
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             with suppress(FileNotFoundError):  # another process took it for an abandoned one before it was locked
                 stack.enter_context(locked(folder))
         yield folder
+
+
+def _hidden_folder(parent: Path) -> Path:
+    """Make a hidden folder; of its owner alone, except on Windows, where results moved out of it would stay so."""
+    if sys.platform != "win32":
+        return Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=parent))
+    folder = parent / f"{TEMPORARY}{secrets.token_hex(6)}"
+    folder.mkdir()  # `mkdtemp` restricts it to its owner since Python 3.12.4, which files inherit
+    return folder
 
 
 @cache  # once per folder, which may hold many results

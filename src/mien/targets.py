@@ -105,7 +105,9 @@ def _check_each_other(targets: Sequence[Path]) -> None:
 def _check_writable(path: Path) -> None:
     """Ask whether a file or folder may be changed, or made in the nearest folder that is there."""
     places = (path, *Path(os.path.abspath(path)).parents)
-    place = next(place for place in places if os.path.exists(place))
+    place = next((place for place in places if os.path.exists(place)), None)
+    if place is None:  # on Windows: a drive or share that is not there
+        raise OutputError(f"cannot write '{path}': there is no '{path.absolute().anchor}'; choose another place")
     if not os.access(place, os.W_OK) or (place != path and not os.path.isdir(place)):
         raise OutputError(f"cannot write '{path}': '{place}' is read-only or not a folder; choose another place")
 

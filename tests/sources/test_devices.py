@@ -110,6 +110,19 @@ def test_a_stream_has_time_limits_and_a_device_file_its_backend(monkeypatch: pyt
     assert calls == [("rtsp://host/x", cv2.CAP_FFMPEG, limits), ("/dev/video0", cv2.CAP_V4L2), (1,)]
 
 
+@pytest.mark.usefixtures("elsewhere")
+def test_on_macos_the_system_asks_for_permission(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENCV_AVFOUNDATION_SKIP_AUTH", "0")  # whoever sets it decides
+    opened_with: list[str | None] = []
+    monkeypatch.setattr(
+        cv2, "VideoCapture", lambda _: opened_with.append(os.environ.get("OPENCV_AVFOUNDATION_SKIP_AUTH"))
+    )
+    open_device(0)
+    monkeypatch.delenv("OPENCV_AVFOUNDATION_SKIP_AUTH")
+    open_device(0)
+    assert opened_with == ["0", "1"]
+
+
 def test_a_missing_camera_names_the_others(linux: Path) -> None:
     assert refusal(0) == "there is no camera 0; no camera was found: plug one in"
     add_camera(linux, 2, "UVC Camera")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import mimetypes
 import os
 import signal
 import socket
@@ -255,6 +256,15 @@ class TestStart:
 
         monkeypatch.setattr("socket.create_server", refuse)
         assert "ports below 1024 are reserved" in error_of(capsys, "serve", "--port", 80)
+        assert "port 8008: Permission denied; choose another" in error_of(capsys, "serve", "--port", 8008)
+
+
+def test_modules_are_javascript_whatever_the_system_calls_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mimetypes, "_db", mimetypes.MimeTypes())  # the system's types are as they were after this test
+    mimetypes.add_type("text/plain", ".js")
+    with calling(loaded()) as service:
+        for path in ("/main.js", "/docs/docs.js"):
+            assert service.get(path).headers["content-type"].startswith("text/javascript")
 
 
 @pytest.fixture(scope="module")

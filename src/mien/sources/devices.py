@@ -80,6 +80,8 @@ def open_device(source: int | str, *, timeout_seconds: float = 5.0) -> Device:
     if isinstance(source, int):
         if sys.platform == "win32":  # else some cameras take 20 s to open; OpenCV reads it when it opens one
             os.environ.setdefault("OPENCV_VIDEOIO_MSMF_ENABLE_HW_TRANSFORMS", "0")
+        if sys.platform == "darwin":  # OpenCV asks for permission in the main thread only; so the system asks by itself
+            os.environ.setdefault("OPENCV_AVFOUNDATION_SKIP_AUTH", "1")
         return cv2.VideoCapture(source)
     if not is_url(source):
         return cv2.VideoCapture(source, cv2.CAP_V4L2)

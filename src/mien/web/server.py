@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ from mien.web.problems import add_handlers, answering_problems
 from mien.web.settings import ServerSettings
 
 DOCS = Path(__file__).parent / "docs"
+TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".svg": "image/svg+xml"}
 SUMMARY = "Expressions of faces in pictures. It is the expression that a face shows, not what the person feels."
 
 
@@ -61,6 +63,8 @@ def app_of(engine: Engine) -> ASGIApp:
     _add_routes(app, engine)
     if engine.settings.page:
         here.add_routes(app, engine)
+    for suffix, kind in TYPES.items():  # Windows' registry may call modules plain text, which browsers don't run
+        mimetypes.add_type(kind, suffix)
     app.include_router(predict.routes(engine))
     app.include_router(videos.routes(engine))
     app.include_router(live.routes(engine))

@@ -82,7 +82,7 @@ def listen(host: str, port: int) -> socket.socket:
         where, number = f"cannot listen on {host}, port {port}", getattr(error, "errno", None)
         if number == errno.EADDRINUSE:
             raise InputError(f"{where}: the port is in use; choose a free one with --port 0") from error
-        if number == errno.EACCES:
+        if number == errno.EACCES and port < 1024:
             raise InputError(f"{where}: ports below 1024 are reserved; choose one above, as --port 8443") from error
         if isinstance(error, (socket.gaierror, UnicodeError)) or number == errno.EADDRNOTAVAIL:
             raise InputError(f"{where}: this machine has no such address; try 127.0.0.1, or 0.0.0.0") from error
