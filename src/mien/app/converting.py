@@ -10,7 +10,7 @@ from pathlib import Path
 from tkinter import ttk
 from typing import TYPE_CHECKING
 
-from mien.errors import MissingExtra
+from mien.errors import needs
 from mien.escape import visible
 from mien.labels import LABEL_SETS
 from mien.models.store import user_dir
@@ -180,10 +180,8 @@ def examine(path: Path) -> tuple[Findings, list[str]]:
         ModelError: It can't be converted.
         MissingExtra: h5py or onnx is not installed.
     """
-    try:
+    with needs(f"converting {path.name}", "keras"):
         from mien.convert import keras
-    except ModuleNotFoundError as error:
-        raise MissingExtra(f"converting {path.name}", "keras") from error
     findings = keras.examine(path)
     return findings, keras.normalizations_for(findings.channels)
 

@@ -15,7 +15,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from mien.errors import MienError, MissingExtra
+from mien.errors import MienError, needs
 from mien.escape import visible
 from mien.files import lost_output, standard_output
 
@@ -185,20 +185,19 @@ def tracked(items: Iterable[T], what: str, *, total: int | None) -> Iterator[T]:
 
 @contextmanager
 def extra(what: str, name: str) -> Iterator[None]:
-    """Say how to install the extra of that name if what is imported here is missing.
+    """Say how to install Tk, or the extra of that name, if it is missing; see `mien.errors.needs`.
 
     Raises:
         MissingExtra: A package of the extra is missing.
         MienError: Tk is, which pip can't install.
     """
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("mien"):
-            raise
-        if error.name in ("tkinter", "_tkinter"):
+    with needs(what, name):
+        try:
+            yield
+        except ModuleNotFoundError as error:
+            if error.name not in ("tkinter", "_tkinter"):
+                raise
             raise MienError(
                 f"{what} needs Tk, which this Python lacks; on Debian and Ubuntu: sudo apt install python3-tk, with "
                 "Homebrew: brew install python-tk"
             ) from error
-        raise MissingExtra(what, name) from error

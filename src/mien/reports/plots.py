@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mien.errors import MissingExtra, RunError
+from mien.errors import RunError, needs
 from mien.escape import plot_text
 from mien.evaluation.metrics import Bin, wilson_interval
 from mien.evaluation.results import DegradedResult
@@ -281,12 +281,10 @@ def _plot(path: str | Path, *, width: float, height: float) -> Iterator[Figure]:
 
     Its style is matplotlib's default, whatever a matplotlibrc sets, such as LaTeX for all texts.
     """
-    try:
+    with needs("drawing plots", "reports"):
         matplotlib = _import_matplotlib()
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtra("drawing plots", "reports") from error
     defaults = {key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith("backend")}
     with matplotlib.rc_context(defaults):
         figure = Figure(figsize=(width, height), dpi=150)
