@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeRemainingColumn
@@ -21,8 +21,6 @@ from mien.files import lost_output, standard_output
 
 if TYPE_CHECKING:
     from mien.structures import Progress
-
-T = TypeVar("T")
 
 UNLIMITED = 100_000  # characters per line, of a table in a pipe or a file
 
@@ -173,14 +171,6 @@ def bar(what: str, *, shown: bool = True, counts: Callable[[], str] | None = Non
             drawn.update(task, completed=done, total=total, counts=rate + counts() if counts else "")
 
         yield advance
-
-
-def tracked(items: Iterable[T], what: str, *, total: int | None) -> Iterator[T]:
-    """Yield the items, with a progress bar on a terminal if there are more than one."""
-    with bar(what, shown=total != 1) as advance:
-        for done, item in enumerate(items, start=1):
-            yield item
-            advance(done, total)
 
 
 @contextmanager
