@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.errors import MienError, MissingExtra
+from mien.errors import MienError, MissingExtra, needs
 
 CPU = "--extra-index-url https://download.pytorch.org/whl/cpu"
 
@@ -74,3 +74,14 @@ def test_the_cpu_build_of_pytorch_is_named_where_pip_fetches_cuda(
     monkeypatch.setattr("mien.errors.sys.platform", platform)
     assert (CPU in str(MissingExtra("training", "train"))) == named
     assert CPU not in str(MissingExtra("converting", "keras"))
+
+
+@pytest.mark.parametrize("broken", [ModuleNotFoundError(name="torch"), ImportError("cannot load a library")])
+def test_a_package_that_cannot_be_imported_names_its_extra(broken: ImportError) -> None:
+    with pytest.raises(MissingExtra, match="training needs the 'train' extra"), needs("training", "train"):
+        raise broken
+
+
+def test_a_module_of_mien_that_cannot_be_imported_names_no_extra() -> None:
+    with pytest.raises(ModuleNotFoundError), needs("training", "train"):
+        raise ModuleNotFoundError(name="mien.nothing")

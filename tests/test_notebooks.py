@@ -151,6 +151,7 @@ class TestNotebookModule:
         from mien.errors import MissingExtra
         from mien.notebook import train
 
-        monkeypatch.setitem(sys.modules, "mien.training.run", None)
+        monkeypatch.delitem(sys.modules, "mien.training.run", raising=False)
+        monkeypatch.setitem(sys.modules, "torch", None)
         with pytest.raises(MissingExtra, match=r"pip install .*\[train\]"):
             train("tiny", draw_faces(20, seed=0))

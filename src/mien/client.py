@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
-from mien.errors import ConfigError, MissingExtra, ServiceError
+from mien.errors import ConfigError, ServiceError, needs
 from mien.files import as_path, atomic_path, printable
 from mien.images import ImageLike, to_rgb
 from mien.labels import LabelSet
@@ -169,10 +169,8 @@ class Client:
     def __init__(
         self, url: str, *, token: str | None = None, timeout: float = 60.0, retries: int = 5, transport: Any = None
     ) -> None:
-        try:
+        with needs("the client", "client"):
             import httpx
-        except ModuleNotFoundError as error:
-            raise MissingExtra("the client", "client") from error
 
         check_count("retries", retries)
         self._http, self._retries = httpx, max(retries, 0)

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from mien import __version__, cores
 from mien.collection import Failure, FileResult, longest_silence, recognize_each
-from mien.errors import ConfigError, MienError, MissingExtra, ServiceError
+from mien.errors import ConfigError, MienError, ServiceError, needs
 from mien.files import printable
 from mien.models.runtime import Session
 from mien.recognizer import Recognizer
@@ -78,10 +78,8 @@ class Ray:
 
     def __post_init__(self) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        try:
+        with needs("a cluster", "ray"):
             import ray  # noqa: F401
-        except ModuleNotFoundError as error:
-            raise MissingExtra("a cluster", "ray") from error
         if self.address not in ("local", "auto"):
             _host_and_port(self.address)
         if self.workers is not None:

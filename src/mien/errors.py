@@ -24,6 +24,8 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 __all__ = [
@@ -136,6 +138,25 @@ class MissingExtra(MienError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self._given
+
+
+@contextmanager
+def needs(purpose: str, extra: str) -> Iterator[None]:
+    """Name the extra to install if a package imported in the block is missing.
+
+    Args:
+        purpose: Subject of the message: "training".
+        extra: Name of the extra.
+
+    Raises:
+        MissingExtra: A package of the extra is missing.
+    """
+    try:
+        yield
+    except ImportError as error:
+        if (error.name or "").startswith("mien"):
+            raise
+        raise MissingExtra(purpose, extra) from error
 
 
 def install_command(extra: str) -> str:

@@ -244,7 +244,7 @@ def check_folder_of(path: Path) -> None:
     Raises:
         OutputError: It isn't.
     """
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise OutputError(f"cannot write '{path}': there is no such folder; make it or choose another place")
 
 

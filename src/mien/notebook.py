@@ -16,7 +16,7 @@ import numpy as np
 from mien.data.audit import Selection
 from mien.data.dataset import Dataset
 from mien.data.speech import read_speech
-from mien.errors import MissingExtra
+from mien.errors import needs
 from mien.evaluation.results import Evaluation
 from mien.evaluation.voice import VoiceEvaluation
 from mien.models.classifier import OnnxClassifier
@@ -107,10 +107,8 @@ def train(
         MissingExtra: PyTorch is not installed.
         ConfigError, DatasetError, RunError: As `training.Run.start`.
     """
-    try:
+    with needs("training", "train"):
         from mien.training.run import Run
-    except ModuleNotFoundError as error:
-        raise MissingExtra("training", "train") from error
     config = load_recipe(recipe, settings)
     started = Run.start(config, datasets, run or new_folder(config), selection=selection)
     if started.origin:
@@ -138,10 +136,8 @@ def train_voice(
         MissingExtra: PyTorch is not installed.
         ConfigError, DatasetError, ModelError, RunError: As `mien train voice`.
     """
-    try:
+    with needs("training", "train"):
         from mien.training.voice import train_voice
-    except ModuleNotFoundError as error:
-        raise MissingExtra("training", "train") from error
     config, speech = from_dict(VoiceConfig, dict(settings or {})), read_speech(source)
     print(f"{len(speech):,} clips by {len(set(speech.speakers.tolist()))} speakers: {', '.join(speech.labels)}")
     trained = train_voice(speech, run or new_voice_folder(config), config)

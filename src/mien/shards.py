@@ -22,7 +22,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
 from itertools import count
 from pathlib import Path
@@ -360,8 +360,7 @@ def finish(job: Job) -> Summary:
         shards=len(job.shards), files=sum(shard.n_files for shard in job.shards), rows=n_rows, faces=n_faces,
         errors=n_errors, labels=dict(labels.most_common()),
     )  # fmt: skip
-    plain = {name: getattr(summary, name) for name in Summary.__slots__}
-    write_text(job.folder / "summary.json", json.dumps({**plain, "mien": __version__}, indent=2) + "\n")
+    write_text(job.folder / "summary.json", json.dumps({**asdict(summary), "mien": __version__}, indent=2) + "\n")
     return summary
 
 

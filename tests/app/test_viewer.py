@@ -105,12 +105,12 @@ def test_a_voice_that_cannot_be_heard_is_one_line_and_the_stream_goes_on(viewer:
 
 
 def test_a_stream_that_does_not_open_is_an_error(display: None, tidied: None, tmp_path: Path) -> None:
-    from mien.app.viewer import watch
+    from mien.app.viewer import Viewer
     from mien.errors import MienError
 
     with pytest.raises(MienError, match=r"no file or folder 'nothing\.mp4'"):
-        watch(
+        Viewer(
             partial(Camera, "nothing.mp4", as_camera=True), ["base"], partial(Recognizer, WholeImage()), Recorder,
             saves=tmp_path, smoother_for=lambda _: HalfLifeSmoother(), top=1,
-            detector="whole", open_voice=Hearing,
-        )  # fmt: skip
+            detector="whole", open_voice=Hearing, voice=False,
+        ).run()  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 from onnx import helper
 
 from mien.errors import MissingSpec, ModelError
-from mien.models.onnx_file import graph_fingerprint, read_spec, write_with_spec
+from mien.models.onnx_file import graph_fingerprint, read_spec, save_with_spec, write_with_spec
 from mien.models.spec import SPEC_KEY, SPEC_VERSION, ModelSpec
 from mien.models.store import shipped_dir
 
@@ -65,6 +65,14 @@ def test_everything_but_the_spec_is_kept(tiny_model: Path, tmp_path: Path) -> No
     write_with_spec(tmp_path / "other.onnx", tmp_path / "back.onnx", expected)
     helper.set_model_props(model, {"author": "someone", "préface": "été", SPEC_KEY: expected.to_json()})
     assert onnx.load(tmp_path / "back.onnx") == model
+
+
+def test_a_graph_is_saved_with_its_spec_and_named_after_it(tiny_model: Path, tmp_path: Path) -> None:
+    spec = replace(read_spec(tiny_model), name="other")
+    save_with_spec(onnx.load(tiny_model), tmp_path / "other.onnx", spec)
+    assert read_spec(tmp_path / "other.onnx") == spec
+    assert graph_fingerprint(tmp_path / "other.onnx") == graph_fingerprint(tiny_model)
+    assert onnx.load(tmp_path / "other.onnx").doc_string == "mien model other"
 
 
 def test_a_spec_can_be_replaced_in_place(tiny_model: Path, tmp_path: Path) -> None:

@@ -189,6 +189,8 @@ def head(**changes: object) -> dict[str, object]:
         ({"name": None}, "'name' is None; expected str"),
         ({"name": "x" * 1_000_000}, "name of the model is 'xxx.*; expected at most 200 characters"),
         ({"name": "a\x1b[2J"}, "none of them control codes"),
+        ({"name": "a\u202egnp"}, "none of them control codes"),  # written from right to left
+        ({"name": "a\u2028b"}, "none of them control codes"),
         ({"arch": {}}, "'arch' is {}; expected str"),
         ({"license": ["a"]}, "expected str"),
         ({"trained_on": "x"}, "'trained_on' is 'x'; expected a table"),

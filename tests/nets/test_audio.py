@@ -78,14 +78,6 @@ def test_a_block_is_attention_and_a_dense_part_with_normalisation_before_each() 
     torch.testing.assert_close(block(x), oracle(x), atol=1e-5, rtol=1e-5)
 
 
-def test_frames_that_do_not_exist_change_nothing() -> None:
-    block, x = Block(16, 4).eval(), torch.randn(1, 9, 16)
-    mask = torch.arange(9)[None] < 5
-    found = block(x, mask)
-    torch.testing.assert_close(found[:, :5], block(x[:, :5]), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(statistics(found, mask), statistics(found[:, :5]), atol=1e-5, rtol=1e-5)
-
-
 def test_statistics_are_mean_and_standard_deviation() -> None:
     x = torch.randn(2, 30, 5)
     expected = np.concatenate([x.numpy().mean(1), x.numpy().std(1)], axis=1)

@@ -10,7 +10,8 @@ from pathlib import Path
 from tkinter import ttk
 from typing import TYPE_CHECKING
 
-from mien.errors import MissingExtra
+from mien.app.look import open_dialog
+from mien.errors import needs
 from mien.escape import visible
 from mien.labels import LABEL_SETS
 from mien.models.store import user_dir
@@ -119,13 +120,7 @@ class ConvertDialog:
         pixels: list[str],
         convert: Callable[[ConversionSettings], None],
     ) -> None:
-        self.top = tk.Toplevel(root, background=root.cget("background"))
-        self.top.title(f"Convert {visible(path.name)}")
-        self.top.transient(root)
-        self.top.geometry(f"+{root.winfo_rootx() + 60}+{root.winfo_rooty() + 60}")
-        self.top.resizable(False, False)
-        frame = ttk.Frame(self.top, padding="10p")
-        frame.grid()
+        self.top, frame = open_dialog(root, f"Convert {visible(path.name)}", offset=60, padding="10p")
         orders = label_orders(findings.n_outputs)
         self.labels = ttk.Combobox(frame, values=orders, width=56)
         self.labels.set(orders[0] if orders else "")
@@ -180,10 +175,8 @@ def examine(path: Path) -> tuple[Findings, list[str]]:
         ModelError: It can't be converted.
         MissingExtra: h5py or onnx is not installed.
     """
-    try:
+    with needs(f"converting {path.name}", "keras"):
         from mien.convert import keras
-    except ModuleNotFoundError as error:
-        raise MissingExtra(f"converting {path.name}", "keras") from error
     findings = keras.examine(path)
     return findings, keras.normalizations_for(findings.channels)
 

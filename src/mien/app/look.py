@@ -51,6 +51,26 @@ def open_root(title: str) -> tk.Tk:
     return root
 
 
+def open_dialog(root: tk.Tk, title: str, *, offset: int, padding: str, name: str = "") -> tuple[tk.Toplevel, ttk.Frame]:
+    """Open a window over the main one; return it and its frame.
+
+    Args:
+        root: The main window.
+        title: Its title.
+        offset: Pixels to the right of the main window's corner, and below it.
+        padding: Around the frame's contents.
+        name: A window of the same name is closed.
+    """
+    top = tk.Toplevel(root, name=name, background=root.cget("background"))
+    top.title(title)
+    top.transient(root)
+    top.geometry(f"+{root.winfo_rootx() + offset}+{root.winfo_rooty() + offset}")
+    top.resizable(False, False)
+    frame = ttk.Frame(top, padding=padding)
+    frame.grid()
+    return top, frame
+
+
 def scale_of(root: tk.Misc) -> float:
     """Return this screen's pixels per pixel of a standard screen, at least 1, in steps of a quarter."""
     return max(1.0, round(4 * float(root.winfo_fpixels("1i")) / STANDARD_DPI) / 4)

@@ -73,6 +73,17 @@ class Viewer(StreamWindow):
         self.worker.start(open_camera, open_recorder)
         self.poll()
 
+    def run(self) -> None:
+        """Show the stream until the window is closed.
+
+        Raises:
+            MienError: The stream could not be opened.
+        """
+        self.root.mainloop()
+        self.worker.close(wait=None)  # a video may still be converted
+        if self.failure is not None:
+            raise MienError(self.failure)
+
     def show(self, shown: Shown) -> None:
         self.failure = None  # what failed before the first frame didn't stop the stream
         self.view.show(shown.drawn)
@@ -168,31 +179,3 @@ class Viewer(StreamWindow):
         }  # fmt: skip
         for key, act in acts.items():
             root.bind(f"<Key-{key}>", lambda _, act=act: act())  # type: ignore[misc]
-
-
-def watch(
-    open_camera: Callable[[], Camera],
-    models: Sequence[str],
-    make: Callable[[str], Recognizer],
-    open_recorder: Callable[[Provenance], Recorder],
-    *,
-    saves: Path,
-    smoother_for: Callable[[Recognizer], Smoother],
-    top: int,
-    detector: str,
-    open_voice: Callable[[], Hearing],
-    voice: bool = False,
-) -> None:
-    """Show a stream in a window until the window is closed; see `Viewer`.
-
-    Raises:
-        InputError: There is no display, or the stream could not be opened.
-    """
-    viewer = Viewer(
-        open_camera, models, make, open_recorder, saves=saves, smoother_for=smoother_for, top=top, detector=detector,
-        open_voice=open_voice, voice=voice,
-    )  # fmt: skip
-    viewer.root.mainloop()
-    viewer.worker.close(wait=None)  # a video may still be converted
-    if viewer.failure is not None:
-        raise MienError(viewer.failure)

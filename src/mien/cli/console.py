@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeRemainingColumn
@@ -15,14 +15,12 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from mien.errors import MienError, MissingExtra
+from mien.errors import MienError, needs
 from mien.escape import visible
 from mien.files import lost_output, standard_output
 
 if TYPE_CHECKING:
     from mien.structures import Progress
-
-T = TypeVar("T")
 
 UNLIMITED = 100_000  # characters per line, of a table in a pipe or a file
 
@@ -175,30 +173,21 @@ def bar(what: str, *, shown: bool = True, counts: Callable[[], str] | None = Non
         yield advance
 
 
-def tracked(items: Iterable[T], what: str, *, total: int | None) -> Iterator[T]:
-    """Yield the items, with a progress bar on a terminal if there are more than one."""
-    with bar(what, shown=total != 1) as advance:
-        for done, item in enumerate(items, start=1):
-            yield item
-            advance(done, total)
-
-
 @contextmanager
 def extra(what: str, name: str) -> Iterator[None]:
-    """Say how to install the extra of that name if what is imported here is missing.
+    """Say how to install Tk, or the extra of that name, if it is missing; see `mien.errors.needs`.
 
     Raises:
         MissingExtra: A package of the extra is missing.
         MienError: Tk is, which pip can't install.
     """
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("mien"):
-            raise
-        if error.name in ("tkinter", "_tkinter"):
+    with needs(what, name):
+        try:
+            yield
+        except ModuleNotFoundError as error:
+            if error.name not in ("tkinter", "_tkinter"):
+                raise
             raise MienError(
                 f"{what} needs Tk, which this Python lacks; on Debian and Ubuntu: sudo apt install python3-tk, with "
                 "Homebrew: brew install python-tk"
             ) from error
-        raise MissingExtra(what, name) from error

@@ -91,6 +91,7 @@ def live(
     from mien.sinks.recorder import Recorder
     from mien.sinks.statistics import FILES
     from mien.sources.address import parse_source
+    from mien.sources.camera import Camera
     from mien.targets import check_targets
 
     def make(name: str) -> Recognizer:
@@ -107,12 +108,15 @@ def live(
     speech = None if voice is None else voices.provenance
     open_recorder = partial(Recorder, video=video, csv=csv, jsonl=jsonl, top=top, excel=excel, voice=speech)
     if window:
-        models = [model, *_other_models(model, models_dir)]
-        saves = to or Path("mien-live")
-        _watch(
-            parsed, models, make, open_recorder, smoother_for, saves=saves, top=top, detector=detector,
+        with extra("the window", "app"):
+            from mien.app.viewer import Viewer
+
+        viewer = Viewer(
+            partial(Camera, parsed, as_camera=True), [model, *_other_models(model, models_dir)], make, open_recorder,
+            saves=to or Path("mien-live"), smoother_for=smoother_for, top=top, detector=detector,
             open_voice=voices.open, voice=voice is not None,
         )  # fmt: skip
+        viewer.run()
         return
     if not (to or video or csv or jsonl):
         raise ConfigError("without a window there is nothing to do; add --video, --csv, --jsonl or --out")
@@ -196,31 +200,6 @@ class _Voices:
         from mien.voice.listener import Listener
 
         return open_hearing(self._sound, Listener(self._listener.classifier, min_confidence=self._min_confidence))
-
-
-def _watch(
-    source: int | str | Path,
-    models: list[str],
-    make: Callable[[str], Recognizer],
-    open_recorder: Callable[[Provenance], Recorder],
-    smoother_for: Callable[[Recognizer], Smoother],
-    *,
-    saves: Path,
-    top: int,
-    detector: str,
-    open_voice: Callable[[], Hearing],
-    voice: bool,
-) -> None:
-    """Show a stream in a window until it is closed."""
-    from mien.sources.camera import Camera
-
-    with extra("the window", "app"):
-        from mien.app.viewer import watch
-    camera = partial(Camera, source, as_camera=True)
-    watch(
-        camera, models, make, open_recorder, saves=saves, smoother_for=smoother_for, top=top, detector=detector,
-        open_voice=open_voice, voice=voice,
-    )  # fmt: skip
 
 
 def _record(

@@ -293,8 +293,8 @@ class _Table:
         n_pictures = sum(path in self._pictures for path in without)
         n_videos = len(without) - n_pictures
         parts = [
-            f"no face in {_counted(n_pictures, 'picture')}" if n_pictures else "",
-            f"hardly a face in {_counted(n_videos, 'video')}" if n_videos else "",
+            f"no face in {counted(n_pictures, 'picture')}" if n_pictures else "",
+            f"hardly a face in {counted(n_videos, 'video')}" if n_videos else "",
         ]
         found = " and ".join(filter(None, parts))
         return f"Haar found {found}; --detector yunet also finds small, turned and partly covered faces"
@@ -306,19 +306,15 @@ class _Table:
         rows: list[tuple[str | Text, ...]] = [(faces, _shares(counts.labels) or counts.note, "", "")]
         if counts.voices:
             voices = Counter(counts.voices.values())
-            rows.append((f"voice: {_counted(len(counts.voices), 'utterance')}", _shares(voices), "", ""))
+            rows.append((f"voice: {counted(len(counts.voices), 'utterance')}", _shares(voices), "", ""))
         if counts.fused:
-            rows.append((f"both: {_counted(counts.fused.total(), 'frame')}", _shares(counts.fused), "", ""))
+            rows.append((f"both: {counted(counts.fused.total(), 'frame')}", _shares(counts.fused), "", ""))
         return rows
 
 
 def _shares(labels: Counter[str]) -> str:
     total = labels.total()
     return ", ".join(f"{label} {percent(n / total)}" for label, n in labels.most_common(3))
-
-
-def _counted(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def _columns(expression: Expression, top: int, scale: float) -> tuple[Text, Text, str]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import unicodedata
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mien.errors import DatasetError
+from mien.escape import INVISIBLE
 from mien.labels import canonical
 
-BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # Unicode's UAX 9
 MAX_LISTED = 12  # numbers in a message
 
 
@@ -67,6 +66,6 @@ def check_name(root: Path, label: str) -> None:
     Raises:
         DatasetError: The label holds one.
     """
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in BIDI for character in label):
+    if INVISIBLE.search(label):
         spelled = label.encode("unicode_escape").decode()[:80]
         raise DatasetError(f"the class '{spelled}' of '{root}' holds a control character, or is no UTF-8; rename it")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import cv2
 
 from mien.errors import MienError, MissingExtra, ModelError
-from mien.machine.facts import machine_facts
+from mien.machine.facts import machine_facts, package_version
 from mien.models.runtime import onnxruntime, usable_devices
 from mien.models.store import list_models, user_dir
 from mien.sources.devices import list_cameras
@@ -52,7 +52,7 @@ def doctor(models_dir: Path | None = None) -> dict[str, object]:
 def _package_facts() -> dict[str, object]:
     return {
         "opencv_packages": sorted(set(packages_distributions().get("cv2", []))),
-        **{package: _version(package) for package in OPTIONAL},
+        **{package: package_version(package) for package in OPTIONAL},
         "tk": _tk(),
         "onnxruntime_providers": onnxruntime.get_available_providers(),
         "devices": usable_devices(),
@@ -108,13 +108,6 @@ def _microphones() -> tuple[list[str], str]:
     except MienError as error:
         return [], str(error)
     return found, "" if found else NO_MICROPHONE
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def _tk() -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,7 +23,7 @@ def machine_facts() -> dict[str, object]:
     return {
         "mien": mien.__version__,
         "python": platform.python_version(),
-        **{name: _version(packages) for name, packages in PACKAGES.items()},
+        **{name: package_version(*packages) for name, packages in PACKAGES.items()},
         "platform": platform.platform(),
         "processor": processor(),
         "cores": usable_cores(),
@@ -55,7 +54,8 @@ def git_commit() -> str:
         return ""
 
 
-def _version(packages: Sequence[str]) -> str:
+def package_version(*packages: str) -> str:
+    """Return the version of the first of some packages that is installed, with its name unless it comes first."""
     for package in packages:
         with suppress(PackageNotFoundError):
             return version(package) if package == packages[0] else f"{version(package)} ({package})"

@@ -14,7 +14,7 @@ from mien.images import ImageLike, each_image
 from mien.models.limited import try_model
 from mien.models.onnx_file import read_spec
 from mien.models.preprocess import preprocess
-from mien.models.runtime import Session, reason_of
+from mien.models.runtime import Session, as_model_error
 from mien.models.spec import DEFAULT_MODEL, FACE_KINDS, Head, ModelSpec, Normalize
 from mien.models.store import find_model
 from mien.structures import FloatArray, ImageArray
@@ -141,13 +141,9 @@ class OnnxClassifier:
         size = self.spec.graph.batch or n
         if n < size:
             pixels = [np.concatenate([each, np.repeat(each[-1:], size - n, axis=0)]) for each in pixels]
-        try:
+        with as_model_error(self.path):
             inputs = {name: self._graph_input(each) for name, each in zip(self._inputs, pixels, strict=False)}
             found = self._session.run(outputs, inputs)
-        except Exception as error:  # ONNX Runtime's exceptions have no common base
-            if "bad_alloc" in str(error) or "allocate memory" in str(error):
-                raise ModelError(f"{self.path} needs more memory than there is; use a smaller model") from error
-            raise ModelError(f"{self.path} rejects the input that its spec describes: {reason_of(error)}") from error
         return [self._rows(scores, size)[:n] for scores in found]
 
     def _rows(self, scores: FloatArray, n: int) -> FloatArray:

@@ -6,7 +6,6 @@ experts of equal weight (Hinton 2002, "Training products of experts by minimizin
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from onnx import TensorProto, compose, helper, numpy_helper
 from mien.errors import ModelError
 from mien.files import as_path
 from mien.labels import LabelSet
-from mien.models.onnx_file import check_target, graph_fingerprint, read_spec, write_with_spec
+from mien.models.onnx_file import check_target, graph_fingerprint, read_spec, save_with_spec
 from mien.models.spec import MAX_MEMBERS, Head, Member, ModelSpec
 
 MIN_PROBABILITY = 1e-12  # probability whose logarithm stands for that of zero
@@ -54,10 +53,7 @@ def write_ensemble(
     _check_members(paths, specs, fingerprints)
     spec = _spec_of(specs, fingerprints, name).with_temperatures(dict(temperatures or {}))
     model = _merged([onnx.load(path) for path in paths], specs, spec)
-    with tempfile.TemporaryDirectory() as folder:
-        plain = Path(folder) / "plain.onnx"
-        onnx.save(model, plain)
-        write_with_spec(plain, target, spec)
+    save_with_spec(model, target, spec)
     return spec
 
 
@@ -159,9 +155,7 @@ def _merged(models: Sequence[onnx.ModelProto], specs: Sequence[ModelSpec], spec:
         ]
         outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", len(head.labels)]))
     graph = helper.make_graph(nodes, "ensemble", inputs, outputs, weights)
-    model = helper.make_model(graph, opset_imports=models[0].opset_import, ir_version=models[0].ir_version)
-    model.doc_string, model.producer_name = f"mien model {spec.name}", "mien"
-    return model
+    return helper.make_model(graph, opset_imports=models[0].opset_import, ir_version=models[0].ir_version)
 
 
 def _prefix(member: int) -> str:

@@ -7,12 +7,15 @@ import shlex
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mien.errors import ConfigError, MissingSpec, ModelError
 from mien.files import as_path, atomic_path, refuse_pipe
 from mien.models.other_files import other_kind
 from mien.models.spec import SPEC_KEY, ModelSpec
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 MAX_BYTES = 2**31 - 1  # of a Protocol Buffers message, which an ONNX file is
 
@@ -53,7 +56,21 @@ def write_with_spec(source: str | Path, target: str | Path, spec: ModelSpec) -> 
         ModelError: The source, or the file of its weights, is not readable, or not ONNX.
         OutputError: The target cannot be written.
     """
-    model = _read_whole(as_path(source))
+    _write(_read_whole(as_path(source)), target, spec)
+
+
+def save_with_spec(model: ModelProto, target: str | Path, spec: ModelSpec) -> None:
+    """Write a graph of mien's making, named as such, with its spec inside.
+
+    Raises:
+        OutputError: The target cannot be written.
+    """
+    model.doc_string, model.producer_name, model.producer_version = f"mien model {spec.name}", "mien", ""
+    _write(_message("ModelProto").FromString(model.SerializeToString()), target, spec)
+
+
+def _write(model: Any, target: str | Path, spec: ModelSpec) -> None:
+    """Write a message of `_read` with a spec in place of the one it has."""
     kept = [entry for entry in model.metadata_props if entry.key != SPEC_KEY]
     del model.metadata_props[:]
     model.metadata_props.extend(kept)

@@ -18,7 +18,7 @@ from onnx import ModelProto
 
 from mien.errors import ConfigError, ModelError
 from mien.files import as_path
-from mien.models.onnx_file import check_target, read_spec, write_with_spec
+from mien.models.onnx_file import check_target, read_spec, save_with_spec
 from mien.models.preprocess import preprocess
 from mien.models.runtime import onnxruntime
 from mien.models.spec import ModelSpec
@@ -60,11 +60,7 @@ def write_quantized(source: str | Path, target: str | Path, images: Sequence[Ima
     domains = {node.domain for node in model.graph.node}
     for opset in [each for each in model.opset_import if each.domain not in domains]:
         model.opset_import.remove(opset)  # ONNX Runtime declares all that it knows, which no other model has
-    model.doc_string, model.producer_name, model.producer_version = f"mien model {name}", "mien", ""
-    with tempfile.TemporaryDirectory() as folder:
-        plain = Path(folder) / "plain.onnx"
-        onnx.save(model, plain)
-        write_with_spec(plain, target, spec)
+    save_with_spec(model, target, spec)
     return spec
 
 
@@ -99,7 +95,7 @@ def quantized(model: ModelProto, images: ImageArray) -> ModelProto:
         images: Face crops to calibrate on, uint8 (n, size, size, channels), as the graph takes them.
     """
     first = next(i for i, node in enumerate(model.graph.node) if node.op_type == "Conv")
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet_logging():
         path = Path(folder) / "quantized.onnx"
         quantize_static(
             model, path, _Batches(images), quant_format=QuantFormat.QDQ, per_channel=True, reduce_range=True,
@@ -107,6 +103,17 @@ def quantized(model: ModelProto, images: ImageArray) -> ModelProto:
             op_types_to_quantize=OPERATORS, nodes_to_exclude=[node.name for node in model.graph.node[: first + 1]],
         )  # fmt: skip
         return onnx.load(path)
+
+
+@contextmanager
+def quiet_logging() -> Iterator[None]:
+    """Silence the advice of ONNX Runtime's quantiser, which it logs at the root."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _in_floats(source: Path) -> ModelProto:
@@ -132,14 +139,3 @@ class _Batches(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has 
         """Return the next batch by the name of the input; None after the last."""
         batch = next(self._rest, None)
         return None if batch is None else {"faces": batch}
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the advice of ONNX Runtime's quantiser, which it logs at the root."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)

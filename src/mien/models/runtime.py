@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +27,7 @@ import onnxruntime
 
 onnxruntime.set_default_logger_severity(3)  # errors only
 
-__all__ = ["DEVICES", "Session", "Tensor", "onnxruntime", "provider_of", "reason_of", "usable_devices"]
+__all__ = ["DEVICES", "Session", "Tensor", "as_model_error", "onnxruntime", "provider_of", "usable_devices"]
 
 # Execution providers of ONNX Runtime by the name of the device, in the order in which "auto" looks for them.
 # Docs: https://onnxruntime.ai/docs/execution-providers/
@@ -144,6 +145,21 @@ class Session:
         if self._session is not None:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._session))  # closing it would wait for them, and crash
             self._session = None
+
+
+@contextmanager
+def as_model_error(path: Path) -> Iterator[None]:
+    """Raise an exception of the block, which runs a model on input as its spec describes, as one of the model.
+
+    Raises:
+        ModelError: The graph does not match the spec, or memory does not suffice.
+    """
+    try:
+        yield
+    except Exception as error:  # ONNX Runtime's exceptions have no common base
+        if "bad_alloc" in str(error) or "allocate memory" in str(error):
+            raise ModelError(f"{path} needs more memory than there is; use a smaller model") from error
+        raise ModelError(f"{path} rejects the input that its spec describes: {reason_of(error)}") from error
 
 
 def reason_of(error: Exception) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Literal, get_args
-from unicodedata import category
 
 from mien.errors import ConfigError, ModelError
+from mien.escape import INVISIBLE
 from mien.labels import FERPLUS, LabelSet
 from mien.settings import from_dict, shown
 
@@ -378,7 +378,7 @@ def current_name(name: str) -> str:
 
 def _check_text(setting: str, value: str, most: int) -> None:
     """Check a name: it is printed on terminals and drawn into images."""
-    if len(value) > most or any(category(character) in ("Cc", "Cs") for character in value):
+    if len(value) > most or INVISIBLE.search(value):
         raise ModelError(f"{setting} is {shown(value)}; expected at most {most} characters, none of them control codes")
 
 

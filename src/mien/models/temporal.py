@@ -12,7 +12,7 @@ from mien.labels import LabelSet
 from mien.models.classifier import ExpressionClassifier
 from mien.models.limited import try_model
 from mien.models.onnx_file import graph_fingerprint, read_spec
-from mien.models.runtime import Session
+from mien.models.runtime import Session, as_model_error
 from mien.models.spec import ModelSpec
 from mien.models.store import list_models
 from mien.structures import FloatArray
@@ -76,11 +76,8 @@ class TemporalModel:
             ModelError: The graph does not match the spec.
         """
         inputs = {"heads": heads, "seconds": seconds, "state": state}
-        try:
+        with as_model_error(self.path):
             probabilities, new = self._session.run(["probabilities", "new_state"], inputs)
-        except Exception as error:  # ONNX Runtime's exceptions have no common base
-            reason = str(error).splitlines()[0]
-            raise ModelError(f"{self.path} rejects the input that its spec describes: {reason}") from error
         return np.asarray(probabilities, np.float32), np.asarray(new, np.float32)
 
 

@@ -14,7 +14,7 @@ from mien.models.classifier import are_probabilities
 from mien.models.limited import try_model
 from mien.models.log_mel import log_mel
 from mien.models.onnx_file import read_spec
-from mien.models.runtime import Session, reason_of
+from mien.models.runtime import Session, as_model_error
 from mien.models.spec import DEFAULT_VOICE, ModelSpec
 from mien.models.store import find_model
 from mien.structures import FloatArray
@@ -122,10 +122,8 @@ class VoiceClassifier:
         fed = {"mel": log_mel(samples, self.sound)[None], **inputs}
         if self.sound.width:
             fed.setdefault("neutral", np.zeros((1, self.sound.width), np.float32))
-        try:
+        with as_model_error(self.path):
             (found,) = self._session.run([output], fed)
-        except Exception as error:  # ONNX Runtime's exceptions have no common base
-            raise ModelError(f"{self.path} rejects the input that its spec describes: {reason_of(error)}") from error
         return np.asarray(found[0], np.float32)
 
 

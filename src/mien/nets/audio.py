@@ -40,12 +40,11 @@ class Block(nn.Module):
         self.attend, self.project = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.widen, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Map (n, t, width) to the same shape; mask, bool (n, t), is true for frames that exist, all if None."""
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, t, width) to the same shape."""
         n, t, width = x.shape
         split = self.attend(self.norm1(x)).view(n, t, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        known = None if mask is None else mask[:, None, None]
-        mixed = F.scaled_dot_product_attention(split[0], split[1], split[2], attn_mask=known)
+        mixed = F.scaled_dot_product_attention(split[0], split[1], split[2])
         x = x + self.project(mixed.transpose(1, 2).reshape(n, t, width))
         return x + self.narrow(F.gelu(self.widen(self.norm2(x))))  # type: ignore[no-any-return]
 
@@ -74,29 +73,21 @@ class Encoder(nn.Module):
         table = np.concatenate([np.sin(angle), np.cos(angle)], axis=1)
         self.register_buffer("positions", torch.tensor(table, dtype=torch.float32), persistent=False)
 
-    def front(self, mel: Tensor) -> Tensor:
-        """Map spectrograms (n, bands, t) to the input of the first block, (n, (t + 1) // 2, width)."""
-        x = F.gelu(self.conv2(F.gelu(self.conv1(mel)))).transpose(1, 2)
-        return x + self.positions[: x.shape[1]]
-
     def forward(self, mel: Tensor) -> list[Tensor]:
         """Map spectrograms (n, bands, t) to the output of each block, (n, (t + 1) // 2, width)."""
-        x, outputs = self.front(mel), []
+        x = F.gelu(self.conv2(F.gelu(self.conv1(mel)))).transpose(1, 2)
+        x = x + self.positions[: x.shape[1]]
+        outputs = []
         for block in self.blocks:
             x = block(x)
             outputs.append(x)
         return outputs
 
 
-def statistics(frames: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Return mean and standard deviation over time, (n, 2 × width), of frames (n, t, width); mask as in `Block`."""
-    if mask is None:
-        mean = frames.mean(1)
-        variance = (frames - mean[:, None]).square().mean(1)
-    else:
-        share = (mask / mask.sum(1, keepdim=True)).unsqueeze(2)
-        mean = (frames * share).sum(1)
-        variance = ((frames - mean[:, None]).square() * share).sum(1)
+def statistics(frames: Tensor) -> Tensor:
+    """Return mean and standard deviation over time, (n, 2 × width), of frames (n, t, width)."""
+    mean = frames.mean(1)
+    variance = (frames - mean[:, None]).square().mean(1)
     return torch.cat([mean, variance.clamp_min(MIN_VARIANCE).sqrt()], 1)
 
 

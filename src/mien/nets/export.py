@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from mien.errors import ConfigError, ModelError
 from mien.files import as_path
 from mien.models.classifier import OnnxClassifier
-from mien.models.onnx_file import read_spec, write_with_spec
+from mien.models.onnx_file import read_spec, save_with_spec
 from mien.models.preprocess import preprocess
 from mien.models.quantize import quantized
 from mien.models.spec import ModelSpec, Normalize
@@ -110,15 +110,12 @@ def export(
                 dynamic_axes={name: {0: "n"} for name in ("faces", *spec.names)},
             )
         model = onnx.load(plain)
-        if storage == "int8-static":
-            if not len(images):
-                raise ConfigError("int8-static needs images for the ranges of its numbers; give some of the training")
-            model = quantized(model, preprocess(images, spec.preprocess))
-        compress(model, storage)
-        model.doc_string = f"mien model {spec.name}"
-        model.producer_name, model.producer_version = "mien", ""
-        onnx.save(model, plain)
-        write_with_spec(plain, path, spec)
+    if storage == "int8-static":
+        if not len(images):
+            raise ConfigError("int8-static needs images for the ranges of its numbers; give some of the training")
+        model = quantized(model, preprocess(images, spec.preprocess))
+    compress(model, storage)
+    save_with_spec(model, path, spec)
 
 
 def compress(model: onnx.ModelProto, storage: Storage, *, only: tuple[str, ...] = ()) -> None:

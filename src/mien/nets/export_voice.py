@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
 import torch
 
 from mien.files import as_path
-from mien.models.onnx_file import write_with_spec
+from mien.models.onnx_file import save_with_spec
+from mien.models.quantize import quiet_logging
 from mien.models.spec import ModelSpec
 from mien.nets.audio import VoiceNet
 from mien.nets.export import OPSET, compress
@@ -40,7 +38,9 @@ def export_voice(net: VoiceNet, spec: ModelSpec, path: str | Path, *, int8: bool
     if net.enrolled is not None:
         inputs["neutral"] = torch.zeros(1, net.head.in_features)
         outputs += ["enrolled", "features"]
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet_logging(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # as in nets.export
+        warnings.simplefilter("ignore", UserWarning)  # advice of the exporter to programmers
         plain = Path(folder) / "plain.onnx"
         torch.onnx.export(
             net.eval(), tuple(inputs.values()), str(plain), dynamo=False, opset_version=OPSET, input_names=[*inputs],
@@ -49,11 +49,9 @@ def export_voice(net: VoiceNet, spec: ModelSpec, path: str | Path, *, int8: bool
         if int8:
             _quantize(plain)
         model = onnx.load(plain)
-        if int8:
-            compress(model, "float16", only=("conv", "positions"))
-        model.doc_string, model.producer_name, model.producer_version = f"mien model {spec.name}", "mien", ""
-        onnx.save(model, plain)
-        write_with_spec(plain, path, spec)
+    if int8:
+        compress(model, "float16", only=("conv", "positions"))
+    save_with_spec(model, path, spec)
 
 
 def _quantize(path: Path) -> None:
@@ -71,18 +69,3 @@ def _quantize(path: Path) -> None:
         path, path, weight_type=QuantType.QInt8, per_channel=True, reduce_range=True, op_types_to_quantize=["MatMul"],
         nodes_to_quantize=over_time,
     )  # fmt: skip
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep advice of the exporter and the quantiser to programmers from users."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # as in nets.export
-            warnings.simplefilter("ignore", UserWarning)
-            yield
-    finally:
-        root.setLevel(level)

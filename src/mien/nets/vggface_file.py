@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mien.errors import MissingExtra, ModelError
+from mien.errors import ModelError, needs
 from mien.files import refuse_pipe
 from mien.nets.weights import PIXELS, Convolution, Weights
 
@@ -21,10 +21,8 @@ def read_vggface(path: Path) -> Weights:
         ModelError: Not such a file, or damaged.
         MissingExtra: h5py is not installed.
     """
-    try:
+    with needs("reading VGGFace's file", "transfer"):
         import h5py
-    except ModuleNotFoundError as error:
-        raise MissingExtra("reading VGGFace's file", "transfer") from error
     widths = (64, 64, 128, 128, *[256] * 3, *[512] * 6)
     names = [f"conv{block}_{number}" for block, n in enumerate((2, 2, 3, 3, 3), start=1) for number in range(1, n + 1)]
     try:

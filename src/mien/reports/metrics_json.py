@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypedDict, cast
 
 from mien.errors import ConfigError, InputError
-from mien.evaluation.metrics import ClassScore
 from mien.evaluation.ranking import PairAuc
 from mien.evaluation.results import (
     Accuracy,
@@ -17,7 +16,6 @@ from mien.evaluation.results import (
     DegradedResult,
     EndToEnd,
     Evaluation,
-    Gap,
     LeakCriterion,
     Slice,
     SliceColumn,
@@ -356,7 +354,10 @@ def _view_metrics(result: ViewResult, labels: Sequence[str]) -> ViewMetrics:
         "calibration": _calibration_metrics(result.calibration),
         "uncalibrated": _calibration_metrics(result.uncalibrated) if result.uncalibrated else None,
         "raters": cast(RaterMetrics, _rounded(asdict(result.raters))) if result.raters else None,
-        "classes": {label: _class_metrics(score) for label, score in zip(labels, result.classes, strict=True)},
+        "classes": {
+            label: cast(ClassMetrics, _rounded(asdict(score)))
+            for label, score in zip(labels, result.classes, strict=True)
+        },
         "confusion": result.confusion.tolist(),
     }
     metrics = cast(ViewMetrics, required)
@@ -395,18 +396,7 @@ def column_metrics(column: SliceColumn, labels: Sequence[str]) -> ColumnMetrics:
         "name": column.name,
         "slices": [_slice_metrics(each, labels) for each in column.slices],
         "n_unknown": column.n_unknown,
-        "gap": None if column.gap is None else _gap_metrics(column.gap),
-    }
-
-
-def _gap_metrics(gap: Gap) -> GapMetrics:
-    """Return a gap as plain data, rounded to five digits after the point."""
-    return {
-        "best": gap.best,
-        "worst": gap.worst,
-        "difference": round(gap.difference, _DIGITS),
-        "labels": list(gap.labels),
-        "p_value": round(gap.p_value, _DIGITS),
+        "gap": None if column.gap is None else cast(GapMetrics, _rounded(asdict(column.gap))),
     }
 
 
@@ -434,15 +424,6 @@ def _degraded_metrics(result: DegradedResult, labels: Sequence[str]) -> Degraded
     }
 
 
-def _class_metrics(score: ClassScore) -> ClassMetrics:
-    return {
-        "precision": round(score.precision, _DIGITS),
-        "recall": round(score.recall, _DIGITS),
-        "f1": round(score.f1, _DIGITS),
-        "support": score.support,
-    }
-
-
 def _calibration_metrics(scores: CalibrationScores) -> CalibrationMetrics:
     point = scores.operating_point
     return {
@@ -465,5 +446,9 @@ def _accuracy_metrics(accuracy: Accuracy) -> AccuracyMetrics:
     }
 
 
-def _rounded(metrics: dict[str, float]) -> dict[str, float]:
-    return {key: round(value, _DIGITS) for key, value in metrics.items()}
+def _rounded(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return numbers rounded to five digits after the point, tuples as lists, and texts as they are."""
+    return {
+        key: list(value) if isinstance(value, tuple) else value if isinstance(value, str) else round(value, _DIGITS)
+        for key, value in metrics.items()
+    }

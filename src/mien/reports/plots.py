@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mien.errors import MissingExtra, RunError
+from mien.errors import RunError, needs
 from mien.escape import plot_text
 from mien.evaluation.metrics import Bin, wilson_interval
 from mien.evaluation.results import DegradedResult
@@ -67,22 +67,9 @@ def draw_confusion(matrix: IntArray, labels: Sequence[str], path: str | Path, *,
     k = len(labels)
     with _plot(path, width=max(8.0, 0.9 * k + 1.6), height=max(7.2, 0.8 * k + 1.6)) as figure:
         axes = figure.add_subplot()
-        shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")  # one hue, darker is more
-        for row, column in np.ndindex(k, k):
-            share, count = shares[row, column], matrix[row, column]
-            colour = "white" if share > 0.65 else "black"
-            axes.text(column, row, f"{100 * share:.0f} %", color=colour, ha="center", va="bottom", size=14)
-            axes.text(column, row + 0.05, f"{count:,}", color=colour, ha="center", va="top", size=10)
-        names = [plot_text(label, longest=MAX_LABEL) for label in labels]
-        turned = k > 8  # names side by side have no room
-        axes.set_xticks(range(k), names, size=12, rotation=45 if turned else 0, ha="right" if turned else "center")
-        axes.set_yticks(range(k), names, size=12)
+        _draw_matrix(axes, matrix, labels, title=title, large=True)
         axes.set_xlabel("predicted", size=13)
         axes.set_ylabel("true", size=13)
-        axes.set_title(plot_text(title), size=13, pad=12)
-        axes.spines[:].set_visible(False)
-        axes.tick_params(length=0)
 
 
 def draw_confusions(confusions: Mapping[tuple[str, str], tuple[IntArray, Sequence[str]]], path: str | Path) -> None:
@@ -102,17 +89,27 @@ def draw_confusions(confusions: Mapping[tuple[str, str], tuple[IntArray, Sequenc
         for (row_name, column_name), (matrix, labels) in confusions.items():
             place = rows.index(row_name) * len(columns) + columns.index(column_name) + 1
             axes = figure.add_subplot(len(rows), len(columns), place)
-            shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-            axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")  # one hue, darker is more
-            for (row, column), share in np.ndenumerate(shares):
-                colour = "white" if share > 0.65 else "black"
-                axes.text(column, row, f"{100 * share:.0f}", color=colour, ha="center", va="center", size=10)
-            names = [plot_text(label, longest=MAX_LABEL) for label in labels]
-            axes.set_xticks(range(len(labels)), names, size=9, rotation=45, ha="right")
-            axes.set_yticks(range(len(labels)), names, size=9)
-            axes.set_title(plot_text(f"{row_name} on {column_name}"), size=10, pad=8)
-            axes.spines[:].set_visible(False)
-            axes.tick_params(length=0)
+            _draw_matrix(axes, matrix, labels, title=f"{row_name} on {column_name}", large=False)
+
+
+def _draw_matrix(axes: Axes, matrix: IntArray, labels: Sequence[str], *, title: str, large: bool) -> None:
+    """Draw a confusion matrix in percent by row; a large one also with counts."""
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")  # one hue, darker is more
+    for (row, column), share in np.ndenumerate(shares):
+        style: dict[str, Any] = {"color": "white" if share > 0.65 else "black", "ha": "center"}
+        if large:
+            axes.text(column, row, f"{100 * share:.0f} %", va="bottom", size=14, **style)
+            axes.text(column, row + 0.05, f"{matrix[row, column]:,}", va="top", size=10, **style)
+        else:
+            axes.text(column, row, f"{100 * share:.0f}", va="center", size=10, **style)
+    names, size = [plot_text(label, longest=MAX_LABEL) for label in labels], 12 if large else 9
+    rotation, side = (0, "center") if large and len(labels) <= 8 else (45, "right")  # side by side, more have no room
+    axes.set_xticks(range(len(labels)), names, size=size, rotation=rotation, ha=side)
+    axes.set_yticks(range(len(labels)), names, size=size)
+    axes.set_title(plot_text(title), size=size + 1, pad=12 if large else 8)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
 
 
 def draw_reliability(after: Sequence[Bin], before: Sequence[Bin] | None, path: str | Path, *, title: str) -> None:
@@ -281,12 +278,10 @@ def _plot(path: str | Path, *, width: float, height: float) -> Iterator[Figure]:
 
     Its style is matplotlib's default, whatever a matplotlibrc sets, such as LaTeX for all texts.
     """
-    try:
+    with needs("drawing plots", "reports"):
         matplotlib = _import_matplotlib()
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtra("drawing plots", "reports") from error
     defaults = {key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith("backend")}
     with matplotlib.rc_context(defaults):
         figure = Figure(figsize=(width, height), dpi=150)

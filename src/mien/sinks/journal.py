@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,7 @@ class Journal(GrowingFile):
         """Note that all rows of a file are in the tables, or that it failed."""
         path, size, mtime_ns = identity(file)
         entry = Entry(path, size, mtime_ns, self._sizes(), "" if error is None else str(error))
-        self._append(_line(_plain(entry)))
+        self._append(_line(asdict(entry)))
         self.n_files += 1
 
     def __enter__(self) -> Journal:
@@ -116,7 +116,7 @@ class Journal(GrowingFile):
         """Write all lines, whole or not at all."""
         self._close()
         with atomic_path(self.path) as temporary:
-            temporary.write_bytes(b"".join(map(_line, [self._head, *map(_plain, self._entries)])))
+            temporary.write_bytes(b"".join(map(_line, [self._head, *map(asdict, self._entries)])))
 
     def _read(self) -> list[Entry]:
         try:
@@ -196,16 +196,6 @@ def identity(file: Path) -> tuple[str, int, int]:
 
 def _is_same(entry: Entry, file: Path) -> bool:
     return (entry.path, entry.size, entry.mtime_ns) == identity(file)
-
-
-def _plain(entry: Entry) -> dict[str, Any]:
-    return {
-        "path": entry.path,
-        "size": entry.size,
-        "mtime_ns": entry.mtime_ns,
-        "ends": entry.ends,
-        "error": entry.error,
-    }
 
 
 def _line(plain: Mapping[str, Any]) -> bytes:

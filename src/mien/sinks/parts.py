@@ -11,7 +11,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from mien.errors import ConfigError, MissingExtra, OutputError
+from mien.errors import ConfigError, OutputError, needs
 from mien.escape import json_line
 from mien.files import atomic_path, printable
 from mien.sinks.growing import write_all
@@ -57,10 +57,8 @@ def check_format(name: str) -> None:
     if name not in FORMATS:
         raise ConfigError(f"no format '{name}' of parts; choose from {', '.join(FORMATS)}")
     if name == "parquet":
-        try:
+        with needs("Parquet", "parquet"):
             import pyarrow.parquet  # noqa: F401
-        except ModuleNotFoundError as error:
-            raise MissingExtra("Parquet", "parquet") from error
 
 
 @contextmanager

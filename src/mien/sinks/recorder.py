@@ -9,7 +9,7 @@ from types import TracebackType
 
 from mien.drawing.faces import draw
 from mien.errors import ConfigError, MienError, OutputError
-from mien.files import as_path, unused
+from mien.files import as_path, check_folder_of, unused
 from mien.fusion import VoiceResult
 from mien.labels import LabelSet
 from mien.sinks.live_video import LIVE_SUFFIX, LiveVideoSink
@@ -156,7 +156,7 @@ class Recorder:
 
     def __enter__(self) -> Recorder:
         for path in (*self._videos, *self._texts):
-            _check_writable(path)
+            check_folder_of(path)
         return self
 
     def __exit__(
@@ -222,13 +222,3 @@ def _finish(grown: Path, sink: VideoSink) -> None:
     except MienError as error:
         raise OutputError(f"{error}; the recording is in '{grown}'") from error
     grown.unlink()
-
-
-def _check_writable(path: Path) -> None:
-    if path == STANDARD_OUTPUT:
-        return
-    place = path if os.path.exists(path) else path.parent
-    if os.path.isdir(path) or not os.path.isdir(path.parent) or not os.access(place, os.W_OK):
-        raise OutputError(
-            f"cannot write '{path}'; expected a file in an existing, writable folder: choose another place"
-        )

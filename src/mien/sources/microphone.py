@@ -10,7 +10,7 @@ from queue import Empty, Full, Queue
 from types import TracebackType
 from typing import Any, Literal, Protocol, TypeAlias
 
-from mien.errors import ConfigError, MicrophoneError, MissingExtra
+from mien.errors import ConfigError, MicrophoneError, needs
 from mien.escape import visible
 from mien.settings import Range
 from mien.sources.quiet import silent_libraries
@@ -261,10 +261,8 @@ def portaudio() -> Any:
         MissingExtra: sounddevice is not installed.
     """
     try:
-        with silent_libraries():  # it looks for devices
+        with needs("the microphone", "voice"), silent_libraries():  # it looks for devices
             import sounddevice
-    except ImportError as error:
-        raise MissingExtra("the microphone", "voice") from error
     except OSError as error:  # the wheel for Linux has no PortAudio
         raise MicrophoneError(MISSING_LIBRARY) from error
     return sounddevice

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mien.errors import InputError, MissingExtra, NoSound
+from mien.errors import InputError, MissingExtra, NoSound, needs
 from mien.files import as_path, printable
 from mien.sources.content import HEADER_BYTES, SOUND, decoder_of, kind_of
 from mien.sources.paths import opened_file
@@ -90,10 +90,8 @@ class Resampler:
     def __init__(self, rate: float) -> None:
         self._stream: Any = None
         if rate != SAMPLE_RATE:
-            try:
+            with needs(f"sound of {rate:g} samples per second", "voice"):
                 import soxr
-            except ImportError as error:
-                raise MissingExtra(f"sound of {rate:g} samples per second", "voice") from error
             self._stream = soxr.ResampleStream(rate, SAMPLE_RATE, 1)
 
     def __call__(self, samples: FloatArray, *, last: bool = False) -> FloatArray:

