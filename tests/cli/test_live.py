@@ -272,6 +272,7 @@ BAD: list[tuple[Sequence[str], str]] = [
     (("CLIP", "--model", "MODEL", "FILES", "--video", "no/such/folder/f.mp4"), "cannot write"),
     (("CLIP", "--model", "MODEL", "FILES", "--video", "f.txt"), "unknown video suffix"),
     (("CLIP", "--model", "MODEL", "FILES", "--csv", "old.jsonl"), "choose different ones"),
+    (("CLIP", "--model", "MODEL", "--csv", "-", "--jsonl", "-"), "--csv - and --jsonl - write to standard output"),
     (("CLIP", "--model", "MODEL", "FILES", "--video", "CLIP"), "choose another name"),
     ((".", "--model", "MODEL", "--video", "words.mp4"), "would overwrite one of the sources"),
 ]

@@ -79,7 +79,7 @@ def listen(
     from mien.targets import check_targets
     from mien.voice.listener import Listener
 
-    check_outputs(csv, jsonl, as_json, excel)
+    check_outputs(csv, jsonl, as_json=as_json, excel=excel)
     if files and (microphone is not None or record is not None):
         option = "--microphone" if microphone is not None else "--record"
         raise ConfigError(f"{option} applies to the microphone only; omit it or the files")

@@ -140,7 +140,7 @@ def predict(
     from mien.sources.media import Selection
     from mien.targets import check_targets
 
-    check_outputs(csv, jsonl, as_json, excel)
+    check_outputs(csv, jsonl, as_json=as_json, excel=excel)
     n_workers, selection = _number(workers or "1"), Selection(fps=fps, start=start, stop=stop)
     if parts == Path("-"):
         raise ConfigError("--parts writes many files, so not to standard output; expected a folder")
