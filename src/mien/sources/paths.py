@@ -184,15 +184,15 @@ def opened_file(path: Path, *, expected: str = "a picture or video file") -> Ite
         yield file
 
 
-def check_size(name: str, width: int, height: int) -> None:
-    """Refuse images of more than `MAX_PIXELS`.
+def check_size(name: str, width: int, height: int, *, most: int = MAX_PIXELS) -> None:
+    """Refuse images of more than `most` pixels.
 
     Raises:
         UnreadablePicture: It is too large.
     """
-    if width * height > MAX_PIXELS:
+    if width * height > most:
         raise UnreadablePicture(
-            f"'{name}' has {width}x{height} pixels; at most {MAX_PIXELS // 10**6} million are read: make it smaller"
+            f"'{name}' has {width}x{height} pixels; at most {most // 10**6} million are read: make it smaller"
         )
 
 

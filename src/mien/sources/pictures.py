@@ -15,7 +15,7 @@ from PIL import Image, ImageChops, ImageFile, TiffImagePlugin
 from mien.errors import InputError, MienError, UnreadablePicture, install_command
 from mien.files import as_path, printable
 from mien.sources.content import HEADER_BYTES, decoder_of, kind_of
-from mien.sources.media import ALL_FRAMES, Media, Selection
+from mien.sources.media import Media, Selection
 from mien.sources.paths import FORMATS, MAX_PIXELS, check_size, opened_file
 from mien.sources.videos import no_frame_chosen
 from mien.structures import Frame, ImageArray
@@ -163,7 +163,7 @@ def _heif_factory(name: str) -> Callable[[IO[bytes], str], Image.Image]:
     return cast(Callable[[IO[bytes], str], Image.Image], HeifImageFile)
 
 
-def picture_and_frames(file: IO[bytes], path: Path, selection: Selection = ALL_FRAMES) -> tuple[Media, Iterator[Frame]]:
+def picture_and_frames(file: IO[bytes], path: Path, selection: Selection) -> tuple[Media, Iterator[Frame]]:
     """Return the properties of a picture or animation, and its frames, which are decoded one at a time.
 
     Raises:

@@ -13,10 +13,10 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 
-from mien.errors import InputError, UnreadablePicture
+from mien.errors import InputError
 from mien.files import printable
-from mien.sources.media import ALL_FRAMES, Media, Selection
-from mien.sources.paths import FORMATS
+from mien.sources.media import Media, Selection
+from mien.sources.paths import FORMATS, check_size
 from mien.sources.quiet import quiet
 from mien.structures import Frame
 from mien.warn import warn
@@ -27,13 +27,9 @@ SHORTFALL, MIN_SHORTFALL_SECONDS = 0.02, 0.5  # share of a video, and time, that
 FALLBACK_FPS = 25.0  # for containers that give neither times nor a rate
 
 
-def _from_the_start() -> float:
-    return 0.0
-
-
 @contextmanager
 def opened_video(
-    path: Path, selection: Selection = ALL_FRAMES, *, since: Callable[[], float] = _from_the_start
+    path: Path, selection: Selection, *, since: Callable[[], float]
 ) -> Iterator[tuple[Media, Iterator[Frame]]]:
     """Open a video for its properties and its frames, which come upright, with square pixels; close it at the end.
 
@@ -57,12 +53,7 @@ def opened_video(
                 )
             video.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
             media = _media(video)
-            width, height = media.size
-            if width * height > MAX_FRAME_PIXELS:
-                raise UnreadablePicture(
-                    f"'{printable(path)}' has frames of {width}x{height} pixels; at most {MAX_FRAME_PIXELS // 10**6} "
-                    "million are read: make it smaller"
-                )
+            check_size(printable(path), *media.size, most=MAX_FRAME_PIXELS)
             yield media, _frames(video, path, media, selection, since)
         finally:
             video.release()
