@@ -344,8 +344,8 @@ def finish(job: Job) -> Summary:
     """
     n_rows, n_faces, n_errors, labels = 0, 0, len(job.failures), Counter[str]()
     with atomic_path(job.folder / "errors.csv") as path, path.open("wb") as file:
-        file.write(csv_lines(ERROR_COLUMNS, [dict(zip(ERROR_COLUMNS, ERROR_COLUMNS, strict=True))]))
-        file.write(csv_lines(ERROR_COLUMNS, [{"source": str(f.path), "error": str(f.error)} for f in job.failures]))
+        failures = [{"source": str(f.path), "error": str(f.error)} for f in job.failures]
+        file.write(csv_lines(ERROR_COLUMNS, failures, header=True))
         for shard in job.shards:
             part = job.part(shard)
             for row in read_part(part, ("source", "face", "label", "error")):

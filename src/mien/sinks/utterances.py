@@ -69,7 +69,7 @@ class UtteranceCsvSink(TableSink):
         self._columns = [*COLUMNS, *(f"p_{label}" for label in provenance.labels), *origin_keys(provenance)]
 
     def __enter__(self) -> UtteranceCsvSink:
-        header = csv_lines(self._columns, [dict(zip(self._columns, self._columns, strict=True))])
+        header = csv_lines(self._columns, [], header=True)
         self._append(codecs.BOM_UTF8 * self._excel + header)
         return self
 
