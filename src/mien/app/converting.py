@@ -10,6 +10,7 @@ from pathlib import Path
 from tkinter import ttk
 from typing import TYPE_CHECKING
 
+from mien.app.look import open_dialog
 from mien.errors import MissingExtra
 from mien.escape import visible
 from mien.labels import LABEL_SETS
@@ -119,13 +120,8 @@ class ConvertDialog:
         pixels: list[str],
         convert: Callable[[ConversionSettings], None],
     ) -> None:
-        self.top = tk.Toplevel(root, background=root.cget("background"))
-        self.top.title(f"Convert {visible(path.name)}")
-        self.top.transient(root)
-        self.top.geometry(f"+{root.winfo_rootx() + 60}+{root.winfo_rooty() + 60}")
-        self.top.resizable(False, False)
-        frame = ttk.Frame(self.top, padding="10p")
-        frame.grid()
+        title = f"Convert {visible(path.name)}"
+        self.top, frame = open_dialog(root, "conversion", title, offset=60, padding="10p")
         orders = label_orders(findings.n_outputs)
         self.labels = ttk.Combobox(frame, values=orders, width=56)
         self.labels.set(orders[0] if orders else "")

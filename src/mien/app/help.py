@@ -7,6 +7,7 @@ from tkinter import ttk
 
 import mien
 from mien.app.keys import KEYS
+from mien.app.look import open_dialog
 
 GUIDE = (
     ("Pictures", "Open a picture or a folder, paste a picture, or drop files on the window. The panel on the right "
@@ -27,7 +28,7 @@ GAP = "4p"
 
 def show_help(root: tk.Tk) -> None:
     """Open a window with a short guide and the keys."""
-    top, frame = _dialog(root, "help", "mien help")
+    top, frame = open_dialog(root, "help", "mien help")
     for row, (heading, text) in enumerate(GUIDE):
         ttk.Label(frame, text=heading, font="SunValleyBodyStrongFont").grid(row=2 * row, sticky="w")
         ttk.Label(frame, text=text, wraplength="260p", justify="left").grid(row=2 * row + 1, sticky="w", pady=(0, "8p"))
@@ -42,24 +43,12 @@ def show_help(root: tk.Tk) -> None:
 
 def show_about(root: tk.Tk) -> None:
     """Open a window with version and licence."""
-    top, frame = _dialog(root, "about", "About mien")
+    top, frame = open_dialog(root, "about", "About mien")
     ttk.Label(frame, text=f"mien {mien.__version__}", font="SunValleySubtitleFont").grid(
         row=0, sticky="w", pady=(0, GAP)
     )
     ttk.Label(frame, text=ABOUT, wraplength="240p", justify="left").grid(row=1, sticky="w", pady=(0, "8p"))
     _add_close(top, frame, row=2)
-
-
-def _dialog(root: tk.Tk, name: str, title: str) -> tuple[tk.Toplevel, ttk.Frame]:
-    """Open a window in place of one of the same name."""
-    top = tk.Toplevel(root, name=name, background=root.cget("background"))
-    top.title(title)
-    top.transient(root)
-    top.geometry(f"+{root.winfo_rootx() + 40}+{root.winfo_rooty() + 40}")
-    top.resizable(False, False)
-    frame = ttk.Frame(top, padding="12p")
-    frame.grid()
-    return top, frame
 
 
 def _add_close(top: tk.Toplevel, frame: ttk.Frame, *, row: int) -> None:

@@ -51,6 +51,20 @@ def open_root(title: str) -> tk.Tk:
     return root
 
 
+def open_dialog(
+    root: tk.Tk, name: str, title: str, *, offset: int = 40, padding: str = "12p"
+) -> tuple[tk.Toplevel, ttk.Frame]:
+    """Open a window with a frame, in place of one of the same name, `offset` pixels from the main window's corner."""
+    top = tk.Toplevel(root, name=name, background=root.cget("background"))
+    top.title(title)
+    top.transient(root)
+    top.geometry(f"+{root.winfo_rootx() + offset}+{root.winfo_rooty() + offset}")
+    top.resizable(False, False)
+    frame = ttk.Frame(top, padding=padding)
+    frame.grid()
+    return top, frame
+
+
 def scale_of(root: tk.Misc) -> float:
     """Return this screen's pixels per pixel of a standard screen, at least 1, in steps of a quarter."""
     return max(1.0, round(4 * float(root.winfo_fpixels("1i")) / STANDARD_DPI) / 4)
