@@ -33,7 +33,6 @@ from mien.shards import Done, Job, Shard, write_parts
 from mien.sources.media import Selection
 from mien.sources.quiet import silent_libraries
 from mien.structures import Progress, check_count
-from mien.workers import SILENCE_SECONDS
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -266,7 +265,7 @@ def _unpacked(packed: ObjectRef[bytes]) -> tuple[Recognizer, Selection]:
 
 
 def _watched(
-    results: Iterator[tuple[int, FileResult | Failure | None]], *, seconds: float = SILENCE_SECONDS
+    results: Iterator[tuple[int, FileResult | Failure | None]], *, seconds: float
 ) -> Iterator[tuple[int, FileResult | Failure | None]]:
     """Yield results, and end this process where one takes too long: the shard is then recognised again, isolated."""
     with open(os.devnull, "wb") as nowhere:

@@ -142,7 +142,7 @@ def kind_passed_over(name: PurePath) -> str | None:
     return "hidden" if is_hidden(name) else printable(Path(name.suffix.lower())) if name.suffix else "without suffix"
 
 
-def status_of(path: Path, *, expected: str = "a picture, video or folder") -> os.stat_result:
+def status_of(path: Path, *, expected: str) -> os.stat_result:
     """Return the status of a file or folder.
 
     Args:

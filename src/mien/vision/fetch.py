@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 from threading import Thread
 
 from mien.errors import FetchError, MienError, ModelError
-from mien.files import make_folder, user_folder
+from mien.files import make_folder, sha256_of, user_folder
 from mien.structures import Progress
 
 YUNET_FILE = "face_detection_yunet_2026may.onnx"
@@ -136,7 +135,7 @@ _FAILURE = f"{YUNET_FILE}.failed"  # file in the cache: the reason of the last f
 
 def _is_yunet(file: Path) -> bool:
     try:
-        return hashlib.sha256(file.read_bytes()).hexdigest() == YUNET_HASH
+        return sha256_of(file) == YUNET_HASH
     except OSError:
         return False
 
