@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Generic, ParamSpec, TypeVar
 
 from mien.cores import usable_cores
+from mien.download import is_offline
 from mien.errors import ModelError, UnknownModel
 from mien.models.classifier import ExpressionClassifier, OnnxClassifier, load_classifier
 from mien.models.store import Model, list_models, shipped_dir, user_dir
 from mien.recognizer import Recognizer
 from mien.vision.detect import DETECTORS, FaceDetector, load_detector
-from mien.vision.fetch import is_offline, local_yunet, recent_failure, yunet_path
+from mien.vision.fetch import local_yunet, recent_failure, yunet_path
 from mien.vision.yunet import YuNetDetector
 from mien.web.batching import BatchingClassifier
 from mien.web.limits import Budget, Slots, limit_heaps
