@@ -27,11 +27,11 @@ from mien.collection import recognize_files
 from mien.errors import ConfigError, MissingExtra, OutputError
 from mien.pixels import write_picture
 from mien.recognizer import Recognizer
-from mien.shards import Done, Summary, opened, read_summary, recognize_shards, run
+from mien.shards import Done, JobSummary, opened, read_summary, recognize_shards, run
 from mien.sinks.parts import FORMATS, read_part
 from mien.sinks.tables import CsvSink
 from mien.sources.frames import frames
-from mien.sources.media import Selection
+from mien.sources.media import FrameSelection
 from mien.structures import Face, ImageArray
 from mien.vision.detect import WholeImage
 
@@ -510,7 +510,9 @@ class TestLongVideos:
         ]  # fmt: skip
         assert [(one.files, one.rows) for one in done[3:6]] == [(1, 20), (0, 20), (0, 20)]
         assert job.rows() == whole.rows()
-        assert read_summary(job.folder) == replace(read_summary(whole.folder) or Summary(shards=0, files=0), shards=7)
+        assert read_summary(job.folder) == replace(
+            read_summary(whole.folder) or JobSummary(shards=0, files=0), shards=7
+        )
         assert job() == []
 
     def test_several_processes_write_the_same_parts(self, job: Runs, film: Path) -> None:
@@ -543,7 +545,7 @@ class TestLongVideos:
         assert job() == []
 
     def test_fewer_frames_per_second_make_fewer_ranges(self, job: Runs, film: Path) -> None:
-        selection = Selection(fps=2, start=0.5)
+        selection = FrameSelection(fps=2, start=0.5)
         job(shard_frames=25, selection=selection)
         assert len(self.shards(job)) == 5
         other = replace(job, folder=job.folder.with_name("other"))

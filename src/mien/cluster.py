@@ -30,7 +30,7 @@ from mien.files import printable
 from mien.models.runtime import Session
 from mien.recognizer import Recognizer
 from mien.shards import Done, Job, Shard, write_parts
-from mien.sources.media import Selection
+from mien.sources.media import FrameSelection
 from mien.sources.quiet import silent_libraries
 from mien.structures import Progress, check_count
 
@@ -94,7 +94,7 @@ class Ray:
         shards: Sequence[Shard],
         recognizer: Recognizer,
         *,
-        selection: Selection,
+        selection: FrameSelection,
         progress: Progress | None,
     ) -> Iterator[Done]:
         """Recognise shards and yield them as they are done; see `shards.run`.
@@ -257,7 +257,7 @@ def see_shard(job: bytes, work: bytes, packed: ObjectRef[bytes]) -> tuple[Done, 
 
 
 @lru_cache(maxsize=1)  # a process recognises many shards of one job
-def _unpacked(packed: ObjectRef[bytes]) -> tuple[Recognizer, Selection]:
+def _unpacked(packed: ObjectRef[bytes]) -> tuple[Recognizer, FrameSelection]:
     import ray
 
     recognizer, selection = pickle.loads(ray.get(packed))

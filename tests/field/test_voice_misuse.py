@@ -27,7 +27,7 @@ from mien.voice import Segmenter, SileroDetector
 from speech import LABELS, LoudDetector, PitchModel, in_blocks, tone
 
 VOICED = {  # modules
-    "listener", "segments", "speech", "voice", "fusion", "hearing", "microphone", "sounds", "utterances", "recording",
+    "listener", "segments", "speech", "voice", "fusion", "hearing", "microphone", "sounds", "utterances", "wav",
 }  # fmt: skip
 THINGS = [
     None, 3, -1, 1.5, math.nan, "a", b"a", [1.5], ["a"], [[1], [1, 2]], {"a": 1}, object(), np.zeros((2, 2)), Block,

@@ -207,7 +207,7 @@ def _hear_file(path: Path, listener: Listener, write: Callable[..., None]) -> No
 
 def _hear_microphone(microphone: Microphone, listener: Listener, results: _Results, record: Path | None) -> None:
     """Hear a microphone until Ctrl+C; print each utterance, and on a terminal what is heard."""
-    from mien.sinks.recording import WavSink
+    from mien.sinks.wav import WavSink
 
     on_one_screen = err.is_terminal and out.is_terminal  # what goes around the display would be drawn over
     console = err if results.to_stdout or on_one_screen else out

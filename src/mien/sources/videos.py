@@ -15,7 +15,7 @@ import numpy as np
 
 from mien.errors import InputError
 from mien.files import printable
-from mien.sources.media import Media, Selection
+from mien.sources.media import FrameSelection, Media
 from mien.sources.paths import FORMATS, check_size
 from mien.sources.quiet import quiet
 from mien.structures import Frame
@@ -29,7 +29,7 @@ FALLBACK_FPS = 25.0  # for containers that give neither times nor a rate
 
 @contextmanager
 def opened_video(
-    path: Path, selection: Selection, *, since: Callable[[], float]
+    path: Path, selection: FrameSelection, *, since: Callable[[], float]
 ) -> Iterator[tuple[Media, Iterator[Frame]]]:
     """Open a video for its properties and its frames, which come upright, with square pixels; close it at the end.
 
@@ -81,7 +81,7 @@ def _square(size: tuple[int, int], aspect: float) -> tuple[int, int]:
 
 
 def _frames(
-    video: cv2.VideoCapture, path: Path, media: Media, selection: Selection, since: Callable[[], float]
+    video: cv2.VideoCapture, path: Path, media: Media, selection: FrameSelection, since: Callable[[], float]
 ) -> Iterator[Frame]:
     rate, wanted = _rate(video), selection.chooser()
     n_read, n_chosen, time = 0, 0, 0.0
@@ -117,7 +117,7 @@ def _grab(video: cv2.VideoCapture) -> bool:
         return video.grab()
 
 
-def no_frame_chosen(path: Path, selection: Selection, last: float) -> InputError:
+def no_frame_chosen(path: Path, selection: FrameSelection, last: float) -> InputError:
     """Return the error about a selection in which a video has no frame; its last one read has the given time."""
     return InputError(
         f"'{printable(path)}' has no frame {selection}; its last one is at {last:.2f} s: choose --start and --stop "
