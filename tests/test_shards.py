@@ -22,6 +22,7 @@ import pytest
 from clips import write_video
 from disks import no_room_for
 from films import cut, variable, write_film
+from jobs import Deadly, NotInTheDark
 from mien import shards
 from mien.collection import recognize_files
 from mien.errors import ConfigError, MissingExtra, OutputError
@@ -36,15 +37,6 @@ from mien.structures import Face, ImageArray
 from mien.vision.detect import WholeImage
 
 unix = pytest.mark.skipif(sys.platform == "win32", reason="names, links, locks and signals are those of Unix")
-
-
-class NotInTheDark(WholeImage):
-    """Takes an image for a face, unless it is dark."""
-
-    name = "not-in-the-dark"
-
-    def detect(self, image: ImageArray) -> list[Face]:
-        return super().detect(image) if image.mean() > 60 else []
 
 
 @pytest.fixture
@@ -630,15 +622,6 @@ class DeadlyAt(WholeImage):
 
     def detect(self, image: ImageArray) -> list[Face]:
         if np.array_equal(image, self.image):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().detect(image)
-
-
-class Deadly(WholeImage):
-    """Kills its process when it sees a small picture."""
-
-    def detect(self, image: ImageArray) -> list[Face]:
-        if image.shape[0] < 30:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().detect(image)
 

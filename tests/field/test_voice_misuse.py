@@ -24,7 +24,7 @@ from mien.sinks import CsvSink, JsonlSink, UtteranceCsvSink, UtteranceJsonlSink,
 from mien.sources import Microphone
 from mien.structures import Prediction, Provenance
 from mien.voice import Segmenter, SileroDetector
-from speech import LABELS, LoudDetector, PitchModel, in_blocks, tone
+from speech import LABELS, LoudDetector, PitchModel, in_blocks, listener, tone
 
 VOICED = {  # modules
     "listener", "segments", "speech", "voice", "fusion", "hearing", "microphone", "sounds", "utterances", "wav",
@@ -37,10 +37,6 @@ PREDICTION = Prediction(np.array([0.1, 0.6, 0.2, 0.1], np.float32), LABELS)
 SAID = Utterance(0.0, 2.0, PREDICTION, 2.0)
 STEP = np.zeros(512, np.float32)
 Use: TypeAlias = Callable[[Any], object]
-
-
-def listener() -> Listener:
-    return Listener(PitchModel(), detector=LoudDetector())
 
 
 class Silent:
