@@ -30,9 +30,9 @@ from mien.sources.paths import check_size
 from mien.sources.pictures import open_picture, to_rgb
 from mien.structures import Frame, ImageArray
 from mien.vision.smooth import HalfLifeSmoother, Smoother, TemporalSmoother
-from mien.web.engine import Engine
+from mien.web.engine import Choice, Engine
 from mien.web.problems import Problem, of_error
-from mien.web.settings import Choice, MinScore
+from mien.web.settings import MinScore
 
 PROTOCOL = "mien.live.1"
 HEAD = struct.Struct("<Id")  # number and time in seconds, before the picture
