@@ -6,6 +6,7 @@ import subprocess
 import time
 import tkinter as tk
 from collections.abc import Callable
+from typing import Any
 
 PATIENCE = 60  # seconds, on a machine that is busy with other things
 
@@ -73,3 +74,8 @@ def until(root: tk.Misc, condition: Callable[[], object], what: str) -> None:
         assert time.monotonic() < deadline, f"not within {PATIENCE} s: {what}"
         root.update()
         time.sleep(0.01)
+
+
+def status(window: Any) -> str:
+    """Return the text of the window's status line."""
+    return str(window.status_label.cget("text"))

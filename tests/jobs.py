@@ -124,6 +124,15 @@ def sleeping() -> Callable[[int], Iterator[int]]:
     return slow
 
 
+class NotInTheDark(WholeImage):
+    """Takes an image for a face, unless it is dark."""
+
+    name = "not-in-the-dark"
+
+    def detect(self, image: ImageArray) -> list[Face]:
+        return super().detect(image) if image.mean() > 60 else []
+
+
 class Deadly(WholeImage):
     """Kills its process when it sees a small picture: the first time, or each time.
 

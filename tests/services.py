@@ -101,10 +101,9 @@ def loaded(**changes: Any) -> Engine:
 
 
 @contextmanager
-def serving(engine: Engine, **options: Any) -> Iterator[int]:
-    """Serve an engine in a thread; yield the port once it is ready."""
-    listening, server = listen("127.0.0.1", 0), Server(engine, **options)
-    port = int(listening.getsockname()[1])
+def serving(engine: Engine, *, port: int = 0, **options: Any) -> Iterator[int]:
+    """Serve an engine in a thread, at any free port if it is 0; yield the port once it is ready."""
+    listening, server = listen("127.0.0.1", port), Server(engine, **options)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
@@ -112,7 +111,7 @@ def serving(engine: Engine, **options: Any) -> Iterator[int]:
             assert server.failure is None
             assert thread.is_alive()
             time.sleep(0.01)
-        yield port
+        yield int(listening.getsockname()[1])
     finally:
         server.should_exit = True
         thread.join(20)

@@ -15,6 +15,7 @@ import pytest
 
 from mien.labels import LabelSet
 from mien.structures import SAMPLE_RATE, Block, FloatArray
+from mien.voice.listener import Listener
 
 LABELS = LabelSet("standin", ("angry", "happy", "neutral", "sad"))
 
@@ -151,3 +152,8 @@ def go_back(path: Path, *, after: float) -> Path:
             data[mark + 1 : mark + 1 + size] = (time - first).to_bytes(size, "big")
     path.write_bytes(data)
     return path
+
+
+def listener(**options: float) -> Listener:
+    """Return a listener of the two stand-ins."""
+    return Listener(PitchModel(), detector=LoudDetector(), **options)

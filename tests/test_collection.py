@@ -18,7 +18,7 @@ from mien.pixels import write_picture
 from mien.recognizer import Recognizer
 from mien.sinks.tables import JsonlSink
 from mien.sources.frames import inspect
-from mien.sources.media import Selection, TimeRange
+from mien.sources.media import FrameSelection, TimeRange
 from mien.sources.pictures import read_picture
 from mien.structures import Expression, Face, Frame, ImageArray
 from mien.voice.listener import Listener
@@ -274,7 +274,7 @@ def test_a_stretch_of_a_video_is_heard_from_its_start(
 ) -> None:
     sound = np.concatenate([tone(2, rate=48_000), np.zeros(12 * 48_000, np.float32), tone(4, rate=48_000)])
     clip = write_clip(tmp_path / "clip.mp4", sound, n_frames=36, fps=2)
-    results = recognize_files(clip, recognizer, listener=listener, selection=Selection(start=14.5, stop=17))
+    results = recognize_files(clip, recognizer, listener=listener, selection=FrameSelection(start=14.5, stop=17))
     assert heard_between(results) == pytest.approx((14.5, 16.5), abs=0.01)
     model = listener.classifier
     assert isinstance(model, PitchModel)
@@ -286,7 +286,7 @@ def test_what_an_abandoned_video_leaves_is_not_heard_in_the_next_one(
 ) -> None:
     clip = write_clip(tmp_path / "clip.mp4", tone(6, rate=48_000), n_frames=30, fps=5)
     quiet = write_clip(tmp_path / "quiet.mp4", np.zeros(3 * 48_000, np.float32), n_frames=15, fps=5)
-    list(recognize_files(clip, recognizer, listener=listener, selection=Selection(stop=3)))
+    list(recognize_files(clip, recognizer, listener=listener, selection=FrameSelection(stop=3)))
     voice_results = [
         result.voice_result
         for result in recognize_files(quiet, recognizer, listener=listener)
@@ -298,12 +298,12 @@ def test_what_an_abandoned_video_leaves_is_not_heard_in_the_next_one(
 @pytest.mark.parametrize(
     ("selection", "seconds"),
     [
-        (Selection(), 40),  # the latest range begins there
-        (Selection(start=100), 100),
-        (Selection(start=10, fps=0.1), 50),
-        (Selection(fps=0.01), 140),
+        (FrameSelection(), 40),  # the latest range begins there
+        (FrameSelection(start=100), 100),
+        (FrameSelection(start=10, fps=0.1), 50),
+        (FrameSelection(fps=0.01), 140),
     ],
 )
-def test_decoding_without_a_result_is_no_silence(selection: Selection, seconds: float) -> None:
+def test_decoding_without_a_result_is_no_silence(selection: FrameSelection, seconds: float) -> None:
     pieces = [Piece(Path("a.mp4"), TimeRange(start, start + 20)) for start in (0, 20, 40)]
     assert longest_silence(pieces, selection) == collection.SILENCE_SECONDS + seconds

@@ -15,13 +15,9 @@ from mien.sources.microphone import MicrophoneStatus
 from mien.structures import Block, Provenance
 from mien.voice.listener import Listener
 from mien.voice.speech import SileroDetector
-from speech import LABELS, LoudDetector, PitchModel, in_blocks, join, silence, tone, write_clip, write_wav
+from speech import LABELS, LoudDetector, PitchModel, in_blocks, join, listener, silence, tone, write_clip, write_wav
 
 SAID = join(silence(1), tone(2), silence(2))  # speech from 1 to 3 s
-
-
-def listener() -> Listener:
-    return Listener(PitchModel(), detector=LoudDetector())
 
 
 class Waiting:

@@ -14,7 +14,7 @@ FLOORS = (
     ("errors", "escape", "warn", "_pyinstaller"),
     ("labels", "files", "cores"),
     ("settings", "structures", "workers"),
-    ("pixels", "sources"),
+    ("download", "pixels", "sources"),
     ("targets", "images"),
     ("models",),
     ("vision", "voice", "nets", "convert", "fusion"),

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from clips import write_video
+from jobs import NotInTheDark
 from mien.collection import Failure, FileResult, auto_workers, recognize_files
 from mien.errors import ConfigError
 from mien.pixels import write_picture
@@ -31,13 +32,6 @@ SETTINGS = {"model": "tiny", "detector": "whole"}
 @pytest.fixture
 def recognizer(tiny_model: Path) -> Recognizer:
     return Recognizer(NotInTheDark(), tiny_model)
-
-
-class NotInTheDark(WholeImage):
-    """Takes an image for a face, unless it is dark."""
-
-    def detect(self, image: ImageArray) -> list[Face]:
-        return super().detect(image) if image.mean() > 60 else []
 
 
 @pytest.fixture

@@ -22,29 +22,21 @@ import pytest
 from clips import write_video
 from disks import no_room_for
 from films import cut, variable, write_film
+from jobs import Deadly, NotInTheDark
 from mien import shards
 from mien.collection import recognize_files
 from mien.errors import ConfigError, MissingExtra, OutputError
 from mien.pixels import write_picture
 from mien.recognizer import Recognizer
-from mien.shards import Done, Summary, opened, read_summary, recognize_shards, run
+from mien.shards import Done, JobSummary, opened, read_summary, recognize_shards, run
 from mien.sinks.parts import FORMATS, read_part
 from mien.sinks.tables import CsvSink
 from mien.sources.frames import frames
-from mien.sources.media import Selection
+from mien.sources.media import FrameSelection
 from mien.structures import Face, ImageArray
 from mien.vision.detect import WholeImage
 
 unix = pytest.mark.skipif(sys.platform == "win32", reason="names, links, locks and signals are those of Unix")
-
-
-class NotInTheDark(WholeImage):
-    """Takes an image for a face, unless it is dark."""
-
-    name = "not-in-the-dark"
-
-    def detect(self, image: ImageArray) -> list[Face]:
-        return super().detect(image) if image.mean() > 60 else []
 
 
 @pytest.fixture
@@ -510,7 +502,9 @@ class TestLongVideos:
         ]  # fmt: skip
         assert [(one.files, one.rows) for one in done[3:6]] == [(1, 20), (0, 20), (0, 20)]
         assert job.rows() == whole.rows()
-        assert read_summary(job.folder) == replace(read_summary(whole.folder) or Summary(shards=0, files=0), shards=7)
+        assert read_summary(job.folder) == replace(
+            read_summary(whole.folder) or JobSummary(shards=0, files=0), shards=7
+        )
         assert job() == []
 
     def test_several_processes_write_the_same_parts(self, job: Runs, film: Path) -> None:
@@ -543,7 +537,7 @@ class TestLongVideos:
         assert job() == []
 
     def test_fewer_frames_per_second_make_fewer_ranges(self, job: Runs, film: Path) -> None:
-        selection = Selection(fps=2, start=0.5)
+        selection = FrameSelection(fps=2, start=0.5)
         job(shard_frames=25, selection=selection)
         assert len(self.shards(job)) == 5
         other = replace(job, folder=job.folder.with_name("other"))
@@ -628,15 +622,6 @@ class DeadlyAt(WholeImage):
 
     def detect(self, image: ImageArray) -> list[Face]:
         if np.array_equal(image, self.image):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().detect(image)
-
-
-class Deadly(WholeImage):
-    """Kills its process when it sees a small picture."""
-
-    def detect(self, image: ImageArray) -> list[Face]:
-        if image.shape[0] < 30:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().detect(image)
 

@@ -23,6 +23,11 @@ def test_a_box_inside_out_has_no_area() -> None:
     assert Box(5, 5, 1, 9).area == 0
 
 
+def test_boxes_share_the_area_of_their_common_part() -> None:
+    assert Box(0, 0, 10, 10).intersection(Box(5, 8, 15, 20)) == 10
+    assert Box(0, 0, 10, 10).intersection(Box(20, 20, 30, 30)) == 0
+
+
 @pytest.mark.parametrize(
     ("other", "expected"),
     [

@@ -30,10 +30,9 @@ from mien.files import printable
 from mien.models.runtime import Session
 from mien.recognizer import Recognizer
 from mien.shards import Done, Job, Shard, write_parts
-from mien.sources.media import Selection
+from mien.sources.media import FrameSelection
 from mien.sources.quiet import silent_libraries
 from mien.structures import Progress, check_count
-from mien.workers import SILENCE_SECONDS
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -93,7 +92,7 @@ class Ray:
         shards: Sequence[Shard],
         recognizer: Recognizer,
         *,
-        selection: Selection,
+        selection: FrameSelection,
         progress: Progress | None,
     ) -> Iterator[Done]:
         """Recognise shards and yield them as they are done; see `shards.run`.
@@ -256,7 +255,7 @@ def see_shard(job: bytes, work: bytes, packed: ObjectRef[bytes]) -> tuple[Done, 
 
 
 @lru_cache(maxsize=1)  # a process recognises many shards of one job
-def _unpacked(packed: ObjectRef[bytes]) -> tuple[Recognizer, Selection]:
+def _unpacked(packed: ObjectRef[bytes]) -> tuple[Recognizer, FrameSelection]:
     import ray
 
     recognizer, selection = pickle.loads(ray.get(packed))
@@ -264,7 +263,7 @@ def _unpacked(packed: ObjectRef[bytes]) -> tuple[Recognizer, Selection]:
 
 
 def _watched(
-    results: Iterator[tuple[int, FileResult | Failure | None]], *, seconds: float = SILENCE_SECONDS
+    results: Iterator[tuple[int, FileResult | Failure | None]], *, seconds: float
 ) -> Iterator[tuple[int, FileResult | Failure | None]]:
     """Yield results, and end this process where one takes too long: the shard is then recognised again, isolated."""
     with open(os.devnull, "wb") as nowhere:

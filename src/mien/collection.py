@@ -25,7 +25,7 @@ from mien.pixels import is_dark
 from mien.recognizer import Detected, Recognizer
 from mien.sinks.journal import Journal
 from mien.sinks.sink import Sink, write_to
-from mien.sources.media import ALL_FRAMES, WHOLE, Media, Selection, TimeRange
+from mien.sources.media import ALL_FRAMES, WHOLE, FrameSelection, Media, TimeRange
 from mien.sources.paths import list_files
 from mien.sources.ranges import RangeReader
 from mien.sources.sounds import sounds
@@ -128,7 +128,7 @@ def recognize_files(
     recognizer: Recognizer,
     *,
     glob: str | None = None,
-    selection: Selection = ALL_FRAMES,
+    selection: FrameSelection = ALL_FRAMES,
     sinks: Sequence[Sink] = (),
     out: str | Path | None = None,
     top: int = 1,
@@ -222,7 +222,7 @@ def recognize_each(
     pieces: Sequence[Piece],
     recognizer: Recognizer,
     *,
-    selection: Selection = ALL_FRAMES,
+    selection: FrameSelection = ALL_FRAMES,
     workers: int = 1,
     isolated: bool = False,
 ) -> Iterator[tuple[int, FileResult | Failure | None]]:
@@ -243,7 +243,7 @@ def recognize_each(
 
 
 def row_settings(
-    recognizer: Recognizer, selection: Selection = ALL_FRAMES, listener: Listener | None = None
+    recognizer: Recognizer, selection: FrameSelection = ALL_FRAMES, listener: Listener | None = None
 ) -> dict[str, object]:
     """Return the settings that determine the rows of a table, apart from the files, as plain JSON data."""
     origin = recognizer.provenance
@@ -336,7 +336,7 @@ class _Job:
     """What is done with each file: a process gets it once, by pickling."""
 
     recognizer: Recognizer
-    selection: Selection
+    selection: FrameSelection
     top: int
     summary: bool
     listener: Listener | None
@@ -417,7 +417,7 @@ class _Job:
             yield _Light.of(result) if isinstance(result, FileResult) else result
 
 
-def _utterances(path: Path, listener: Listener, selection: Selection) -> Iterator[Utterance]:
+def _utterances(path: Path, listener: Listener, selection: FrameSelection) -> Iterator[Utterance]:
     """Yield the utterances of a video; what cannot be heard is a warning, and its faces are seen all the same."""
     try:
         yield from listener.stream(_selected(sounds(path), selection, lead=listener.longest))
@@ -425,7 +425,7 @@ def _utterances(path: Path, listener: Listener, selection: Selection) -> Iterato
         warnings.warn(f"{error}; only its faces are recognised", stacklevel=2)
 
 
-def _selected(blocks: Iterable[Block], selection: Selection, *, lead: float) -> Iterator[Block]:
+def _selected(blocks: Iterable[Block], selection: FrameSelection, *, lead: float) -> Iterator[Block]:
     """Yield the sound of the selected stretch, and of the `lead` seconds before, in which an utterance may begin."""
     for block in blocks:
         if selection.stop is not None and block.time >= selection.stop:
@@ -454,7 +454,7 @@ class _Light:
         return replace(self.seen, frame=replace(self.seen.frame, image=blank))
 
 
-def longest_silence(pieces: Iterable[Piece], selection: Selection) -> float:
+def longest_silence(pieces: Iterable[Piece], selection: FrameSelection) -> float:
     """Return the seconds without a result after which a process is taken for hung.
 
     A video is decoded, at least as fast as it is played, up to its first frame, and from one chosen frame to the next.

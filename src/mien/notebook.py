@@ -28,7 +28,7 @@ from mien.reports.tables import report_title, views_table
 from mien.reports.voice import speakers_text, voice_table
 from mien.settings import from_dict
 from mien.structures import ImageArray
-from mien.training.recipe import TrainConfig, VoiceConfig, load_recipe, new_folder, new_voice_folder
+from mien.training.recipe import TrainConfig, VoiceConfig, load_recipe, new_folder
 
 if TYPE_CHECKING:
     from mien.training.voice import TrainedVoice
@@ -110,7 +110,7 @@ def train(
     with needs("training", "train"):
         from mien.training.run import Run
     config = load_recipe(recipe, settings)
-    started = Run.start(config, datasets, run or new_folder(config), selection=selection)
+    started = Run.start(config, datasets, run or new_folder(config.name or config.net), selection=selection)
     if started.origin:
         print(started.origin)
     started.fit(_Lines(config))
@@ -140,7 +140,7 @@ def train_voice(
         from mien.training.voice import train_voice
     config, speech = from_dict(VoiceConfig, dict(settings or {})), read_speech(source)
     print(f"{len(speech):,} clips by {len(set(speech.speakers.tolist()))} speakers: {', '.join(speech.labels)}")
-    trained = train_voice(speech, run or new_voice_folder(config), config)
+    trained = train_voice(speech, run or new_folder(config.name or "voice"), config)
     print(f"model: {trained.path}")
     return trained
 

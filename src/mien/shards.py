@@ -39,13 +39,13 @@ from mien.sinks.parts import check_format, error_row, open_part, part_columns, p
 from mien.sinks.records import source_text
 from mien.sinks.tables import csv_lines
 from mien.sources.frames import inspect
-from mien.sources.media import ALL_FRAMES, WHOLE, Selection, TimeRange
+from mien.sources.media import ALL_FRAMES, WHOLE, FrameSelection, TimeRange
 from mien.sources.paths import VIDEO_SUFFIXES, list_files
 from mien.structures import Progress, Provenance, check_count, check_part
 from mien.targets import check_targets
 from mien.workers import Crash, in_order
 
-__all__ = ["Done", "Engine", "Job", "Shard", "Summary", "run"]
+__all__ = ["Done", "Engine", "Job", "JobSummary", "Shard", "run"]
 
 FORMAT = "mien job 1"
 SHARD_SIZE = 256  # pictures: a minute of work, which is what a killed process loses
@@ -135,7 +135,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class JobSummary:
     """Counts of a finished job, in `summary.json`.
 
     Args:
@@ -164,7 +164,7 @@ class Engine(Protocol):
         shards: Sequence[Shard],
         recognizer: Recognizer,
         *,
-        selection: Selection,
+        selection: FrameSelection,
         progress: Progress | None,
     ) -> Iterator[Done]:
         """Yield `Done` per shard; arguments as for `run`."""
@@ -180,7 +180,7 @@ def run(
     shard_size: int = SHARD_SIZE,
     shard_frames: int = SHARD_FRAMES,
     glob: str | None = None,
-    selection: Selection = ALL_FRAMES,
+    selection: FrameSelection = ALL_FRAMES,
     workers: int | None = 1,
     engine: Engine | None = None,
     retry_errors: bool = False,
@@ -245,7 +245,7 @@ def opened(
     shard_size: int = SHARD_SIZE,
     shard_frames: int = SHARD_FRAMES,
     glob: str | None = None,
-    selection: Selection = ALL_FRAMES,
+    selection: FrameSelection = ALL_FRAMES,
     retry_errors: bool = False,
     workers: int = 1,
 ) -> Iterator[Job]:
@@ -296,7 +296,7 @@ def recognize_shards(
     shards: Sequence[Shard],
     recognizer: Recognizer,
     *,
-    selection: Selection = ALL_FRAMES,
+    selection: FrameSelection = ALL_FRAMES,
     workers: int = 1,
     progress: Progress | None = None,
 ) -> Iterator[Done]:
@@ -336,7 +336,7 @@ def write_parts(
         yield Done(shard.number, shard.n_files, n_rows, n_faces, tuple(failures))
 
 
-def finish(job: Job) -> Summary:
+def finish(job: Job) -> JobSummary:
     """Write the errors and the counts of a job, all of whose shards have parts.
 
     Raises:
@@ -344,8 +344,8 @@ def finish(job: Job) -> Summary:
     """
     n_rows, n_faces, n_errors, labels = 0, 0, len(job.failures), Counter[str]()
     with atomic_path(job.folder / "errors.csv") as path, path.open("wb") as file:
-        file.write(csv_lines(ERROR_COLUMNS, [dict(zip(ERROR_COLUMNS, ERROR_COLUMNS, strict=True))]))
-        file.write(csv_lines(ERROR_COLUMNS, [{"source": str(f.path), "error": str(f.error)} for f in job.failures]))
+        failures = [{"source": str(f.path), "error": str(f.error)} for f in job.failures]
+        file.write(csv_lines(ERROR_COLUMNS, failures, header=True))
         for shard in job.shards:
             part = job.part(shard)
             for row in read_part(part, ("source", "face", "label", "error")):
@@ -356,7 +356,7 @@ def finish(job: Job) -> Summary:
                 if row["error"]:
                     n_errors += 1
                     file.write(csv_lines(ERROR_COLUMNS, [{"part": part.name, **row}]))
-    summary = Summary(
+    summary = JobSummary(
         shards=len(job.shards), files=sum(shard.n_files for shard in job.shards), rows=n_rows, faces=n_faces,
         errors=n_errors, labels=dict(labels.most_common()),
     )  # fmt: skip
@@ -364,11 +364,11 @@ def finish(job: Job) -> Summary:
     return summary
 
 
-def read_summary(folder: Path) -> Summary | None:
+def read_summary(folder: Path) -> JobSummary | None:
     """Return the counts of a job; None if it is not finished."""
     try:
         plain = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        return Summary(**{name: plain[name] for name in Summary.__slots__})
+        return JobSummary(**{name: plain[name] for name in JobSummary.__slots__})
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
@@ -471,7 +471,9 @@ def _is_video(path: str) -> bool:
     return suffix in VIDEO_SUFFIXES and suffix != ".gif"  # most of these are short
 
 
-def _ranges(files: Iterable[FileState], most: int, *, selection: Selection, workers: int) -> dict[str, list[TimeRange]]:
+def _ranges(
+    files: Iterable[FileState], most: int, *, selection: FrameSelection, workers: int
+) -> dict[str, list[TimeRange]]:
     """Return the time ranges of videos with more than so many frames, by path; only large files are opened."""
     large = {path: size // MIN_FRAME_BYTES for path, size, _ in files if _is_video(path)}
     large = {path: n for path, n in large.items() if n > most}

@@ -46,14 +46,16 @@ class Box:
     def area(self) -> float:
         return max(self.width, 0.0) * max(self.height, 0.0)
 
-    def iou(self, other: Box) -> float:
-        """Return the intersection over union with another box, in [0, 1]."""
+    def intersection(self, other: Box) -> float:
+        """Return the area of the part shared with another box, in square pixels."""
         width = min(self.x2, other.x2) - max(self.x1, other.x1)
         height = min(self.y2, other.y2) - max(self.y1, other.y1)
-        if width <= 0 or height <= 0:
-            return 0.0
-        shared = width * height
-        return shared / (self.area + other.area - shared)
+        return max(width, 0.0) * max(height, 0.0)
+
+    def iou(self, other: Box) -> float:
+        """Return the intersection over union with another box, in [0, 1]."""
+        shared = self.intersection(other)
+        return shared / (self.area + other.area - shared) if shared else 0.0
 
     def is_outside(self, image: ImageArray) -> bool:
         """Return whether no part of the box is inside an image."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -45,6 +46,13 @@ def display() -> Iterator[None]:
             os.environ["DISPLAY"] = before
         server.terminate()
         server.wait()
+
+
+@pytest.fixture
+def tidied() -> Iterator[None]:
+    """Collect garbage after the window: Tk objects may only be deleted in Tk's own thread."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -19,13 +18,6 @@ from mien.vision.detect import WholeImage
 from mien.vision.smooth import HalfLifeSmoother
 from mien.voice.listener import Listener
 from speech import LoudDetector, PitchModel, tone, write_wav
-
-
-@pytest.fixture
-def tidied() -> Iterator[None]:
-    """Collect garbage after the window: Tk objects may only be deleted in Tk's own thread."""
-    yield
-    gc.collect()
 
 
 @pytest.fixture

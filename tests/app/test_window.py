@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import subprocess
 import sys
 import threading
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hands import answer_dialog, click, drag, hover, press, scroll, type_text, until
+from hands import answer_dialog, click, drag, hover, press, scroll, status, type_text, until
 from keras_files import save_linear
 from mien import __version__
 from mien.app.converting import PIXELS, label_orders
@@ -33,13 +32,6 @@ from mien.voice.listener import Listener
 from speech import LoudDetector, PitchModel, tone, write_wav
 
 pytestmark = pytest.mark.usefixtures("display")
-
-
-@pytest.fixture
-def tidied() -> Iterator[None]:
-    """Collect garbage after the window: Tk objects may only be deleted in Tk's own thread."""
-    yield
-    gc.collect()
 
 
 @pytest.fixture
@@ -61,10 +53,6 @@ def window(display: None, tidied: None, tmp_path: Path, tiny_model: Path) -> Ite
     yield window
     if not window.closed:
         window.close()
-
-
-def status(window: Any) -> str:
-    return str(window.status_label.cget("text"))
 
 
 def widget(window: Any, name: str) -> Any:

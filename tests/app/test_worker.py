@@ -259,7 +259,8 @@ class TestStream:
     def test_stopping_closes_camera_and_files_and_statistics_stay(self, window: Window, tmp_path: Path) -> None:
         device, stopped = FakeDevice(), threading.Event()
         window.start(device, partial(Recorder, video=tmp_path / "a.mp4", csv=tmp_path / "a.csv"))
-        window.worker.stop(lambda _: stopped.set())
+        window.worker.stop()
+        window.worker.submit(stopped.set)
         window.until(stopped.is_set)
         assert device.released.wait(PATIENCE)
         assert window.worker.recorder is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 
 from detectors import yunet_file
-from hands import click, hover, press, until
+from hands import click, hover, press, status, until
 from mien.app.settings import Settings
 from mien.app.yunet import Missing, detector_used, missing_yunet
 from mien.models.spec import DEFAULT_MODEL
@@ -76,13 +75,6 @@ def failed_before(server: Server, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def tidied() -> Iterator[None]:
-    """Collect garbage after the window: Tk objects may only be deleted in Tk's own thread."""
-    yield
-    gc.collect()
-
-
-@pytest.fixture
 def window(display: None, tidied: None, server: Server, failed_before: None, tmp_path: Path) -> Iterator[Any]:
     yield from opened(tmp_path)
 
@@ -103,10 +95,6 @@ def opened(folder: Path) -> Iterator[Any]:
     yield window
     if not window.closed:
         window.close()
-
-
-def status(window: Any) -> str:
-    return str(window.status_label.cget("text"))
 
 
 def is_shown(window: Any, name: str) -> bool:

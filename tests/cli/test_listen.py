@@ -243,7 +243,7 @@ def test_a_voice_is_enrolled_from_a_file_which_is_never_overwritten(capsys: pyte
     [
         (["speech.wav", "--microphone", "1"], "--microphone applies to the microphone only"),
         (["speech.wav", "--record", "copy.wav"], "--record applies to the microphone only"),
-        (["--csv", "-", "--json"], "all write to standard output"),
+        (["--csv", "-", "--json"], "--json and --csv - write to standard output"),
         (["--excel"], "--excel needs --csv"),
         (["--glob", "*.wav"], "--glob selects files of a folder"),
         (["--min-confidence", "3"], "min_confidence is 3"),

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import pytest
 
-from commands import run
+from commands import error_of, run
 from mien.errors import MicrophoneError
 from mien.sinks.videos import VideoSink
 from mien.sources.frames import frames, inspect
@@ -83,15 +83,6 @@ def duration(path: Path) -> float:
     assert media.rate is not None
     assert media.frames == sum(1 for _ in frames(path))
     return media.frames / media.rate
-
-
-def error_of(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """Run `mien live` without a window, which must fail with exit code 2 and one line; return the line."""
-    assert run("live", "--no-window", *arguments) == 2
-    captured = capsys.readouterr()
-    assert len(captured.err.splitlines()) == 1, captured.err
-    assert captured.err.startswith("error: ")
-    return captured.err
 
 
 @contextmanager
@@ -272,6 +263,7 @@ BAD: list[tuple[Sequence[str], str]] = [
     (("CLIP", "--model", "MODEL", "FILES", "--video", "no/such/folder/f.mp4"), "cannot write"),
     (("CLIP", "--model", "MODEL", "FILES", "--video", "f.txt"), "unknown video suffix"),
     (("CLIP", "--model", "MODEL", "FILES", "--csv", "old.jsonl"), "choose different ones"),
+    (("CLIP", "--model", "MODEL", "--csv", "-", "--jsonl", "-"), "--csv - and --jsonl - write to standard output"),
     (("CLIP", "--model", "MODEL", "FILES", "--video", "CLIP"), "choose another name"),
     ((".", "--model", "MODEL", "--video", "words.mp4"), "would overwrite one of the sources"),
 ]
@@ -291,7 +283,7 @@ def test_bad_input_is_one_clear_line_and_changes_no_file(
         "FILES": ["--csv", "old.csv", "--jsonl", "old.jsonl", "--video", "old.mkv"],
     }
     words = [word for argument in arguments for word in places.get(argument, [argument])]
-    assert expected in error_of(capsys, *words)
+    assert expected in error_of(capsys, "live", "--no-window", *words)
     after = {path: path.read_bytes() for path in [*Path().rglob("*.*"), clip]}
     assert after == before
 
@@ -300,7 +292,20 @@ def test_a_folder_for_statistics_that_cannot_be_made_loses_nothing_else(
     clip: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("taken").touch()
-    line = error_of(capsys, clip, "--model", tiny_model, "--out", "taken", "--csv", "a.csv", "--video", "a.mp4")
+    line = error_of(
+        capsys,
+        "live",
+        "--no-window",
+        clip,
+        "--model",
+        tiny_model,
+        "--out",
+        "taken",
+        "--csv",
+        "a.csv",
+        "--video",
+        "a.mp4",
+    )
     assert "taken" in line
     if Path("a.csv").exists():  # reported at the end
         assert int(rows_of(Path("a.csv"))[-1]["index"]) == 24
@@ -314,7 +319,9 @@ def test_a_damaged_picture_ends_the_recording_and_keeps_it(
     for name in ("a.png", "c.png"):
         Path("album", name).write_bytes(ASTRONAUT.read_bytes())
     Path("album", "b.png").write_bytes(ASTRONAUT.read_bytes()[:3000])
-    line = error_of(capsys, "album", "--model", tiny_model, "--jsonl", "a.jsonl", "--video", "a.mp4")
+    line = error_of(
+        capsys, "live", "--no-window", "album", "--model", tiny_model, "--jsonl", "a.jsonl", "--video", "a.mp4"
+    )
     assert "b.png" in line
     assert len(lines_of(Path("a.jsonl"))) == 1
     assert len(list(frames("a.mp4"))) == 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mien.data.noise import RATE, at_speed, band_limited, cropped, noisy, trimmed
-from mien.structures import FloatArray
+from mien.data.noise import at_speed, band_limited, cropped, noisy, trimmed
+from mien.structures import SAMPLE_RATE, FloatArray
 from speech import tone as tone_of
 
 
@@ -16,7 +16,7 @@ def tone(hertz: float, *, seconds: float = 1.0) -> FloatArray:
 
 def pitch_of(samples: FloatArray) -> float:
     spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
-    return float(spectrum.argmax() * RATE / len(samples))
+    return float(spectrum.argmax() * SAMPLE_RATE / len(samples))
 
 
 def test_noise_keeps_the_length_and_depends_on_the_generator_alone() -> None:
@@ -58,18 +58,18 @@ def test_speed_changes_length_and_pitch_together(factor: float) -> None:
 
 
 def test_middle_and_random_parts_have_the_length_asked_for_and_short_sounds_stay_whole() -> None:
-    sound = np.arange(RATE, dtype=np.float32)
+    sound = np.arange(SAMPLE_RATE, dtype=np.float32)
     middle = cropped(sound, 0.5)
-    assert (middle[0], len(middle)) == (RATE // 4, RATE // 2)
+    assert (middle[0], len(middle)) == (SAMPLE_RATE // 4, SAMPLE_RATE // 2)
     starts = {int(cropped(sound, 0.5, np.random.default_rng(seed))[0]) for seed in range(9)}
     assert len(starts) > 1
     assert cropped(sound, 2.0) is sound
 
 
 def test_silence_at_both_ends_is_cut_but_not_within() -> None:
-    silence = np.zeros(RATE, np.float32)
+    silence = np.zeros(SAMPLE_RATE, np.float32)
     sound = np.concatenate([silence, tone(300), silence, tone(300), silence])
     found = trimmed(sound)
-    assert len(found) == pytest.approx(3.2 * RATE, abs=1000)
+    assert len(found) == pytest.approx(3.2 * SAMPLE_RATE, abs=1000)
     np.testing.assert_array_equal(trimmed(found), found)
     assert len(trimmed(np.zeros(100, np.float32))) == 100

@@ -24,10 +24,10 @@ from mien.sinks import CsvSink, JsonlSink, UtteranceCsvSink, UtteranceJsonlSink,
 from mien.sources import Microphone
 from mien.structures import Prediction, Provenance
 from mien.voice import Segmenter, SileroDetector
-from speech import LABELS, LoudDetector, PitchModel, in_blocks, tone
+from speech import LABELS, LoudDetector, PitchModel, in_blocks, listener, tone
 
 VOICED = {  # modules
-    "listener", "segments", "speech", "voice", "fusion", "hearing", "microphone", "sounds", "utterances", "recording",
+    "listener", "segments", "speech", "voice", "fusion", "hearing", "microphone", "sounds", "utterances", "wav",
 }  # fmt: skip
 THINGS = [
     None, 3, -1, 1.5, math.nan, "a", b"a", [1.5], ["a"], [[1], [1, 2]], {"a": 1}, object(), np.zeros((2, 2)), Block,
@@ -37,10 +37,6 @@ PREDICTION = Prediction(np.array([0.1, 0.6, 0.2, 0.1], np.float32), LABELS)
 SAID = Utterance(0.0, 2.0, PREDICTION, 2.0)
 STEP = np.zeros(512, np.float32)
 Use: TypeAlias = Callable[[Any], object]
-
-
-def listener() -> Listener:
-    return Listener(PitchModel(), detector=LoudDetector())
 
 
 class Silent:

@@ -13,7 +13,7 @@ from mien.sinks import encoders
 from mien.sinks.annotated import AnnotatedSink
 from mien.sinks.videos import VideoSink
 from mien.sources.frames import frames, open_media
-from mien.sources.media import Selection
+from mien.sources.media import FrameSelection
 from mien.structures import ImageArray
 
 av = pytest.importorskip("av", reason="needs the extra: pip install 'mien[video]'")
@@ -197,7 +197,7 @@ def test_an_annotated_video_is_opened_once_and_its_copy_at_most_once_to_check_it
 
 def test_the_copy_of_a_stretch_has_its_sound(tmp_path: Path) -> None:
     source = video_with_sound(tmp_path / "a.mp4", seconds=3.0)
-    selection = Selection(start=1.0, stop=2.0)
+    selection = FrameSelection(start=1.0, stop=2.0)
     with (
         open_media(source, selection=selection) as (media, stream),
         AnnotatedSink(source, tmp_path / "seen", media=media, selection=selection) as sink,

@@ -12,7 +12,7 @@ import pytest
 from films import FILMS, cut, write_film
 from mien.errors import InputError
 from mien.sources import frames
-from mien.sources.media import ALL_FRAMES, WHOLE, Selection, TimeRange
+from mien.sources.media import ALL_FRAMES, WHOLE, FrameSelection, TimeRange
 from mien.sources.ranges import RangeReader
 from mien.structures import Frame
 
@@ -20,7 +20,7 @@ pytest.importorskip("av")
 
 ENDS = (0.4, 0.8, 1.65, 1.7, 2.5, 5.0, 60.0)
 RANGES = [TimeRange(*pair) for pair in zip((0.0, *ENDS), (*ENDS, None), strict=True)]
-SELECTIONS = [ALL_FRAMES, Selection(fps=3), Selection(start=0.9, stop=2.1), Selection(fps=7, start=1.0)]
+SELECTIONS = [ALL_FRAMES, FrameSelection(fps=3), FrameSelection(start=0.9, stop=2.1), FrameSelection(fps=7, start=1.0)]
 
 
 def plain(frame: Frame) -> tuple[int, float, int]:
@@ -39,7 +39,7 @@ def test_ranges_together_are_the_whole_video(kind: str, tmp_path: Path) -> None:
         check_ranges(path, selection)
 
 
-def check_ranges(path: Path, selection: Selection) -> None:
+def check_ranges(path: Path, selection: FrameSelection) -> None:
     whole = [plain(frame) for frame in frames(path, selection=selection)]
     with RangeReader(selection) as reader:
         in_order = [read(reader, path, within) for within in RANGES]
@@ -93,7 +93,7 @@ def test_what_is_wrong_with_the_whole_video_is_said_once(tmp_path: Path) -> None
             read(reader, path, within)
     assert len(said) == 1
     write_film(path)
-    with RangeReader(Selection(start=30)) as reader:
+    with RangeReader(FrameSelection(start=30)) as reader:
         with pytest.raises(InputError, match="has no frame from 30 s to the end; its last one is at"):
             read(reader, path, TimeRange(0, 31))
         assert read(reader, path, TimeRange(31, None)) == []

@@ -19,7 +19,7 @@ from mien.sinks.live_video import LiveVideoSink
 from mien.sources import camera, pictures
 from mien.sources.address import parse_source
 from mien.sources.frames import frames, inspect, open_media
-from mien.sources.media import Media, Selection
+from mien.sources.media import FrameSelection, Media
 from mien.sources.paths import find_files, list_files
 from mien.sources.pictures import decode, read_picture
 from mien.sources.quiet import quiet
@@ -564,16 +564,16 @@ class TestVideos:
     @pytest.mark.parametrize(
         ("selection", "indices"),
         [
-            (Selection(start=0.25), [3, 4, 5, 6, 7, 8, 9]),
-            (Selection(start=0.2, stop=0.5), [2, 3, 4]),
-            (Selection(fps=5), [0, 2, 4, 6, 8]),
-            (Selection(fps=3, start=0.1), [1, 5, 8]),
-            (Selection(fps=100), list(range(10))),
+            (FrameSelection(start=0.25), [3, 4, 5, 6, 7, 8, 9]),
+            (FrameSelection(start=0.2, stop=0.5), [2, 3, 4]),
+            (FrameSelection(fps=5), [0, 2, 4, 6, 8]),
+            (FrameSelection(fps=3, start=0.1), [1, 5, 8]),
+            (FrameSelection(fps=100), list(range(10))),
         ],
     )
     @pytest.mark.parametrize("suffix", ["mp4", "gif"])
     def test_chosen_frames_keep_their_indices_and_times(
-        self, tmp_path: Path, suffix: str, selection: Selection, indices: list[int]
+        self, tmp_path: Path, suffix: str, selection: FrameSelection, indices: list[int]
     ) -> None:
         path = tmp_path / f"a.{suffix}"
         if suffix == "mp4":
@@ -586,12 +586,12 @@ class TestVideos:
         assert [frame.time for frame in found] == pytest.approx([i / 10 for i in indices])
         assert [int(frame.image[-1, -1, 1]) for frame in found] == pytest.approx([20 * i for i in indices], abs=12)
         with pytest.raises(InputError, match=r"no frame from 60 s to the end; its last one is at 0\.90 s"):
-            list(frames(path, selection=Selection(start=60)))
+            list(frames(path, selection=FrameSelection(start=60)))
 
     @pytest.mark.parametrize("wrong", [{"fps": 0}, {"fps": float("nan")}, {"start": -1}, {"start": 2, "stop": 2}])
     def test_impossible_selections_are_refused(self, wrong: dict[str, float]) -> None:
         with pytest.raises(ConfigError, match="expected"):
-            Selection(**wrong)
+            FrameSelection(**wrong)
 
     def test_times_always_increase(self, tmp_path: Path) -> None:
         times = [frame.time for frame in frames(write_video(tmp_path / "a.mp4", n=12, fps=29.97))]

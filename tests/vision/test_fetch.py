@@ -1,20 +1,17 @@
 """YuNet's file is fetched once, checked on every load, and a failure is remembered; nothing here needs a network."""
 
-import hashlib
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import requests
 
 from detectors import yunet_file
+from downloads import answer
 from mien.errors import FetchError, ModelError
 from mien.vision import fetch
 from mien.vision.fetch import YUNET_FILE, fetch_yunet, local_yunet, yunet_path
-
-Download = Callable[..., Path]
 
 
 @pytest.fixture(autouse=True)
@@ -24,31 +21,6 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.delenv("MIEN_OFFLINE")
     monkeypatch.setattr(fetch, "cache_dir", lambda: tmp_path / "cache")
     return tmp_path / "cache"
-
-
-def answer(monkeypatch: pytest.MonkeyPatch, content: bytes | Exception) -> list[str]:
-    """Answer all requests with a content or an error; return the list of addresses asked for."""
-    asked: list[str] = []
-
-    class Response:
-        def __init__(self) -> None:
-            self.headers = {"content-length": str(len(content)) if isinstance(content, bytes) else "0"}
-
-        def raise_for_status(self) -> None:
-            pass
-
-        def iter_content(self, chunk_size: int) -> list[bytes]:
-            assert isinstance(content, bytes)
-            return [content[i : i + chunk_size] for i in range(0, len(content), chunk_size)]
-
-    def get(url: str, **_: object) -> Response:
-        asked.append(url)
-        if isinstance(content, Exception):
-            raise content
-        return Response()
-
-    monkeypatch.setattr("requests.get", get)
-    return asked
 
 
 def test_the_file_is_fetched_once_and_announced(
@@ -176,17 +148,3 @@ def test_the_environment_names_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path:
     (tmp_path / "no.onnx").write_bytes(b"no network")
     with pytest.raises(ModelError, match=r"no\.onnx', which is damaged or another file; expected face_detection_yunet"):
         local_yunet()
-
-
-def test_any_file_is_fetched_by_its_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    content = b"some runtime"
-    asked = answer(monkeypatch, content)
-    digest, seen = hashlib.sha256(content).hexdigest(), []
-    path = fetch.download(
-        "https://files.example/a.wasm", sha256=digest, path=tmp_path / "a.wasm", progress=lambda *n: seen.append(n)
-    )
-    assert (path.read_bytes(), asked, seen[-1]) == (content, ["https://files.example/a.wasm"], (12, 12))
-    with pytest.raises(ValueError, match="hash") as failed:
-        fetch.download("https://files.example/b.wasm", sha256="0" * 64, path=tmp_path / "b.wasm")
-    assert fetch.reason_of(failed.value) == "its hash differs from the expected one"
-    assert [file.name for file in tmp_path.iterdir()] == ["a.wasm"]

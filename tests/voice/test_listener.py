@@ -10,13 +10,9 @@ from mien.errors import ConfigError, InputError, ModelError
 from mien.models.spec import Sound
 from mien.structures import SAMPLE_RATE, Block
 from mien.voice.listener import Listener
-from speech import LoudDetector, PitchModel, in_blocks, join, silence, tone
+from speech import LoudDetector, PitchModel, in_blocks, join, listener, silence, tone
 
 HIGH, LOW = 1500.0, 200.0
-
-
-def listener(**options: float) -> Listener:
-    return Listener(PitchModel(), detector=LoudDetector(), **options)
 
 
 def test_utterances_are_found_and_named_by_their_voice() -> None:

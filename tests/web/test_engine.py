@@ -11,9 +11,8 @@ import pytest
 pytest.importorskip("fastapi", reason="needs the extra: pip install '.[web]'")
 
 from mien.vision import fetch
-from mien.web.engine import LruCache
+from mien.web.engine import Choice, LruCache
 from mien.web.problems import Problem
-from mien.web.settings import Choice
 from services import loaded
 
 PATIENCE = 20  # seconds

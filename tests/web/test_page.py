@@ -10,7 +10,6 @@ import json
 import os
 import re
 import struct
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,8 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 from PIL import Image
+
+import services
 
 pytest.importorskip("fastapi", reason="needs the extra: pip install '.[web]'")
 pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install '.[dev]'")
@@ -33,8 +34,6 @@ from mien.sinks.videos import VideoSink
 from mien.warn import WarningCode
 from mien.web.engine import Engine
 from mien.web.live import CREDIT
-from mien.web.serving import Server, listen
-from services import settings
 
 CHROMIUM = Path(os.environ.get("MIEN_CHROMIUM", "/usr/bin/chromium"))
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium; $MIEN_CHROMIUM names another one")
@@ -51,7 +50,7 @@ class Service:
     """The service in a thread, which can be stopped and started again at the same address."""
 
     def __init__(self, **changes: Any) -> None:
-        self.settings = settings(model="base", **changes)
+        self.settings = services.settings(model="base", **changes)
         self.port = 0
 
     @property
@@ -59,20 +58,11 @@ class Service:
         return f"http://127.0.0.1:{self.port}/"
 
     def start(self) -> None:
-        listening, engine = listen("127.0.0.1", self.port), Engine(self.settings)
-        self.port = listening.getsockname()[1]
-        self.server = Server(engine)
-        self._thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listening]}, daemon=True)
-        self._thread.start()
-        while not (engine.is_ready and self.server.started):
-            assert self.server.failure is None
-            assert self._thread.is_alive()
-            time.sleep(0.01)
+        self._running = services.serving(Engine(self.settings), port=self.port)
+        self.port = self._running.__enter__()
 
     def stop(self) -> None:
-        self.server.should_exit = True
-        self._thread.join(20)
-        assert not self._thread.is_alive()
+        self._running.__exit__(None, None, None)
 
 
 @contextmanager

@@ -120,7 +120,8 @@ class ConvertDialog:
         pixels: list[str],
         convert: Callable[[ConversionSettings], None],
     ) -> None:
-        self.top, frame = open_dialog(root, f"Convert {visible(path.name)}", offset=60, padding="10p")
+        title = f"Convert {visible(path.name)}"
+        self.top, frame = open_dialog(root, "conversion", title, offset=60, padding="10p")
         orders = label_orders(findings.n_outputs)
         self.labels = ttk.Combobox(frame, values=orders, width=56)
         self.labels.set(orders[0] if orders else "")

@@ -28,7 +28,7 @@ GAP = "4p"
 
 def show_help(root: tk.Tk) -> None:
     """Open a window with a short guide and the keys."""
-    top, frame = open_dialog(root, "mien help", offset=40, padding="12p", name="help")
+    top, frame = open_dialog(root, "help", "mien help")
     for row, (heading, text) in enumerate(GUIDE):
         ttk.Label(frame, text=heading, font="SunValleyBodyStrongFont").grid(row=2 * row, sticky="w")
         ttk.Label(frame, text=text, wraplength="260p", justify="left").grid(row=2 * row + 1, sticky="w", pady=(0, "8p"))
@@ -43,7 +43,7 @@ def show_help(root: tk.Tk) -> None:
 
 def show_about(root: tk.Tk) -> None:
     """Open a window with version and licence."""
-    top, frame = open_dialog(root, "About mien", offset=40, padding="12p", name="about")
+    top, frame = open_dialog(root, "about", "About mien")
     ttk.Label(frame, text=f"mien {mien.__version__}", font="SunValleySubtitleFont").grid(
         row=0, sticky="w", pady=(0, GAP)
     )

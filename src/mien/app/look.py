@@ -51,16 +51,10 @@ def open_root(title: str) -> tk.Tk:
     return root
 
 
-def open_dialog(root: tk.Tk, title: str, *, offset: int, padding: str, name: str = "") -> tuple[tk.Toplevel, ttk.Frame]:
-    """Open a window over the main one; return it and its frame.
-
-    Args:
-        root: The main window.
-        title: Its title.
-        offset: Pixels to the right of the main window's corner, and below it.
-        padding: Around the frame's contents.
-        name: A window of the same name is closed.
-    """
+def open_dialog(
+    root: tk.Tk, name: str, title: str, *, offset: int = 40, padding: str = "12p"
+) -> tuple[tk.Toplevel, ttk.Frame]:
+    """Open a window with a frame, in place of one of the same name, `offset` pixels from the main window's corner."""
     top = tk.Toplevel(root, name=name, background=root.cget("background"))
     top.title(title)
     top.transient(root)

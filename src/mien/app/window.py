@@ -24,7 +24,7 @@ from mien.app.look import COLOURS, open_root, scale_of, set_theme
 from mien.app.meter import LevelMeter
 from mien.app.mode import Mode
 from mien.app.panel import Panel
-from mien.app.picture_mode import PictureMode
+from mien.app.picture_mode import SUFFIXES, PictureMode
 from mien.app.settings import Settings, load_settings, save_settings, settings_path
 from mien.app.viewport import ImageView
 from mien.app.worker import Shown
@@ -35,7 +35,7 @@ from mien.models.store import Model, list_models
 from mien.recognizer import Recognizer
 from mien.sources.devices import CameraInfo, list_cameras
 from mien.sources.frames import inspect
-from mien.sources.paths import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from mien.sources.paths import VIDEO_SUFFIXES
 from mien.vision.smooth import HalfLifeSmoother
 
 HALF_LIFE = 0.3  # seconds, of a camera's smoothed probabilities
@@ -145,7 +145,7 @@ class Window(StreamWindow):
 
     def open_file(self) -> None:
         """Ask for a picture or a video, and open it."""
-        pictures, videos = _patterns(PICTURE_SUFFIXES | {".gif"}), _patterns(VIDEO_SUFFIXES)
+        pictures, videos = _patterns(SUFFIXES), _patterns(VIDEO_SUFFIXES)
         kinds = [("Pictures and videos", pictures + videos), ("Pictures", pictures), ("Videos", videos)]
         name = filedialog.askopenfilename(
             parent=self.root, initialdir=self.folder or None, filetypes=[*kinds, ("All files", "*")]

@@ -120,9 +120,9 @@ class Worker:
         """Hear a voice beside the camera, from now on or from its start, until None is given; errors are shown."""
         self.submit(partial(self._listen, open_voice))
 
-    def stop(self, then: Callable[[None], None] | None = None) -> None:
+    def stop(self) -> None:
         """Close the camera and the recorder's files."""
-        self.submit(self._stop, then)
+        self.submit(self._stop)
 
     def close(self, *, wait: float | None = 1.0) -> None:
         """End the thread after the pending jobs; wait at most so many seconds, or as long as it takes when None."""

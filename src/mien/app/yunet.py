@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mien.app.layout import Tooltip
 from mien.app.worker import sentence
+from mien.download import is_offline
 from mien.errors import FetchError, ModelError
 from mien.vision.detect import FaceDetector, detector_name, load_detector
-from mien.vision.fetch import PATIENT_SECONDS, fetch_yunet, is_offline, local_yunet, recent_failure
+from mien.vision.fetch import PATIENT_SECONDS, fetch_yunet, local_yunet, recent_failure
 from mien.vision.haar import HaarDetector
 from mien.vision.yunet import YuNetDetector
 

@@ -123,12 +123,14 @@ def model_file(model: str) -> Path | None:
     return Path(model) if model.endswith(".onnx") else None
 
 
-def check_outputs(csv: Path | None, jsonl: Path | None, as_json: bool, excel: bool) -> None:
+def check_outputs(csv: Path | None, jsonl: Path | None, *, as_json: bool, excel: bool) -> None:
     """Raise ConfigError for options of results that don't go together."""
     if excel and csv is None:
         raise ConfigError("--excel needs --csv; add --csv FILE or omit --excel")
-    if [csv == Path("-"), jsonl == Path("-"), as_json].count(True) > 1:
-        raise ConfigError("--json, --csv - and --jsonl - all write to standard output; choose one")
+    printed = {"--json": as_json, "--csv -": csv == Path("-"), "--jsonl -": jsonl == Path("-")}
+    if sum(printed.values()) > 1:
+        names = " and ".join(name for name, given in printed.items() if given)
+        raise ConfigError(f"{names} write to standard output; choose one")
 
 
 def open_recognizer(

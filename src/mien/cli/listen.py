@@ -79,7 +79,7 @@ def listen(
     from mien.targets import check_targets
     from mien.voice.listener import Listener
 
-    check_outputs(csv, jsonl, as_json, excel)
+    check_outputs(csv, jsonl, as_json=as_json, excel=excel)
     if files and (microphone is not None or record is not None):
         option = "--microphone" if microphone is not None else "--record"
         raise ConfigError(f"{option} applies to the microphone only; omit it or the files")
@@ -207,7 +207,7 @@ def _hear_file(path: Path, listener: Listener, write: Callable[..., None]) -> No
 
 def _hear_microphone(microphone: Microphone, listener: Listener, results: _Results, record: Path | None) -> None:
     """Hear a microphone until Ctrl+C; print each utterance, and on a terminal what is heard."""
-    from mien.sinks.recording import WavSink
+    from mien.sinks.wav import WavSink
 
     on_one_screen = err.is_terminal and out.is_terminal  # what goes around the display would be drawn over
     console = err if results.to_stdout or on_one_screen else out

@@ -24,6 +24,7 @@ from mien.cli.arguments import (
     Model,
     ModelsDir,
     Top,
+    check_outputs,
     model_file,
     open_listener,
     open_recognizer,
@@ -97,8 +98,7 @@ def live(
     def make(name: str) -> Recognizer:
         return open_recognizer(name, detector, min_score, labels, min_confidence, models_dir, device)
 
-    if excel and csv is None:
-        raise ConfigError("--excel needs --csv; add --csv FILE or omit --excel")
+    check_outputs(csv, jsonl, as_json=False, excel=excel)
     parsed = parse_source(source)
     read = [parsed if isinstance(parsed, Path) else None, model_file(model), model_file(voice_model)]
     charts = [] if to is None else [to / name for name in FILES]

@@ -14,7 +14,7 @@ from mien.files import counted
 
 if TYPE_CHECKING:
     from mien.recognizer import Recognizer
-    from mien.shards import Engine, Summary
+    from mien.shards import Engine, JobSummary
 
 
 def check_parts(others: Mapping[str, object]) -> None:
@@ -81,7 +81,7 @@ def found(n_faces: int, n_failed: int) -> str:
     return counted(n_faces, "face") + (f", {n_failed:,} failed" if n_failed else "")
 
 
-def _print(summary: Summary, folder: Path, *, n_before: int) -> None:
+def _print(summary: JobSummary, folder: Path, *, n_before: int) -> None:
     if n_before:
         say(f"resumed: {counted(n_before, 'file')} done before, not read again")
     labels = ", ".join(f"{n:,} {label}" for label, n in summary.labels.items())

@@ -137,11 +137,11 @@ def predict(
     from mien.sinks.journal import Journal
     from mien.sinks.records import record
     from mien.sinks.sink import many
-    from mien.sources.media import Selection
+    from mien.sources.media import FrameSelection
     from mien.targets import check_targets
 
-    check_outputs(csv, jsonl, as_json, excel)
-    n_workers, selection = _number(workers or "1"), Selection(fps=fps, start=start, stop=stop)
+    check_outputs(csv, jsonl, as_json=as_json, excel=excel)
+    n_workers, selection = _number(workers or "1"), FrameSelection(fps=fps, start=start, stop=stop)
     if parts == Path("-"):
         raise ConfigError("--parts writes many files, so not to standard output; expected a folder")
     if parts is not None:

@@ -363,7 +363,7 @@ def _started(
         from mien.training.run import Run
 
     run = Run.start(
-        config, datasets, folder or new_folder(config), data_path=[path.resolve() for path in paths],
+        config, datasets, folder or new_folder(config.name or config.net), data_path=[path.resolve() for path in paths],
         votes_path=votes and votes.resolve(), reading=readings, selection=selection,
         audit_path=audited and audited.resolve(), devices=devices,
     )  # fmt: skip

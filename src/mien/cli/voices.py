@@ -27,7 +27,7 @@ def train_voice_command(
     """Train a voice model on a folder of recordings."""
     from mien.settings import from_dict, parse_override
     from mien.targets import check_targets
-    from mien.training.recipe import VoiceConfig, new_voice_folder
+    from mien.training.recipe import VoiceConfig, new_folder
 
     with extra("training", "train"):
         from mien.training.voice import encoder_path, train_voice
@@ -37,7 +37,7 @@ def train_voice_command(
     overrides = dict(parse_override(text) for text in settings or [])
     flags = {key: value for key, value in {"init": init, "seed": seed}.items() if value is not None}
     config = from_dict(VoiceConfig, overrides | flags)
-    folder = run or new_voice_folder(config)
+    folder = run or new_folder(config.name or "voice")
     check_targets([encoder_path(config.init), Path(data[0])], folders=[folder])
     speech = read_recordings(data[0])
     say(f"run: {folder}")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mien.structures import FloatArray
+from mien.structures import SAMPLE_RATE, FloatArray
 
-RATE = 16_000  # samples per second of all sounds here
 NOISE_DB = (8.0, 25.0)  # speech above noise
 ROOM_SECONDS = (0.1, 0.4)  # until an echo has fallen by 60 dB
 TELEPHONE = (300.0, 3400.0)  # hertz; ITU-T G.712
@@ -32,7 +31,7 @@ def noisy(
     noise = noise[2000 : 2000 + n]
     heard = samples.astype(np.float64)
     if rng.random() < 0.6:
-        size = int(RATE * rng.uniform(*ROOM_SECONDS))
+        size = int(SAMPLE_RATE * rng.uniform(*ROOM_SECONDS))
         room = rng.normal(size=size) * np.exp(-6.9 * np.arange(size) / size) * rng.uniform(0.05, 0.25)
         room[0] = 1
         heard = _convolved(heard, room)
@@ -45,7 +44,7 @@ def noisy(
 def band_limited(samples: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return speech with frequencies outside of a telephone's band reduced by 60 dB."""
     spectrum = np.fft.rfft(samples)
-    frequencies = np.fft.rfftfreq(len(samples), 1 / RATE)
+    frequencies = np.fft.rfftfreq(len(samples), 1 / SAMPLE_RATE)
     spectrum[(frequencies < TELEPHONE[0]) | (frequencies > TELEPHONE[1])] *= 1e-3
     return np.fft.irfft(spectrum, len(samples))
 
@@ -66,7 +65,7 @@ def at_speed(samples: FloatArray, factor: float) -> FloatArray:
 
 def cropped(samples: FloatArray, seconds: float, rng: np.random.Generator | None = None) -> FloatArray:
     """Return a segment of `seconds` seconds: the centre, or a random one given `rng`; all of a shorter sound."""
-    n = round(seconds * RATE)
+    n = round(seconds * SAMPLE_RATE)
     spare = len(samples) - n
     if spare <= 0:
         return samples
@@ -74,21 +73,18 @@ def cropped(samples: FloatArray, seconds: float, rng: np.random.Generator | None
     return samples[start : start + n]
 
 
-def trimmed(samples: FloatArray, *, decibels: float = 35.0, left: float = 0.1) -> FloatArray:
-    """Return a sound without the silence at both ends.
+def trimmed(samples: FloatArray) -> FloatArray:
+    """Return a sound, float32 (n,), without the silence at both ends but for a tenth of a second.
 
-    Args:
-        samples: float32 (n,).
-        decibels: Frames that are quieter than the loudest one by this much are silence.
-        left: Seconds of it that are left at each end.
+    Frames that are quieter than the loudest one by 35 dB are silence.
     """
     window, hop = 400, 160
     if len(samples) < window:
         return samples
     frames = np.lib.stride_tricks.sliding_window_view(samples, window)[::hop]
     power = np.square(frames, dtype=np.float32).mean(1, dtype=np.float64) + 1e-12
-    loud = np.flatnonzero(power > power.max() * 10 ** (-decibels / 10))
-    pad = round(left * RATE)
+    loud = np.flatnonzero(power > power.max() * 10 ** (-35 / 10))
+    pad = SAMPLE_RATE // 10
     return samples[max(loud[0] * hop - pad, 0) : loud[-1] * hop + window + pad]
 
 

@@ -21,13 +21,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.data.dataset import NameArray
-from mien.data.noise import RATE, trimmed
+from mien.data.noise import trimmed
 from mien.errors import DatasetError, InputError
 from mien.files import as_path, printable
 from mien.labels import FER2013, LabelSet, canonical
 from mien.sources.paths import SOUND_SUFFIXES
 from mien.sources.sounds import sounds
-from mien.structures import BoolArray, FloatArray, IntArray, Progress
+from mien.structures import SAMPLE_RATE, BoolArray, FloatArray, IntArray, Progress
 
 Samples: TypeAlias = npt.NDArray[np.int16]
 MAX_BYTES = 4 << 30  # of all sounds, 37 hours
@@ -76,7 +76,7 @@ class Speech:
     @property
     def seconds(self) -> float:
         """Length of all clips together."""
-        return sum(map(len, self.clips)) / RATE
+        return sum(map(len, self.clips)) / SAMPLE_RATE
 
     def select(self, index: BoolArray | IntArray) -> Speech:
         """Return the clips that a mask, bool (n,), or indices select."""
@@ -289,9 +289,9 @@ def _read_clip(path: Path, *, trim: bool) -> Samples:
     """
     blocks = [block.samples for block in sounds(path)]
     samples = np.concatenate(blocks)
-    if len(samples) < SHORTEST * RATE:
+    if len(samples) < SHORTEST * SAMPLE_RATE:
         raise InputError(
-            f"'{printable(path)}' has {len(samples) / RATE:.2f} s; expected {SHORTEST} s of speech or more"
+            f"'{printable(path)}' has {len(samples) / SAMPLE_RATE:.2f} s; expected {SHORTEST} s of speech or more"
         )
     if not samples.any():
         raise InputError(f"'{printable(path)}' is silent; expected speech")

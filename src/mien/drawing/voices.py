@@ -57,7 +57,4 @@ def _corners(image: tuple[int, int], size: tuple[int, int]) -> list[tuple[int, i
 def _covered(corner: tuple[int, int], size: tuple[int, int], boxes: Sequence[Box]) -> float:
     (x, y), (width, height) = corner, size
     own = Box(x, y, x + width, y + height)
-    return sum(
-        max(min(own.x2, box.x2) - max(own.x1, box.x1), 0) * max(min(own.y2, box.y2) - max(own.y1, box.y1), 0)
-        for box in boxes
-    )
+    return sum(map(own.intersection, boxes))

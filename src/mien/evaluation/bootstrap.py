@@ -71,9 +71,9 @@ def macro_f1s(matrices: IntArray) -> Values:
     return _mean_where(f1s, occurring > 0)
 
 
-def percentile_interval(values: Values, *, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the central percentile interval of resampled values, (1 - confidence) / 2 cut off on each side."""
-    low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2]).tolist()
+def percentile_interval(values: Values) -> tuple[float, float]:
+    """Return the central 95 % percentile interval of resampled values."""
+    low, high = np.quantile(values, [0.025, 0.975]).tolist()
     return low, high
 
 

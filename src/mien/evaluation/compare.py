@@ -158,10 +158,8 @@ def mcnemar(only_a: int, only_b: int) -> float:
     return min(1.0, 2 * tail / (1 << n))
 
 
-def paired_interval(
-    both: int, first: int, second: int, neither: int, *, confidence: float = 0.95
-) -> tuple[float, float]:
-    """Return the interval of the difference between two proportions of the same cases.
+def paired_interval(both: int, first: int, second: int, neither: int) -> tuple[float, float]:
+    """Return the 95 % interval of the difference between two proportions of the same cases.
 
     Method 10 of Newcombe 1998, Statistics in Medicine 17:2635–2650: the Wilson intervals of the two proportions,
     combined by their correlation.
@@ -171,7 +169,6 @@ def paired_interval(
         first: Cases in which only the first succeeds.
         second: Cases in which only the second succeeds.
         neither: Cases in which both fail; the four sum to at least 1.
-        confidence: Confidence level, in (0, 1).
 
     Returns:
         Bounds of the first proportion minus the second one, both in [-1, 1].
@@ -184,9 +181,7 @@ def paired_interval(
         raise ValueError(f"counts are {counts}; expected numbers of at least 0, not all 0")
     n = sum(counts)
     shares = (both + first) / n, (both + second) / n
-    (low1, high1), (low2, high2) = (
-        wilson_interval(both + alone, n, confidence=confidence) for alone in (first, second)
-    )
+    (low1, high1), (low2, high2) = (wilson_interval(both + alone, n) for alone in (first, second))
     phi = _correlation(both, first, second, neither)
     down, up = (
         math.sqrt(reach**2 - 2 * phi * reach * other + other**2)

@@ -14,9 +14,10 @@ import numpy as np
 from mien.data.dataset import Dataset
 from mien.evaluation.compare import paired_interval
 from mien.evaluation.evaluate import happy_neutral
-from mien.evaluation.metrics import confusion_matrix, per_class, wilson_interval
+from mien.evaluation.metrics import confusion_matrix, per_class
 from mien.evaluation.ranking import pair_auc
-from mien.evaluation.results import Accuracy, DegradedResult, Evaluation
+from mien.evaluation.results import DegradedResult, Evaluation
+from mien.evaluation.score import accuracy_of
 from mien.evaluation.views import predict_views
 from mien.models.classifier import ExpressionClassifier
 from mien.pixels import to_bgr
@@ -145,10 +146,9 @@ def _result(name: str, degraded: FloatArray, clean: FloatArray, evaluation: Eval
     gained, lost = _count(now & ~before), _count(before & ~now)
     low, high = paired_interval(_count(now & before), gained, lost, _count(~now & ~before))
     pair = happy_neutral(evaluation.labels)
-    bounds = wilson_interval(_count(now), len(now))
     return DegradedResult(
         name=name,
-        accuracy=Accuracy(n=len(now), correct=_count(now), value=float(now.mean()), low=bounds[0], high=bounds[1]),
+        accuracy=accuracy_of(now),
         lost=lost,
         gained=gained,
         difference=(gained - lost) / len(now),

@@ -65,8 +65,8 @@ def score(
     confusion = confusion_matrix(targets, predictions, n_classes=k)
     resampled = resampled_confusions(targets, predictions, n_classes=k, clusters=clusters)
     return ViewResult(
-        accuracy=_accuracy(correct),
-        leak_free=_accuracy(correct[unseen]) if unseen is not None and unseen.any() else None,
+        accuracy=accuracy_of(correct),
+        leak_free=accuracy_of(correct[unseen]) if unseen is not None and unseen.any() else None,
         balanced_accuracy=balanced_accuracy(confusion),
         macro_f1=macro_f1(confusion),
         classes=per_class(confusion),
@@ -87,7 +87,8 @@ def _mean_softmax(logits: FloatArray, *, temperature: float = 1.0) -> FloatArray
     return np.asarray(np.mean([softmax(each, temperature=temperature) for each in logits], axis=0), np.float32)
 
 
-def _accuracy(correct: BoolArray) -> Accuracy:
+def accuracy_of(correct: BoolArray) -> Accuracy:
+    """Return the accuracy of predictions by whether each is correct, bool (n,), n >= 1."""
     n, hits = len(correct), int(correct.sum())
     low, high = wilson_interval(hits, n)
     return Accuracy(n=n, correct=hits, value=hits / n, low=low, high=high)
@@ -103,7 +104,7 @@ def _end_to_end(targets: IntArray, predictions: IntArray, missed: IntArray, clus
     confusion = confusion_matrix(targets, predictions, n_classes=k + 1)
     resampled = resampled_confusions(targets, predictions, n_classes=k + 1, clusters=clusters)
     return EndToEnd(
-        accuracy=_accuracy(predictions == targets),
+        accuracy=accuracy_of(predictions == targets),
         balanced_accuracy=balanced_accuracy(confusion),
         balanced_accuracy_interval=percentile_interval(balanced_accuracies(resampled)),
         recalls=tuple(scores.recall for scores in per_class(confusion)[:k]),

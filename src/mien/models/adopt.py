@@ -19,10 +19,11 @@ from mien.labels import LabelSet, named_label_set
 from mien.models.classifier import OnnxClassifier, are_probabilities
 from mien.models.limited import call_limited, try_model
 from mien.models.onnx_file import check_target, read_spec, whole_model, write_with_spec
+from mien.models.other_files import KERAS_SUFFIXES
 from mien.models.preprocess import NORMALIZATIONS
 from mien.models.runtime import Session, Tensor
 from mien.models.spec import Graph, Head, Layout, ModelSpec, Normalize, Output, Preprocess
-from mien.models.store import KERAS_SUFFIXES, add_model, check_name, how_to_convert
+from mien.models.store import add_model, check_name, how_to_convert
 from mien.structures import FloatArray, ImageArray
 
 SCORES = frozenset({"tensor(float)", "tensor(float16)", "tensor(double)", "tensor(uint8)", "tensor(int8)"})

@@ -12,11 +12,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from mien import errors
 from mien.errors import MienError, ModelError
-from mien.files import make_folder, sha256_of
+from mien.files import make_folder, sha256_of, user_folder
 from mien.models.runtime import onnxruntime
 from mien.models.store import shipped_dir
 
@@ -28,7 +26,7 @@ _CHILD = "import sys; sys.path[:] = {path!r}; from mien.models.limited import _s
 
 def tried_dir() -> Path:
     """Return the folder of notes on files that passed: the platform's place for a user's caches."""
-    return platformdirs.user_cache_path("mien") / "tried"
+    return user_folder("cache") / "tried"
 
 
 def try_model(path: Path) -> None:
@@ -43,11 +41,11 @@ def try_model(path: Path) -> None:
         name = f"{sha256_of(path)}-{onnxruntime.__version__}"
     except OSError as error:
         raise ModelError(f"cannot read model {path}: {error.strerror}") from error
-    with suppress(OSError, RuntimeError):  # no home
+    with suppress(OSError):
         if (tried_dir() / name).is_file():
             return
     call_limited("mien.models.trial:predict_noise", path)
-    with suppress(OSError, RuntimeError, MienError):  # nor room: then it is tried each time
+    with suppress(OSError, MienError):  # no home or no room: then it is tried each time
         (make_folder(tried_dir()) / name).touch()
 
 

@@ -7,17 +7,17 @@ from contextlib import suppress
 from pathlib import Path
 
 from mien.files import refuse_pipe
-from mien.sources.content import GZIP, HEADER_BYTES, ZIP, kind_of
+from mien.sources.content import GZIP, HEADER_BYTES, PICKLE, ZIP, kind_of
 
-PICKLE = "a pickle, which could run any program"
 TORCH = 'export it in PyTorch: torch.onnx.export(model.eval(), torch.zeros(1, 1, 48, 48), "net.onnx")'
 TENSORFLOW = "convert it by tf2onnx: https://github.com/onnx/tensorflow-onnx"
+KERAS_SUFFIXES = (".h5", ".hdf5", ".keras")  # in lower case
 KERAS = "convert it: `mien convert`"
 SAVED_MODEL = "saved_model.pb"
 BY_SUFFIX = {  # where the content gives no kind
     **dict.fromkeys((".pt", ".pth", ".ckpt"), TORCH),
     **dict.fromkeys((".tflite", ".pb"), TENSORFLOW),
-    **dict.fromkeys((".h5", ".hdf5", ".keras"), KERAS),
+    **dict.fromkeys(KERAS_SUFFIXES, KERAS),
     ".safetensors": "it has weights only; export the model from its program: torch.onnx.export",
 }
 WAYS_OUT = {  # by the kind of file, see `sources.content.KINDS`

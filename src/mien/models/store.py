@@ -15,9 +15,8 @@ from pathlib import Path
 from mien.errors import ConfigError, MissingSpec, ModelError, UnknownModel
 from mien.files import as_path, make_folder, user_folder
 from mien.models.onnx_file import read_spec, write_with_spec
+from mien.models.other_files import KERAS_SUFFIXES
 from mien.models.spec import FACE_KINDS, Kind, ModelSpec
-
-KERAS_SUFFIXES = (".h5", ".hdf5", ".keras")  # in lower case
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from mien.data.audit import KINDS, Audit, check_same_data, duplicate_kinds, save_audit
 from mien.data.dataset import SPLITS, Dataset
-from mien.escape import code, csv_cell, literal
-from mien.files import atomic_folder, atomic_path, write_text
+from mien.escape import code, literal
+from mien.files import atomic_folder, write_text
 from mien.pixels import write_picture
 from mien.reports.audit_json import AuditFigures, audit_figures
+from mien.reports.report import write_csv
 from mien.reports.sheets import example_sheet
 from mien.reports.tables import table
 
+COLUMNS = ("picture", "split", "label", "cluster", "first of the same pixels", "kind", "flags")  # of audit.csv
 FILES = ("audit.npz", "audit.csv", "audit.json", "audit.md", "examples.png")
 
 
@@ -37,7 +39,7 @@ def write_audit(audit: Audit, dataset: Dataset, folder: str | Path) -> Path:
     found = audit_figures(audit, has_votes=dataset.votes is not None)
     with atomic_folder(folder) as temporary:
         save_audit(audit, temporary / "audit.npz")
-        _write_csv(audit, temporary / "audit.csv")
+        write_csv(temporary / "audit.csv", COLUMNS, _rows(audit))
         write_text(temporary / "audit.json", json.dumps(found, indent=2) + "\n")
         write_picture(temporary / "examples.png", example_sheet(audit, dataset))
         write_text(temporary / "audit.md", audit_markdown(found))
@@ -113,12 +115,9 @@ def _share(part: int, whole: int) -> str:
     return f"{part:,} ({100 * part / max(whole, 1):.1f} %)"
 
 
-def _write_csv(audit: Audit, path: Path) -> None:
+def _rows(audit: Audit) -> Iterator[list[object]]:
     flags = {"blank": audit.blank, "not a face": audit.not_a_face, "unclear": audit.unclear}
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["picture", "split", "label", "cluster", "first of the same pixels", "kind", "flags"])
-        for i, kind in enumerate(duplicate_kinds(audit)):
-            named = "; ".join(name for name, flag in flags.items() if flag[i])
-            place = [i, SPLITS[audit.splits[i]], audit.labels[audit.targets[i]]]
-            writer.writerow([*map(csv_cell, place), audit.clusters[i], audit.exact[i], KINDS[kind], named])
+    for i, kind in enumerate(duplicate_kinds(audit)):
+        named = "; ".join(name for name, flag in flags.items() if flag[i])
+        place = [i, SPLITS[audit.splits[i]], audit.labels[audit.targets[i]]]
+        yield [*place, audit.clusters[i], audit.exact[i], KINDS[kind], named]

@@ -18,6 +18,7 @@ from mien.models.spec import ModelSpec
 from mien.reports.metrics_json import Metrics, read_metrics
 from mien.reports.report import NOTE
 from mien.reports.tables import (
+    bullets,
     classes_table,
     reading_notes,
     report_title,
@@ -134,7 +135,7 @@ def model_card(
         "## Limits",
         _DRAWN_LIMITS if drawn else limits,
         "## Licence",
-        _bullets([f"Weights: {literal(spec.license) or 'unknown'}", f"Data: {terms}", *_start(spec)]),
+        bullets([f"Weights: {literal(spec.license) or 'unknown'}", f"Data: {terms}", *_start(spec)]),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -161,7 +162,7 @@ def _facts(spec: ModelSpec, size_bytes: int) -> str:
             for head in spec.heads
         ),
     ]
-    return _bullets(lines)
+    return bullets(lines)
 
 
 def _training(spec: ModelSpec) -> str:
@@ -232,7 +233,3 @@ def _protocol(metrics: Metrics) -> str:
         f"Fitted on {fitted_on}{excluded}{fitted_too}. All decisions were made on {valid}{valid_too}{joined}, none on "
         f"{test}. No epoch was selected: the model is the averaged weights after a fixed number of epochs."
     )
-
-
-def _bullets(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)

@@ -91,13 +91,13 @@ def _write_files(
     for view, result in evaluation.views.items():
         _write_confusion_csv(result.confusion, evaluation.labels, folder / f"confusion_{view}.csv")
     if evaluation.missed:
-        _write_csv(folder / MISSED, ["file", "true"], [[each.name, each.label] for each in evaluation.missed])
+        write_csv(folder / MISSED, ["file", "true"], [[each.name, each.label] for each in evaluation.missed])
     if sheet is not None:
         write_picture(folder / "mistakes.png", sheet)
     if most_confident is not None:
         write_picture(folder / f"{MOST_CONFIDENT}.png", most_confident.sheet)
         rows = [[m.name, m.row, m.true, m.predicted, f"{m.confidence:.4f}"] for m in most_confident.mistakes]
-        _write_csv(folder / f"{MOST_CONFIDENT}.csv", ["file", "row", "true", "predicted", "confidence"], rows)
+        write_csv(folder / f"{MOST_CONFIDENT}.csv", ["file", "row", "true", "predicted", "confidence"], rows)
     plots = drawn_or_warned(lambda: _draw_plots(evaluation, folder, title=report_title(metrics)))
     text = report_markdown(
         metrics,
@@ -224,9 +224,14 @@ def _draw_view(result: ViewResult, labels: Sequence[str], folder: Path, *, view:
 
 def _write_confusion_csv(matrix: IntArray, labels: Sequence[str], path: Path) -> None:
     rows = [[label, *row] for label, row in zip(labels, matrix.tolist(), strict=True)]
-    _write_csv(path, ["true / predicted", *labels], rows)
+    write_csv(path, ["true / predicted", *labels], rows)
 
 
-def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table as CSV, its cells escaped as by `CsvSink`.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([map(csv_cell, row) for row in (header, *rows)])

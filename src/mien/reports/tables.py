@@ -202,7 +202,7 @@ def classes_table(metrics: ViewMetrics, labels: Sequence[str]) -> str:
             *(f"{scores[key]:.3f}" if scores["support"] else "–" for key in ("precision", "recall", "f1")),
             f"{scores['support']:,}",
             *(_end_to_end_cells(scores, end_to_end["classes"][label]) if end_to_end else []),
-            _most_frequent_confusion(metrics["confusion"][i], i, labels),
+            most_frequent_confusion(metrics["confusion"][i], i, labels),
         ]
         for i, (label, scores) in enumerate(metrics["classes"].items())
     ]
@@ -292,8 +292,13 @@ def points(share: float, digits: int = 2) -> str:
     return f"{100 * share:+.{digits}f}".replace("-", "−")
 
 
-def _most_frequent_confusion(row: Sequence[int], target: int, labels: Sequence[str]) -> str:
+def most_frequent_confusion(row: Sequence[int], target: int, labels: Sequence[str]) -> str:
     """Return the class most often predicted instead, with its share of the row of the confusion matrix; or "–"."""
     wrong = [0 if i == target else count for i, count in enumerate(row)]
     worst = max(range(len(row)), key=wrong.__getitem__)
     return f"{literal(labels[worst])} ({100 * wrong[worst] / sum(row):.1f} %)" if wrong[worst] else "–"
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """Return lines as a Markdown list."""
+    return "\n".join(f"- {line}" for line in lines)

@@ -10,6 +10,7 @@ from textwrap import fill
 from mien.escape import code, code_block, literal
 from mien.evaluation.temporal import TemporalScores
 from mien.models.spec import ModelSpec
+from mien.reports.report import NOTE
 from mien.reports.tables import table
 
 DRAWN, PICTURES, CLIPS = "drawn faces", "pictures of ", "clips of "  # prefixes of the sources in `trained_on`
@@ -60,7 +61,7 @@ def temporal_card(spec: ModelSpec, results: dict[str, dict[str, TemporalScores]]
     recipe = json.dumps(spec.recipe, indent=2, sort_keys=True).splitlines()
     return f"""# {literal(spec.name)}
 
-> mien names the expression annotators saw, not what a person feels.
+> {NOTE}
 
 Smooths the predictions of the classifier {shown} for each face of a stream, in place of a half-life:
 {command}. It classifies no faces itself, and works with this {shown} only.

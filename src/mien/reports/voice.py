@@ -15,7 +15,7 @@ from mien.files import write_text
 from mien.labels import LabelSet
 from mien.models.spec import ModelSpec
 from mien.reports.card import LAW
-from mien.reports.tables import table
+from mien.reports.tables import bullets, most_frequent_confusion, table
 from mien.settings import from_dict
 
 VOICE_NOTE = "mien names how speech sounds, not what a person feels."
@@ -63,10 +63,8 @@ def recalls_table(evaluation: VoiceEvaluation) -> str:
     rows = []
     for i, label in enumerate(labels):
         row = evaluation.confusion[i]
-        wrong = [0 if j == i else count for j, count in enumerate(row)]
-        worst = max(range(len(labels)), key=wrong.__getitem__)
-        mistaken = f"{literal(labels[worst])} ({100 * wrong[worst] / sum(row):.1f} %)" if wrong[worst] else "–"
         in_noise = [f"{100 * noise[label]:.1f}"] if noise else []
+        mistaken = most_frequent_confusion(row, i, labels)
         rows.append([literal(label), f"{sum(row):,}", f"{100 * whole[label]:.1f}", *in_noise, mistaken])
     in_noise = ["in noise, %"] if noise else []
     return table(["class", "clips", "recall, %", *in_noise, "most often confused with"], rows)
@@ -142,7 +140,7 @@ def voice_card(spec: ModelSpec, evaluations: Sequence[VoiceEvaluation], *, size_
     parts = [
         f"# {literal(spec.name)}",
         f"> {VOICE_NOTE}",
-        _bullets(facts),
+        bullets(facts),
         "## Training",
         f"Trained on: {literal(data)}, {own.n:,} clips by {own.n_speakers} speakers, fingerprint "
         f"{literal(spec.trained_on.get('fingerprint', 'unknown'))}. The recipe:\n\n"
@@ -161,7 +159,7 @@ def voice_card(spec: ModelSpec, evaluations: Sequence[VoiceEvaluation], *, size_
         "## Limits",
         _limits(own, evaluations[1:]),
         "## Licence",
-        _bullets([*licences, *origin]),
+        bullets([*licences, *origin]),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -235,7 +233,3 @@ def _evaluation(entry: Mapping[str, object]) -> VoiceEvaluation:
     conditions = {name: from_dict(VoiceScores, scores) for name, scores in dict(plain["conditions"]).items()}  # type: ignore[call-overload]
     labels = LabelSet(str(plain["data"]), tuple(plain["labels"]))  # type: ignore[arg-type]
     return VoiceEvaluation(**(plain | {"conditions": conditions, "labels": labels}))  # type: ignore[arg-type]
-
-
-def _bullets(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)

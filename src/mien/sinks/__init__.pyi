@@ -4,7 +4,6 @@ from .journal import Journal as Journal
 from .live_video import LiveVideoSink as LiveVideoSink
 from .recorder import AnnotatedVideoSink as AnnotatedVideoSink
 from .recorder import Recorder as Recorder
-from .recording import WavSink as WavSink
 from .records import record as record
 from .records import to_dataframe as to_dataframe
 from .sink import Sink as Sink
@@ -16,3 +15,4 @@ from .utterances import UtteranceCsvSink as UtteranceCsvSink
 from .utterances import UtteranceJsonlSink as UtteranceJsonlSink
 from .utterances import utterance_records as utterance_records
 from .videos import VideoSink as VideoSink
+from .wav import WavSink as WavSink

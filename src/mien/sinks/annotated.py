@@ -17,7 +17,7 @@ from mien.pixels import WRITABLE_PICTURES, write_picture
 from mien.sinks.encoders import CODECS
 from mien.sinks.videos import VideoSink
 from mien.sources.frames import inspect
-from mien.sources.media import ALL_FRAMES, Media, Selection
+from mien.sources.media import ALL_FRAMES, FrameSelection, Media
 from mien.structures import Box, Expression, Frame, ImageArray, check_frame
 
 
@@ -79,7 +79,7 @@ class AnnotatedSink:
         folder: str | Path,
         *,
         media: Media | None = None,
-        selection: Selection = ALL_FRAMES,
+        selection: FrameSelection = ALL_FRAMES,
         top: int = 1,
         summary: bool = False,
     ) -> None:

@@ -104,7 +104,7 @@ def read_part(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
 def _csv(path: Path, columns: Mapping[str, type]) -> Iterator[Append]:
     names = list(columns)
     with _synced(path) as file:
-        write_all(file, csv_lines(names, [dict(zip(names, names, strict=True))]))
+        write_all(file, csv_lines(names, [], header=True))
         yield lambda table: write_all(file, csv_lines(names, table))
 
 

@@ -102,7 +102,7 @@ class CsvSink(TableSink):
     def __enter__(self) -> CsvSink:
         self._append(b"")
         if not self.length:
-            header = csv_lines(self._columns, [dict(zip(self._columns, self._columns, strict=True))])
+            header = csv_lines(self._columns, [], header=True)
             self._append(codecs.BOM_UTF8 * self._excel + header)
         return self
 
@@ -146,9 +146,11 @@ def _voice_columns(voice: LabelSet, face: LabelSet) -> list[str]:
     return columns + [f"fused_{name}" for name in FUSED_COLUMNS] + [f"fused_p_{label}" for label in face]
 
 
-def csv_lines(columns: list[str], table: Iterable[Mapping[str, object]]) -> bytes:
+def csv_lines(columns: list[str], table: Iterable[Mapping[str, object]], *, header: bool = False) -> bytes:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    if header:
+        writer.writerow({column: csv_cell(column) for column in columns})
     for row in table:
         writer.writerow({key: _cell(value) for key, value in row.items()})
     return text.getvalue().encode()

@@ -9,7 +9,7 @@ from typing import Any
 
 from mien.errors import InputError
 from mien.escape import json_line
-from mien.sinks.records import SCHEMA, origin_keys
+from mien.sinks.records import SCHEMA, origin_keys, source_text
 from mien.sinks.tables import TableSink, csv_lines
 from mien.structures import Provenance, Utterance, check_utterance
 
@@ -42,9 +42,8 @@ def utterance_records(
     for utterance in utterances:
         check_utterance(utterance)
     about = [utterance.to_dict() for utterance in utterances] or [{**dict.fromkeys(ABOUT), "probabilities": {}}]
-    name = source.encode("utf-8", "backslashreplace").decode()  # undecodable bytes escaped
     end = {"note": "" if utterances else note, **origin_keys(provenance), "schema": SCHEMA}
-    return [{"source": name, **keys, **end} for keys in about]
+    return [{"source": source_text(source), **keys, **end} for keys in about]
 
 
 class UtteranceCsvSink(TableSink):
@@ -69,7 +68,7 @@ class UtteranceCsvSink(TableSink):
         self._columns = [*COLUMNS, *(f"p_{label}" for label in provenance.labels), *origin_keys(provenance)]
 
     def __enter__(self) -> UtteranceCsvSink:
-        header = csv_lines(self._columns, [dict(zip(self._columns, self._columns, strict=True))])
+        header = csv_lines(self._columns, [], header=True)
         self._append(codecs.BOM_UTF8 * self._excel + header)
         return self
 

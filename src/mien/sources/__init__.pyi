@@ -6,8 +6,8 @@ from .devices import list_cameras as list_cameras
 from .frames import frames as frames
 from .frames import inspect as inspect
 from .frames import open_media as open_media
+from .media import FrameSelection as FrameSelection
 from .media import Media as Media
-from .media import Selection as Selection
 from .microphone import Microphone as Microphone
 from .microphone import MicrophoneInfo as MicrophoneInfo
 from .microphone import MicrophoneStatus as MicrophoneStatus

@@ -17,11 +17,9 @@ import cv2
 from mien.errors import CameraError, ConfigError, InputError
 from mien.sources.address import display_name, parse_source
 from mien.sources.devices import (
-    CameraInfo,
     Opener,
     grab,
     is_recorded,
-    list_cameras,
     open_device,
     opened,
     refusal,
@@ -30,7 +28,6 @@ from mien.sources.frames import frames
 from mien.sources.videos import FALLBACK_FPS
 from mien.structures import Frame, ImageArray
 
-__all__ = ["Camera", "CameraInfo", "CameraStatus", "list_cameras", "parse_source"]
 CLOSE_SECONDS = 0.8  # longest wait for the thread, which may be stuck in a device
 STALL_SECONDS = 3.0  # without a frame until a camera counts as lost; in the dark a webcam still gives 5 per second
 State: TypeAlias = Literal["opening", "live", "lost", "ended"]

@@ -29,6 +29,7 @@ TAR = "a tar archive"
 GZIP = "a file packed by gzip"
 ZIP = "a zip archive or office document"
 SOUND = "sound"
+PICKLE = "a pickle, which could run any program"
 TEXT_FILE = "a text file"
 UTF_16 = "text in UTF-16"
 KINDS = (  # that people give in place of pictures, videos and datasets; the first that matches counts
@@ -56,7 +57,7 @@ KINDS = (  # that people give in place of pictures, videos and datasets; the fir
     (rb"PAR1\x15", "a Parquet table"),
     (rb"SQLite format 3", "an SQLite database"),
     (rb"\xd0\xcf\x11\xe0", "an old Excel or Word file"),
-    (rb"\x80[\2-\5]", "a pickle, which could run any program"),
+    (rb"\x80[\2-\5]", PICKLE),
     (rb"\xff\xfe|\xfe\xff", UTF_16),
 )
 _KINDS = tuple((re.compile(pattern, re.DOTALL), kind) for pattern, kind in KINDS)

@@ -12,7 +12,7 @@ from mien.errors import InputError
 from mien.files import as_path, printable
 from mien.sources.address import parse_source
 from mien.sources.content import HEADER_BYTES, SOUND, decoder_of, is_video, kind_of
-from mien.sources.media import ALL_FRAMES, Media, Selection
+from mien.sources.media import ALL_FRAMES, FrameSelection, Media
 from mien.sources.paths import FORMATS, PICTURE_SUFFIXES, list_files, opened_file
 from mien.sources.pictures import picture_and_frames
 from mien.sources.videos import opened_video
@@ -33,7 +33,7 @@ def inspect(path: str | Path) -> Media:
 
 
 @contextmanager
-def open_media(path: str | Path, *, selection: Selection = ALL_FRAMES) -> Iterator[tuple[Media, Iterator[Frame]]]:
+def open_media(path: str | Path, *, selection: FrameSelection = ALL_FRAMES) -> Iterator[tuple[Media, Iterator[Frame]]]:
     """Open a picture or video file once, for its properties and its frames; close it at the end.
 
     Args:
@@ -55,7 +55,7 @@ def open_media(path: str | Path, *, selection: Selection = ALL_FRAMES) -> Iterat
 
 @contextmanager
 def opened_since(
-    path: Path, selection: Selection, *, since: Callable[[], float]
+    path: Path, selection: FrameSelection, *, since: Callable[[], float]
 ) -> Iterator[tuple[Media, Iterator[Frame]]]:
     """Open a file like `open_media`; a video's frames before `since()` are passed over, see `opened_video`."""
     with opened_file(path) as file:
@@ -66,7 +66,9 @@ def opened_since(
             yield picture_and_frames(file, path, selection)
 
 
-def frames(source: int | str | Path, *, glob: str | None = None, selection: Selection = ALL_FRAMES) -> Iterator[Frame]:
+def frames(
+    source: int | str | Path, *, glob: str | None = None, selection: FrameSelection = ALL_FRAMES
+) -> Iterator[Frame]:
     """Yield the frames of a picture, animation, video, folder or live source, one at a time.
 
     A video's frames have their own timestamps, at variable frame rates too, are turned upright and have square pixels,
@@ -79,7 +81,7 @@ def frames(source: int | str | Path, *, glob: str | None = None, selection: Sele
     Args:
         source: Path of a file or folder; a camera's index or "/dev/video…"; a URL. See `parse_source`.
         glob: Pattern for a folder's files, at any depth ("*.jpg"); see `list_files`.
-        selection: The frames of videos that are read; see `Selection`. A live source gives all.
+        selection: The frames of videos that are read; see `FrameSelection`. A live source gives all.
 
     Raises:
         InputError: There is no such path, the folder holds nothing to read, or a video has no frames.
@@ -99,7 +101,7 @@ def _live_frames(source: int | str) -> Iterator[Frame]:
         yield from camera
 
 
-def _frames_of_file(path: Path, selection: Selection) -> Iterator[Frame]:
+def _frames_of_file(path: Path, selection: FrameSelection) -> Iterator[Frame]:
     with open_media(path, selection=selection) as (_, stream):
         yield from stream
 

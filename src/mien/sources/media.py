@@ -29,7 +29,7 @@ class Media:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class FrameSelection:
     """The frames of a video or animation that are read; pictures are always read.
 
     Args:
@@ -80,7 +80,7 @@ class Selection:
         return wanted
 
 
-ALL_FRAMES = Selection()
+ALL_FRAMES = FrameSelection()
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,7 @@ def kind_passed_over(name: PurePath) -> str | None:
     return "hidden" if is_hidden(name) else printable(Path(name.suffix.lower())) if name.suffix else "without suffix"
 
 
-def status_of(path: Path, *, expected: str = "a picture, video or folder") -> os.stat_result:
+def status_of(path: Path, *, expected: str) -> os.stat_result:
     """Return the status of a file or folder.
 
     Args:
@@ -184,15 +184,15 @@ def opened_file(path: Path, *, expected: str = "a picture or video file") -> Ite
         yield file
 
 
-def check_size(name: str, width: int, height: int) -> None:
-    """Refuse images of more than `MAX_PIXELS`.
+def check_size(name: str, width: int, height: int, *, most: int = MAX_PIXELS) -> None:
+    """Refuse images of more than `most` pixels.
 
     Raises:
         UnreadablePicture: It is too large.
     """
-    if width * height > MAX_PIXELS:
+    if width * height > most:
         raise UnreadablePicture(
-            f"'{name}' has {width}x{height} pixels; at most {MAX_PIXELS // 10**6} million are read: make it smaller"
+            f"'{name}' has {width}x{height} pixels; at most {most // 10**6} million are read: make it smaller"
         )
 
 

@@ -15,7 +15,7 @@ from PIL import Image, ImageChops, ImageFile, TiffImagePlugin
 from mien.errors import InputError, MienError, UnreadablePicture, install_command
 from mien.files import as_path, printable
 from mien.sources.content import HEADER_BYTES, decoder_of, kind_of
-from mien.sources.media import ALL_FRAMES, Media, Selection
+from mien.sources.media import FrameSelection, Media
 from mien.sources.paths import FORMATS, MAX_PIXELS, check_size, opened_file
 from mien.sources.videos import no_frame_chosen
 from mien.structures import Frame, ImageArray
@@ -163,7 +163,7 @@ def _heif_factory(name: str) -> Callable[[IO[bytes], str], Image.Image]:
     return cast(Callable[[IO[bytes], str], Image.Image], HeifImageFile)
 
 
-def picture_and_frames(file: IO[bytes], path: Path, selection: Selection = ALL_FRAMES) -> tuple[Media, Iterator[Frame]]:
+def picture_and_frames(file: IO[bytes], path: Path, selection: FrameSelection) -> tuple[Media, Iterator[Frame]]:
     """Return the properties of a picture or animation, and its frames, which are decoded one at a time.
 
     Raises:
@@ -191,7 +191,7 @@ def _warn_of_pages(picture: ImageFile.ImageFile, name: str) -> None:
         warn(f"'{name}' holds {pages} pictures; only the first is read", code="first-page", stacklevel=3)
 
 
-def _animation(picture: ImageFile.ImageFile, path: Path, count: int, selection: Selection) -> Iterator[Frame]:
+def _animation(picture: ImageFile.ImageFile, path: Path, count: int, selection: FrameSelection) -> Iterator[Frame]:
     """Yield the frames as a viewer shows them; a frame's time is the sum of the durations before it."""
     name, wanted = printable(path), selection.chooser()
     time, shown, given = 0.0, 0.0, 0

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from mien.sources.frames import opened_since
-from mien.sources.media import WHOLE, Media, Selection, TimeRange
+from mien.sources.media import WHOLE, FrameSelection, Media, TimeRange
 from mien.structures import Frame
 
 
@@ -22,7 +22,7 @@ class RangeReader:
         selection: The frames of videos that are read.
     """
 
-    def __init__(self, selection: Selection) -> None:
+    def __init__(self, selection: FrameSelection) -> None:
         self._selection = selection
         self._stack = ExitStack()
         self._file: object = None  # identity of the file that is open, at the end of a range

@@ -13,10 +13,10 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 
-from mien.errors import InputError, UnreadablePicture
+from mien.errors import InputError
 from mien.files import printable
-from mien.sources.media import ALL_FRAMES, Media, Selection
-from mien.sources.paths import FORMATS
+from mien.sources.media import FrameSelection, Media
+from mien.sources.paths import FORMATS, check_size
 from mien.sources.quiet import quiet
 from mien.structures import Frame
 from mien.warn import warn
@@ -27,13 +27,9 @@ SHORTFALL, MIN_SHORTFALL_SECONDS = 0.02, 0.5  # share of a video, and time, that
 FALLBACK_FPS = 25.0  # for containers that give neither times nor a rate
 
 
-def _from_the_start() -> float:
-    return 0.0
-
-
 @contextmanager
 def opened_video(
-    path: Path, selection: Selection = ALL_FRAMES, *, since: Callable[[], float] = _from_the_start
+    path: Path, selection: FrameSelection, *, since: Callable[[], float]
 ) -> Iterator[tuple[Media, Iterator[Frame]]]:
     """Open a video for its properties and its frames, which come upright, with square pixels; close it at the end.
 
@@ -57,12 +53,7 @@ def opened_video(
                 )
             video.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
             media = _media(video)
-            width, height = media.size
-            if width * height > MAX_FRAME_PIXELS:
-                raise UnreadablePicture(
-                    f"'{printable(path)}' has frames of {width}x{height} pixels; at most {MAX_FRAME_PIXELS // 10**6} "
-                    "million are read: make it smaller"
-                )
+            check_size(printable(path), *media.size, most=MAX_FRAME_PIXELS)
             yield media, _frames(video, path, media, selection, since)
         finally:
             video.release()
@@ -90,7 +81,7 @@ def _square(size: tuple[int, int], aspect: float) -> tuple[int, int]:
 
 
 def _frames(
-    video: cv2.VideoCapture, path: Path, media: Media, selection: Selection, since: Callable[[], float]
+    video: cv2.VideoCapture, path: Path, media: Media, selection: FrameSelection, since: Callable[[], float]
 ) -> Iterator[Frame]:
     rate, wanted = _rate(video), selection.chooser()
     n_read, n_chosen, time = 0, 0, 0.0
@@ -126,7 +117,7 @@ def _grab(video: cv2.VideoCapture) -> bool:
         return video.grab()
 
 
-def no_frame_chosen(path: Path, selection: Selection, last: float) -> InputError:
+def no_frame_chosen(path: Path, selection: FrameSelection, last: float) -> InputError:
     """Return the error about a selection in which a video has no frame; its last one read has the given time."""
     return InputError(
         f"'{printable(path)}' has no frame {selection}; its last one is at {last:.2f} s: choose --start and --stop "

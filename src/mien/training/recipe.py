@@ -195,14 +195,9 @@ class VoiceConfig:
         return self.name or f"voice-{data}"
 
 
-def new_folder(config: TrainConfig) -> Path:
+def new_folder(name: str) -> Path:
     """Return the default folder of a new run, runs/NAME-DATE-TIME."""
-    return Path("runs") / f"{config.name or config.net}-{time.strftime('%Y%m%d-%H%M%S')}"
-
-
-def new_voice_folder(config: VoiceConfig) -> Path:
-    """Return the default folder of a voice model's new run, runs/voice-DATE-TIME."""
-    return Path("runs") / f"{config.name or 'voice'}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def recipe_names() -> list[str]:

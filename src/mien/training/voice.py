@@ -408,9 +408,9 @@ def _figures(evaluation: VoiceEvaluation) -> dict[str, float]:
 
 
 @torch.no_grad()
-def _difference(net: VoiceNet, path: Path, speech: Speech, *, most: int = 20) -> float:
+def _difference(net: VoiceNet, path: Path, speech: Speech) -> float:
     """Return the largest difference of the file's probabilities from PyTorch's, on clips drawn at random."""
-    classifier, some = VoiceClassifier(path, spec=None), speech.sample(most)
+    classifier, some = VoiceClassifier(path, spec=None), speech.sample(20)
     worst = 0.0
     for i in range(len(some)):
         mel = torch.from_numpy(log_mel(some.sound(i)[: round(10 * classifier.sound.rate)], classifier.sound))[None]

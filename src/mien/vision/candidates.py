@@ -45,8 +45,4 @@ def select_faces(faces: list[Face], *, min_score: float) -> list[Face]:
 
 def _is_same(box: Box, other: Box) -> bool:
     """Return whether the IoU of two boxes exceeds 0.3, or 60 % of the smaller one is inside the other."""
-    iou = box.iou(other)
-    if iou > 0.3:
-        return True
-    shared = iou * (box.area + other.area) / (1 + iou)
-    return shared > 0.6 * min(box.area, other.area)
+    return box.iou(other) > 0.3 or box.intersection(other) > 0.6 * min(box.area, other.area)

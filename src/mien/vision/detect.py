@@ -8,11 +8,12 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import Protocol
 
+from mien.download import is_offline
 from mien.errors import ConfigError, ModelError
 from mien.images import to_rgb
 from mien.structures import Box, Face, ImageArray
 from mien.vision.candidates import checked_score
-from mien.vision.fetch import is_news, is_offline, yunet_path
+from mien.vision.fetch import is_news, yunet_path
 from mien.vision.haar import HaarDetector
 from mien.vision.yunet import YuNetDetector
 

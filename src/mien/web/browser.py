@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from mien import __version__
+from mien.download import download, failure_reason, is_offline
 from mien.drawing.colours import css_colours
 from mien.errors import ConfigError, MienError, ModelError, OutputError
-from mien.files import atomic_folder, make_folder, user_folder
+from mien.files import atomic_folder, make_folder, sha256_of, user_folder
 from mien.models.spec import DEFAULT_MODEL, ModelSpec
 from mien.models.store import Model, find_model, list_models
 from mien.structures import Progress
-from mien.vision.fetch import download, is_offline, reason_of, yunet_path
+from mien.vision.fetch import yunet_path
 
 PAGE = Path(__file__).parent / "page"
 RUNTIME_VERSION = "1.30.0"
@@ -265,7 +266,7 @@ def _is_runtime(file: Path) -> bool:
 @lru_cache(maxsize=2 * len(RUNTIME_FILES))
 def _digest(file: Path, size: int, changed_ns: int) -> str:
     """Return the SHA-256 of a file of this size and time: the service asks for each request."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return sha256_of(file)
 
 
 def _fetch(name: str, folder: Path) -> None:
@@ -278,7 +279,7 @@ def _fetch(name: str, folder: Path) -> None:
             silent_seconds=SILENT_SECONDS,
         )  # fmt: skip
     except Exception as error:  # of the network, of the disk, of a hash that differs
-        raise _no_runtime(f"{name}: {reason_of(error)}") from error
+        raise _no_runtime(f"{name}: {failure_reason(error)}") from error
 
 
 def _no_runtime(reason: str) -> MienError:

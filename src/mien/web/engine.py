@@ -13,19 +13,22 @@ from functools import partial
 from pathlib import Path
 from typing import Generic, ParamSpec, TypeVar
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from mien.cores import usable_cores
+from mien.download import is_offline
 from mien.errors import ModelError, UnknownModel
 from mien.models.classifier import ExpressionClassifier, OnnxClassifier, load_classifier
 from mien.models.store import Model, list_models, shipped_dir, user_dir
 from mien.recognizer import Recognizer
 from mien.vision.detect import DETECTORS, FaceDetector, load_detector
-from mien.vision.fetch import is_offline, local_yunet, recent_failure, yunet_path
+from mien.vision.fetch import local_yunet, recent_failure, yunet_path
 from mien.vision.yunet import YuNetDetector
 from mien.web.batching import BatchingClassifier
 from mien.web.limits import Budget, Slots, limit_heaps
 from mien.web.metrics import Metrics
 from mien.web.problems import Problem, of_error
-from mien.web.settings import Choice, ServerSettings
+from mien.web.settings import MIN_SCORE, ServerSettings
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,6 +37,18 @@ MAX_FILES = 32  # pictures of one request
 KEPT_MODELS, KEPT_DETECTORS = 8, 16  # loaded at once; the least recently used one makes room
 DECODING_BYTES = 2_000_000_000  # of pictures that are decoded at once; the largest one takes 1.8 GB, and is then alone
 BODIES = 16  # bodies of the largest size that are in memory at once
+
+
+class Choice(BaseModel):
+    """The settings of a request; None stands for the service's own, or the model's default label set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    model: str | None = Field(None, description="Name of a model of /v1/about.")
+    labels: str | None = Field(None, description="Label set of the model.")
+    detector: str | None = Field(None, description="Name of a detector of /v1/about.")
+    min_score: float | None = Field(None, ge=MIN_SCORE, le=1, description="Minimum detector score of a face.")
+    min_confidence: float = Field(0.0, ge=0, le=1, description='Confidence below which a label is "uncertain".')
 
 
 class Engine:

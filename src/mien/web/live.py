@@ -26,12 +26,13 @@ from mien.settings import NotNegative, Range, Share, from_dict, shown
 from mien.sinks.records import record
 from mien.sinks.statistics import Statistics
 from mien.sources.content import HEADER_BYTES, decoder_of
+from mien.sources.paths import check_size
 from mien.sources.pictures import open_picture, to_rgb
 from mien.structures import Frame, ImageArray
 from mien.vision.smooth import HalfLifeSmoother, Smoother, TemporalSmoother
-from mien.web.engine import Engine
+from mien.web.engine import Choice, Engine
 from mien.web.problems import Problem, of_error
-from mien.web.settings import Choice, MinScore
+from mien.web.settings import MinScore
 
 PROTOCOL = "mien.live.1"
 HEAD = struct.Struct("<Id")  # number and time in seconds, before the picture
@@ -377,9 +378,5 @@ def _decode(data: bytes) -> ImageArray:
     if data and decoder_of(data[:HEADER_BYTES]) not in (*FORMATS, None):
         raise UnreadablePicture(f"'{name}' is {decoder_of(data[:HEADER_BYTES])}; expected {', '.join(FORMATS)}")
     picture = open_picture(io.BytesIO(data), name)
-    width, height = picture.size
-    if width * height > MAX_PIXELS:
-        raise UnreadablePicture(
-            f"'{name}' has {width}x{height} pixels; at most {MAX_PIXELS // 10**6} million are read: make it smaller"
-        )
+    check_size(name, *picture.size, most=MAX_PIXELS)
     return to_rgb(picture, name)

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 from PIL.ImageFile import ImageFile
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from mien.drawing.faces import draw
 from mien.errors import InputError, UnreadablePicture
@@ -26,32 +26,15 @@ from mien.structures import Expression, Frame
 from mien.warn import collect_warnings, warn
 from mien.web.answers import PredictAnswer
 from mien.web.bodies import RAW, ImageBody, Upload, pictures_of
-from mien.web.engine import MAX_FILES, Engine
+from mien.web.engine import MAX_FILES, Choice, Engine
 from mien.web.forms import PART
 from mien.web.problems import of_error, one_line
-from mien.web.settings import MIN_SCORE, Choice
 
 RGB_BYTES = 6  # per pixel: the array of a picture, and a copy that is turned or drawn into
 PICTURES = ("image/jpeg", "image/png", "image/webp", RAW)  # of the OpenAPI document; image/* is taken
 
 
-class ChoiceQuery(BaseModel):
-    """The settings of a request."""
-
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
-
-    model: str | None = Field(None, description="Name of a model of /v1/about.")
-    labels: str | None = Field(None, description="Label set of the model.")
-    detector: str | None = Field(None, description="Name of a detector of /v1/about.")
-    min_score: float | None = Field(None, ge=MIN_SCORE, le=1, description="Minimum detector score of a face.")
-    min_confidence: float = Field(0.0, ge=0, le=1, description='Confidence below which a label is "uncertain".')
-
-    def choice(self) -> Choice:
-        """Return the settings as the engine takes them."""
-        return Choice(**{name: getattr(self, name) for name in ChoiceQuery.model_fields})
-
-
-class DrawQuery(ChoiceQuery):
+class DrawQuery(Choice):
     """The settings of a drawing."""
 
     top: int = Field(1, ge=1, le=100, description="Number of labels per face.")
@@ -62,17 +45,17 @@ def routes(engine: Engine) -> APIRouter:
     router = APIRouter(prefix="/v1")
 
     @router.post("/predict", response_model=PredictAnswer, openapi_extra=_pictures_body(MAX_FILES))
-    async def predict(request: Request, query: Annotated[ChoiceQuery, Query()]) -> Response:
+    async def predict(request: Request, query: Annotated[Choice, Query()]) -> Response:
         """Recognise the expressions in up to 32 pictures.
 
         One that cannot be read is an error in its own entry; alone it is a problem, 422.
         """
         async with pictures_of(request, engine) as uploads, engine.admitted():
             if len(uploads) == 1:  # in one go: changing threads costs as much as a small picture
-                recognizer, picture = await engine.compute(_alone, engine, query.choice(), uploads[0])
+                recognizer, picture = await engine.compute(_alone, engine, query, uploads[0])
                 pictures = [picture]
             else:
-                recognizer = await engine.compute(engine.recognizer, query.choice())
+                recognizer = await engine.compute(engine.recognizer, query)
                 turns = asyncio.Semaphore(engine.slots.n)  # a request of many pictures leaves room for others
 
                 async def entry(upload: Upload) -> dict[str, Any]:
@@ -93,7 +76,7 @@ def routes(engine: Engine) -> APIRouter:
     async def drawing(request: Request, query: Annotated[DrawQuery, Query()]) -> Response:
         """Draw the faces of a picture and their expressions into it."""
         async with pictures_of(request, engine, most=1) as (upload,), engine.admitted():
-            drawn = await engine.compute(_drawn, engine, query.choice(), upload, query.top)
+            drawn = await engine.compute(_drawn, engine, query, upload, query.top)
             return Response(drawn, media_type="image/png")
 
     return router

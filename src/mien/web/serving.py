@@ -29,7 +29,6 @@ from mien.web.problems import Problem, response
 from mien.web.server import app_of
 from mien.web.settings import ServerSettings
 
-DEFAULT_PORT = 8008
 HEAD_SECONDS = 10  # for the head of a request, and for the rest of a body that is refused
 GRACE_SECONDS = 1  # for requests in flight when the service ends
 

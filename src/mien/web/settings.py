@@ -1,4 +1,4 @@
-"""Settings of the service, and those of a request."""
+"""Settings of the service."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, TypeAlias
 
 from mien.errors import ConfigError
 from mien.models.spec import DEFAULT_MODEL
-from mien.settings import Range, Share, check_fields, shown
+from mien.settings import Range, check_fields, shown
 
 MEGABYTE = 1_000_000
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -74,28 +74,6 @@ class ServerSettings:
             raise ConfigError(
                 "the token is empty, or has spaces or letters outside ASCII; expected one as of `openssl rand -hex 16`"
             )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """The settings of a request; None stands for the service's own.
-
-    Args:
-        model: Name of a model in `mien models`, never a path.
-        labels: Label set; the model's default one when None.
-        detector: Name of a detector.
-        min_score: Minimum detector score of a face.
-        min_confidence: Confidence below which a label is "uncertain".
-    """
-
-    model: str | None = None
-    labels: str | None = None
-    detector: str | None = None
-    min_score: MinScore | None = None
-    min_confidence: Share = 0.0
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
 
 def parse_host(text: str) -> tuple[str, int | None] | None:

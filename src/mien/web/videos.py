@@ -9,10 +9,9 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from mien.web.answers import VideoAnswer
-from mien.web.engine import Engine
+from mien.web.engine import Choice, Engine
 from mien.web.forms import PART
 from mien.web.jobs import FILES, Videos
-from mien.web.predict import ChoiceQuery
 from mien.web.problems import MEDIA_TYPE, Problem
 
 
@@ -27,13 +26,13 @@ def routes(engine: Engine) -> APIRouter:
                                                           "multipart/form-data": {"schema": form}}}}  # fmt: skip
 
     @router.post("", status_code=202, openapi_extra=body, responses={507: _problem("There is no disk space for it.")})
-    async def upload(request: Request, response: Response, query: Annotated[ChoiceQuery, Query()]) -> VideoAnswer:
+    async def upload(request: Request, response: Response, query: Annotated[Choice, Query()]) -> VideoAnswer:
         """Queue a video: a raw body, or a form with one file.
 
         Its state is at the address in the header Location. It is recognised frame by frame as by `mien predict`. Video
         and results are deleted when asked for, at the end of the service, and an hour after the end of the job.
         """
-        recognizer = await engine.run(engine.recognizer, query.choice())
+        recognizer = await engine.run(engine.recognizer, query)
         async with videos.upload(request) as job:
             await engine.run(job.inspect, max_animation=engine.settings.max_upload)
             videos.queue(job, recognizer)
