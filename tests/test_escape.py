@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+import shlex
 from itertools import groupby
+from types import SimpleNamespace
 
 import pytest
 from markdown_it import MarkdownIt
 
-from mien.escape import INVISIBLE, code, csv_cell, json_line, literal, visible
+from mien import escape
+from mien.escape import INVISIBLE, code, csv_cell, json_line, literal, shell_word, visible
 
 NASTY = "\x1b[31m\n\u202e\x9b2J 表情 \udcff"
 
@@ -87,3 +90,10 @@ def kinds(parser: MarkdownIt, text: str) -> list[str]:
     """Return the kinds of a text's elements; neighbouring pieces of text count as one."""
     found = [leaf.type for token in parser.parse(text) for leaf in (token.children or [token])]
     return [kind for kind, _ in groupby("text" if kind == "text_special" else kind for kind in found)]
+
+
+def test_a_word_of_a_command_is_one_argument_in_the_shell_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shlex.split(shell_word("my models/it's.h5")) == ["my models/it's.h5"]
+    monkeypatch.setattr(escape, "sys", SimpleNamespace(platform="win32"))
+    assert shell_word(r"C:\models\net.h5") == r"C:\models\net.h5"
+    assert shell_word(r"C:\my models\net.h5") == r'"C:\my models\net.h5"'

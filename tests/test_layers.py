@@ -11,7 +11,8 @@ import mien
 PACKAGE = Path(mien.__file__).parent
 # From the ground. Parts of one floor don't import each other.
 FLOORS = (
-    ("errors", "escape", "warn", "_pyinstaller"),
+    ("escape", "warn", "_pyinstaller"),
+    ("errors",),
     ("labels", "files", "cores"),
     ("settings", "structures", "workers"),
     ("download", "pixels", "sources"),

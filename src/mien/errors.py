@@ -22,11 +22,12 @@ Every message names the problem, the expected input, and the next step.
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from mien.escape import shell_word, visible
 
 __all__ = [
     "CameraError",
@@ -130,11 +131,13 @@ class MissingExtra(MienError):
     Args:
         purpose: Subject of the message: "training".
         extra: Name of the extra.
+        problem: Why it cannot be imported although it is installed.
     """
 
-    def __init__(self, purpose: str, extra: str) -> None:
-        super().__init__(f"{purpose} needs the '{extra}' extra: {install_command(extra)}")
-        self._given = purpose, extra
+    def __init__(self, purpose: str, extra: str, problem: str = "") -> None:
+        broken = f", which is installed but broken ({problem}); install it again" if problem else ""
+        super().__init__(f"{purpose} needs the '{extra}' extra{broken}: {install_command(extra)}")
+        self._given = purpose, extra, problem
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self._given
@@ -149,14 +152,15 @@ def needs(purpose: str, extra: str) -> Iterator[None]:
         extra: Name of the extra.
 
     Raises:
-        MissingExtra: A package of the extra is missing.
+        MissingExtra: A package of the extra is missing or broken.
     """
     try:
         yield
     except ImportError as error:
         if (error.name or "").startswith("mien"):
             raise
-        raise MissingExtra(purpose, extra) from error
+        problem = "" if isinstance(error, ModuleNotFoundError) else visible(str(error))
+        raise MissingExtra(purpose, extra, problem) from error
 
 
 def install_command(extra: str) -> str:
@@ -172,7 +176,7 @@ def install_command(extra: str) -> str:
     except PackageNotFoundError:  # run from a source tree that is not installed
         origin = {"url": "file:.", "dir_info": {"editable": True}}
     editable = origin.get("dir_info", {}).get("editable", False)
-    command = f"pip install {'-e ' if editable else ''}{shlex.quote(_requirement(extra, origin))}"
+    command = f"pip install {'-e ' if editable else ''}{shell_word(_requirement(extra, origin))}"
     if extra == "train" and sys.platform == "linux":
         command += f"; without an NVIDIA GPU add --extra-index-url {CPU_WHEELS}, which saves gigabytes of CUDA"
     return command

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import subprocess
+import sys
 from collections.abc import Iterable
 
 # Controls (line feeds and terminal escapes among them), lone surrogates, line and paragraph separators, and Unicode's
@@ -59,6 +62,11 @@ def csv_cell(value: object) -> object:
 def json_line(value: object) -> str:
     """Return JSON on one line; what cannot be seen is escaped in it, and back again once it is read."""
     return INVISIBLE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False))
+
+
+def shell_word(text: str) -> str:
+    """Return a text as one word of a command for the user's shell: POSIX's, on Windows that of cmd and PowerShell."""
+    return subprocess.list2cmdline([text]) if sys.platform == "win32" else shlex.quote(text)
 
 
 def plot_text(text: str, *, longest: int = 100) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from shlex import quote
 from typing import Annotated
 
 import typer
@@ -12,6 +11,7 @@ import typer
 from mien.cli.arguments import NewModel, NewModelsDir, Votes, model_target, read_data, reads_data
 from mien.cli.console import bar, extra, say
 from mien.data.reading import AS_CROPS, Reading
+from mien.escape import shell_word
 
 
 @reads_data
@@ -57,4 +57,4 @@ def ensemble(
     say(f"model: {new.path} ({new.path.stat().st_size / 1e6:.2g} MB; {', '.join(spec.names)})")
     for head, temperature in temperatures.items():
         say(f"temperature of {head}: {temperature:.2f}")
-    say(f"use it: mien predict PHOTO --model {quote(new.called)}")
+    say(f"use it: mien predict PHOTO --model {shell_word(new.called)}")

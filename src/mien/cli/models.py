@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
@@ -12,6 +11,7 @@ import typer
 from mien.cli.arguments import Json, NewModelsDir, existing_models, note_installed, own_models
 from mien.cli.console import extra, new_table, notice, percent, print_json, print_table, say
 from mien.errors import ConfigError
+from mien.escape import shell_word
 
 if TYPE_CHECKING:
     from mien.models.spec import ModelSpec
@@ -126,7 +126,7 @@ def models_add(
         note_installed(path.stem, own)
     if terms := _TERMS.get(spec.license):
         notice("licence:", f"{spec.license}: {terms}")
-    usable = quote(path.stem if to is None and not (models_dir or outer) else str(path))
+    usable = shell_word(path.stem if to is None and not (models_dir or outer) else str(path))
     say(f"use it: {'mien listen FILE' if spec.kind == 'voice' else 'mien predict PHOTO'} --model {usable}")
 
 
@@ -173,7 +173,7 @@ def convert_command(
     if install:
         note_installed(done.spec.name, own)
     usable = done.spec.name if install and not models_dir else str(done.path)
-    say(f"use it: mien predict PHOTO --model {quote(usable)}")
+    say(f"use it: mien predict PHOTO --model {shell_word(usable)}")
 
 
 def _one_of(value: str | None, kinds: object, option: str) -> Any:

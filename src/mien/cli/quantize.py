@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from shlex import quote
 from typing import Annotated
 
 import typer
@@ -11,6 +10,7 @@ import typer
 from mien.cli.arguments import Data, NewModel, NewModelsDir, Votes, model_target, read_data, reads_data
 from mien.cli.console import extra, percent, say, waiting
 from mien.data.reading import AS_CROPS, Reading
+from mien.escape import shell_word
 
 N_COMPARED = 512  # images
 
@@ -70,4 +70,4 @@ def quantize(
         labels = [each.predict_proba(compared).argmax(1) for each in (before, after)]
         same = np.mean(labels[0] == labels[1])
         say(f"same label: {percent(same, 1)} of {len(compared)} images of valid")
-    say(f"use it: mien predict PHOTO --model {quote(new.called)}")
+    say(f"use it: mien predict PHOTO --model {shell_word(new.called)}")

@@ -9,7 +9,6 @@ from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,6 +28,7 @@ from mien.cli.console import bar, err, extra, mute, out, percent, say
 from mien.cli.voices import RECIPE, train_voice_command
 from mien.data.reading import AS_CROPS, Reading
 from mien.errors import ConfigError
+from mien.escape import shell_word
 from mien.models.spec import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -197,10 +197,10 @@ def train_temporal_command(
     for line in temporal_table(trained.results).splitlines():
         say(line)
     say(f"model: {path} (differs by at most {trained.difference:.1g} from PyTorch); card: {trained.card}")
-    where = "" if install and not models_dir else f" --models {quote(str(folder or path.parent))}"
+    where = "" if install and not models_dir else f" --models {shell_word(str(folder or path.parent))}"
     file = find_model(model, models_dir=models_dir)
     usable = model if install or file.parent == shipped_dir() else str(file)  # no name is known in another directory
-    say(f"use it: mien live --model {quote(usable)} --temporal{where}")
+    say(f"use it: mien live --model {shell_word(usable)} --temporal{where}")
 
 
 @reads_data
@@ -278,7 +278,7 @@ def soft_labels(
         right = np.mean(rows[known].argmax(1) == dataset.targets[known])
         cost = nll(rows[known], dataset.targets[known])
         say(f"right about {percent(right, 1)} of {known.sum():,} training images; cross-entropy {cost:.3f}")
-    say(f"use it: mien train RECIPE --set {quote(f'teacher={to}')}, with the same --data first")
+    say(f"use it: mien train RECIPE --set {shell_word(f'teacher={to}')}, with the same --data first")
 
 
 def _resume(folder: Path, data: list[str] | None, votes: Path | None, reading: Reading, loggers: Sequence[str]) -> None:
@@ -411,7 +411,7 @@ def _fit(run: Run, loggers: Sequence[str]) -> None:
         with _TrainingProgress(run.config) if _leads() else nullcontext() as progress:
             run.fit(progress, log=loggers)
     except KeyboardInterrupt:
-        resume = f"mien train --resume {quote(str(run.folder))}"
+        resume = f"mien train --resume {shell_word(str(run.folder))}"
         raise KeyboardInterrupt(f"resume with: {resume}") from None
     if _leads():
         _export(run, target=None, storage="float16", install=None)
@@ -429,7 +429,7 @@ def _export(run: Run, *, target: Path | None, storage: str, install: Path | None
     if install is not None:
         say(f"installed: {install / run.model.name}")
     name = run.spec.name if install == user_dir() else str(path)
-    say(f"use it: mien predict PHOTO --model {quote(name)}")
+    say(f"use it: mien predict PHOTO --model {shell_word(name)}")
     drawn_or_warned(run.draw_curves, missing="no plot of the training curves")
 
 

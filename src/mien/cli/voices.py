@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from mien.cli.console import bar, err, extra, new_table, out, percent, print_json, print_table, say, waiting
 from mien.errors import ConfigError
+from mien.escape import shell_word
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,7 +45,7 @@ def train_voice_command(
         with _Steps() as steps:
             trained = train_voice(speech, folder, config, steps=steps)
     except KeyboardInterrupt:
-        again = f"the same command with --run {quote(str(folder))}"
+        again = f"the same command with --run {shell_word(str(folder))}"
         raise KeyboardInterrupt(f"continue with {again}") from None
     _print([trained.evaluation])
     size = trained.path.stat().st_size / 1e6
@@ -53,7 +53,7 @@ def train_voice_command(
         f"model: {trained.path} ({size:.2g} MB; differs by at most {trained.difference:.2g} from PyTorch); card: "
         f"{trained.card}"
     )
-    say(f"use it: mien listen FILE --model {quote(str(trained.path))}")
+    say(f"use it: mien listen FILE --model {shell_word(str(trained.path))}")
 
 
 def evaluate_voices(

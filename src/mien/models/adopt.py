@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ from typing import cast, get_args
 import numpy as np
 
 from mien.errors import ConfigError, MissingSpec, ModelError
+from mien.escape import shell_word
 from mien.files import as_path
 from mien.labels import LabelSet, named_label_set
 from mien.models.classifier import OnnxClassifier, are_probabilities
@@ -122,7 +122,7 @@ def _spec_inside(source: Path, described: Sequence[str]) -> ModelSpec | None:
     except MissingSpec as error:
         raise ConfigError(
             f"{source} has no mien spec; give its labels in the order of its outputs: mien models add "
-            f"{shlex.quote(str(source))} --labels angry,disgust,…"
+            f"{shell_word(str(source))} --labels angry,disgust,…"
         ) from error
     if described:
         raise ConfigError(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import shlex
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import ConfigError, MissingSpec, ModelError
+from mien.escape import shell_word
 from mien.files import as_path, atomic_path, refuse_pipe
 from mien.models.other_files import other_kind
 from mien.models.spec import SPEC_KEY, ModelSpec
@@ -32,7 +32,7 @@ def read_spec(path: str | Path) -> ModelSpec:
     if SPEC_KEY not in entries:
         raise MissingSpec(
             f"{path} has no mien spec, so its labels and input are unknown; add one: "
-            f"`mien models add {shlex.quote(str(path))} --labels angry,disgust,…`"
+            f"`mien models add {shell_word(str(path))} --labels angry,disgust,…`"
         )
     try:
         return ModelSpec.from_json(entries[SPEC_KEY])

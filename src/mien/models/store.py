@@ -6,13 +6,13 @@ See docs/decisions/0010.
 from __future__ import annotations
 
 import os
-import shlex
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from mien.errors import ConfigError, MissingSpec, ModelError, UnknownModel
+from mien.escape import shell_word
 from mien.files import as_path, make_folder, user_folder
 from mien.models.onnx_file import read_spec, write_with_spec
 from mien.models.other_files import KERAS_SUFFIXES
@@ -174,8 +174,8 @@ def _keras_files(folder: Path) -> list[Path]:
 
 def how_to_convert(path: Path, models_dir: Path | None) -> str:
     """Return the message about a Keras file, with the command that converts it."""
-    where = "" if models_dir is None else f" --models {shlex.quote(str(models_dir))}"
-    command = f"mien convert {shlex.quote(str(path))} --labels angry,disgust,… --install{where}"
+    where = "" if models_dir is None else f" --models {shell_word(str(models_dir))}"
+    command = f"mien convert {shell_word(str(path))} --labels angry,disgust,… --install{where}"
     return f"{path} is a Keras model, not converted yet; give its labels in the order of its outputs: `{command}`"
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import shlex
 from math import isnan
 from textwrap import fill
 
-from mien.escape import code, code_block, literal
+from mien.escape import code, code_block, literal, shell_word
 from mien.evaluation.temporal import TemporalScores
 from mien.models.spec import ModelSpec
 from mien.reports.report import NOTE
@@ -57,7 +56,7 @@ def temporal_card(spec: ModelSpec, results: dict[str, dict[str, TemporalScores]]
     """
     classifier = "" if spec.temporal is None else spec.temporal.classifier
     sources = "\n".join(f"- {literal(what)}: {literal(count)}" for what, count in spec.trained_on.items())
-    command, shown = code(f"mien live --model {shlex.quote(classifier)} --temporal"), literal(classifier)
+    command, shown = code(f"mien live --model {shell_word(classifier)} --temporal"), literal(classifier)
     recipe = json.dumps(spec.recipe, indent=2, sort_keys=True).splitlines()
     return f"""# {literal(spec.name)}
 
