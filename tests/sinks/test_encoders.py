@@ -73,6 +73,41 @@ def test_images_that_a_constant_rate_leaves_out_are_counted(tmp_path: Path) -> N
     assert [round(frame.image.mean() / 20) for frame in frames(tmp_path / "a.avi")] == [2, 3]
 
 
+def test_a_long_gap_at_a_constant_rate_is_shortened_with_a_warning(tmp_path: Path) -> None:
+    encoder = encoders.OpenCvEncoder(tmp_path / "a.avi", fps=1, size=(64, 48))
+    for level, time in enumerate([0, 65535, 65536, 131071]):
+        encoder.write(image(level), time)
+    with pytest.warns(UserWarning, match="2 gaps between two images shortened to 10 s"):
+        encoder.close()
+    assert [round(frame.image.mean() / 20) for frame in frames(tmp_path / "a.avi")] == [0] * 10 + [1] + [2] * 10 + [3]
+
+
+def test_a_constant_rate_may_have_any_gap_of_one_frame(tmp_path: Path) -> None:
+    encoder = encoders.OpenCvEncoder(tmp_path / "a.avi", fps=0.01, size=(64, 48))
+    for level, time in enumerate([0, 100, 200]):
+        encoder.write(image(level), time)
+    encoder.close()
+    assert [round(frame.image.mean() / 20) for frame in frames(tmp_path / "a.avi")] == [0, 1, 2]
+
+
+def test_an_encoder_stopped_right_after_an_image_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = encoders.OpenCvEncoder(tmp_path / "a.avi", fps=10, size=(64, 48))
+    writer = encoder._writer
+
+    class Stopped:
+        def write(self, image: ImageArray) -> None:
+            writer.write(image)
+            raise KeyboardInterrupt
+
+    encoder.write(image(0), 0.0)
+    monkeypatch.setattr(encoder, "_writer", Stopped())
+    with pytest.raises(KeyboardInterrupt):
+        encoder.write(image(1), 0.1)
+    monkeypatch.setattr(encoder, "_writer", writer)
+    encoder.close()
+    assert len(list(frames(tmp_path / "a.avi"))) == 2
+
+
 @pytest.mark.parametrize(
     ("suffix", "codec"), [("mp4", "h264"), ("mov", "h264"), ("m4v", "h264"), ("mkv", "h264"), ("webm", "vp9")]
 )
@@ -96,6 +131,18 @@ def test_uneven_times_are_kept(tmp_path: Path, suffix: str) -> None:
     found = list(frames(write(tmp_path / f"a.{suffix}", times)))
     assert [frame.time for frame in found] == pytest.approx(times, abs=1e-3)
     assert [round(frame.image.mean() / 20) for frame in found] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "webm"])
+def test_a_gap_of_hours_is_shortened_with_a_warning(tmp_path: Path, suffix: str) -> None:
+    with pytest.warns(UserWarning, match="2 gaps between two images shortened to 1,800 s"):
+        path = write(tmp_path / f"a.{suffix}", [0, 0.1, 65535.1, 131071.1, 131071.2])
+    assert [frame.time for frame in frames(path)] == pytest.approx([0, 0.1, 1800.1, 3600.1, 3600.2], abs=2e-3)
+
+
+def test_many_gaps_of_half_an_hour_are_kept(tmp_path: Path) -> None:
+    times = [1800.0 * i for i in range(30)]
+    assert [frame.time for frame in frames(write(tmp_path / "a.mp4", times))] == pytest.approx(times, abs=1e-3)
 
 
 def test_a_time_that_goes_back_comes_right_after_the_last_one(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Protocol
 import cv2
 
 from mien.errors import OutputError, install_command
+from mien.files import counted
 from mien.pixels import to_bgr
 from mien.sources.quiet import quiet
 from mien.sources.videos import plain_name
@@ -20,6 +21,9 @@ from mien.warn import warn
 
 # VP8 plays in browsers too, but OpenCV encodes 25 frames of 640x480 per second on two cores; of VP9 6, of MPEG-4 260.
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".webm": "VP80", ".avi": "MJPG"}
+# Longest time between two images at a constant rate, filled by repeating one of them: the frames written per image stay
+# bounded, whatever delays a file states (65,535 s in an animated PNG).
+MAX_GAP_SECONDS = 10.0
 
 
 class Encoder(Protocol):
@@ -66,11 +70,14 @@ def _warn_of_mpeg4() -> None:
 class OpenCvEncoder:
     """Encodes at a constant rate, without sound: at each tick the newest image until then.
 
-    The time of the first image is the start. Images that follow faster than the rate are left out, with a warning.
+    The time of the first image is the start. Images that follow faster than the rate are left out, and gaps of more
+    than `MAX_GAP_SECONDS` shortened, with warnings.
     """
 
     def __init__(self, path: Path, *, fps: float, size: tuple[int, int]) -> None:
         self._path, self._fps, self._n_written, self._n_left_out = path, fps, 0, 0
+        self._longest_gap = max(round(MAX_GAP_SECONDS * fps), 1)  # in ticks
+        self._n_gaps, self._cut = 0, 0  # gaps that were shortened, and the ticks that they lost
         self._start: float | None = None
         self._last: ImageArray | None = None  # BGR, not written yet
         self._stack = ExitStack()
@@ -88,7 +95,9 @@ class OpenCvEncoder:
         """Append an image at the tick nearest to its time in seconds; the image before fills the ticks until then."""
         if self._start is None:
             self._start = time
-        tick = round((time - self._start) * self._fps)
+        tick = round((time - self._start) * self._fps) - self._cut
+        if self._last is not None and tick > (latest := self._n_written + self._longest_gap):
+            self._n_gaps, self._cut, tick = self._n_gaps + 1, self._cut + tick - latest, latest
         self._n_left_out += self._last is not None and tick <= self._n_written
         while self._last is not None and self._n_written < tick:
             self._write(self._last)
@@ -96,7 +105,7 @@ class OpenCvEncoder:
 
     def _write(self, image: ImageArray) -> None:
         self._writer.write(image)
-        self._n_written += 1
+        self._n_written += 1  # one too low if Ctrl+C came before
 
     def close(self) -> None:
         """Finish the file.
@@ -108,7 +117,7 @@ class OpenCvEncoder:
             self._write(self._last)
         self._writer.release()
         self._stack.close()
-        if _count_frames(self._path) != self._n_written:  # its header may announce those that are missing
+        if _count_frames(self._path) < self._n_written:  # its header may announce those that are missing
             raise OSError("the file is incomplete")
         if self._n_left_out:
             warn(
@@ -117,6 +126,23 @@ class OpenCvEncoder:
                 code="frames-left-out",
                 stacklevel=2,
             )
+        if self._n_gaps:
+            warn_of_gaps(self._n_gaps, MAX_GAP_SECONDS)
+
+
+def warn_of_gaps(n: int, longest: float) -> None:
+    """Warn of gaps between images that were shortened.
+
+    Args:
+        n: Their number.
+        longest: Seconds that were kept of each.
+    """
+    warn(
+        f"{counted(n, 'gap')} between two images shortened to {longest:,g} s in a video, so that times after it are "
+        "too early; a table has those of the original",
+        code="gap-shortened",
+        stacklevel=3,
+    )
 
 
 def _count_frames(path: Path) -> int:

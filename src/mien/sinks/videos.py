@@ -20,7 +20,8 @@ class VideoSink:
     With the extra `video` it is H.264, or VP9 in WebM, which browsers play; each image may have its own time, and the
     sound of another video can be copied. Without the extra it is MPEG-4 Part 2 (VP8 in WebM) at a constant rate,
     without sound; a warning says so. AVI is always Motion JPEG at a constant rate, without sound. At a constant rate
-    images are repeated, or left out with a warning, so that times are kept.
+    images are repeated, or left out with a warning, so that times are kept. Very long gaps between two images (more
+    than 10 s at a constant rate, else half an hour) are shortened with a warning.
 
     The file also appears when Ctrl+C ends the block, with the images written until then, but not after another error,
     nor without any image. For a stream that may end in any way, see `LiveVideoSink`.

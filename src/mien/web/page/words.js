@@ -401,6 +401,7 @@ const DE = {
     "video-cut": "Das Video endet früher, als sein Anfang ankündigt; es ist abgeschnitten oder beschädigt.",
     "sound-cut": "Der Ton fehlt ganz oder zum Teil.",
     "frames-left-out": "Einzelbilder in ungleichen Abständen wurden im Video ausgelassen.",
+    "gap-shortened": "Lange Pausen zwischen zwei Einzelbildern wurden im Video verkürzt.",
   }),
 };
 
