@@ -12,7 +12,7 @@ PACKAGE = Path(mien.__file__).parent
 # From the ground. Parts of one floor don't import each other.
 FLOORS = (
     ("errors", "escape", "warn", "_pyinstaller"),
-    ("labels", "files", "cores"),
+    ("labels", "files", "cores", "quiet"),
     ("settings", "structures", "workers"),
     ("pixels", "sources"),
     ("targets", "images"),

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 
 from clips import turn_clockwise, write_video
 from mien.errors import CameraError, ConfigError, InputError, UnreadablePicture
+from mien.quiet import quiet
 from mien.sinks.live_video import LiveVideoSink
 from mien.sources import camera, pictures
 from mien.sources.address import parse_source
@@ -22,7 +23,6 @@ from mien.sources.frames import frames, inspect, open_media
 from mien.sources.media import Media, Selection
 from mien.sources.paths import find_files, list_files
 from mien.sources.pictures import decode, read_picture
-from mien.sources.quiet import quiet
 from mien.structures import ImageArray
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)

@@ -15,6 +15,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from mien.errors import UnwritableImage
 from mien.files import printable
 from mien.sinks.encoders import warn_of_gaps
 from mien.sources.videos import plain_name
@@ -29,8 +30,8 @@ MP4_SOUND = (frozenset({"aac", "mp3", "opus", "flac"}), "aac")
 WEBM_SOUND = (frozenset({"opus", "vorbis"}), "libopus")
 SOUND_RATE = 48_000  # samples per second of sound that is encoded anew; Opus has no other
 CLOCK = Fraction(1, 90_000)  # MPEG's: every common frame rate is a whole number of ticks
-# Longest time between two images. FFmpeg's MP4 holds pts - dts in 31 bits: 6.6 h of the clock, which H.264 with B-frames
-# reaches over up to five gaps.
+# Longest time between two images. FFmpeg's MP4 holds pts - dts in 31 bits, 6.6 h of the clock; with B-frames it spans
+# up to five gaps.
 MAX_GAP_SECONDS = 1800.0
 BT709, BT601 = 1, 6  # of H.273: primaries and transfer of screens; the matrix that OpenCV assumes when it reads
 SoundPackets: TypeAlias = "Generator[tuple[float, list[Packet[AudioStream]]], None, None]"  # with times in seconds
@@ -69,6 +70,7 @@ class PyAvEncoder:
 
         Raises:
             OSError: The file cannot be written.
+            UnwritableImage: The codec cannot hold the image.
         """
         time -= self._cut
         latest = float(max(self._tick, 0) * CLOCK) + MAX_GAP_SECONDS
@@ -86,6 +88,7 @@ class PyAvEncoder:
 
         Raises:
             OSError: The file cannot be written.
+            UnwritableImage: The codec cannot hold the image.
         """
         with self._guard(), self._stack:
             if not self._failed:
@@ -101,12 +104,18 @@ class PyAvEncoder:
 
     @contextmanager
     def _guard(self) -> Iterator[None]:
-        """Turn PyAV's errors into OSErrors; note them, since writing after a failure can crash FFmpeg."""
+        """Turn PyAV's errors into OSError, or UnwritableImage where they are of the codec and not of the system.
+
+        They are noted, since writing after a failure can crash FFmpeg.
+        """
         try:
             yield
         except av.FFmpegError as error:
             self._failed = True
-            raise OSError(error.errno, error.strerror or str(error)) from error
+            reason = error.strerror or str(error)
+            if isinstance(error, OSError):
+                raise OSError(error.errno, reason) from error
+            raise UnwritableImage(f"FFmpeg cannot encode it ({reason}); choose another format") from error
 
 
 def _sound_packets(source: Path | None, output: OutputContainer, suffix: str, after: float) -> SoundPackets:

@@ -15,9 +15,9 @@ import numpy as np
 
 from mien.errors import InputError, UnreadablePicture
 from mien.files import printable
+from mien.quiet import quiet
 from mien.sources.media import ALL_FRAMES, Media, Selection
 from mien.sources.paths import FORMATS
-from mien.sources.quiet import quiet
 from mien.structures import Frame
 from mien.warn import warn
 
