@@ -1,7 +1,10 @@
-"""Disks that are full."""
+"""Disks that are full, and files that may not be read."""
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -16,3 +19,22 @@ def no_room_for(n_bytes: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@contextmanager
+def no_permission_to_read(name: str) -> Iterator[None]:
+    """Refuse to open files of a name, to root too, who may read everything."""
+    access, opening = os.access, Path.open
+
+    def may(path: object, mode: int, **options: object) -> bool:
+        return access(path, mode, **options) and (mode != os.R_OK or Path(path).name != name)
+
+    def opened(path: Path, *arguments: object, **options: object) -> object:
+        if path.name == name:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return opening(path, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "access", may)
+        patch.setattr(Path, "open", opened)
+        yield
