@@ -1,7 +1,9 @@
-"""Disks that are full, and files that may not be read."""
+"""Disks that are full, files that may not be read, and folders in folders in folders."""
 
 import errno
+import inspect
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,3 +40,18 @@ def no_permission_to_read(name: str) -> Iterator[None]:
         patch.setattr(os, "access", may)
         patch.setattr(Path, "open", opened)
         yield
+
+
+@contextmanager
+def nested_too_deep(folder: Path, name: str) -> Iterator[Path]:
+    """Make folders in folders, too many for functions that call themselves; yield the path of a file in the last."""
+    place = folder
+    for _ in range(200):
+        place /= "d"
+        place.mkdir(parents=place.parent == folder)
+    before, depth = sys.getrecursionlimit(), len(inspect.stack(0))
+    sys.setrecursionlimit(depth + 150)
+    try:
+        yield place / name
+    finally:
+        sys.setrecursionlimit(before)

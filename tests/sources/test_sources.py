@@ -14,6 +14,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from clips import turn_clockwise, write_video
+from disks import nested_too_deep
 from mien.errors import CameraError, ConfigError, InputError, UnreadablePicture
 from mien.quiet import quiet
 from mien.sinks.live_video import LiveVideoSink
@@ -400,6 +401,21 @@ class TestFolders:
         self.make(tmp_path, "a.png", "b.jpg", "d/c.png", "d/picture")
         assert [path.name for path in list_files(tmp_path, glob="*.png")] == ["a.png", "c.png"]
         assert [path.name for path in list_files(tmp_path, glob="d/*")] == ["c.png", "picture"]
+
+    @pytest.mark.parametrize("glob", [None, "*.png", "d/*", "**/*.png"])
+    def test_folders_may_be_nested_to_any_depth(self, tmp_path: Path, glob: str | None) -> None:
+        with nested_too_deep(tmp_path, "a.png") as path:
+            self.make(path.parent, "a.png")
+            assert list_files(tmp_path, glob=glob) == [path]
+
+    def test_a_glob_with_folders_of_any_depth_inside_is_followed(self, tmp_path: Path) -> None:
+        self.make(tmp_path, "a.png", "x/a/b.png", "x/a/y/c.png", "a/d.jpg")
+        assert [path.name for path in list_files(tmp_path, glob="a/**/*.png")] == ["b.png", "c.png"]
+        with (
+            nested_too_deep(tmp_path, "a.png"),
+            pytest.raises(InputError, match=r"cannot search folder .* for 'd/\*\*/\*"),
+        ):
+            list_files(tmp_path, glob="d/**/*.png")
 
     def test_sound_files_and_videos_are_found_without_formats_that_have_no_sound(self, tmp_path: Path) -> None:
         for name in ("b.WAV", "a/c.mp3", "d.mp4", "e.gif", "f.jpg", "picture", ".g.wav"):
