@@ -4,6 +4,7 @@ import os
 import struct
 import sys
 import zlib
+from contextlib import suppress
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -336,6 +337,22 @@ class TestBadPictures:
     ) -> None:
         (tmp_path / name).write_bytes(content)
         self.fails(tmp_path / name, f"{name}' is {kind}", "expected", error=InputError)
+
+    @pytest.mark.parametrize("compression", ["group4", "tiff_adobe_deflate"])
+    def test_a_damaged_tiff_is_read_without_lines_of_its_library(
+        self, tmp_path: Path, compression: str, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        noise = np.random.default_rng(0).integers(0, 2, (64, 64), np.uint8) * 255
+        mode = "1" if compression == "group4" else "L"
+        Image.fromarray(noise).convert(mode).save(tmp_path / "a.tif", compression=compression)
+        data = bytearray((tmp_path / "a.tif").read_bytes())
+        with Image.open(tmp_path / "a.tif") as picture:
+            offset = picture.tag_v2[273][0]  # of the pixels
+        data[offset + 40 : offset + 80] = bytes(range(40))
+        (tmp_path / "a.tif").write_bytes(data)
+        with suppress(UnreadablePicture):
+            read_picture(tmp_path / "a.tif")
+        assert capfd.readouterr().err == ""
 
     def test_a_tiff_of_32_bits_is_a_rare_kind(self, tmp_path: Path) -> None:
         Image.fromarray(np.full((8, 8), 1 << 20, np.int32)).save(tmp_path / "deep.tif")
