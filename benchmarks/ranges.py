@@ -26,9 +26,9 @@ import cv2
 
 from _common import arguments, existing, markdown, report
 from mien import cores
+from mien.quiet import quiet
 from mien.recognizer import Recognizer
 from mien.sources.frames import frames, inspect
-from mien.sources.quiet import quiet
 
 RANGES = (6, 18)  # an hour and three hours, in ranges of ten minutes
 PROCESSES = (1, 4, 16)

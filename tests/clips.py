@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mien.sources.quiet import quiet
+from mien.quiet import quiet
 
 
 def write_video(path: Path, *, n: int = 10, fps: float = 10, size: tuple[int, int] = (64, 48)) -> Path:

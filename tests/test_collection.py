@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from clips import write_video
 from mien import collection
@@ -175,6 +177,30 @@ def test_a_copy_never_takes_the_place_of_a_source(names: list[str], album: Path,
     with pytest.raises(OutputError, match="would overwrite one of the sources"):
         list(recognize_files([album / name for name in names], recognizer, out=album))
     assert (album / "a.png").read_bytes() == before
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_copy_that_its_format_cannot_hold_is_a_failure_after_the_results_of_its_file(
+    tmp_path: Path, recognizer: Recognizer, workers: int
+) -> None:
+    album, out = tmp_path / "album", tmp_path / "out"
+    album.mkdir()
+    write_picture(album / "a.png", np.zeros((1, 70_000, 3), np.uint8))
+    (album / "a.png").rename(album / "a.jpg")  # the content decides, and the copy keeps the name
+    wide = [Image.new("RGB", (20_000, 2), colour) for colour in ("black", "white")]
+    wide[0].save(album / "b.gif", save_all=True, append_images=wide[1:])
+    shutil.copy(ASTRONAUT, album / "c.png")
+    memory = Memory()
+    results = list(recognize_files(album, recognizer, sinks=[memory], out=out, workers=workers))
+    assert [(result.path.name, type(result)) for result in results] == [
+        ("a.jpg", FileResult), ("a.jpg", Failure), ("b.gif", FileResult), ("b.gif", FileResult), ("b.gif", Failure),
+        ("c.png", FileResult),
+    ]  # fmt: skip
+    failures = [str(result.error) for result in results if isinstance(result, Failure)]
+    assert ".jpg has at most 65,500 pixels a side" in failures[0]
+    assert re.search(r"has at most [\d,]+ pixels a side", failures[1])
+    assert len(memory.written) == 4
+    assert [path.name for path in out.iterdir()] == ["c.png"]
 
 
 def test_copies_of_an_earlier_run_are_not_read_again(album: Path, recognizer: Recognizer) -> None:

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from disks import nested_too_deep
 from mien import files
 from mien.errors import OutputError
-from mien.files import atomic_folder, atomic_path, locked, make_empty_folder, write_text
+from mien.files import atomic_folder, atomic_path, locked, make_empty_folder, make_folder, write_text
 
 
 def write_half(path: Path) -> None:
@@ -140,3 +141,10 @@ def test_a_folder_into_which_another_process_writes_is_not_taken_for_an_empty_on
 
 def texts_in(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_is_made_at_any_depth(tmp_path: Path) -> None:
+    with nested_too_deep(tmp_path, "a") as deep:
+        pass
+    with nested_too_deep(tmp_path / "other", "a"):
+        assert make_folder(tmp_path / "new" / deep.relative_to(tmp_path)).is_dir()

@@ -13,7 +13,7 @@ PACKAGE = Path(mien.__file__).parent
 FLOORS = (
     ("escape", "warn", "_pyinstaller"),
     ("errors",),
-    ("labels", "files", "cores"),
+    ("labels", "files", "cores", "quiet"),
     ("settings", "structures", "workers"),
     ("download", "pixels", "sources"),
     ("targets", "images"),

@@ -28,10 +28,10 @@ from mien.collection import Failure, FileResult, longest_silence, recognize_each
 from mien.errors import ConfigError, MienError, ServiceError, needs
 from mien.files import printable
 from mien.models.runtime import Session
+from mien.quiet import silent_libraries
 from mien.recognizer import Recognizer
 from mien.shards import Done, Job, Shard, write_parts
 from mien.sources.media import FrameSelection
-from mien.sources.quiet import silent_libraries
 from mien.structures import Progress, check_count
 
 if TYPE_CHECKING:

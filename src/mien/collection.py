@@ -17,7 +17,7 @@ import numpy as np
 
 from mien import __version__
 from mien.cores import usable_cores
-from mien.errors import ConfigError, InputError
+from mien.errors import ConfigError, InputError, UnwritableImage
 from mien.files import as_path, counted, printable
 from mien.fusion import VoiceResult, VoiceTrack, fuse_faces
 from mien.models.onnx_file import graph_fingerprint
@@ -76,7 +76,7 @@ class FileResult:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A path that cannot be read, or not to its end.
+    """A path that cannot be read, or not to its end, or whose annotated copy its format cannot hold.
 
     Args:
         path: The file or folder.
@@ -84,7 +84,7 @@ class Failure:
     """
 
     path: Path
-    error: InputError
+    error: InputError | UnwritableImage
 
 
 @dataclass(slots=True)
@@ -163,6 +163,7 @@ def recognize_files(
 
     Yields:
         `FileResult` for each frame, and `Failure` for each path that cannot be read; the other paths are still read.
+        A file whose annotated copy its format cannot hold has its results, and then a `Failure`.
 
     Raises:
         InputError: An object among the paths is not a path.
@@ -201,7 +202,7 @@ def recognize_files(
         batch=recognizer.batch if batch is None else batch,
     )
     results = job.shared(todo, workers, progress if len(files) == 1 else None)
-    error: InputError | None = None
+    error: InputError | UnwritableImage | None = None
     for index, result in results:
         if isinstance(result, FileResult):
             for sink in sinks:
@@ -382,25 +383,29 @@ class _Job:
     ) -> Iterator[FileResult | Failure]:
         """Yield the frames of a file, written to its annotated copy and joined with its voice."""
         copy, voice_result, voice = None, None, None
+        impossible: UnwritableImage | None = None  # the copy
         try:
             with ExitStack() as stack:
                 for step, expressions in steps:
                     media, frame = step.media, step.frame
-                    if step.error is not None:
-                        raise step.error
-                    if media is None or frame is None:
+                    if media is None or frame is None:  # the end of the file
+                        if failure := step.error or impossible:
+                            raise failure
                         return
                     if piece.out is not None and copy is None:
                         copy = stack.enter_context(self._copy(piece.path, piece.out, media))
                     if self.listener is not None and media.kind == "video":
                         voice = voice or VoiceTrack(_utterances(piece.path, self.listener, self.selection))
                         voice_result = fuse_faces(expressions, voice.at(frame.time))
-                    if copy is not None:
-                        write_to(copy, frame, expressions, voice_result)
+                    if copy is not None and impossible is None:
+                        try:
+                            write_to(copy, frame, expressions, voice_result)
+                        except UnwritableImage as refused:
+                            impossible = refused
                     if progress is not None:
                         progress(frame.index + 1, media.frames)
                     yield FileResult(piece.path, media, frame, expressions, voice_result)
-        except InputError as error:
+        except (InputError, UnwritableImage) as error:
             yield Failure(piece.path, error)
 
     def _copy(self, path: Path, out: Path, media: Media) -> AnnotatedSink:

@@ -14,6 +14,7 @@
     ├── ConfigError            an invalid setting, option or argument
     ├── RunError               a run folder that cannot be started, resumed or exported
     ├── OutputError            a result or job folder that cannot be written or read
+    │   └── UnwritableImage    an image that the format of a picture or video cannot hold
     ├── ServiceError           a service or cluster that refuses a request, or cannot be reached
     └── MissingExtra           an optional part that is not installed
 
@@ -46,6 +47,7 @@ __all__ = [
     "ServiceError",
     "UnknownModel",
     "UnreadablePicture",
+    "UnwritableImage",
 ]
 
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
@@ -109,6 +111,10 @@ class RunError(MienError):
 
 class OutputError(MienError):
     """A result or job folder that cannot be written or read."""
+
+
+class UnwritableImage(OutputError):
+    """An image that the format of a picture or video cannot hold, such as one of too many pixels a side."""
 
 
 class ServiceError(MienError):

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
-from itertools import chain, count
+from itertools import chain, count, takewhile
 from pathlib import Path
 from typing import Literal, TextIO
 
@@ -231,8 +231,10 @@ def make_folder(path: str | Path) -> Path:
     folder = as_path(path)
     if folder.parts[:1] == ("~",):
         raise OutputError(f"cannot make folder '{folder}': the home folder is unknown; set HOME, or name it in full")
+    missing = list(takewhile(lambda place: not os.path.isdir(place), (folder, *folder.parents)))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        for place in reversed(missing or [folder]):  # not by mkdir's `parents`, which is recursive
+            place.mkdir(exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make folder '{folder}': {error.strerror}; choose another place") from error
     return folder

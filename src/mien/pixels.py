@@ -8,12 +8,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mien.errors import OutputError
+from mien.errors import OutputError, UnwritableImage
 from mien.files import as_path, atomic_path
+from mien.quiet import quiet, silent_libraries
 from mien.structures import ImageArray
 
 DARK = 40  # of 255; a portrait at 6 % of its brightness, which no detector finds, has 15
-MAX_SIDES = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}  # pixels; libjpeg's and libwebp's limits
+# Pixels a side: limits of libjpeg, libwebp, and libpng.
+MAX_SIDES = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383, ".png": 1_000_000}
 WRITABLE_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 
 
@@ -58,7 +60,7 @@ def write_picture(path: str | Path, image: ImageArray) -> None:
 
     Raises:
         InputError: `path` is neither a str nor a pathlib.Path.
-        OutputError: Another suffix, or the file cannot be written.
+        OutputError: Another suffix, or the file cannot be written; `UnwritableImage`: the format cannot hold it.
     """
     path = as_path(path)
     suffix = path.suffix.lower()
@@ -79,7 +81,7 @@ def encode(path: Path, suffix: str, image: ImageArray, options: Sequence[int] = 
         options: Pairs of OpenCV's `IMWRITE` flags and values.
 
     Raises:
-        OutputError: The image is no such array, is empty, or the format cannot hold it.
+        OutputError: The image is no such array; `UnwritableImage`: it is empty, or the format cannot hold it.
     """
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim not in (2, 3):
         kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else f"of type {type(image).__name__}"
@@ -87,14 +89,19 @@ def encode(path: Path, suffix: str, image: ImageArray, options: Sequence[int] = 
             f"cannot write '{path}': the image is {kind}; expected uint8 (H, W, 3) or (H, W), as mien.to_rgb returns"
         )
     longest = MAX_SIDES.get(suffix)
+    other = ".png" if suffix != ".png" and max(image.shape[:2]) <= MAX_SIDES[".png"] else ".ppm"
     if longest is not None and max(image.shape[:2]) > longest:
-        raise OutputError(f"cannot write '{path}': {suffix} has at most {longest:,} pixels a side; choose .png")
+        raise UnwritableImage(
+            f"cannot write '{path}': {suffix} has at most {longest:,} pixels a side; choose {other}, or make the image "
+            "smaller"
+        )
     try:
-        written, data = cv2.imencode(suffix, to_bgr(image), options)
+        with quiet(), silent_libraries():
+            written, data = cv2.imencode(suffix, to_bgr(image), options)
     except cv2.error:
         written = False
     if not written:
-        raise OutputError(f"cannot write '{path}': no {suffix} of {image.shape} {image.dtype}; choose .png")
+        raise UnwritableImage(f"cannot write '{path}': no {suffix} of {image.shape} {image.dtype}; choose {other}")
     return data.tobytes()
 
 

@@ -10,7 +10,14 @@ from typing import Literal, NamedTuple, TypeAlias
 
 # Kinds of warnings, for programs. docs/guides/web.md lists them too.
 WarningCode: TypeAlias = Literal[
-    "picture-shrunk", "picture-cut", "first-page", "first-frame", "video-cut", "sound-cut", "frames-left-out"
+    "picture-shrunk",
+    "picture-cut",
+    "first-page",
+    "first-frame",
+    "video-cut",
+    "sound-cut",
+    "frames-left-out",
+    "gap-shortened",
 ]
 
 

@@ -238,3 +238,16 @@ def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 def test_output_error_is_a_mien_error() -> None:
     with pytest.raises(OutputError, match="cannot write"):
         write_picture("no/such/folder/a.png", np.zeros((4, 4, 3), np.uint8))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows deletes no folder that a process runs in")
+@pytest.mark.parametrize("arguments", [("--csv", "faces.csv"), ("--parts", "job"), ("--out", "seen")])
+def test_a_working_folder_that_was_deleted_is_one_line(
+    tiny_model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, str]
+) -> None:
+    folder = Path("gone").absolute()
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    line = error_of(capsys, "predict", ASTRONAUT, "--model", tiny_model, *arguments)
+    assert line == "error: the folder that this command runs in was deleted; change to another one\n"

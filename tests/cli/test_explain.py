@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from commands import run
+from commands import error_of, run
+from disks import no_permission_to_read
 from mien.pixels import write_picture
 from mien.sources.pictures import read_picture
 from mien.vision.rise import explain_faces
@@ -45,3 +47,10 @@ def test_explain_reports_a_picture_without_faces(tiny_model: Path, capsys: pytes
     assert run("explain", "wall.png", "--model", tiny_model, "--out", "explained") == 0
     assert capsys.readouterr().out == "wall.png: no face found\n"
     assert not Path("explained").exists()
+
+
+def test_explain_names_a_picture_that_may_not_be_read(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(ASTRONAUT, "a.png")
+    with no_permission_to_read("a.png"):
+        line = error_of(capsys, "explain", "a.png", "--model", tiny_model)
+    assert line == "error: cannot read 'a.png': Permission denied; check the path and its permissions\n"

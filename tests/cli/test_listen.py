@@ -13,6 +13,7 @@ import pytest
 
 from clips import write_video
 from commands import error_of, run
+from disks import no_permission_to_read
 from mien.errors import MicrophoneError
 from mien.sources import microphone as microphone_module
 from mien.sources.microphone import Deliver
@@ -101,6 +102,16 @@ def test_a_bad_file_is_named_and_the_rest_is_heard(capsys: pytest.CaptureFixture
         "error: 'silent.mp4' has no sound",
     ]
     assert len(rows_of("voice.csv")) == 2
+
+
+def test_a_file_that_may_not_be_read_is_named_and_the_rest_is_heard(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.wav", "b.wav"):
+        write_wav(Path(name), two_utterances())
+    with no_permission_to_read("a.wav"):
+        assert run("listen", "a.wav", "b.wav") == 2
+    captured = capsys.readouterr()
+    assert captured.err == "error: cannot read 'a.wav': Permission denied; check the path and its permissions\n"
+    assert "b.wav" in captured.out
 
 
 @pytest.mark.filterwarnings("default")

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from commands import error_of, run
+from disks import no_permission_to_read
 from mien.models.onnx_file import read_spec
 from mien.pixels import write_picture
 from mien.sinks.videos import VideoSink
@@ -92,6 +93,18 @@ def test_predict_continues_after_a_bad_file(tiny_model: Path, capsys: pytest.Cap
         assert name in captured.err
     assert "b.png" in captured.out
     assert [p.relative_to("seen") for p in Path("seen").rglob("*.*")] == [Path("day1/b.png")]
+
+
+def test_predict_continues_after_a_file_that_may_not_be_read(
+    tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.png", "b.png"):
+        shutil.copy(ASTRONAUT, name)
+    with no_permission_to_read("a.png"):
+        assert run("predict", "a.png", "b.png", "--model", tiny_model) == 2
+    captured = capsys.readouterr()
+    assert captured.err == "error: cannot read 'a.png': Permission denied; check the path and its permissions\n"
+    assert "b.png" in captured.out
 
 
 def test_pictures_of_one_name_do_not_overwrite_each_other(tiny_model: Path) -> None:

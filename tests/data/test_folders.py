@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from disks import nested_too_deep
 from mien.data.dataset import SPLITS
 from mien.data.folders import can_read, read
 from mien.data.reading import Reading
@@ -254,3 +255,11 @@ def test_a_zip_with_damaged_images_is_an_error(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(DatasetError, match="truncated or damaged"):
         read(path)
+
+
+def test_folders_nested_too_deep_for_a_class_are_refused_as_any_others(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"happy/a.png": GREY})
+    with nested_too_deep(tmp_path / "sad", "b.png") as path:
+        path.write_bytes(encoded(GREY, ".png"))
+        with pytest.raises(DatasetError, match="is not in a class folder"):
+            read(tmp_path)

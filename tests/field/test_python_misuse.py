@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from mien import Live, MienError, Recognizer, draw, frames, read_picture, recognize_files, write_picture
-from mien.errors import ConfigError, InputError, OutputError
+from mien.errors import ConfigError, InputError, UnwritableImage
 from mien.models import preprocess
 from mien.sinks import CsvSink, JsonlSink, VideoSink, save_faces
 from mien.sources import decode
@@ -117,9 +117,18 @@ def test_a_class_in_place_of_a_detector_is_named(recognizer: Recognizer) -> None
         Recognizer(WholeImage, recognizer.classifier)  # type: ignore[arg-type]
 
 
-def test_a_picture_too_wide_for_its_format_is_refused_quietly(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("name", "width", "words"),
+    [
+        ("wide.jpg", 70_000, r"\.jpg has at most 65,500 pixels a side; choose \.png"),
+        ("wide.webp", 1_100_000, r"\.webp has at most 16,383 pixels a side; choose \.ppm"),
+        ("wide.png", 1_100_000, r"\.png has at most 1,000,000 pixels a side; choose \.ppm"),
+        ("empty.png", 0, r"no \.png of \(1, 0, 3\)"),
+    ],
+)
+def test_a_picture_that_its_format_cannot_hold_is_refused_quietly(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, width: int, words: str
 ) -> None:
-    with pytest.raises(OutputError, match=r"\.jpg has at most 65,500 pixels a side; choose \.png"):
-        write_picture(tmp_path / "wide.jpg", np.zeros((1, 70_000, 3), np.uint8))
+    with pytest.raises(UnwritableImage, match=words):
+        write_picture(tmp_path / name, np.zeros((1, width, 3), np.uint8))
     assert capfd.readouterr().err == ""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from disks import no_room_for
-from mien.errors import OutputError
+from mien.errors import OutputError, UnwritableImage
 from mien.sinks import encoders
 from mien.sinks.annotated import AnnotatedSink
 from mien.sinks.videos import VideoSink
@@ -28,6 +28,11 @@ def write(path: Path, times: list[float], **options: object) -> Path:
         for level, time in enumerate(times):
             sink.write(image(level), time=time)
     return path
+
+
+def write_one(path: Path, image: ImageArray) -> None:
+    with VideoSink(path, fps=10) as sink:
+        sink.write(image)
 
 
 def video_with_sound(path: Path, codec: str = "aac", *, seconds: float = 2.0) -> Path:
@@ -73,6 +78,64 @@ def test_images_that_a_constant_rate_leaves_out_are_counted(tmp_path: Path) -> N
     assert [round(frame.image.mean() / 20) for frame in frames(tmp_path / "a.avi")] == [2, 3]
 
 
+def test_a_long_gap_at_a_constant_rate_is_shortened_with_a_warning(tmp_path: Path) -> None:
+    encoder = encoders.OpenCvEncoder(tmp_path / "a.avi", fps=1, size=(64, 48))
+    for level, time in enumerate([0, 65535, 65536, 131071]):
+        encoder.write(image(level), time)
+    with pytest.warns(UserWarning, match="2 gaps between two images shortened to 10 s"):
+        encoder.close()
+    assert [round(frame.image.mean() / 20) for frame in frames(tmp_path / "a.avi")] == [0] * 10 + [1] + [2] * 10 + [3]
+
+
+@pytest.mark.parametrize("suffix", ["avi", "mp4", "webm"])
+def test_a_constant_rate_below_those_of_files_is_raised(tmp_path: Path, suffix: str) -> None:
+    encoder = encoders.OpenCvEncoder(tmp_path / f"a.{suffix}", fps=1 / 65535, size=(64, 48))
+    for level, time in enumerate([0, 10, 30]):
+        encoder.write(image(level), time)
+    with pytest.warns(UserWarning, match="1 gap between two images shortened to 10 s"):
+        encoder.close()
+    assert [round(frame.image.mean() / 20) for frame in frames(tmp_path / f"a.{suffix}")] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("extra", [True, False])
+@pytest.mark.parametrize("suffix", ["mp4", "webm", "avi"])
+def test_images_with_more_pixels_a_side_than_a_codec_has_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, extra: bool
+) -> None:
+    if not extra:
+        monkeypatch.setattr(encoders, "find_spec", lambda name: None)
+    wide = np.zeros((2, 1_000_000, 3), np.uint8)
+    path = tmp_path / f"a.{suffix}"
+    with pytest.raises(UnwritableImage, match=r"cannot write '.*a\.\w+': .* has at most [\d,]+ pixels a side"):
+        write_one(path, wide)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_the_codec_is_none_of_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoders, "MAX_SIDES", dict.fromkeys(encoders.MAX_SIDES, 1_000_000))
+    with pytest.raises(UnwritableImage, match=r"FFmpeg cannot encode it .*; choose another format"):
+        write_one(tmp_path / "a.mp4", np.zeros((2, 20_000, 3), np.uint8))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_encoder_stopped_right_after_an_image_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = encoders.OpenCvEncoder(tmp_path / "a.avi", fps=10, size=(64, 48))
+    writer = encoder._writer
+
+    class Stopped:
+        def write(self, image: ImageArray) -> None:
+            writer.write(image)
+            raise KeyboardInterrupt
+
+    encoder.write(image(0), 0.0)
+    monkeypatch.setattr(encoder, "_writer", Stopped())
+    with pytest.raises(KeyboardInterrupt):
+        encoder.write(image(1), 0.1)
+    monkeypatch.setattr(encoder, "_writer", writer)
+    encoder.close()
+    assert len(list(frames(tmp_path / "a.avi"))) == 2
+
+
 @pytest.mark.parametrize(
     ("suffix", "codec"), [("mp4", "h264"), ("mov", "h264"), ("m4v", "h264"), ("mkv", "h264"), ("webm", "vp9")]
 )
@@ -96,6 +159,18 @@ def test_uneven_times_are_kept(tmp_path: Path, suffix: str) -> None:
     found = list(frames(write(tmp_path / f"a.{suffix}", times)))
     assert [frame.time for frame in found] == pytest.approx(times, abs=1e-3)
     assert [round(frame.image.mean() / 20) for frame in found] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "webm"])
+def test_a_gap_of_hours_is_shortened_with_a_warning(tmp_path: Path, suffix: str) -> None:
+    with pytest.warns(UserWarning, match="2 gaps between two images shortened to 1,800 s"):
+        path = write(tmp_path / f"a.{suffix}", [0, 0.1, 65535.1, 131071.1, 131071.2])
+    assert [frame.time for frame in frames(path)] == pytest.approx([0, 0.1, 1800.1, 3600.1, 3600.2], abs=2e-3)
+
+
+def test_many_gaps_of_half_an_hour_are_kept(tmp_path: Path) -> None:
+    times = [1800.0 * i for i in range(30)]
+    assert [frame.time for frame in frames(write(tmp_path / "a.mp4", times))] == pytest.approx(times, abs=1e-3)
 
 
 def test_a_time_that_goes_back_comes_right_after_the_last_one(tmp_path: Path) -> None:

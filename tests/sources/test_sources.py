@@ -4,6 +4,7 @@ import os
 import struct
 import sys
 import zlib
+from contextlib import suppress
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +15,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from clips import turn_clockwise, write_video
+from disks import nested_too_deep
 from mien.errors import CameraError, ConfigError, InputError, UnreadablePicture
+from mien.quiet import quiet
 from mien.sinks.live_video import LiveVideoSink
 from mien.sources import camera, pictures
 from mien.sources.address import parse_source
@@ -22,7 +25,6 @@ from mien.sources.frames import frames, inspect, open_media
 from mien.sources.media import FrameSelection, Media
 from mien.sources.paths import find_files, list_files
 from mien.sources.pictures import decode, read_picture
-from mien.sources.quiet import quiet
 from mien.structures import ImageArray
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -336,6 +338,22 @@ class TestBadPictures:
         (tmp_path / name).write_bytes(content)
         self.fails(tmp_path / name, f"{name}' is {kind}", "expected", error=InputError)
 
+    @pytest.mark.parametrize("compression", ["group4", "tiff_adobe_deflate"])
+    def test_a_damaged_tiff_is_read_without_lines_of_its_library(
+        self, tmp_path: Path, compression: str, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        noise = np.random.default_rng(0).integers(0, 2, (64, 64), np.uint8) * 255
+        mode = "1" if compression == "group4" else "L"
+        Image.fromarray(noise).convert(mode).save(tmp_path / "a.tif", compression=compression)
+        data = bytearray((tmp_path / "a.tif").read_bytes())
+        with Image.open(tmp_path / "a.tif") as picture:
+            offset = picture.tag_v2[273][0]  # of the pixels
+        data[offset + 40 : offset + 80] = bytes(range(40))
+        (tmp_path / "a.tif").write_bytes(data)
+        with suppress(UnreadablePicture):
+            read_picture(tmp_path / "a.tif")
+        assert capfd.readouterr().err == ""
+
     def test_a_tiff_of_32_bits_is_a_rare_kind(self, tmp_path: Path) -> None:
         Image.fromarray(np.full((8, 8), 1 << 20, np.int32)).save(tmp_path / "deep.tif")
         with pytest.raises(UnreadablePicture, match=r"mode I\) is rare"):
@@ -400,6 +418,16 @@ class TestFolders:
         self.make(tmp_path, "a.png", "b.jpg", "d/c.png", "d/picture")
         assert [path.name for path in list_files(tmp_path, glob="*.png")] == ["a.png", "c.png"]
         assert [path.name for path in list_files(tmp_path, glob="d/*")] == ["c.png", "picture"]
+
+    @pytest.mark.parametrize("glob", [None, "*.png", "d/*", "**/*.png"])
+    def test_folders_may_be_nested_to_any_depth(self, tmp_path: Path, glob: str | None) -> None:
+        with nested_too_deep(tmp_path, "a.png") as path:
+            self.make(path.parent, "a.png")
+            assert list_files(tmp_path, glob=glob) == [path]
+
+    def test_a_glob_with_folders_of_any_depth_inside_is_followed(self, tmp_path: Path) -> None:
+        self.make(tmp_path, "a.png", "x/a/b.png", "x/a/y/c.png", "a/d.jpg")
+        assert [path.name for path in list_files(tmp_path, glob="a/**/*.png")] == ["b.png", "c.png"]
 
     def test_sound_files_and_videos_are_found_without_formats_that_have_no_sound(self, tmp_path: Path) -> None:
         for name in ("b.WAV", "a/c.mp3", "d.mp4", "e.gif", "f.jpg", "picture", ".g.wav"):

@@ -408,6 +408,15 @@ def test_a_full_disk_is_one_line(caller: Caller, clip: bytes, folder: Path, monk
     assert re.fullmatch("the results cannot be written: [A-Z][a-z ]+", failed["error"])
 
 
+def test_an_animation_too_wide_for_a_video_is_named(caller: Caller) -> None:
+    file = io.BytesIO()
+    wide = [Image.new("RGB", (20_000, 2), colour) for colour in ("black", "white")]
+    wide[0].save(file, "GIF", save_all=True, append_images=wide[1:])
+    failed = finished(caller, send(caller, file.getvalue(), name="wide.gif"))
+    assert (failed["state"], failed["code"]) == ("failed", "unwritable-image")
+    assert re.fullmatch(r"cannot write 'out/annotated\.mp4': .* has at most [\d,]+ pixels a side; .*", failed["error"])
+
+
 def test_results_are_deleted_an_hour_after_their_end(
     caller: Caller, clip: bytes, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

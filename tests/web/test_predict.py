@@ -254,6 +254,14 @@ def test_a_picture_is_drawn_into(client: Caller) -> None:
     assert 0.001 < changed.mean() < 0.2
 
 
+def test_a_picture_too_long_to_be_drawn_into_is_named(client: Caller) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (1_100_000, 1)).save(file, "PNG")
+    answer = client.post("/v1/draw", content=file.getvalue(), headers=PNG)
+    assert ".png has at most 1,000,000 pixels a side" in problem_of(answer, 422)
+    assert answer.json()["code"] == "unwritable-image"
+
+
 @pytest.mark.parametrize(("query", "n", "status"), [("top=0", 1, 422), ("top=1000", 1, 422), ("", 2, 422)])
 def test_a_drawing_is_of_one_picture(client: Caller, photo: bytes, query: str, n: int, status: int) -> None:
     problem_of(client.post(f"/v1/draw?{query}", files=[("file", ("a.png", photo))] * n), status)

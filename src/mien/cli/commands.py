@@ -31,7 +31,7 @@ from mien.cli import (
 )
 from mien.cli.arguments import STANDING_ALONE
 from mien.cli.console import check_output, notice, say
-from mien.errors import ConfigError
+from mien.errors import ConfigError, InputError
 from mien.files import lost_output
 
 # The base of usage errors, which may be Click's or that of the copy of Click that newer versions of Typer carry.
@@ -112,7 +112,9 @@ def run(arguments: Sequence[str] | None) -> int:
             code = _explain(error)
         except SystemExit as end:  # of Typer, which completes words of a shell
             code = end.code
-        except OSError as error:  # of Typer, which prints the help
+        except OSError as error:  # of Typer, which prints the help, or of the working folder
+            if isinstance(error, FileNotFoundError) and not _has_working_folder():
+                raise InputError("the folder that this command runs in was deleted; change to another one") from error
             if error.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
                 raise
             raise lost_output(error) from error
@@ -134,6 +136,14 @@ def with_values(words: Sequence[str]) -> list[str]:
 
 def _is_value(word: str) -> bool:
     return bool(word) and not word.startswith("-") and (word.endswith(".onnx") or not os.path.exists(word))
+
+
+def _has_working_folder() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:  # it was deleted, and relative paths lead nowhere
+        return False
+    return True
 
 
 def _explain(error: Any) -> int:

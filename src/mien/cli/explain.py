@@ -14,7 +14,7 @@ from mien.models.spec import DEFAULT_MODEL
 
 
 def explain(
-    photo: Annotated[Path, typer.Argument(help="A picture with faces.")],
+    photo: Annotated[Path, typer.Argument(help="A picture with faces.", readable=False)],
     to: Annotated[
         Path, typer.Option("--out", help="Folder for PHOTO-explained.png.", metavar="DIR", show_default="this folder")
     ] = Path(),

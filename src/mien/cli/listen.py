@@ -33,7 +33,9 @@ BAR_WIDTH = 24  # characters
 def listen(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(help="Sound files, videos, or folders of them; the microphone if none is given."),
+        typer.Argument(
+            help="Sound files, videos, or folders of them; the microphone if none is given.", readable=False
+        ),
     ] = None,
     microphone: Annotated[
         str | None,

@@ -50,7 +50,7 @@ FEW_FACES = 0.9  # share of a video's frames without a face from which another d
 
 
 def predict(
-    paths: Annotated[list[Path], typer.Argument(help="Pictures, videos, or folders of them.")],
+    paths: Annotated[list[Path], typer.Argument(help="Pictures, videos, or folders of them.", readable=False)],
     to: Annotated[
         Path | None, typer.Option("--out", help="Write annotated pictures and videos to this folder.", metavar="DIR")
     ] = None,

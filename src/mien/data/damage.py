@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import os
 import struct
 import tarfile
 import zipfile
@@ -27,6 +28,8 @@ def damage_reported(path: Path) -> Iterator[None]:
     except DAMAGE as error:
         raise DatasetError(f"'{path}' is truncated or damaged ({_line(error)}); download it again") from error
     except (RuntimeError, NotImplementedError, UnicodeError) as error:  # passwords, rare compression, odd names
+        if os.path.isdir(path):
+            raise DatasetError(f"cannot read folder '{path}': {_line(error)}; check its files") from error
         raise DatasetError(f"cannot unpack '{path}': {_line(error)}; unpack it yourself and pass the result") from error
     except OSError as error:  # gzip's BadGzipFile is one, without strerror
         raise DatasetError(f"cannot read '{path}': {error.strerror or _line(error)}; check the file") from error

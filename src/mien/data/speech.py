@@ -20,12 +20,13 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from mien.data.damage import damage_reported
 from mien.data.dataset import NameArray
 from mien.data.noise import trimmed
 from mien.errors import DatasetError, InputError
 from mien.files import as_path, printable
 from mien.labels import FER2013, LabelSet, canonical
-from mien.sources.paths import SOUND_SUFFIXES
+from mien.sources.paths import SOUND_SUFFIXES, walk
 from mien.sources.sounds import sounds
 from mien.structures import SAMPLE_RATE, BoolArray, FloatArray, IntArray, Progress
 
@@ -190,7 +191,8 @@ def read_speech(
     root = as_path(source)
     if not root.is_dir():
         raise DatasetError(f"no folder '{printable(root)}' of recordings; check the path")
-    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in SOUND_SUFFIXES and path.is_file())
+    with damage_reported(root):
+        files = sorted(path for path, kind in walk(root) if kind is None and path.suffix.lower() in SOUND_SUFFIXES)
     if not files:
         raise DatasetError(
             f"no recordings in '{printable(root)}'; expected files ending in {', '.join(sorted(SOUND_SUFFIXES))}"

@@ -18,7 +18,7 @@ from mien.data.splits import split_named, split_within
 from mien.errors import DatasetError
 from mien.labels import canonical
 from mien.settings import shown
-from mien.sources.paths import PICTURE_SUFFIXES
+from mien.sources.paths import PICTURE_SUFFIXES, walk
 from mien.structures import Progress
 
 KIND = "a label table"
@@ -262,7 +262,7 @@ def _pictures(table: Path, rows: Sequence[Row], finder: _Finder, root: Path, spl
     if missing:
         first = missing[0]
         name = PurePosixPath(first.name.replace("\\", "/")).name
-        state = "missing or empty" if any(file.name == name for file in root.rglob("*")) else "missing"
+        state = "missing or empty" if any(file.name == name for file, _ in walk(root)) else "missing"
         raise DatasetError(
             f"{len(missing):,} of {len(rows):,} pictures in '{table}' are {state} below '{root}', such as "
             f"{shown(first.name)} in line {first.line}; add them, or remove their rows"

@@ -15,7 +15,9 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from mien.errors import UnwritableImage
 from mien.files import printable
+from mien.sinks.encoders import warn_of_gaps
 from mien.sources.videos import plain_name
 from mien.structures import ImageArray
 from mien.warn import warn
@@ -28,6 +30,9 @@ MP4_SOUND = (frozenset({"aac", "mp3", "opus", "flac"}), "aac")
 WEBM_SOUND = (frozenset({"opus", "vorbis"}), "libopus")
 SOUND_RATE = 48_000  # samples per second of sound that is encoded anew; Opus has no other
 CLOCK = Fraction(1, 90_000)  # MPEG's: every common frame rate is a whole number of ticks
+# Longest time between two images. FFmpeg's MP4 holds pts - dts in 31 bits, 6.6 h of the clock; with B-frames it spans
+# up to five gaps.
+MAX_GAP_SECONDS = 1800.0
 BT709, BT601 = 1, 6  # of H.273: primaries and transfer of screens; the matrix that OpenCV assumes when it reads
 SoundPackets: TypeAlias = "Generator[tuple[float, list[Packet[AudioStream]]], None, None]"  # with times in seconds
 
@@ -39,6 +44,7 @@ class PyAvEncoder:
         self, path: Path, *, fps: float, size: tuple[int, int], sound: Path | None, sound_start: float = 0.0
     ) -> None:
         self._tick, self._frame_seconds, self._failed = -1, 1 / fps, False
+        self._n_gaps, self._cut = 0, 0.0  # gaps that were shortened, and the seconds that they lost
         suffix = path.suffix.lower()
         codec, options = VP9 if suffix == ".webm" else H264
         options_of_file = {"movflags": "faststart"} if suffix in (".mp4", ".m4v", ".mov") else {}
@@ -59,9 +65,17 @@ class PyAvEncoder:
     def write(self, image: ImageArray, time: float) -> None:
         """Append an image at its time in seconds, or right after the last one where that is later.
 
+        A gap of more than `MAX_GAP_SECONDS` is shortened, with a warning at the end; sound is not, so that it is late
+        from there on.
+
         Raises:
             OSError: The file cannot be written.
+            UnwritableImage: The codec cannot hold the image.
         """
+        time -= self._cut
+        latest = float(max(self._tick, 0) * CLOCK) + MAX_GAP_SECONDS
+        if time > latest:
+            self._n_gaps, self._cut, time = self._n_gaps + 1, self._cut + time - latest, latest
         with self._guard():
             self._copy_sound(time)
             self._tick = max(round(time / CLOCK), self._tick + 1)
@@ -74,11 +88,14 @@ class PyAvEncoder:
 
         Raises:
             OSError: The file cannot be written.
+            UnwritableImage: The codec cannot hold the image.
         """
         with self._guard(), self._stack:
             if not self._failed:
                 self._copy_sound(float(self._tick * CLOCK) + self._frame_seconds)
                 self._file.mux(self._video.encode())
+        if self._n_gaps:
+            warn_of_gaps(self._n_gaps, MAX_GAP_SECONDS)
 
     def _copy_sound(self, until: float) -> None:
         while self._next_sound is not None and self._next_sound[0] < until:
@@ -87,12 +104,18 @@ class PyAvEncoder:
 
     @contextmanager
     def _guard(self) -> Iterator[None]:
-        """Turn PyAV's errors into OSErrors; note them, since writing after a failure can crash FFmpeg."""
+        """Turn PyAV's errors into OSError, or UnwritableImage where they are of the codec and not of the system.
+
+        They are noted, since writing after a failure can crash FFmpeg.
+        """
         try:
             yield
         except av.FFmpegError as error:
             self._failed = True
-            raise OSError(error.errno, error.strerror or str(error)) from error
+            reason = error.strerror or str(error)
+            if isinstance(error, OSError):
+                raise OSError(error.errno, reason) from error
+            raise UnwritableImage(f"FFmpeg cannot encode it ({reason}); choose another format") from error
 
 
 def _sound_packets(source: Path | None, output: OutputContainer, suffix: str, after: float) -> SoundPackets:

@@ -12,13 +12,13 @@ from mien.errors import ConfigError, MienError, OutputError
 from mien.files import as_path, check_folder_of, unused
 from mien.fusion import VoiceResult
 from mien.labels import LabelSet
+from mien.quiet import quiet
 from mien.sinks.live_video import LIVE_SUFFIX, LiveVideoSink
 from mien.sinks.sink import Sink, many
 from mien.sinks.statistics import Statistics
 from mien.sinks.tables import CsvSink, JsonlSink
 from mien.sinks.videos import VideoSink
 from mien.sources.frames import frames
-from mien.sources.quiet import quiet
 from mien.structures import Expression, Frame, ImageArray, Provenance
 from mien.targets import STANDARD_OUTPUT, check_targets
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-from mien.errors import ConfigError, OutputError
+from mien.errors import ConfigError, OutputError, UnwritableImage
 from mien.files import as_path, atomic_path
 from mien.images import ImageLike, to_rgb
 from mien.pixels import fit_exactly
@@ -20,7 +20,8 @@ class VideoSink:
     With the extra `video` it is H.264, or VP9 in WebM, which browsers play; each image may have its own time, and the
     sound of another video can be copied. Without the extra it is MPEG-4 Part 2 (VP8 in WebM) at a constant rate,
     without sound; a warning says so. AVI is always Motion JPEG at a constant rate, without sound. At a constant rate
-    images are repeated, or left out with a warning, so that times are kept.
+    images are repeated, or left out with a warning, so that times are kept. Very long gaps between two images (more
+    than 10 s at a constant rate, else half an hour) are shortened with a warning.
 
     The file also appears when Ctrl+C ends the block, with the images written until then, but not after another error,
     nor without any image. For a stream that may end in any way, see `LiveVideoSink`.
@@ -83,7 +84,7 @@ class VideoSink:
 
         Raises:
             InputError: The image has an unsupported type, shape or value range.
-            OutputError: The file cannot be written.
+            OutputError: The file cannot be written; `UnwritableImage`: its format cannot hold the image.
         """
         image = to_rgb(image)
         width, height = self.size or (image.shape[1], image.shape[0])
@@ -93,7 +94,7 @@ class VideoSink:
                 self.size = size
                 self._encoder = self._open(size)
             self._encoder.write(fit_exactly(image, size), self._n_written / self.fps if time is None else time)
-        except OSError as error:
+        except (OSError, UnwritableImage) as error:
             raise self._failure(error) from error
         self._n_written += 1
 
@@ -107,11 +108,13 @@ class VideoSink:
         assert self._encoder is not None
         try:
             self._encoder.close()
-        except OSError as error:
+        except (OSError, UnwritableImage) as error:
             if kind is None:
                 raise self._failure(error) from error
 
-    def _failure(self, error: OSError) -> OutputError:
+    def _failure(self, error: OSError | UnwritableImage) -> OutputError:
+        if isinstance(error, UnwritableImage):
+            return UnwritableImage(f"cannot write '{self.path}': {error}")
         return OutputError(
             f"cannot write all of '{self.path}': {error.strerror or error}; make room there or choose another place"
         )

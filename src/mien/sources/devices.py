@@ -16,9 +16,9 @@ from urllib.parse import urlparse
 import cv2
 import numpy as np
 
+from mien.quiet import quiet
 from mien.sources.address import display_name, is_url
 from mien.sources.paths import PICTURE_SUFFIXES
-from mien.sources.quiet import quiet
 from mien.structures import ImageArray
 
 PROBED = range(5)  # indices to try where the system has no list

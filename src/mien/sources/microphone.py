@@ -12,8 +12,8 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from mien.errors import ConfigError, MicrophoneError, needs
 from mien.escape import visible
+from mien.quiet import silent_libraries
 from mien.settings import Range
-from mien.sources.quiet import silent_libraries
 from mien.sources.sounds import Cleaner, Resampler, mono
 from mien.structures import SAMPLE_RATE, Block, FloatArray
 

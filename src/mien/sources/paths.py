@@ -108,7 +108,7 @@ def find_files(source: str | Path, *, glob: str | None = None, wanted: Wanted = 
         raise InputError(f"the pattern '{glob}' is a path in full; expected one below the folder, such as *.jpg")
     try:
         found = _walk(path, wanted) if glob is None else FoundFiles(_matches(path, glob))
-    except (OSError, ValueError, NotImplementedError) as error:
+    except (OSError, ValueError, NotImplementedError, RecursionError) as error:
         pattern = f" for '{glob}'" if glob else ""
         raise InputError(f"cannot search folder '{printable(path)}'{pattern}: {error}") from error
     if not found.files:
@@ -220,20 +220,56 @@ def walk(folder: Path) -> Iterator[tuple[Path, str | None]]:
     Raises:
         OSError: The folder itself cannot be searched.
     """
-    unreadable: list[OSError] = []
-    for place, folders, names in os.walk(folder, onerror=unreadable.append):
-        for name in folders:
-            if os.path.islink(os.path.join(place, name)):
-                yield Path(place, name), "linked folder"
-        for name in names:
-            path = Path(place, name)
-            yield path, None if _is_file(path) else "broken link or device"
-        if not folders and not names and place != str(folder):
-            yield Path(place), "empty folder"
-    for error in unreadable:
-        if error.filename == str(folder):
-            raise error
-        yield Path(error.filename), "unreadable folder"
+    for place, entries in _searched(folder):
+        if entries is None:
+            yield place, "unreadable folder"
+            continue
+        if not entries and place != folder:
+            yield place, "empty folder"
+        for entry in entries:
+            path = Path(entry.path)
+            if not _leads_to_folder(entry):
+                yield path, None if _is_file(path) else "broken link or device"
+            elif not _is_folder(entry):
+                yield path, "linked folder"
+
+
+def _searched(folder: Path) -> Iterator[tuple[Path, list[os.DirEntry[str]] | None]]:
+    """Yield a folder and those below it at any depth, but no linked ones, with their entries; None if unreadable.
+
+    Python before 3.12 walks by recursion, which ends at a thousand folders.
+
+    Raises:
+        OSError: The folder itself cannot be searched.
+    """
+    todo = [folder]
+    while todo:
+        place = todo.pop()
+        try:
+            with os.scandir(place) as found:
+                entries = list(found)
+        except OSError:
+            if place == folder:
+                raise
+            yield place, None
+            continue
+        yield place, entries
+        todo += [Path(entry.path) for entry in entries if _is_folder(entry)]
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link into a folder that may not be entered
+        return False
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a folder itself, no link and no junction of Windows."""
+    try:
+        return entry.is_dir(follow_symlinks=False) and not getattr(entry, "is_junction", bool)()
+    except OSError:
+        return False
 
 
 def _is_file(path: Path) -> bool:
@@ -257,7 +293,15 @@ def _walk(folder: Path, wanted: Wanted) -> FoundFiles:
 
 
 def _matches(folder: Path, glob: str) -> list[Path]:
-    return sorted(path for path in folder.rglob(glob) if path.is_file() and not is_hidden(path.relative_to(folder)))
+    """Return the files that match in a folder or below, as `Path.rglob` does, which fails in very deep folders."""
+    parts = PurePath(glob).parts
+    start = next((i for i, part in enumerate(parts) if part != "**"), 0)  # what any folder may take the place of
+    pattern = glob if not start else str(PurePath(*parts[start:]))
+    if "**" in parts[start:]:
+        found = set(folder.rglob(pattern))
+    else:
+        found = {path for place, entries in _searched(folder) if entries for path in place.glob(pattern)}
+    return sorted(path for path in found if path.is_file() and not is_hidden(path.relative_to(folder)))
 
 
 def _is_read(path: Path, folder: Path, wanted: Wanted) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, cast
 
@@ -14,6 +14,7 @@ from PIL import Image, ImageChops, ImageFile, TiffImagePlugin
 
 from mien.errors import InputError, MienError, UnreadablePicture, install_command
 from mien.files import as_path, printable
+from mien.quiet import silent_libraries
 from mien.sources.content import HEADER_BYTES, decoder_of, kind_of
 from mien.sources.media import FrameSelection, Media
 from mien.sources.paths import FORMATS, MAX_PIXELS, check_size, opened_file
@@ -284,7 +285,8 @@ def _loaded(picture: ImageFile.ImageFile, name: str) -> ImageFile.ImageFile:
 def _drafted(picture: ImageFile.ImageFile) -> ImageFile.ImageFile:
     if _is_halved(picture):
         picture.draft(None, (picture.width // 2, picture.height // 2))  # only JPEG can
-    picture.load()
+    with silent_libraries() if picture.format == "TIFF" else nullcontext():  # libtiff prints what is damaged
+        picture.load()
     return picture
 
 

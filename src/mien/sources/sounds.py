@@ -16,9 +16,9 @@ import numpy as np
 
 from mien.errors import InputError, MissingExtra, NoSound, needs
 from mien.files import as_path, printable
+from mien.quiet import silent_libraries
 from mien.sources.content import HEADER_BYTES, SOUND, decoder_of, kind_of
 from mien.sources.paths import opened_file
-from mien.sources.quiet import silent_libraries
 from mien.sources.videos import MIN_SHORTFALL_SECONDS, SHORTFALL
 from mien.structures import SAMPLE_RATE, Block, FloatArray
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from mien.errors import InputError
 from mien.files import printable
+from mien.quiet import quiet
 from mien.sources.media import FrameSelection, Media
 from mien.sources.paths import FORMATS, check_size
-from mien.sources.quiet import quiet
 from mien.structures import Frame
 from mien.warn import warn
 

@@ -21,7 +21,7 @@ from typing import Any, Literal, cast
 from fastapi import Request
 
 from mien.collection import Failure, FileResult, recognize_files
-from mien.errors import InputError, MienError, OutputError
+from mien.errors import InputError, MienError, OutputError, UnwritableImage
 from mien.escape import visible
 from mien.files import locked
 from mien.recognizer import Recognizer
@@ -249,6 +249,8 @@ class Videos:
                 statistics = self._recognise(job, recognizer)
         except Problem as problem:
             self._fail(job, problem)
+        except UnwritableImage as error:
+            self._fail(job, Problem("unwritable-image", job.without_paths(str(error))))
         except (OutputError, OSError) as error:
             cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
             reason = getattr(cause, "strerror", None) or "no room"

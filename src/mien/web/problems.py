@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mien.errors import MienError, ModelError, OutputError, UnknownModel, UnreadablePicture
+from mien.errors import MienError, ModelError, OutputError, UnknownModel, UnreadablePicture, UnwritableImage
 from mien.escape import visible
 
 log = logging.getLogger("mien.web")
@@ -43,12 +43,18 @@ PROBLEMS = {
     "unreadable-picture": (422, "the bytes are no picture, a damaged one, or one of too many pixels"),
     "unreadable-video": (422, "the bytes are no video, or a damaged one"),
     "video-too-long": (422, "the video has too many frames, too large ones, or takes too long"),
+    "unwritable-image": (422, "the format of the annotated copy cannot hold so large an image"),
     "websocket-only": (426, "this address takes WebSockets"),
     "internal-error": (500, "internal error; see the service's log"),
     "busy": (503, "too many requests wait; try again"),
     "loading": (503, "the model is loading; try again"),
     "ending": (503, "the service is shutting down"),
     "disk-full": (507, "no disk space for the video"),
+}
+CODES: dict[type[MienError], str] = {
+    UnreadablePicture: "unreadable-picture",
+    UnknownModel: "unknown-model",
+    UnwritableImage: "unwritable-image",
 }
 HINTS = {
     "not-found": "there is nothing at this address; /docs lists the routes",
@@ -101,11 +107,10 @@ def of_error(error: MienError) -> Problem:
 
     Messages about models and outputs name the service's own files, so they go to its log instead.
     """
-    if isinstance(error, (ModelError, OutputError)) and not isinstance(error, UnknownModel):
+    if isinstance(error, (ModelError, OutputError)) and not isinstance(error, (UnknownModel, UnwritableImage)):
         log.error("%s: %s", type(error).__name__, one_line(str(error)))
         return Problem("internal-error", INTERNAL)
-    code = {UnreadablePicture: "unreadable-picture", UnknownModel: "unknown-model"}.get(type(error), "bad-input")
-    return Problem(code, str(error))
+    return Problem(CODES.get(type(error), "bad-input"), str(error))
 
 
 def of_faults(error: RequestValidationError | ValidationError) -> Problem:

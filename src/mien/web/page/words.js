@@ -386,6 +386,7 @@ const DE = {
     "unreadable-picture": "Es ist beschädigt, zu groß oder kein Bild.",
     "unreadable-video": "Es ist beschädigt oder kein Video.",
     "video-too-long": "Es ist zu lang oder zu groß.",
+    "unwritable-image": "Es hat zu viele Pixel in einer Richtung für eine beschriftete Kopie.",
     "internal-error": "Interner Fehler; siehe das Protokoll des Dienstes.",
     busy: "Er ist beschäftigt.",
     loading: "Er lädt noch sein Modell.",
@@ -401,6 +402,7 @@ const DE = {
     "video-cut": "Das Video endet früher, als sein Anfang ankündigt; es ist abgeschnitten oder beschädigt.",
     "sound-cut": "Der Ton fehlt ganz oder zum Teil.",
     "frames-left-out": "Einzelbilder in ungleichen Abständen wurden im Video ausgelassen.",
+    "gap-shortened": "Lange Pausen zwischen zwei Einzelbildern wurden im Video verkürzt.",
   }),
 };
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from mien.sources.quiet import silent_libraries
+from mien.quiet import silent_libraries
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="each library has a stderr of its own there")
 

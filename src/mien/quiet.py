@@ -1,4 +1,4 @@
-"""Silence for OpenCV, FFmpeg and libraries of sound, which print errors to stderr that callers raise."""
+"""Silence for OpenCV, FFmpeg and libraries of pictures and sound, which print errors to stderr that callers raise."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def quiet() -> AbstractContextManager[None]:
 
 
 def silent_libraries() -> AbstractContextManager[None]:
-    """Keep libraries that have no switch for it from printing to stderr: PortAudio, ALSA, libmpg123.
+    """Keep libraries that have no switch for it from printing to stderr: PortAudio, ALSA, libmpg123, libtiff.
 
     Safe in any thread; errors of Python are printed meanwhile, those of other C libraries are not.
     """
