@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -134,7 +135,7 @@ def named_label_set(text: str, *, name: str) -> LabelSet:
 def _listed(text: str) -> str:
     """Return the labels in a text or in the file that it names, separated by commas."""
     path = Path(text)
-    if "," in text or not path.suffix or not path.is_file():
+    if "," in text or not path.suffix or not os.path.isfile(path):
         return text.strip().strip("[](){}")
     try:
         with path.open(encoding="utf-8-sig") as file:

@@ -32,7 +32,7 @@ from mien import __version__
 from mien.collection import FILES_PER_WORKER, Failure, FileResult, Piece, recognize_each, row_settings
 from mien.cores import usable_cores
 from mien.errors import ConfigError, InputError, OutputError
-from mien.files import as_path, atomic_path, locked, make_empty_folder, make_folder, printable, write_text
+from mien.files import as_path, atomic_path, locked, make_empty_folder, make_folder, matching, printable, write_text
 from mien.recognizer import Recognizer
 from mien.sinks.journal import check_same, identity
 from mien.sinks.parts import check_format, error_row, open_part, part_columns, part_rows, read_part
@@ -262,11 +262,11 @@ def opened(
     check_targets(sources, folders=[folder], glob=glob)
     place = _placer()
     files, failures = _find(sources, glob, place)
-    if not files and not (folder / "job.json").exists():
+    if not files and not os.path.exists(folder / "job.json"):
         yield Job(folder, format, [], [], failures)
         return
     settings = {"format": format, **row_settings(recognizer, selection)}
-    if not (folder / "job.json").exists():
+    if not os.path.exists(folder / "job.json"):
         make_empty_folder(folder)
     with _alone(folder):
         _check_job(folder, settings)
@@ -444,7 +444,7 @@ def _known(
 def _without_gone(shard: Shard, files: dict[str, FileState], place: Place) -> Shard:
     """Return a shard without the files that are gone; one whose part stays keeps them, with their rows."""
     start = Path(shard.folder)
-    there = [file for file in shard.files if place(shard.folder, file[0]) in files or (start / file[0]).exists()]
+    there = [file for file in shard.files if place(shard.folder, file[0]) in files or os.path.exists(start / file[0])]
     return replace(shard, files=tuple(there))
 
 
@@ -595,7 +595,7 @@ def _check_job(folder: Path, settings: dict[str, object]) -> None:
         job = None
     if not isinstance(job, dict) or job.get("job") != FORMAT:
         raise ConfigError(f"'{printable(path)}' is not of a job of mien; choose a new folder")
-    if not any((folder / "parts").glob("part-*")):
+    if not any(matching(folder / "parts", "part-*")):
         _write_job(path, settings)
         return
     check_same(job.get("settings"), settings, place=folder, hint="choose a new folder")

@@ -36,6 +36,22 @@ def test_an_added_model_predicts_as_its_graph_defines(foreign: Path, tmp_path: P
     np.testing.assert_allclose(got, expected[None], rtol=1e-5)
 
 
+def test_a_models_directory_that_cannot_be_entered_hides_no_shipped_model(locked_folder: Path) -> None:
+    folder = locked_folder / "models"
+    assert find_model("mini", models_dir=folder) == shipped_dir() / "mini.onnx"
+    assert "mini" in [model.name for model in list_models(folder)]
+    with pytest.raises(UnknownModel, match=r"locked.models' cannot be searched \(Permission denied\)"):
+        find_model("mine", models_dir=folder)
+
+
+def test_a_model_file_that_cannot_be_looked_at_is_named_with_the_reason(locked_folder: Path) -> None:
+    with pytest.raises(UnknownModel, match=r"net\.onnx \(Permission denied\)"):
+        find_model(locked_folder / "net.onnx")
+    for name in ("n" * 300, "n" * 300 + ".onnx"):
+        with pytest.raises(UnknownModel):
+            find_model(name)
+
+
 def test_adding_leaves_the_source_unchanged(foreign: Path, tmp_path: Path) -> None:
     before = foreign.read_bytes()
     add_model(foreign, SPEC, models_dir=tmp_path / "mine")

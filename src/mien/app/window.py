@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tkinter as tk
 import warnings
@@ -278,7 +279,7 @@ class Window(StreamWindow):
 def _is_video(paths: Sequence[Path]) -> bool:
     """Return whether there is one path, of a video; an unreadable file is left to the pictures to complain about."""
     try:
-        return len(paths) == 1 and paths[0].is_file() and inspect(paths[0]).kind == "video"
+        return len(paths) == 1 and os.path.isfile(paths[0]) and inspect(paths[0]).kind == "video"
     except InputError:
         return False
 

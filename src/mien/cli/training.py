@@ -29,6 +29,7 @@ from mien.cli.console import bar, err, extra, mute, out, percent, say
 from mien.cli.voices import RECIPE, train_voice_command
 from mien.data.reading import AS_CROPS, Reading
 from mien.errors import ConfigError
+from mien.files import matching
 from mien.models.spec import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -225,7 +226,7 @@ def export(
     from mien.models.store import models_folder
     from mien.targets import check_targets
 
-    check_targets([*(data or []), *run.glob("*.*")], files=[to])
+    check_targets([*(data or []), *matching(run, "*.*")], files=[to])
     finished = _opened(run, data, votes, reading)
     folder = models_folder(models_dir) if install else None
     if folder is not None:
@@ -264,7 +265,7 @@ def soft_labels(
         raise ConfigError(f"cannot write soft labels to {to}; expected a name that ends in .npz")
     first, *others = map(_run, runs)
     places = map(data_path, data) if data else first.data_paths or ()
-    check_targets([*places, votes, *(path for run in runs for path in run.glob("*.*"))], files=[to])
+    check_targets([*places, votes, *(path for run in runs for path in matching(run, "*.*"))], files=[to])
     check_folder_of(to)
     opened = [_opened(first.folder, data, votes, reading), *others]
     dataset = opened[0].datasets[0]

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from mien.data.dataset import NameArray
 from mien.data.noise import RATE, trimmed
 from mien.errors import DatasetError, InputError
-from mien.files import as_path, printable
+from mien.files import as_path, obstacle, printable
 from mien.labels import FER2013, LabelSet, canonical
 from mien.sources.paths import SOUND_SUFFIXES
 from mien.sources.sounds import sounds
@@ -164,9 +164,11 @@ def speech_path(argument: str) -> Path:
     home = Path(os.environ.get("MIEN_DATA") or "")
     places = [as_path(argument), home / argument, home / "voice" / argument]
     for path in places:
-        if path.is_dir():
+        if os.path.isdir(path):
             return path
-    raise DatasetError(f"no folder '{argument}' of recordings, nor one of that name in $MIEN_DATA; check the path")
+    raise DatasetError(
+        f"no folder '{argument}' of recordings{obstacle(argument)}, nor one of that name in $MIEN_DATA; check the path"
+    )
 
 
 def read_speech(
@@ -188,9 +190,9 @@ def read_speech(
         DatasetError: No such folder, no recordings in it, or too many; or fewer than two classes.
     """
     root = as_path(source)
-    if not root.is_dir():
-        raise DatasetError(f"no folder '{printable(root)}' of recordings; check the path")
-    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in SOUND_SUFFIXES and path.is_file())
+    if not os.path.isdir(root):
+        raise DatasetError(f"no folder '{printable(root)}' of recordings{obstacle(root)}; check the path")
+    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in SOUND_SUFFIXES and os.path.isfile(path))
     if not files:
         raise DatasetError(
             f"no recordings in '{printable(root)}'; expected files ending in {', '.join(sorted(SOUND_SUFFIXES))}"

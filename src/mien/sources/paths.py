@@ -227,20 +227,13 @@ def walk(folder: Path) -> Iterator[tuple[Path, str | None]]:
                 yield Path(place, name), "linked folder"
         for name in names:
             path = Path(place, name)
-            yield path, None if _is_file(path) else "broken link or device"
+            yield path, None if os.path.isfile(path) else "broken link or device"
         if not folders and not names and place != str(folder):
             yield Path(place), "empty folder"
     for error in unreadable:
         if error.filename == str(folder):
             raise error
         yield Path(error.filename), "unreadable folder"
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # names in a folder that may be listed but not entered
-        return False
 
 
 def _walk(folder: Path, wanted: Wanted) -> FoundFiles:
@@ -257,7 +250,9 @@ def _walk(folder: Path, wanted: Wanted) -> FoundFiles:
 
 
 def _matches(folder: Path, glob: str) -> list[Path]:
-    return sorted(path for path in folder.rglob(glob) if path.is_file() and not is_hidden(path.relative_to(folder)))
+    return sorted(
+        path for path in folder.rglob(glob) if os.path.isfile(path) and not is_hidden(path.relative_to(folder))
+    )
 
 
 def _is_read(path: Path, folder: Path, wanted: Wanted) -> bool:

@@ -23,7 +23,7 @@ from fastapi import Request
 from mien.collection import Failure, FileResult, recognize_files
 from mien.errors import InputError, MienError, OutputError
 from mien.escape import visible
-from mien.files import locked
+from mien.files import locked, matching
 from mien.recognizer import Recognizer
 from mien.sinks.sink import Sink, many
 from mien.sinks.statistics import Statistics
@@ -354,7 +354,7 @@ def _delete_left_behind() -> None:
 
     Where folders cannot be locked, those of yesterday are deleted. Those of other users stay.
     """
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+    for folder in matching(Path(tempfile.gettempdir()), f"{PREFIX}*"):
         with suppress(OSError), locked(folder, wait=False) as is_locked:
             if is_locked or time.time() - folder.lstat().st_mtime > LEFT_SECONDS:
                 shutil.rmtree(folder, ignore_errors=True)
