@@ -194,7 +194,7 @@ def _files_of(site: Path) -> set[str]:
         text = (site / "sw.js").read_text(encoding="utf-8")
         lists = re.findall(r"(?:FILES|LATER) = (\[.*?\]);", text)
         names = {name for part in lists for name in json.loads(part) if isinstance(name, str)}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return set()
     return {name for name in names if not (name.endswith("/") or name.startswith("/") or ".." in Path(name).parts)}
 
