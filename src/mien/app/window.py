@@ -26,7 +26,7 @@ from mien.app.meter import LevelMeter
 from mien.app.mode import Mode
 from mien.app.panel import Panel
 from mien.app.picture_mode import PictureMode
-from mien.app.settings import Settings, load_settings, save_settings, settings_path
+from mien.app.settings import Settings, geometry_within, load_settings, save_settings, settings_path
 from mien.app.viewport import ImageView
 from mien.app.worker import Shown
 from mien.app.yunet import DetectorBar
@@ -261,7 +261,9 @@ class Window(StreamWindow):
     def _arrange(self, geometry: str) -> None:
         scale, screen = self.charts.scale, (self.root.winfo_screenwidth(), self.root.winfo_screenheight())
         size, smallest = ([min(round(a * scale), b) for a, b in zip(s, screen, strict=True)] for s in (SIZE, SMALLEST))
-        self.root.geometry(geometry or "{}x{}".format(*size))
+        root = self.root
+        area = root.winfo_vrootx(), root.winfo_vrooty(), root.winfo_vrootwidth(), root.winfo_vrootheight()
+        root.geometry(geometry_within(geometry, area, smallest) or "{}x{}".format(*size))
         self.root.minsize(*smallest)
         for name in ("picture_actions", "camera_actions", "offer"):
             self.layout.show(name, False)
