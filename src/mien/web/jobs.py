@@ -22,7 +22,7 @@ from fastapi import Request
 
 from mien.collection import Failure, FileResult, recognize_files
 from mien.errors import InputError, MienError, OutputError
-from mien.escape import visible
+from mien.escape import one_line, visible
 from mien.files import locked, matching
 from mien.recognizer import Recognizer
 from mien.sinks.sink import Sink, many
@@ -33,7 +33,7 @@ from mien.warn import Warned, collect_warnings
 from mien.web.answers import VideoAnswer, WarningAnswer
 from mien.web.bodies import receive_video
 from mien.web.engine import Engine
-from mien.web.problems import INTERNAL, Problem, of_error, one_line
+from mien.web.problems import INTERNAL, Problem, of_error
 from mien.web.video_files import MAX_FRAMES, inspect_video
 
 log = logging.getLogger("mien.web")
