@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.errors import ConfigError, MienError, OutputError
+from mien.errors import ConfigError, InputError, MienError, OutputError
 from mien.targets import check_targets
 
 JPEG = b"\xff\xd8\xff\xe0\0\x10JFIF\0"
@@ -80,3 +80,8 @@ def test_a_read_only_place_is_named_before_the_work() -> None:
     for target in ("old.csv", "day1/new.csv", "day1/new/deeper/new.csv", "a.jpg/new.csv"):
         with pytest.raises(OutputError, match="is read-only"):
             check_targets([], texts=[Path(target)])
+
+
+def test_a_target_with_a_null_byte_is_refused() -> None:
+    with pytest.raises(InputError, match="has a null byte"):
+        check_targets([], files=[Path("a\0b")])

@@ -12,7 +12,7 @@ from pathlib import Path
 from mien.errors import ConfigError, DatasetError
 
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d*)?")
-NUMBERED = re.compile(r"(\d+)[\s:,;]+(\S.*)")  # a line of a list
+NUMBERED = re.compile(r"(\d{1,9})[\s:,;]+(\S.*)")  # a line of a list
 MAX_CHARACTERS = 1 << 16  # of a file of labels
 
 # Names in other datasets and papers -> canonical name.

@@ -11,7 +11,7 @@ from mien.errors import ConfigError, MissingSpec, ModelError, UnknownModel
 from mien.labels import FER2013
 from mien.models.classifier import OnnxClassifier
 from mien.models.spec import Graph, Head, ModelSpec, Preprocess
-from mien.models.store import add_model, find_model, list_models, shipped_dir
+from mien.models.store import add_model, check_name, find_model, list_models, shipped_dir
 
 SPEC = ModelSpec(
     name="foreign",
@@ -64,6 +64,21 @@ def test_a_name_that_leads_out_of_the_directory_is_refused(foreign: Path, tmp_pa
     with pytest.raises(ConfigError, match=r"a model cannot be called '.*'; expected a name without / "):
         add_model(foreign, replace(SPEC, name=name), models_dir=tmp_path / "mine")
     assert set(tmp_path.rglob("*")) == before
+
+
+NO_NAMES = ["a\0b", "a\nb", "a\u202eb", "a:b", "a*", "a?", 'a"', "<a", "a>", "a|b", "CON", "nul.v2", "com1", "a.", "a "]
+
+
+@pytest.mark.parametrize("name", [*NO_NAMES, "n" * 300])
+def test_a_name_that_some_system_has_not_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="a model cannot be called") as refused:
+        check_name(name)
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["base-1.2", "my net", "表情", "console", "com10"])
+def test_other_names_are_taken(name: str) -> None:
+    check_name(name)
 
 
 def test_all_models_of_the_directory_are_listed_even_unusable_ones(

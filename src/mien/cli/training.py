@@ -357,6 +357,9 @@ def _started(
     with _together(devices):
         if _leads():  # the others must not ask for the folder before it is there: network file systems keep the answer
             check_targets([*map(data_path, places), votes, config.init, config.teacher], files=model, folders=[folder])
+        with extra("training", "train"):
+            from mien.nets.nets import check_net
+        check_net(config.net)  # before reading, which may take minutes
         readings = readings_for(places, reading.for_model(config.preprocess.size))
         datasets, paths = zip(*_read_all(places, votes, readings), strict=True)
         selection = None if audited is None else select(read_audit(audited, datasets[0]))

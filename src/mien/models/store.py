@@ -6,6 +6,7 @@ See docs/decisions/0010.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,11 +14,16 @@ from importlib import resources
 from pathlib import Path
 
 from mien.errors import ConfigError, MissingSpec, ModelError, UnknownModel
+from mien.escape import INVISIBLE
 from mien.files import as_path, make_folder, matching, obstacle, user_folder
 from mien.models.onnx_file import read_spec, write_with_spec
 from mien.models.spec import FACE_KINDS, Kind, ModelSpec
+from mien.settings import shown
 
 KERAS_SUFFIXES = (".h5", ".hdf5", ".keras")  # in lower case
+MAX_NAME_BYTES = 200  # of a model; a file's name has at most 255, and further words are added to some
+NOT_IN_NAMES = frozenset('/\\:*?"<>|')  # https://learn.microsoft.com/windows/win32/fileio/naming-a-file
+RESERVED = re.compile("CON|PRN|AUX|NUL|(COM|LPT)[0-9¹²³]", re.IGNORECASE)  # on Windows, with any suffix
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +140,25 @@ def find_model(name: str | Path, *, models_dir: Path | None = None, kind: Kind =
 
 
 def check_name(name: str) -> None:
-    """Check that a model can be stored under a name.
+    """Check that a model can be stored under a name, on any system.
 
     Raises:
-        ConfigError: It is empty, hidden, or leads to another folder.
+        ConfigError: It is empty, hidden, too long, leads to another folder, or is no file name on Windows.
     """
-    if not name.strip() or name.startswith(".") or "\\" in name or Path(name).name != name:
+    if (
+        name.startswith(".")
+        or name.endswith((".", " "))
+        or len(name.encode(errors="replace")) > MAX_NAME_BYTES
+        or INVISIBLE.search(name)
+        or set(name) & NOT_IN_NAMES
+        or RESERVED.fullmatch(name.partition(".")[0].rstrip())
+        or Path(name).name != name
+        or not name.strip()
+    ):
         raise ConfigError(
-            f"a model cannot be called '{name}'; expected a name without / and \\ that does not begin with a dot"
+            f'a model cannot be called {shown(name)}; expected a name without / \\ : * ? " < > | and control '
+            f"characters, of at most {MAX_NAME_BYTES} bytes, with a dot or a space at neither end, and not reserved by "
+            "Windows, such as CON"
         )
 
 
