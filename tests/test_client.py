@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -175,6 +176,76 @@ def test_a_busy_service_is_asked_again_when_it_says(monkeypatch: pytest.MonkeyPa
 def test_something_else_at_the_address_is_one_line(answer: httpx.Response) -> None:
     with pytest.raises(ServiceError, match="is it mien"):
         answering(answer).predict(b"x")
+
+
+FACE = {"track": None, "box": [1, 2, 3, 4], "score": 0.5, "probabilities": {"a": 0.25, "b": 0.75}}
+PICTURE = {"source": "p", "width": 9, "height": 9, "note": "", "faces": [FACE], "error": None, "code": None,
+           "warnings": []}  # fmt: skip
+
+
+def results(*pictures: object) -> httpx.Response:
+    """Return an answer whose JSON may have NaN, which httpx would refuse to write."""
+    return httpx.Response(200, text=json.dumps({"label_set": "x", "labels": ["a", "b"], "pictures": pictures}))
+
+
+def test_an_answer_of_the_expected_shape_is_read() -> None:
+    (expression,) = answering(results(PICTURE)).predict(b"x").expressions
+    assert (expression.label, expression.face.score, expression.face.box.x2) == ("b", 0.5, 3.0)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        results(),
+        results(PICTURE, PICTURE),
+        *(
+            results(PICTURE | {"faces": [FACE | damage]})
+            for damage in (
+                {"score": math.nan},
+                {"box": [1, 2, math.inf, 4]},
+                {"box": [1, 2, 3]},
+                {"probabilities": {"a": math.nan, "b": 1}},
+                {"probabilities": {"a": 7, "b": 1}},
+                {"probabilities": {"a": 1}},
+                {"track": "x"},
+            )
+        ),
+        results(PICTURE | {"error": 5}),
+        httpx.Response(200, json={"label_set": "x", "labels": ["a"], "pictures": [PICTURE]}),
+        httpx.Response(200, text="[" * 9999),
+        httpx.Response(404, text="[" * 9999),
+        httpx.Response(404, json={"detail": 5, "code": "x"}),
+    ],
+)
+def test_an_answer_with_impossible_values_is_of_another_shape(answer: httpx.Response) -> None:
+    with pytest.raises(ServiceError, match="is it mien"):
+        answering(answer).predict(b"x")
+
+
+@pytest.mark.parametrize("n", [0, 2])
+def test_as_many_pictures_are_answered_as_were_sent(n: int) -> None:
+    limits = dict.fromkeys(Limits.__slots__, 10**6)
+    about = {"version": "1", "model": "m", "models": [], "detector": "haar", "detectors": [], "limits": limits}
+    with pytest.raises(ServiceError, match="is it mien"):
+        list(answering(httpx.Response(200, json=about), results(*[PICTURE] * n)).predict_many([b"x"]))
+
+
+def test_texts_of_a_service_do_not_act_on_a_terminal() -> None:
+    problem = {"detail": "no\n\x1b[31mred", "code": "bad-input"}
+    with pytest.raises(ServiceError) as refused:
+        answering(httpx.Response(422, json=problem)).predict(b"x")
+    assert (str(refused.value), refused.value.code) == (r"no \x1b[31mred", "bad-input")
+    texts = {"error": "\x1b[31mred", "warnings": [{"detail": "\x1b[31mred"}]}
+    result = answering(results(PICTURE | texts)).predict(b"x")
+    assert (result.error, result.warnings) == (r"\x1b[31mred", (r"\x1b[31mred",))
+
+
+@pytest.mark.parametrize("asked", ["nan", "-1", "inf", "soon"])
+def test_a_time_to_come_again_that_is_none_is_within_bounds(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr("mien.client.time.sleep", waited.append)
+    answering(httpx.Response(503, headers={"retry-after": asked}), results(PICTURE)).predict(b"x")
+    assert 0 <= waited[0] <= 30
 
 
 def test_no_service_at_the_address_is_one_line() -> None:

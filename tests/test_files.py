@@ -1,3 +1,4 @@
+import ast
 import errno
 import os
 import re
@@ -8,10 +9,23 @@ from types import SimpleNamespace
 
 import pytest
 
+import mien
 from disks import nested_too_deep
 from mien import files
 from mien.errors import OutputError
-from mien.files import atomic_folder, atomic_path, locked, make_empty_folder, make_folder, write_text
+from mien.files import (
+    atomic_folder,
+    atomic_path,
+    locked,
+    make_empty_folder,
+    make_folder,
+    matching,
+    obstacle,
+    write_text,
+)  # fmt: skip
+
+PACKAGE = Path(mien.__file__).parent
+RAISING = ("exists", "is_file", "is_dir", "is_symlink", "glob")  # of Path, for a name too long or without permission
 
 
 def write_half(path: Path) -> None:
@@ -148,3 +162,29 @@ def test_a_folder_is_made_at_any_depth(tmp_path: Path) -> None:
         pass
     with nested_too_deep(tmp_path / "other", "a"):
         assert make_folder(tmp_path / "new" / deep.relative_to(tmp_path)).is_dir()
+
+
+def test_no_module_asks_a_path_whether_it_is_there() -> None:
+    """`os.path.exists` and its kin answer False where those of Path raise; `matching` replaces `Path.glob`."""
+    found = [
+        f"{path.relative_to(PACKAGE).as_posix()}: {ast.unparse(node)}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr in RAISING
+        if not (isinstance(node.value, ast.Attribute) and ast.unparse(node.value) == "os.path")
+    ]
+    entries = 2 * ["sources/paths.py: entry.is_dir"]  # which catches it
+    assert found == ["data/pictures.py: entry.is_dir", "files.py: folder.glob", *entries]  # a zip's; `matching` itself
+
+
+def test_a_path_that_cannot_be_looked_at_has_a_reason(locked_folder: Path, tmp_path: Path) -> None:
+    assert obstacle(locked_folder / "x.onnx") == " (Permission denied)"
+    assert obstacle("n" * 300) == f" ({os.strerror(errno.ENAMETOOLONG)})"
+    for path in (tmp_path, tmp_path / "missing", Path(__file__) / "below", "a\0b"):
+        assert obstacle(path) == ""
+
+
+def test_nothing_matches_in_a_folder_that_cannot_be_entered(locked_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").touch()
+    assert list(matching(tmp_path, "*.txt")) == [tmp_path / "a.txt"]
+    assert list(matching(locked_folder / "below", "*")) == []

@@ -108,3 +108,8 @@ def test_a_text_of_one_word_that_is_no_set_lists_the_known_ones() -> None:
         ConfigError, match="unknown label set 'fer13'; choose from fer2013, ferplus, or list the classes"
     ):
         named_label_set("fer13", name="mine")
+
+
+def test_a_number_of_thousands_of_digits_is_part_of_a_name(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text(f"{'1' * 5000} sad\n0 joy\n")
+    assert named_label_set(str(tmp_path / "labels.txt"), name="mine").labels[1] == "0 joy"

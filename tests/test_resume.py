@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -222,9 +223,40 @@ class TestRefused:
 
     def test_a_table_without_its_journal(self, run: Run, album: Path) -> None:
         run.journal.unlink()
-        assert "but not its journal" in self.refusal(run, album)
+        assert "its journal 'faces.csv.journal' is missing" in self.refusal(run, album)
 
-    @pytest.mark.parametrize("content", [b"hello\nworld\n", b'{"format": 1}\n', b'["a"]\n', b"\xff\n", b"1\n2\n"])
+    @pytest.mark.parametrize("n_lines", [0, 1])
+    def test_a_table_whose_journal_has_no_entry(self, n_lines: int, run: Run, album: Path) -> None:
+        run.journal.write_bytes(b"".join(run.journal.read_bytes().splitlines(keepends=True)[:n_lines]))
+        assert "its journal 'faces.csv.journal' has no entry" in self.refusal(run, album)
+
+    def test_a_journal_without_the_line_of_the_headers(self, run: Run, album: Path) -> None:
+        head, _, *rest = run.journal.read_bytes().splitlines(keepends=True)
+        run.journal.write_bytes(b"".join([head, *rest]))
+        assert "is not a journal of mien" in self.refusal(run, album)
+
+    @pytest.mark.parametrize(
+        ("line", "damage"),
+        [
+            (0, {"tables": 5}),
+            (0, {"settings": "tiny"}),
+            (2, {"ends": ["x", "y"]}),
+            (2, {"ends": [1.5, 2]}),
+            (2, {"ends": [-1, -1]}),
+            (2, {"path": 5}),
+            (2, {"error": None}),
+        ],
+    )
+    def test_a_journal_with_damaged_values(self, line: int, damage: dict[str, object], run: Run, album: Path) -> None:
+        lines = [json.loads(text) for text in run.journal.read_text().splitlines()]
+        lines[line] |= damage
+        run.journal.write_text("".join(json.dumps(plain) + "\n" for plain in lines))
+        assert "is not a journal of mien" in self.refusal(run, album)
+
+    @pytest.mark.parametrize(
+        "content",
+        [b"hello\nworld\n", b'{"format": 1}\n', b'["a"]\n', b"\xff\n", b"1\n2\n", b"[" * 9999 + b"\n"],
+    )
     def test_a_journal_that_is_none(self, content: bytes, run: Run, album: Path) -> None:
         run.journal.write_bytes(content)
         assert "is not a journal of mien" in self.refusal(run, album)

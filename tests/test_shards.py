@@ -316,16 +316,32 @@ class TestRefused:
         (job.folder / "novel.txt").write_text("Once")
         with pytest.raises(OutputError, match=r"holds 'novel.txt' already; choose a new or an empty folder"):
             job()
-        (job.folder / "job.json").write_text("[]")
-        with pytest.raises(ConfigError, match="is not of a job of mien"):
-            job()
+        for text in ("[]", "[" * 9999, '{"job": "mien job 1", "settings": 5}', '{"job": "mien job 1"}'):
+            (job.folder / "job.json").write_text(text)
+            with pytest.raises(ConfigError, match="is not of a job of mien"):
+                job()
 
     def test_the_folder_of_the_pictures(self, job: Runs, album: Path) -> None:
         job.folder = album
         with pytest.raises(OutputError, match="is read, so nothing is written to it"):
             job()
 
-    @pytest.mark.parametrize("line", [b"hello", b"[]", b'{"shard": 0}', b'{"shard": 0, "folder": "", "files": [1]}'])
+    @pytest.mark.parametrize(
+        "line",
+        [
+            b"hello",
+            b"[]",
+            b'{"shard": 0}',
+            b'{"shard": 1, "folder": "", "files": [1]}',
+            b'{"shard": 1, "folder": "", "files": []}',
+            b'{"shard": 1, "folder": "/\\u0000x", "files": [{"path": "x", "size": 1, "mtime_ns": 1}]}',
+            b'{"shard": 1, "folder": "/x", "files": [{"path": "\\u0000", "size": 1, "mtime_ns": 1}]}',
+            b'{"shard": 1, "folder": "/x", "files": [{"path": "x", "size": 1.5, "mtime_ns": 1}]}',
+            b'{"shard": 1, "folder": "/x", "files": [{"path": "x", "size": 1, "mtime_ns": 1}], "seconds": [NaN, 1]}',
+            b'{"shard": 1, "folder": "/x", "files": [{"path": "x", "size": 1, "mtime_ns": 1}], "seconds": [1]}',
+            b"[" * 9999,
+        ],
+    )
     def test_a_manifest_with_a_damaged_line(self, line: bytes, job: Runs) -> None:
         job()
         path = job.folder / "manifest.jsonl"
@@ -713,3 +729,21 @@ def test_the_job_file_is_plain(job: Runs) -> None:
     plain = json.loads((job.folder / "job.json").read_text())
     assert plain["settings"]["labels"] == "ferplus"
     assert len(plain["settings"]["graph"]) == 16
+
+
+@pytest.mark.parametrize("line", ["[]", "5", '{"source": ["x"], "error": ""}', '{"source": "x"}', "[" * 9999])
+def test_a_damaged_part_is_named(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "part-000000.jsonl"
+    path.write_text(f"{line}\n")
+    with pytest.raises(OutputError, match=r"cannot read the part '.*part-000000.jsonl': .*; remove it, and resume"):
+        list(read_part(path, ("source", "error")))
+
+
+@pytest.mark.parametrize("text", ["[]", "[" * 9999, '{"shards": "x", "files": 1}'])
+def test_a_damaged_summary_is_none(text: str, job: Runs) -> None:
+    job()
+    found = shards.read_summary(job.folder)
+    assert found is not None
+    assert found.files == len(ROWS)
+    (job.folder / "summary.json").write_text(text)
+    assert shards.read_summary(job.folder) is None

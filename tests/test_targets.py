@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.errors import ConfigError, MienError, OutputError
+from mien.errors import ConfigError, InputError, MienError, OutputError
 from mien.targets import check_targets
 
 JPEG = b"\xff\xd8\xff\xe0\0\x10JFIF\0"
@@ -86,3 +86,8 @@ def test_a_drive_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("mien.targets.os.path.exists", lambda _: False)  # as for all parents of Z:\x on Windows
     with pytest.raises(OutputError, match="there is no '/'; choose another place"):
         check_targets([], texts=[Path("faces.csv")])
+
+
+def test_a_target_with_a_null_byte_is_refused() -> None:
+    with pytest.raises(InputError, match="has a null byte"):
+        check_targets([], files=[Path("a\0b")])

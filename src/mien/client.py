@@ -7,17 +7,20 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from math import isnan
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypedDict, TypeVar
 
 import numpy as np
 
-from mien.errors import ConfigError, ServiceError, needs
+from mien.errors import ConfigError, DatasetError, ServiceError, needs
+from mien.escape import one_line
 from mien.files import as_path, atomic_path, printable
 from mien.images import ImageLike, to_rgb
 from mien.labels import LabelSet
 from mien.pixels import encode
+from mien.settings import Share, checked
 from mien.sources.paths import opened_file
 from mien.sources.pictures import decode
 from mien.structures import Box, Expression, Face, ImageArray, Prediction, Progress, check_count
@@ -230,7 +233,7 @@ class Client:
         query = _query(model, labels, detector, min_score, min_confidence)
         name, data = _file(picture, 1)
         body = self._ask("POST", "v1/predict", query, files=[("file", (name, data))])
-        (result,) = self._parsed(_results, body, min_confidence)
+        (result,) = self._parsed(_results, body, min_confidence, 1)
         return result
 
     def predict_many(
@@ -267,7 +270,7 @@ class Client:
                     raise
                 yield PictureResult(group[0][0], None, None, "", [], str(error), error.code)
             else:
-                yield from self._parsed(_results, body, min_confidence)
+                yield from self._parsed(_results, body, min_confidence, len(group))
 
     def draw(
         self,
@@ -405,9 +408,9 @@ class Client:
     def _error(self, answer: Any) -> ServiceError:
         """Return the error of an answer that is a problem."""
         detail, code = "", ""
-        with suppress(ValueError, AttributeError):
-            problem = answer.json()
-            detail, code = str(problem.get("detail", "")), str(problem.get("code", ""))
+        with suppress(ValueError, RecursionError, ConfigError):
+            problem: _Problem = checked(_Problem, json.loads(answer.content), "problem")
+            detail, code = one_line(problem["detail"]), one_line(problem["code"])
         detail = detail or f"the service at {self._client.base_url} answered {answer.status_code}; is it mien?"
         return ServiceError(detail, status=answer.status_code, code=code)
 
@@ -415,14 +418,77 @@ class Client:
         """Return an answer as an object.
 
         Raises:
-            ServiceError: It has another shape.
+            ServiceError: It has another shape, or numbers that are none, such as a score of NaN.
         """
         try:
             return parse(json.loads(body), *arguments)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError, ConfigError, DatasetError) as error:
             raise ServiceError(
                 f"the service at {self._client.base_url} gave an answer of another shape; is it mien of this version?"
             ) from error
+
+
+class _Problem(TypedDict):
+    """An answer of a service that refuses a request; so are the other kinds, of which only these keys are read."""
+
+    detail: str
+    code: str
+
+
+class _Warning(TypedDict):
+    detail: str
+
+
+class _Face(TypedDict):
+    box: list[float]
+    score: float
+    track: int | None
+    probabilities: Mapping[str, Share]
+
+
+class _Picture(TypedDict):
+    source: str
+    width: int | None
+    height: int | None
+    note: str
+    faces: list[_Face]
+    error: str | None
+    code: str | None
+    warnings: list[_Warning]
+
+
+class _Results(TypedDict):
+    label_set: str
+    labels: list[str]
+    pictures: list[_Picture]
+
+
+class _Model(TypedDict):
+    name: str
+    default_labels: str
+    labels: Mapping[str, list[str]]
+    size: int
+
+
+class _Service(TypedDict):
+    version: str
+    model: str
+    models: list[_Model]
+    detector: str
+    detectors: list[str]
+    limits: Mapping[str, int]
+
+
+class _Job(TypedDict):
+    id: str
+    state: Literal["queued", "running", "done", "failed"]
+    frames: int | None
+    done: int
+    warnings: list[_Warning]
+    error: str | None
+    code: str | None
+    statistics: Mapping[str, object] | None
+    files: list[str]
 
 
 def _no_address(url: object) -> ConfigError:
@@ -469,9 +535,10 @@ def _grouped(files: Iterable[tuple[str, bytes]], limits: Limits) -> Iterator[lis
 def _wait(asked: str) -> float:
     """Return the seconds to wait, by a header Retry-After; dates, which mien does not send, count as nothing."""
     try:
-        return min(max(float(asked), 0.0), MAX_WAIT)
+        seconds = float(asked)
     except ValueError:
         return ATTEMPTS_SECONDS
+    return ATTEMPTS_SECONDS if isnan(seconds) else min(max(seconds, 0.0), MAX_WAIT)
 
 
 def _rewind(files: Sequence[tuple[str, tuple[str, Any]]] | None) -> None:
@@ -480,8 +547,11 @@ def _rewind(files: Sequence[tuple[str, tuple[str, Any]]] | None) -> None:
             file.seek(0)
 
 
-def _results(answer: Mapping[str, Any], min_confidence: float) -> list[PictureResult]:
-    labels = LabelSet(answer["label_set"], tuple(answer["labels"]))
+def _results(answer: object, min_confidence: float, n: int) -> list[PictureResult]:
+    found: _Results = checked(_Results, answer, "answer")
+    if len(found["pictures"]) != n:
+        raise ValueError(f"{len(found['pictures'])} pictures in the answer; expected {n}")
+    labels = LabelSet(found["label_set"], tuple(found["labels"]))
     return [
         PictureResult(
             picture["source"],
@@ -489,41 +559,46 @@ def _results(answer: Mapping[str, Any], min_confidence: float) -> list[PictureRe
             picture["height"],
             picture["note"],
             [_expression(face, labels, min_confidence) for face in picture["faces"]],
-            picture["error"],
+            picture["error"] and one_line(picture["error"]),
             picture["code"],
-            tuple(warning["detail"] for warning in picture["warnings"]),
+            _details(picture["warnings"]),
         )
-        for picture in answer["pictures"]
+        for picture in found["pictures"]
     ]
 
 
-def _expression(face: Mapping[str, Any], labels: LabelSet, min_confidence: float) -> Expression:
+def _expression(face: _Face, labels: LabelSet, min_confidence: float) -> Expression:
     probabilities = np.array([face["probabilities"][label] for label in labels], np.float32)
-    found = Face(Box(*map(float, face["box"])), float(face["score"]), track_id=face["track"])
+    found = Face(Box(*face["box"]), face["score"], track_id=face["track"])
     return Expression(found, Prediction(probabilities, labels), min_confidence)
 
 
-def _about(answer: Mapping[str, Any]) -> About:
+def _details(warnings: Sequence[_Warning]) -> tuple[str, ...]:
+    return tuple(one_line(warning["detail"]) for warning in warnings)
+
+
+def _about(answer: object) -> About:
+    found: _Service = checked(_Service, answer, "answer")
     return About(
-        version=answer["version"],
-        model=answer["model"],
-        models=tuple(map(_served, answer["models"])),
-        detector=answer["detector"],
-        detectors=tuple(answer["detectors"]),
-        limits=Limits(**{name: int(answer["limits"][name]) for name in Limits.__slots__}),
+        version=found["version"],
+        model=found["model"],
+        models=tuple(map(_served, found["models"])),
+        detector=found["detector"],
+        detectors=tuple(found["detectors"]),
+        limits=Limits(**{name: found["limits"][name] for name in Limits.__slots__}),
     )
 
 
-def _served(model: Mapping[str, Any]) -> ServedModel:
+def _served(model: _Model) -> ServedModel:
     default = model["default_labels"]
     names = sorted(model["labels"], key=lambda name: name != default)
     sets = tuple(LabelSet(name, tuple(model["labels"][name])) for name in names)
     return ServedModel(model["name"], sets, model["size"])
 
 
-def _job(answer: Mapping[str, Any]) -> VideoJob:
+def _job(answer: object) -> VideoJob:
+    found: _Job = checked(_Job, answer, "answer")
     return VideoJob(
-        answer["id"], answer["state"], answer["frames"], answer["done"],
-        tuple(warning["detail"] for warning in answer["warnings"]), answer["error"], answer["code"],
-        answer["statistics"] or {}, tuple(answer["files"]),
+        found["id"], found["state"], found["frames"], found["done"], _details(found["warnings"]),
+        found["error"] and one_line(found["error"]), found["code"], found["statistics"] or {}, tuple(found["files"]),
     )  # fmt: skip

@@ -186,7 +186,7 @@ class _Tasks:
 
     def _start(self, tries: _Tries) -> None:
         start = os.getcwd()
-        there = (os.path.join(start, piece.path) for piece in tries.shard.pieces() if piece.path.exists())
+        there = (os.path.join(start, piece.path) for piece in tries.shard.pieces() if os.path.exists(piece.path))
         probe_files = [self._job_file, *islice(there, 1)]  # a machine that sees these sees all
         work = pickle.dumps((tries.shard, start, tries.ended > 0))
         self._running[self._submit(__version__, probe_files, self._job, work, [self._packed])] = tries

@@ -8,6 +8,7 @@ from contextlib import suppress
 from math import inf
 from pathlib import Path
 
+from mien.files import matching
 from mien.structures import Progress
 
 LEFTOVER_HOURS = 0.1  # a part of a file is deleted after this long, more than any fetch takes
@@ -48,9 +49,9 @@ def download(
     """
     import pooch  # slow to import, rarely needed
 
-    for part in path.parent.glob("tmp*"):  # of pooch, in a program that ended meanwhile
+    for part in matching(path.parent, "tmp*"):  # of pooch, in a program that ended meanwhile
         with suppress(OSError):
-            if part.is_file() and hours_since(part) > LEFTOVER_HOURS:
+            if os.path.isfile(part) and hours_since(part) > LEFTOVER_HOURS:
                 part.unlink()
     pooch.get_logger().setLevel("WARNING")
     bar = False if progress is None else _Bar(progress)

@@ -20,12 +20,19 @@ _MARKUP = re.compile(  # ASCII punctuation with a meaning in CommonMark or on Gi
     re.VERBOSE,
 )
 _BLOCK = re.compile(r"^(?: |-[ -]|\+ |\d+[.)] )")  # begins a list, a rule or a block of code
+LONGEST_LINE = 1000  # characters of a message, which may quote a request
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # https://owasp.org/www-community/attacks/CSV_Injection
 
 
 def visible(text: str) -> str:
     r"""Return a text on one line, with control characters, bidi controls and lone surrogates as escapes: "\x1b"."""
     return INVISIBLE.sub(_as_escape, text)
+
+
+def one_line(text: str) -> str:
+    """Return a text on one line without control characters, and without its middle where it is too long."""
+    line = visible(" ".join(text.split()))
+    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 200]} … {line[-190:]}"
 
 
 def literal(text: str) -> str:

@@ -45,10 +45,33 @@ def refuse_pipe(path: Path) -> None:
     Raises:
         OSError: It is one.
     """
-    mode = path.stat().st_mode if path.exists() else stat.S_IFREG
+    mode = path.stat().st_mode if os.path.exists(path) else stat.S_IFREG
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         kind = "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
         raise OSError(errno.EINVAL, f"it is {kind}, neither a file nor a folder; save its content as a file")
+
+
+def obstacle(path: str | Path) -> str:
+    """Return why a path cannot be looked at, for a message that it is missing: " (Permission denied)".
+
+    `os.path.exists` and its kin answer False there; those of `Path` raise.
+
+    Returns:
+        "" for one that is there, or simply missing.
+    """
+    try:
+        os.stat(path)
+    except OSError as error:
+        return "" if isinstance(error, (FileNotFoundError, NotADirectoryError)) else f" ({error.strerror})"
+    except ValueError:  # a null byte
+        pass
+    return ""
+
+
+def matching(folder: Path, pattern: str) -> Iterator[Path]:
+    """Yield what a folder holds of a pattern, as `Path.glob` does; nothing from a folder that cannot be entered."""
+    with suppress(OSError):
+        yield from folder.glob(pattern)
 
 
 @contextmanager
@@ -76,7 +99,7 @@ def atomic_path(path: str | Path, *, within: Path | None = None) -> Iterator[Pat
                 with temporary.open("rb") as source, path.open("wb") as target:
                     shutil.copyfileobj(source, target)
             return
-        place = path.resolve() if path.is_symlink() else path
+        place = path.resolve() if os.path.islink(path) else path
         with _temporary_folder(within or place.parent) as folder:
             temporary = folder / path.name
             temporary.touch()
@@ -122,7 +145,7 @@ def _temporary_folder(parent: Path) -> Iterator[Path]:
     _remove_abandoned(parent.absolute())
     with ExitStack() as stack:
         folder = parent
-        while folder == parent or not folder.exists():
+        while folder == parent or not os.path.exists(folder):
             folder = _hidden_folder(parent)
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             with suppress(FileNotFoundError):  # another process took it for an abandoned one before it was locked
@@ -143,7 +166,7 @@ def _hidden_folder(parent: Path) -> Path:
 def _remove_abandoned(parent: Path) -> None:
     """Remove the temporary folders of processes that have ended."""
     with suppress(OSError):
-        for folder in filter(Path.is_dir, parent.glob(f"{TEMPORARY}*")):
+        for folder in filter(os.path.isdir, matching(parent, f"{TEMPORARY}*")):
             with suppress(BlockingIOError), locked(folder, wait=False) as is_locked:
                 if is_locked:
                     shutil.rmtree(folder, ignore_errors=True)
@@ -151,7 +174,7 @@ def _remove_abandoned(parent: Path) -> None:
 
 def _move_all(source: Path, target: Path) -> None:
     for entry in sorted(source.iterdir()):
-        if entry.is_dir() and (target / entry.name).is_dir():
+        if os.path.isdir(entry) and os.path.isdir(target / entry.name):
             _move_all(entry, target / entry.name)
         else:
             os.replace(entry, target / entry.name)
@@ -247,7 +270,9 @@ def check_folder_of(path: Path) -> None:
         OutputError: It isn't.
     """
     if not os.path.isdir(path.parent):
-        raise OutputError(f"cannot write '{path}': there is no such folder; make it or choose another place")
+        raise OutputError(
+            f"cannot write '{path}': there is no such folder{obstacle(path.parent)}; make it or choose another place"
+        )
 
 
 def make_empty_folder(path: str | Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 from mien.errors import ConfigError, DatasetError
 
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d*)?")
-NUMBERED = re.compile(r"(\d+)[\s:,;]+(\S.*)")  # a line of a list
+NUMBERED = re.compile(r"(\d{1,9})[\s:,;]+(\S.*)")  # a line of a list
 MAX_CHARACTERS = 1 << 16  # of a file of labels
 
 # Names in other datasets and papers -> canonical name.
@@ -134,7 +135,7 @@ def named_label_set(text: str, *, name: str) -> LabelSet:
 def _listed(text: str) -> str:
     """Return the labels in a text or in the file that it names, separated by commas."""
     path = Path(text)
-    if "," in text or not path.suffix or not path.is_file():
+    if "," in text or not path.suffix or not os.path.isfile(path):
         return text.strip().strip("[](){}")
     try:
         with path.open(encoding="utf-8-sig") as file:

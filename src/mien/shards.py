@@ -26,14 +26,15 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Annotated, Any, Literal, Protocol, TypeAlias, TypedDict
 
 from mien import __version__
 from mien.collection import FILES_PER_WORKER, Failure, FileResult, Piece, recognize_each, row_settings
 from mien.cores import usable_cores
 from mien.errors import ConfigError, InputError, OutputError
-from mien.files import as_path, atomic_path, locked, make_empty_folder, make_folder, printable, write_text
+from mien.files import as_path, atomic_path, locked, make_empty_folder, make_folder, matching, printable, write_text
 from mien.recognizer import Recognizer
+from mien.settings import Range, checked, shown
 from mien.sinks.journal import check_same, identity
 from mien.sinks.parts import check_format, error_row, open_part, part_columns, part_rows, read_part
 from mien.sinks.records import source_text
@@ -85,6 +86,13 @@ class Shard:
         """Return what is recognised; the paths are as they were given, in the working folder of that time."""
         start = Path() if os.getcwd() == self.folder else Path(self.folder)
         return [Piece(start / path, self.within) for path, _, _ in self.files]
+
+
+class _Job(TypedDict):
+    """What `job.json` holds."""
+
+    job: Literal["mien job 1"]  # FORMAT
+    settings: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,11 +270,11 @@ def opened(
     check_targets(sources, folders=[folder], glob=glob)
     place = _placer()
     files, failures = _find(sources, glob, place)
-    if not files and not (folder / "job.json").exists():
+    if not files and not os.path.exists(folder / "job.json"):
         yield Job(folder, format, [], [], failures)
         return
     settings = {"format": format, **row_settings(recognizer, selection)}
-    if not (folder / "job.json").exists():
+    if not os.path.exists(folder / "job.json"):
         make_empty_folder(folder)
     with _alone(folder):
         _check_job(folder, settings)
@@ -368,9 +376,10 @@ def read_summary(folder: Path) -> JobSummary | None:
     """Return the counts of a job; None if it is not finished."""
     try:
         plain = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        return JobSummary(**{name: plain[name] for name in JobSummary.__slots__})
-    except (OSError, ValueError, TypeError, KeyError):
+        found: JobSummary = checked(JobSummary, {name: plain[name] for name in JobSummary.__slots__}, "summary")
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, ConfigError):
         return None
+    return found
 
 
 def _of_one_file(results: Iterator[tuple[int, FileResult | Failure | None]]) -> Iterator[FileResult | Failure]:
@@ -443,7 +452,7 @@ def _known(
 def _without_gone(shard: Shard, files: dict[str, FileState], place: Place) -> Shard:
     """Return a shard without the files that are gone; one whose part stays keeps them, with their rows."""
     start = Path(shard.folder)
-    there = [file for file in shard.files if place(shard.folder, file[0]) in files or (start / file[0]).exists()]
+    there = [file for file in shard.files if place(shard.folder, file[0]) in files or os.path.exists(start / file[0])]
     return replace(shard, files=tuple(there))
 
 
@@ -588,18 +597,16 @@ def _check_job(folder: Path, settings: dict[str, object]) -> None:
     """
     path = folder / "job.json"
     try:
-        job = json.loads(path.read_bytes())
+        job: _Job = checked(_Job, json.loads(path.read_bytes()), "job")
     except FileNotFoundError:
         _write_job(path, settings)
         return
-    except (OSError, ValueError):
-        job = None
-    if not isinstance(job, dict) or job.get("job") != FORMAT:
-        raise ConfigError(f"'{printable(path)}' is not of a job of mien; choose a new folder")
-    if not any((folder / "parts").glob("part-*")):
+    except (OSError, ValueError, RecursionError, ConfigError) as error:
+        raise ConfigError(f"'{printable(path)}' is not of a job of mien; choose a new folder") from error
+    if not any(matching(folder / "parts", "part-*")):
         _write_job(path, settings)
         return
-    check_same(job.get("settings"), settings, place=folder, hint="choose a new folder")
+    check_same(job["settings"], settings, place=folder, hint="choose a new folder")
 
 
 def _write_job(path: Path, settings: dict[str, object]) -> None:
@@ -625,18 +632,38 @@ def _read_manifest(folder: Path) -> list[Shard]:
             shards.append(_shard(json.loads(line)))
             if len(shards) > 1 and shards[-1].number <= shards[-2].number:
                 raise ValueError("shards are in order")
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError, ConfigError) as error:
             raise ConfigError(
                 f"line {number} of '{printable(path)}' is damaged; restore it, or start again in another folder"
             ) from error
     return shards
 
 
-def _shard(plain: dict[str, Any]) -> Shard:
-    files = tuple((str(f["path"]), int(f["size"]), int(f["mtime_ns"])) for f in plain["files"])
-    start, stop = plain.get("seconds", (0.0, None))
-    within = TimeRange(float(start), None if stop is None else float(stop))
-    return Shard(int(plain["shard"]), str(plain["folder"]), files, within)
+def _shard(line: Any) -> Shard:
+    """Return a shard read from JSON.
+
+    Raises:
+        ConfigError, ValueError, TypeError, KeyError: It is none.
+    """
+    number = checked(Annotated[int, Range(0)], line["shard"], "shard")
+    start, stop = checked(list[Annotated[float, Range(0)] | None], line.get("seconds", [0.0, None]), "seconds")
+    if start is None or not line["files"]:
+        raise ValueError("a range without a start, or a shard without files")
+    return Shard(number, _path(line["folder"]), tuple(map(_file, line["files"])), TimeRange(start, stop))
+
+
+def _file(plain: Any) -> FileState:
+    """Return a file of a shard read from JSON, of which there may be millions: `checked` would take seconds."""
+    size, mtime_ns = plain["size"], plain["mtime_ns"]
+    if type(size) is not int or type(mtime_ns) is not int:
+        raise ValueError(f"size {shown(size)} and mtime_ns {shown(mtime_ns)}; expected integers")
+    return _path(plain["path"]), size, mtime_ns
+
+
+def _path(text: object) -> str:
+    if not isinstance(text, str) or "\0" in text:
+        raise ValueError(f"{shown(text)} is not a path")
+    return text
 
 
 def _write_manifest(folder: Path, shards: Iterable[Shard]) -> None:

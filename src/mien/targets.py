@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from mien.errors import ConfigError, InputError, OutputError
-from mien.files import is_device
+from mien.files import as_path, is_device
 from mien.pixels import WRITABLE_PICTURES
 from mien.sources.paths import PICTURE_SUFFIXES, SOUND_SUFFIXES, VIDEO_SUFFIXES, find_files
 
@@ -45,6 +45,7 @@ def check_targets(
         glob: Pattern for the sources in folders; see `sources.list_files`.
 
     Raises:
+        InputError: A target is not a path.
         ConfigError: Two targets are the same file or differ only in case, or a target's suffix is of another kind.
         OutputError: A target is one of the sources, a text would replace a file that is none, or a folder is in the
             place of a file, a file in that of a folder, or either is read-only.
@@ -75,7 +76,7 @@ def folded(path: str | Path) -> str:
 
 
 def _given(paths: Iterable[Path | None]) -> list[Path]:
-    return [path for path in paths if path is not None]
+    return [as_path(path) for path in paths if path is not None]
 
 
 def _check_sources(sources: Sequence[Path], targets: Sequence[Path], folders: Sequence[Path], glob: str | None) -> None:

@@ -19,7 +19,7 @@ from keras_files import save_linear
 from mien import __version__
 from mien.app.converting import PIXELS, label_orders
 from mien.app.keys import KEYS, MENU
-from mien.app.settings import Settings, load_settings, save_settings
+from mien.app.settings import Settings, geometry_within, load_settings, save_settings
 from mien.errors import MissingExtra
 from mien.hearing import FileSound, Hearing
 from mien.labels import FER2013
@@ -643,10 +643,46 @@ class TestSettings:
             mode="camera", model="base", labels="ferplus", detector="haar"
         )
 
-    @pytest.mark.parametrize("text", ["", "[]", "{", '{"dark": "yes", "model": 3, "other": 1}', "[" * 100_000])
+    @pytest.mark.parametrize(
+        "text",
+        ["", "[]", "{", '{"dark": "yes", "model": 3, "other": 1}', "[" * 100_000, '{"camera": "\\ud800"}'],
+    )
     def test_invalid_settings_are_ignored(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "window.json").write_text(text)
         assert load_settings(tmp_path / "window.json") == Settings()
+
+
+@pytest.mark.parametrize(
+    ("geometry", "expected"),
+    [
+        ("900x600+10+20", "900x600+10+20"),
+        ("900x600+5000+-300", "900x600+380+0"),  # on a monitor that is gone
+        ("900x600-10-20", "900x600+370+280"),
+        ("9000x9000+0+0", "1280x900+0+0"),
+        ("50x50+1230+0", "100x100+1180+0"),
+        *((text, "") for text in ("", "zzz", "900x600", "900x600+1", "900x600+1+1\n", "-1x5+0+0", "9" * 999)),
+    ],
+)
+def test_a_remembered_geometry_is_moved_into_the_screen(geometry: str, expected: str) -> None:
+    assert geometry_within(geometry, (0, 0, 1280, 900), (100, 100)) == expected
+
+
+def test_a_geometry_may_be_on_a_monitor_at_the_left() -> None:
+    assert geometry_within("900x600+-1500+0", (-1920, 0, 3840, 1080)) == "900x600+-1500+0"
+
+
+@pytest.mark.parametrize("geometry", ["zzz", "900x600+9000+9000"])
+def test_the_window_opens_on_the_screen_whatever_its_settings_say(
+    geometry: str, display: None, tidied: None, tmp_path: Path
+) -> None:
+    from mien.app.look import open_root
+    from mien.app.window import Window
+
+    window = Window(open_root("mien"), Settings(geometry=geometry), saves=tmp_path, models_dir=tmp_path)
+    window.root.update()
+    assert 0 <= window.root.winfo_rootx() <= window.root.winfo_screenwidth() - window.root.winfo_width()
+    assert 0 <= window.root.winfo_rooty() <= window.root.winfo_screenheight() - window.root.winfo_height()
+    window.close()
 
 
 def test_the_open_dialog_offers_pictures_and_videos_in_any_case() -> None:

@@ -184,6 +184,8 @@ def test_an_audit_alone_leaves_nothing_out(drawn: Path, audited: Path) -> None:
         (("--weight", 1, "--weight", 2), "there are 2 weights (--weight) for 1 datasets (--data)"),
         (("--weight", 0), "data_weights[0] is 0.0; expected a positive number; --weight takes one"),
         (("--devices", 999), "more than this process may use"),
+        (("--set", "net=resnet9"), "unknown net 'resnet9'; choose from model2020"),
+        (("--set", "name='CON'"), "a model cannot be called 'CON'"),
         (("--log", "csv"), "unknown logger 'csv' (--log); choose from tensorboard, wandb, mlflow"),
     ],
 )
@@ -198,6 +200,13 @@ def test_impossible_flags_are_one_clear_line(
     assert expected in line
     assert not Path("run").exists()
     assert not Path("runs").exists()
+
+
+def test_an_unknown_net_is_refused_before_the_data_are_read(
+    drawn: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("mien.data.readers.read_dataset", lambda *_, **__: pytest.fail("the data are read"))
+    assert "unknown net 'resnet9'" in error_of(capsys, "train", "tiny", "--data", drawn, "--set", "net=resnet9")
 
 
 def test_bad_input_is_found_before_pytorch_is_imported() -> None:

@@ -120,3 +120,11 @@ def test_a_variable_that_names_a_missing_path_is_an_error(monkeypatch: pytest.Mo
     monkeypatch.setenv("MIEN_DATA", str(tmp_path / "none"))
     with pytest.raises(DatasetError, match=r"no dataset at '.*none'; MIEN_DATA can name a file or folder"):
         data_path(None)
+
+
+def test_a_dataset_that_cannot_be_looked_at_is_missing_with_the_reason(locked_folder: Path) -> None:
+    for find in (data_path, read_dataset):
+        with pytest.raises(DatasetError, match=r"no dataset at .*x\.csv' \(Permission denied\)"):
+            find(str(locked_folder / "x.csv"))
+        with pytest.raises(DatasetError, match=r"no dataset at 'n*' \(File name too long\)"):
+            find("n" * 300)

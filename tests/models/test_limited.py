@@ -10,8 +10,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from mien.errors import MissingSpec, ModelError
+from mien.errors import ConfigError, MissingSpec, ModelError
+from mien.labels import FER2013
 from mien.models import limited
+from mien.models.adopt import adopt_model
 from mien.models.classifier import OnnxClassifier, load_classifier
 from mien.models.limited import call_limited, try_model
 from mien.models.onnx_file import read_spec
@@ -85,9 +87,22 @@ def test_a_graph_that_loops_forever_is_refused(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(limited, "WALL_SECONDS", 3)
     described = dict.fromkeys(("size", "channels", "normalize", "layout", "output"))
     flags = {"equalize": False, "bgr": False, "mean": [], "deviation": [], "columns": []}
-    names = {"labels": "fer2013", "name": "net", "license": "", "scores": ""}
+    names = {"labels": list(FER2013), "label_set": "fer2013", "name": "net", "license": "", "scores": ""}
     with pytest.raises(ModelError, match=r"net\.onnx did not predict one image within .* looped forever"):
         call_limited("mien.models.adopt:describe", endless(tmp_path / "net.onnx"), **described, **flags, **names)
+
+
+@pytest.mark.usefixtures("processes")
+def test_labels_with_a_number_of_thousands_of_digits_are_not_blamed_on_the_file(foreign: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text(f"{'1' * 5000} sad\n2 happy")
+    with pytest.raises(ModelError, match=r"has as outputs: .* but 2 labels were given"):
+        adopt_model(foreign, labels=str(tmp_path / "labels.txt"), size=8, channels=1, models_dir=tmp_path / "mine")
+
+
+@pytest.mark.usefixtures("processes")
+def test_labels_are_checked_before_the_trial(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"unknown label set 'n*\.x'"):
+        adopt_model(endless(tmp_path / "net.onnx"), labels="n" * 300 + ".x", models_dir=tmp_path / "mine")
 
 
 @pytest.mark.usefixtures("processes")

@@ -11,7 +11,7 @@ from mien.errors import ConfigError, MissingSpec, ModelError, UnknownModel
 from mien.labels import FER2013
 from mien.models.classifier import OnnxClassifier
 from mien.models.spec import Graph, Head, ModelSpec, Preprocess
-from mien.models.store import add_model, find_model, list_models, shipped_dir
+from mien.models.store import add_model, check_name, find_model, list_models, shipped_dir
 
 SPEC = ModelSpec(
     name="foreign",
@@ -36,6 +36,22 @@ def test_an_added_model_predicts_as_its_graph_defines(foreign: Path, tmp_path: P
     np.testing.assert_allclose(got, expected[None], rtol=1e-5)
 
 
+def test_a_models_directory_that_cannot_be_entered_hides_no_shipped_model(locked_folder: Path) -> None:
+    folder = locked_folder / "models"
+    assert find_model("mini", models_dir=folder) == shipped_dir() / "mini.onnx"
+    assert "mini" in [model.name for model in list_models(folder)]
+    with pytest.raises(UnknownModel, match=r"locked.models' cannot be searched \(Permission denied\)"):
+        find_model("mine", models_dir=folder)
+
+
+def test_a_model_file_that_cannot_be_looked_at_is_named_with_the_reason(locked_folder: Path) -> None:
+    with pytest.raises(UnknownModel, match=r"net\.onnx \(Permission denied\)"):
+        find_model(locked_folder / "net.onnx")
+    for name in ("n" * 300, "n" * 300 + ".onnx"):
+        with pytest.raises(UnknownModel):
+            find_model(name)
+
+
 def test_adding_leaves_the_source_unchanged(foreign: Path, tmp_path: Path) -> None:
     before = foreign.read_bytes()
     add_model(foreign, SPEC, models_dir=tmp_path / "mine")
@@ -48,6 +64,21 @@ def test_a_name_that_leads_out_of_the_directory_is_refused(foreign: Path, tmp_pa
     with pytest.raises(ConfigError, match=r"a model cannot be called '.*'; expected a name without / "):
         add_model(foreign, replace(SPEC, name=name), models_dir=tmp_path / "mine")
     assert set(tmp_path.rglob("*")) == before
+
+
+NO_NAMES = ["a\0b", "a\nb", "a\u202eb", "a:b", "a*", "a?", 'a"', "<a", "a>", "a|b", "CON", "nul.v2", "com1", "a.", "a "]
+
+
+@pytest.mark.parametrize("name", [*NO_NAMES, "n" * 300])
+def test_a_name_that_some_system_has_not_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="a model cannot be called") as refused:
+        check_name(name)
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["base-1.2", "my net", "表情", "console", "com10"])
+def test_other_names_are_taken(name: str) -> None:
+    check_name(name)
 
 
 def test_all_models_of_the_directory_are_listed_even_unusable_ones(

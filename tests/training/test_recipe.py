@@ -168,7 +168,9 @@ def test_the_stages_follow_each_other() -> None:
         config.stage_of(3)
 
 
-@pytest.mark.parametrize("setting", [{"name": "../elsewhere"}, {"name": "a/b"}, {"seed": -5}, {"seed": 1 << 70}])
+@pytest.mark.parametrize(
+    "setting", [{"name": "../elsewhere"}, {"name": "a\0b"}, {"net": "a\0b"}, {"seed": -5}, {"seed": 1 << 70}]
+)
 def test_a_name_of_another_folder_and_an_impossible_seed_are_refused(setting: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         load_recipe("tiny", setting)

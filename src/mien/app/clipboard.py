@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import tkinter as tk
-from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import unquote, urlparse
@@ -26,9 +26,8 @@ def paste_picture(root: tk.Misc) -> Path | ImageArray:
     if text:
         line = text.splitlines()[0].strip().strip("\"'")
         path = Path(unquote(urlparse(line).path) if line.startswith("file://") else line)
-        with suppress(OSError, ValueError):  # a long text is no path
-            if path.exists():
-                return path
+        if os.path.exists(path):
+            return path
     picture = _x11_picture(root) if root.tk.call("tk", "windowingsystem") == "x11" else _system_picture()
     if picture is None:
         raise InputError("the clipboard has no picture and no path of a file; copy one first")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -202,7 +203,7 @@ def find_pictures(paths: Sequence[Path]) -> tuple[list[Path], Path]:
             raise InputError("no pictures among these files; drop pictures, one folder, or one video")
         return files, files[0]
     (path,) = paths
-    if path.is_dir():
+    if os.path.isdir(path):
         files = [file for file in list_files(path) if file.suffix.lower() in SUFFIXES]
         if not files:
             raise InputError(f"no pictures in folder '{path}'; choose another")

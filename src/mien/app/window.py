@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tkinter as tk
 import warnings
@@ -25,7 +26,7 @@ from mien.app.meter import LevelMeter
 from mien.app.mode import Mode
 from mien.app.panel import Panel
 from mien.app.picture_mode import SUFFIXES, PictureMode
-from mien.app.settings import Settings, load_settings, save_settings, settings_path
+from mien.app.settings import Settings, geometry_within, load_settings, save_settings, settings_path
 from mien.app.viewport import ImageView
 from mien.app.worker import Shown
 from mien.app.yunet import DetectorBar
@@ -260,7 +261,9 @@ class Window(StreamWindow):
     def _arrange(self, geometry: str) -> None:
         scale, screen = self.charts.scale, (self.root.winfo_screenwidth(), self.root.winfo_screenheight())
         size, smallest = ([min(round(a * scale), b) for a, b in zip(s, screen, strict=True)] for s in (SIZE, SMALLEST))
-        self.root.geometry(geometry or "{}x{}".format(*size))
+        root = self.root
+        area = root.winfo_vrootx(), root.winfo_vrooty(), root.winfo_vrootwidth(), root.winfo_vrootheight()
+        root.geometry(geometry_within(geometry, area, smallest) or "{}x{}".format(*size))
         self.root.minsize(*smallest)
         for name in ("picture_actions", "camera_actions", "offer"):
             self.layout.show(name, False)
@@ -278,7 +281,7 @@ class Window(StreamWindow):
 def _is_video(paths: Sequence[Path]) -> bool:
     """Return whether there is one path, of a video; an unreadable file is left to the pictures to complain about."""
     try:
-        return len(paths) == 1 and paths[0].is_file() and inspect(paths[0]).kind == "video"
+        return len(paths) == 1 and os.path.isfile(paths[0]) and inspect(paths[0]).kind == "video"
     except InputError:
         return False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from functools import wraps
@@ -14,6 +15,7 @@ import typer
 from mien.cli.console import bar, notice, waiting
 from mien.data.reading import AS_CROPS, Reading, parse_classes
 from mien.errors import ConfigError
+from mien.files import matching, obstacle
 
 if TYPE_CHECKING:
     from mien.data.dataset import Dataset
@@ -27,8 +29,8 @@ def existing_models(folder: Path | None) -> Path | None:
     Raises:
         ConfigError: There is none.
     """
-    if folder is not None and not folder.is_dir():
-        raise ConfigError(f"no directory '{folder}' for --models; check the path")
+    if folder is not None and not os.path.isdir(folder):
+        raise ConfigError(f"no directory '{folder}' for --models{obstacle(folder)}; check the path")
     return folder
 
 
@@ -193,7 +195,7 @@ class ModelTarget:
 def own_models(folder: Path, *, without: Path | None = None) -> set[str]:
     """Return the names of the models in a user's models directory, which may be missing, but for one file."""
     left_out = without and without.resolve()
-    return {path.stem for path in folder.glob("*.onnx") if path.resolve() != left_out}
+    return {path.stem for path in matching(folder, "*.onnx") if path.resolve() != left_out}
 
 
 def note_installed(name: str, own: Set[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -39,7 +40,7 @@ def explain(
     from mien.vision.crop import crop_faces
     from mien.vision.rise import explain_faces
 
-    if photo.is_dir():
+    if os.path.isdir(photo):
         raise InputError(f"'{photo}' is a folder; expected a picture")
     path = unused(to / f"{photo.stem}-explained.png")  # other pictures have this stem, and labels are compared
     check_targets([photo, model_file(model)], pictures=[path], folders=[to])

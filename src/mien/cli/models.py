@@ -12,6 +12,7 @@ from mien.cli.arguments import Json, NewModelsDir, existing_models, note_install
 from mien.cli.console import extra, new_table, notice, percent, print_json, print_table, say
 from mien.errors import ConfigError
 from mien.escape import shell_word
+from mien.files import obstacle
 
 if TYPE_CHECKING:
     from mien.models.spec import ModelSpec
@@ -51,7 +52,8 @@ def models(context: typer.Context, as_json: Json = False, models_dir: NewModelsD
     for model in found:
         if model.problem:
             notice("[yellow]not usable:[/]", model.problem)
-    say(f"your models: {models_dir or user_dir()}")
+    folder = models_dir or user_dir()
+    say(f"your models: {folder}{obstacle(folder)}")
 
 
 @app.command("add")

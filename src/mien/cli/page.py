@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -33,5 +34,5 @@ def page(
 
     with bar("fetching ONNX Runtime for browsers") as progress:
         written = write_site(to, models=model or (DEFAULT_MODEL,), models_dir=models_dir, progress=progress)
-    size = sum(file.stat().st_size for file in written.rglob("*") if file.is_file())
+    size = sum(file.stat().st_size for file in written.rglob("*") if os.path.isfile(file))
     say(f"site: {written} ({size / MEGABYTE:.1f} MB)")

@@ -29,6 +29,7 @@ from mien.cli.voices import RECIPE, train_voice_command
 from mien.data.reading import AS_CROPS, Reading
 from mien.errors import ConfigError
 from mien.escape import shell_word
+from mien.files import matching
 from mien.models.spec import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -225,7 +226,7 @@ def export(
     from mien.models.store import models_folder
     from mien.targets import check_targets
 
-    check_targets([*(data or []), *run.glob("*.*")], files=[to])
+    check_targets([*(data or []), *matching(run, "*.*")], files=[to])
     finished = _opened(run, data, votes, reading)
     folder = models_folder(models_dir) if install else None
     if folder is not None:
@@ -264,7 +265,7 @@ def soft_labels(
         raise ConfigError(f"cannot write soft labels to {to}; expected a name that ends in .npz")
     first, *others = map(_run, runs)
     places = map(data_path, data) if data else first.data_paths or ()
-    check_targets([*places, votes, *(path for run in runs for path in run.glob("*.*"))], files=[to])
+    check_targets([*places, votes, *(path for run in runs for path in matching(run, "*.*"))], files=[to])
     check_folder_of(to)
     opened = [_opened(first.folder, data, votes, reading), *others]
     dataset = opened[0].datasets[0]
@@ -356,6 +357,9 @@ def _started(
     with _together(devices):
         if _leads():  # the others must not ask for the folder before it is there: network file systems keep the answer
             check_targets([*map(data_path, places), votes, config.init, config.teacher], files=model, folders=[folder])
+        with extra("training", "train"):
+            from mien.nets.nets import check_net
+        check_net(config.net)  # before reading, which may take minutes
         readings = readings_for(places, reading.for_model(config.preprocess.size))
         datasets, paths = zip(*_read_all(places, votes, readings), strict=True)
         selection = None if audited is None else select(read_audit(audited, datasets[0]))

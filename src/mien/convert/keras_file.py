@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import zipfile
 import zlib
@@ -23,7 +24,7 @@ import h5py
 import numpy as np
 
 from mien.errors import ModelError
-from mien.files import refuse_pipe
+from mien.files import matching, refuse_pipe
 from mien.models.other_files import SAVED_MODEL, is_torch, other_kind
 from mien.sources.content import ZIP
 from mien.structures import FloatArray
@@ -88,8 +89,8 @@ def open_keras(path: Path, architecture: Path | None = None) -> Iterator[KerasMo
         refuse_pipe(path)
         if path.suffix.lower() == ".json":
             path, architecture = _weights_beside(path), path
-        if path.is_dir():
-            if (path / SAVED_MODEL).exists():
+        if os.path.isdir(path):
+            if os.path.exists(path / SAVED_MODEL):
                 raise ModelError(f"not a Keras model but {other_kind(path)}")
             raise ModelError("a folder, not a file; save the model as one file, in Keras: model.save('net.h5')")
         if zipfile.is_zipfile(path) and not is_torch(path):
@@ -160,7 +161,7 @@ def _read_json(path: Path) -> Json:
 def _architecture_beside(path: Path) -> Path:
     """Return the JSON file of the architecture that belongs to a file of weights."""
     found = []
-    for beside in sorted(path.parent.glob("*.json")):
+    for beside in sorted(matching(path.parent, "*.json")):
         with suppress(OSError, ModelError):
             _read_json(beside)
             found.append(beside)
@@ -178,7 +179,7 @@ def _weights_beside(path: Path) -> Path:
     _read_json(path)
     found = []
     for beside in sorted(path.parent.iterdir()):
-        if beside.suffix.lower() in (".h5", ".hdf5") and beside.is_file() and h5py.is_hdf5(beside):
+        if beside.suffix.lower() in (".h5", ".hdf5") and os.path.isfile(beside) and h5py.is_hdf5(beside):
             with suppress(OSError), h5py.File(beside, "r") as file:
                 if "model_config" not in file.attrs:
                     found.append(beside)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -292,7 +293,7 @@ def audit_file(path: str | Path) -> Path:
         DatasetError: The file cannot be read, or is no audit.
     """
     path = as_path(path)
-    path = path / "audit.npz" if path.is_dir() else path
+    path = path / "audit.npz" if os.path.isdir(path) else path
     read_npz(path, SCHEMA, About, kind=AUDIT, way_out=WAY_OUT)
     return path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import warnings
 import zipfile
@@ -93,12 +94,12 @@ class Header(NamedTuple):
 
 def can_read(path: Path) -> bool:
     """Return whether the path has a suffix of FER2013's csv, or of an archive that can hold it."""
-    return path.is_file() and path.name.lower().endswith(SUFFIXES)
+    return os.path.isfile(path) and path.name.lower().endswith(SUFFIXES)
 
 
 def holds_pixels(path: Path) -> bool:
     """Return whether a file is a csv with columns of emotions and pixels."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         return False
     try:
         with _opened(path) as stream:
@@ -187,7 +188,7 @@ def _votes_for(splits: SplitArray, path: Path, votes: Path | None) -> FloatArray
     if votes is not None:
         return votes_by_row(read_votes(votes), splits)
     beside = path.parent / VOTES_NAME
-    if not beside.is_file():
+    if not os.path.isfile(beside):
         return None
     try:
         return votes_by_row(read_votes(beside), splits)

@@ -7,6 +7,7 @@ Accuracy on unseen faces is measured by holding out a whole character.
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from mien.data.pictures import (
 from mien.data.reading import AS_CROPS, Reading
 from mien.data.splits import name_hash
 from mien.errors import DatasetError, UnreadablePicture
+from mien.files import matching
 from mien.labels import FER2013
 from mien.structures import Progress
 
@@ -41,14 +43,14 @@ REDUCED_SIZE = 100  # side in pixels where the original size would exceed the me
 
 def can_read(path: Path) -> bool:
     """Return whether the path is a folder, zip or tar with an image in the folder of one character's emotion."""
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return any(_character_and_emotion(path, name) for name in archive_names(path))
-    folders = (folder for depth in ("", "*/", "*/*/") for folder in path.glob(f"{depth}*_*"))
+    folders = (folder for depth in ("", "*/", "*/*/") for folder in matching(path, f"{depth}*_*"))
     files = (
         file.relative_to(path).as_posix()
         for folder in folders
         if FOLDER.fullmatch(folder.name)
-        for file in folder.glob(f"{folder.name}_*")
+        for file in matching(folder, f"{folder.name}_*")
     )
     return any(_character_and_emotion(path, name) for name in files)
 

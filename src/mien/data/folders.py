@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -41,7 +42,7 @@ KAGGLE_NAME = re.compile(rf"({'|'.join(USAGES)})_\d+\.")  # Training_3908.jpg
 
 def can_read(path: Path) -> bool:
     """Return whether the path is a folder, or a zip or tar with an image in it."""
-    return path.is_dir() or any(map(is_picture, archive_names(path)))
+    return os.path.isdir(path) or any(map(is_picture, archive_names(path)))
 
 
 def read(

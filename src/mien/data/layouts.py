@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 import warnings
 from collections import Counter, defaultdict
@@ -26,7 +27,7 @@ from mien.data.reading import AS_CROPS, Reading
 from mien.data.splits import split_named
 from mien.data.votes import VOTE_COLUMNS, majority_ids, vote_count
 from mien.errors import DatasetError
-from mien.files import refuse_pipe
+from mien.files import matching, refuse_pipe
 from mien.labels import FERPLUS, LabelSet
 from mien.settings import shown
 from mien.structures import Box, Progress
@@ -96,8 +97,8 @@ class Layout(NamedTuple):
 
 def can_read(layout: Layout, path: Path) -> bool:
     """Return whether a folder, zip or tar has the marks of a layout."""
-    if path.is_dir():
-        found = (path.glob(f"{depth}{mark}") for mark in layout.marks for depth in ("", "*/"))
+    if os.path.isdir(path):
+        found = (matching(path, f"{depth}{mark}") for mark in layout.marks for depth in ("", "*/"))
         return any(file.suffix != ".csv" or _starts_with(file, layout.head) for file in chain.from_iterable(found))
     marks = [mark for mark in layout.marks if not (layout.head and mark.endswith(".csv"))]
     return any(PurePosixPath(name).match(mark) for name in archive_names(path) for mark in marks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 import zipfile
@@ -116,7 +117,7 @@ def open_files(path: Path) -> Iterator[Files]:
     """
     with damage_reported(path):
         refuse_pipe(path)
-        if path.is_dir():
+        if os.path.isdir(path):
             yield _list_folder(path)
         elif path.name.lower().endswith(TARS):
             with open_tar(path) as tar:
@@ -198,7 +199,7 @@ def _archive_names(path: Path, _changed: int) -> tuple[str, ...]:
 
 def dataset_name(path: Path) -> str:
     """Return the name of a folder, or of a zip or tar without its suffix."""
-    return path.resolve().name if path.is_dir() else path.stem.removesuffix(".tar")
+    return path.resolve().name if os.path.isdir(path) else path.stem.removesuffix(".tar")
 
 
 def is_picture(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -89,7 +90,7 @@ def check_target(path: Path) -> None:
 
 def can_read(path: Path) -> bool:
     """Return whether the path is a file with the suffix of a prepared dataset."""
-    return path.is_file() and path.suffix.lower() == SUFFIX
+    return os.path.isfile(path) and path.suffix.lower() == SUFFIX
 
 
 def read(path: Path, reading: Reading = AS_CROPS, *, votes: Path | None = None) -> Dataset:

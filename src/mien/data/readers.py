@@ -15,7 +15,7 @@ from mien.data.photographs import FaceCropper
 from mien.data.reading import Reading
 from mien.data.wrong_kind import refuse_wrong_kind
 from mien.errors import DatasetError
-from mien.files import as_path
+from mien.files import as_path, obstacle
 from mien.structures import Progress
 
 DATA_VARIABLE = "MIEN_DATA"
@@ -116,8 +116,8 @@ def read_dataset(
             not in `SIZES`, or the format doesn't take an argument.
     """
     path = as_path(path)
-    if not path.exists():
-        raise DatasetError(f"no dataset at '{path}'; expected {_forms()}")
+    if not os.path.exists(path):
+        raise DatasetError(f"no dataset at '{path}'{obstacle(path)}; expected {_forms()}")
     if size is not None and size not in SIZES:
         raise DatasetError(f"size is {size}; expected {SIZES[0]} to {SIZES[-1]} pixels a side")
     reading = Reading(
@@ -126,7 +126,7 @@ def read_dataset(
     )  # fmt: skip
     further = {"cropper": cropper, "progress": progress}
     given = {option for option, value in (asdict(reading) | further).items() if value not in (None, {})}
-    if reader is None and path.is_dir() and COLUMNS & given:
+    if reader is None and os.path.isdir(path) and COLUMNS & given:
         reader = "table"  # whose columns have names that aren't recognised
     name, path = _reader_of(path, reader)
     chosen = READERS[name]
@@ -153,7 +153,7 @@ def _reader_of(path: Path, reader: str | None) -> tuple[str, Path]:
             raise DatasetError(f"no reader '{reader}'; choose from {', '.join(READERS)}")
         return reader, path
     path = _known_file_in(path)
-    if not path.is_dir():
+    if not os.path.isdir(path):
         refuse_wrong_kind(path)
     for name, candidate in READERS.items():
         if candidate.can_read(path):
@@ -204,18 +204,20 @@ def data_path(argument: str | None) -> Path:
         raise DatasetError(f"no dataset given; pass --data PATH or set {DATA_VARIABLE} to a file or folder")
     tried = [as_path(argument or home or "")]
     if argument and home:
-        folder = Path(home) if Path(home).is_dir() else Path(home).parent
+        folder = Path(home) if os.path.isdir(home) else Path(home).parent
         tried += [folder / part / (argument + suffix) for part in ("", "fer2013") for suffix in SUFFIXES]
     for path in tried:
-        if path.exists():
+        if os.path.exists(path):
             return _known_file_in(path)
-    where = f"also searched '{home}'" if argument and home else f"{DATA_VARIABLE} can name a file or folder"
-    raise DatasetError(f"no dataset at '{tried[0]}'; {where}; expected {_forms()}")
+    where = f"{DATA_VARIABLE} can name a file or folder"
+    if argument and home:
+        where = f"also searched '{home}'{obstacle(home)}"
+    raise DatasetError(f"no dataset at '{tried[0]}'{obstacle(tried[0])}; {where}; expected {_forms()}")
 
 
 def _known_file_in(path: Path) -> Path:
     """Return the FER2013 file in a folder, also Kaggle's train.csv with pixels; else the path unchanged."""
-    if known := next((path / name for name in KNOWN_FILES if (path / name).is_file()), None):
+    if known := next((path / name for name in KNOWN_FILES if os.path.isfile(path / name)), None):
         return known
     return path / "train.csv" if fer2013_csv.holds_pixels(path / "train.csv") else path
 

@@ -6,6 +6,7 @@ of clips. Each sequence is made or read on demand, since it is used once: to com
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -139,7 +140,7 @@ def _check_pictures(root: Path, files: Sequence[Path], clips: set[Path]) -> None
 
 
 def _frames_of(clip: Path, rate: float) -> Iterator[Frame]:
-    if clip.is_file():
+    if os.path.isfile(clip):
         yield from frames(clip)
         return
     pictures = [path for path in clip.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES]

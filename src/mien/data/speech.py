@@ -24,7 +24,7 @@ from mien.data.damage import damage_reported
 from mien.data.dataset import NameArray
 from mien.data.noise import trimmed
 from mien.errors import DatasetError, InputError
-from mien.files import as_path, printable
+from mien.files import as_path, obstacle, printable
 from mien.labels import FER2013, LabelSet, canonical
 from mien.sources.paths import SOUND_SUFFIXES, walk
 from mien.sources.sounds import sounds
@@ -165,9 +165,11 @@ def speech_path(argument: str) -> Path:
     home = Path(os.environ.get("MIEN_DATA") or "")
     places = [as_path(argument), home / argument, home / "voice" / argument]
     for path in places:
-        if path.is_dir():
+        if os.path.isdir(path):
             return path
-    raise DatasetError(f"no folder '{argument}' of recordings, nor one of that name in $MIEN_DATA; check the path")
+    raise DatasetError(
+        f"no folder '{argument}' of recordings{obstacle(argument)}, nor one of that name in $MIEN_DATA; check the path"
+    )
 
 
 def read_speech(
@@ -189,8 +191,8 @@ def read_speech(
         DatasetError: No such folder, no recordings in it, or too many; or fewer than two classes.
     """
     root = as_path(source)
-    if not root.is_dir():
-        raise DatasetError(f"no folder '{printable(root)}' of recordings; check the path")
+    if not os.path.isdir(root):
+        raise DatasetError(f"no folder '{printable(root)}' of recordings{obstacle(root)}; check the path")
     with damage_reported(root):
         files = sorted(path for path, kind in walk(root) if kind is None and path.suffix.lower() in SOUND_SUFFIXES)
     if not files:

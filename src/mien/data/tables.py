@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from mien.data.pictures import Picture, dataset_name, is_picture, open_files, re
 from mien.data.reading import AS_CROPS, Reading
 from mien.data.splits import split_named, split_within
 from mien.errors import DatasetError
+from mien.files import matching
 from mien.labels import canonical
 from mien.settings import shown
 from mien.sources.paths import PICTURE_SUFFIXES, walk
@@ -54,9 +56,9 @@ class Row(NamedTuple):
 
 def can_read(path: Path) -> bool:
     """Return whether the path is a table other than FER2013's, or a folder that holds one with recognised columns."""
-    if path.is_dir():
+    if os.path.isdir(path):
         return any(map(_is_usable, _tables_in(path)))
-    if path.suffix.lower() not in SUFFIXES or not path.is_file():
+    if path.suffix.lower() not in SUFFIXES or not os.path.isfile(path):
         return False
     try:
         header = _header(path)
@@ -95,8 +97,8 @@ def read(
     if votes is not None:
         raise DatasetError(f"'{path}' is a label table and cannot take the votes '{votes}'; leave them out")
     columns = Columns(reading.image_column, reading.label_column, reading.split_column)
-    tables = _chosen_tables(path, columns) if path.is_dir() else {path: None}
-    root = path if path.is_dir() else path.parent
+    tables = _chosen_tables(path, columns) if os.path.isdir(path) else {path: None}
+    root = path if os.path.isdir(path) else path.parent
     column = None if reading.group_by == "name" else reading.group_by
     rows_of = {file: list(_rows(file, columns, column)) for file in tables}
     with open_files(root) as files:
@@ -121,8 +123,8 @@ def read(
 
 
 def _tables_in(folder: Path) -> list[Path]:
-    found = (path for depth in ("", "*/") for suffix in SUFFIXES for path in folder.glob(f"{depth}*{suffix}"))
-    return sorted(path for path in found if path.is_file() and not path.name.startswith("."))
+    found = (path for depth in ("", "*/") for suffix in SUFFIXES for path in matching(folder, f"{depth}*{suffix}"))
+    return sorted(path for path in found if os.path.isfile(path) and not path.name.startswith("."))
 
 
 def _is_usable(path: Path) -> bool:

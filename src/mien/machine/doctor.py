@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 
 from mien.errors import MienError, MissingExtra, ModelError
+from mien.files import obstacle
 from mien.machine.facts import machine_facts, package_version
 from mien.models.runtime import onnxruntime, usable_devices
 from mien.models.store import list_models, user_dir
@@ -34,18 +35,21 @@ def doctor(models_dir: Path | None = None) -> dict[str, object]:
         headless builds), display, models_dir, models, yunet (its file), detector (the one that "auto" takes without
         fetching), cameras, microphones, and hints: one sentence per problem.
     """
+    models_dir = models_dir or user_dir()
     models, (yunet, problem) = list_models(models_dir, kind=None), _yunet()
     microphones, silence = _microphones()
     facts = machine_facts() | _package_facts() | _opencv_facts() | {
         "display": _display(),
-        "models_dir": str(models_dir or user_dir()),
+        "models_dir": str(models_dir),
         "models": [f"{m.name} ({m.kind}, {'mien' if m.shipped else 'you'})" for m in models if not m.problem],
         "yunet": str(yunet or ""),
         "detector": "yunet" if yunet else "haar",
         "cameras": [f"{c.index}: {c.name} {c.path}".strip() for c in list_cameras()],
         "microphones": microphones,
     }  # fmt: skip
-    problems = [text for text in (problem, silence) if text]
+    reason = obstacle(models_dir)
+    locked = reason and f"the models directory '{models_dir}' cannot be searched{reason}; set MIEN_MODELS to another"
+    problems = [text for text in (problem, silence, locked) if text]
     return facts | {"hints": _hints(facts) + problems + [m.problem for m in models if m.problem]}
 
 

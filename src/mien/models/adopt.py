@@ -133,7 +133,9 @@ def _spec_inside(source: Path, described: Sequence[str]) -> ModelSpec | None:
 
 
 def _described(source: Path, description: dict[str, object]) -> ModelSpec:
-    """Return the spec of a foreign model, found in a process with limits."""
+    """Return the spec of a foreign model, found in a process with limits, once its labels are known to be some."""
+    labels = named_label_set(str(description["labels"]), name=str(description["name"]))
+    description = {**description, "labels": list(labels), "label_set": labels.name}
     with TemporaryDirectory() as folder:
         file = whole_model(source, Path(folder))
         try:
@@ -145,7 +147,8 @@ def _described(source: Path, description: dict[str, object]) -> ModelSpec:
 def describe(
     source: Path,
     *,
-    labels: str,
+    labels: Sequence[str],
+    label_set: str,
     name: str,
     license: str,
     size: int | None,
@@ -163,16 +166,16 @@ def describe(
     """Return the spec, as JSON, of a foreign model as it is described and as its graph says; see `adopt_model`."""
     try:
         session = Session(source, threads=1)
-        label_set = named_label_set(labels, name=name)
+        known = LabelSet(label_set, tuple(labels))
         layout, size, channels = _input(session.inputs, layout, size, channels)
         mode, bgr, mean, deviation = _normalization(normalize, layout, channels, bgr, mean, deviation)
-        scores = _scores(session.outputs, label_set, scores, columns)
+        scores = _scores(session.outputs, known, scores, columns)
         batch = session.inputs[0].shape[0]
         try:
             spec = ModelSpec(
                 name=name,
                 arch="foreign",
-                heads=(Head(label_set),),
+                heads=(Head(known),),
                 preprocess=Preprocess(size=size, channels=channels, equalize=equalize, normalize=mode),
                 graph=Graph(
                     input=layout,
@@ -188,7 +191,7 @@ def describe(
         except ModelError as error:
             raise ModelError(f"{source}: {error}") from error
         spec, found = _trial(source, spec)
-        kind = _output_kind(found, columns, len(label_set), output)
+        kind = _output_kind(found, columns, len(known), output)
         return replace(spec, graph=replace(spec.graph, output=kind)).to_json()
     except ModelError as error:
         text = str(error)

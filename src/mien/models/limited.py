@@ -42,7 +42,7 @@ def try_model(path: Path) -> None:
     except OSError as error:
         raise ModelError(f"cannot read model {path}: {error.strerror}") from error
     with suppress(OSError):
-        if (tried_dir() / name).is_file():
+        if os.path.isfile(tried_dir() / name):
             return
     call_limited("mien.models.trial:predict_noise", path)
     with suppress(OSError, MienError):  # no home or no room: then it is tried each time

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -166,7 +167,7 @@ def _read(path: Path) -> Any:
 
     try:
         refuse_pipe(path)
-        if path.is_dir():
+        if os.path.isdir(path):
             raise _not_onnx(path)
         if path.stat().st_size > MAX_BYTES:
             raise ModelError(f"{path} has {path.stat().st_size:,} bytes; an ONNX file has at most {MAX_BYTES:,}")

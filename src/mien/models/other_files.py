@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -44,8 +45,8 @@ def other_kind(path: Path, *, by_name: bool = True) -> str:
         OSError: It cannot be read, or is a pipe.
     """
     refuse_pipe(path)
-    if path.is_dir():
-        if (path / SAVED_MODEL).exists():
+    if os.path.isdir(path):
+        if os.path.exists(path / SAVED_MODEL):
             return f"a folder of TensorFlow's SavedModel; {TENSORFLOW}"
         return "a folder; pass the file of the model in it"
     with path.open("rb") as file:

@@ -6,17 +6,23 @@ See docs/decisions/0010.
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from mien.errors import ConfigError, MissingSpec, ModelError, UnknownModel
-from mien.escape import shell_word
-from mien.files import as_path, make_folder, user_folder
+from mien.escape import INVISIBLE, shell_word
+from mien.files import as_path, make_folder, matching, obstacle, user_folder
 from mien.models.onnx_file import read_spec, write_with_spec
 from mien.models.other_files import KERAS_SUFFIXES
 from mien.models.spec import FACE_KINDS, Kind, ModelSpec
+from mien.settings import shown
+
+MAX_NAME_BYTES = 200  # of a model; a file's name has at most 255, and further words are added to some
+NOT_IN_NAMES = frozenset('/\\:*?"<>|')  # https://learn.microsoft.com/windows/win32/fileio/naming-a-file
+RESERVED = re.compile("CON|PRN|AUX|NUL|(COM|LPT)[0-9¹²³]", re.IGNORECASE)  # on Windows, with any suffix
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,7 @@ def shipped_dir() -> Path:
 
 def is_shipped(name: str) -> bool:
     """Return whether a model of this name came with mien."""
-    return (shipped_dir() / f"{name}.onnx").is_file()
+    return os.path.isfile(shipped_dir() / f"{name}.onnx")
 
 
 def user_dir() -> Path:
@@ -84,10 +90,10 @@ def list_models(models_dir: Path | None = None, *, kind: Kind | None = "face") -
             count as "face" too.
     """
     folder = models_folder(models_dir)
-    users = {path.stem: path for path in folder.glob("*.onnx")}
+    users = {path.stem: path for path in matching(folder, "*.onnx")}
     unconverted = _keras_files(folder)
     hidden = {*users, *(path.stem for path in unconverted)}
-    shipped = {path.stem: path for path in shipped_dir().glob("*.onnx") if path.stem not in hidden}
+    shipped = {path.stem: path for path in matching(shipped_dir(), "*.onnx") if path.stem not in hidden}
     found = [
         *(_describe(path, shipped=True) for _, path in sorted(shipped.items())),
         *(_describe(path, shipped=False) for _, path in sorted(users.items())),
@@ -111,35 +117,47 @@ def find_model(name: str | Path, *, models_dir: Path | None = None, kind: Kind =
     as_path(name)  # or InputError
     name = os.fspath(name)
     if name.endswith(".onnx"):
-        if Path(name).is_file():
+        if os.path.isfile(name):
             return Path(name)
-        raise UnknownModel(f"no model file {name}; `mien models` lists the installed models")
+        raise UnknownModel(f"no model file {name}{obstacle(name)}; `mien models` lists the installed models")
     folder = models_folder(models_dir)
-    if (path := folder / f"{name}.onnx").is_file():
+    if os.path.isfile(path := folder / f"{name}.onnx"):
         return path
     named = [path for path in _keras_files(folder) if name in (path.stem, path.name)]
     for path in (Path(name), *named):
-        if _is_keras(path) and path.is_file():
+        if _is_keras(path) and os.path.isfile(path):
             raise ModelError(how_to_convert(path, models_dir))
-    if (path := shipped_dir() / f"{name}.onnx").is_file():
+    if os.path.isfile(path := shipped_dir() / f"{name}.onnx"):
         return path
     installed = [model.name for model in list_models(models_dir, kind=kind) if model.format == "onnx"]
     names = ", ".join(installed) or "none installed"
+    hidden = f"; '{folder}' cannot be searched{reason}" if (reason := obstacle(folder)) else ""
     raise UnknownModel(
         f"no {'' if kind == 'face' else f'{kind} '}model '{name}'; choose from {names}, or give the path of an "
-        ".onnx file"
+        f".onnx file{hidden}"
     )
 
 
 def check_name(name: str) -> None:
-    """Check that a model can be stored under a name.
+    """Check that a model can be stored under a name, on any system.
 
     Raises:
-        ConfigError: It is empty, hidden, or leads to another folder.
+        ConfigError: It is empty, hidden, too long, leads to another folder, or is no file name on Windows.
     """
-    if not name.strip() or name.startswith(".") or "\\" in name or Path(name).name != name:
+    if (
+        name.startswith(".")
+        or name.endswith((".", " "))
+        or len(name.encode(errors="replace")) > MAX_NAME_BYTES
+        or INVISIBLE.search(name)
+        or set(name) & NOT_IN_NAMES
+        or RESERVED.fullmatch(name.partition(".")[0].rstrip())
+        or Path(name).name != name
+        or not name.strip()
+    ):
         raise ConfigError(
-            f"a model cannot be called '{name}'; expected a name without / and \\ that does not begin with a dot"
+            f'a model cannot be called {shown(name)}; expected a name without / \\ : * ? " < > | and control '
+            f"characters, of at most {MAX_NAME_BYTES} bytes, with a dot or a space at neither end, and not reserved by "
+            "Windows, such as CON"
         )
 
 
@@ -168,8 +186,8 @@ def _is_keras(path: Path) -> bool:
 
 def _keras_files(folder: Path) -> list[Path]:
     """Return the Keras files of a folder that have no .onnx of the same name beside them."""
-    files = (path for path in sorted(folder.glob("*")) if _is_keras(path))
-    return [path for path in files if path.is_file() and not path.with_suffix(".onnx").is_file()]
+    files = (path for path in sorted(matching(folder, "*")) if _is_keras(path))
+    return [path for path in files if os.path.isfile(path) and not os.path.isfile(path.with_suffix(".onnx"))]
 
 
 def how_to_convert(path: Path, models_dir: Path | None) -> str:

@@ -28,6 +28,7 @@ from mien.nets.blocks import (
     TransformerBlock,
     conv_bn_relu,
 )
+from mien.settings import shown
 
 
 class Net(nn.Module):
@@ -96,14 +97,23 @@ def freeze(net: nn.Module, parts: Iterable[str]) -> list[nn.Module]:
     return norms
 
 
+def check_net(arch: str) -> None:
+    """Make sure that there is an architecture of a name.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if arch not in NETS:
+        raise ConfigError(f"unknown net {shown(arch)}; choose from {', '.join(NETS)}")
+
+
 def build_net(arch: str, preprocess: Preprocess, heads: Mapping[str, int]) -> Net:
     """Build a net of a named architecture, with random weights.
 
     Raises:
         ConfigError: No such architecture.
     """
-    if arch not in NETS:
-        raise ConfigError(f"unknown net '{arch}'; choose from {', '.join(NETS)}")
+    check_net(arch)
     backbone, n_features = NETS[arch](preprocess.channels, preprocess.size)
     return Net(backbone, n_features, heads)
 

@@ -7,6 +7,7 @@ of `report.write_report`.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -86,7 +87,7 @@ def released_card(model: Path, folder: Path) -> str:
         ModelError: The file is not a mien model.
         InputError: A report is missing, or unreadable.
     """
-    further = [name for name in FURTHER if (folder / name / "metrics.json").exists()]
+    further = [name for name in FURTHER if os.path.exists(folder / name / "metrics.json")]
     return model_card(
         read_spec(model),
         [read_metrics(folder / name / "metrics.json") for name in (*MEASURED, *further)],

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from textwrap import fill
+from typing import TypedDict
 
-from mien.errors import InputError
+from mien.errors import ConfigError, DatasetError, InputError
 from mien.escape import code_block, literal
 from mien.evaluation.voice import NOISY, WHOLE, Spread, VoiceEvaluation, VoiceScores
 from mien.files import write_text
@@ -16,7 +17,7 @@ from mien.labels import LabelSet
 from mien.models.spec import ModelSpec
 from mien.reports.card import LAW
 from mien.reports.tables import bullets, most_frequent_confusion, table
-from mien.settings import from_dict
+from mien.settings import checked
 
 VOICE_NOTE = "mien names how speech sounds, not what a person feels."
 _USE = """\
@@ -221,15 +222,30 @@ def read_voice_metrics(path: Path) -> list[VoiceEvaluation]:
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return [_evaluation(entry) for entry in found]
+        return [_evaluation(entry) for entry in checked(list[_Entry], found, "evaluations")]
     except OSError as error:
         raise InputError(f"cannot read '{path}': {error.strerror}; evaluate the model again") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, RecursionError, ConfigError, DatasetError) as error:
         raise InputError(f"'{path}' holds no figures of voice models ({error}); evaluate the model again") from error
 
 
-def _evaluation(entry: Mapping[str, object]) -> VoiceEvaluation:
-    plain = {key: value for key, value in entry.items() if key != "chance"}
-    conditions = {name: from_dict(VoiceScores, scores) for name, scores in dict(plain["conditions"]).items()}  # type: ignore[call-overload]
-    labels = LabelSet(str(plain["data"]), tuple(plain["labels"]))  # type: ignore[arg-type]
-    return VoiceEvaluation(**(plain | {"conditions": conditions, "labels": labels}))  # type: ignore[arg-type]
+class _Entry(TypedDict):
+    """An evaluation as plain data; see `VoiceEvaluation`."""
+
+    model: str
+    data: str
+    labels: list[str]
+    n: int
+    n_speakers: int
+    n_folds: int
+    conditions: dict[str, VoiceScores]
+    speakers: dict[str, float]
+    confusion: list[list[int]]
+
+
+def _evaluation(entry: _Entry) -> VoiceEvaluation:
+    return VoiceEvaluation(
+        model=entry["model"], data=entry["data"], labels=LabelSet(entry["data"], tuple(entry["labels"])),
+        n=entry["n"], n_speakers=entry["n_speakers"], n_folds=entry["n_folds"], conditions=entry["conditions"],
+        speakers=entry["speakers"], confusion=entry["confusion"],
+    )  # fmt: skip

@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 from mien.errors import ConfigError, OutputError
 from mien.files import atomic_path, printable
-from mien.settings import shown
+from mien.settings import Range, checked, shown
 from mien.sinks.growing import GrowingFile
 
 SUFFIX = ".journal"
@@ -41,6 +41,14 @@ class Entry:
     mtime_ns: int
     ends: tuple[int, ...]
     error: str = ""
+
+
+class _Numbers(TypedDict):
+    """The numbers of an entry, as read from JSON."""
+
+    size: int
+    mtime_ns: int
+    ends: list[Annotated[int, Range(0)]]
 
 
 class Journal(GrowingFile):
@@ -115,47 +123,53 @@ class Journal(GrowingFile):
     def _rewrite(self) -> None:
         """Write all lines, whole or not at all."""
         self._close()
-        with atomic_path(self.path) as temporary:
-            temporary.write_bytes(b"".join(map(_line, [self._head, *map(asdict, self._entries)])))
+        with atomic_path(self.path) as temporary, temporary.open("wb") as file:
+            file.write(b"".join(map(_line, [self._head, *map(asdict, self._entries)])))
+            file.flush()
+            os.fsync(file.fileno())  # else it may be empty after a loss of power, while the tables are not
 
     def _read(self) -> list[Entry]:
         try:
             lines = self.path.read_bytes().split(b"\n")[:-1]  # the last one is empty, or torn
         except FileNotFoundError:
-            if there := next((table.path for table in self._tables if table.found), None):
-                raise ConfigError(
-                    f"cannot resume: '{there}' is there, but not its journal '{self.path.name}'; leave out --resume to "
-                    "write it again, or name another table"
-                ) from None
+            self._refuse_tables("is missing")
             return []
         except OSError as error:
             raise OutputError(f"cannot read the journal '{self.path}': {error.strerror}") from error
         try:
             head, *rest = map(json.loads, lines) if lines else [self._head]
-            entries = [Entry(**{**line, "ends": tuple(line["ends"])}) for line in rest]
-            fits = all(len(entry.ends) == len(self._tables) for entry in entries)
-        except (ValueError, TypeError, KeyError) as error:
+            entries = list(map(_entry, rest))
+            if not isinstance(head, dict) or head.get("format") != FORMAT or (entries and entries[0].path):
+                raise ConfigError("no head, or no line of the tables' headers")
+            settings = checked(Mapping[str, object], head.get("settings"), "settings")
+            tables = _texts(head.get("tables"), "tables")
+        except (ValueError, RecursionError, ConfigError) as error:
             raise ConfigError(f"'{self.path}' is not a journal of mien; leave out --resume to start again") from error
-        self._check(head)
-        if not fits or any(
-            end > size for entry in entries for end, size in zip(entry.ends, self._sizes(), strict=True)
+        self._check(settings, tables, entries)
+        if not entries:
+            self._refuse_tables("has no entry")
+        return entries
+
+    def _check(self, settings: Mapping[str, object], tables: list[str], entries: Sequence[Entry]) -> None:
+        hint = "leave out --resume to start again"
+        check_same(settings, self._head["settings"], place=self._tables[0].path, hint=hint)
+        if tables != self._head["tables"]:
+            raise ConfigError(f"'{self.path.name}' is of the tables {', '.join(tables)}; give the same ones, or {hint}")
+        sizes = self._sizes()
+        if any(
+            len(entry.ends) != len(sizes) or any(end > size for end, size in zip(entry.ends, sizes, strict=True))
+            for entry in entries
         ):
             raise ConfigError(
                 f"the tables are shorter than '{self.path.name}' says; leave out --resume to write them again"
             )
-        return entries
 
-    def _check(self, head: Any) -> None:
-        if not isinstance(head, dict) or head.get("format") != FORMAT:
-            raise ConfigError(f"'{self.path}' is not a journal of mien; leave out --resume to start again")
-        check_same(
-            head.get("settings"), self._head["settings"], place=self._tables[0].path,
-            hint="leave out --resume to start again",
-        )  # fmt: skip
-        if head.get("tables") != self._head["tables"]:
+    def _refuse_tables(self, state: str) -> None:
+        """Refuse to append to tables whose files no journal lists, which would double their rows."""
+        if there := next((table.path for table in self._tables if table.found), None):
             raise ConfigError(
-                f"'{self.path.name}' is of the tables {', '.join(map(str, head.get('tables', [])))}; give the same "
-                "ones, or leave out --resume to start again"
+                f"cannot resume: '{there}' is there, but its journal '{self.path.name}' {state}; leave out --resume to "
+                "write it again, or name another table"
             )
 
 
@@ -196,6 +210,24 @@ def identity(file: Path) -> tuple[str, int, int]:
 
 def _is_same(entry: Entry, file: Path) -> bool:
     return (entry.path, entry.size, entry.mtime_ns) == identity(file)
+
+
+def _entry(line: object) -> Entry:
+    """Return an entry read from JSON.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    numbers: _Numbers = checked(_Numbers, line, "entry")
+    path, error = _texts([numbers.get("path"), numbers.get("error", "")], "entry")
+    return Entry(path, numbers["size"], numbers["mtime_ns"], tuple(numbers["ends"]), error)
+
+
+def _texts(value: object, where: str) -> list[str]:
+    """Return a list of texts; `checked` would refuse names of files that aren't valid text."""
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise ConfigError(f"'{where}' is {shown(value)}; expected a list of texts")
+    return value
 
 
 def _line(plain: Mapping[str, Any]) -> bytes:

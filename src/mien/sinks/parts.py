@@ -85,19 +85,26 @@ def read_part(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
         OutputError: It cannot be read.
     """
     try:
-        if path.suffix == ".parquet":
-            import pyarrow.parquet
+        for row in _read_rows(path, columns):
+            found = {column: row[column] for column in columns}
+            if any(isinstance(value, (dict, list)) for value in found.values()):
+                raise ValueError("a row holds other than texts and numbers")
+            yield found
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, csv.Error) as error:
+        reason = "it is damaged" if isinstance(error, (TypeError, KeyError, RecursionError)) else error
+        raise OutputError(f"cannot read the part '{printable(path)}': {reason}; remove it, and resume") from error
 
-            with pyarrow.parquet.ParquetFile(path) as file:
-                for batch in file.iter_batches(columns=list(columns)):
-                    yield from batch.to_pylist()
-            return
-        with path.open(encoding="utf-8", newline="") as text:
-            table = csv.DictReader(text) if path.suffix == ".csv" else map(json.loads, text)
-            for row in table:
-                yield {column: row[column] for column in columns}
-    except (OSError, ValueError, KeyError, csv.Error) as error:
-        raise OutputError(f"cannot read the part '{printable(path)}': {error}; remove it, and resume") from error
+
+def _read_rows(path: Path, columns: Sequence[str]) -> Iterator[Any]:
+    if path.suffix == ".parquet":
+        import pyarrow.parquet
+
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(columns=list(columns)):
+                yield from batch.to_pylist()
+        return
+    with path.open(encoding="utf-8", newline="") as text:
+        yield from csv.DictReader(text) if path.suffix == ".csv" else map(json.loads, text)
 
 
 @contextmanager

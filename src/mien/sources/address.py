@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from os import PathLike
 from pathlib import Path
@@ -35,7 +36,7 @@ def parse_source(source: int | str | Path) -> int | str | Path:
         if not text.isprintable():  # OpenCV crashes at text that isn't UTF-8
             raise InputError(f"{text!r} is no address; expected one without control characters, in UTF-8")
         return text
-    if re.fullmatch("[0-9]{1,4}", text) and not Path(text).exists():
+    if re.fullmatch("[0-9]{1,4}", text) and not os.path.exists(text):
         return int(text)
     return Path(source)
 

@@ -16,6 +16,7 @@ from urllib.parse import urlparse
 import cv2
 import numpy as np
 
+from mien.files import matching
 from mien.quiet import quiet
 from mien.sources.address import display_name, is_url
 from mien.sources.paths import PICTURE_SUFFIXES
@@ -133,7 +134,7 @@ def refusal(source: int | str) -> str:
             "forbid it; `mien doctor` lists the cameras"
         )
     path = DEVICES / f"video{source}" if isinstance(source, int) else Path(source)
-    if not path.exists():
+    if not os.path.exists(path):
         there = ", ".join(f"{camera.index} ({camera.name})" for camera in list_cameras())
         return f"there is no {name}; " + (f"choose from {there}" if there else "no camera was found: plug one in")
     if not os.access(path, os.R_OK | os.W_OK):
@@ -144,7 +145,7 @@ def refusal(source: int | str) -> str:
 def _v4l_cameras() -> list[CameraInfo]:
     """Return the devices that capture; a camera's further devices, whose index file is not 0, give metadata."""
     found = []
-    for folder in V4L.glob("video*"):
+    for folder in matching(V4L, "video*"):
         try:
             if int((folder / "index").read_text()) == 0:
                 name = (folder / "name").read_text(encoding="utf-8", errors="replace").strip()

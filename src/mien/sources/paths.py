@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from mien.errors import InputError, UnreadablePicture
-from mien.files import as_path, printable
+from mien.files import as_path, matching, printable
 from mien.sources.address import without_credentials
 
 PICTURE_SUFFIXES = frozenset({
@@ -229,7 +229,7 @@ def walk(folder: Path) -> Iterator[tuple[Path, str | None]]:
         for entry in entries:
             path = Path(entry.path)
             if not _leads_to_folder(entry):
-                yield path, None if _is_file(path) else "broken link or device"
+                yield path, None if os.path.isfile(path) else "broken link or device"
             elif not _is_folder(entry):
                 yield path, "linked folder"
 
@@ -272,13 +272,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # names in a folder that may be listed but not entered
-        return False
-
-
 def _walk(folder: Path, wanted: Wanted) -> FoundFiles:
     passed_over: Counter[str] = Counter()
     files = []
@@ -300,8 +293,8 @@ def _matches(folder: Path, glob: str) -> list[Path]:
     if "**" in parts[start:]:
         found = set(folder.rglob(pattern))
     else:
-        found = {path for place, entries in _searched(folder) if entries for path in place.glob(pattern)}
-    return sorted(path for path in found if path.is_file() and not is_hidden(path.relative_to(folder)))
+        found = {path for place, entries in _searched(folder) if entries for path in matching(place, pattern)}
+    return sorted(path for path in found if os.path.isfile(path) and not is_hidden(path.relative_to(folder)))
 
 
 def _is_read(path: Path, folder: Path, wanted: Wanted) -> bool:

@@ -5,6 +5,7 @@ A model's probabilities on images that it was fitted on repeat their labels, err
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 
@@ -121,6 +122,6 @@ def _fitted(run: Run, dataset: Dataset) -> BoolArray:
     start = run.spec.trained_on.get("init", "")
     if dataset.fingerprint[:12] in start or re.search(rf"[(,] ?{re.escape(dataset.name)}[ ,)]", start):
         raise RunError(f"{run.folder} starts from weights fitted on '{dataset.name}'; its folds are not unseen")
-    if not run.model.exists():
+    if not os.path.exists(run.model):
         raise RunError(f"{run.folder} has no model yet; finish it: mien train --resume {run.folder}")
     return run.fitted_rows(dataset)

@@ -187,7 +187,7 @@ def _warning_of(name: str, loggers: dict[str, Logger]) -> Iterator[None]:
 def _number(folder: Path) -> str:
     """Return the number of a run at services, which is drawn on first use."""
     path = folder / IDS
-    if path.exists():
+    if os.path.exists(path):
         return str(read_json(path))
     number = uuid.uuid4().hex[:12]
     write_text(path, json.dumps(number) + "\n")

@@ -118,8 +118,7 @@ class TrainConfig:
         check_fields(self)
         if not self.stages:
             raise ConfigError("stages is empty; a recipe needs at least one stage")
-        if self.name:
-            check_name(self.name)
+        check_name(self.name or self.net)
         if len({head.labels for head in self.heads}) < len(self.heads):
             raise ConfigError(
                 f"two heads have the labels {', '.join(head.labels for head in self.heads)}; name each once"

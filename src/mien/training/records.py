@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from itertools import pairwise
 from numbers import Real
@@ -125,7 +126,7 @@ def read_metrics(path: Path) -> list[Row]:
     Raises:
         RunError: It cannot be read, or a line is damaged.
     """
-    if not path.exists():
+    if not os.path.exists(path):
         return []
     try:
         refuse_pipe(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from mien.data.audit import Selection
 from mien.data.dataset import SPLITS, Dataset
 from mien.data.reading import Reading
 from mien.errors import ConfigError, DatasetError, RunError
-from mien.files import as_path, atomic_path, check_folder_of, locked, make_folder, write_text
+from mien.files import as_path, atomic_path, check_folder_of, locked, make_folder, obstacle, write_text
 from mien.labels import LabelSet
 from mien.machine.facts import git_commit
 from mien.models.onnx_file import check_target, write_with_spec
@@ -208,8 +209,10 @@ class Run:
         if not all(paths):
             return None
         for path in paths:
-            if not Path(path).exists():
-                raise RunError(f"the data of {self.folder} is no longer at '{path}'; say where it is with --data")
+            if not os.path.exists(path):
+                raise RunError(
+                    f"the data of {self.folder} is no longer at '{path}'{obstacle(path)}; say where it is with --data"
+                )
         return paths
 
     @property
@@ -270,10 +273,10 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether all epochs are done and the model is written."""
-        return self.model.exists() and self._trained()
+        return os.path.exists(self.model) and self._trained()
 
     def _trained(self) -> bool:
-        return self.checkpoint.exists() and epochs_done(self.checkpoint) >= self.config.epochs
+        return os.path.exists(self.checkpoint) and epochs_done(self.checkpoint) >= self.config.epochs
 
     def metrics(self) -> list[Row]:
         """Return the metrics of each finished epoch, as docs/guides/training.md lists them.
@@ -404,10 +407,13 @@ class Run:
 
     def _load(self, trainer: Trainer, n_rows: int) -> int:
         """Load the checkpoint, if there must be one; return the number of epochs done."""
-        if self.checkpoint.exists():
+        if os.path.exists(self.checkpoint):
             return load_checkpoint(self.checkpoint, trainer.state)
         if self.config.init or n_rows > 1:
-            raise RunError(f"'{self.checkpoint}' is missing; restore it, or start again with another --run")
+            raise RunError(
+                f"'{self.checkpoint}' is missing{obstacle(self.checkpoint)}; restore it, or start again with "
+                "another --run"
+            )
         return 0
 
     def export(
@@ -428,7 +434,8 @@ class Run:
             ConfigError: The target is no .onnx file.
             OutputError: The file cannot be written.
         """
-        if not self.checkpoint.exists() or not epochs_done(self.checkpoint):  # initial weights are a checkpoint too
+        # initial weights are a checkpoint too
+        if not os.path.exists(self.checkpoint) or not epochs_done(self.checkpoint):
             raise RunError(f"{self.folder} has no finished epoch yet; resume it: mien train --resume {self.folder}")
         path = target or self.model
         check_target(path)
@@ -521,9 +528,9 @@ class Run:
 
 
 def _check_unused(folder: Path) -> None:
-    if (folder / CONFIG).exists():
+    if os.path.exists(folder / CONFIG):
         raise RunError(f"{folder} already holds a run; resume it (mien train --resume {folder}) or name another --run")
-    if (folder / CHECKPOINT).exists():
+    if os.path.exists(folder / CHECKPOINT):
         raise RunError(f"{folder} holds a checkpoint without its settings; name another --run")
 
 
@@ -541,7 +548,7 @@ def _initial_weights(config: TrainConfig) -> Weights | None:
     if not config.init:
         return None
     of_run = Path(config.init) / CHECKPOINT
-    return initial_weights(of_run if of_run.exists() else config.init, arch=config.net)
+    return initial_weights(of_run if os.path.exists(of_run) else config.init, arch=config.net)
 
 
 def _fitted(

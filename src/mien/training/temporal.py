@@ -5,6 +5,7 @@ The classifier stays as it is, so its predictions are computed once, and the net
 
 from __future__ import annotations
 
+import os
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from torch.nn import functional as F
 from mien.data.dataset import Dataset
 from mien.errors import ConfigError, DatasetError
 from mien.evaluation.temporal import PredictedSequence, TemporalScores, compare_smoothing, head_columns, run_temporal
-from mien.files import as_path, check_folder_of, make_folder, write_text
+from mien.files import as_path, check_folder_of, make_folder, obstacle, write_text
 from mien.labels import LabelSet
 from mien.models.classifier import OnnxClassifier
 from mien.models.onnx_file import check_target, graph_fingerprint, save_with_spec, write_with_spec
@@ -100,8 +101,8 @@ def train_temporal(
     """
     path = as_path(path)
     check_place(path, install=install)  # now, not after the training
-    if clips is not None and not clips.is_dir():
-        raise DatasetError(f"no folder '{clips}' of clips; check the path")
+    if clips is not None and not os.path.isdir(clips):
+        raise DatasetError(f"no folder '{clips}' of clips{obstacle(clips)}; check the path")
     train, held_out = see_all(classifier, config, labels, images, clips, detector, progress)
     head = head_columns(classifier, labels)
     net = fit_temporal([s for part in train.values() for s in part], config, head=head, progress=progress)

@@ -158,7 +158,7 @@ def _start(folder: Path, spec: ModelSpec) -> None:
     """Note what the run trains in its folder, or check that it is what the folder notes."""
     note = folder / "run.json"
     text = spec.to_json() + "\n"
-    if not note.exists():
+    if not os.path.exists(note):
         write_text(note, text)
     elif note.read_text(encoding="utf-8") != text:
         raise RunError(f"'{folder}' holds a run of other data or settings; choose a new folder, or the same of both")
@@ -214,7 +214,7 @@ class FeatureStore:
 
     def _features(self, name: str, change: Callable[[FloatArray, int], FloatArray]) -> FloatArray:
         path = self.folder / f"features-{self._key}-{name}.npy"
-        if not path.exists():
+        if not os.path.exists(path):
             progress, rows, extractor = self.steps(f"features, {name}"), [], self._opened()
             for n in range(len(self.speech)):
                 rows.append(extractor.enrol(change(self.speech.sound(n), n)))

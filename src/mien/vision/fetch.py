@@ -11,7 +11,7 @@ from threading import Thread
 
 from mien.download import download, failure_reason, hours_since, is_offline
 from mien.errors import FetchError, MienError, ModelError
-from mien.files import make_folder, sha256_of, user_folder
+from mien.files import make_folder, obstacle, sha256_of, user_folder
 from mien.structures import Progress
 
 YUNET_FILE = "face_detection_yunet_2026may.onnx"
@@ -39,8 +39,10 @@ def local_yunet() -> Path | None:
         ModelError: $MIEN_YUNET is not a file, or another one.
     """
     if given := os.environ.get("MIEN_YUNET"):
-        if not Path(given).is_file():
-            raise ModelError(f"MIEN_YUNET is '{given}', which is not a file; expected the path of {YUNET_FILE}")
+        if not os.path.isfile(given):
+            raise ModelError(
+                f"MIEN_YUNET is '{given}', which is not a file{obstacle(given)}; expected the path of {YUNET_FILE}"
+            )
         if not _is_yunet(Path(given)):
             raise ModelError(f"MIEN_YUNET is '{given}', which is damaged or another file; expected {YUNET_FILE}")
         return Path(given)
@@ -108,7 +110,7 @@ def is_news(message: str) -> bool:
     """Return whether a message is another one than that of the last `NEWS_HOURS`, and note it in the cache."""
     file = cache_dir() / f"{YUNET_FILE}.noted"
     try:
-        if file.is_file() and file.read_text(encoding="utf-8") == message and hours_since(file) < NEWS_HOURS:
+        if os.path.isfile(file) and file.read_text(encoding="utf-8") == message and hours_since(file) < NEWS_HOURS:
             return False
         make_folder(file.parent)
         file.write_text(message, encoding="utf-8")

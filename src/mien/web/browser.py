@@ -195,7 +195,7 @@ def _files_of(site: Path) -> set[str]:
         text = (site / "sw.js").read_text(encoding="utf-8")
         lists = re.findall(r"(?:FILES|LATER) = (\[.*?\]);", text)
         names = {name for part in lists for name in json.loads(part) if isinstance(name, str)}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return set()
     return {name for name in names if not (name.endswith("/") or name.startswith("/") or ".." in Path(name).parts)}
 
@@ -215,7 +215,9 @@ def _fill(folder: Path, models: Sequence[Model], runtime: Path, yunet: Path) -> 
     (folder / "LICENSES.txt").write_text(LICENSES, encoding="utf-8")
     (folder / "_headers").write_text(HEADERS, encoding="utf-8")
     _replace(folder / "index.html", '<meta charset="utf-8">', f'<meta charset="utf-8">\n  {STATIC}\n  {POLICY_TAG}')
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in ("_headers", "sw.js"))
+    files = sorted(
+        path for path in folder.rglob("*") if os.path.isfile(path) and path.name not in ("_headers", "sw.js")
+    )
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
     names = ["./", *(path.relative_to(folder).as_posix() for path in files)]
     later = [name for name in names if GPU_MARK in name]
@@ -249,9 +251,9 @@ def _models(names: Sequence[str], models_dir: Path | None) -> list[Model]:
 
 
 def _check_replaceable(target: Path) -> None:
-    if target.exists() and not target.is_dir():
+    if os.path.exists(target) and not os.path.isdir(target):
         raise OutputError(f"'{target}' is a file; name a folder")
-    if target.is_dir() and any(target.iterdir()) and not (target / SITE_MARK).is_file():
+    if os.path.isdir(target) and any(target.iterdir()) and not os.path.isfile(target / SITE_MARK):
         raise OutputError(f"'{target}' holds other files; choose a new or an empty folder")
 
 

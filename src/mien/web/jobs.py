@@ -22,8 +22,8 @@ from fastapi import Request
 
 from mien.collection import Failure, FileResult, recognize_files
 from mien.errors import InputError, MienError, OutputError, UnwritableImage
-from mien.escape import visible
-from mien.files import locked
+from mien.escape import one_line, visible
+from mien.files import locked, matching
 from mien.recognizer import Recognizer
 from mien.sinks.sink import Sink, many
 from mien.sinks.statistics import Statistics
@@ -33,7 +33,7 @@ from mien.warn import Warned, collect_warnings
 from mien.web.answers import VideoAnswer, WarningAnswer
 from mien.web.bodies import receive_video
 from mien.web.engine import Engine
-from mien.web.problems import INTERNAL, Problem, of_error, one_line
+from mien.web.problems import INTERNAL, Problem, of_error
 from mien.web.video_files import MAX_FRAMES, inspect_video
 
 log = logging.getLogger("mien.web")
@@ -356,7 +356,7 @@ def _delete_left_behind() -> None:
 
     Where folders cannot be locked, those of yesterday are deleted. Those of other users stay.
     """
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+    for folder in matching(Path(tempfile.gettempdir()), f"{PREFIX}*"):
         with suppress(OSError), locked(folder, wait=False) as is_locked:
             if is_locked or time.time() - folder.lstat().st_mtime > LEFT_SECONDS:
                 shutil.rmtree(folder, ignore_errors=True)

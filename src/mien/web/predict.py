@@ -17,6 +17,7 @@ from pydantic import Field
 
 from mien.drawing.faces import draw
 from mien.errors import InputError, UnreadablePicture
+from mien.escape import one_line
 from mien.pixels import encode
 from mien.recognizer import Recognizer
 from mien.sinks.records import SCHEMA, origin_keys, record
@@ -28,7 +29,7 @@ from mien.web.answers import PredictAnswer
 from mien.web.bodies import RAW, ImageBody, Upload, pictures_of
 from mien.web.engine import MAX_FILES, Choice, Engine
 from mien.web.forms import PART
-from mien.web.problems import of_error, one_line
+from mien.web.problems import of_error
 
 RGB_BYTES = 6  # per pixel: the array of a picture, and a copy that is turned or drawn into
 PICTURES = ("image/jpeg", "image/png", "image/webp", RAW)  # of the OpenAPI document; image/* is taken

@@ -16,7 +16,7 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mien.errors import MienError, ModelError, OutputError, UnknownModel, UnreadablePicture, UnwritableImage
-from mien.escape import visible
+from mien.escape import one_line
 
 log = logging.getLogger("mien.web")
 
@@ -63,7 +63,6 @@ HINTS = {
 }
 FAULTS = {"extra_forbidden": "unknown; /docs lists what this address takes"}  # by pydantic's type, for its own words
 RETRY_SECONDS = 1  # in the header Retry-After of a busy service
-MAX_DETAIL = 1000  # characters; a detail may quote the request
 INTERNAL = "the request failed with an internal error; see the service's log"
 
 
@@ -80,12 +79,6 @@ class Problem(Exception):
         super().__init__(detail)
         self.code, self.detail = code, one_line(detail)
         self.status = PROBLEMS[code][0] if status is None else status
-
-
-def one_line(text: str) -> str:
-    """Return a text on one line without control characters, and without its middle where it is too long."""
-    line = visible(" ".join(text.split()))
-    return line if len(line) <= MAX_DETAIL else f"{line[: MAX_DETAIL - 200]} … {line[-190:]}"
 
 
 def response(refusal: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
