@@ -4,7 +4,6 @@ import os
 import struct
 import sys
 import zlib
-from contextlib import suppress
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -338,20 +337,17 @@ class TestBadPictures:
         (tmp_path / name).write_bytes(content)
         self.fails(tmp_path / name, f"{name}' is {kind}", "expected", error=InputError)
 
-    @pytest.mark.parametrize("compression", ["group4", "tiff_adobe_deflate"])
-    def test_a_damaged_tiff_is_read_without_lines_of_its_library(
-        self, tmp_path: Path, compression: str, capfd: pytest.CaptureFixture[str]
+    def test_a_damaged_tiff_is_an_error_without_lines_of_its_library(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        noise = np.random.default_rng(0).integers(0, 2, (64, 64), np.uint8) * 255
-        mode = "1" if compression == "group4" else "L"
-        Image.fromarray(noise).convert(mode).save(tmp_path / "a.tif", compression=compression)
-        data = bytearray((tmp_path / "a.tif").read_bytes())
+        noise = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
+        Image.fromarray(noise).save(tmp_path / "a.tif", compression="tiff_adobe_deflate")
         with Image.open(tmp_path / "a.tif") as picture:
             offset = picture.tag_v2[273][0]  # of the pixels
+        data = bytearray((tmp_path / "a.tif").read_bytes())
         data[offset + 40 : offset + 80] = bytes(range(40))
         (tmp_path / "a.tif").write_bytes(data)
-        with suppress(UnreadablePicture):
-            read_picture(tmp_path / "a.tif")
+        self.fails(tmp_path / "a.tif", "damaged")
         assert capfd.readouterr().err == ""
 
     def test_a_tiff_of_32_bits_is_a_rare_kind(self, tmp_path: Path) -> None:

@@ -408,6 +408,15 @@ def test_a_full_disk_is_one_line(caller: Caller, clip: bytes, folder: Path, monk
     assert re.fullmatch("the results cannot be written: [A-Z][a-z ]+", failed["error"])
 
 
+def test_a_pause_of_hours_is_shortened_in_the_annotated_copy(caller: Caller) -> None:
+    file = io.BytesIO()
+    images = [Image.new("RGB", (64, 48), colour) for colour in ("black", "white", "red")]
+    images[0].save(file, "WEBP", save_all=True, append_images=images[1:], duration=[100, 16_000_000, 100])
+    done = finished(caller, send(caller, file.getvalue(), name="slow.webp"))
+    assert (done["state"], done["done"]) == ("done", 3)
+    assert [warning["code"] for warning in done["warnings"]] == ["gap-shortened"]
+
+
 def test_an_animation_too_wide_for_a_video_is_named(caller: Caller) -> None:
     file = io.BytesIO()
     wide = [Image.new("RGB", (20_000, 2), colour) for colour in ("black", "white")]

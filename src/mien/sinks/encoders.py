@@ -103,7 +103,7 @@ class OpenCvEncoder:
             self._writer = cv2.VideoWriter(self._stack.enter_context(plain_name(path)), codec, fps, size)
         if not self._writer.isOpened():
             self._stack.close()
-            raise UnwritableImage(f"this OpenCV cannot encode {size[0]}x{size[1]} pixels there; choose .avi")
+            raise UnwritableImage(f"this OpenCV cannot encode {size[0]}x{size[1]} pixels there; choose another format")
 
     def write(self, image: ImageArray, time: float) -> None:
         """Append an image at the tick nearest to its time in seconds; the image before fills the ticks until then."""
