@@ -27,4 +27,4 @@ def test_a_table_for_excel_has_a_byte_order_mark_and_no_formulas(
 
 
 def test_the_mark_needs_a_table(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "add that, or leave it out" in error_of(capsys, "predict", ASTRONAUT, "--excel")
+    assert "add --csv FILE or omit --excel" in error_of(capsys, "predict", ASTRONAUT, "--excel")
