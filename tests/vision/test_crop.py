@@ -14,8 +14,8 @@ from mien.structures import Box, Face, ImageArray
 from mien.vision.crop import crop_faces, fit_similarity
 
 ASTRONAUT = Path(__file__).parents[2] / "docs" / "images" / "astronaut.png"
-# Positions of eyes, nose tip and corners of the mouth in a crop, as fractions of its side. They are written out here, as
-# the package's own constant would agree with any change of itself, and models are trained on such crops.
+# Positions of eyes, nose tip and corners of the mouth in a crop, as fractions of its side: written out, not imported,
+# since models are trained on such crops, and the package's constant would agree with any change of itself.
 TEMPLATE = np.array([(0.32, 0.37), (0.67, 0.37), (0.48, 0.59), (0.35, 0.75), (0.64, 0.75)])
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255)]
 

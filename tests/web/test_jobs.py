@@ -31,6 +31,9 @@ from mien.web.jobs import PREFIX
 from services import ASTRONAUT, Caller, calling, loaded, mounted, serving
 
 VIDEO = {"content-type": "video/mp4"}
+BEGINNING = (  # of an upload
+    b"POST /v1/videos HTTP/1.1\r\nHost: localhost\r\nContent-Type: video/mp4\r\nContent-Length: 9999\r\n\r\nx"
+)
 
 
 @pytest.fixture(scope="module")
@@ -322,17 +325,15 @@ def test_a_video_beyond_the_limit_is_refused_while_it_is_read(clip: bytes, folde
 def test_a_video_that_comes_too_slowly_is_given_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "IDLE_SECONDS", 0.2)
     with serving(loaded()) as port, services.connect(port) as connection:
-        head = b"POST /v1/videos HTTP/1.1\r\nHost: localhost\r\nContent-Type: video/mp4\r\nContent-Length: 9999\r\n\r\n"
-        connection.sendall(head + b"x")
+        connection.sendall(BEGINNING)
         assert services.received(connection).startswith(b"HTTP/1.1 408 ")
         assert list(folder.iterdir()) == []
 
 
 def test_a_client_that_leaves_in_mid_upload_leaves_no_file(folder: Path) -> None:
     with serving(loaded()) as port:
-        head = b"POST /v1/videos HTTP/1.1\r\nHost: localhost\r\nContent-Type: video/mp4\r\nContent-Length: 9999\r\n\r\n"
         with services.connect(port) as connection:
-            connection.sendall(head + b"x")
+            connection.sendall(BEGINNING)
             eventually(lambda: list(folder.iterdir()))
         eventually(lambda: not list(folder.iterdir()))
 
@@ -418,6 +419,34 @@ def test_results_are_deleted_an_hour_after_their_end(
     assert caller.get(old.headers["location"]).status_code == 404
     finished(caller, new)
     assert len(list(folder.iterdir())) == 1
+
+
+def test_a_sweep_deletes_old_results_though_no_further_video_comes(
+    clip: bytes, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "SWEPT_SECONDS", 0.02)
+    with calling(loaded()) as caller:
+        kept = send(caller, clip)
+        finished(caller, kept)
+        monkeypatch.setattr(jobs, "KEPT_SECONDS", 0.0)
+        eventually(lambda: caller.get(kept.headers["location"]).status_code == 404)
+        assert list(folder.iterdir()) == []
+
+
+def test_too_many_uploads_at_once_are_refused_for_now(
+    clip: bytes, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "MAX_UPLOADS", 1)
+    with serving(loaded()) as port:
+        url = f"http://localhost:{port}/v1/videos"
+        with services.connect(port) as connection:
+            connection.sendall(BEGINNING)
+            eventually(lambda: list(folder.iterdir()))
+            refused = httpx.post(url, content=clip, headers=VIDEO)
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+            assert "being uploaded" in refused.json()["detail"]
+        eventually(lambda: not list(folder.iterdir()))
+        assert httpx.post(url, content=clip, headers=VIDEO).status_code == 202
 
 
 def test_the_oldest_results_make_room(caller: Caller, clip: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
