@@ -1,16 +1,22 @@
 """Crops have the frame of the training set, checked with drawn points whose places are known."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from mien.errors import ModelError
 from mien.structures import Box, Face, ImageArray
-from mien.vision.crop import FER2013_POINTS, crop_faces, fit_similarity
+from mien.vision.crop import crop_faces, fit_similarity
 
+ASTRONAUT = Path(__file__).parents[2] / "docs" / "images" / "astronaut.png"
+# Positions of eyes, nose tip and corners of the mouth in a crop, as fractions of its side: written out, not imported,
+# since models are trained on such crops, and the package's constant would agree with any change of itself.
+TEMPLATE = np.array([(0.32, 0.37), (0.67, 0.37), (0.48, 0.59), (0.35, 0.75), (0.64, 0.75)])
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255)]
 
 
@@ -31,7 +37,7 @@ def centre_of(image: ImageArray, colour: tuple[int, int, int]) -> np.ndarray:
 def turned(angle: float, side: float, corner: tuple[float, float]) -> np.ndarray:
     """Return the template's points in a frame of this side, turned by an angle in degrees."""
     c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-    return FER2013_POINTS @ (side * np.array([[c, s], [-s, c]])) + corner
+    return TEMPLATE @ (side * np.array([[c, s], [-s, c]])) + corner
 
 
 def face_at(points: np.ndarray) -> Face:
@@ -47,14 +53,28 @@ def test_five_points_land_on_the_template(angle: float, side: float, corner: tup
     points = turned(angle, side, corner)
     [crop] = crop_faces(dotted(points, size=400, radius=0.04 * side), [face_at(points)])
     assert crop.shape == (min(side, 256), min(side, 256), 3)
-    for colour, expected in zip(COLOURS, FER2013_POINTS * len(crop), strict=True):
+    for colour, expected in zip(COLOURS, TEMPLATE * len(crop), strict=True):
         assert np.abs(centre_of(crop, colour) - expected).max() < 1
+
+
+def test_the_crop_of_a_photographed_face_stays_as_it_is() -> None:
+    points = np.array([(200, 102), (247, 103), (220, 125), (199, 143), (240, 144)])
+    [crop] = crop_faces(np.asarray(Image.open(ASTRONAUT).convert("RGB")), [face_at(points)])
+    assert crop.shape == (120, 120, 3)
+    means = crop.reshape(4, 30, 4, 30, 3).mean(axis=(1, 3, 4))
+    expected = [
+        (101.5, 115.9, 123.6, 50.4),
+        (94.8, 180.5, 171.1, 73.7),
+        (178.9, 187.7, 161.1, 144.8),
+        (76.9, 192.7, 166.1, 186.1),
+    ]
+    assert np.abs(means - expected).max() < 0.2
 
 
 def test_points_that_fit_no_similarity_come_near() -> None:
     points = turned(10, 100, (80, 90)) + np.array([(3, 0), (-3, 0), (0, 4), (2, -2), (-2, -2)])
     [crop] = crop_faces(dotted(points, size=300, radius=4), [face_at(points)])
-    for colour, expected in zip(COLOURS, FER2013_POINTS * len(crop), strict=True):
+    for colour, expected in zip(COLOURS, TEMPLATE * len(crop), strict=True):
         assert np.abs(centre_of(crop, colour) - expected).max() < 6
 
 
@@ -133,18 +153,18 @@ def test_unknown_geometry_is_an_error() -> None:
 
 @given(angle=st.floats(-180, 180), scale=st.floats(0.1, 100), x=st.floats(-1000, 1000), y=st.floats(-1000, 1000))
 def test_fit_finds_any_similarity(angle: float, scale: float, x: float, y: float) -> None:
-    found = fit_similarity(FER2013_POINTS, turned(angle, scale, (x, y)))
-    moved = FER2013_POINTS @ found[:, :2].T + found[:, 2]
+    found = fit_similarity(TEMPLATE, turned(angle, scale, (x, y)))
+    moved = TEMPLATE @ found[:, :2].T + found[:, 2]
     assert np.allclose(moved, turned(angle, scale, (x, y)), atol=1e-6)
 
 
 def test_fit_is_the_best_similarity() -> None:
     rng = np.random.default_rng(0)
     target = turned(20, 100, (5, 6)) + rng.normal(0, 5, (5, 2))
-    best = fit_similarity(FER2013_POINTS, target)
+    best = fit_similarity(TEMPLATE, target)
 
     def error(matrix: np.ndarray) -> float:
-        return float(((FER2013_POINTS @ matrix[:, :2].T + matrix[:, 2] - target) ** 2).sum())
+        return float(((TEMPLATE @ matrix[:, :2].T + matrix[:, 2] - target) ** 2).sum())
 
     for da, db, dx, dy in itertools.product((-0.1, 0, 0.1), repeat=4):
         assert error(best + np.array([[da, -db, dx], [db, da, dy]])) >= error(best)

@@ -61,6 +61,20 @@ def test_a_short_pause_is_left_out_of_the_speech_but_ends_no_utterance() -> None
     assert last.speech_seconds == pytest.approx(3.2, abs=0.1)  # and a tenth of a second after each part
 
 
+@pytest.mark.parametrize(("silence", "n"), [(0.45, 1), (0.55, 2)])
+def test_half_a_second_without_speech_ends_an_utterance(silence: float, n: int) -> None:
+    assert len([s for s in segments(steps((2, 0.9), (silence, 0), (2, 0.9), (1, 0))) if s.final]) == n
+
+
+def test_an_utterance_begins_one_step_before_its_speech() -> None:
+    timed = steps((1, 0.49), (2, 0.5), (1, 0))
+    first = next(t for t, p in timed if p == 0.5)
+    *_, last = segments(timed)
+    assert last.start == pytest.approx(first - STEP_SECONDS)
+    assert (last.samples[:STEP] == np.float32(0.49)).all()
+    assert (last.samples[STEP : 2 * STEP] == 0.5).all()
+
+
 def test_a_jump_of_time_is_a_pause() -> None:
     before, after = steps((2, 0.9)), [(t + 5, p) for t, p in steps((2, 0.9))]
     first, second = (s for s in segments(before + after) if s.final)

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import struct
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +32,9 @@ from mien.web.jobs import PREFIX
 from services import ASTRONAUT, Caller, calling, loaded, mounted, serving
 
 VIDEO = {"content-type": "video/mp4"}
+BEGINNING = (  # of an upload
+    b"POST /v1/videos HTTP/1.1\r\nHost: localhost\r\nContent-Type: video/mp4\r\nContent-Length: 9999\r\n\r\nx"
+)
 
 
 @pytest.fixture(scope="module")
@@ -253,22 +257,62 @@ def test_files_that_are_no_video_or_refer_to_others_are_refused(
     assert list(folder.iterdir()) == []
 
 
-def test_a_reference_to_another_file_in_quicktime_is_not_followed(caller: Caller, clip: bytes, tmp_path: Path) -> None:
-    secret = tmp_path / "secret.mp4"
-    secret.write_bytes(clip)
-    at = clip.index(b"url \0\0\0\1")  # the data reference (ISO 14496-12, dref): in this file
-    reference = b"url \0\0\0\0" + os.fsencode(secret.as_uri())
-    mp4 = clip[:at] + reference[:8] + clip[at + 8 :]
-    assert len(mp4) == len(clip)
-    done = finished(caller, send(caller, mp4))
-    assert done["state"] in ("done", "failed")
+def box(kind: bytes, *content: bytes) -> bytes:
+    """Return a box of an MP4 or QuickTime file (ISO 14496-12, 4.2)."""
+    body = b"".join(content)
+    return (8 + len(body)).to_bytes(4, "big") + kind + body
 
-    def box(kind: bytes, *content: bytes) -> bytes:
-        body = b"".join(content)
-        return (8 + len(body)).to_bytes(4, "big") + kind + body
 
-    url = box(b"rdrf", bytes(4), b"url ", len(reference).to_bytes(4, "big"), os.fsencode(secret.as_uri()))
-    movie = MP4_BOX + b"\0\0\2\0isomiso2" + box(b"moov", box(b"rmra", box(b"rmda", url)))
+def referring_to(path: Path, *, up: int) -> bytes:
+    """Return a clip of `write_video` without its pictures, for which it refers to the file itself, by an alias record.
+
+    Args:
+        path: The clip.
+        up: Folders from the file that refers up to that of the clip, for a relative reference; 0 for an absolute one.
+    """
+    clip, name = path.read_bytes(), os.fsencode(path)
+    name += bytes(len(name) % 2)
+    # The fields that FFmpeg reads (mov_read_dref of libavformat): levels up and down, and as item 2 the path.
+    levels, item, end = struct.pack(">hh", up and up + 1, up and 1), struct.pack(">hh", 2, len(name)), b"\xff\xff\0\0"
+    alias = box(b"alis", bytes(4 + 130), levels, bytes(16), item, name, end)
+    own = box(b"url ", b"\0\0\0\1")  # the data reference (8.7.2): in this file
+    data = bytearray(clip.replace(own, alias))
+    for kind in (b"moov", b"trak", b"mdia", b"minf", b"dinf", b"dref"):  # those around it, behind the pictures
+        at = data.index(kind) - 4
+        size = int.from_bytes(data[at : at + 4], "big") + len(alias) - len(own)
+        data[at : at + 4] = size.to_bytes(4, "big")
+    at = data.index(b"mdat")
+    end_of_pictures = at - 4 + int.from_bytes(data[at - 4 : at], "big")
+    data[at + 4 : end_of_pictures] = bytes(end_of_pictures - at - 4)
+    return bytes(data)
+
+
+def n_frames(path: Path) -> int:
+    video = cv2.VideoCapture(str(path))
+    return sum(1 for _ in iter(lambda: video.read()[0], False))
+
+
+@pytest.mark.parametrize("up", [0, 3], ids=["absolute", "relative"])
+def test_a_reference_to_another_file_in_quicktime_is_not_followed(
+    caller: Caller, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, up: int
+) -> None:
+    secret = write_video(tmp_path / "secret.mp4", n=7)
+    data = referring_to(secret, up=up)
+    upload = folder / "job" / "in" / "x.mp4"  # as deep as those of the service
+    upload.parent.mkdir(parents=True)
+    upload.write_bytes(data)
+    with monkeypatch.context() as patch:
+        patch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "enable_drefs;1" + "|use_absolute_path;1" * (up == 0))
+        assert n_frames(upload) == 7  # where FFmpeg may follow it
+    failed = finished(caller, send(caller, data))
+    assert (failed["state"], failed["done"]) == ("failed", 0)
+
+
+def test_a_film_that_only_refers_to_another_file_is_refused(caller: Caller, clip: bytes, tmp_path: Path) -> None:
+    (tmp_path / "secret.mp4").write_bytes(clip)
+    address = os.fsencode((tmp_path / "secret.mp4").as_uri())
+    reference = box(b"rdrf", bytes(4), b"url ", len(address).to_bytes(4, "big"), address)
+    movie = MP4_BOX + b"\0\0\2\0isomiso2" + box(b"moov", box(b"rmra", box(b"rmda", reference)))
     assert send(caller, movie).status_code == 422
 
 
@@ -322,17 +366,15 @@ def test_a_video_beyond_the_limit_is_refused_while_it_is_read(clip: bytes, folde
 def test_a_video_that_comes_too_slowly_is_given_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "IDLE_SECONDS", 0.2)
     with serving(loaded()) as port, services.connect(port) as connection:
-        head = b"POST /v1/videos HTTP/1.1\r\nHost: localhost\r\nContent-Type: video/mp4\r\nContent-Length: 9999\r\n\r\n"
-        connection.sendall(head + b"x")
+        connection.sendall(BEGINNING)
         assert services.received(connection).startswith(b"HTTP/1.1 408 ")
         assert list(folder.iterdir()) == []
 
 
 def test_a_client_that_leaves_in_mid_upload_leaves_no_file(folder: Path) -> None:
     with serving(loaded()) as port:
-        head = b"POST /v1/videos HTTP/1.1\r\nHost: localhost\r\nContent-Type: video/mp4\r\nContent-Length: 9999\r\n\r\n"
         with services.connect(port) as connection:
-            connection.sendall(head + b"x")
+            connection.sendall(BEGINNING)
             eventually(lambda: list(folder.iterdir()))
         eventually(lambda: not list(folder.iterdir()))
 
@@ -436,6 +478,34 @@ def test_results_are_deleted_an_hour_after_their_end(
     assert caller.get(old.headers["location"]).status_code == 404
     finished(caller, new)
     assert len(list(folder.iterdir())) == 1
+
+
+def test_a_sweep_deletes_old_results_though_no_further_video_comes(
+    clip: bytes, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "SWEPT_SECONDS", 0.02)
+    with calling(loaded()) as caller:
+        kept = send(caller, clip)
+        finished(caller, kept)
+        monkeypatch.setattr(jobs, "KEPT_SECONDS", 0.0)
+        eventually(lambda: caller.get(kept.headers["location"]).status_code == 404)
+        assert list(folder.iterdir()) == []
+
+
+def test_too_many_uploads_at_once_are_refused_for_now(
+    clip: bytes, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "MAX_UPLOADS", 1)
+    with serving(loaded()) as port:
+        url = f"http://localhost:{port}/v1/videos"
+        with services.connect(port) as connection:
+            connection.sendall(BEGINNING)
+            eventually(lambda: list(folder.iterdir()))
+            refused = httpx.post(url, content=clip, headers=VIDEO)
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+            assert "being uploaded" in refused.json()["detail"]
+        eventually(lambda: not list(folder.iterdir()))
+        assert httpx.post(url, content=clip, headers=VIDEO).status_code == 202
 
 
 def test_the_oldest_results_make_room(caller: Caller, clip: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
