@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import requests
 
 from commands import error_of, run
 from detectors import yunet_file
+from mien.cli.training import _TrainingProgress
 from mien.errors import OutputError
 from mien.models.onnx_file import read_spec
 from mien.pixels import write_picture
@@ -190,11 +192,30 @@ def test_models_directory_may_be_named_before_add(tiny_model: Path) -> None:
     assert [path.name for path in Path("here").iterdir()] == ["mine.onnx"]
 
 
-def test_train_resumes_a_run(drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_resumes_a_run(drawn: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    report = _TrainingProgress.epoch
+
+    def stop(progress: _TrainingProgress, row: Mapping[str, float]) -> None:
+        report(progress, row)
+        raise KeyboardInterrupt
+
     settings = ["--set", "stages=[{size=48,epochs=2}]"]
-    assert run("train", "tiny", "--data", drawn, "--run", "whole", *settings) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(_TrainingProgress, "epoch", stop)
+        assert run("train", "tiny", "--data", drawn, "--run", "whole", *settings) == 130
+    stopped = capsys.readouterr()
+    (first,) = re.findall(r"^epoch +1 .*", stopped.out, re.M)
+    assert "epoch   2" not in stopped.out
+    assert "resume with: mien train --resume whole" in stopped.err
+    (row,) = Path("whole/metrics.jsonl").read_text().splitlines()
+    assert not Path("whole/tiny.onnx").exists()
     assert run("train", "--resume", "whole") == 0
-    assert "epoch   2" in capsys.readouterr().out
+    resumed = capsys.readouterr().out
+    assert first in resumed  # printed, with its time, but not trained again
+    assert "epoch   2" in resumed
+    rows = Path("whole/metrics.jsonl").read_text().splitlines()
+    assert (rows[0], len(rows)) == (row, 2)
+    assert Path("whole/tiny.onnx").exists()
     assert "already holds a run; resume it" in error_of(capsys, "train", "tiny", "--data", drawn, "--run", "whole")
 
 
