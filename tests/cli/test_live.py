@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from commands import error_of, mien, run
-from mien.errors import MicrophoneError
+from mien.errors import MicrophoneError, OutputError
 from mien.sinks.videos import VideoSink
 from mien.sources.frames import frames, inspect
 from mien.sources.pictures import read_picture
@@ -285,13 +285,19 @@ def test_bad_input_is_one_clear_line_and_changes_no_file(
     assert after == before
 
 
+@pytest.mark.parametrize("folder", ["taken", "taken/deep", "full"])
 def test_a_folder_for_statistics_that_cannot_be_made_is_refused_before_the_recording(
-    clip: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+    folder: str, clip: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def make(path: Path) -> NoReturn:
+        raise OutputError(f"cannot make folder '{path}': no space left")
+
     Path("taken").touch()
-    options = ("--model", tiny_model, "--out", "taken", "--csv", "a.csv", "--video", "a.mp4")
-    assert "taken" in error_of(capsys, "live", "--no-window", clip, *options)
-    assert [path.name for path in Path().iterdir()] == ["taken"]  # refused before the recording
+    if folder == "full":
+        monkeypatch.setattr("mien.files.make_folder", make)
+    options = ("--model", tiny_model, "--out", folder, "--csv", "a.csv", "--video", "a.mp4")
+    assert folder in error_of(capsys, "live", "--no-window", clip, *options)
+    assert [path.name for path in Path().iterdir()] == ["taken"]
 
 
 def test_a_damaged_picture_ends_the_recording_and_keeps_it(

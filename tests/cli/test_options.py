@@ -146,6 +146,11 @@ OPTIONS: list[tuple[tuple[object, ...], str, dict[str, object]]] = [
         {"name": "base", "models_dir": MINE},
     ),
     (
+        ("quantize", "base", "--out", "fast", "--data", ASTRONAUT, "--models", MINE),
+        "mien.files.make_folder",
+        {"path": MINE},
+    ),
+    (
         ("train-temporal", "--model", "base", "--labels", "ferplus", "--seed", 7, "--out", "t.onnx", "--install",
          "--models", MINE),
         "mien.training.temporal.train_temporal",
