@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from mien.cli import main
+
+# In a process of its own; Ctrl+C must reach it also where these tests run in the background, with the signal ignored.
+MIEN = "import signal, mien.cli; signal.signal(signal.SIGINT, signal.default_int_handler); mien.cli.main()"
+
+
+def mien(*arguments: object, first: str = "") -> list[str]:
+    """Return the command line of a process that executes a line of Python first, and answers Ctrl+C."""
+    return [sys.executable, "-c", f"{first}\n{MIEN}", *map(str, arguments)]
 
 
 def run(*arguments: object) -> int:

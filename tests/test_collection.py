@@ -288,6 +288,7 @@ def test_a_video_without_sound_is_a_warning_and_its_faces_answer_alone(
 ) -> None:
     with pytest.warns(UserWarning, match=r"has no sound.*only its faces are recognised"):
         results = list(recognize_files(album / "z.mp4", recognizer, listener=listener))
+    assert len(results) == 3
     for result in results:
         assert isinstance(result, FileResult)
         assert result.voice_result is not None
@@ -318,6 +319,7 @@ def test_what_an_abandoned_video_leaves_is_not_heard_in_the_next_one(
         for result in recognize_files(quiet, recognizer, listener=listener)
         if isinstance(result, FileResult)
     ]
+    assert len(voice_results) == 15
     assert all(one is not None and one.utterance is None for one in voice_results)
 
 

@@ -204,9 +204,9 @@ def test_unknown_names_list_the_known_ones(tiny_model: Path) -> None:
 
 
 def test_the_three_lines_of_the_readme_work(tiny_model: Path) -> None:
-    for frame, expressions in Recognizer("haar", str(tiny_model)).stream(frames(ASTRONAUT)):
-        assert len(expressions) == 1
-        assert draw(frame.image, expressions).shape == read_picture(ASTRONAUT).shape
+    ((frame, expressions),) = Recognizer("haar", str(tiny_model)).stream(frames(ASTRONAUT))
+    assert len(expressions) == 1
+    assert draw(frame.image, expressions).shape == read_picture(ASTRONAUT).shape
 
 
 def test_every_public_name_is_there() -> None:

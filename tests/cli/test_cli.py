@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import requests
+import typer.main
 
 from commands import error_of, run
 from detectors import yunet_file
+from mien.cli.commands import app, with_values
+from mien.cli.training import _TrainingProgress
 from mien.errors import OutputError
 from mien.models.onnx_file import read_spec
 from mien.pixels import write_picture
@@ -190,11 +196,30 @@ def test_models_directory_may_be_named_before_add(tiny_model: Path) -> None:
     assert [path.name for path in Path("here").iterdir()] == ["mine.onnx"]
 
 
-def test_train_resumes_a_run(drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_resumes_a_run(drawn: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    report = _TrainingProgress.epoch
+
+    def stop(progress: _TrainingProgress, row: Mapping[str, float]) -> None:
+        report(progress, row)
+        raise KeyboardInterrupt
+
     settings = ["--set", "stages=[{size=48,epochs=2}]"]
-    assert run("train", "tiny", "--data", drawn, "--run", "whole", *settings) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(_TrainingProgress, "epoch", stop)
+        assert run("train", "tiny", "--data", drawn, "--run", "whole", *settings) == 130
+    stopped = capsys.readouterr()
+    (first,) = re.findall(r"^epoch +1 .*", stopped.out, re.M)
+    assert "epoch   2" not in stopped.out
+    assert "resume with: mien train --resume whole" in stopped.err
+    (row,) = Path("whole/metrics.jsonl").read_text().splitlines()
+    assert not Path("whole/tiny.onnx").exists()
     assert run("train", "--resume", "whole") == 0
-    assert "epoch   2" in capsys.readouterr().out
+    resumed = capsys.readouterr().out
+    assert first in resumed  # printed, with its time, but not trained again
+    assert "epoch   2" in resumed
+    rows = Path("whole/metrics.jsonl").read_text().splitlines()
+    assert (rows[0], len(rows)) == (row, 2)
+    assert Path("whole/tiny.onnx").exists()
     assert "already holds a run; resume it" in error_of(capsys, "train", "tiny", "--data", drawn, "--run", "whole")
 
 
@@ -204,20 +229,42 @@ def test_data_info_counts_and_draws_a_sheet(drawn: Path, capsys: pytest.CaptureF
     assert read_picture("sheet.png").size > 0
 
 
-def test_help_of_every_command_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in (
-        "predict",
-        "explain",
-        "train",
-        "export",
-        "evaluate",
-        "models",
-        "models add",
-        "data info",
-        "data prepare",
-    ):
-        assert run(*command.split(), "--help") == 0
-        assert f"mien {command}" in capsys.readouterr().out, command
+def commands_below(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the words of each command that does something when it is named alone."""
+    parts = getattr(command, "commands", {})
+    if words and (not parts or command.invoke_without_command):
+        yield words
+    for name, part in parts.items():
+        yield from commands_below(part, (*words, name))
+
+
+COMMANDS: Any = typer.main.get_command(app)  # click's, or the copy of it that newer Typers carry
+EVERY = list(commands_below(COMMANDS))
+
+
+def test_every_command_is_found() -> None:
+    assert len(EVERY) == len(set(EVERY))
+    assert {("predict",), ("train-temporal",), ("models",), ("models", "add"), ("data", "audit")} <= set(EVERY)
+    assert ("data",) not in EVERY
+
+
+@pytest.mark.parametrize("words", EVERY, ids=" ".join)
+def test_help_of_every_command_has_examples_that_parse(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*words, "--help") == 0
+    shown = capsys.readouterr().out
+    command = COMMANDS
+    for word in words:
+        command = command.commands[word]
+    _, example, text = " ".join(command.help.split()).partition("Example")
+    assert example in shown
+    lines = [line.split(" && ")[0] for line in re.findall(r"`(mien [^`]+)`", text)]
+    assert lines
+    for line in lines:
+        arguments = shlex.split(line)[1:]
+        assert arguments[: len(words)] == list(words)
+        command.make_context(line, with_values(arguments[len(words) :]))  # raises the error that a user would see
 
 
 @pytest.mark.parametrize("words", [(), ("data",)])

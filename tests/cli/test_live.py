@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 import pytest
 
-from commands import error_of, run
-from mien.errors import MicrophoneError
+from commands import error_of, mien, run
+from mien.errors import MicrophoneError, OutputError
 from mien.sinks.videos import VideoSink
 from mien.sources.frames import frames, inspect
 from mien.sources.pictures import read_picture
@@ -32,9 +32,6 @@ ASTRONAUT = Path(__file__).parents[2] / "docs" / "images" / "astronaut.png"
 FPS, SIDE = 10, 256  # of the clips; pixels of an astronaut
 PATIENCE = 120.0  # seconds that nothing here needs, unless it hangs
 LAG = 1.0  # seconds of the stream that a kill may cost
-
-# Ctrl+C must reach the command also where these tests run in the background, with the signal ignored.
-MIEN = "import signal, mien.cli; signal.signal(signal.SIGINT, signal.default_int_handler); mien.cli.main()"
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
@@ -88,7 +85,7 @@ def duration(path: Path) -> float:
 @contextmanager
 def living(*arguments: object) -> Iterator[subprocess.Popen[str]]:
     """Run `mien live` without a window in a process of its own; kill it at the end if it still runs."""
-    command = [sys.executable, "-c", MIEN, "live", "--no-window", *map(str, arguments)]
+    command = mien("live", "--no-window", *arguments)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -288,28 +285,19 @@ def test_bad_input_is_one_clear_line_and_changes_no_file(
     assert after == before
 
 
-def test_a_folder_for_statistics_that_cannot_be_made_loses_nothing_else(
-    clip: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("folder", ["taken", "taken/deep", "full"])
+def test_a_folder_for_statistics_that_cannot_be_made_is_refused_before_the_recording(
+    folder: str, clip: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def make(path: Path) -> NoReturn:
+        raise OutputError(f"cannot make folder '{path}': no space left")
+
     Path("taken").touch()
-    line = error_of(
-        capsys,
-        "live",
-        "--no-window",
-        clip,
-        "--model",
-        tiny_model,
-        "--out",
-        "taken",
-        "--csv",
-        "a.csv",
-        "--video",
-        "a.mp4",
-    )
-    assert "taken" in line
-    if Path("a.csv").exists():  # reported at the end
-        assert int(rows_of(Path("a.csv"))[-1]["index"]) == 24
-        assert duration(Path("a.mp4")) == pytest.approx(2.5, abs=1 / FPS)
+    if folder == "full":
+        monkeypatch.setattr("mien.files.make_folder", make)
+    options = ("--model", tiny_model, "--out", folder, "--csv", "a.csv", "--video", "a.mp4")
+    assert folder in error_of(capsys, "live", "--no-window", clip, *options)
+    assert [path.name for path in Path().iterdir()] == ["taken"]
 
 
 def test_a_damaged_picture_ends_the_recording_and_keeps_it(

@@ -148,12 +148,15 @@ def test_a_thread_that_waits_lends_its_slot() -> None:
 
 
 def test_calls_that_come_during_a_batch_are_the_next_one() -> None:
-    echo = Echo()
+    echo, in_flight = Echo(), [1]
     echo.gate.clear()
-    shared = batching(echo, in_flight=1)
+    shared = BatchingClassifier(echo, batch_ms=60_000, slots=Slots(3), in_flight=lambda: in_flight[-1])
     with ThreadPoolExecutor(3) as pool:
         first = pool.submit(shared.predict_heads, crops_of(1))
         assert echo.entered.wait(20)
-        second = pool.submit(shared.predict_heads, crops_of(2))
+        in_flight.append(2)
+        others = [pool.submit(shared.predict_heads, crops_of(*values)) for values in ((2, 3), (4,))]
         echo.gate.set()
-        assert (first.result()[0][0, 0], second.result()[0][0, 0]) == (1, 2)
+        found = [call.result()[0][:, 0].tolist() for call in (first, *others)]
+    assert found == [[1], [2, 3], [4]]
+    assert sorted(echo.batches) == [1, 3]

@@ -30,12 +30,12 @@ _TERMS = {  # of licences that ask for more than a notice
     "under the same licence: https://creativecommons.org/licenses/by-nc-sa/4.0/",
 }
 
-app = typer.Typer(help="List models and add your own.", invoke_without_command=True)
+app = typer.Typer()
 
 
 @app.callback(invoke_without_command=True)
 def models(context: typer.Context, as_json: Json = False, models_dir: NewModelsDir = None) -> None:
-    """List the installed models: shipped ones and your own.
+    """List the installed models, shipped ones and your own, and add models.
 
     Example: `mien models`
     """
