@@ -191,6 +191,32 @@ def test_faces_of_a_picture_are_those_of_python(modules: Any) -> None:
             assert mine["confidence"] == pytest.approx(theirs["confidence"], abs=0.005)
 
 
+# The faces of YuNet by outputs for two boxes of 10.5 pixels' side: at 0.2 with score 1, and at x with 0.9.
+TWO_BOXES = """async (x) => {
+    const { YuNet } = await import("/here/faces.js");
+    const outputs = {};
+    for (const [stride, n] of [[8, 16], [16, 4], [32, 1]]) {
+        for (const [kind, size] of [["cls", 1], ["obj", 1], ["bbox", 4], ["kps", 10]]) {
+            outputs[`${kind}_${stride}`] = { data: new Float32Array(n * size) };
+        }
+    }
+    outputs.cls_8.data.set([1, 0.9]);
+    outputs.obj_8.data.set([1, 0.9]);
+    const centre = (place) => (place + 10.5 / 2) / 8, size = Math.log(10.5 / 8); // in cells of 8 pixels
+    outputs.bbox_8.data.set([centre(0.2), centre(0.2), size, size, centre(x) - 1, centre(0.2), size, size]);
+    const yunet = new YuNet({ inputNames: ["x"], run: async () => outputs });
+    const image = { data: new Uint8ClampedArray(32 * 32 * 4), width: 32, height: 32, channels: 4 };
+    return (await yunet.detect(image)).length;
+}"""
+
+
+@pytest.mark.parametrize(("x", "n"), [(5.9, 1), (6.1, 2)])
+def test_boxes_overlap_by_whole_pixels_as_in_opencv(modules: Any, x: float, n: int) -> None:
+    boxes = [[0, 0, 10, 10], [int(x), 0, 10, 10]]
+    assert len(cv2.dnn.NMSBoxes(boxes, [1.0, 0.9], 0.6, 0.3)) == n
+    assert modules.evaluate(TWO_BOXES, x) == n
+
+
 @pytest.mark.parametrize("scale", [1, 2])
 def test_faces_of_a_group_are_those_of_python(modules: Any, scale: int) -> None:
     group = read_picture(CARTOONS)[50:180]  # a row of the sheet: a drawn person with seven expressions
