@@ -13,12 +13,12 @@ async () => {
         context.drawImage(bitmap, 0, 0);
         return { data: context.getImageData(0, 0, width, height).data, width, height, channels: 4 };
     };
-    const use = async (model, head, halfLife) => {
+    const use = async (model, head, halfLife, minConfidence = 0) => {
         const session = await runtime.openModel(await bytes(`/here/models/${model}.onnx`));
         const { labels } = specs[model].heads.find(({ name }) => name === head);
         mien.origin = {
             model, label_set: head, labels, detector: "yunet", mien: "", faces: yunet,
-            classifier: new classifier.Classifier(session, specs[model]), minConfidence: 0, halfLife,
+            classifier: new classifier.Classifier(session, specs[model]), minConfidence, halfLife,
         };
     };
     window.mien = { ...recognizer, ...crop, image, use };

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import astuple
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,15 +25,19 @@ from mien.models.classifier import load_classifier
 from mien.models.store import list_models
 from mien.sinks.records import record
 from mien.sinks.statistics import Statistics
-from mien.structures import Frame, ImageArray
+from mien.structures import Box, Face, Frame, ImageArray
+from mien.vision.crop import crop_faces
 from mien.vision.yunet import YuNetDetector
 from mien.web.browser import RUNTIME_FILES, runs_in_browsers, runtime_folder, write_site
 
 ROOT = Path(__file__).parents[2]
 HARNESS = Path(__file__).parent / "harness.js"
 PICTURE = ROOT / "docs" / "images" / "astronaut.png"
+CARTOONS = ROOT / "docs" / "images" / "cartoons.jpg"
 CHROMIUM = next((path for path in ("/usr/bin/chromium", "/usr/bin/google-chrome") if Path(path).exists()), None)
 NAMES = [model.name for model in list_models(Path("/nowhere")) if model.spec and runs_in_browsers(model.spec)]
+
+Stream = list[tuple[ImageArray, float]]  # images, times in seconds
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -142,6 +147,30 @@ def test_probabilities_of_crops_are_those_of_python(modules: Any, name: str) -> 
     np.testing.assert_allclose(found, expected, atol=0.01)  # resized: pixels may differ by a level of 255
 
 
+def posed(turn: float, size: float, place: tuple[float, float] = (221, 123)) -> Face:
+    """Return the astronaut's face, turned by an angle in degrees, resized and moved to a place."""
+    cos, sin = size * np.cos(np.radians(turn)), size * np.sin(np.radians(turn))
+    points = np.array([(-21, -21), (26, -20), (-1, 2), (-22, 20), (19, 21)]) @ [[cos, sin], [-sin, cos]] + place
+    return Face(Box(178, 63, 268, 176), 1.0, points.astype(np.float32))
+
+
+def test_crops_of_faces_are_those_of_python(modules: Any) -> None:
+    image = read_picture(PICTURE)
+    faces = [posed(0, 1), posed(25, 1), posed(-140, 1.3), posed(0, 0.3), posed(10, 4), posed(0, 1, (10, 500))]
+    faces += [posed(0, 0)]  # all points in one place: cropped by its box
+    found = modules.evaluate(
+        """async ([url, faces]) => {
+            const image = await mien.image(url);
+            return faces.map((face) => mien.crop(image, face)).map(({ data, width }) => [[...data], width]);
+        }""",
+        [as_url(image), [{"box": astuple(face.box), "landmarks": np.array(face.landmarks).tolist()} for face in faces]],
+    )
+    expected = crop_faces(image, faces)
+    assert [len(crop) for crop in expected] == [120, 120, 156, 48, 256, 120, 116]
+    for (data, width), crop in zip(found, expected, strict=True):
+        assert np.abs(np.reshape(data, (width, -1, 4))[..., :3] - crop.astype(int)).max() <= 1
+
+
 def test_faces_of_a_picture_are_those_of_python(modules: Any) -> None:
     image = read_picture(PICTURE)
     recognizer = Recognizer(YuNetDetector(yunet_file()))
@@ -162,7 +191,58 @@ def test_faces_of_a_picture_are_those_of_python(modules: Any) -> None:
             assert mine["confidence"] == pytest.approx(theirs["confidence"], abs=0.005)
 
 
-def stream() -> list[tuple[ImageArray, float]]:
+# The faces of YuNet by outputs for two boxes of 10.5 pixels' side: at 0.2 with score 1, and at x with 0.9.
+TWO_BOXES = """async (x) => {
+    const { YuNet } = await import("/here/faces.js");
+    const outputs = {};
+    for (const [stride, n] of [[8, 16], [16, 4], [32, 1]]) {
+        for (const [kind, size] of [["cls", 1], ["obj", 1], ["bbox", 4], ["kps", 10]]) {
+            outputs[`${kind}_${stride}`] = { data: new Float32Array(n * size) };
+        }
+    }
+    outputs.cls_8.data.set([1, 0.9]);
+    outputs.obj_8.data.set([1, 0.9]);
+    const centre = (place) => (place + 10.5 / 2) / 8, size = Math.log(10.5 / 8); // in cells of 8 pixels
+    outputs.bbox_8.data.set([centre(0.2), centre(0.2), size, size, centre(x) - 1, centre(0.2), size, size]);
+    const yunet = new YuNet({ inputNames: ["x"], run: async () => outputs });
+    const image = { data: new Uint8ClampedArray(32 * 32 * 4), width: 32, height: 32, channels: 4 };
+    return (await yunet.detect(image)).length;
+}"""
+
+
+@pytest.mark.parametrize(("x", "n"), [(5.9, 1), (6.1, 2)])
+def test_boxes_overlap_by_whole_pixels_as_in_opencv(modules: Any, x: float, n: int) -> None:
+    boxes = [[0, 0, 10, 10], [int(x), 0, 10, 10]]
+    assert len(cv2.dnn.NMSBoxes(boxes, [1.0, 0.9], 0.6, 0.3)) == n
+    assert modules.evaluate(TWO_BOXES, x) == n
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_faces_of_a_group_are_those_of_python(modules: Any, scale: int) -> None:
+    group = read_picture(CARTOONS)[50:180]  # a row of the sheet: a drawn person with seven expressions
+    recognizer = Recognizer(YuNetDetector(yunet_file()), min_confidence=0.5)
+    expected = record(Frame(group, 0.0, 0, "x", scale), recognizer.recognize(group), recognizer.provenance)
+    assert {face["certain"] for face in expected["faces"]} == {True, False}
+    assert len({face["label"] for face in expected["faces"]}) >= 4
+    found = modules.evaluate(
+        """async ([url, scale]) => {
+            await mien.use("base-photos", "ferplus", 0, 0.5);
+            return mien.recognize(await mien.image(url), "x", scale, mien.origin);
+        }""",
+        [as_url(group), scale],
+    )
+    assert {**found, "mien": expected["mien"]} == {**expected, "faces": found["faces"]}
+    for mine, theirs in zip(found["faces"], expected["faces"], strict=True):
+        assert mine == {
+            **theirs,
+            "box": pytest.approx(theirs["box"], abs=0.3 * scale),
+            "score": pytest.approx(theirs["score"], abs=0.005),
+            "confidence": pytest.approx(theirs["confidence"], abs=0.005),
+            "probabilities": pytest.approx(theirs["probabilities"], abs=0.005),
+        }
+
+
+def swaying() -> Stream:
     """The astronaut swaying in front of the camera, with a pause in which she is hidden, and the next take."""
     image = read_picture(PICTURE)[:300, 60:380]
     frames = [np.roll(image, round(12 * np.sin(i / 3)), axis=1) for i in range(24)]
@@ -170,7 +250,27 @@ def stream() -> list[tuple[ImageArray, float]]:
     return [(frame if not 12 <= i < 15 else hidden, i / 12) for i, frame in enumerate(frames)] + [(image, 0.5)]
 
 
-def test_a_stream_has_the_tracks_and_statistics_of_python(modules: Any) -> None:
+def changing() -> Stream:
+    """A drawn person whose expression changes twice, and then another one, at the other side of the picture."""
+    sheet = read_picture(CARTOONS)
+    angry, happy, surprised, other = (
+        sheet[y : y + 116, x : x + 116] for x, y in ((195, 42), (422, 42), (652, 42), (78, 500))
+    )
+    frames = []
+    for i in range(24):
+        image = np.zeros((240, 320, 3), np.uint8)
+        if i < 18:
+            image[60:176, 10:126] = (angry, happy, surprised)[i // 6]
+        else:
+            image[60:176, 190:306] = other
+        frames.append((image, i / 12))
+    return frames
+
+
+@pytest.mark.parametrize(("stream", "labels"), [(swaying, {"happy"}), (changing, {"angry", "happy", "surprise"})])
+def test_a_stream_has_the_tracks_and_statistics_of_python(
+    modules: Any, stream: Callable[[], Stream], labels: set[str]
+) -> None:
     live = Live(Recognizer(YuNetDetector(yunet_file())))
     statistics = Statistics(live.recognizer.provenance)
     expected = []
@@ -178,6 +278,8 @@ def test_a_stream_has_the_tracks_and_statistics_of_python(modules: Any) -> None:
         result = live.recognize(Frame(image, time, index, "live"))
         statistics.write(result.frame, result.expressions)
         expected.append(record(result.frame, result.expressions, live.recognizer.provenance))
+    faces = [face for frame in expected for face in frame["faces"]]
+    assert ({face["label"] for face in faces}, {face["track"] for face in faces}) == (labels, {1, 2})
     found, counted = modules.evaluate(
         """async (frames) => {
             await mien.use("base-photos", "ferplus", 0.3);
