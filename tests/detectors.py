@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
-# Read here, since tests hide both; without MIEN_YUNET the detector "auto" is Haar in all other tests.
-GIVEN, DATA = os.environ.pop("MIEN_YUNET", None), os.environ.get("MIEN_DATA")
+# Read here, since tests hide both; without MIEN_YUNET the detector "auto" is Haar in all other tests. The processes of
+# pytest-xdist start with the environment of the first one, so that they find the file under another name.
+FOR_WORKERS = "MIEN_TESTED_YUNET"
+GIVEN, DATA = os.environ.pop("MIEN_YUNET", None) or os.environ.get(FOR_WORKERS), os.environ.get("MIEN_DATA")
+if GIVEN:
+    os.environ[FOR_WORKERS] = GIVEN
 
 
 def yunet_file() -> Path:

@@ -25,15 +25,15 @@ import pytest
 import jobs
 import mien
 from commands import error_of
+from detectors import yunet_file
 from mien.cluster import Ray, _packed, _task
-from mien.data.synthetic import draw_faces
 from mien.errors import ConfigError, MienError, MissingExtra, OutputError, ServiceError
 from mien.pixels import write_picture
 from mien.recognizer import Recognizer
 from mien.shards import Done, part_columns, read_summary, run
 from mien.sinks.parts import read_part
+from mien.sources.pictures import read_picture
 from mien.vision.detect import FaceDetector, WholeImage
-from mien.vision.fetch import local_yunet
 from mien.vision.yunet import YuNetDetector
 
 ray = pytest.importorskip("ray", reason="needs the extra ray")
@@ -41,6 +41,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="signals and /proc are those of Linux"),
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"),
 ]
+ASTRONAUT = Path(__file__).parents[1] / "docs" / "images" / "astronaut.png"
 N = 12  # pictures, of which two are a shard
 
 
@@ -209,21 +210,25 @@ class TestRefused:
         assert _task()("9.9", [], b"", b"", []) == ("version", [socket.gethostname(), "no mien"])
 
 
-def test_the_files_of_model_and_detector_travel(job: Runs, tmp_path: Path) -> None:
+@pytest.mark.parametrize("detector", ["whole", "yunet"])
+def test_the_files_of_model_and_detector_travel(detector: str, job: Runs, tmp_path: Path) -> None:
     files = [tmp_path / "model.onnx"]
     shutil.copy(job.model, files[0])
-    detector: FaceDetector = WholeImage()
-    if yunet := local_yunet():
+    faces: FaceDetector = WholeImage()
+    if detector == "yunet":
         files.append(tmp_path / "yunet.onnx")
-        shutil.copy(yunet, files[1])
-        detector = YuNetDetector(files[1])
-    sent = Recognizer(detector, files[0])
-    faces = draw_faces(1, seed=0).images[0]
+        shutil.copy(yunet_file(), files[1])
+        faces = YuNetDetector(files[1])
+    sent = Recognizer(faces, files[0])
+    image = read_picture(ASTRONAUT)
+    expected = sent.recognize(image)
+    assert len(expected) == 1
     packed = _packed(sent)
     for file in files:
         file.unlink()
     for arrived in (pickle.loads(packed), pickle.loads(pickle.dumps(pickle.loads(packed)))):
-        assert str(arrived.recognize(faces)) == str(sent.recognize(faces))
+        assert type(arrived.detector) is type(faces)
+        assert str(arrived.recognize(image)) == str(expected)
 
 
 def test_ctrl_c_while_ray_starts_waits_until_it_has_started(job: Runs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -383,13 +383,23 @@ def test_an_impossible_number_of_folds_is_refused(audited: Audit, n: int) -> Non
         folds(audited, n, seed=0)
 
 
-def test_the_figures_of_the_guide_hold_for_fer2013(fer2013_path: Path) -> None:
-    fer = read_dataset(fer2013_path)
+@pytest.fixture(scope="module")
+def fer(fer2013_path: Path) -> Dataset:
+    return read_dataset(fer2013_path)
+
+
+def test_the_figures_of_the_guide_hold_for_fer2013(fer: Dataset) -> None:
     known = json.loads((DOCS / "reports" / "fer2013-audit.json").read_text(encoding="utf-8"))
-    few = audit(fer.select(np.arange(3000)))
     assert len(np.unique(fer.images.reshape(len(fer), -1), axis=0)) == len(fer) - known["exact"]["spare"]
     assert fer.fingerprint == known["fingerprint"]
-    assert few.pairs.first.size > 0
+
+
+def test_near_duplicates_of_fer2013_are_as_many_as_before(fer: Dataset) -> None:
+    few = audit(fer.select(np.arange(3000)))
+    pairs = few.pairs
+    assert (pairs.first.size, pairs.mirrored.sum()) == (88, 1)  # no score is closer to the threshold than 0.002
+    assert pairs.scores.mean() == pytest.approx(0.9607, abs=0.0003)
+    assert np.bincount(group_sizes(few.clusters)).tolist() == [0, 2810, 2 * 77, 3 * 8, 4 * 3]
 
 
 def test_the_command_writes_a_report_and_prints_json(

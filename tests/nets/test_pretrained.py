@@ -29,6 +29,7 @@ from mien.nets.vggface_file import read_vggface
 from mien.nets.weights import PIXELS, Convolution, Weights, of_spec, read_model
 from mien.structures import FloatArray
 
+ASTRONAUT = Path(__file__).parents[2] / "docs" / "images" / "astronaut.png"
 MINE = LabelSet("mine", ("calm", "cross", "glad"))
 
 
@@ -351,7 +352,7 @@ def test_the_net_computes_the_same_features_as_dlib(dlib_path: Path) -> None:
     net = dlib_net(dlib_path, 150)
     oracle = dlib.face_recognition_model_v1(str(dlib_path))
     last = next(values[2] for name, values in _dlib_layers(_DlibFile(dlib_path.read_bytes())) if name == "fc_2")
-    photo = cv2.cvtColor(cv2.imread("docs/images/astronaut.png"), cv2.COLOR_BGR2RGB)
+    photo = cv2.cvtColor(cv2.imread(str(ASTRONAUT)), cv2.COLOR_BGR2RGB)
     faces = [cv2.resize(photo[40:190, 150:300], (150, 150)), np.random.default_rng(0).integers(0, 256, (150, 150, 3))]
     for face in [face.astype(np.uint8) for face in faces]:
         with torch.inference_mode():
