@@ -40,7 +40,7 @@ WIDTH = 120  # characters a line of the page
 VERDICTS = ("better", "worse", "not significant")
 ROUNDS = 5  # of timing, in which all nets take turns
 FREE = {"net", "name"}  # settings of a recipe that may differ between compared nets
-USUAL = json.loads(json.dumps(asdict(TrainConfig(net=""))))  # for settings that a recipe is too old to name
+USUAL = json.loads(json.dumps(asdict(TrainConfig(net="base"))))  # for settings that a recipe is too old to name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

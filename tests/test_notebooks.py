@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -146,12 +148,10 @@ class TestNotebookModule:
         assert show(image)._repr_markdown_() is None
         assert (show("*text*")._repr_png_(), show("*text*")._repr_markdown_()) == (None, "*text*")
 
-    def test_without_pytorch_a_training_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from mien.data.synthetic import draw_faces
-        from mien.errors import MissingExtra
-        from mien.notebook import train
-
-        monkeypatch.delitem(sys.modules, "mien.training.run", raising=False)
-        monkeypatch.setitem(sys.modules, "torch", None)
-        with pytest.raises(MissingExtra, match=r"pip install .*\[train\]"):
-            train("tiny", draw_faces(20, seed=0))
+    def test_without_pytorch_a_training_says_what_to_install(self) -> None:
+        code = (
+            "import sys; sys.modules['torch'] = None; from mien.data.synthetic import draw_faces; "
+            "from mien.notebook import train; train('tiny', draw_faces(20, seed=0))"
+        )
+        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert re.search(r"mien\.errors\.MissingExtra: .*pip install .*\[train\]", run.stderr)
