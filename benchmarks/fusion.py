@@ -165,10 +165,10 @@ def same_label(
     labels = voices.among(labels)
     of_faces, of_voices = [], []
     for label in labels:
-        rows, voice_result = faces.from_hard_to_easy(label), voices.from_hard_to_easy(label)
+        face_rows, voice_rows = faces.from_hard_to_easy(label), voices.from_hard_to_easy(label)
         places = rng.random(n // len(labels))
-        of_faces.append(rows[at(places, len(rows))])
-        of_voices.append(voice_result[at(PAIRINGS[pairing](places, rng), len(voice_result))])
+        of_faces.append(face_rows[at(places, len(face_rows))])
+        of_voices.append(voice_rows[at(PAIRINGS[pairing](places, rng), len(voice_rows))])
     chosen, others = np.concatenate(of_faces), np.concatenate(of_voices)
     names = np.repeat(labels, n // len(labels))
     pairs = fused_pairs(faces, chosen, voices, others)

@@ -15,7 +15,7 @@ from PIL import Image
 from clips import write_video
 from mien import collection
 from mien.collection import Failure, FileResult, Piece, Summary, longest_silence, recognize_files
-from mien.errors import OutputError
+from mien.errors import ConfigError, OutputError
 from mien.pixels import write_picture
 from mien.recognizer import Recognizer
 from mien.sinks.tables import JsonlSink
@@ -335,3 +335,8 @@ def test_what_an_abandoned_video_leaves_is_not_heard_in_the_next_one(
 def test_decoding_without_a_result_is_no_silence(selection: FrameSelection, seconds: float) -> None:
     pieces = [Piece(Path("a.mp4"), TimeRange(start, start + 20)) for start in (0, 20, 40)]
     assert longest_silence(pieces, selection) == collection.SILENCE_SECONDS + seconds
+
+
+def test_a_journal_of_another_type_is_named() -> None:
+    with pytest.raises(ConfigError, match="journal is of type int; expected an opened Journal"):
+        next(recognize_files([], Recognizer(), journal=3))

@@ -96,4 +96,5 @@ def test_a_word_of_a_command_is_one_argument_in_the_shell_of_the_system(monkeypa
     assert shlex.split(shell_word("my models/it's.h5")) == ["my models/it's.h5"]
     monkeypatch.setattr(escape, "sys", SimpleNamespace(platform="win32"))
     assert shell_word(r"C:\models\net.h5") == r"C:\models\net.h5"
-    assert shell_word(r"C:\my models\net.h5") == r'"C:\my models\net.h5"'
+    for text in (r"C:\my models\net.h5", "a&b.onnx", "a;b", "mien[train]"):
+        assert shell_word(text) == f'"{text}"'

@@ -185,6 +185,8 @@ def recognize_files(
     out = None if out is None else as_path(out)
     given = paths if isinstance(paths, Iterable) and not isinstance(paths, (str, bytes, os.PathLike)) else [paths]
     check_count("workers", workers)
+    if journal is not None:
+        check_part("journal", journal, "start", expected="an opened Journal")
     files, failures = _expand(list(map(as_path, given)), glob, out)
     folders = {} if out is None else _copy_folders(files, out)
     yield from failures

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterable
 
@@ -73,7 +72,9 @@ def json_line(value: object) -> str:
 
 def shell_word(text: str) -> str:
     """Return a text as one word of a command for the user's shell: POSIX's, on Windows that of cmd and PowerShell."""
-    return subprocess.list2cmdline([text]) if sys.platform == "win32" else shlex.quote(text)
+    if sys.platform != "win32":
+        return shlex.quote(text)
+    return text if re.fullmatch(r"[\w.:\\/=+-]+", text) else f'"{text}"'  # names of files hold no quotation marks there
 
 
 def plot_text(text: str, *, longest: int = 100) -> str:

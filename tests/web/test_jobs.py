@@ -463,9 +463,9 @@ def test_an_animation_too_wide_for_a_video_is_named(caller: Caller) -> None:
     file = io.BytesIO()
     wide = [Image.new("RGB", (20_000, 2), colour) for colour in ("black", "white")]
     wide[0].save(file, "GIF", save_all=True, append_images=wide[1:])
-    failed = finished(caller, send(caller, file.getvalue(), name="wide.gif"))
-    assert (failed["state"], failed["code"]) == ("failed", "unwritable-image")
-    assert re.fullmatch(r"cannot write 'out/annotated\.mp4': .* has at most [\d,]+ pixels a side; .*", failed["error"])
+    refused = send(caller, file.getvalue(), name="wide.gif")
+    assert (refused.status_code, refused.json()["code"]) == (422, "unwritable-image")
+    assert re.fullmatch(r".* has at most [\d,]+ pixels a side; make the video smaller", refused.json()["detail"])
 
 
 def test_results_are_deleted_an_hour_after_their_end(

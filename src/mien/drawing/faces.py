@@ -19,10 +19,8 @@ from mien.structures import UNCERTAIN, Box, Expression, FloatArray, ImageArray, 
 PADDING, LINE_HEIGHT, COLUMN_GAP = 0.55, 1.75, 0.6  # of a label box, in heights of a capital letter
 MAX_LABEL = 16  # heights of a capital letter, about 20 characters; longer labels are shortened
 SMALLER_LETTER = 0.75  # of the usual height, where a label box would otherwise cover a face or another label box
-FACE_WEIGHT, LABEL_BOX_WEIGHT = (
-    2.0,
-    4.0,
-)  # cost of a label box that is wholly over another face or label box; over its own face, 1
+# Cost of a label box that is wholly over another face or label box; over its own face, 1.
+FACE_WEIGHT, LABEL_BOX_WEIGHT = 2.0, 4.0
 SMALL_WEIGHT = 0.05  # cost of smaller letters
 SWEEPS = 2  # over all label boxes, once each is placed; in a picture of 29 faces the second changes nothing
 SUMMARY_HEIGHT = 2.4  # of the strip, in heights of a capital letter

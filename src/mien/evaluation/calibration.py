@@ -18,10 +18,8 @@ from mien.models.classifier import ExpressionClassifier, predict_heads
 from mien.structures import FloatArray, IntArray, Progress
 
 NONE = -100  # class of an image without a target; PyTorch's cross entropy leaves it out
-MIN_TEMPERATURE, MAX_TEMPERATURE = (
-    0.05,
-    20.0,
-)  # beyond these, the model is broken rather than miscalibrated, or the data too few
+# Beyond these, the model is broken rather than miscalibrated, or the data too few.
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 
 
 def fit_temperature(logits: FloatArray, targets: IntArray) -> float:

@@ -53,25 +53,34 @@ def open_encoder(
         UnwritableImage: The codec cannot hold images of this size; the message is the reason alone.
     """
     suffix = path.suffix.lower()
-    if suffix != ".avi" and find_spec("av") is not None:
+    check_size(suffix, size)
+    if _has_pyav(suffix):
         from mien.sinks.pyav import PyAvEncoder
 
-        check_sides("VP9" if suffix == ".webm" else "H.264", size)
         return PyAvEncoder(path, fps=fps, size=size, sound=sound, sound_start=sound_start)
-    check_sides(CODEC_NAMES[CODECS[suffix]], size)
     if CODECS[suffix] == "mp4v":
         _warn_of_mpeg4()
     return OpenCvEncoder(path, fps=fps, size=size)
 
 
-def check_sides(codec: str, size: tuple[int, int]) -> None:
-    """Refuse images with more pixels a side than a codec can hold.
+def check_size(suffix: str, size: tuple[int, int]) -> None:
+    """Refuse images with more pixels a side than the codec of a video can hold.
+
+    Args:
+        suffix: Of the video, in lower case.
+        size: Width and height.
 
     Raises:
         UnwritableImage: They have.
     """
+    modern = "VP9" if suffix == ".webm" else "H.264"
+    codec = modern if _has_pyav(suffix) else CODEC_NAMES[CODECS[suffix]]
     if max(size) > MAX_SIDES[codec]:
         raise UnwritableImage(f"{codec} has at most {MAX_SIDES[codec]:,} pixels a side; make the video smaller")
+
+
+def _has_pyav(suffix: str) -> bool:
+    return suffix != ".avi" and find_spec("av") is not None
 
 
 @cache  # once per process

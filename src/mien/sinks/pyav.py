@@ -113,7 +113,7 @@ class PyAvEncoder:
         except av.FFmpegError as error:
             self._failed = True
             reason = error.strerror or str(error)
-            if isinstance(error, OSError):
+            if isinstance(error, (OSError, MemoryError)):  # a MemoryError of PyAV has a number too
                 raise OSError(error.errno, reason) from error
             raise UnwritableImage(f"FFmpeg cannot encode it ({reason}); choose another format") from error
 

@@ -110,7 +110,8 @@ def find_files(source: str | Path, *, glob: str | None = None, wanted: Wanted = 
         found = _walk(path, wanted) if glob is None else FoundFiles(_matches(path, glob))
     except (OSError, ValueError, NotImplementedError, RecursionError) as error:
         pattern = f" for '{glob}'" if glob else ""
-        raise InputError(f"cannot search folder '{printable(path)}'{pattern}: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot search folder '{printable(path)}'{pattern}: {reason}") from error
     if not found.files:
         expected = f"files that match '{glob}'" if glob else f"files ending in {', '.join(sorted(wanted.suffixes))}"
         others = f" (it holds {_counts(found.passed_over)})" if found.passed_over else ""

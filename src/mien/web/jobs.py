@@ -25,6 +25,7 @@ from mien.errors import InputError, MienError, OutputError, UnwritableImage
 from mien.escape import one_line, visible
 from mien.files import locked, matching
 from mien.recognizer import Recognizer
+from mien.sinks.encoders import check_size
 from mien.sinks.sink import Sink, many
 from mien.sinks.statistics import Statistics
 from mien.sinks.tables import CsvSink, JsonlSink
@@ -102,9 +103,12 @@ class Job:
 
         Raises:
             Problem: It is not a video that can be recognised.
+            UnwritableImage: Its annotated copy cannot be written.
         """
         try:
-            self.frames = inspect_video(self.upload, self.source, max_animation=max_animation).frames
+            media = inspect_video(self.upload, self.source, max_animation=max_animation)
+            check_size(".mp4", media.size)
+            self.frames = media.frames
         except Problem as problem:
             raise Problem(problem.code, self.without_paths(problem.detail)) from None
 
@@ -292,8 +296,9 @@ class Videos:
             job.done = done
 
         with many(sinks) as sink:
-            results = recognize_files(job.upload, recognizer, sinks=[_Named(sink, job.source)], out=job.folder / "out",
-                          progress=progress)  # fmt: skip
+            results = recognize_files(
+                job.upload, recognizer, sinks=[_Named(sink, job.source)], out=job.folder / "out", progress=progress
+            )
             with closing(cast("Generator[FileResult | Failure]", results)):
                 while True:
                     # frame by frame, so that requests and sessions have their turns
